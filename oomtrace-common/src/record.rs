@@ -1,0 +1,215 @@
+//! The records in the ring buffer.
+//!
+//! Every record starts with a [`Header`], whose [`tag`](Header::tag) names the type. All are plain `#[repr(C)]` data
+//! without padding, in the machine's byte order. A number that the kernel does not offer is [`ABSENT`] (or
+//! [`ABSENT_U32`], [`ABSENT_I32`]): never 0, which is a fact of its own.
+
+use core::mem::{offset_of, size_of};
+
+/// "The kernel did not say" for a 64-bit number.
+pub const ABSENT: u64 = u64::MAX;
+/// "The kernel did not say" for an unsigned 32-bit number.
+pub const ABSENT_U32: u32 = u32::MAX;
+/// "The kernel did not say" for a signed 32-bit number.
+pub const ABSENT_I32: i32 = i32::MIN;
+
+/// Bytes of a task's name in the kernel, with its final NUL: `TASK_COMM_LEN`, `include/linux/sched.h`.
+pub const COMM_LEN: usize = 16;
+/// Bytes kept of the reason that `oom_kill_process` is given; the longest in the kernel has 38.
+pub const MESSAGE_LEN: usize = 48;
+/// Bytes of a cgroup path that fit a [`ShortPath`]: what a container's path needs on nearly every node.
+pub const SHORT_PATH_LEN: usize = 448;
+/// Bytes of a cgroup path that fit a [`LongPath`].
+pub const LONG_PATH_LEN: usize = 4096;
+
+/// The value of [`Header::tag`] for each record type.
+pub mod tag {
+    /// A [`Decision`](super::Decision).
+    pub const DECISION: u32 = 1;
+    /// A [`Mark`](super::Mark).
+    pub const MARK: u32 = 2;
+    /// A [`DecisionEnd`](super::DecisionEnd).
+    pub const DECISION_END: u32 = 3;
+    /// A [`ShortPath`](super::ShortPath).
+    pub const SHORT_PATH: u32 = 4;
+    /// A [`LongPath`](super::LongPath).
+    pub const LONG_PATH: u32 = 5;
+}
+
+/// Declares records: plain data, without padding, readable from bytes on the daemon's side, and of exactly the stated
+/// size with the stated fields at the stated offsets.
+macro_rules! records {
+    ($(
+        $(#[$doc:meta])*
+        pub struct $name:ident [$size:expr] {
+            $($(#[$field_doc:meta])* @$offset:literal $field:ident: $type:ty,)*
+        }
+    )*) => {$(
+        $(#[$doc])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug)]
+        #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: $type,)*
+        }
+
+        const _: () = {
+            assert!(size_of::<$name>() == $size);
+            $(assert!(offset_of!($name, $field) == $offset);)*
+        };
+    )*};
+}
+
+records! {
+    /// What every record begins with.
+    pub struct Header [24] {
+        /// Which record this is: a constant of [`tag`].
+        @0 tag: u32,
+        /// The CPU that the probe ran on.
+        @4 cpu: u32,
+        /// `CLOCK_BOOTTIME` when the probe ran, in nanoseconds: `bpf_ktime_get_boot_ns`.
+        @8 boot_ns: u64,
+        /// The decision this belongs to, counted from 1 since the probes were loaded; 0 where it belongs to none.
+        @16 decision: u64,
+    }
+
+    /// One task (thread) of the kernel: who it is.
+    pub struct Task [64] {
+        /// `task_struct.start_boottime`, nanoseconds of `CLOCK_BOOTTIME`: tells a reused pid from its predecessor.
+        @0 start_boottime_ns: u64,
+        /// The kernfs id of its memory cgroup: the inode number of the cgroup's directory.
+        @8 cgroup_id: u64,
+        /// `task_struct.pid`: the thread's id in the initial pid namespace.
+        @16 tid: u32,
+        /// `task_struct.tgid`: the process id in the initial pid namespace.
+        @20 tgid: u32,
+        /// `task_struct.real_cred->uid` in the initial user namespace.
+        @24 uid: u32,
+        /// `signal_struct.oom_score_adj`, -1000 to 1000.
+        @28 oom_score_adj: i32,
+        /// How deep its process's pid namespace is: 0 is the initial one.
+        @32 pid_ns_level: u32,
+        /// The process id in its own, innermost pid namespace.
+        @36 ns_tgid: u32,
+        /// 1 where `signal_struct.oom_mm` was set already: the process had been marked before. 0 or [`ABSENT_U32`].
+        @40 oom_marked: u32,
+        /// Zero.
+        @44 reserved: u32,
+        /// `task_struct.comm`, NUL-terminated; arbitrary bytes, chosen by the process itself.
+        @48 comm: [u8; COMM_LEN],
+    }
+
+    /// What a task's memory descriptor (`mm_struct`) says.
+    pub struct Memory [48] {
+        /// `mm_struct.total_vm`, pages.
+        @0 total_vm_pages: u64,
+        /// `MM_ANONPAGES` of `mm_struct.rss_stat`, pages.
+        @8 rss_anon_pages: u64,
+        /// `MM_FILEPAGES` of `mm_struct.rss_stat`, pages.
+        @16 rss_file_pages: u64,
+        /// `MM_SHMEMPAGES` of `mm_struct.rss_stat`, pages.
+        @24 rss_shmem_pages: u64,
+        /// `MM_SWAPENTS` of `mm_struct.rss_stat`, pages.
+        @32 swap_pages: u64,
+        /// `mm_struct.pgtables_bytes`, bytes.
+        @40 pgtables_bytes: u64,
+    }
+
+    /// The counters of the cgroup whose limit was hit.
+    pub struct MemcgCounters [32] {
+        /// `mem_cgroup.memory.usage`, pages.
+        @0 memory_usage_pages: u64,
+        /// `mem_cgroup.memory.max`, pages; `PAGE_COUNTER_MAX` where unlimited.
+        @8 memory_max_pages: u64,
+        /// `mem_cgroup.swap.usage` on cgroup v2, `mem_cgroup.memsw.usage` (memory and swap together) on v1: pages.
+        @16 swap_usage_pages: u64,
+        /// The limit of the same counter, pages; `PAGE_COUNTER_MAX` where unlimited.
+        @24 swap_max_pages: u64,
+    }
+
+    /// `oom_kill_process` was entered: the kernel has decided on a victim.
+    pub struct Decision [320] {
+        /// The header; its `decision` is this decision's own number.
+        @0 header: Header,
+        /// The task whose allocation could not be satisfied: `current`.
+        @24 trigger: Task,
+        /// `oom_control.chosen`, before the kernel looks for a thread of it that still has memory.
+        @88 victim: Task,
+        /// The chosen task's memory.
+        @152 memory: Memory,
+        /// The kernfs id of `oom_control.memcg`, whose limit was hit. 0 where the whole node ran out.
+        @200 limit_cgroup_id: u64,
+        /// The counters of that cgroup.
+        @208 counters: MemcgCounters,
+        /// `oom_control.totalpages`: the LIMIT in pages (with the swap the group may use), or RAM plus swap. It is the
+        /// base of the points, not the victim's size.
+        @240 total_pages: u64,
+        /// `oom_control.chosen_points` (signed), the victim's badness in pages.
+        @248 points: u64,
+        /// `oom_control.gfp_mask`.
+        @256 gfp_mask: u32,
+        /// `oom_control.order`: 2^order pages were asked for; -1 when a person asked for a kill (SysRq-f).
+        @260 order: i32,
+        /// `oom_control.constraint`: `enum oom_constraint`.
+        @264 constraint: u32,
+        /// Zero.
+        @268 reserved: u32,
+        /// The second argument: the kernel's own words for the reason. NUL-terminated.
+        @272 message: [u8; MESSAGE_LEN],
+    }
+
+    /// `mark_oom_victim` was called for a task that had not been marked before.
+    pub struct Mark [208] {
+        /// The header; its `decision` is 0 for a mark outside of `oom_kill_process`.
+        @0 header: Header,
+        /// `current`: whose allocation led to this mark.
+        @24 trigger: Task,
+        /// The marked task.
+        @88 task: Task,
+        /// Its memory.
+        @152 memory: Memory,
+        /// 1 where the kernel had just sent this task SIGKILL from the same thread, as `__oom_kill_process` does right
+        /// before the mark: a kill. 0: a task that was dying by itself. [`ABSENT_U32`]: not known.
+        @200 sigkill: u32,
+        /// Which [`probe rung`](crate::layout::rung) saw it.
+        @204 rung: u32,
+    }
+
+    /// `oom_kill_process` returned: every mark of this decision has been seen.
+    pub struct DecisionEnd [32] {
+        /// The header.
+        @0 header: Header,
+        /// How many [`Mark`]s carry this decision's number.
+        @24 marks: u32,
+        /// Zero.
+        @28 reserved: u32,
+    }
+
+    /// A cgroup's path, read in the kernel, for the records that name its id. Sent before them.
+    pub struct ShortPath [488] {
+        /// The head.
+        @0 path: PathHead,
+        /// The names from the cgroup up to the root, each NUL-terminated: `b"<container>\0<pod>\0kubepods\0"`.
+        @40 names: [u8; SHORT_PATH_LEN],
+    }
+
+    /// The same for a longer path.
+    pub struct LongPath [4136] {
+        /// The head.
+        @0 path: PathHead,
+        /// The names from the cgroup up to the root, each NUL-terminated.
+        @40 names: [u8; LONG_PATH_LEN],
+    }
+
+    /// What a [`ShortPath`] and a [`LongPath`] have in common.
+    pub struct PathHead [40] {
+        /// The header.
+        @0 header: Header,
+        /// The cgroup.
+        @24 cgroup_id: u64,
+        /// How many bytes of the names are filled.
+        @32 len: u32,
+        /// 1 where the cgroup lies deeper than the names say: the ones next to the root are missing.
+        @36 truncated: u32,
+    }
+}

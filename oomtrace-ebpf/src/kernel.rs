@@ -1,0 +1,88 @@
+//! Reading the kernel's memory at offsets that only the daemon knows.
+//!
+//! Every read names its fallback: what a pointer that is NULL, a field that this kernel lacks or a page that cannot be
+//! read gives. Nothing here fails.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use oomtrace_common::layout::{ABSENT_OFFSET, KernelLayout, MarkVictimFormat, PerCpuLayout};
+
+/// Where the running kernel keeps its fields.
+#[unsafe(no_mangle)]
+pub(crate) static KERNEL: KernelLayout = KernelLayout::UNKNOWN;
+
+/// Where the running kernel keeps its per-CPU data.
+#[unsafe(no_mangle)]
+pub(crate) static PER_CPU: PerCpuLayout = PerCpuLayout { offsets_address: 0, cpus: 0 };
+
+/// Where the tracepoint `oom:mark_victim` keeps its fields.
+#[unsafe(no_mangle)]
+pub(crate) static MARK_VICTIM: MarkVictimFormat = MarkVictimFormat::UNKNOWN;
+
+/// A field of one of the globals that the daemon sets. Read as volatile, since the compiler sees only their initial
+/// values; a constant to the verifier all the same.
+macro_rules! global {
+    ($global:ident.$field:ident) => {
+        // SAFETY: a reference to a static is valid, and nothing writes to it after loading.
+        unsafe { core::ptr::read_volatile(&raw const $crate::kernel::$global.$field) }
+    };
+}
+pub(crate) use global;
+
+/// An offset or an enumerator of the running kernel, by its name in [`KernelLayout`].
+macro_rules! layout {
+    ($field:ident) => {
+        $crate::kernel::global!(KERNEL.$field)
+    };
+}
+pub(crate) use layout;
+
+/// An address in the kernel; 0 is NULL, and reads as the fallback.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Address(pub(crate) u64);
+
+impl Address {
+    pub(crate) const NULL: Self = Self(0);
+
+    /// Whether there is nothing behind it.
+    #[inline(always)]
+    pub(crate) fn is_null(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The address of a field in the struct here; NULL where there is no struct or no such field.
+    #[inline(always)]
+    pub(crate) fn field(self, offset: u32) -> Self {
+        if self.is_null() || offset == ABSENT_OFFSET { Self::NULL } else { Self(self.0.wrapping_add(offset.into())) }
+    }
+
+    /// The value here, or `fallback`.
+    #[inline(always)]
+    pub(crate) fn read<T: Copy>(self, fallback: T) -> T {
+        if self.is_null() {
+            return fallback;
+        }
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: the helper writes size_of::<T>() bytes, or returns an error; `T` is an integer or an array of them.
+        unsafe {
+            if bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, self.0 as *const _) == 0 {
+                value.assume_init()
+            } else {
+                fallback
+            }
+        }
+    }
+
+    /// The field at `offset` of the struct here, or `fallback`.
+    #[inline(always)]
+    pub(crate) fn get<T: Copy>(self, offset: u32, fallback: T) -> T {
+        self.field(offset).read(fallback)
+    }
+
+    /// The pointer at `offset` of the struct here.
+    #[inline(always)]
+    pub(crate) fn follow(self, offset: u32) -> Self {
+        Self(self.get(offset, 0))
+    }
+}

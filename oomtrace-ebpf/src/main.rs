@@ -1,0 +1,29 @@
+//! oomtrace's kernel probes.
+//!
+//! Each file is one concern of the kernel: [`oom`] hooks its decisions, [`signal`] tells a kill from a mark, [`task`] and
+//! [`cgroup`] read who and where, [`kernel`] reads memory at the offsets the daemon found in BTF, [`ring`] sends.
+//!
+//! For any other target than BPF this is an empty program, so that the workspace builds, lints and tests as one.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+
+mod cgroup;
+mod kernel;
+mod oom;
+mod ring;
+mod signal;
+mod task;
+
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}
+
+/// Never called: nothing here can panic, and the verifier would refuse it if it could.
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// The helpers that read kernel memory are offered to GPL-compatible programs only.
+#[cfg_attr(target_arch = "bpf", unsafe(link_section = "license"), unsafe(no_mangle))]
+#[cfg_attr(not(target_arch = "bpf"), expect(dead_code, reason = "read by the kernel from the object file"))]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,2 @@
+//! oomtrace
+fn main() {}

@@ -1,0 +1,3 @@
+//! Sets up, builds, tests and demonstrates oomtrace.
+
+fn main() {}
