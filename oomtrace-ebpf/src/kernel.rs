@@ -20,20 +20,18 @@ pub(crate) static PER_CPU: PerCpuLayout = PerCpuLayout { offsets_address: 0, cpu
 #[unsafe(no_mangle)]
 pub(crate) static MARK_VICTIM: MarkVictimFormat = MarkVictimFormat::UNKNOWN;
 
-/// A field of one of the globals that the daemon sets. Read as volatile, since the compiler sees only their initial
-/// values; a constant to the verifier all the same.
-macro_rules! global {
-    ($global:ident.$field:ident) => {
-        // SAFETY: a reference to a static is valid, and nothing writes to it after loading.
-        unsafe { core::ptr::read_volatile(&raw const $crate::kernel::$global.$field) }
-    };
+/// A value that the daemon sets. Read as volatile, since the compiler sees only the initial value; a constant to the
+/// verifier all the same.
+#[inline(always)]
+pub(crate) fn constant<T: Copy>(value: &'static T) -> T {
+    // SAFETY: a reference is valid, and nothing writes to a global after loading.
+    unsafe { core::ptr::read_volatile(value) }
 }
-pub(crate) use global;
 
 /// An offset or an enumerator of the running kernel, by its name in [`KernelLayout`].
 macro_rules! layout {
     ($field:ident) => {
-        $crate::kernel::global!(KERNEL.$field)
+        $crate::kernel::constant(&$crate::kernel::KERNEL.$field)
     };
 }
 pub(crate) use layout;

@@ -1,1 +1,12 @@
-//! oomtrace
+//! Why did this container die, and what would have prevented it?
+//!
+//! Data flows one way: a [`source`] yields [`event`]s, [`node`] names what they happened to, a [`sink`] prints them.
+//! [`probe`] holds what runs in the kernel.
+
+pub mod cli;
+pub mod clock;
+pub mod event;
+pub mod node;
+pub mod probe;
+pub mod sink;
+pub mod source;

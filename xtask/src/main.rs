@@ -1,3 +1,37 @@
 //! Sets up, builds, tests and demonstrates oomtrace.
 
-fn main() {}
+mod build;
+mod cache;
+mod setup;
+mod tool;
+mod vm;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Sets up, builds, tests and demonstrates oomtrace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+enum Xtask {
+    /// Fetch what building and testing need: the standard library's source, bpf-linker, QEMU, the test kernels, busybox
+    Setup,
+    /// Build the static `oomtrace` binary
+    Build(build::Build),
+    /// Run a command in a virtual machine with a real kernel
+    Vm(vm::Vm),
+}
+
+fn main() -> ExitCode {
+    let xtask = Xtask::parse();
+    let failed = if matches!(xtask, Xtask::Vm(_)) { ExitCode::from(vm::NO_STATUS) } else { ExitCode::FAILURE };
+    let result = match xtask {
+        Xtask::Setup => setup::run(),
+        Xtask::Build(build) => build::run(&build),
+        Xtask::Vm(vm) => vm::run(&vm),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        failed
+    })
+}

@@ -1,0 +1,130 @@
+//! Who a task is, and what its memory descriptor says.
+
+use oomtrace_common::{
+    layout::ABSENT_OFFSET,
+    record::{ABSENT, ABSENT_I32, ABSENT_U32, COMM_LEN, Memory, Task},
+};
+
+use crate::{
+    cgroup,
+    kernel::{Address, PER_CPU, constant, layout},
+};
+
+/// More CPUs than this, and the per-CPU parts of a counter are left out: the loop has to end for the verifier.
+const MAX_CPUS: u64 = 1024;
+
+/// The process id, the same for all threads of a process.
+#[inline(always)]
+pub(crate) fn tgid(task: Address) -> u32 {
+    task.get(layout!(task_tgid), ABSENT_U32)
+}
+
+/// Whether the task's process had been marked as an OOM victim: 1, 0 or [`ABSENT_U32`].
+#[inline(always)]
+pub(crate) fn oom_marked(task: Address) -> u32 {
+    match task.follow(layout!(task_signal)).get(layout!(signal_oom_mm), ABSENT) {
+        ABSENT => ABSENT_U32,
+        0 => 0,
+        _ => 1,
+    }
+}
+
+/// Fills in who a task is.
+///
+/// # Safety
+///
+/// `out` has to be writable.
+#[inline(always)]
+pub(crate) unsafe fn write(out: *mut Task, task: Address) {
+    let signal = task.follow(layout!(task_signal));
+    // The leader's `struct pid` is the process's: a thread has one of its own.
+    let pid = task.follow(layout!(task_group_leader)).follow(layout!(task_thread_pid));
+    let level = pid.get(layout!(pid_level), ABSENT_U32);
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*out).start_boottime_ns = task.get(layout!(task_start_boottime), ABSENT);
+        (*out).cgroup_id = cgroup::id(cgroup::of_task(task));
+        (*out).tid = task.get(layout!(task_pid), ABSENT_U32);
+        (*out).tgid = tgid(task);
+        (*out).uid = task.follow(layout!(task_real_cred)).get(layout!(cred_uid), ABSENT_U32);
+        (*out).oom_score_adj = match signal.get(layout!(signal_oom_score_adj), i16::MIN) {
+            i16::MIN => ABSENT_I32,
+            adj => adj.into(),
+        };
+        (*out).pid_ns_level = level;
+        (*out).ns_tgid = number_in_own_namespace(pid, level);
+        (*out).oom_marked = oom_marked(task);
+        (*out).reserved = 0;
+        (*out).comm = task.get(layout!(task_comm), [0; COMM_LEN]);
+    }
+}
+
+/// A `struct pid`'s number in the innermost namespace that it is in.
+#[inline(always)]
+fn number_in_own_namespace(pid: Address, level: u32) -> u32 {
+    // MAX_PID_NS_LEVEL, include/linux/pid_namespace.h.
+    if pid.is_null() || level > 32 || layout!(upid_size) == ABSENT_OFFSET {
+        return ABSENT_U32;
+    }
+    let numbers = pid.field(layout!(pid_numbers));
+    numbers.field(level * layout!(upid_size)).get(layout!(upid_nr), ABSENT_U32)
+}
+
+/// Fills in what a task's memory descriptor says.
+///
+/// # Safety
+///
+/// `out` has to be writable.
+#[inline(always)]
+pub(crate) unsafe fn write_memory(out: *mut Memory, task: Address) {
+    let mm = task.follow(layout!(task_mm));
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*out).total_vm_pages = mm.get(layout!(mm_total_vm), ABSENT);
+        (*out).pgtables_bytes = mm.get(layout!(mm_pgtables_bytes), ABSENT);
+        (*out).rss_anon_pages = rss(mm, layout!(mm_anonpages));
+        (*out).rss_file_pages = rss(mm, layout!(mm_filepages));
+        (*out).rss_shmem_pages = rss(mm, layout!(mm_shmempages));
+        (*out).swap_pages = rss(mm, layout!(mm_swapents));
+    }
+}
+
+/// One resident-set counter, as the kernel's own `get_mm_counter` clamps it: never negative.
+#[inline(always)]
+fn rss(mm: Address, index: u32) -> u64 {
+    if mm.is_null() || index == ABSENT_OFFSET {
+        return ABSENT;
+    }
+    let sum = if layout!(mm_rss_atomics) == ABSENT_OFFSET {
+        if layout!(mm_rss_stat) == ABSENT_OFFSET || layout!(percpu_counter_size) == ABSENT_OFFSET {
+            return ABSENT;
+        }
+        percpu_counter_sum(mm.field(layout!(mm_rss_stat)).field(index * layout!(percpu_counter_size)))
+    } else {
+        mm.field(layout!(mm_rss_atomics)).get(index * 8, i64::MIN)
+    };
+    if sum == i64::MIN {
+        ABSENT
+    } else if sum < 0 {
+        0
+    } else {
+        sum as u64
+    }
+}
+
+/// What `percpu_counter_sum` of `lib/percpu_counter.c` gives, without its lock; `i64::MIN` where it cannot be read.
+#[inline(always)]
+fn percpu_counter_sum(counter: Address) -> i64 {
+    let mut sum = counter.get(layout!(percpu_counter_count), i64::MIN);
+    let parts = counter.follow(layout!(percpu_counter_counters));
+    if sum == i64::MIN || parts.is_null() || constant(&PER_CPU.cpus) > MAX_CPUS {
+        return sum;
+    }
+    let mut cpu = 0;
+    while cpu < constant(&PER_CPU.cpus) {
+        let offset = Address(constant(&PER_CPU.offsets_address) + cpu * 8).read(0_u64);
+        sum += i64::from(Address(parts.0.wrapping_add(offset)).read(0_i32));
+        cpu += 1;
+    }
+    sum
+}

@@ -1,0 +1,105 @@
+//! The command line: one file per subcommand.
+
+mod doctor;
+mod run;
+
+use std::{io, process::ExitCode};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::{filter::LevelFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use crate::event::Line;
+
+/// Why did this container die, and what would have prevented it?
+///
+/// Traces the kernel's OOM killer on this node: which process was killed, in which pod and container, on whose behalf,
+/// and which limit was hit. Without a subcommand it does what `oomtrace run` does.
+///
+/// Data goes to standard output, diagnostics to standard error. Exit status: 0 done; 1 failed; 2 wrong usage.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: run::Args,
+    /// How much to say on standard error. From `debug` on, the probes in the kernel speak, too.
+    #[arg(long, value_enum, default_value_t = LogLevel::Info, global = true)]
+    log_level: LogLevel,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Trace this node until interrupted.
+    Run(run::Args),
+    /// Say what this node allows, what would be used, what is missing and how to fix it.
+    ///
+    /// Exit status: 0 where tracing is possible, 1 where it is not.
+    Doctor(doctor::Args),
+    /// Print the JSON Schema of the lines that `--format json` prints.
+    Schema,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogLevel {
+    fn filter(self) -> LevelFilter {
+        match self {
+            Self::Off => LevelFilter::OFF,
+            Self::Error => LevelFilter::ERROR,
+            Self::Warn => LevelFilter::WARN,
+            Self::Info => LevelFilter::INFO,
+            Self::Debug => LevelFilter::DEBUG,
+            Self::Trace => LevelFilter::TRACE,
+        }
+    }
+
+    /// How much the probes say: nothing, unless asked for.
+    fn of_probes(self) -> Option<aya_log::Level> {
+        match self {
+            Self::Debug => Some(aya_log::Level::Debug),
+            Self::Trace => Some(aya_log::Level::Trace),
+            _ => None,
+        }
+    }
+}
+
+impl Cli {
+    /// Does what was asked.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let Self { command, run, log_level } = self;
+        // Fails only where a subscriber is set already, which then serves.
+        let _ = tracing_subscriber::registry()
+            .with(log_level.filter())
+            .with(fmt::layer().with_writer(io::stderr).with_target(false))
+            .try_init();
+        let done = match command.unwrap_or(Command::Run(run)) {
+            Command::Run(args) => run::run(&args, log_level.of_probes()).map(|()| ExitCode::SUCCESS),
+            Command::Doctor(args) => doctor::run(&args),
+            Command::Schema => schema().map(|()| ExitCode::SUCCESS),
+        };
+        done.unwrap_or_else(|error| {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        })
+    }
+}
+
+fn schema() -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(&schemars::schema_for!(Line))?);
+    Ok(())
+}
+
+/// The kernel's release, `uname -r`.
+fn kernel_release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}

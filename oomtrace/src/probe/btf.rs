@@ -1,0 +1,333 @@
+//! The running kernel's type information (BTF): just enough of it to find fields, enumerators and functions.
+//!
+//! Everything is read in place from `/sys/kernel/btf/vmlinux` (4 to 6 MB): nothing is kept afterwards.
+//! Format: <https://docs.kernel.org/bpf/btf.html>.
+
+use std::{fs, path::Path};
+
+use oomtrace_common::layout::{KernelLayout, Lookup};
+
+/// Why BTF could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BtfError {
+    /// The kernel offers none, or it may not be read.
+    #[error("{path}: {source}; the kernel needs CONFIG_DEBUG_INFO_BTF=y")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The bytes are not BTF of this machine's byte order.
+    #[error("not BTF: {0}")]
+    Malformed(&'static str),
+}
+
+/// `BTF_KIND_*`, `include/uapi/linux/btf.h`.
+mod kind {
+    pub(super) const INT: u32 = 1;
+    pub(super) const PTR: u32 = 2;
+    pub(super) const ARRAY: u32 = 3;
+    pub(super) const STRUCT: u32 = 4;
+    pub(super) const UNION: u32 = 5;
+    pub(super) const ENUM: u32 = 6;
+    pub(super) const TYPEDEF: u32 = 8;
+    pub(super) const VOLATILE: u32 = 9;
+    pub(super) const CONST: u32 = 10;
+    pub(super) const RESTRICT: u32 = 11;
+    pub(super) const FUNC: u32 = 12;
+    pub(super) const FUNC_PROTO: u32 = 13;
+    pub(super) const VAR: u32 = 14;
+    pub(super) const DATASEC: u32 = 15;
+    pub(super) const DECL_TAG: u32 = 17;
+    pub(super) const TYPE_TAG: u32 = 18;
+    pub(super) const ENUM64: u32 = 19;
+}
+
+const MAGIC: u16 = 0xeb9f;
+/// How deep anonymous structs and typedefs may nest before the data is taken for a loop.
+const MAX_NESTING: u32 = 32;
+
+/// A kernel's types.
+pub struct Btf {
+    bytes: Vec<u8>,
+    /// Where each type starts in `bytes`; type 0 is `void`.
+    types: Vec<u32>,
+    strings: usize,
+}
+
+/// One type: where it starts and what its head says.
+#[derive(Clone, Copy)]
+struct Type {
+    at: usize,
+    name: u32,
+    kind: u32,
+    /// Number of members, values or parameters.
+    len: usize,
+    /// Members carry the size of a bit field.
+    bitfields: bool,
+    /// Size in bytes, or the type that this one refers to.
+    size_or_type: u32,
+}
+
+impl Btf {
+    /// Reads the running kernel's types.
+    pub fn of_running_kernel() -> Result<Self, BtfError> {
+        Self::read(Path::new("/sys/kernel/btf/vmlinux"))
+    }
+
+    fn read(path: &Path) -> Result<Self, BtfError> {
+        let bytes = fs::read(path).map_err(|source| BtfError::Read { path: path.display().to_string(), source })?;
+        Self::parse(bytes)
+    }
+
+    /// Indexes the types in `bytes`.
+    pub fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
+        let word = |at: usize| {
+            let word = bytes.get(at..at + 4).ok_or(BtfError::Malformed("the header is cut short"))?;
+            Ok::<_, BtfError>(u32::from_ne_bytes([word[0], word[1], word[2], word[3]]) as usize)
+        };
+        if word(0)? & 0xffff != usize::from(MAGIC) {
+            return Err(BtfError::Malformed("wrong magic number or byte order"));
+        }
+        let header = word(4)?;
+        let (types_at, types_len) = (header + word(8)?, word(12)?);
+        let (strings, strings_len) = (header + word(16)?, word(20)?);
+        if types_at + types_len > bytes.len() || strings + strings_len > bytes.len() {
+            return Err(BtfError::Malformed("a section ends behind the end of the file"));
+        }
+        let mut btf = Self { bytes, types: vec![0], strings };
+        let mut at = types_at;
+        while at < types_at + types_len {
+            let head = btf.head(at).ok_or(BtfError::Malformed("a type is cut short"))?;
+            btf.types.push(u32::try_from(at).map_err(|_| BtfError::Malformed("larger than 4 GiB"))?);
+            at += 12
+                + match head.kind {
+                    kind::INT | kind::VAR | kind::DECL_TAG => 4,
+                    kind::ARRAY => 12,
+                    kind::STRUCT | kind::UNION | kind::DATASEC | kind::ENUM64 => 12 * head.len,
+                    kind::ENUM | kind::FUNC_PROTO => 8 * head.len,
+                    _ => 0,
+                };
+        }
+        Ok(btf)
+    }
+
+    /// Where this kernel keeps what the probes read.
+    #[must_use]
+    pub fn layout(&self) -> KernelLayout {
+        KernelLayout::resolve(|lookup| self.find(lookup))
+    }
+
+    /// One offset, size or enumerator.
+    #[must_use]
+    pub fn find(&self, lookup: Lookup) -> Option<u32> {
+        match lookup {
+            Lookup::Member(of, path) => self.structs(of).find_map(|id| {
+                let mut offset = 0;
+                let mut inside = id;
+                for names in path.split('.') {
+                    let (at, member) = names.split('|').find_map(|name| self.member(inside, name, MAX_NESTING))?;
+                    offset += at;
+                    inside = member;
+                }
+                Some(offset)
+            }),
+            Lookup::Enumerator(of, name) => self.enumerator(of, name),
+            Lookup::Size(of) => self.structs(of).next().and_then(|id| Some(self.get(id)?.size_or_type)),
+        }
+    }
+
+    /// Whether there is a function of exactly this name, which is what fentry needs.
+    #[must_use]
+    pub fn has_function(&self, name: &str) -> bool {
+        self.all().any(|(_, head)| head.kind == kind::FUNC && self.is_named(head.name, name))
+    }
+
+    /// Whether the first argument of a tracepoint is a `struct task_struct *`.
+    #[must_use]
+    pub fn tracepoint_gives_task(&self, name: &str) -> bool {
+        let typedef = format!("btf_trace_{name}");
+        self.all()
+            .find(|(_, head)| head.kind == kind::TYPEDEF && self.is_named(head.name, &typedef))
+            .and_then(|(_, head)| self.get(self.pointee(head.size_or_type)?))
+            .filter(|prototype| prototype.kind == kind::FUNC_PROTO && prototype.len >= 2)
+            // Parameter 0 is the tracepoint's own data.
+            .and_then(|prototype| self.pointee(self.word(prototype.at + 12 + 8 + 4)?))
+            .and_then(|id| self.get(id))
+            .is_some_and(|target| target.kind == kind::STRUCT && self.is_named(target.name, "task_struct"))
+    }
+
+    fn word(&self, at: usize) -> Option<u32> {
+        let word = self.bytes.get(at..at + 4)?;
+        Some(u32::from_ne_bytes([word[0], word[1], word[2], word[3]]))
+    }
+
+    fn head(&self, at: usize) -> Option<Type> {
+        let info = self.word(at + 4)?;
+        Some(Type {
+            at,
+            name: self.word(at)?,
+            kind: info >> 24 & 0x1f,
+            len: (info & 0xffff) as usize,
+            bitfields: info >> 31 == 1,
+            size_or_type: self.word(at + 8)?,
+        })
+    }
+
+    fn get(&self, id: u32) -> Option<Type> {
+        self.types.get(id as usize).filter(|_| id != 0).and_then(|at| self.head(*at as usize))
+    }
+
+    fn all(&self) -> impl Iterator<Item = (u32, Type)> {
+        (1..).zip(self.types.iter().skip(1)).filter_map(|(id, at)| Some((id, self.head(*at as usize)?)))
+    }
+
+    fn is_named(&self, name: u32, expected: &str) -> bool {
+        let at = self.strings + name as usize;
+        let end = at + expected.len();
+        self.bytes.get(at..end) == Some(expected.as_bytes()) && self.bytes.get(end) == Some(&0)
+    }
+
+    fn structs(&self, name: &'static str) -> impl Iterator<Item = u32> {
+        self.all()
+            .filter(move |(_, head)| {
+                matches!(head.kind, kind::STRUCT | kind::UNION) && self.is_named(head.name, name)
+            })
+            .map(|(id, _)| id)
+    }
+
+    /// What a type is, behind its typedefs and qualifiers.
+    fn strip(&self, mut id: u32) -> Option<(u32, Type)> {
+        for _ in 0..MAX_NESTING {
+            let head = self.get(id)?;
+            match head.kind {
+                kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
+                    id = head.size_or_type;
+                }
+                _ => return Some((id, head)),
+            }
+        }
+        None
+    }
+
+    /// What a pointer points to, behind typedefs and qualifiers on both sides.
+    fn pointee(&self, id: u32) -> Option<u32> {
+        let (_, pointer) = self.strip(id)?;
+        if pointer.kind != kind::PTR {
+            return None;
+        }
+        self.strip(pointer.size_or_type).map(|(id, _)| id)
+    }
+
+    /// Offset in bytes and type of a member of a struct, also of one inside an anonymous struct or union.
+    fn member(&self, id: u32, name: &str, nesting: u32) -> Option<(u32, u32)> {
+        let (_, head) = self.strip(id)?;
+        if !matches!(head.kind, kind::STRUCT | kind::UNION) || nesting == 0 {
+            return None;
+        }
+        (0..head.len).find_map(|index| {
+            let at = head.at + 12 + 12 * index;
+            let (member_name, member_type, place) = (self.word(at)?, self.word(at + 4)?, self.word(at + 8)?);
+            let (bits, bitfield) = if head.bitfields { (place & 0x00ff_ffff, place >> 24 != 0) } else { (place, false) };
+            if self.is_named(member_name, name) {
+                // A bit field has no address.
+                return (!bitfield).then_some((bits / 8, member_type));
+            }
+            if self.is_named(member_name, "") {
+                let (offset, inner) = self.member(member_type, name, nesting - 1)?;
+                return Some((bits / 8 + offset, inner));
+            }
+            None
+        })
+    }
+
+    /// The value of an enumerator; an empty name of the enum stands for any.
+    fn enumerator(&self, of: &str, name: &str) -> Option<u32> {
+        self.all()
+            .filter(|(_, head)| {
+                matches!(head.kind, kind::ENUM | kind::ENUM64) && (of.is_empty() || self.is_named(head.name, of))
+            })
+            .find_map(|(_, head)| {
+                let stride = if head.kind == kind::ENUM { 8 } else { 12 };
+                (0..head.len).map(|index| head.at + 12 + stride * index).find_map(|at| {
+                    self.word(at).is_some_and(|value_name| self.is_named(value_name, name)).then(|| self.word(at + 4))?
+                })
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Assembles BTF by hand, since no small real one exists: type words and a string table.
+    fn assemble(words: &[u32], strings: &str) -> Vec<u8> {
+        let types: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let header = [
+            u32::from(MAGIC) | 1 << 16,
+            24,
+            0,
+            u32::try_from(types.len()).unwrap_or(0),
+            u32::try_from(types.len()).unwrap_or(0),
+            u32::try_from(strings.len()).unwrap_or(0),
+        ];
+        header.iter().flat_map(|word| word.to_ne_bytes()).chain(types).chain(strings.bytes()).collect()
+    }
+
+    const fn info(kind: u32, len: u32, bitfields: bool) -> u32 {
+        kind << 24 | len | (bitfields as u32) << 31
+    }
+
+    #[test]
+    fn members_are_found_in_anonymous_structs_behind_typedefs_and_beside_bit_fields() -> Result<(), BtfError> {
+        // Offsets of the strings: "" 0, "outer" 1, "plain" 7, "bits" 13, "t" 18, "named" 20.
+        let strings = "\0outer\0plain\0bits\0t\0named\0";
+        let btf = Btf::parse(assemble(
+            &[
+                // 1: anonymous struct { plain at byte 8 }
+                0, info(kind::STRUCT, 1, false), 16, 7, 0, 64,
+                // 2: typedef t = 1
+                18, info(kind::TYPEDEF, 0, false), 1,
+                // 3: struct outer { bits:3 at bit 5, anonymous 1 at byte 16, named: t at byte 32 }
+                1, info(kind::STRUCT, 3, true), 64, 13, 0, 3 << 24 | 5, 0, 1, 128, 20, 2, 256,
+            ],
+            strings,
+        ))?;
+        assert_eq!(btf.find(Lookup::Member("outer", "plain")), Some(24));
+        assert_eq!(btf.find(Lookup::Member("outer", "named.plain")), Some(40));
+        assert_eq!(btf.find(Lookup::Member("outer", "gone|named.plain")), Some(40));
+        assert_eq!(btf.find(Lookup::Member("outer", "bits")), None);
+        assert_eq!(btf.find(Lookup::Member("outer", "absent")), None);
+        assert_eq!(btf.find(Lookup::Size("outer")), Some(64));
+        Ok(())
+    }
+
+    #[test]
+    fn enumerators_are_found_by_name_in_either_width() -> Result<(), BtfError> {
+        // "" 0, "e" 1, "A" 3, "B" 5
+        let strings = "\0e\0A\0B\0";
+        let btf = Btf::parse(assemble(
+            &[
+                0, info(kind::ENUM64, 1, false), 8, 3, 7, 0,
+                1, info(kind::ENUM, 2, false), 4, 3, 1, 5, 2,
+            ],
+            strings,
+        ))?;
+        assert_eq!(btf.find(Lookup::Enumerator("", "A")), Some(7));
+        assert_eq!(btf.find(Lookup::Enumerator("e", "A")), Some(1));
+        assert_eq!(btf.find(Lookup::Enumerator("e", "B")), Some(2));
+        assert_eq!(btf.find(Lookup::Enumerator("e", "C")), None);
+        Ok(())
+    }
+
+    #[test]
+    fn bytes_that_are_not_btf_are_refused_and_cut_ones_too() {
+        assert!(Btf::parse(Vec::new()).is_err());
+        assert!(Btf::parse(vec![0; 64]).is_err());
+        let whole = assemble(&[1, info(kind::STRUCT, 1, false), 8, 0, 0, 0], "\0s\0");
+        for len in 0..whole.len() {
+            assert!(Btf::parse(whole[..len].to_vec()).is_err(), "{len} of {} bytes", whole.len());
+        }
+    }
+}

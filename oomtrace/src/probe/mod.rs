@@ -1,0 +1,75 @@
+//! The probes: loading them, choosing their attach points, and reading what they send.
+
+pub mod btf;
+mod ladder;
+mod loaded;
+pub mod tracefs;
+
+pub use ladder::{Choice, Symbol};
+pub use loaded::{LoadError, Probes};
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+};
+
+use oomtrace_common::layout::{KernelLayout, MarkVictimFormat, PerCpuLayout};
+
+use btf::Btf;
+
+/// What the running kernel says about itself, as far as the probes care.
+pub struct KernelFacts {
+    /// Its types, or why there are none.
+    pub btf: Result<Btf, btf::BtfError>,
+    /// Where it keeps its fields.
+    pub layout: KernelLayout,
+    /// Where it keeps its per-CPU data.
+    pub per_cpu: PerCpuLayout,
+    /// The form of the tracepoint `oom:mark_victim`.
+    pub mark_victim: MarkVictimFormat,
+}
+
+impl KernelFacts {
+    /// Looks everything up on this machine.
+    #[must_use]
+    pub fn gather() -> Self {
+        let btf = Btf::of_running_kernel();
+        let layout = btf.as_ref().map_or(KernelLayout::UNKNOWN, Btf::layout);
+        let format = tracefs::format("oom", "mark_victim").unwrap_or_default();
+        let mark_victim = MarkVictimFormat::resolve(|field| tracefs::field_offset(&format, field));
+        Self { btf, layout, per_cpu: per_cpu(), mark_victim }
+    }
+
+    /// Whether a function of the kernel can be hooked with its arguments understood.
+    #[must_use]
+    pub fn understands_tasks(&self) -> bool {
+        self.layout.task_pid != oomtrace_common::layout::ABSENT_OFFSET
+    }
+}
+
+/// Where per-CPU data lies; all zero where `/proc/kallsyms` hides addresses (`kernel.kptr_restrict`, `CAP_SYSLOG`).
+fn per_cpu() -> PerCpuLayout {
+    let cpus = fs::read_to_string("/sys/devices/system/cpu/possible")
+        .ok()
+        .and_then(|list| list.trim().rsplit([',', '-']).next()?.parse::<u64>().ok());
+    match (symbol_address("__per_cpu_offset"), cpus) {
+        (Some(offsets_address), Some(last)) => PerCpuLayout { offsets_address, cpus: last + 1 },
+        _ => PerCpuLayout::default(),
+    }
+}
+
+/// The address of a symbol of the kernel, where it may be known.
+fn symbol_address(name: &str) -> Option<u64> {
+    let mut symbols = BufReader::new(fs::File::open("/proc/kallsyms").ok()?);
+    let mut line = String::new();
+    while symbols.read_line(&mut line).ok()? > 0 {
+        let mut fields = line.split_ascii_whitespace();
+        if let (Some(address), _, Some(symbol)) = (fields.next(), fields.next(), fields.next())
+            && symbol == name
+        {
+            return u64::from_str_radix(address, 16).ok().filter(|address| *address != 0);
+        }
+        line.clear();
+    }
+    None
+}

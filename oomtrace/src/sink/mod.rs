@@ -1,0 +1,32 @@
+//! Where events go.
+
+mod text;
+mod writer;
+
+pub use text::text;
+pub use writer::Writer;
+
+use clap::ValueEnum;
+
+use crate::event::Line;
+
+/// How lines are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// One JSON object a line: see `oomtrace schema`.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Format {
+    /// A line in this format, with its line end.
+    #[must_use]
+    pub fn print(self, line: &Line) -> String {
+        match self {
+            // Every field is a string, a number or null, so this cannot fail.
+            Self::Json => serde_json::to_string(line).map_or_else(|error| error.to_string(), |json| json + "\n"),
+            Self::Text => text(line),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Events for people: a headline, and what stands behind it on indented lines.
+
+use std::fmt::Write as _;
+
+use crate::event::{Container, Event, Level, Limit, Line, LostFrom, OomKill, OomVictim, Pod, Status, Task, Why};
+
+/// One event as text, with a final line end.
+#[must_use]
+pub fn text(line: &Line) -> String {
+    let mut out = String::new();
+    // Writing to a string does not fail.
+    let _ = match &line.event {
+        Event::OomKill(kill) => write_kill(&mut out, &line.ts, "OOM KILL", kill),
+        Event::OomDecision(kill) => write_kill(&mut out, &line.ts, "OOM decision, nobody killed", kill),
+        Event::OomVictim(victim) => write_victim(&mut out, &line.ts, victim),
+        Event::Lost(lost) => writeln!(
+            out,
+            "{}  LOST {} {}",
+            line.ts,
+            lost.count,
+            match lost.from {
+                LostFrom::Ring => "records: the ring buffer was full",
+                LostFrom::Stdout => "lines: standard output was not read in time",
+            }
+        ),
+        Event::Error(failure) => writeln!(out, "{}  ERROR {}", line.ts, escape(&failure.message)),
+        Event::Status(status) => write_status(&mut out, &line.ts, status),
+    };
+    out
+}
+
+fn write_kill(out: &mut String, ts: &str, what: &str, kill: &OomKill) -> std::fmt::Result {
+    let victim = &kill.victim;
+    writeln!(out, "{ts}  {what}: {} in {}", who(&victim.task), place(kill.pod.as_ref(), kill.container.as_ref()))?;
+    if let Some(limit) = &kill.limit {
+        writeln!(out, "    limit      {}", describe_limit(limit))?;
+    }
+    let memory = &victim.memory;
+    writeln!(
+        out,
+        "    victim     anon {}, file {}, shmem {}, swap {}, page tables {}; oom_score_adj {}, points {}",
+        size(memory.rss_anon_bytes),
+        size(memory.rss_file_bytes),
+        size(memory.rss_shmem_bytes),
+        size(memory.swap_bytes),
+        size(memory.pgtables_bytes),
+        number(victim.task.oom_score_adj),
+        number(victim.points),
+    )?;
+    let first = match victim.task.container_init {
+        Some(true) => "the container's first process: the container ends",
+        Some(false) => "not the container's first process: the container may live on, and Kubernetes show nothing",
+        None => "not known whether it is a container's first process",
+    };
+    writeln!(out, "    role       {first}")?;
+    let trigger = &kill.trigger;
+    let asked = kill.order.map_or_else(String::new, |order| {
+        format!(", asking for 2^{order} pages ({})", escape(kill.gfp.as_deref().unwrap_or("?")))
+    });
+    writeln!(
+        out,
+        "    trigger    {} in {}{asked}",
+        if trigger.tgid == victim.task.tgid { "itself".to_owned() } else { who(trigger) },
+        place(trigger.pod.as_ref(), trigger.container.as_ref()),
+    )?;
+    if let Some(path) = kill.cgroup.as_ref().and_then(|cgroup| cgroup.path.as_deref()) {
+        writeln!(out, "    cgroup     {}", escape(path))?;
+    }
+    for member in &kill.members {
+        writeln!(out, "    with it    {}", who(member))?;
+    }
+    Ok(())
+}
+
+fn write_victim(out: &mut String, ts: &str, victim: &OomVictim) -> std::fmt::Result {
+    let why = match victim.why {
+        Why::Killed => "killed",
+        Why::Group => "killed with its group",
+        Why::AlreadyDying => "was dying already, not killed",
+    };
+    let place = place(victim.pod.as_ref(), victim.container.as_ref());
+    writeln!(out, "{ts}  OOM victim: {} in {place}: {why}", who(&victim.task))
+}
+
+fn write_status(out: &mut String, ts: &str, status: &Status) -> std::fmt::Result {
+    let probes: Vec<_> = status
+        .probes
+        .iter()
+        .map(|probe| match probe.attached {
+            Some(rung) => format!("{} by {rung}", probe.symbol),
+            None => format!("{} NOT ATTACHED", probe.symbol),
+        })
+        .collect();
+    let phase = match status.phase {
+        crate::event::Phase::Started => "started",
+        crate::event::Phase::Stopped => "stopped",
+    };
+    writeln!(
+        out,
+        "{ts}  oomtrace {} {phase} on kernel {}: {}; {} kills, {} lost",
+        status.version,
+        escape(&status.kernel),
+        probes.join(", "),
+        status.kills,
+        status.lost,
+    )?;
+    for degraded in &status.degraded {
+        writeln!(out, "    degraded   {}", escape(degraded))?;
+    }
+    Ok(())
+}
+
+fn who(task: &Task) -> String {
+    format!("{} (pid {})", escape(task.comm.as_deref().unwrap_or("?")), number(task.pid))
+}
+
+fn place(pod: Option<&Pod>, container: Option<&Container>) -> String {
+    let pod = pod.map(|pod| match (&pod.namespace, &pod.name) {
+        (Some(namespace), Some(name)) => format!("pod {}/{}", escape(namespace), escape(name)),
+        _ => format!("pod {}", escape(&pod.uid)),
+    });
+    let container = container.map(|container| match &container.name {
+        Some(name) => format!("container {}", escape(name)),
+        None => format!("container {}", escape(container.id.get(..12).unwrap_or(&container.id))),
+    });
+    match (pod, container) {
+        (Some(pod), Some(container)) => format!("{pod}, {container}"),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => "no container".to_owned(),
+    }
+}
+
+fn describe_limit(limit: &Limit) -> String {
+    let whose = match limit.level {
+        Some(Level::Container) => "the container's",
+        Some(Level::Pod) => "the pod's",
+        Some(Level::Qos) => "the QoS class's",
+        Some(Level::Kubepods) => "kubepods': all pods together",
+        Some(Level::Node) => "the node's: RAM and swap",
+        Some(Level::Other) => "a cgroup outside of Kubernetes",
+        None => "not known whose",
+    };
+    let used = limit.usage_bytes.map_or_else(String::new, |used| format!(", used {}", size(Some(used))));
+    format!("{whose}: {}{used}", size(limit.limit_bytes))
+}
+
+fn number(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "?".to_owned(), |value| value.to_string())
+}
+
+/// Bytes in the unit that people would choose.
+fn size(bytes: Option<u64>) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    let Some(bytes) = bytes else { return "?".to_owned() };
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let unit = (bytes.ilog2() / 10 - 1).min(4);
+    let shift = 10 * (unit + 1);
+    let tenths = (bytes >> (shift - 10)) * 10 / 1024;
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit as usize])
+}
+
+/// Text from outside, safe for a terminal: control characters are shown as escapes.
+fn escape(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            // Bidirectional marks could make a line read as another.
+            let hostile = c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            let escaped = hostile.then(|| c.escape_default());
+            let plain = (!hostile).then_some(c);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_in_the_unit_that_people_would_choose() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (20 << 20, "20.0 MiB"),
+            ((20 << 20) - 1, "19.9 MiB"),
+            (3 << 30, "3.0 GiB"),
+            (u64::MAX, "16383.9 PiB"),
+        ] {
+            assert_eq!(size(Some(bytes)), text);
+        }
+        assert_eq!(size(None), "?");
+    }
+
+    #[test]
+    fn a_hostile_name_cannot_drive_the_terminal() {
+        assert_eq!(escape("a\u{1b}[2J\nb\u{202e}c\"é"), "a\\u{1b}[2J\\nb\\u{202e}c\"é");
+    }
+}

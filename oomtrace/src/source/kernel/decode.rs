@@ -1,0 +1,152 @@
+//! Records from the ring buffer, out of their bytes.
+
+use bytemuck::{Pod, Zeroable};
+use bytes::Bytes;
+use oomtrace_common::record::{
+    Decision, DecisionEnd, Header, LONG_PATH_LEN, LongPath, Mark, PathHead, SHORT_PATH_LEN, ShortPath, tag,
+};
+
+/// One record.
+#[derive(Clone, Debug)]
+pub enum Record {
+    /// The kernel decided on a victim.
+    Decision(Box<Decision>),
+    /// A process was marked.
+    Mark(Box<Mark>),
+    /// A decision is carried out.
+    DecisionEnd(DecisionEnd),
+    /// A cgroup's path.
+    Path(CgroupPath),
+}
+
+/// A cgroup's path, put together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupPath {
+    /// The cgroup.
+    pub id: u64,
+    /// From the root, `/`-separated; begins with `…` where the cgroup lies deeper than could be read.
+    pub path: String,
+}
+
+/// Why bytes are not a record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Fewer bytes than the record's type has.
+    #[error("a record of {len} bytes is too short: {what} has {expected}")]
+    TooShort {
+        /// The bytes there are.
+        len: usize,
+        /// What they should have been.
+        what: &'static str,
+        /// The bytes it takes.
+        expected: usize,
+    },
+    /// No such type of record.
+    #[error("a record has the unknown tag {0}; are the probes of another version?")]
+    UnknownTag(u32),
+}
+
+/// Reads one record.
+pub fn decode(bytes: &Bytes) -> Result<Record, DecodeError> {
+    let header: Header = read(bytes, "a header")?;
+    Ok(match header.tag {
+        tag::DECISION => Record::Decision(Box::new(read(bytes, "a decision")?)),
+        tag::MARK => Record::Mark(Box::new(read(bytes, "a mark")?)),
+        tag::DECISION_END => Record::DecisionEnd(read(bytes, "the end of a decision")?),
+        tag::SHORT_PATH => {
+            let record: ShortPath = read(bytes, "a short path")?;
+            Record::Path(path(record.path, &record.names[..SHORT_PATH_LEN]))
+        }
+        tag::LONG_PATH => {
+            let record: LongPath = read(bytes, "a long path")?;
+            Record::Path(path(record.path, &record.names[..LONG_PATH_LEN]))
+        }
+        unknown => return Err(DecodeError::UnknownTag(unknown)),
+    })
+}
+
+fn read<T: Pod + Zeroable>(bytes: &Bytes, what: &'static str) -> Result<T, DecodeError> {
+    // The kernel rounds a record's room up to 8 bytes, so there may be more.
+    bytes
+        .get(..size_of::<T>())
+        .map(bytemuck::pod_read_unaligned)
+        .ok_or(DecodeError::TooShort { len: bytes.len(), what, expected: size_of::<T>() })
+}
+
+/// Names from the cgroup up to the root make a path from the root down.
+fn path(head: PathHead, names: &[u8]) -> CgroupPath {
+    let filled = names.get(..head.len as usize).unwrap_or(names);
+    let mut path = if head.truncated == 0 { String::new() } else { "…".to_owned() };
+    let names: Vec<_> = filled.split(|byte| *byte == 0).filter(|name| !name.is_empty()).collect();
+    for name in names.iter().rev() {
+        path.push('/');
+        path.push_str(&String::from_utf8_lossy(name));
+    }
+    if path.is_empty() {
+        path.push('/');
+    }
+    CgroupPath { id: head.cgroup_id, path }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn short_path(names: &[u8], truncated: u32) -> Bytes {
+        let mut record = ShortPath::zeroed();
+        record.path.header.tag = tag::SHORT_PATH;
+        record.path.cgroup_id = 42;
+        record.path.len = u32::try_from(names.len()).unwrap_or(u32::MAX);
+        record.path.truncated = truncated;
+        record.names[..names.len()].copy_from_slice(names);
+        Bytes::copy_from_slice(bytemuck::bytes_of(&record))
+    }
+
+    fn decoded_path(bytes: &Bytes) -> Option<String> {
+        match decode(bytes) {
+            Ok(Record::Path(CgroupPath { id: 42, path })) => Some(path),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_path_is_read_from_the_root_down() {
+        assert_eq!(decoded_path(&short_path(b"ctr\0pod1\0kubepods\0", 0)).as_deref(), Some("/kubepods/pod1/ctr"));
+        assert_eq!(decoded_path(&short_path(b"", 0)).as_deref(), Some("/"));
+        assert_eq!(decoded_path(&short_path(b"ctr\0pod1\0", 1)).as_deref(), Some("…/pod1/ctr"));
+        assert_eq!(decoded_path(&short_path(b"\xff\n\0", 0)).as_deref(), Some("/\u{fffd}\n"));
+    }
+
+    #[test]
+    fn a_record_that_is_cut_short_is_an_error_at_every_length() {
+        for (tag, size) in [
+            (tag::DECISION, size_of::<Decision>()),
+            (tag::MARK, size_of::<Mark>()),
+            (tag::DECISION_END, size_of::<DecisionEnd>()),
+            (tag::SHORT_PATH, size_of::<ShortPath>()),
+            (tag::LONG_PATH, size_of::<LongPath>()),
+        ] {
+            let mut bytes = vec![0; size];
+            bytes[..4].copy_from_slice(&tag.to_ne_bytes());
+            assert!(decode(&Bytes::from(bytes.clone())).is_ok());
+            for len in 0..size {
+                let cut = decode(&Bytes::copy_from_slice(&bytes[..len]));
+                assert!(matches!(cut, Err(DecodeError::TooShort { .. })), "tag {tag}, {len} bytes: {cut:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_tag_is_an_error_that_names_it() {
+        let bytes = Bytes::from([99_u32.to_ne_bytes().as_slice(), &[0; 60]].concat());
+        assert!(matches!(decode(&bytes), Err(DecodeError::UnknownTag(99))));
+    }
+
+    #[test]
+    fn lengths_that_lie_do_not_reach_beyond_the_record() {
+        let mut record = ShortPath::zeroed();
+        record.path.header.tag = tag::SHORT_PATH;
+        record.path.len = u32::MAX;
+        assert!(decode(&Bytes::copy_from_slice(bytemuck::bytes_of(&record))).is_ok());
+    }
+}

@@ -1,0 +1,265 @@
+//! One decision of the OOM killer arrives as several records: paths, the decision, a mark for every victim, the end.
+//! Here they become one `oom_kill` and an `oom_victim` for each mark.
+//!
+//! A decision is told when its end arrives. Where the end cannot be seen, or was lost, it is told when the next record
+//! that is not part of it arrives, or after a quiet moment ([`Joiner::flush`]).
+
+use std::collections::VecDeque;
+
+use oomtrace_common::{
+    layout::rung,
+    record::{Decision, Mark},
+};
+
+use super::{
+    decode::{CgroupPath, Record},
+    facts::{Machine, known, known_i32, known_u32, task, text},
+};
+use crate::{
+    event::{Cgroup, Event, Level, Limit, OomKill, OomVictim, Victim, Why},
+    node,
+};
+
+/// How many cgroup paths are remembered. A decision sends its own before it names them, so a few would do.
+const PATHS: usize = 256;
+
+/// An event, and the reading of the boot-time clock when it happened.
+#[derive(Debug)]
+pub struct Told {
+    /// `CLOCK_BOOTTIME`, nanoseconds.
+    pub boot_ns: u64,
+    /// What happened.
+    pub event: Event,
+}
+
+/// Joins records to events.
+pub struct Joiner {
+    machine: Machine,
+    paths: VecDeque<CgroupPath>,
+    open: Option<Open>,
+}
+
+/// A decision whose end has not come yet.
+struct Open {
+    number: u64,
+    /// Missing where its record was lost.
+    decision: Option<Box<Decision>>,
+    marks: Vec<Mark>,
+}
+
+impl Joiner {
+    /// A joiner that has seen nothing.
+    #[must_use]
+    pub fn new(machine: Machine) -> Self {
+        Self { machine, paths: VecDeque::new(), open: None }
+    }
+
+    /// Takes a record; gives what it completes.
+    pub fn push(&mut self, record: Record) -> Vec<Told> {
+        match record {
+            Record::Path(path) => {
+                self.remember(path);
+                Vec::new()
+            }
+            Record::Decision(decision) => {
+                let number = decision.header.decision;
+                let told = self.flush();
+                self.open = Some(Open { number, decision: Some(decision), marks: Vec::new() });
+                told
+            }
+            Record::Mark(mark) if mark.header.decision == 0 => {
+                let mut told = self.flush();
+                told.extend(self.tell_lone_mark(&mark));
+                told
+            }
+            Record::Mark(mark) => {
+                let number = mark.header.decision;
+                let told = if self.open.as_ref().is_some_and(|open| open.number != number) { self.flush() } else { Vec::new() };
+                self.open.get_or_insert(Open { number, decision: None, marks: Vec::new() }).marks.push(*mark);
+                told
+            }
+            Record::DecisionEnd(_) => self.flush(),
+        }
+    }
+
+    /// Gives what is open, for want of its end.
+    pub fn flush(&mut self) -> Vec<Told> {
+        self.open.take().map(|open| self.tell_decision(&open)).unwrap_or_default()
+    }
+
+    fn remember(&mut self, path: CgroupPath) {
+        self.paths.retain(|known| known.id != path.id);
+        if self.paths.len() == PATHS {
+            self.paths.pop_front();
+        }
+        self.paths.push_back(path);
+    }
+
+    fn path(&self, id: u64) -> Option<&str> {
+        self.paths.iter().rev().find(|path| path.id == id).map(|path| path.path.as_str())
+    }
+
+    fn cgroup(&self, id: u64) -> Option<Cgroup> {
+        known(id).map(|id| Cgroup { path: self.path(id).map(ToOwned::to_owned), id: Some(id) })
+    }
+
+    /// Whether this mark is a kill. Without the signals' tracepoint, whatever a decision marks counts as killed.
+    fn is_kill(&self, mark: &Mark) -> bool {
+        if self.machine.sees_signals { mark.sigkill == 1 } else { mark.header.decision != 0 || mark.rung != rung::FUNCTION }
+    }
+
+    fn tell_decision(&self, open: &Open) -> Vec<Told> {
+        let chosen = open.decision.as_ref().map(|decision| decision.victim.tgid);
+        let mut killed = open.marks.iter().filter(|mark| self.is_kill(mark));
+        // The chosen one is marked first; it may be seen as another thread of the same process.
+        let victim = killed.clone().find(|mark| Some(mark.task.tgid) == chosen).or_else(|| killed.next());
+        let members: Vec<_> = open
+            .marks
+            .iter()
+            .filter(|mark| self.is_kill(mark) && victim.is_none_or(|victim| victim.task.tgid != mark.task.tgid))
+            .collect();
+
+        let boot_ns = open.decision.as_ref().map(|decision| decision.header.boot_ns);
+        let mut kill = match (&open.decision, victim) {
+            (Some(decision), victim) => self.kill(decision, victim),
+            (None, Some(victim)) => self.kill_without_decision(victim),
+            (None, None) => return open.marks.iter().map(|mark| self.victim(mark, Why::AlreadyDying)).collect(),
+        };
+        kill.decision = Some(open.number);
+        kill.group = Some(!members.is_empty());
+        kill.members = members.iter().map(|mark| task(&mark.task, self.path(mark.task.cgroup_id))).collect();
+        let event = if victim.is_some() || !self.machine.sees_marks {
+            Event::OomKill(Box::new(kill))
+        } else {
+            Event::OomDecision(Box::new(kill))
+        };
+        let boot_ns = boot_ns.or(victim.map(|mark| mark.header.boot_ns)).unwrap_or(0);
+        let mut told = vec![Told { boot_ns, event }];
+        told.extend(open.marks.iter().map(|mark| {
+            let why = match victim {
+                _ if !self.is_kill(mark) => Why::AlreadyDying,
+                Some(victim) if victim.task.tgid == mark.task.tgid => Why::Killed,
+                _ => Why::Group,
+            };
+            self.victim(mark, why)
+        }));
+        told
+    }
+
+    /// A mark outside of `oom_kill_process`, or where that cannot be seen.
+    fn tell_lone_mark(&self, mark: &Mark) -> Vec<Told> {
+        if !self.is_kill(mark) {
+            return vec![self.victim(mark, Why::AlreadyDying)];
+        }
+        let kill = Event::OomKill(Box::new(self.kill_without_decision(mark)));
+        vec![Told { boot_ns: mark.header.boot_ns, event: kill }, self.victim(mark, Why::Killed)]
+    }
+
+    fn victim(&self, mark: &Mark, why: Why) -> Told {
+        let task = task(&mark.task, self.path(mark.task.cgroup_id));
+        let victim = OomVictim {
+            why,
+            decision: (mark.header.decision != 0).then_some(mark.header.decision),
+            pod: task.pod.clone(),
+            container: task.container.clone(),
+            cgroup: self.cgroup(mark.task.cgroup_id),
+            memory: self.machine.memory(&mark.memory),
+            task,
+        };
+        Told { boot_ns: mark.header.boot_ns, event: Event::OomVictim(Box::new(victim)) }
+    }
+
+    /// The decision, with the victim as it was marked: that is the thread whose memory the kernel reports.
+    fn kill(&self, decision: &Decision, mark: Option<&Mark>) -> OomKill {
+        let (who, memory) =
+            mark.map_or((&decision.victim, &decision.memory), |mark| (&mark.task, &mark.memory));
+        let victim = task(who, self.path(who.cgroup_id));
+        OomKill {
+            decision: Some(decision.header.decision),
+            pod: victim.pod.clone(),
+            container: victim.container.clone(),
+            cgroup: self.cgroup(who.cgroup_id),
+            trigger: task(&decision.trigger, self.path(decision.trigger.cgroup_id)),
+            victim: Victim {
+                task: victim,
+                memory: self.machine.memory(memory),
+                points: known(decision.points).map(u64::cast_signed),
+            },
+            limit: known(decision.limit_cgroup_id).map(|id| self.limit(decision, id)),
+            constraint: known_u32(decision.constraint).map(constraint),
+            order: known_i32(decision.order),
+            gfp: known_u32(decision.gfp_mask).map(|mask| self.machine.gfp_flags.describe(mask.into())),
+            gfp_mask: known_u32(decision.gfp_mask),
+            message: text(&decision.message),
+            group: None,
+            members: Vec::new(),
+        }
+    }
+
+    fn kill_without_decision(&self, mark: &Mark) -> OomKill {
+        let victim = task(&mark.task, self.path(mark.task.cgroup_id));
+        OomKill {
+            decision: None,
+            pod: victim.pod.clone(),
+            container: victim.container.clone(),
+            cgroup: self.cgroup(mark.task.cgroup_id),
+            trigger: task(&mark.trigger, self.path(mark.trigger.cgroup_id)),
+            victim: Victim { task: victim, memory: self.machine.memory(&mark.memory), points: None },
+            limit: None,
+            constraint: None,
+            order: None,
+            gfp: None,
+            gfp_mask: None,
+            message: None,
+            group: None,
+            members: Vec::new(),
+        }
+    }
+
+    /// The limit that was hit: a cgroup's, or with id 0 the node's.
+    fn limit(&self, decision: &Decision, id: u64) -> Limit {
+        let total_bytes = self.machine.bytes(decision.total_pages);
+        if id == 0 {
+            return Limit {
+                level: Some(Level::Node),
+                cgroup: None,
+                cgroup_id: None,
+                pod: None,
+                container: None,
+                usage_bytes: None,
+                limit_bytes: total_bytes,
+                swap_usage_bytes: None,
+                swap_limit_bytes: None,
+                swap_counter: None,
+                total_bytes,
+            };
+        }
+        let path = self.path(id);
+        let identity = path.map(node::identify);
+        let counters = &decision.counters;
+        Limit {
+            level: identity.as_ref().map(|identity| identity.level),
+            cgroup: path.map(ToOwned::to_owned),
+            cgroup_id: Some(id),
+            pod: identity.as_ref().and_then(|identity| identity.pod.clone()),
+            container: identity.and_then(|identity| identity.container),
+            usage_bytes: self.machine.bytes(counters.memory_usage_pages),
+            limit_bytes: self.machine.limit_bytes(counters.memory_max_pages),
+            swap_usage_bytes: self.machine.bytes(counters.swap_usage_pages),
+            swap_limit_bytes: self.machine.limit_bytes(counters.swap_max_pages),
+            swap_counter: self.machine.swap_counter(counters),
+            total_bytes,
+        }
+    }
+}
+
+/// `enum oom_constraint`, `include/linux/oom.h`, without its prefix.
+fn constraint(value: u32) -> String {
+    match value {
+        0 => "NONE".to_owned(),
+        1 => "CPUSET".to_owned(),
+        2 => "MEMORY_POLICY".to_owned(),
+        3 => "MEMCG".to_owned(),
+        unknown => unknown.to_string(),
+    }
+}

@@ -1,0 +1,3 @@
+//! Where events come from. A source knows nothing of how they are printed.
+
+pub mod kernel;

@@ -1,0 +1,72 @@
+//! `cargo xtask setup`: everything that building and testing need beyond rustup, apt and git. Each piece is fetched once, into the
+//! cache, verified by the tool that fetched it; the other subcommands ask here for just the pieces they need.
+
+mod apt;
+mod bpf_linker;
+mod busybox;
+mod kernel;
+mod qemu;
+mod rust_src;
+
+use std::{fs, path::Path, process::ExitCode, thread};
+
+use anyhow::{Result, bail};
+
+pub(crate) use self::{
+    bpf_linker::bpf_linker,
+    busybox::busybox,
+    kernel::{Kernel, KernelFiles, kernel},
+    qemu::{Qemu, qemu},
+    rust_src::rust_src,
+};
+use crate::cache;
+
+/// Brings every piece, the compiling and the downloading at once.
+pub(crate) fn run() -> Result<ExitCode> {
+    let (toolchain, guests) = thread::scope(|scope| {
+        let guests = scope.spawn(guests);
+        (toolchain(), guests.join())
+    });
+    let Ok(guests) = guests else { bail!("fetching QEMU and the kernels ended in a panic") };
+    toolchain?;
+    guests?;
+    report()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What compiling the probes needs.
+pub(crate) fn toolchain() -> Result<()> {
+    rust_src()?;
+    bpf_linker()?;
+    Ok(())
+}
+
+/// What booting every test kernel needs. A kernel that cannot be had does not keep the others from being fetched.
+pub(crate) fn guests() -> Result<()> {
+    qemu()?;
+    busybox()?;
+    let failed: Vec<_> = Kernel::ALL.into_iter().filter_map(|each| kernel(each).err()).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    bail!("{}", failed.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>().join("\n"))
+}
+
+/// One line a piece: what is there now, where, and how large.
+fn report() -> Result<()> {
+    let show = |name: &str, folder: &Path| -> Result<()> {
+        println!("{name:<34} present, {:>6.1} MB in {}", cache::megabytes(folder)?, folder.display());
+        Ok(())
+    };
+    show("rust-src", &rust_src()?)?;
+    show("bpf-linker", &bpf_linker()?)?;
+    show("qemu", qemu()?.folder())?;
+    show("busybox", &busybox()?)?;
+    for each in Kernel::ALL {
+        let files = kernel(each)?;
+        show(&format!("kernel {}", files.release), &files.folder)?;
+    }
+    let root = cache::root()?;
+    println!("{:<34} {:>15.1} MB in {}", "the whole cache", cache::megabytes(&root)?, fs::canonicalize(&root)?.display());
+    Ok(())
+}

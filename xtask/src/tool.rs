@@ -1,0 +1,75 @@
+//! Runs the programs of this machine (`cargo`, `apt-get`, `dpkg-deb`, …) and says, when one fails, which one, what it
+//! said, and what to do where it is missing.
+
+use std::{
+    ffi::OsString,
+    io::ErrorKind,
+    process::{Command, Output, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+/// The `cargo` that runs us, so that everything is built by one toolchain.
+pub(crate) fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
+}
+
+/// Runs a command whose output is for the person watching.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let status = command.stdin(Stdio::null()).status().or_else(|error| bail!(not_started(command, &error)))?;
+    if !status.success() {
+        bail!("`{}` failed: {status}", line(command));
+    }
+    Ok(())
+}
+
+/// Runs a command whose output is for us, and gives what it wrote to its standard output. What it said on standard
+/// error is shown only if it fails.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output().or_else(|error| bail!(not_started(command, &error)))?;
+    let Output { status, stdout, stderr } = output;
+    if !status.success() {
+        let said = String::from_utf8_lossy(if stderr.is_empty() { &stdout } else { &stderr });
+        bail!("`{}` failed: {status}\n{}", line(command), said.trim_end());
+    }
+    String::from_utf8(stdout).with_context(|| format!("`{}` did not print UTF-8", line(command)))
+}
+
+/// The command as a person would type it, near enough to try it by hand.
+fn line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+fn not_started(command: &Command, error: &std::io::Error) -> String {
+    let program = command.get_program().to_string_lossy();
+    if error.kind() != ErrorKind::NotFound {
+        return format!("cannot run `{program}`: {error}");
+    }
+    let remedy = match &*program {
+        "apt-get" | "apt-cache" => "install apt: it fetches QEMU and the test kernels (no root needed)",
+        "dpkg-deb" => "install dpkg: it unpacks QEMU and the test kernels (no root needed)",
+        "rustc" | "rustup" | "cargo" => "install Rust with rustup",
+        _ => "install it, or put it on the PATH",
+    };
+    format!("`{program}` is not on the PATH, and `{}` needs it: {remedy}", line(command))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_named_with_its_remedy() {
+        let error = output(Command::new("dpkg-deb").env("PATH", "/nowhere").arg("--version")).unwrap_err().to_string();
+        assert!(error.contains("`dpkg-deb` is not on the PATH"), "{error}");
+        assert!(error.contains("install dpkg"), "{error}");
+    }
+
+    #[test]
+    fn a_failing_program_is_quoted_with_what_it_said() {
+        let error = output(Command::new("sh").args(["-c", "echo no such thing >&2; exit 3"])).unwrap_err().to_string();
+        assert!(error.contains("exit status: 3"), "{error}");
+        assert!(error.ends_with("no such thing"), "{error}");
+    }
+}

@@ -1,0 +1,140 @@
+//! `cargo xtask vm`: a command in a guest with a real kernel.
+
+mod guest;
+mod initramfs;
+mod interrupt;
+mod machine;
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io,
+    path::PathBuf,
+    process::ExitCode,
+    str::FromStr,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+pub(crate) use self::guest::{Accel, Cgroup, Guest, Outcome, Sink};
+use crate::{build, setup::Kernel};
+
+/// Our exit status where the guest's command has none: far from those that commands use, and `docker run`'s for the same.
+pub(crate) const NO_STATUS: u8 = 125;
+
+#[derive(Args)]
+#[command(after_help = "The exit status is the command's (128 and the signal's number if a signal ended it), or 125 if it did not \
+                        run to its end: the guest did not boot, panicked, hung, or was interrupted. With several kernels \
+                        it is 0 only if every one's is.")]
+pub(crate) struct Vm {
+    /// The kernel to boot: 5.10, 6.1, 6.12, 7.x, or all
+    #[arg(long)]
+    kernel: Kernels,
+    /// The cgroup hierarchy to mount; v1 needs a kernel that has its memory controller
+    #[arg(long, value_enum, default_value_t = Cgroup::V2)]
+    cgroup: Cgroup,
+    /// The guest's memory
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    memory: u32,
+    /// The guest's processors
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    cpus: u32,
+    /// What executes the guest's instructions
+    #[arg(long, value_enum, default_value_t = Accel::Tcg)]
+    accel: Accel,
+    /// A folder to copy to /share in the guest
+    #[arg(long, value_name = "DIR")]
+    share: Option<PathBuf>,
+    /// A folder to bring the guest's /out back to
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// How long the guest may run
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    timeout: u64,
+    /// A file to keep the kernel's console in
+    #[arg(long, value_name = "FILE")]
+    console: Option<PathBuf>,
+    /// Show the kernel's console on standard error
+    #[arg(long, short, conflicts_with = "console")]
+    verbose: bool,
+    /// The `oomtrace` to put on the guest's PATH, instead of one built now
+    #[arg(long, value_name = "FILE")]
+    oomtrace: Option<PathBuf>,
+    /// Build that one optimised
+    #[arg(long, conflicts_with = "oomtrace")]
+    release: bool,
+    /// What to run; its arguments are kept as they are
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<OsString>,
+}
+
+/// One kernel of the matrix, or every one.
+#[derive(Clone)]
+pub(crate) struct Kernels(pub(crate) Vec<Kernel>);
+
+impl FromStr for Kernels {
+    type Err = String;
+
+    fn from_str(label: &str) -> Result<Self, Self::Err> {
+        match label {
+            "all" => Ok(Self(Kernel::ALL.to_vec())),
+            label => Ok(Self(vec![label.parse().map_err(|error| format!("{error}, all"))?])),
+        }
+    }
+}
+
+pub(crate) fn run(vm: &Vm) -> Result<ExitCode> {
+    let oomtrace = match &vm.oomtrace {
+        Some(program) => program.clone(),
+        None => build::oomtrace(vm.release)?,
+    };
+    if let [kernel] = vm.kernel.0[..] {
+        return Ok(vm.boot(kernel, oomtrace)?.status.into());
+    }
+    let mut table = Vec::new();
+    let mut statuses = Vec::new();
+    for &kernel in &vm.kernel.0 {
+        eprintln!("== kernel {kernel}, cgroup {}", vm.cgroup);
+        let started = Instant::now();
+        let outcome = vm.boot(kernel, oomtrace.clone());
+        let (release, result) = match &outcome {
+            Ok(Outcome { release, status, .. }) => (release.as_str(), format!("exit status {status}")),
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                (kernel.label(), "no exit status".to_owned())
+            }
+        };
+        table.push(format!("{release:<34} {} {result:<16} {:>6.1} s", vm.cgroup, started.elapsed().as_secs_f32()));
+        statuses.push(outcome.map_or(NO_STATUS, |outcome| outcome.status));
+    }
+    eprintln!("== together\n{}", table.join("\n"));
+    let worst = statuses.iter().copied().find(|status| *status == NO_STATUS);
+    Ok(worst.or_else(|| statuses.into_iter().find(|status| *status != 0)).unwrap_or(0).into())
+}
+
+impl Vm {
+    fn boot(&self, kernel: Kernel, oomtrace: PathBuf) -> Result<Outcome> {
+        let console: Sink = match &self.console {
+            Some(file) => {
+                Box::new(File::create(file).with_context(|| format!("cannot create {}", file.display()))?)
+            }
+            None if self.verbose => Box::new(io::stderr()),
+            None => Box::new(io::sink()),
+        };
+        let guest = Guest {
+            cgroup: self.cgroup,
+            memory: self.memory,
+            cpus: self.cpus,
+            accel: self.accel,
+            files: vec![(oomtrace, PathBuf::from("/bin/oomtrace"))],
+            share: self.share.clone(),
+            out: self.out.clone(),
+            timeout: Duration::from_secs(self.timeout),
+            console,
+            ..Guest::new(kernel, &self.command)
+        };
+        guest.run()
+    }
+}

@@ -1,0 +1,109 @@
+#!/bin/busybox sh
+# The guest's first process: makes of a bare kernel what a node has, runs one command, tells how it went, powers off.
+#
+# Serial ports: ttyS0 the kernel's console and this script's own complaints, ttyS1 the command's standard output,
+# ttyS2 its standard error, ttyS3 reports to the host, a line each: "ready RELEASE", "exit STATUS", "error REASON".
+
+# Settings of this run: OOMTRACE_VM_CGROUP, OOMTRACE_VM_OUT, and the command's environment.
+. /vm/settings
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM="${TERM:-dumb}"
+
+# It says "File exists" of what the host put on the PATH; that is meant to win.
+/bin/busybox mkdir -p /bin /sbin /usr/bin /usr/sbin /etc /proc /sys /dev /tmp /run /root /share /out /var
+/bin/busybox --install -s /bin 2>/dev/null
+
+fail() {
+    echo "init: $1"
+    echo "error $1" >/dev/ttyS3
+    poweroff -f
+}
+
+mount_at() { # TYPE FOLDER [OPTIONS]
+    mkdir -p "$2" && mount -t "$1" -o "${3:-rw}" "$1" "$2" || fail "cannot mount $1 at $2"
+}
+
+mount_at proc /proc
+mount_at sysfs /sys
+mount_at devtmpfs /dev
+# Bytes pass the serial ports as they are: no newline is rewritten, nothing is echoed.
+for port in 1 2 3; do stty -F /dev/ttyS$port raw -echo || fail "no serial port ttyS$port"; done
+ln -s /proc/self/fd /dev/fd
+ln -s fd/0 /dev/stdin
+ln -s fd/1 /dev/stdout
+ln -s fd/2 /dev/stderr
+mount_at devpts /dev/pts
+mount_at tmpfs /dev/shm
+mount_at tmpfs /tmp
+mount_at tmpfs /run
+mount_at tracefs /sys/kernel/tracing
+mount_at debugfs /sys/kernel/debug
+mount_at securityfs /sys/kernel/security
+mount_at bpf /sys/fs/bpf mode=700
+
+case "$OOMTRACE_VM_CGROUP" in
+v2)
+    mount_at cgroup2 /sys/fs/cgroup
+    for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
+        echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control || fail "cgroup v2 refuses $controller"
+    done
+    ;;
+v1)
+    mount_at tmpfs /sys/fs/cgroup mode=755
+    mount_at cgroup /sys/fs/cgroup/systemd none,name=systemd
+    for controller in $(awk '$4 == 1 { print $1 }' /proc/cgroups); do
+        mount_at cgroup "/sys/fs/cgroup/$controller" "$controller"
+    done
+    # As systemd sets it, so that a limit counts what is below it. Before 5.11 it is off by default.
+    echo 1 >/sys/fs/cgroup/memory/memory.use_hierarchy
+    ;;
+esac
+
+for module in /vm/modules/*.ko*; do
+    [ ! -e "$module" ] || insmod "$module" || fail "cannot load $module"
+done
+[ -z "$OOMTRACE_VM_OUT" ] || [ -b "$OOMTRACE_VM_OUT" ] || fail "the disk for /out is not there: $OOMTRACE_VM_OUT"
+
+ip link set lo up
+hostname oomtrace-vm
+echo "127.0.0.1 localhost oomtrace-vm" >/etc/hosts
+echo "root:x:0:0:root:/root:/bin/sh" >/etc/passwd
+echo "root:x:0:" >/etc/group
+# What systemd gives a service.
+ulimit -Hn 524288
+
+# A global out-of-memory kill must take neither the output's way to the host nor, with it, the verdict.
+echo -1000 >/proc/self/oom_score_adj
+mkdir /run/vm
+mkfifo /run/vm/stdout /run/vm/stderr
+# The command writes to pipes, not to terminals: programs behave differently on a terminal.
+cat /run/vm/stdout >/dev/ttyS1 &
+stdout=$!
+cat /run/vm/stderr >/dev/ttyS2 &
+stderr=$!
+
+echo "ready $(uname -r)" >/dev/ttyS3
+cd /root
+(
+    echo 0 >/proc/self/oom_score_adj
+    # A session of its own, so that a command that signals its process group does not reach us.
+    exec setsid sh /vm/command
+) </dev/null >/run/vm/stdout 2>/run/vm/stderr &
+wait $!
+status=$?
+
+# What the command left running must not hold its pipes open, nor change /out while it is saved. Kernel threads have
+# no executable.
+for process in /proc/[0-9]*; do
+    pid=${process#/proc/}
+    case $pid in 1 | "$stdout" | "$stderr") continue ;; esac
+    [ ! -e "$process/exe" ] || kill -KILL "$pid" 2>/dev/null
+done
+# A process that cannot die yet (in a frozen cgroup) holds its pipe open for ever: what has passed by now is all.
+(sleep 10; kill $stdout $stderr) 2>/dev/null &
+wait $stdout $stderr 2>/dev/null
+
+if [ -n "$OOMTRACE_VM_OUT" ]; then
+    tar -cf "$OOMTRACE_VM_OUT" -C /out . && sync || fail "cannot save /out"
+fi
+echo "exit $status" >/dev/ttyS3
+poweroff -f
