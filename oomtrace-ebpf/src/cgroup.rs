@@ -2,7 +2,7 @@
 //!
 //! The path is read here, at the moment of the kill: by the time the daemon looks, the cgroup may be gone.
 
-use core::ptr::addr_of_mut;
+use core::{hint::black_box, ptr::addr_of_mut};
 
 use aya_ebpf::{
     helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str},
@@ -24,9 +24,9 @@ const NAME_LEN: usize = 256;
 /// The deepest cgroup whose whole path is read. Real nodes have fewer than 12 levels.
 const MAX_DEPTH: u32 = 48;
 
-/// Where a path is put together before its size is known.
+/// Where a path is put together before its size is known: with room for a whole name behind any offset of the path.
 #[map]
-static NAMES: PerCpuArray<[u8; LONG_PATH_LEN]> = PerCpuArray::with_max_entries(1, 0);
+static NAMES: PerCpuArray<[u8; LONG_PATH_LEN + NAME_LEN]> = PerCpuArray::with_max_entries(1, 0);
 
 /// The memory cgroup that a task is charged to, as `mem_cgroup_from_task` finds it: also right on cgroup v1, where each
 /// controller has cgroups of its own.
@@ -69,9 +69,12 @@ pub(crate) fn send_path(cgroup: Address, decision: u64) {
             break;
         }
         let name = node.follow(layout!(kernfs_name));
-        // SAFETY: `len` is at most LONG_PATH_LEN - NAME_LEN, and the map's value belongs to this CPU.
+        // Changes nothing after the check above, but the verifier may have seen that on another copy of `len`; it has
+        // to be told on the one that is used, and the compiler kept from knowing better.
+        let at = black_box(len) & (LONG_PATH_LEN - 1);
+        // SAFETY: there is room for a name behind `at`, and the map's value belongs to this CPU.
         let read = unsafe {
-            bpf_probe_read_kernel_str(names.cast::<u8>().add(len).cast(), NAME_LEN as u32, name.0 as *const _)
+            bpf_probe_read_kernel_str(names.cast::<u8>().add(at).cast(), NAME_LEN as u32, name.0 as *const _)
         };
         if read <= 0 || read > NAME_LEN as i64 {
             break;

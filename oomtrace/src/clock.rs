@@ -1,12 +1,16 @@
 //! Wall time for what the kernel stamped with its boot-time clock.
 //!
 //! `CLOCK_BOOTTIME` counts on while the machine sleeps and no one can set it, so it orders events for certain, but it says
-//! nothing of the date. Its distance from `CLOCK_REALTIME` changes only when somebody sets the clock; it is measured anew
-//! for every record that is read, so an event after a step of the clock is told in the new time, and a suspend makes no
-//! difference.
+//! nothing of the date. Its distance from `CLOCK_REALTIME` changes only when somebody sets the clock: adjusting the rate,
+//! as NTP does, moves both, and a suspend counts in both. It is measured anew for every event, so an event after a step of
+//! the clock is told in the new time; a difference that may be the measurement's own is ignored, so that events keep
+//! their distances.
 
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
+
+/// A measurement is out by how long the program was interrupted meanwhile; a smaller step than this is not told from it.
+const NOISE_NS: u128 = 1_000_000;
 
 /// How far wall time is from the boot-time clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +30,14 @@ impl WallClock {
     #[must_use]
     pub fn now() -> Self {
         Self::from_readings(read(ClockId::Boottime), read(ClockId::Realtime), read(ClockId::Boottime))
+    }
+
+    /// Measures anew, and takes over a step of the clock.
+    pub fn refresh(&mut self) {
+        let measured = Self::now();
+        if measured.offset_ns.abs_diff(self.offset_ns) > NOISE_NS {
+            *self = measured;
+        }
     }
 
     /// From a wall clock reading, and one of the boot-time clock before and after it.

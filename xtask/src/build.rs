@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{Command, ExitCode},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -51,6 +51,12 @@ pub(crate) fn target_folder() -> Result<PathBuf> {
     let metadata: serde_json::Value = serde_json::from_str(&metadata).context("`cargo metadata` is not JSON")?;
     let folder = metadata["target_directory"].as_str().context("`cargo metadata` names no target directory")?;
     Ok(PathBuf::from(folder))
+}
+
+/// Copies a program without its debug information: most of its size, and in a guest all files are in memory.
+pub(crate) fn strip(program: &Path, to: &Path) -> Result<()> {
+    tool::output(Command::new("strip").arg("--strip-debug").arg("-o").arg(to).arg(program))?;
+    Ok(())
 }
 
 /// Fails if the program asks for a dynamic loader or a shared library: it would not start on every node.

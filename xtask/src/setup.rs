@@ -16,7 +16,7 @@ pub(crate) use self::{
     bpf_linker::bpf_linker,
     busybox::busybox,
     kernel::{Kernel, KernelFiles, kernel},
-    qemu::{Qemu, qemu},
+    qemu::qemu,
     rust_src::rust_src,
 };
 use crate::cache;

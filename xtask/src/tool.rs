@@ -49,6 +49,7 @@ fn not_started(command: &Command, error: &std::io::Error) -> String {
     let remedy = match &*program {
         "apt-get" | "apt-cache" => "install apt: it fetches QEMU and the test kernels (no root needed)",
         "dpkg-deb" => "install dpkg: it unpacks QEMU and the test kernels (no root needed)",
+        "strip" => "install binutils: it makes programs small enough for a guest",
         "rustc" | "rustup" | "cargo" => "install Rust with rustup",
         _ => "install it, or put it on the PATH",
     };

@@ -128,7 +128,7 @@ impl Vm {
             memory: self.memory,
             cpus: self.cpus,
             accel: self.accel,
-            files: vec![(oomtrace, PathBuf::from("/bin/oomtrace"))],
+            programs: vec![(oomtrace, "oomtrace")],
             share: self.share.clone(),
             out: self.out.clone(),
             timeout: Duration::from_secs(self.timeout),

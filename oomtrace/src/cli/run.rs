@@ -77,6 +77,7 @@ struct Tracer {
     format: Format,
     node: String,
     cgroup_version: Option<u8>,
+    clock: WallClock,
     seq: u64,
     kills: u64,
     lost: u64,
@@ -99,7 +100,7 @@ impl Tracer {
         let cgroup_version = machine.cgroup_version;
         let (writer, reader_gone) = Writer::stdout().context("standard output cannot be written to")?;
         let joiner = Joiner::new(machine);
-        Ok(Self { probes, joiner, writer, reader_gone, format, node, cgroup_version, seq: 0, kills: 0, lost: 0 })
+        Ok(Self { probes, joiner, writer, reader_gone, format, node, cgroup_version, clock: WallClock::now(), seq: 0, kills: 0, lost: 0 })
     }
 
     async fn run(mut self, args: &Args) -> anyhow::Result<()> {
@@ -175,7 +176,8 @@ impl Tracer {
 
     fn print(&mut self, source: Source, boot_ns: u64, event: Event) {
         self.seq += 1;
-        let line = Line { ts: WallClock::now().rfc3339(boot_ns), seq: self.seq, node: self.node.clone(), source, boot_ns, event };
+        self.clock.refresh();
+        let line = Line { ts: self.clock.rfc3339(boot_ns), seq: self.seq, node: self.node.clone(), source, boot_ns, event };
         self.writer.send(self.format.print(&line));
     }
 

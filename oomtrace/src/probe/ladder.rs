@@ -6,7 +6,7 @@ use aya::{
 };
 use clap::ValueEnum;
 
-use super::KernelFacts;
+use super::{KernelFacts, with_causes};
 use crate::event::{ProbeStatus, Refusal, Rung};
 
 /// Which rungs may be used.
@@ -174,20 +174,15 @@ where
 fn describe(error: ProgramError) -> String {
     if let ProgramError::LoadError { io_error, verifier_log } = &error {
         tracing::debug!(%verifier_log, "the kernel refused a program");
-        return match io_error.raw_os_error() {
-            Some(libc::EPERM) => "loading is not permitted (needs CAP_BPF and CAP_PERFMON, or root)".to_owned(),
-            _ => format!("loading is refused: {io_error}"),
+        let hint = match io_error.raw_os_error() {
+            Some(libc::EPERM) => "; needs CAP_BPF and CAP_PERFMON, or root, and a kernel that has this attach point",
+            _ => "",
         };
+        return format!("loading is refused: {io_error}{hint}");
     }
-    // The chain of causes has the errno.
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
+    let text = with_causes(&error);
+    if text.contains("event_source/devices/kprobe") {
+        return "this kernel has no kprobes (CONFIG_KPROBE_EVENTS)".to_owned();
     }
     text
 }

@@ -1,7 +1,9 @@
 //! Probes in the kernel, and what they send.
 
+use std::os::fd::AsRawFd;
+
 use aya::{
-    Ebpf, EbpfLoader,
+    Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{MapData, PerCpuArray, RingBuf},
 };
 use aya_log::EbpfLogger;
@@ -9,7 +11,7 @@ use bytes::Bytes;
 use oomtrace_common::layout::{KernelLayout, MarkVictimFormat, PerCpuLayout};
 use tokio::io::unix::AsyncFd;
 
-use super::{Choice, KernelFacts, Symbol, ladder::climb};
+use super::{Choice, KernelFacts, Symbol, ladder::climb, with_causes};
 use crate::event::{ProbeStatus, Rung};
 
 /// The compiled probes: `oomtrace-ebpf`.
@@ -61,11 +63,13 @@ impl Probes {
     /// Loads and attaches the probes. `log_level` is the most verbose of the probes' own diagnostics to bring into
     /// `tracing`, if any.
     pub fn load(facts: &KernelFacts, choice: Choice, log_level: Option<aya_log::Level>) -> Result<Self, LoadError> {
-        let object = |error: &dyn std::error::Error| LoadError::Object { reason: chain(error) };
+        let object = |error: &dyn std::error::Error| LoadError::Object { reason: with_causes(error) };
         let kernel_types = aya::Btf::from_sys_fs().ok();
         let level = log_level.map_or(0, |level| level as u8);
         let mut ebpf = EbpfLoader::new()
             .btf(kernel_types.as_ref())
+            // The verdict alone: the whole log is megabytes.
+            .verifier_log_level(VerifierLogLevel::STATS)
             .override_global("KERNEL", &Global(facts.layout), true)
             .override_global("PER_CPU", &Global(facts.per_cpu), true)
             .override_global("MARK_VICTIM", &Global(facts.mark_victim), true)
@@ -77,7 +81,7 @@ impl Probes {
             Some(_) => Some(
                 EbpfLogger::init(&mut ebpf)
                     .map_err(|error| object(&error))
-                    .and_then(|logger| AsyncFd::new(logger).map_err(|error| LoadError::Ring(error.to_string())))?,
+                    .and_then(register)?,
             ),
             None => None,
         };
@@ -96,7 +100,7 @@ impl Probes {
         }
         let ring = ebpf.take_map("EVENTS").ok_or_else(|| LoadError::Ring("the map EVENTS is missing".to_owned()))?;
         let ring = RingBuf::try_from(ring).map_err(|error| LoadError::Ring(error.to_string()))?;
-        let ring = AsyncFd::new(ring).map_err(|error| LoadError::Ring(error.to_string()))?;
+        let ring = register(ring)?;
         let lost = ebpf.take_map("LOST").ok_or_else(|| LoadError::Ring("the map LOST is missing".to_owned()))?;
         let lost = PerCpuArray::try_from(lost).map_err(|error| LoadError::Ring(error.to_string()))?;
         Ok(Self { ring, lost, lost_so_far: 0, logger, status, _ebpf: ebpf })
@@ -146,21 +150,16 @@ impl Probes {
     }
 }
 
+/// Puts a ring buffer among what the runtime waits for.
+fn register<T: AsRawFd>(ring: T) -> Result<AsyncFd<T>, LoadError> {
+    // SAFETY: both kinds of ring own the descriptor they answer with, and keep it open as long as they live.
+    unsafe { AsyncFd::register(ring) }.map_err(|error| LoadError::Ring(error.to_string()))
+}
+
 /// What was tried and refused, a line each.
 fn refusals(status: &[ProbeStatus]) -> String {
     let lines = status.iter().flat_map(|probe| {
         probe.refused.iter().map(|refusal| format!("  {}: {}: {}", probe.symbol, refusal.rung, refusal.reason))
     });
     lines.collect::<Vec<_>>().join("\n")
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }

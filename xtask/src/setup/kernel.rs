@@ -1,7 +1,6 @@
 //! The kernels that oomtrace is tested on: Debian's cloud kernels, unpacked and never installed.
 
 use std::{
-    collections::BTreeSet,
     fmt, fs,
     path::{Path, PathBuf},
     process::Command,
@@ -124,9 +123,9 @@ impl KernelFiles {
         let dependencies = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut order = Vec::new();
         for name in names {
-            let files = dependencies.lines().filter_map(|line| line.split_once(':'));
-            if let Some((file, _)) = files.into_iter().find(|(file, _)| module_name(file) == name.replace('-', "_")) {
-                insertion_order(&dependencies, file, &mut BTreeSet::new(), &mut order);
+            let mut files = dependencies.lines().filter_map(|line| line.split_once(':'));
+            if let Some((file, _)) = files.find(|(file, _)| module_name(file) == *name) {
+                insertion_order(&dependencies, file, &mut order);
             }
         }
         Ok(order.into_iter().map(|file| self.modules.join(file)).collect())
@@ -139,15 +138,15 @@ fn module_name(file: &str) -> String {
     name.split(".ko").next().unwrap_or(name).replace('-', "_")
 }
 
-/// Adds to `order` first what `file` depends on, by `modules.dep` (`FILE: FILE…`, in no useful order), and then itself.
-fn insertion_order(dependencies: &str, file: &str, seen: &mut BTreeSet<String>, order: &mut Vec<String>) {
-    if order.iter().any(|earlier| earlier == file) || !seen.insert(file.to_owned()) {
+/// Adds to `order` first what `file` depends on, by `modules.dep` (`FILE: FILE…`, in no useful order), and then itself. The kernel allows no cycles.
+fn insertion_order(dependencies: &str, file: &str, order: &mut Vec<String>) {
+    if order.iter().any(|earlier| earlier == file) {
         return;
     }
     let mut lines = dependencies.lines().filter_map(|line| line.split_once(':'));
     if let Some((_, needed)) = lines.find(|(name, _)| *name == file) {
         for needed in needed.split_whitespace() {
-            insertion_order(dependencies, needed, seen, order);
+            insertion_order(dependencies, needed, order);
         }
     }
     order.push(file.to_owned());
@@ -169,7 +168,7 @@ mod tests {
                             a/virtio_ring.ko.xz: a/virtio.ko.xz\n\
                             a/virtio.ko.xz:\n";
         let mut order = Vec::new();
-        insertion_order(dependencies, "a/virtio_blk.ko.xz", &mut BTreeSet::new(), &mut order);
+        insertion_order(dependencies, "a/virtio_blk.ko.xz", &mut order);
         assert_eq!(order, ["a/virtio.ko.xz", "a/virtio_ring.ko.xz", "a/virtio_blk.ko.xz"]);
     }
 

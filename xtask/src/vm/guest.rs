@@ -18,7 +18,10 @@ use super::{
     interrupt,
     machine::{Machine, Verdict},
 };
-use crate::setup::{self, Kernel, KernelFiles};
+use crate::{
+    build,
+    setup::{self, Kernel, KernelFiles},
+};
 
 const INIT: &str = include_str!("init.sh");
 /// Room for what a guest leaves in /out. The file is sparse: only what is written takes space.
@@ -62,7 +65,9 @@ pub(crate) struct Guest {
     pub(crate) memory: u32,
     pub(crate) cpus: u32,
     pub(crate) accel: Accel,
-    /// Programs and files to put in: where from (host), and where to (guest).
+    /// Static programs to put on the PATH: where from, and what they are called in the guest.
+    pub(crate) programs: Vec<(PathBuf, &'static str)>,
+    /// Files and folders to put in: where from (host), and where to (guest).
     pub(crate) files: Vec<(PathBuf, PathBuf)>,
     /// Kernel modules to load, by name.
     pub(crate) modules: Vec<&'static str>,
@@ -106,6 +111,7 @@ impl Guest {
             memory: 1024,
             cpus: 2,
             accel: Accel::Tcg,
+            programs: Vec::new(),
             files: Vec::new(),
             modules: Vec::new(),
             share: None,
@@ -167,6 +173,11 @@ impl Guest {
         for (position, module) in kernel.modules(&modules)?.iter().enumerate() {
             let name = module.file_name().unwrap_or_default().to_string_lossy();
             initramfs.copy(module, Path::new(&format!("/vm/modules/{position:02}-{name}")))?;
+        }
+        for (host, name) in &self.programs {
+            let stripped = path.with_file_name(name);
+            build::strip(host, &stripped)?;
+            initramfs.copy(&stripped, &Path::new("/bin").join(name))?;
         }
         for (host, guest) in &self.files {
             initramfs.copy(host, guest)?;

@@ -62,6 +62,14 @@ enum Report {
     Broken(io::Error),
 }
 
+/// How a machine ended.
+enum End {
+    /// It powered off, was reset, or QEMU gave up.
+    Own,
+    /// It has to be ended, and this is why.
+    TimedOut(String),
+}
+
 /// What is known of a running guest.
 #[derive(Default)]
 struct Progress {
@@ -110,13 +118,13 @@ impl Machine {
 
         let console = String::from_utf8_lossy(&log);
         let complaints = fs::read_to_string(complaints).unwrap_or_default();
-        let failure = match (ended, progress) {
-            (Err(error), _) => format!("{error:#}"),
-            (Ok(()), Progress { status: Some(status), ready: Some((boot, release)), .. }) => {
+        let failure = match (ended?, progress) {
+            (End::TimedOut(reason), _) => reason,
+            (End::Own, Progress { status: Some(status), ready: Some((boot, release)), .. }) => {
                 return Ok(Verdict { status, release, boot, total });
             }
-            (Ok(()), Progress { refused: Some(reason), .. }) => format!("the guest could not be made ready: {reason}"),
-            (Ok(()), Progress { ready, .. }) => match panic_message(&console) {
+            (End::Own, Progress { refused: Some(reason), .. }) => format!("the guest could not be made ready: {reason}"),
+            (End::Own, Progress { ready, .. }) => match panic_message(&console) {
                 Some(message) => format!("the guest's kernel panicked: {message}"),
                 None if log.is_empty() => "QEMU ended before the kernel said anything".to_owned(),
                 None if ready.is_none() => "the guest ended before it could run the command".to_owned(),
@@ -138,8 +146,8 @@ impl Machine {
         };
         command.args(options.split(' '));
         command.arg("-kernel").arg(&self.image).arg("-initrd").arg(&self.initramfs);
-        // Mitigations only cost time here. A panic reboots at once, which `-no-reboot` makes QEMU's end.
-        command.args(["-append", "console=ttyS0 panic=-1 mitigations=off"]);
+        // A panic reboots at once, which `-no-reboot` makes the end of QEMU.
+        command.args(["-append", "console=ttyS0 panic=-1"]);
         for port in PORTS {
             let socket = self.folder.join(port);
             command.args(["-chardev", &format!("socket,id={port},path={}", socket.display())]);
@@ -178,14 +186,14 @@ impl Drop for Running {
     }
 }
 
-/// Returns when the machine has ended by itself; an error says why it must be ended now.
+/// Waits for the machine's end. An error is about us, not about the guest: we were interrupted, or our output is closed.
 fn watch(
     qemu: &mut Running,
     reports: &Receiver<Report>,
     progress: &mut Progress,
     started: Instant,
     timeout: Duration,
-) -> Result<()> {
+) -> Result<End> {
     loop {
         match reports.recv_timeout(TICK) {
             Ok(report) => progress.note(report, started)?,
@@ -193,19 +201,17 @@ fn watch(
             Err(RecvTimeoutError::Disconnected) => thread::sleep(TICK / 10),
         }
         if qemu.0.try_wait().context("cannot wait for QEMU")?.is_some() {
-            return Ok(());
+            return Ok(End::Own);
         }
         interrupt::check()?;
-        let (elapsed, seconds) = (started.elapsed(), timeout.as_secs());
-        if elapsed > timeout {
-            bail!(match progress {
+        let limit = if progress.ready.is_some() { timeout } else { timeout.min(BOOT_LIMIT) };
+        if started.elapsed() > limit {
+            let seconds = limit.as_secs();
+            return Ok(End::TimedOut(match progress {
                 Progress { ready: None, .. } => format!("the guest did not boot within {seconds} s"),
                 Progress { status: None, .. } => format!("the command was still running after {seconds} s"),
                 _ => format!("the command ended, but the guest had not shut down after {seconds} s"),
-            });
-        }
-        if progress.ready.is_none() && elapsed > BOOT_LIMIT {
-            bail!("the guest did not boot within {} s", BOOT_LIMIT.as_secs());
+            }));
         }
     }
 }

@@ -1,0 +1,84 @@
+//! `cargo xtask test`: every check there is, from the formatting to the kernel tests on each kernel of the matrix. CI runs just this.
+
+mod guests;
+mod tally;
+
+use std::{process::ExitCode, thread, time::Instant};
+
+use anyhow::Result;
+use clap::Args;
+
+use self::tally::Tally;
+use crate::{setup, tool, vm::Kernels};
+
+#[derive(Args)]
+#[command(after_help = "The last line says `N passed, M failed, K skipped`: the tests of all steps together. A step that \
+                        failed without a test's doing, such as formatting, counts as one. The exit status is 0 only \
+                        if nothing failed. What the guests leave in /out, and their consoles, are in \
+                        target/kernel-tests/KERNEL-CGROUP/.")]
+pub(crate) struct Test {
+    /// The kernel for the kernel tests: 5.10, 6.1, 6.12, 7.x, or all
+    #[arg(long, default_value = "all")]
+    kernel: Kernels,
+    /// Leave the kernel tests out
+    #[arg(long)]
+    skip_kernel: bool,
+    /// Run only the kernel tests whose names contain one of these
+    #[arg(last = true, conflicts_with = "skip_kernel")]
+    filter: Vec<String>,
+}
+
+/// What became of one step.
+struct Row {
+    name: String,
+    tally: Tally,
+    seconds: f32,
+}
+
+pub(crate) fn run(test: &Test) -> Result<ExitCode> {
+    let rows = thread::scope(|scope| {
+        if !test.skip_kernel {
+            // Downloading goes on beside compiling. What it cannot get, the guest that needs it will report.
+            scope.spawn(setup::guests);
+        }
+        let mut rows = vec![
+            step("formatting", || quiet(&["fmt", "--all", "--check"])),
+            step("toolchain for the probes", || setup::toolchain().map(|()| Tally::default())),
+            step("clippy", || quiet(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
+            step("unit tests", tally::cargo_test),
+        ];
+        if !test.skip_kernel {
+            rows.extend(guests::run(&test.kernel.0, &test.filter));
+        }
+        rows
+    });
+    Ok(report(&rows))
+}
+
+/// Runs one step under a headline. It does not keep the next from running.
+fn step(name: &str, run: impl FnOnce() -> Result<Tally>) -> Row {
+    println!("== {name}");
+    let started = Instant::now();
+    let tally = run().unwrap_or_else(|error| {
+        println!("error: {error:#}");
+        Tally::FAILURE
+    });
+    Row { name: name.to_owned(), tally, seconds: started.elapsed().as_secs_f32() }
+}
+
+/// A cargo command that has no tests to count.
+fn quiet(arguments: &[&str]) -> Result<Tally> {
+    tool::run(tool::cargo().args(arguments))?;
+    Ok(Tally::default())
+}
+
+/// One table of everything, and the line that CI reads.
+fn report(rows: &[Row]) -> ExitCode {
+    println!("== summary\n{:<40} {:>7} {:>7} {:>7} {:>9}", "", "passed", "failed", "skipped", "seconds");
+    for Row { name, tally: Tally { passed, failed, skipped }, seconds } in rows {
+        println!("{name:<40} {passed:>7} {failed:>7} {skipped:>7} {seconds:>9.1}");
+    }
+    let total: Tally = rows.iter().map(|row| row.tally).sum();
+    println!("{total}");
+    if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
