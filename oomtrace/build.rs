@@ -25,11 +25,13 @@ fn main() -> Result<()> {
         env::set_var("RUSTC_BOOTSTRAP", "1");
     }
     let probes = root.join("oomtrace-ebpf");
-    let package =
-        Package { name: "oomtrace-ebpf", root_dir: probes.to_str().context("the path is not UTF-8")?, ..Default::default() };
-    aya_build::build_ebpf([package], Toolchain::Custom(&toolchain)).context(
-        "the probes do not build; `cargo xtask setup` brings bpf-linker and the standard library's source",
-    )
+    let package = Package {
+        name: "oomtrace-ebpf",
+        root_dir: probes.to_str().context("the path is not UTF-8")?,
+        ..Default::default()
+    };
+    aya_build::build_ebpf([package], Toolchain::Custom(&toolchain))
+        .context("the probes do not build; `cargo xtask setup` brings bpf-linker and the standard library's source")
 }
 
 /// `PATH` with the folder of bpf-linker first: from the cache of `cargo xtask setup`, else wherever it is installed.

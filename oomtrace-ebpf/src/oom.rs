@@ -13,9 +13,7 @@ use aya_ebpf::{
     },
     macros::{fentry, fexit, kprobe, kretprobe, map, raw_tracepoint, tracepoint},
     maps::Array,
-    programs::{
-        FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext, TracePointContext,
-    },
+    programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext, TracePointContext},
 };
 use aya_log_ebpf::debug;
 use oomtrace_common::{
@@ -154,11 +152,7 @@ fn decision(ctx: &impl EbpfContext, oc: Address, message: Address) {
         (*record).constraint = oc.get(layout!(oom_control_constraint), ABSENT_U32);
         (*record).reserved = 0;
         (*record).message = [0; MESSAGE_LEN];
-        bpf_probe_read_kernel_str(
-            addr_of_mut!((*record).message).cast(),
-            MESSAGE_LEN as u32,
-            message.0 as *const _,
-        );
+        bpf_probe_read_kernel_str(addr_of_mut!((*record).message).cast(), MESSAGE_LEN as u32, message.0 as *const _);
     }
     entry.submit(0);
     debug!(ctx, "decision {} sent", number);

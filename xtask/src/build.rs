@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_program_of_the_distribution_is_not() {
-        let error = check_static(Path::new("/bin/true")).unwrap_err().to_string();
+        let error = check_static(Path::new("/bin/true")).expect_err("it fails").to_string();
         assert!(error.contains("is not static: it has an interpreter"), "{error}");
     }
 }

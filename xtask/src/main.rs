@@ -3,6 +3,7 @@
 mod build;
 mod cache;
 mod setup;
+mod test;
 mod tool;
 mod vm;
 
@@ -18,6 +19,8 @@ enum Xtask {
     Setup,
     /// Build the static `oomtrace` binary
     Build(build::Build),
+    /// Run every check: formatting, clippy, unit tests, and the kernel tests on each kernel
+    Test(test::Test),
     /// Run a command in a virtual machine with a real kernel
     Vm(vm::Vm),
 }
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
     let result = match xtask {
         Xtask::Setup => setup::run(),
         Xtask::Build(build) => build::run(&build),
+        Xtask::Test(test) => Ok(test::run(&test)),
         Xtask::Vm(vm) => vm::run(&vm),
     };
     result.unwrap_or_else(|error| {

@@ -67,6 +67,11 @@ fn report() -> Result<()> {
         show(&format!("kernel {}", files.release), &files.folder)?;
     }
     let root = cache::root()?;
-    println!("{:<34} {:>15.1} MB in {}", "the whole cache", cache::megabytes(&root)?, fs::canonicalize(&root)?.display());
+    println!(
+        "{:<34} {:>15.1} MB in {}",
+        "the whole cache",
+        cache::megabytes(&root)?,
+        fs::canonicalize(&root)?.display()
+    );
     Ok(())
 }

@@ -62,14 +62,18 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_named_with_its_remedy() {
-        let error = output(Command::new("dpkg-deb").env("PATH", "/nowhere").arg("--version")).unwrap_err().to_string();
+        let error = output(Command::new("dpkg-deb").env("PATH", "/nowhere").arg("--version"))
+            .expect_err("it fails")
+            .to_string();
         assert!(error.contains("`dpkg-deb` is not on the PATH"), "{error}");
         assert!(error.contains("install dpkg"), "{error}");
     }
 
     #[test]
     fn a_failing_program_is_quoted_with_what_it_said() {
-        let error = output(Command::new("sh").args(["-c", "echo no such thing >&2; exit 3"])).unwrap_err().to_string();
+        let error = output(Command::new("sh").args(["-c", "echo no such thing >&2; exit 3"]))
+            .expect_err("it fails")
+            .to_string();
         assert!(error.contains("exit status: 3"), "{error}");
         assert!(error.ends_with("no such thing"), "{error}");
     }

@@ -5,15 +5,7 @@ mod initramfs;
 mod interrupt;
 mod machine;
 
-use std::{
-    ffi::OsString,
-    fs::File,
-    io,
-    path::PathBuf,
-    process::ExitCode,
-    str::FromStr,
-    time::{Duration, Instant},
-};
+use std::{ffi::OsString, fs::File, io, path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -25,9 +17,11 @@ use crate::{build, setup::Kernel};
 pub(crate) const NO_STATUS: u8 = 125;
 
 #[derive(Args)]
-#[command(after_help = "The exit status is the command's (128 and the signal's number if a signal ended it), or 125 if it did not \
-                        run to its end: the guest did not boot, panicked, hung, or was interrupted. With several kernels \
-                        it is 0 only if every one's is.")]
+#[command(
+    after_help = "The exit status is the command's (128 and the signal's number if a signal ended it), or 125 if it did not \
+                        run to its end: the guest did not boot, panicked, hung, or was interrupted. With all kernels, it is 0 \
+                        only if every one's is, and --out DIR and --console FILE become DIR/KERNEL and FILE.KERNEL."
+)]
 pub(crate) struct Vm {
     /// The kernel to boot: 5.10, 6.1, 6.12, 7.x, or all
     #[arg(long)]
@@ -91,35 +85,41 @@ pub(crate) fn run(vm: &Vm) -> Result<ExitCode> {
         None => build::oomtrace(vm.release)?,
     };
     if let [kernel] = vm.kernel.0[..] {
-        return Ok(vm.boot(kernel, oomtrace)?.status.into());
+        return Ok(vm.boot(kernel, oomtrace, vm.out.clone(), vm.console.clone())?.status.into());
     }
     let mut table = Vec::new();
     let mut statuses = Vec::new();
     for &kernel in &vm.kernel.0 {
         eprintln!("== kernel {kernel}, cgroup {}", vm.cgroup);
-        let started = Instant::now();
-        let outcome = vm.boot(kernel, oomtrace.clone());
-        let (release, result) = match &outcome {
-            Ok(Outcome { release, status, .. }) => (release.as_str(), format!("exit status {status}")),
+        let out = vm.out.as_ref().map(|folder| folder.join(kernel.label()));
+        let console = vm.console.as_ref().map(|file| file.with_added_extension(kernel.label()));
+        let (release, status, result, seconds) = match vm.boot(kernel, oomtrace.clone(), out, console) {
+            Ok(Outcome { release, status, total, .. }) => {
+                (release, status, format!("exit status {status}"), format!("{:.1} s", total.as_secs_f32()))
+            }
             Err(error) => {
                 eprintln!("error: {error:#}");
-                (kernel.label(), "no exit status".to_owned())
+                (kernel.to_string(), NO_STATUS, "no exit status".to_owned(), String::new())
             }
         };
-        table.push(format!("{release:<34} {} {result:<16} {:>6.1} s", vm.cgroup, started.elapsed().as_secs_f32()));
-        statuses.push(outcome.map_or(NO_STATUS, |outcome| outcome.status));
+        table.push(format!("{release:<34} {} {result:<16} {seconds:>8}", vm.cgroup));
+        statuses.push(status);
     }
     eprintln!("== together\n{}", table.join("\n"));
-    let worst = statuses.iter().copied().find(|status| *status == NO_STATUS);
-    Ok(worst.or_else(|| statuses.into_iter().find(|status| *status != 0)).unwrap_or(0).into())
+    statuses.sort_by_key(|status| (*status != NO_STATUS, *status == 0));
+    Ok(statuses.first().copied().unwrap_or(0).into())
 }
 
 impl Vm {
-    fn boot(&self, kernel: Kernel, oomtrace: PathBuf) -> Result<Outcome> {
-        let console: Sink = match &self.console {
-            Some(file) => {
-                Box::new(File::create(file).with_context(|| format!("cannot create {}", file.display()))?)
-            }
+    fn boot(
+        &self,
+        kernel: Kernel,
+        oomtrace: PathBuf,
+        out: Option<PathBuf>,
+        console: Option<PathBuf>,
+    ) -> Result<Outcome> {
+        let console: Sink = match console {
+            Some(file) => Box::new(File::create(&file).with_context(|| format!("cannot create {}", file.display()))?),
             None if self.verbose => Box::new(io::stderr()),
             None => Box::new(io::sink()),
         };
@@ -130,7 +130,7 @@ impl Vm {
             accel: self.accel,
             programs: vec![(oomtrace, "oomtrace")],
             share: self.share.clone(),
-            out: self.out.clone(),
+            out,
             timeout: Duration::from_secs(self.timeout),
             console,
             ..Guest::new(kernel, &self.command)

@@ -100,7 +100,9 @@ fn report() -> anyhow::Result<Report> {
                 name: "btf",
                 ok: false,
                 found: error.to_string(),
-                remedy: Some("use a kernel with CONFIG_DEBUG_INFO_BTF=y; without it only thread ids of victims are seen"),
+                remedy: Some(
+                    "use a kernel with CONFIG_DEBUG_INFO_BTF=y; without it only thread ids of victims are seen",
+                ),
             },
         },
         if tracefs::format("oom", "mark_victim").is_some() {
@@ -145,13 +147,16 @@ fn capability_check() -> anyhow::Result<Check> {
         ("CAP_SYSLOG", CapabilitySet::SYSLOG),
         ("CAP_SYS_RESOURCE", CapabilitySet::SYS_RESOURCE),
     ];
-    let held: Vec<_> = wanted.iter().filter(|(_, capability)| effective.contains(*capability)).map(|(name, _)| *name).collect();
-    let ok = effective.contains(CapabilitySet::SYS_ADMIN) || effective.contains(CapabilitySet::BPF | CapabilitySet::PERFMON);
+    let held: Vec<_> =
+        wanted.iter().filter(|(_, capability)| effective.contains(*capability)).map(|(name, _)| *name).collect();
+    let ok =
+        effective.contains(CapabilitySet::SYS_ADMIN) || effective.contains(CapabilitySet::BPF | CapabilitySet::PERFMON);
     Ok(Check {
         name: "capabilities",
         ok,
         found: if held.is_empty() { "none of those that matter".to_owned() } else { held.join(" ") },
-        remedy: (!ok).then_some("run as root, or grant CAP_BPF and CAP_PERFMON; without them the kernel loads no probes"),
+        remedy: (!ok)
+            .then_some("run as root, or grant CAP_BPF and CAP_PERFMON; without them the kernel loads no probes"),
     })
 }
 
@@ -203,7 +208,8 @@ fn print(report: &Report) {
             println!("{:<18}   {} refused: {}", "", refusal.rung, refusal.reason);
         }
     }
-    let missing: Vec<_> = report.layout.iter().filter(|field| field.value.is_none()).map(|field| field.from.as_str()).collect();
+    let missing: Vec<_> =
+        report.layout.iter().filter(|field| field.value.is_none()).map(|field| field.from.as_str()).collect();
     let found = report.layout.len() - missing.len();
     println!("\nkernel fields      {found} of {} found in BTF", report.layout.len());
     if !missing.is_empty() {

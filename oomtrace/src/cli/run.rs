@@ -87,9 +87,8 @@ impl Tracer {
     fn new(args: &Args, probes: Probes) -> anyhow::Result<Self> {
         let terminal = io::stdout().is_terminal();
         let format = args.format.unwrap_or(if terminal { Format::Text } else { Format::Json });
-        let node = args.node_name.clone().unwrap_or_else(|| {
-            rustix::system::uname().nodename().to_string_lossy().into_owned()
-        });
+        let node =
+            args.node_name.clone().unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
         let machine = Machine {
             page_size: rustix::param::page_size() as u64,
             cgroup_version: node::cgroup_version(),
@@ -100,7 +99,19 @@ impl Tracer {
         let cgroup_version = machine.cgroup_version;
         let (writer, reader_gone) = Writer::stdout().context("standard output cannot be written to")?;
         let joiner = Joiner::new(machine);
-        Ok(Self { probes, joiner, writer, reader_gone, format, node, cgroup_version, clock: WallClock::now(), seq: 0, kills: 0, lost: 0 })
+        Ok(Self {
+            probes,
+            joiner,
+            writer,
+            reader_gone,
+            format,
+            node,
+            cgroup_version,
+            clock: WallClock::now(),
+            seq: 0,
+            kills: 0,
+            lost: 0,
+        })
     }
 
     async fn run(mut self, args: &Args) -> anyhow::Result<()> {
@@ -152,7 +163,11 @@ impl Tracer {
                     self.tell(told);
                 }
                 Err(error) => {
-                    self.print(Source::Oomtrace, clock::boot_ns(), Event::Error(Failure { message: error.to_string() }));
+                    self.print(
+                        Source::Oomtrace,
+                        clock::boot_ns(),
+                        Event::Error(Failure { message: error.to_string() }),
+                    );
                 }
             }
         }
@@ -166,7 +181,8 @@ impl Tracer {
     }
 
     fn count_lost(&mut self) {
-        for (from, count) in [(LostFrom::Ring, self.probes.newly_lost()), (LostFrom::Stdout, self.writer.newly_lost())] {
+        for (from, count) in [(LostFrom::Ring, self.probes.newly_lost()), (LostFrom::Stdout, self.writer.newly_lost())]
+        {
             if count > 0 {
                 self.lost += count;
                 self.print(Source::Oomtrace, clock::boot_ns(), Event::Lost(Lost { from, count }));
@@ -177,7 +193,8 @@ impl Tracer {
     fn print(&mut self, source: Source, boot_ns: u64, event: Event) {
         self.seq += 1;
         self.clock.refresh();
-        let line = Line { ts: self.clock.rfc3339(boot_ns), seq: self.seq, node: self.node.clone(), source, boot_ns, event };
+        let line =
+            Line { ts: self.clock.rfc3339(boot_ns), seq: self.seq, node: self.node.clone(), source, boot_ns, event };
         self.writer.send(self.format.print(&line));
     }
 

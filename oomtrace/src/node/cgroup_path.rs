@@ -180,9 +180,7 @@ fn segment(name: &str, in_kubepods: bool) -> Segment {
         // A runtime set to the cgroupfs driver, given a systemd path: `<slice>:cri-containerd:<id>` as one name.
         let (prefix, id) = container.split_once(':').unwrap_or(("", container));
         return match (pod_slice(slice), id.parse()) {
-            (Some((uid, qos)), Ok(id)) => {
-                Segment::Pod { uid, qos, container: Some((Some(prefix.to_owned()), id)) }
-            }
+            (Some((uid, qos)), Ok(id)) => Segment::Pod { uid, qos, container: Some((Some(prefix.to_owned()), id)) },
             _ => Segment::Unknown,
         };
     }
@@ -191,7 +189,8 @@ fn segment(name: &str, in_kubepods: bool) -> Segment {
             return Segment::Pod { uid, qos, container: None };
         }
         let last = slice.rsplit('-').next().unwrap_or(slice);
-        let is_child = slice.strip_suffix(last).is_some_and(|parent| parent.trim_end_matches('-').ends_with("kubepods"));
+        let is_child =
+            slice.strip_suffix(last).is_some_and(|parent| parent.trim_end_matches('-').ends_with("kubepods"));
         return match (last, qos_class(last)) {
             ("kubepods", _) => Segment::Kubepods,
             (_, Some(class)) if is_child => Segment::Qos(class),
@@ -252,7 +251,8 @@ mod tests {
     const HASH: &str = "df465823e70c8abfd71f22990142be6a";
 
     /// Path with `C`, `D`, `U`, `V` (and `U_`, `V_` with underscores) filled in; level; uid; class; container; runtime.
-    type Row = (&'static str, Level, Option<&'static str>, Option<QosClass>, Option<&'static str>, Option<&'static str>);
+    type Row =
+        (&'static str, Level, Option<&'static str>, Option<QosClass>, Option<&'static str>, Option<&'static str>);
 
     const BURSTABLE: Option<QosClass> = Some(QosClass::Burstable);
     const BEST_EFFORT: Option<QosClass> = Some(QosClass::BestEffort);
@@ -349,7 +349,24 @@ mod tests {
 
     #[test]
     fn no_path_breaks_the_reader_and_nothing_is_made_up() {
-        let pieces = ["/", "//", "pod", "kubepods", ".slice", "kubepods-", "-pod", ".slice:", ":", "burstable", "\u{0}", "é", C, U, "-", ".scope"];
+        let pieces = [
+            "/",
+            "//",
+            "pod",
+            "kubepods",
+            ".slice",
+            "kubepods-",
+            "-pod",
+            ".slice:",
+            ":",
+            "burstable",
+            "\u{0}",
+            "é",
+            C,
+            U,
+            "-",
+            ".scope",
+        ];
         let mut state = 1_u32;
         for _ in 0..20_000 {
             let mut path = String::new();

@@ -3,7 +3,11 @@
 //! Everything is read in place from `/sys/kernel/btf/vmlinux` (4 to 6 MB): nothing is kept afterwards.
 //! Format: <https://docs.kernel.org/bpf/btf.html>.
 
-use std::{fs, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    path::Path,
+};
 
 use oomtrace_common::layout::{KernelLayout, Lookup};
 
@@ -116,23 +120,50 @@ impl Btf {
     /// Where this kernel keeps what the probes read.
     #[must_use]
     pub fn layout(&self) -> KernelLayout {
-        KernelLayout::resolve(|lookup| self.find(lookup))
+        // One pass for the structs of all lookups: there are some 150,000 types.
+        let wanted: HashSet<&str> = KernelLayout::LOOKUPS
+            .iter()
+            .filter_map(|(_, lookup)| match lookup {
+                Lookup::Member(of, _) | Lookup::Size(of) => Some(*of),
+                Lookup::Enumerator(..) => None,
+            })
+            .collect();
+        let mut structs: HashMap<&str, Vec<u32>> = HashMap::new();
+        for (id, head) in self.all().filter(|(_, head)| matches!(head.kind, kind::STRUCT | kind::UNION)) {
+            if let Some(name) = self.name(head.name).and_then(|name| wanted.get(name)) {
+                structs.entry(name).or_default().push(id);
+            }
+        }
+        let of = |name: &str| structs.get(name).cloned().unwrap_or_default();
+        KernelLayout::resolve(|lookup| match lookup {
+            Lookup::Member(name, path) => of(name).into_iter().find_map(|id| self.path(id, path)),
+            Lookup::Size(name) => of(name).into_iter().find_map(|id| Some(self.get(id)?.size_or_type)),
+            Lookup::Enumerator(name, enumerator) => self.enumerator(name, enumerator),
+        })
+    }
+
+    /// The byte offset of a member behind a path of member names.
+    fn path(&self, id: u32, path: &str) -> Option<u32> {
+        let mut offset = 0;
+        let mut inside = id;
+        for names in path.split('.') {
+            let (at, member) = names.split('|').find_map(|name| self.member(inside, name, MAX_NESTING))?;
+            offset += at;
+            inside = member;
+        }
+        Some(offset)
+    }
+
+    fn name(&self, name: u32) -> Option<&str> {
+        let from = self.bytes.get(self.strings + name as usize..)?;
+        str::from_utf8(&from[..from.iter().position(|byte| *byte == 0)?]).ok()
     }
 
     /// One offset, size or enumerator.
     #[must_use]
     pub fn find(&self, lookup: Lookup) -> Option<u32> {
         match lookup {
-            Lookup::Member(of, path) => self.structs(of).find_map(|id| {
-                let mut offset = 0;
-                let mut inside = id;
-                for names in path.split('.') {
-                    let (at, member) = names.split('|').find_map(|name| self.member(inside, name, MAX_NESTING))?;
-                    offset += at;
-                    inside = member;
-                }
-                Some(offset)
-            }),
+            Lookup::Member(of, path) => self.structs(of).find_map(|id| self.path(id, path)),
             Lookup::Enumerator(of, name) => self.enumerator(of, name),
             Lookup::Size(of) => self.structs(of).next().and_then(|id| Some(self.get(id)?.size_or_type)),
         }
@@ -191,9 +222,7 @@ impl Btf {
 
     fn structs(&self, name: &'static str) -> impl Iterator<Item = u32> {
         self.all()
-            .filter(move |(_, head)| {
-                matches!(head.kind, kind::STRUCT | kind::UNION) && self.is_named(head.name, name)
-            })
+            .filter(move |(_, head)| matches!(head.kind, kind::STRUCT | kind::UNION) && self.is_named(head.name, name))
             .map(|(id, _)| id)
     }
 
@@ -229,7 +258,8 @@ impl Btf {
         (0..head.len).find_map(|index| {
             let at = head.at + 12 + 12 * index;
             let (member_name, member_type, place) = (self.word(at)?, self.word(at + 4)?, self.word(at + 8)?);
-            let (bits, bitfield) = if head.bitfields { (place & 0x00ff_ffff, place >> 24 != 0) } else { (place, false) };
+            let (bits, bitfield) =
+                if head.bitfields { (place & 0x00ff_ffff, place >> 24 != 0) } else { (place, false) };
             if self.is_named(member_name, name) {
                 // A bit field has no address.
                 return (!bitfield).then_some((bits / 8, member_type));
@@ -251,7 +281,9 @@ impl Btf {
             .find_map(|(_, head)| {
                 let stride = if head.kind == kind::ENUM { 8 } else { 12 };
                 (0..head.len).map(|index| head.at + 12 + stride * index).find_map(|at| {
-                    self.word(at).is_some_and(|value_name| self.is_named(value_name, name)).then(|| self.word(at + 4))?
+                    self.word(at)
+                        .is_some_and(|value_name| self.is_named(value_name, name))
+                        .then(|| self.word(at + 4))?
                 })
             })
     }
@@ -286,11 +318,29 @@ mod tests {
         let btf = Btf::parse(assemble(
             &[
                 // 1: anonymous struct { plain at byte 8 }
-                0, info(kind::STRUCT, 1, false), 16, 7, 0, 64,
+                0,
+                info(kind::STRUCT, 1, false),
+                16,
+                7,
+                0,
+                64,
                 // 2: typedef t = 1
-                18, info(kind::TYPEDEF, 0, false), 1,
+                18,
+                info(kind::TYPEDEF, 0, false),
+                1,
                 // 3: struct outer { bits:3 at bit 5, anonymous 1 at byte 16, named: t at byte 32 }
-                1, info(kind::STRUCT, 3, true), 64, 13, 0, 3 << 24 | 5, 0, 1, 128, 20, 2, 256,
+                1,
+                info(kind::STRUCT, 3, true),
+                64,
+                13,
+                0,
+                3 << 24 | 5,
+                0,
+                1,
+                128,
+                20,
+                2,
+                256,
             ],
             strings,
         ))?;
@@ -308,10 +358,7 @@ mod tests {
         // "" 0, "e" 1, "A" 3, "B" 5
         let strings = "\0e\0A\0B\0";
         let btf = Btf::parse(assemble(
-            &[
-                0, info(kind::ENUM64, 1, false), 8, 3, 7, 0,
-                1, info(kind::ENUM, 2, false), 4, 3, 1, 5, 2,
-            ],
+            &[0, info(kind::ENUM64, 1, false), 8, 3, 7, 0, 1, info(kind::ENUM, 2, false), 4, 3, 1, 5, 2],
             strings,
         ))?;
         assert_eq!(btf.find(Lookup::Enumerator("", "A")), Some(7));

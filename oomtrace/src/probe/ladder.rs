@@ -81,7 +81,13 @@ impl Symbol {
 }
 
 /// Attaches `symbol` at the best rung that `choice` allows and the kernel grants.
-pub(super) fn climb(ebpf: &mut Ebpf, symbol: Symbol, choice: Choice, facts: &KernelFacts, btf: Option<&Btf>) -> ProbeStatus {
+pub(super) fn climb(
+    ebpf: &mut Ebpf,
+    symbol: Symbol,
+    choice: Choice,
+    facts: &KernelFacts,
+    btf: Option<&Btf>,
+) -> ProbeStatus {
     let mut status = ProbeStatus { symbol: symbol.name().to_owned(), attached: None, refused: Vec::new() };
     // The signal tracepoint serves every rung.
     let allowed = |rung| symbol == Symbol::SignalGenerate || choice.allows(rung);

@@ -21,7 +21,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oo
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The kernel does not take the maps or the object.
-    #[error("the kernel does not load the probes: {reason}; run as root, or with CAP_BPF and CAP_PERFMON; `oomtrace doctor` says more")]
+    #[error(
+        "the kernel does not load the probes: {reason}; run as root, or with CAP_BPF and CAP_PERFMON; `oomtrace doctor` says more"
+    )]
     Object {
         /// What the system said.
         reason: String,
@@ -78,23 +80,18 @@ impl Probes {
             .map_err(|error| object(&error))?;
 
         let logger = match log_level {
-            Some(_) => Some(
-                EbpfLogger::init(&mut ebpf)
-                    .map_err(|error| object(&error))
-                    .and_then(register)?,
-            ),
+            Some(_) => Some(EbpfLogger::init(&mut ebpf).map_err(|error| object(&error)).and_then(register)?),
             None => None,
         };
-        let status: Vec<_> = Symbol::ALL
-            .iter()
-            .map(|symbol| climb(&mut ebpf, *symbol, choice, facts, kernel_types.as_ref()))
-            .collect();
+        let status: Vec<_> =
+            Symbol::ALL.iter().map(|symbol| climb(&mut ebpf, *symbol, choice, facts, kernel_types.as_ref())).collect();
         drop(kernel_types);
         // The kernel's types were millions of small allocations, and the allocator keeps what it got.
         // SAFETY: no precondition.
         unsafe { libc::malloc_trim(0) };
 
-        let sees_kills = |symbol: Symbol| status.iter().any(|probe| probe.symbol == symbol.name() && probe.attached.is_some());
+        let sees_kills =
+            |symbol: Symbol| status.iter().any(|probe| probe.symbol == symbol.name() && probe.attached.is_some());
         if !sees_kills(Symbol::OomKillProcess) && !sees_kills(Symbol::MarkOomVictim) {
             return Err(LoadError::NothingAttaches { refusals: refusals(&status) });
         }

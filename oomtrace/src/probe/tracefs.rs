@@ -182,7 +182,12 @@ mod tests {
 
     #[test]
     fn a_format_that_is_no_format_names_no_flags() {
-        for text in ["", "print fmt: \"\"", "__print_flags(x, \"|\", {(((1, \"A\"}", "__print_flags({99999999999999999999, \"B\"}"] {
+        for text in [
+            "",
+            "print fmt: \"\"",
+            "__print_flags(x, \"|\", {(((1, \"A\"}",
+            "__print_flags({99999999999999999999, \"B\"}",
+        ] {
             assert_eq!(FlagNames::parse(text), FlagNames::default(), "{text}");
         }
         assert_eq!(FlagNames::default().describe(0xcc0), "0xcc0");

@@ -166,7 +166,8 @@ fn escape(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
             // Bidirectional marks could make a line read as another.
-            let hostile = c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            let hostile = c.is_control()
+                || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
             let escaped = hostile.then(|| c.escape_default());
             let plain = (!hostile).then_some(c);
             escaped.into_iter().flatten().chain(plain)

@@ -25,9 +25,8 @@ pub(crate) fn qemu() -> Result<Qemu> {
     if let Some(program) = env::var_os("OOMTRACE_QEMU").filter(|program| !program.is_empty()) {
         return Ok(Qemu::Own(program));
     }
-    let folder = cache::piece("qemu", |folder| {
-        Suite::open("trixie")?.unpack_with_dependencies("qemu-system-x86", folder)
-    })?;
+    let folder =
+        cache::piece("qemu", |folder| Suite::open("trixie")?.unpack_with_dependencies("qemu-system-x86", folder))?;
     Ok(Qemu::Private(folder))
 }
 

@@ -1,29 +1,32 @@
 //! Runs the kernel tests (`oomtrace/tests/kernel`) on each kernel of the matrix, a guest per kernel and cgroup version.
 
 use std::{
-    collections::VecDeque,
     fs::{self, File},
     io::{self, Write},
-    mem,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    path::PathBuf,
+    process::Stdio,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::{Row, step, tally::Tally};
 use crate::{
-    build, setup, tool,
-    setup::Kernel,
+    build,
+    setup::{self, Kernel},
+    tool,
     vm::{Cgroup, Guest, Outcome, Sink},
 };
 
 /// For a guest with all its tests, emulated on a busy machine.
-const TIMEOUT: Duration = Duration::from_secs(900);
+const TIMEOUT: Duration = Duration::from_mins(15);
 
 /// What the guests run.
 struct Programs {
@@ -48,26 +51,28 @@ pub(super) fn run(kernels: &[Kernel], filter: &[String]) -> Vec<Row> {
     })];
     let Some(programs) = programs else { return rows };
 
-    let cells: VecDeque<Cell> = kernels.iter().flat_map(|kernel| cells(*kernel)).collect();
-    let alone = cells.len() == 1;
+    let cells: Vec<Cell> = kernels.iter().flat_map(|kernel| cells(*kernel)).collect();
     let workers = thread::available_parallelism().map_or(1, usize::from).min(cells.len());
-    let (cells, done) = (Mutex::new(cells), Mutex::new(Vec::new()));
+    let next = AtomicUsize::new(0);
+    let (sender, finished) = mpsc::channel();
     thread::scope(|scope| {
         for _ in 0..workers {
+            let sender = sender.clone();
             scope.spawn(|| {
-                while let Some(cell) = lock(&cells).pop_front() {
-                    let transcript = Transcript::new(alone);
-                    let started = Instant::now();
-                    let (release, tally) = cell.run(&programs, filter, &transcript);
-                    let name = format!("{release} {}", cell.cgroup);
-                    let row = Row { name, tally, seconds: started.elapsed().as_secs_f32() };
-                    transcript.show(&format!("kernel tests on {}", row.name));
-                    lock(&done).push(row);
+                let sender = sender;
+                loop {
+                    let position = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(cell) = cells.get(position) else { break };
+                    let row = cell.run(&programs, filter, cells.len() == 1);
+                    let _ = sender.send((position, row));
                 }
             });
         }
     });
-    rows.append(&mut lock(&done));
+    drop(sender);
+    let mut finished: Vec<_> = finished.iter().collect();
+    finished.sort_by_key(|(position, _)| *position);
+    rows.extend(finished.into_iter().map(|(_, row)| row));
     rows
 }
 
@@ -80,27 +85,28 @@ fn cells(kernel: Kernel) -> Vec<Cell> {
 }
 
 impl Cell {
-    /// Gives the kernel's release (its label if it did not boot) and its tests.
-    fn run(self, programs: &Programs, filter: &[String], transcript: &Transcript) -> (String, Tally) {
-        let failed = |release: String, reason: String| {
-            transcript.note(&format!("error: {reason}\n"));
-            (release, Tally::FAILURE)
-        };
-        match self.boot(programs, filter, transcript) {
-            Err(error) => failed(self.kernel.to_string(), format!("{error:#}")),
-            Ok(Outcome { release, status, boot, .. }) => {
-                let boot = boot.as_secs_f32();
-                transcript.note(&format!("booted in {boot:.1} s, ended with exit status {status}\n"));
-                match transcript.tally() {
-                    Some(tally) if status == 0 || tally.failed > 0 => (release, tally),
-                    Some(_) => failed(release, format!("every test passed, and yet the exit status is {status}")),
-                    None => failed(release, "the tests ended without a line `test result: …`".to_owned()),
-                }
-            }
+    /// Runs the guest. What it prints is shown as it comes if it is the only one, else in one piece at its end.
+    fn run(self, programs: &Programs, filter: &[String], alone: bool) -> Row {
+        let headline = |release: &str| format!("== kernel tests on {release}, cgroup {}\n", self.cgroup);
+        let transcript = Transcript::default();
+        if alone {
+            print!("{}", headline(self.kernel.label()));
         }
+        let started = Instant::now();
+        let outcome = self.boot(programs, filter, &transcript, alone);
+        let seconds = started.elapsed().as_secs_f32();
+        let release = outcome.as_ref().map_or(self.kernel.label(), |outcome| &outcome.release).to_owned();
+        let booted = outcome.as_ref().map_or(Duration::ZERO, |outcome| outcome.boot).as_secs_f32();
+        let (tally, ending) = match verdict(outcome, transcript.last_tally()) {
+            Ok(tally) => (tally, format!("{tally}; booted in {booted:.1} s, {seconds:.1} s in all")),
+            Err(error) => (Tally::FAILURE, format!("error: {error:#}")),
+        };
+        let shown = if alone { String::new() } else { headline(&release) + &transcript.text() };
+        println!("{shown}{}, cgroup {}: {ending}", self.kernel, self.cgroup);
+        Row { name: format!("kernel tests on {release} {}", self.cgroup), tally, seconds }
     }
 
-    fn boot(self, programs: &Programs, filter: &[String], transcript: &Transcript) -> Result<Outcome> {
+    fn boot(self, programs: &Programs, filter: &[String], transcript: &Transcript, live: bool) -> Result<Outcome> {
         let Self { kernel, cgroup } = self;
         let out = build::target_folder()?.join(format!("kernel-tests/{kernel}-{cgroup}"));
         if out.exists() {
@@ -113,13 +119,74 @@ impl Cell {
             programs: vec![(programs.oomtrace.clone(), "oomtrace"), (programs.tests.clone(), "kernel-tests")],
             console: Box::new(File::create(out.join("console.log"))?),
             timeout: TIMEOUT,
-            stdout: transcript.sink(true),
-            stderr: transcript.sink(false),
+            stdout: transcript.stdout(live),
+            stderr: transcript.stderr(live),
             out: Some(out),
             ..Guest::new(kernel, command)
         };
         guest.run()
     }
+}
+
+/// A guest's tests, if they can be believed: a harness that died on the way has not said how it ends.
+fn verdict(outcome: Result<Outcome>, tally: Option<Tally>) -> Result<Tally> {
+    let Outcome { status, .. } = outcome?;
+    let tally = tally.with_context(|| format!("the tests ended, status {status}, without a line `test result: …`"))?;
+    ensure!(status == 0 || tally.failed > 0, "no test failed, and yet the tests' exit status is {status}");
+    Ok(tally)
+}
+
+/// What a guest's command prints: both streams as they come, and the first alone, where the counts are.
+#[derive(Default)]
+struct Transcript {
+    both: Arc<Mutex<Vec<u8>>>,
+    stdout: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Transcript {
+    fn stdout(&self, live: bool) -> Sink {
+        Box::new(Tee { buffers: vec![Arc::clone(&self.both), Arc::clone(&self.stdout)], live })
+    }
+
+    fn stderr(&self, live: bool) -> Sink {
+        Box::new(Tee { buffers: vec![Arc::clone(&self.both)], live })
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::from_utf8_lossy(&lock(&self.both)).into_owned();
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text
+    }
+
+    fn last_tally(&self) -> Option<Tally> {
+        String::from_utf8_lossy(&lock(&self.stdout)).lines().rev().find_map(Tally::from_line)
+    }
+}
+
+/// Writes to buffers, and to our standard output too if somebody watches.
+struct Tee {
+    buffers: Vec<Arc<Mutex<Vec<u8>>>>,
+    live: bool,
+}
+
+impl Write for Tee {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.live {
+            io::stdout().write_all(bytes)?;
+        }
+        self.buffers.iter().for_each(|buffer| lock(buffer).extend(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
+    }
+}
+
+fn lock(buffer: &Mutex<Vec<u8>>) -> MutexGuard<'_, Vec<u8>> {
+    buffer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Builds the tests, and the `oomtrace` of the same build beside them.
@@ -145,4 +212,38 @@ fn executable(messages: &str, kind: &str, name: &str) -> Option<PathBuf> {
         let found = target["name"] == name && target["kind"][0] == kind;
         message["executable"].as_str().filter(|_| found).map(PathBuf::from)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(status: u8) -> Outcome {
+        Outcome { status, release: "6.12".to_owned(), boot: Duration::from_secs(4), total: Duration::from_secs(9) }
+    }
+
+    #[test]
+    fn tests_that_ended_are_believed() -> Result<()> {
+        let tally = Tally { passed: 3, failed: 0, skipped: 0 };
+        assert_eq!(verdict(Ok(ended(0)), Some(tally))?, tally);
+        Ok(())
+    }
+
+    #[test]
+    fn a_harness_that_died_is_a_failure_whatever_it_had_counted() {
+        let tally = Tally { passed: 3, failed: 0, skipped: 0 };
+        assert!(verdict(Ok(ended(0)), None).is_err());
+        assert!(verdict(Ok(ended(137)), Some(tally)).is_err());
+    }
+
+    #[test]
+    fn cargo_tells_where_it_put_a_program() {
+        let messages = r#"
+            {"reason":"compiler-artifact","target":{"kind":["lib"],"name":"oomtrace"},"executable":null}
+            {"reason":"compiler-artifact","target":{"kind":["bin"],"name":"oomtrace"},"executable":"/target/oomtrace"}
+            {"reason":"compiler-artifact","target":{"kind":["test"],"name":"kernel"},"executable":"/target/kernel-1"}"#;
+        assert_eq!(executable(messages, "bin", "oomtrace"), Some(PathBuf::from("/target/oomtrace")));
+        assert_eq!(executable(messages, "test", "kernel"), Some(PathBuf::from("/target/kernel-1")));
+        assert_eq!(executable(messages, "test", "other"), None);
+    }
 }

@@ -88,6 +88,9 @@ mod tests {
     #[test]
     fn the_line_that_ci_reads_adds_everything_up() {
         let tally = Tally { passed: 3, failed: 0, skipped: 1 };
-        assert_eq!([tally, tally, Tally::FAILURE].into_iter().sum::<Tally>().to_string(), "6 passed, 1 failed, 2 skipped");
+        assert_eq!(
+            [tally, tally, Tally::FAILURE].into_iter().sum::<Tally>().to_string(),
+            "6 passed, 1 failed, 2 skipped"
+        );
     }
 }

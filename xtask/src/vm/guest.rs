@@ -118,7 +118,7 @@ impl Guest {
             out: None,
             command: command.into_iter().map(Into::into).collect(),
             environment: Vec::new(),
-            timeout: Duration::from_secs(300),
+            timeout: Duration::from_mins(5),
             stdout: Box::new(io::stdout()),
             stderr: Box::new(io::stderr()),
             console: Box::new(io::sink()),
@@ -135,10 +135,13 @@ impl Guest {
             "kernel {} has no memory controller for cgroup v1 (built without CONFIG_MEMCG_V1): use v2, or an older kernel",
             kernel.release
         );
-        let scratch = tempfile::Builder::new().prefix("oomtrace-vm-").tempdir().context("no place for the guest's files")?;
+        let scratch =
+            tempfile::Builder::new().prefix("oomtrace-vm-").tempdir().context("no place for the guest's files")?;
         let out_disk = self.out.is_some().then(|| scratch.path().join("out.tar"));
         if let Some(disk) = &out_disk {
-            File::create(disk).and_then(|file| file.set_len(OUT_DISK_BYTES)).context("cannot make the disk for /out")?;
+            File::create(disk)
+                .and_then(|file| file.set_len(OUT_DISK_BYTES))
+                .context("cannot make the disk for /out")?;
         }
         let initramfs = scratch.path().join("initramfs");
         self.write_initramfs(&kernel, &initramfs)?;

@@ -67,10 +67,11 @@ pub fn decode(bytes: &Bytes) -> Result<Record, DecodeError> {
 
 fn read<T: Pod + Zeroable>(bytes: &Bytes, what: &'static str) -> Result<T, DecodeError> {
     // The kernel rounds a record's room up to 8 bytes, so there may be more.
-    bytes
-        .get(..size_of::<T>())
-        .map(bytemuck::pod_read_unaligned)
-        .ok_or(DecodeError::TooShort { len: bytes.len(), what, expected: size_of::<T>() })
+    bytes.get(..size_of::<T>()).map(bytemuck::pod_read_unaligned).ok_or(DecodeError::TooShort {
+        len: bytes.len(),
+        what,
+        expected: size_of::<T>(),
+    })
 }
 
 /// Names from the cgroup up to the root make a path from the root down.

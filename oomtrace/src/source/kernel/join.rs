@@ -74,7 +74,11 @@ impl Joiner {
             }
             Record::Mark(mark) => {
                 let number = mark.header.decision;
-                let told = if self.open.as_ref().is_some_and(|open| open.number != number) { self.flush() } else { Vec::new() };
+                let told = if self.open.as_ref().is_some_and(|open| open.number != number) {
+                    self.flush()
+                } else {
+                    Vec::new()
+                };
                 self.open.get_or_insert(Open { number, decision: None, marks: Vec::new() }).marks.push(*mark);
                 told
             }
@@ -105,7 +109,11 @@ impl Joiner {
 
     /// Whether this mark is a kill. Without the signals' tracepoint, whatever a decision marks counts as killed.
     fn is_kill(&self, mark: &Mark) -> bool {
-        if self.machine.sees_signals { mark.sigkill == 1 } else { mark.header.decision != 0 || mark.rung != rung::FUNCTION }
+        if self.machine.sees_signals {
+            mark.sigkill == 1
+        } else {
+            mark.header.decision != 0 || mark.rung != rung::FUNCTION
+        }
     }
 
     fn tell_decision(&self, open: &Open) -> Vec<Told> {
@@ -171,8 +179,7 @@ impl Joiner {
 
     /// The decision, with the victim as it was marked: that is the thread whose memory the kernel reports.
     fn kill(&self, decision: &Decision, mark: Option<&Mark>) -> OomKill {
-        let (who, memory) =
-            mark.map_or((&decision.victim, &decision.memory), |mark| (&mark.task, &mark.memory));
+        let (who, memory) = mark.map_or((&decision.victim, &decision.memory), |mark| (&mark.task, &mark.memory));
         let victim = task(who, self.path(who.cgroup_id));
         OomKill {
             decision: Some(decision.header.decision),

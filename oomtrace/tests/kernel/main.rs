@@ -1,0 +1,41 @@
+//! What oomtrace says, compared with what a real kernel says of the same kill.
+//!
+//! These run as root in a virtual machine that `cargo xtask test` boots, one at a time; anywhere else they are ignored.
+
+mod cgroup;
+mod kernel_log;
+mod oomtrace;
+mod scenarios;
+mod workload;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() {
+    if workload::run_if_asked() {
+        return;
+    }
+    let in_vm = std::env::var_os("OOMTRACE_VM").is_some();
+    let trials = scenarios::ALL
+        .iter()
+        .map(|(name, test)| {
+            let test = *test;
+            Trial::test(*name, move || test().map_err(Into::into)).with_ignored_flag(!in_vm)
+        })
+        .collect();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// A test's result: an error's text is what failed.
+pub type Outcome = anyhow::Result<()>;
+
+/// Fails with both sides and what they are.
+#[macro_export]
+macro_rules! check_eq {
+    ($left:expr, $right:expr, $($what:tt)+) => {
+        match (&$left, &$right) {
+            (left, right) => anyhow::ensure!(left == right, "{}: {left:?} is not {right:?}", format_args!($($what)+)),
+        }
+    };
+}

@@ -1,0 +1,91 @@
+//! The program under test, as a person would run it.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use serde_json::Value;
+
+/// A running `oomtrace run --format json`.
+pub struct Oomtrace {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    pub status: Value,
+}
+
+impl Oomtrace {
+    /// Starts it and waits until it has attached.
+    pub fn start(arguments: &[&str]) -> Result<Self> {
+        let mut child = Command::new("oomtrace")
+            .args(["run", "--format", "json", "--log-level", "warn"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("oomtrace does not start")?;
+        let mut stdout = BufReader::new(child.stdout.take().context("no standard output")?);
+        let mut first = String::new();
+        stdout.read_line(&mut first)?;
+        let status = validated(&first)?;
+        ensure!(status["kind"] == "status" && status["phase"] == "started", "the first line is {first}");
+        Ok(Self { child, stdout, status })
+    }
+
+    /// The process's id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it with SIGTERM, and gives every line that it printed after its first.
+    pub fn stop(mut self) -> Result<Vec<Value>> {
+        // Whatever the kernel did is in the ring by now.
+        thread::sleep(Duration::from_millis(300));
+        // SAFETY: the child has not been waited for, so the id is its.
+        unsafe { libc::kill(i32::try_from(self.pid())?, libc::SIGTERM) };
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest)?;
+        let status = self.child.wait()?;
+        ensure!(status.success(), "oomtrace ended with {status}");
+        ensure!(rest.ends_with('\n'), "the last line is cut short: {rest}");
+        let lines: Vec<Value> = rest.lines().map(validated).collect::<Result<_>>()?;
+        let last = lines.last().context("nothing was printed at the end")?;
+        ensure!(last["kind"] == "status" && last["phase"] == "stopped", "the last line is {last}");
+        Ok(lines)
+    }
+}
+
+/// A line that follows the schema that oomtrace itself prints.
+fn validated(line: &str) -> Result<Value> {
+    static SCHEMA: OnceLock<Result<jsonschema::Validator, String>> = OnceLock::new();
+    let schema = SCHEMA.get_or_init(|| {
+        let output = Command::new("oomtrace").arg("schema").output().map_err(|error| error.to_string())?;
+        let schema = serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
+        jsonschema::validator_for(&schema).map_err(|error| error.to_string())
+    });
+    let schema = schema.as_ref().map_err(|error| anyhow!("the schema: {error}"))?;
+    let value: Value = serde_json::from_str(line).with_context(|| format!("not JSON: {line}"))?;
+    if let Err(error) = schema.validate(&value) {
+        bail!("a line breaks the schema ({error}): {line}");
+    }
+    Ok(value)
+}
+
+/// The lines of one kind.
+pub fn of_kind<'a>(lines: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    lines.iter().filter(|line| line["kind"] == kind).collect()
+}
+
+/// Waits until `done`, for at most half a minute.
+pub fn wait_until(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+    let started = Instant::now();
+    while !done()? {
+        ensure!(started.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}

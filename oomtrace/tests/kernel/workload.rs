@@ -1,0 +1,82 @@
+//! What runs in the cgroups: this same program, started again under another name.
+
+use std::{
+    env, fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+
+/// The first argument of a program that is a workload.
+const MARK: &str = "--workload";
+
+/// Runs as a workload, where that is what the arguments ask for.
+pub fn run_if_asked() -> bool {
+    let arguments: Vec<String> = env::args().collect();
+    match arguments.get(1..).unwrap_or_default() {
+        [mark, what, procs] if mark == MARK => {
+            if let Err(error) = run(what, procs) {
+                eprintln!("workload {what}: {error:#}");
+            }
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Starts a workload in a cgroup.
+pub fn start(what: &str, procs: &Path) -> Result<Child> {
+    command(what, procs)?.spawn().with_context(|| format!("the workload {what} does not start"))
+}
+
+fn command(what: &str, procs: &Path) -> Result<Command> {
+    let mut command = Command::new(env::current_exe()?);
+    command.args([MARK, what]).arg(procs).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
+    Ok(command)
+}
+
+fn run(what: &str, procs: &str) -> Result<()> {
+    if !procs.is_empty() {
+        fs::write(procs, std::process::id().to_string()).with_context(|| procs.to_owned())?;
+    }
+    match what {
+        "eat" => eat(),
+        // Sleeps with this much memory.
+        "hold-8" => {
+            let held = vec![1_u8; 8 << 20];
+            thread::sleep(Duration::from_secs(120));
+            drop(held);
+        }
+        "rest" => thread::sleep(Duration::from_secs(120)),
+        // A first process that survives the death of its child.
+        "parent" => {
+            let mut child = command("eat", Path::new(""))?.spawn()?;
+            child.wait()?;
+            thread::sleep(Duration::from_secs(120));
+        }
+        "hostile-name" => {
+            // SAFETY: the name is NUL-terminated.
+            unsafe { libc::prctl(libc::PR_SET_NAME, c"a\"b\\\n\x1b[31m\xff{".as_ptr()) };
+            eat();
+        }
+        // The first process of a pid namespace: what a container's is.
+        "init" => {
+            // SAFETY: no precondition.
+            unsafe { libc::unshare(libc::CLONE_NEWPID) };
+            command("eat", Path::new(""))?.spawn()?.wait()?;
+        }
+        other => anyhow::bail!("there is no such workload: {other}"),
+    }
+    Ok(())
+}
+
+/// Takes memory until killed.
+fn eat() {
+    let mut blocks = Vec::new();
+    loop {
+        blocks.push(vec![1_u8; 1 << 20]);
+    }
+}
