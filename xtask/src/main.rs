@@ -2,6 +2,7 @@
 
 mod build;
 mod cache;
+mod demo;
 mod setup;
 mod test;
 mod tool;
@@ -21,6 +22,8 @@ enum Xtask {
     Build(build::Build),
     /// Run every check: formatting, clippy, unit tests, and the kernel tests on each kernel
     Test(test::Test),
+    /// Show oomtrace at work: a real kernel kills two containers for memory
+    Demo(demo::Demo),
     /// Run a command in a virtual machine with a real kernel
     Vm(vm::Vm),
 }
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         Xtask::Setup => setup::run(),
         Xtask::Build(build) => build::run(&build),
         Xtask::Test(test) => Ok(test::run(&test)),
+        Xtask::Demo(demo) => demo::run(&demo),
         Xtask::Vm(vm) => vm::run(&vm),
     };
     result.unwrap_or_else(|error| {

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 /// Whether the memory controller is on cgroup v1 here.
-pub fn is_v1() -> bool {
+pub(crate) fn is_v1() -> bool {
     Path::new("/sys/fs/cgroup/memory").is_dir()
 }
 
@@ -20,14 +20,14 @@ fn root() -> PathBuf {
 }
 
 /// A cgroup of a test; removed when dropped, as far as it is empty.
-pub struct Cgroup {
+pub(crate) struct Cgroup {
     /// From the hierarchy's root: `/kubepods/…`.
-    pub path: String,
+    pub(crate) path: String,
 }
 
 impl Cgroup {
     /// Makes a cgroup and its parents, each with the memory controller.
-    pub fn make(path: &str) -> Result<Self> {
+    pub(crate) fn make(path: &str) -> Result<Self> {
         let mut folder = root();
         for name in path.split('/').filter(|name| !name.is_empty()) {
             if !is_v1() {
@@ -45,27 +45,27 @@ impl Cgroup {
         Ok(Self { path: path.to_owned() })
     }
 
-    pub fn folder(&self) -> PathBuf {
+    pub(crate) fn folder(&self) -> PathBuf {
         root().join(self.path.trim_start_matches('/'))
     }
 
     /// The inode number of its directory.
-    pub fn id(&self) -> Result<u64> {
+    pub(crate) fn id(&self) -> Result<u64> {
         Ok(fs::metadata(self.folder())?.ino())
     }
 
-    pub fn limit(&self, mib: u64) -> Result<()> {
+    pub(crate) fn limit(&self, mib: u64) -> Result<()> {
         let file = if is_v1() { "memory.limit_in_bytes" } else { "memory.max" };
         let path = self.folder().join(file);
         fs::write(&path, (mib << 20).to_string()).with_context(|| path.display().to_string())
     }
 
-    pub fn procs(&self) -> PathBuf {
+    pub(crate) fn procs(&self) -> PathBuf {
         self.folder().join("cgroup.procs")
     }
 
     /// Removes it, once its last process is gone.
-    pub fn remove(&self) -> Result<()> {
+    pub(crate) fn remove(&self) -> Result<()> {
         for _ in 0..400 {
             match fs::remove_dir(self.folder()) {
                 Ok(()) => return Ok(()),
@@ -84,16 +84,16 @@ impl Drop for Cgroup {
 }
 
 /// A pod's uid that no other test has.
-pub fn uid(number: u32) -> String {
+pub(crate) fn uid(number: u32) -> String {
     format!("{number:08x}-23d2-4099-bf62-d501a2753c91")
 }
 
 /// A container's id that no other test has.
-pub fn container_id(number: u32) -> String {
+pub(crate) fn container_id(number: u32) -> String {
     format!("{number:064x}")
 }
 
 /// The cgroupfs driver's path of a burstable pod's container.
-pub fn container_path(pod: u32, container: u32) -> String {
+pub(crate) fn container_path(pod: u32, container: u32) -> String {
     format!("/kubepods/burstable/pod{}/{}", uid(pod), container_id(container))
 }

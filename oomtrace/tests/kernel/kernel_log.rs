@@ -9,30 +9,30 @@ use std::{
 use anyhow::{Context as _, Result};
 
 /// Reads what the kernel logs from here on.
-pub struct KernelLog(File);
+pub(crate) struct KernelLog(File);
 
 /// A "Killed process" line.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Killed {
-    pub pid: u32,
-    pub total_vm_kib: u64,
-    pub anon_kib: u64,
-    pub file_kib: u64,
-    pub shmem_kib: u64,
-    pub pgtables_kib: u64,
-    pub uid: u32,
-    pub oom_score_adj: i32,
+pub(crate) struct Killed {
+    pub(crate) pid: u32,
+    pub(crate) total_vm_kib: u64,
+    pub(crate) anon_kib: u64,
+    pub(crate) file_kib: u64,
+    pub(crate) shmem_kib: u64,
+    pub(crate) pgtables_kib: u64,
+    pub(crate) uid: u32,
+    pub(crate) oom_score_adj: i32,
 }
 
 impl KernelLog {
-    pub fn from_now() -> Result<Self> {
+    pub(crate) fn from_now() -> Result<Self> {
         let mut log = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg")?;
         log.seek(SeekFrom::End(0))?;
         Ok(Self(log))
     }
 
     /// The messages since.
-    pub fn lines(&mut self) -> Result<Vec<String>> {
+    pub(crate) fn lines(&mut self) -> Result<Vec<String>> {
         let mut lines = Vec::new();
         let mut buffer = [0; 8192];
         loop {
@@ -52,12 +52,12 @@ impl KernelLog {
 }
 
 /// The value behind `key` up to the next separator.
-pub fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+pub(crate) fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     let (_, rest) = line.split_once(key)?;
     rest.split([',', ' ']).next()
 }
 
-pub fn killed(line: &str) -> Option<Killed> {
+pub(crate) fn killed(line: &str) -> Option<Killed> {
     let kib = |key| value(line, key)?.strip_suffix("kB")?.parse().ok();
     Some(Killed {
         pid: value(line, "Killed process ")?.parse().ok()?,

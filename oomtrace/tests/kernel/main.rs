@@ -28,7 +28,7 @@ fn main() {
 }
 
 /// A test's result: an error's text is what failed.
-pub type Outcome = anyhow::Result<()>;
+pub(crate) type Outcome = anyhow::Result<()>;
 
 /// Fails with both sides and what they are.
 #[macro_export]

@@ -12,15 +12,15 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use serde_json::Value;
 
 /// A running `oomtrace run --format json`.
-pub struct Oomtrace {
+pub(crate) struct Oomtrace {
     child: Child,
     stdout: BufReader<ChildStdout>,
-    pub status: Value,
+    pub(crate) status: Value,
 }
 
 impl Oomtrace {
     /// Starts it and waits until it has attached.
-    pub fn start(arguments: &[&str]) -> Result<Self> {
+    pub(crate) fn start(arguments: &[&str]) -> Result<Self> {
         let mut child = Command::new("oomtrace")
             .args(["run", "--format", "json", "--log-level", "warn"])
             .args(arguments)
@@ -37,12 +37,12 @@ impl Oomtrace {
     }
 
     /// The process's id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Ends it with SIGTERM, and gives every line that it printed after its first.
-    pub fn stop(mut self) -> Result<Vec<Value>> {
+    pub(crate) fn stop(mut self) -> Result<Vec<Value>> {
         // Whatever the kernel did is in the ring by now.
         thread::sleep(Duration::from_millis(300));
         // SAFETY: the child has not been waited for, so the id is its.
@@ -76,12 +76,12 @@ fn validated(line: &str) -> Result<Value> {
 }
 
 /// The lines of one kind.
-pub fn of_kind<'a>(lines: &'a [Value], kind: &str) -> Vec<&'a Value> {
+pub(crate) fn of_kind<'a>(lines: &'a [Value], kind: &str) -> Vec<&'a Value> {
     lines.iter().filter(|line| line["kind"] == kind).collect()
 }
 
 /// Waits until `done`, for at most half a minute.
-pub fn wait_until(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
     let started = Instant::now();
     while !done()? {
         ensure!(started.elapsed() < Duration::from_secs(30), "waited in vain until {what}");

@@ -17,7 +17,7 @@ use crate::{
 /// A test and what it says about the world.
 type Scenario = (&'static str, fn() -> Outcome);
 
-pub const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     ("a_container_over_its_limit_is_told_as_the_kernel_tells_it", container_limit),
     ("every_function_rung_tells_the_same", every_rung),
     ("a_tracepoint_alone_still_tells_a_kill_with_its_container", tracepoint_rung),

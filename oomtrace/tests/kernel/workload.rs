@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 const MARK: &str = "--workload";
 
 /// Runs as a workload, where that is what the arguments ask for.
-pub fn run_if_asked() -> bool {
+pub(crate) fn run_if_asked() -> bool {
     let arguments: Vec<String> = env::args().collect();
     match arguments.get(1..).unwrap_or_default() {
         [mark, what, procs] if mark == MARK => {
@@ -28,7 +28,7 @@ pub fn run_if_asked() -> bool {
 }
 
 /// Starts a workload in a cgroup.
-pub fn start(what: &str, procs: &Path) -> Result<Child> {
+pub(crate) fn start(what: &str, procs: &Path) -> Result<Child> {
     command(what, procs)?.spawn().with_context(|| format!("the workload {what} does not start"))
 }
 

@@ -1,6 +1,10 @@
 //! The standard library's source: `core` is compiled anew for the eBPF target, which has no ready-made one.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -20,9 +24,8 @@ pub(crate) fn rust_src() -> Result<PathBuf> {
     };
     cache::publish(&folder, "rust-src", from_debian).with_context(|| {
         format!(
-            "the toolchain in {} has no rust-src; rustup cannot add it ({rustup:#}), and Debian's package \
-             could not take its place; where the toolchain is not yours to write to, its owner can: \
-             `rustup component add rust-src`",
+            "{rustup:#}\nrustup cannot add rust-src to the toolchain in {}, nor can Debian's package take its place; if \
+             the toolchain is somebody else's, let them run `rustup component add rust-src`",
             sysroot.display()
         )
     })?;
@@ -30,7 +33,7 @@ pub(crate) fn rust_src() -> Result<PathBuf> {
 }
 
 /// Debian ships the same source. It has to be of the compiler's very version: another's does not compile.
-fn from_debian(folder: &std::path::Path) -> Result<()> {
+fn from_debian(folder: &Path) -> Result<()> {
     let version = tool::output(Command::new("rustc").arg("--version"))?;
     let release = version.split(' ').nth(1).with_context(|| format!("`rustc --version` says {version:?}"))?;
     let suite = Suite::open("trixie-backports")?;
