@@ -5,6 +5,14 @@
 //!
 //! For any other target than BPF this is an empty program, so that the workspace builds, lints and tests as one.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "BPF has 64-bit registers, and the sizes and helpers' results that are cast are bounded"
+)]
+#![expect(clippy::inline_always, reason = "calls between functions take the verifiers of older kernels too long")]
+#![expect(clippy::needless_pass_by_value, reason = "the attribute macros hand programs their context by value")]
 
 mod cgroup;
 mod kernel;

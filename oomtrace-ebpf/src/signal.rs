@@ -26,7 +26,7 @@ struct LastKill {
 #[map]
 static LAST_KILL: PerCpuArray<LastKill> = PerCpuArray::with_max_entries(1, 0);
 
-/// The tracepoint `signal:signal_generate`: (int sig, struct kernel_siginfo *info, struct task_struct *task, ...).
+/// The tracepoint `signal:signal_generate(int sig, struct kernel_siginfo *info, struct task_struct *task, ...)`.
 #[raw_tracepoint(tracepoint = "signal_generate")]
 pub(crate) fn signal_generate(ctx: RawTracePointContext) -> i32 {
     let (signal, info, target): (i32, u64, u64) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));

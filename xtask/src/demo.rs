@@ -37,11 +37,10 @@ enum Format {
 }
 
 pub(crate) fn run(demo: &Demo) -> Result<ExitCode> {
-    let format = match demo.format {
-        Some(Format::Json) => "json",
-        Some(Format::Text) => "text",
-        None if io::stdout().is_terminal() => "text",
-        None => "json",
+    let format = demo.format.unwrap_or(if io::stdout().is_terminal() { Format::Text } else { Format::Json });
+    let format = match format {
+        Format::Json => "json",
+        Format::Text => "text",
     };
     let oomtrace = build::oomtrace(false)?;
     let scratch = tempfile::tempdir().context("no place for the demonstration's script")?;

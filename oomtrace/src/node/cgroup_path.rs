@@ -152,16 +152,9 @@ impl CgroupIdentity {
                 Segment::Pod { uid, qos, container } if found.pod_uid.is_none() => {
                     found.qos = qos.or(found.qos).or(Some(QosClass::Guaranteed));
                     found.pod_uid = Some(uid);
-                    match container {
-                        Some((runtime, id)) => {
-                            (found.runtime, found.container_id) = (runtime, Some(id));
-                            Level::Container
-                        }
-                        None => {
-                            (found.container_id, found.runtime) = (None, None);
-                            Level::Pod
-                        }
-                    }
+                    let (runtime, id) = container.unzip();
+                    (found.runtime, found.container_id) = (runtime.flatten(), id);
+                    if found.container_id.is_some() { Level::Container } else { Level::Pod }
                 }
                 Segment::Container(runtime, id) if found.container_id.is_none() => {
                     (found.runtime, found.container_id) = (runtime, Some(id));
@@ -334,7 +327,7 @@ mod tests {
         for line in include_str!("../../tests/data/cgroups.txt").lines() {
             let found = CgroupIdentity::parse(line);
             let expected = match line.rsplit('/').next() {
-                Some(name) if name.ends_with(".scope") => Level::Container,
+                Some(name) if name.strip_suffix(".scope").is_some() => Level::Container,
                 Some(name) if name.contains("-pod") || name.starts_with("pod") => Level::Pod,
                 Some("kubepods.slice" | "kubepods") => Level::Kubepods,
                 _ => Level::Qos,

@@ -71,7 +71,7 @@ struct Type {
     /// Members carry the size of a bit field.
     bitfields: bool,
     /// Size in bytes, or the type that this one refers to.
-    size_or_type: u32,
+    size_or_target: u32,
 }
 
 impl Btf {
@@ -137,7 +137,7 @@ impl Btf {
         let of = |name: &str| structs.get(name).cloned().unwrap_or_default();
         KernelLayout::resolve(|lookup| match lookup {
             Lookup::Member(name, path) => of(name).into_iter().find_map(|id| self.path(id, path)),
-            Lookup::Size(name) => of(name).into_iter().find_map(|id| Some(self.get(id)?.size_or_type)),
+            Lookup::Size(name) => of(name).into_iter().find_map(|id| Some(self.get(id)?.size_or_target)),
             Lookup::Enumerator(name, enumerator) => self.enumerator(name, enumerator),
         })
     }
@@ -165,7 +165,7 @@ impl Btf {
         match lookup {
             Lookup::Member(of, path) => self.structs(of).find_map(|id| self.path(id, path)),
             Lookup::Enumerator(of, name) => self.enumerator(of, name),
-            Lookup::Size(of) => self.structs(of).next().and_then(|id| Some(self.get(id)?.size_or_type)),
+            Lookup::Size(of) => self.structs(of).next().and_then(|id| Some(self.get(id)?.size_or_target)),
         }
     }
 
@@ -181,7 +181,7 @@ impl Btf {
         let typedef = format!("btf_trace_{name}");
         self.all()
             .find(|(_, head)| head.kind == kind::TYPEDEF && self.is_named(head.name, &typedef))
-            .and_then(|(_, head)| self.get(self.pointee(head.size_or_type)?))
+            .and_then(|(_, head)| self.get(self.pointee(head.size_or_target)?))
             .filter(|prototype| prototype.kind == kind::FUNC_PROTO && prototype.len >= 2)
             // Parameter 0 is the tracepoint's own data.
             .and_then(|prototype| self.pointee(self.word(prototype.at + 12 + 8 + 4)?))
@@ -202,7 +202,7 @@ impl Btf {
             kind: info >> 24 & 0x1f,
             len: (info & 0xffff) as usize,
             bitfields: info >> 31 == 1,
-            size_or_type: self.word(at + 8)?,
+            size_or_target: self.word(at + 8)?,
         })
     }
 
@@ -232,7 +232,7 @@ impl Btf {
             let head = self.get(id)?;
             match head.kind {
                 kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
-                    id = head.size_or_type;
+                    id = head.size_or_target;
                 }
                 _ => return Some((id, head)),
             }
@@ -246,7 +246,7 @@ impl Btf {
         if pointer.kind != kind::PTR {
             return None;
         }
-        self.strip(pointer.size_or_type).map(|(id, _)| id)
+        self.strip(pointer.size_or_target).map(|(id, _)| id)
     }
 
     /// Offset in bytes and type of a member of a struct, also of one inside an anonymous struct or union.

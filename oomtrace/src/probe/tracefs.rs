@@ -172,10 +172,10 @@ mod tests {
         let old = FlagNames::parse(real_format!("5.10.vmscan.mm_vmscan_memcg_reclaim_begin"));
         let new = FlagNames::parse(real_format!("7.3.vmscan.mm_vmscan_memcg_reclaim_begin"));
         // What these kernels themselves printed for these masks.
-        assert_eq!(old.describe(0x100dca), "GFP_HIGHUSER_MOVABLE|__GFP_ZERO");
+        assert_eq!(old.describe(0x0010_0dca), "GFP_HIGHUSER_MOVABLE|__GFP_ZERO");
         assert_eq!(old.describe(0xcc0), "GFP_KERNEL");
         assert_eq!(new.describe(0xcc0), "GFP_KERNEL");
-        assert_eq!(new.describe(0x140dca), "GFP_HIGHUSER_MOVABLE|__GFP_ZERO|__GFP_COMP");
+        assert_eq!(new.describe(0x0014_0dca), "GFP_HIGHUSER_MOVABLE|__GFP_ZERO|__GFP_COMP");
         assert_eq!(old.describe(1 << 31), "0x80000000");
         assert_eq!(old.describe(0), "none");
     }

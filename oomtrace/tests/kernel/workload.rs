@@ -47,15 +47,15 @@ fn run(what: &str, procs: &str) -> Result<()> {
         // Sleeps with this much memory.
         "hold-8" => {
             let held = vec![1_u8; 8 << 20];
-            thread::sleep(Duration::from_secs(120));
+            thread::sleep(Duration::from_mins(2));
             drop(held);
         }
-        "rest" => thread::sleep(Duration::from_secs(120)),
+        "rest" => thread::sleep(Duration::from_mins(2)),
         // A first process that survives the death of its child.
         "parent" => {
             let mut child = command("eat", Path::new(""))?.spawn()?;
             child.wait()?;
-            thread::sleep(Duration::from_secs(120));
+            thread::sleep(Duration::from_mins(2));
         }
         "hostile-name" => {
             // SAFETY: the name is NUL-terminated.

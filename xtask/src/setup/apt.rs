@@ -46,8 +46,7 @@ impl Suite {
         write("sources/debian.sources", &sources(&mirror()?, name))?;
         write("apt.conf", &config(&world))?;
         let suite = Self { name, config: world.join("apt.conf") };
-        // Without this option, a suite that cannot be fetched is a mere warning.
-        tool::output(suite.apt("apt-get").args(["--error-on=any", "update"])).with_context(|| {
+        tool::output(suite.apt("apt-get").arg("update")).with_context(|| {
             format!("cannot read Debian's suite {name}; if this mirror does not have it, set {MIRROR} to one that has")
         })?;
         Ok(suite)
@@ -135,6 +134,8 @@ APT::Default-Release "";
 APT::Install-Recommends "false";
 // As root, apt would download as a user of its own, who may not enter root's home, where the cache is by default.
 APT::Sandbox::User "root";
+// Without this, a suite that cannot be fetched is a mere warning.
+APT::Update::Error-Mode "any";
 // Hooks of this machine are about the system's packages, and these are not.
 #clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
