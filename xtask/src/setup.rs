@@ -1,5 +1,6 @@
-//! `cargo xtask setup`: everything that building and testing need beyond rustup, apt and git. Each piece is fetched once, into the
-//! cache, verified by the tool that fetched it; the other subcommands ask here for just the pieces they need.
+//! `cargo xtask setup`: everything that building and testing need beyond rustup, apt and git. Each piece is fetched
+//! once, into the cache, verified by the tool that fetched it; the other subcommands ask here for just the pieces
+//! they need.
 
 mod apt;
 mod bpf_linker;
@@ -20,6 +21,13 @@ pub(crate) use self::{
     rust_src::rust_src,
 };
 use crate::cache;
+
+/// What a person can choose, for `--help`.
+pub(crate) const VARIABLES: &str = "\
+Environment variables, for this and every other command:
+  OOMTRACE_CACHE          the folder for downloads [default: oomtrace in $XDG_CACHE_HOME, or ~/.cache/oomtrace]
+  OOMTRACE_DEBIAN_MIRROR  the Debian mirror's URI [default: the one in this machine's apt configuration]
+  OOMTRACE_QEMU           a qemu-system-x86_64 to use instead of fetching one";
 
 /// Brings every piece, the compiling and the downloading at once.
 pub(crate) fn run() -> Result<ExitCode> {

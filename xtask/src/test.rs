@@ -1,4 +1,5 @@
-//! `cargo xtask test`: every check there is, from the formatting to the kernel tests on each kernel of the matrix. CI runs just this.
+//! `cargo xtask test`: every check there is, from the formatting to the kernel tests on each kernel of the matrix. CI
+//! runs just this.
 
 mod guests;
 mod tally;

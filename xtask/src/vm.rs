@@ -13,7 +13,8 @@ use clap::Args;
 pub(crate) use self::guest::{Accel, Cgroup, Guest, Outcome, Sink};
 use crate::{build, setup::Kernel};
 
-/// Our exit status where the guest's command has none: far from those that commands use, and `docker run`'s for the same.
+/// Our exit status where the guest's command has none: far from those that commands use, and `docker run`'s for the
+/// same.
 pub(crate) const NO_STATUS: u8 = 125;
 
 #[derive(Args)]

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, IsTerminal as _},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -25,8 +25,11 @@ use crate::{
     source::kernel::{Joiner, Machine, Told, decode},
 };
 
-/// How long an open decision waits for its end, which comes within microseconds unless it was lost.
-const QUIET: Duration = Duration::from_millis(250);
+/// How often lost records are looked for.
+const LOST_EVERY: Duration = Duration::from_millis(500);
+/// How long an open decision waits for its end. Between the two the kernel writes its report to the console, which takes
+/// seconds where that is a serial line; only an end that was lost takes longer.
+const END_OVERDUE: Duration = Duration::from_secs(15);
 /// Less likely to be killed than any pod, like the kubelet itself (`pkg/kubelet/qos/policy.go`), yet not immortal.
 const OOM_SCORE_ADJ: &str = "-999";
 
@@ -119,8 +122,9 @@ impl Tracer {
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
         let time_up = sleep(args.duration.map_or(Duration::MAX, SignedDuration::unsigned_abs));
         tokio::pin!(time_up);
-        let mut quiet = interval(QUIET);
-        quiet.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = interval(LOST_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last_record = Instant::now();
 
         self.announce();
         self.status(Phase::Started);
@@ -129,11 +133,13 @@ impl Tracer {
                 ready = self.probes.readable() => {
                     ready.context("the ring buffer cannot be waited for")?;
                     self.drain();
-                    quiet.reset();
+                    last_record = Instant::now();
                 }
-                _ = quiet.tick() => {
-                    let told = self.joiner.flush();
-                    self.tell(told);
+                _ = tick.tick() => {
+                    if last_record.elapsed() > END_OVERDUE {
+                        let told = self.joiner.flush();
+                        self.tell(told);
+                    }
                     self.count_lost();
                 }
                 _ = &mut self.reader_gone => break,

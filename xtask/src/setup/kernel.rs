@@ -138,7 +138,8 @@ fn module_name(file: &str) -> String {
     name.split(".ko").next().unwrap_or(name).replace('-', "_")
 }
 
-/// Adds to `order` first what `file` depends on, by `modules.dep` (`FILE: FILE…`, in no useful order), and then itself. The kernel allows no cycles.
+/// Adds to `order` first what `file` depends on, by `modules.dep` (`FILE: FILE…`, in no useful order), and then
+/// itself. The kernel allows no cycles.
 fn insertion_order(dependencies: &str, file: &str, order: &mut Vec<String>) {
     if order.iter().any(|earlier| earlier == file) {
         return;

@@ -41,8 +41,8 @@ struct Cell {
     cgroup: Cgroup,
 }
 
-/// Builds the tests and runs them on each of these kernels, as many guests at a time as there are processors: emulated, a guest
-/// keeps hardly more than one busy.
+/// Builds the tests and runs them on each of these kernels, as many guests at a time as there are processors: emulated,
+/// a guest keeps hardly more than one busy (on two processors, a third less time than one after the other).
 pub(super) fn run(kernels: &[Kernel], filter: &[String]) -> Vec<Row> {
     let mut programs = None;
     let mut rows = vec![step("building the kernel tests", || {

@@ -40,7 +40,8 @@ impl Initramfs {
         self.entry(guest, REGULAR | mode, bytes.len() as u64, &mut &*bytes)
     }
 
-    /// A file of the host, or a folder with all that is in it; symbolic links stay links. Sockets, devices and pipes are left out.
+    /// A file of the host, or a folder with all that is in it. Symbolic links stay links; sockets, devices and pipes
+    /// are left out.
     pub(super) fn copy(&mut self, host: &Path, guest: &Path) -> Result<()> {
         self.parents(guest)?;
         self.copy_below(host, guest).with_context(|| format!("cannot put {} into the guest", host.display()))

@@ -79,7 +79,8 @@ struct Progress {
 }
 
 impl Machine {
-    /// Runs the machine to its end. If its command did not run to the end, the error says why, with the console's last lines.
+    /// Runs the machine to its end. If its command did not run to the end, the error says why, with the console's
+    /// last lines.
     pub(super) fn run(self, stdout: Sink, stderr: Sink, console: Sink) -> Result<Verdict> {
         let mut listeners = Vec::new();
         for port in PORTS {
@@ -192,7 +193,8 @@ impl Drop for Running {
     }
 }
 
-/// Waits for the machine's end. An error is about us, not about the guest: we were interrupted, or our output is closed.
+/// Waits for the machine's end. An error is about us, not about the guest: we were interrupted, or our output is
+/// closed.
 fn watch(
     qemu: &mut Running,
     reports: &Receiver<Report>,

@@ -2,7 +2,7 @@
 //! Here they become one `oom_kill` and an `oom_victim` for each mark.
 //!
 //! A decision is told when its end arrives. Where the end cannot be seen, or was lost, it is told when the next record
-//! that is not part of it arrives, or after a quiet moment ([`Joiner::flush`]).
+//! that is not part of it arrives, or when it is long overdue ([`Joiner::flush`]).
 
 use std::collections::VecDeque;
 
