@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: the main job in one command: a real kernel kills for memory, and oomtrace says who, where and why.
+//! `cargo xtask demo`: the main job in one command. A real kernel kills for memory; oomtrace says who, where and why.
 
 use std::{
     fs,

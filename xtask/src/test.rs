@@ -4,7 +4,7 @@
 mod guests;
 mod tally;
 
-use std::{process::ExitCode, thread, time::Instant};
+use std::{num::NonZeroUsize, process::ExitCode, thread, time::Instant};
 
 use anyhow::Result;
 use clap::Args;
@@ -26,6 +26,9 @@ pub(crate) struct Test {
     /// Leave the kernel tests out
     #[arg(long)]
     skip_kernel: bool,
+    /// How many guests run at a time [default: one a processor]
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
     /// Run only the kernel tests whose names contain one of these
     #[arg(last = true, conflicts_with = "skip_kernel")]
     filter: Vec<String>,
@@ -42,7 +45,7 @@ pub(crate) fn run(test: &Test) -> ExitCode {
     let rows = thread::scope(|scope| {
         if !test.skip_kernel {
             // Downloading goes on beside compiling. What it cannot get, the guest that needs it will report.
-            scope.spawn(setup::guests);
+            scope.spawn(|| setup::guests(&test.kernel.0));
         }
         let mut rows = vec![
             step("formatting", || quiet(&["fmt", "--all", "--check"])),
@@ -51,7 +54,7 @@ pub(crate) fn run(test: &Test) -> ExitCode {
             step("unit tests", tally::cargo_test),
         ];
         if !test.skip_kernel {
-            rows.extend(guests::run(&test.kernel.0, &test.filter));
+            rows.extend(guests::run(&test.kernel.0, &test.filter, test.jobs));
         }
         rows
     });

@@ -17,12 +17,13 @@ use crate::{build, setup::Kernel};
 /// same.
 pub(crate) const NO_STATUS: u8 = 125;
 
+const EXIT_STATUS: &str = "\
+The exit status is the command's (128 and the signal's number if a signal ended it), or 125 if it did not run to its \
+end: the guest did not boot, panicked, hung, or was interrupted. With all kernels, it is 0 only if every one's is, \
+and --out DIR and --console FILE become DIR/KERNEL and FILE.KERNEL.";
+
 #[derive(Args)]
-#[command(
-    after_help = "The exit status is the command's (128 and the signal's number if a signal ended it), or 125 if it did not \
-                        run to its end: the guest did not boot, panicked, hung, or was interrupted. With all kernels, it is 0 \
-                        only if every one's is, and --out DIR and --console FILE become DIR/KERNEL and FILE.KERNEL."
-)]
+#[command(after_help = EXIT_STATUS)]
 pub(crate) struct Vm {
     /// The kernel to boot: 5.10, 6.1, 6.12, 7.x, or all
     #[arg(long)]

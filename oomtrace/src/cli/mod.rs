@@ -3,7 +3,10 @@
 mod doctor;
 mod run;
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::{filter::LevelFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
@@ -77,10 +80,11 @@ impl Cli {
     #[must_use]
     pub fn run(self) -> ExitCode {
         let Self { command, run, log_level } = self;
+        let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         // Fails only where a subscriber is set already, which then serves.
         let _ = tracing_subscriber::registry()
             .with(log_level.filter())
-            .with(fmt::layer().with_writer(io::stderr).with_target(false))
+            .with(fmt::layer().with_writer(io::stderr).with_ansi(colour).with_target(false))
             .try_init();
         let done = match command.unwrap_or(Command::Run(run)) {
             Command::Run(args) => run::run(&args, log_level.of_probes()).map(|()| ExitCode::SUCCESS),

@@ -1,215 +1,298 @@
-//! A cgroup's path, read as the kubelet and the container runtimes write it.
+//! What a cgroup's path says: which pod, which container, whose limit.
 //!
-//! The kubelet makes `kubepods`, a cgroup per `QoS` class below it, and one per pod (`pkg/kubelet/cm`, 1.20 to 1.36); the
-//! runtime makes one per container in its pod's. Two drivers spell that in two ways:
+//! The kubelet makes `kubepods`, below it a cgroup per `QoS` class, and one per pod (`pkg/kubelet/cm`, 1.20 to 1.36);
+//! the runtime makes one per container inside its pod's. A guaranteed pod stands directly below `kubepods`.
 //!
-//! * cgroupfs: `/kubepods/burstable/pod<uid>/<container id>`
-//! * systemd: `/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod<uid with _>.slice/cri-containerd-<id>.scope`
+//! | driver | path |
+//! |---|---|
+//! | cgroupfs | `/kubepods/burstable/pod<uid>/<container>` |
+//! | systemd | `/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod<uid, _ for ->.slice/<container>` |
+//! | systemd, but not the runtime | `/system.slice/containerd.service/kubepods-pod<uid, _ for ->.slice:cri-containerd:<id>` |
 //!
-//! Anything may stand before that (`--cgroup-root`, a node that is itself a container, as kind's) and after it (a
-//! container that makes cgroups of its own). Where several pods are nested, the OUTERMOST counts: it is the one that this
-//! node's kubelet made, while a container could make cgroups below its own that look like another pod's.
+//! `<container>` is `[<prefix>-]<id>[.scope]`: `cri-containerd-<id>.scope`, `crio-<id>.scope`, `docker-<id>.scope`, or
+//! `<id>` alone. A prefix that ends in `conmon` is the container's monitor, a process of the runtime on the node. The
+//! sandbox ("pause") of a pod looks like any container: only the runtime knows which it is.
+//!
+//! Of the same shape and on any host: `/docker/<id>`, `/machine.slice/libpod-<id>.scope`. cgroup v1 has the same paths
+//! as v2.
+//!
+//! # Above and below: the outermost pod counts
+//!
+//! Whatever stands above the kubelet's tree is [`outer`](CgroupIdentity::outer): a `--cgroup-root`, or the Docker
+//! container that a kind, k3d or minikube node is. Whatever stands below what was recognised is
+//! [`nested`](CgroupIdentity::nested): systemd in a container, Docker in a pod, a whole cluster in a pod.
+//!
+//! A container that may make cgroups can give them any name, also `kubepods/burstable/pod<uid of another pod>/<id>`.
+//! Read innermost first, it could have its own OOM kills blamed on that pod. So the OUTERMOST kubelet tree counts: only
+//! the node made what lies above the first pod's container, and everything below is that container's word, kept in
+//! `nested`.
+//!
+//! This still reads kind, as a plain container is no pod: there the tree inside it is the outermost. Such a container,
+//! or a user's own systemd, could make a false tree too; then `outer` names it. A path is a claim; the proof that it is
+//! a pod's is that the runtime gives the same path or cgroup id for it.
+//!
+//! A cluster inside a pod is read as that pod, which is right on the host. oomtrace that runs inside such a cluster
+//! uses [`CgroupIdentity::parse_within`] with the cgroup of its own node.
+//!
+//! # Refused
+//!
+//! A `pod…` that is not followed by a [`PodUid`] and an id that is not a [`ContainerId`] are not recognised, and so
+//! `nested` and [`Level::Other`]. LXC containers have names, no ids: they are [`Level::Other`] too (and `outer` to a
+//! kubelet inside).
 
-use std::{fmt, str::FromStr};
+mod ids;
+#[cfg(test)]
+mod tests;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::ids::{ContainerId, InvalidContainerId, InvalidPodUid, PodUid};
+
 /// What a cgroup is to Kubernetes: whose limit its limit is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// A container's, or one that the container made inside its own.
+    /// A container's, in a pod or not, or one that was made inside it.
     Container,
-    /// A pod's.
+    /// A pod's: all its containers together.
     Pod,
-    /// The one of all burstable, or all best-effort pods.
+    /// All burstable, or all best-effort pods together.
     Qos,
-    /// The one of all pods: what is allocatable on the node.
+    /// All pods together: what is allocatable on the node.
     Kubepods,
     /// The node itself.
     Node,
-    /// None of Kubernetes: a system service, a user's session.
+    /// None of these: a system service, a user's session, a container's monitor.
+    #[default]
     Other,
 }
 
 /// A pod's quality-of-service class, as Kubernetes spells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum QosClass {
-    /// Requests equal limits.
+    /// Every container's requests equal its limits.
     Guaranteed,
-    /// Some requests or limits.
+    /// Some container has a request or a limit.
     Burstable,
-    /// No requests, no limits.
+    /// No container has any.
     BestEffort,
 }
 
-/// A pod's uid: 36 characters from the API server, or the 32 hexadecimal digits of a static pod's manifest hash.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodUid(String);
-
-/// Why a text is not a pod's uid.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is neither a UUID nor a hash of 32 hexadecimal digits")]
-pub struct NotAPodUid(String);
-
-impl FromStr for PodUid {
-    type Err = NotAPodUid;
-
-    /// Takes dashes, or the underscores that the systemd driver has in their place.
-    fn from_str(text: &str) -> Result<Self, NotAPodUid> {
-        let uid = text.replace('_', "-").to_ascii_lowercase();
-        let hex = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let is_uuid = uid.len() == 36 && uid.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && uid.split('-').all(hex);
-        let is_hash = uid.len() == 32 && hex(&uid);
-        if is_uuid || is_hash { Ok(Self(uid)) } else { Err(NotAPodUid(text.to_owned())) }
-    }
+/// The container runtime that named a cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Runtime {
+    /// containerd: through CRI, or nerdctl.
+    Containerd,
+    /// CRI-O.
+    CriO,
+    /// Docker: alone, or through cri-dockerd.
+    Docker,
+    /// Podman.
+    Podman,
 }
 
-impl fmt::Display for PodUid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+/// Who makes the cgroups: the kubelet's and the runtime's `cgroupDriver`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Driver {
+    /// The kubelet or the runtime itself, as plain directories.
+    Cgroupfs,
+    /// systemd, as slices and scopes.
+    Systemd,
 }
 
-/// A container's id: 64 hexadecimal digits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ContainerId(String);
-
-/// Why a text is not a container's id.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not 64 hexadecimal digits")]
-pub struct NotAContainerId(String);
-
-impl FromStr for ContainerId {
-    type Err = NotAContainerId;
-
-    fn from_str(text: &str) -> Result<Self, NotAContainerId> {
-        if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(NotAContainerId(text.to_owned()))
-        }
-    }
-}
-
-impl fmt::Display for ContainerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// What a cgroup's path says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a cgroup's path says of it. What it does not say is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CgroupIdentity {
-    /// What the cgroup is.
+    /// What the cgroup is. With [`Level::Container`] there always is a `container_id`.
     pub level: Level,
     /// The pod that it is, or is in.
     pub pod_uid: Option<PodUid>,
-    /// That pod's class.
+    /// That pod's class; the class whose cgroup it is.
     pub qos: Option<QosClass>,
-    /// The container that it is, or is in: the pod's where there is one.
+    /// The container that it is, or is in.
     pub container_id: Option<ContainerId>,
-    /// What the runtime puts before the id: `cri-containerd`, `crio`, `docker`, `libpod`.
-    pub runtime: Option<String>,
-}
-
-/// What one name of a path says.
-enum Segment {
-    Kubepods,
-    Qos(QosClass),
-    Pod { uid: PodUid, qos: Option<QosClass>, container: Option<(Option<String>, ContainerId)> },
-    Container(Option<String>, ContainerId),
-    Unknown,
+    /// The container that the processes here watch over without being part of it: conmon's.
+    pub monitor_of: Option<ContainerId>,
+    /// The runtime of that container, where the name tells.
+    pub runtime: Option<Runtime>,
+    /// Who made the kubelet's cgroups; of a container without a pod, who made its cgroup.
+    pub driver: Option<Driver>,
+    /// Outside of the kubelet's tree, the system's systemd unit that it is, or is in. `None` for a container's own
+    /// scope.
+    pub unit: Option<String>,
+    /// The path below the innermost cgroup recognised here, without a leading `/`. At [`Level::Container`] the limit is
+    /// one that was set inside the container, and not the one in the pod's specification.
+    pub nested: Option<String>,
+    /// The path above the kubelet's tree, where that is not at the root. Can be parsed in its turn: it is the container
+    /// that a node of kind is.
+    pub outer: Option<String>,
 }
 
 impl CgroupIdentity {
-    /// Reads a path. Whatever is not recognised is [`Level::Other`].
+    /// Reads a path from the root of its hierarchy, as the kernel or `/proc/PID/cgroup` has it. Bytes that are not
+    /// UTF-8 may have been replaced: what is recognised is ASCII. Whatever is not recognised is [`Level::Other`].
     #[must_use]
     pub fn parse(path: &str) -> Self {
-        let mut found = Self { level: Level::Other, pod_uid: None, qos: None, container_id: None, runtime: None };
-        let mut names = path.split('/').filter(|name| !name.is_empty()).peekable();
-        if names.peek().is_none() {
-            found.level = Level::Node;
+        // `/proc/PID/cgroup` says so of a cgroup that has gone while the process is a zombie (cgroups(7)).
+        let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+        let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
+        if names.is_empty() {
+            return Self { level: if path.is_empty() { Level::Other } else { Level::Node }, ..Self::default() };
         }
-        let mut in_kubepods = false;
-        for name in names {
-            if found.pod_uid.is_some() && found.container_id.is_some() {
-                // Inside a pod's container: all that follows is the container's own.
-                break;
-            }
-            found.level = match segment(name, in_kubepods) {
-                Segment::Kubepods => {
-                    in_kubepods = true;
-                    // A node that is a container: what its kubelet makes counts.
-                    (found.container_id, found.runtime) = (None, None);
-                    Level::Kubepods
-                }
-                Segment::Qos(class) => {
-                    found.qos = Some(class);
-                    Level::Qos
-                }
-                Segment::Pod { uid, qos, container } if found.pod_uid.is_none() => {
-                    found.qos = qos.or(found.qos).or(Some(QosClass::Guaranteed));
-                    found.pod_uid = Some(uid);
-                    let (runtime, id) = container.unzip();
-                    (found.runtime, found.container_id) = (runtime.flatten(), id);
-                    if found.container_id.is_some() { Level::Container } else { Level::Pod }
-                }
-                Segment::Container(runtime, id) if found.container_id.is_none() => {
-                    (found.runtime, found.container_id) = (runtime, Some(id));
-                    Level::Container
-                }
-                _ if found.container_id.is_some() => Level::Container,
-                _ => Level::Other,
-            };
+        (0..names.len())
+            .find_map(|at| Self::of_kubelet(&names[..at], &names[at..]))
+            .or_else(|| (0..names.len()).find_map(|at| Self::of_container(&names[..at], &names[at..])))
+            .unwrap_or_else(|| Self::of_unit(&names))
+    }
+
+    /// Reads a path as the node sees it whose own cgroup is `node`: a node of kind, in a container or in another
+    /// cluster's pod. There `node` itself is [`Level::Node`]. A path that is not below `node` is read as
+    /// [`parse`](Self::parse) does.
+    #[must_use]
+    pub fn parse_within(node: &str, path: &str) -> Self {
+        let node = node.trim_end_matches('/');
+        let below = match path.strip_prefix(node) {
+            Some("") if !node.is_empty() => "/",
+            Some(below) if !node.is_empty() && below.starts_with('/') => below,
+            _ => return Self::parse(path),
+        };
+        let identity = Self::parse(below);
+        let outer = format!("{node}{}", identity.outer.as_deref().unwrap_or_default());
+        Self { outer: Some(outer), ..identity }
+    }
+
+    /// The kubelet's cgroup with which `names` begin, or one below it.
+    fn of_kubelet(above: &[&str], names: &[&str]) -> Option<Self> {
+        let KubeletCgroup { driver, qos, pod_uid, container, below } = KubeletCgroup::read(names)?;
+        let nested = joined(container.as_ref().map_or(below, |container| container.inside(below)));
+        let level = match (&container, &nested) {
+            (Some(leaf), _) if leaf.monitor => Level::Other,
+            (Some(_), _) => Level::Container,
+            (None, Some(_)) => Level::Other,
+            (None, None) if pod_uid.is_some() => Level::Pod,
+            (None, None) if qos.is_some() => Level::Qos,
+            (None, None) => Level::Kubepods,
+        };
+        let outer = joined(above).map(|above| format!("/{above}"));
+        let identity = Self { level, pod_uid, qos, driver: Some(driver), nested, outer, ..Self::default() };
+        Some(match container {
+            Some(leaf) => identity.with(leaf),
+            None => identity,
+        })
+    }
+
+    /// The container with which `names` begin, outside of every kubelet's tree, or a cgroup below it.
+    fn of_container(above: &[&str], names: &[&str]) -> Option<Self> {
+        let (name, below) = names.split_first()?;
+        let mut leaf = Leaf::read(name)?;
+        if leaf.monitor {
+            return Some(Self::of_unit(&[above, names].concat()).with(leaf));
         }
-        found
+        if above.last() == Some(&"docker") {
+            leaf.runtime = Some(Runtime::Docker);
+        }
+        let driver = if leaf.scope { Driver::Systemd } else { Driver::Cgroupfs };
+        let unit = unit(above).map(|(name, _)| name.to_owned());
+        let nested = joined(leaf.inside(below));
+        Some(Self { level: Level::Container, driver: Some(driver), unit, nested, ..Self::default() }.with(leaf))
+    }
+
+    /// Neither a pod's nor a container's: a unit's, or in a unit's; a slice's, where there are only slices.
+    fn of_unit(names: &[&str]) -> Self {
+        let only_slices = names.iter().all(|name| unit_type(name) == Some("slice"));
+        let slice = names.last().filter(|_| only_slices).map(|name| (*name, &[][..]));
+        let Some((name, below)) = unit(names).or(slice) else { return Self::default() };
+        Self { unit: Some(name.to_owned()), nested: joined(below), ..Self::default() }
+    }
+
+    fn with(self, Leaf { id, monitor, runtime, scope: _ }: Leaf) -> Self {
+        let (container_id, monitor_of) = if monitor { (None, Some(id)) } else { (Some(id), None) };
+        Self { container_id, monitor_of, runtime, ..self }
     }
 }
 
-fn segment(name: &str, in_kubepods: bool) -> Segment {
-    if let Some((slice, container)) = name.split_once(".slice:") {
-        // A runtime set to the cgroupfs driver, given a systemd path: `<slice>:cri-containerd:<id>` as one name.
-        let (prefix, id) = container.split_once(':').unwrap_or(("", container));
-        return match (pod_slice(slice), id.parse()) {
-            (Some((uid, qos)), Ok(id)) => Segment::Pod { uid, qos, container: Some((Some(prefix.to_owned()), id)) },
-            _ => Segment::Unknown,
+/// The innermost of the cgroups that the kubelet made, and the container's below it.
+struct KubeletCgroup<'a> {
+    driver: Driver,
+    qos: Option<QosClass>,
+    pod_uid: Option<PodUid>,
+    container: Option<Leaf>,
+    below: &'a [&'a str],
+}
+
+impl<'a> KubeletCgroup<'a> {
+    fn read(names: &'a [&'a str]) -> Option<Self> {
+        let (first, below) = names.split_first()?;
+        let (driver, Place { qos, pod_uid }, below) = if *first == "kubepods" {
+            let (place, below) = directories(below);
+            (Driver::Cgroupfs, place, below)
+        } else if let Some((slice, container)) = first.split_once(".slice:") {
+            // runc's `<slice>:<prefix>:<id>`, taken for a directory's name by a runtime that is not set to systemd.
+            let Place { qos, pod_uid } = Place::of_slice(slice)?;
+            let container = Leaf::read(container);
+            let below = if container.is_some() { below } else { names };
+            return Some(Self { driver: Driver::Systemd, qos, pod_uid, container, below });
+        } else {
+            let (place, below) = slices(first.strip_suffix(".slice")?, below)?;
+            (Driver::Systemd, place, below)
         };
-    }
-    if let Some(slice) = name.strip_suffix(".slice") {
-        if let Some((uid, qos)) = pod_slice(slice) {
-            return Segment::Pod { uid, qos, container: None };
-        }
-        let last = slice.rsplit('-').next().unwrap_or(slice);
-        let is_child =
-            slice.strip_suffix(last).is_some_and(|parent| parent.trim_end_matches('-').ends_with("kubepods"));
-        return match (last, qos_class(last)) {
-            ("kubepods", _) => Segment::Kubepods,
-            (_, Some(class)) if is_child => Segment::Qos(class),
-            _ => Segment::Unknown,
-        };
-    }
-    if let Some((runtime, id)) = container(name) {
-        return Segment::Container(runtime, id);
-    }
-    if name == "kubepods" {
-        return Segment::Kubepods;
-    }
-    match (name.strip_prefix("pod").map(PodUid::from_str), qos_class(name)) {
-        (Some(Ok(uid)), _) if in_kubepods => Segment::Pod { uid, qos: None, container: None },
-        (_, Some(class)) if in_kubepods => Segment::Qos(class),
-        _ => Segment::Unknown,
+        // Only a pod has containers.
+        let container = below.first().filter(|_| pod_uid.is_some()).and_then(|name| Leaf::read(name));
+        let below = if container.is_some() { &below[1..] } else { below };
+        Some(Self { driver, qos, pod_uid, container, below })
     }
 }
 
-/// `[<prefix>-]kubepods[-burstable|-besteffort]-pod<uid>`, without `.slice`.
-fn pod_slice(slice: &str) -> Option<(PodUid, Option<QosClass>)> {
-    let (parent, uid) = slice.rsplit_once("-pod")?;
-    let uid = uid.parse().ok()?;
-    let qos = parent.rsplit('-').next().and_then(qos_class);
-    let root = if qos.is_some() { parent.rsplit_once('-')?.0 } else { parent };
-    (root.rsplit('-').next() == Some("kubepods")).then_some((uid, qos))
+/// `[burstable/|besteffort/][pod<uid>/]` below `kubepods`, and what follows.
+fn directories<'a>(below: &'a [&'a str]) -> (Place, &'a [&'a str]) {
+    let qos = below.first().and_then(|name| qos_class(name));
+    let below = if qos.is_some() { &below[1..] } else { below };
+    match below.first().and_then(|name| name.strip_prefix("pod")?.parse().ok()) {
+        Some(uid) => (Place::pod(uid, qos), &below[1..]),
+        None => (Place { qos, pod_uid: None }, below),
+    }
+}
+
+/// The innermost of the kubelet's slices that `slice` and the names below it are, and what follows.
+fn slices<'a>(mut slice: &'a str, mut below: &'a [&'a str]) -> Option<(Place, &'a [&'a str])> {
+    let mut place = Place::of_slice(slice)?;
+    // To systemd `a-b.slice` is `a.slice`'s child, and nothing else is.
+    while let [name, rest @ ..] = below
+        && let Some(child) = name.strip_suffix(".slice")
+        && child.strip_prefix(slice).is_some_and(|own| own.starts_with('-'))
+        && let Some(deeper) = Place::of_slice(child)
+    {
+        (slice, place, below) = (child, deeper, rest);
+    }
+    Some((place, below))
+}
+
+/// Where in the kubelet's tree a cgroup is.
+struct Place {
+    qos: Option<QosClass>,
+    pod_uid: Option<PodUid>,
+}
+
+impl Place {
+    /// A pod with no class in its path is a guaranteed one.
+    fn pod(uid: PodUid, qos: Option<QosClass>) -> Self {
+        Self { qos: qos.or(Some(QosClass::Guaranteed)), pod_uid: Some(uid) }
+    }
+
+    /// `[<cgroup root>-]kubepods[-burstable|-besteffort][-pod<uid>]`, a slice's name without `.slice`: its parents'
+    /// names are in it, so it tells all by itself.
+    fn of_slice(name: &str) -> Option<Self> {
+        let (_, below) = name.rsplit_once("kubepods").filter(|(root, _)| root.is_empty() || root.ends_with('-'))?;
+        let (class, uid) = match below.split_once("-pod") {
+            Some((class, uid)) => (class, Some(uid.parse().ok()?)),
+            None => (below, None),
+        };
+        let qos = if class.is_empty() { None } else { Some(qos_class(class.strip_prefix('-')?)?) };
+        Some(uid.map_or(Self { qos, pod_uid: None }, |uid| Self::pod(uid, qos)))
+    }
 }
 
 fn qos_class(name: &str) -> Option<QosClass> {
@@ -220,156 +303,51 @@ fn qos_class(name: &str) -> Option<QosClass> {
     }
 }
 
-/// `[<runtime>-]<id>[.scope]`. The scope of a container's monitor (`crio-conmon-<id>`) is not the container's.
-fn container(name: &str) -> Option<(Option<String>, ContainerId)> {
-    let name = name.strip_suffix(".scope").unwrap_or(name);
-    let (runtime, id) = match name.rsplit_once('-') {
-        Some((runtime, id)) => (Some(runtime), id),
-        None => (None, name),
-    };
-    if runtime.is_some_and(|runtime| runtime.ends_with("conmon")) {
-        return None;
-    }
-    Some((runtime.map(ToOwned::to_owned), id.parse().ok()?))
+/// The last cgroup that a runtime makes: a container's, or its monitor's.
+struct Leaf {
+    id: ContainerId,
+    monitor: bool,
+    runtime: Option<Runtime>,
+    scope: bool,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const C: &str = "109b8c09d2ea5e615b46acb0c782163570a8d00be849071b930fc8bf900ceb35";
-    const D: &str = "795339be94ab6230e5b973d90e689bb38d0567f061eba5b35a94beaa20a0843f";
-    const U: &str = "c8119223-23d2-4099-bf62-d501a2753c91";
-    const V: &str = "13988cfa-3f13-431a-b298-a4694750cf27";
-    const HASH: &str = "df465823e70c8abfd71f22990142be6a";
-
-    /// Path with `C`, `D`, `U`, `V` (and `U_`, `V_` with underscores) filled in; level; uid; class; container; runtime.
-    type Row =
-        (&'static str, Level, Option<&'static str>, Option<QosClass>, Option<&'static str>, Option<&'static str>);
-
-    const BURSTABLE: Option<QosClass> = Some(QosClass::Burstable);
-    const BEST_EFFORT: Option<QosClass> = Some(QosClass::BestEffort);
-    const GUARANTEED: Option<QosClass> = Some(QosClass::Guaranteed);
-
-    #[rustfmt::skip]
-    const PATHS: &[Row] = &[
-        ("/", Level::Node, None, None, None, None),
-        // kubelet 1.36 with containerd, systemd driver: as recorded on a node.
-        ("/kubepods.slice", Level::Kubepods, None, None, None, None),
-        ("/kubepods.slice/kubepods-burstable.slice", Level::Qos, None, BURSTABLE, None, None),
-        ("/kubepods.slice/kubepods-besteffort.slice", Level::Qos, None, BEST_EFFORT, None, None),
-        ("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{U_}.slice", Level::Pod, Some(U), BURSTABLE, None, None),
-        ("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{U_}.slice/cri-containerd-{C}.scope", Level::Container, Some(U), BURSTABLE, Some(C), Some("cri-containerd")),
-        ("/kubepods.slice/kubepods-pod{U_}.slice/cri-containerd-{C}.scope", Level::Container, Some(U), GUARANTEED, Some(C), Some("cri-containerd")),
-        // A static pod: its uid is the hash of its manifest.
-        ("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-poddf465823e70c8abfd71f22990142be6a.slice", Level::Pod, Some(HASH), BURSTABLE, None, None),
-        // CRI-O and cri-dockerd; CRI-O's monitor is not the container.
-        ("/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{U_}.slice/crio-{C}.scope", Level::Container, Some(U), BEST_EFFORT, Some(C), Some("crio")),
-        ("/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{U_}.slice/crio-conmon-{C}.scope", Level::Other, Some(U), BEST_EFFORT, None, None),
-        ("/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{U_}.slice/docker-{C}.scope", Level::Container, Some(U), BEST_EFFORT, Some(C), Some("docker")),
-        // cgroupfs driver.
-        ("/kubepods", Level::Kubepods, None, None, None, None),
-        ("/kubepods/burstable", Level::Qos, None, BURSTABLE, None, None),
-        ("/kubepods/burstable/pod{U}", Level::Pod, Some(U), BURSTABLE, None, None),
-        ("/kubepods/burstable/pod{U}/{C}", Level::Container, Some(U), BURSTABLE, Some(C), None),
-        ("/kubepods/pod{U}/{C}", Level::Container, Some(U), GUARANTEED, Some(C), None),
-        ("/kubepods/besteffort/pod{U}/crio-{C}", Level::Container, Some(U), BEST_EFFORT, Some(C), Some("crio")),
-        // A limit that a container sets inside itself is still the container's.
-        ("/kubepods/burstable/pod{U}/{C}/init.scope", Level::Container, Some(U), BURSTABLE, Some(C), None),
-        // --cgroup-root, and a node that is a container (kind): as seen inside it and from its host.
-        ("/kubelet/kubepods/burstable/pod{U}/{C}", Level::Container, Some(U), BURSTABLE, Some(C), None),
-        ("/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-pod{U_}.slice/cri-containerd-{C}.scope", Level::Container, Some(U), BURSTABLE, Some(C), Some("cri-containerd")),
-        ("/system.slice/docker-{D}.scope/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod{U_}.slice", Level::Pod, Some(U), GUARANTEED, None, None),
-        ("/system.slice/docker-{D}.scope/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod{U_}.slice/cri-containerd-{C}.scope", Level::Container, Some(U), GUARANTEED, Some(C), Some("cri-containerd")),
-        ("/docker/{D}/kubelet/kubepods", Level::Kubepods, None, None, None, None),
-        ("/docker/{D}/kubelet/kubepods/besteffort/pod{U}/{C}", Level::Container, Some(U), BEST_EFFORT, Some(C), None),
-        // What a container makes below its own cgroup to look like another pod does not count.
-        ("/kubepods/burstable/pod{U}/{C}/kubepods/burstable/pod{V}/{D}", Level::Container, Some(U), BURSTABLE, Some(C), None),
-        // containerd under systemd, told of a systemd path while it uses the cgroupfs driver.
-        ("/system.slice/containerd.service/kubepods-burstable-pod{U_}.slice:cri-containerd:{C}", Level::Container, Some(U), BURSTABLE, Some(C), Some("cri-containerd")),
-        // Without Kubernetes.
-        ("/docker/{C}", Level::Container, None, None, Some(C), None),
-        ("/system.slice/docker-{C}.scope", Level::Container, None, None, Some(C), Some("docker")),
-        ("/machine.slice/libpod-{C}.scope/container", Level::Container, None, None, Some(C), Some("libpod")),
-        ("/machine.slice/libpod-conmon-{C}.scope", Level::Other, None, None, None, None),
-        ("/system.slice/nginx.service", Level::Other, None, None, None, None),
-        ("/user.slice/user-1000.slice/session-3.scope", Level::Other, None, None, None, None),
-        // Not quite.
-        ("/podruntime/pod{U}", Level::Other, None, None, None, None),
-        ("/kubepods/burstable/podcasts", Level::Other, None, BURSTABLE, None, None),
-        ("/burstable/pod{U}/not-an-id", Level::Other, None, None, None, None),
-    ];
-
-    fn fill(template: &str) -> String {
-        template
-            .replace("{U_}", &U.replace('-', "_"))
-            .replace("{U}", U)
-            .replace("{V}", V)
-            .replace("{C}", C)
-            .replace("{D}", D)
+impl Leaf {
+    /// `[<prefix>-]<id>[.scope]`, or `<prefix>:<id>`.
+    fn read(name: &str) -> Option<Self> {
+        let stem = name.strip_suffix(".scope").unwrap_or(name);
+        let (prefix, id) = stem.rsplit_once(['-', ':']).unwrap_or(("", stem));
+        let runtime = match prefix {
+            "cri-containerd" | "nerdctl" => Some(Runtime::Containerd),
+            "crio" | "crio-conmon" => Some(Runtime::CriO),
+            "docker" => Some(Runtime::Docker),
+            // `libpod-payload` in a unit's own cgroup (`podman run --cgroups=split`, Quadlet).
+            "libpod" | "libpod-payload" | "libpod-conmon" => Some(Runtime::Podman),
+            _ => None,
+        };
+        Some(Self { id: id.parse().ok()?, monitor: prefix.ends_with("conmon"), runtime, scope: stem != name })
     }
 
-    #[test]
-    fn paths_of_every_driver_and_runtime_give_pod_class_container_and_level() {
-        for (template, level, uid, qos, id, runtime) in PATHS {
-            let path = fill(template);
-            let found = CgroupIdentity::parse(&path);
-            let texts = (found.pod_uid.map(|uid| uid.to_string()), found.container_id.map(|id| id.to_string()));
-            assert_eq!(found.level, *level, "{path}");
-            assert_eq!((texts.0.as_deref(), texts.1.as_deref()), (*uid, *id), "{path}");
-            assert_eq!((found.qos, found.runtime.as_deref()), (*qos, *runtime), "{path}");
-        }
+    /// What of `below` lies inside the container's cgroup.
+    ///
+    /// crun of 2020 to 2025 puts a container's processes and limits into `container` below its scope, unless told not
+    /// to (containers/crun#305, undone by #1768): the kernel then names that cgroup, and it is the container's own.
+    fn inside<'a>(&self, below: &'a [&'a str]) -> &'a [&'a str] {
+        below.strip_prefix(&["container"]).filter(|_| self.scope).unwrap_or(below)
     }
+}
 
-    #[test]
-    fn every_cgroup_recorded_on_real_nodes_is_recognised() {
-        let mut seen = 0;
-        for line in include_str!("../../tests/data/cgroups.txt").lines() {
-            let found = CgroupIdentity::parse(line);
-            let expected = match line.rsplit('/').next() {
-                Some(name) if name.strip_suffix(".scope").is_some() => Level::Container,
-                Some(name) if name.contains("-pod") || name.starts_with("pod") => Level::Pod,
-                Some("kubepods.slice" | "kubepods") => Level::Kubepods,
-                _ => Level::Qos,
-            };
-            assert_eq!(found.level, expected, "{line}");
-            assert_eq!(found.pod_uid.is_some(), matches!(expected, Level::Container | Level::Pod), "{line}");
-            assert_eq!(found.container_id.is_some(), expected == Level::Container, "{line}");
-            seen += 1;
-        }
-        assert!(seen > 20, "{seen} paths");
-    }
+/// The system manager's unit with which `names` begin, and what follows: the first unit below slices, as systemd itself
+/// reads a path (`src/basic/cgroup-util.c`, `cg_path_get_unit`).
+fn unit<'a>(names: &'a [&'a str]) -> Option<(&'a str, &'a [&'a str])> {
+    let slices = names.iter().take_while(|name| unit_type(name) == Some("slice")).count();
+    let (name, below) = names[slices..].split_first()?;
+    matches!(unit_type(name), Some("service" | "scope" | "mount" | "socket" | "swap")).then_some((*name, below))
+}
 
-    #[test]
-    fn no_path_breaks_the_reader_and_nothing_is_made_up() {
-        let pieces = [
-            "/",
-            "//",
-            "pod",
-            "kubepods",
-            ".slice",
-            "kubepods-",
-            "-pod",
-            ".slice:",
-            ":",
-            "burstable",
-            "\u{0}",
-            "é",
-            C,
-            U,
-            "-",
-            ".scope",
-        ];
-        let mut state = 1_u32;
-        for _ in 0..20_000 {
-            let mut path = String::new();
-            for _ in 0..8 {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                path.push_str(pieces[(state >> 24) as usize % pieces.len()]);
-            }
-            let found = CgroupIdentity::parse(&path);
-            assert!(found.pod_uid.is_none_or(|uid| path.contains(&uid.to_string())), "{path}");
-            assert!(found.container_id.is_none_or(|id| path.contains(&id.to_string())), "{path}");
-        }
-    }
+fn unit_type(name: &str) -> Option<&str> {
+    name.rsplit_once('.').map(|(_, unit_type)| unit_type)
+}
+
+fn joined(names: &[&str]) -> Option<String> {
+    (!names.is_empty()).then(|| names.join("/"))
 }

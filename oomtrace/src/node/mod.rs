@@ -18,7 +18,7 @@ pub struct Identity {
 /// Reads a cgroup's path, in the terms of events.
 #[must_use]
 pub fn identify(path: &str) -> Identity {
-    let CgroupIdentity { level, pod_uid, qos, container_id, runtime: _ } = CgroupIdentity::parse(path);
+    let CgroupIdentity { level, pod_uid, qos, container_id, .. } = CgroupIdentity::parse(path);
     Identity {
         level,
         pod: pod_uid.map(|uid| Pod { namespace: None, name: None, uid: uid.to_string(), qos }),

@@ -35,6 +35,7 @@ mod kind {
     pub(super) const STRUCT: u32 = 4;
     pub(super) const UNION: u32 = 5;
     pub(super) const ENUM: u32 = 6;
+    pub(super) const FWD: u32 = 7;
     pub(super) const TYPEDEF: u32 = 8;
     pub(super) const VOLATILE: u32 = 9;
     pub(super) const CONST: u32 = 10;
@@ -51,6 +52,15 @@ mod kind {
 const MAGIC: u16 = 0xeb9f;
 /// How deep anonymous structs and typedefs may nest before the data is taken for a loop.
 const MAX_NESTING: u32 = 32;
+
+/// BTF of these types and strings.
+fn assemble(types: &[u8], strings: &[u8]) -> Vec<u8> {
+    const HEADER_LEN: u32 = 24;
+    let len = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    // Version 1, no flags; the types come first.
+    let header = [u32::from(MAGIC) | 1 << 16, HEADER_LEN, 0, len(types), len(types), len(strings)];
+    header.iter().flat_map(|word| word.to_ne_bytes()).chain(types.iter().chain(strings).copied()).collect()
+}
 
 /// A kernel's types.
 pub struct Btf {
@@ -169,10 +179,28 @@ impl Btf {
         }
     }
 
-    /// Whether there is a function of exactly this name, which is what fentry needs.
+    /// BTF in which only these functions have a name, each with the id that it has in the kernel; every other type is a
+    /// nameless forward declaration.
+    ///
+    /// aya finds the function of an fentry program by its name and keeps nothing but the id, yet it would take the kernel's
+    /// whole BTF apart for that, into millions of small allocations.
     #[must_use]
-    pub fn has_function(&self, name: &str) -> bool {
-        self.all().any(|(_, head)| head.kind == kind::FUNC && self.is_named(head.name, name))
+    pub fn of_functions(&self, names: &[&str]) -> Vec<u8> {
+        let mut types = Vec::new();
+        let mut strings = vec![0];
+        for (_, head) in self.all() {
+            let name = names.iter().find(|name| head.kind == kind::FUNC && self.is_named(head.name, name));
+            let words = match name {
+                Some(name) => {
+                    let at = u32::try_from(strings.len()).unwrap_or(0);
+                    strings.extend(name.bytes().chain([0]));
+                    [at, kind::FUNC << 24, head.size_or_target]
+                }
+                None => [0, kind::FWD << 24, 0],
+            };
+            types.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
+        }
+        assemble(&types, &strings)
     }
 
     /// Whether the first argument of a tracepoint is a `struct task_struct *`.
@@ -293,18 +321,9 @@ impl Btf {
 mod tests {
     use super::*;
 
-    /// Assembles BTF by hand, since no small real one exists: type words and a string table.
-    fn assemble(words: &[u32], strings: &str) -> Vec<u8> {
-        let types: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        let header = [
-            u32::from(MAGIC) | 1 << 16,
-            24,
-            0,
-            u32::try_from(types.len()).unwrap_or(0),
-            u32::try_from(types.len()).unwrap_or(0),
-            u32::try_from(strings.len()).unwrap_or(0),
-        ];
-        header.iter().flat_map(|word| word.to_ne_bytes()).chain(types).chain(strings.bytes()).collect()
+    /// BTF by hand, since no small real one exists: type words and a string table.
+    fn by_hand(words: &[u32], strings: &str) -> Vec<u8> {
+        assemble(&words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<_>>(), strings.as_bytes())
     }
 
     const fn info(kind: u32, len: u32, bitfields: bool) -> u32 {
@@ -315,7 +334,7 @@ mod tests {
     fn members_are_found_in_anonymous_structs_behind_typedefs_and_beside_bit_fields() -> Result<(), BtfError> {
         // Offsets of the strings: "" 0, "outer" 1, "plain" 7, "bits" 13, "t" 18, "named" 20.
         let strings = "\0outer\0plain\0bits\0t\0named\0";
-        let btf = Btf::parse(assemble(
+        let btf = Btf::parse(by_hand(
             &[
                 // 1: anonymous struct { plain at byte 8 }
                 0,
@@ -357,7 +376,7 @@ mod tests {
     fn enumerators_are_found_by_name_in_either_width() -> Result<(), BtfError> {
         // "" 0, "e" 1, "A" 3, "B" 5
         let strings = "\0e\0A\0B\0";
-        let btf = Btf::parse(assemble(
+        let btf = Btf::parse(by_hand(
             &[0, info(kind::ENUM64, 1, false), 8, 3, 7, 0, 1, info(kind::ENUM, 2, false), 4, 3, 1, 5, 2],
             strings,
         ))?;
@@ -372,9 +391,27 @@ mod tests {
     fn bytes_that_are_not_btf_are_refused_and_cut_ones_too() {
         assert!(Btf::parse(Vec::new()).is_err());
         assert!(Btf::parse(vec![0; 64]).is_err());
-        let whole = assemble(&[1, info(kind::STRUCT, 1, false), 8, 0, 0, 0], "\0s\0");
+        let whole = by_hand(&[1, info(kind::STRUCT, 1, false), 8, 0, 0, 0], "\0s\0");
         for len in 0..whole.len() {
             assert!(Btf::parse(whole[..len].to_vec()).is_err(), "{len} of {} bytes", whole.len());
         }
+    }
+
+    #[test]
+    fn a_function_keeps_its_id_where_everything_else_has_lost_its_name() -> Result<(), Box<dyn std::error::Error>> {
+        // "" 0, "s" 1, "other" 3, "wanted" 9
+        let strings = "\0s\0other\0wanted\0";
+        #[rustfmt::skip]
+        let words = [
+            1, info(kind::STRUCT, 1, false), 8, 0, 0, 0,
+            0, info(kind::FUNC_PROTO, 0, false), 0,
+            3, info(kind::FUNC, 0, false), 2,
+            9, info(kind::FUNC, 0, false), 2,
+        ];
+        let bytes = Btf::parse(by_hand(&words, strings))?.of_functions(&["wanted", "absent"]);
+        let btf = aya::Btf::parse(&bytes, aya::Endianness::default())?;
+        assert_eq!(btf.id_by_type_name_kind("wanted", aya_obj::btf::BtfKind::Func)?, 4);
+        assert!(btf.id_by_type_name_kind("other", aya_obj::btf::BtfKind::Func).is_err());
+        Ok(())
     }
 }

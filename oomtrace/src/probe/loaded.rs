@@ -3,7 +3,7 @@
 use std::os::fd::AsRawFd;
 
 use aya::{
-    Ebpf, EbpfLoader, VerifierLogLevel,
+    Ebpf, EbpfLoader, Endianness, VerifierLogLevel,
     maps::{MapData, PerCpuArray, RingBuf},
 };
 use aya_log::EbpfLogger;
@@ -66,10 +66,13 @@ impl Probes {
     /// `tracing`, if any.
     pub fn load(facts: &KernelFacts, choice: Choice, log_level: Option<aya_log::Level>) -> Result<Self, LoadError> {
         let object = |error: &dyn std::error::Error| LoadError::Object { reason: with_causes(error) };
-        let kernel_types = aya::Btf::from_sys_fs().ok();
+        let hooked: Vec<_> = Symbol::ALL.iter().map(|symbol| symbol.name()).collect();
+        let functions = facts.btf.as_ref().ok().map(|btf| btf.of_functions(&hooked));
+        let functions = functions.and_then(|bytes| aya::Btf::parse(&bytes, Endianness::default()).ok());
         let level = log_level.map_or(0, |level| level as u8);
         let mut ebpf = EbpfLoader::new()
-            .btf(kernel_types.as_ref())
+            // No field of the object is to be relocated: see `KERNEL`.
+            .btf(None)
             // The verdict alone: the whole log is megabytes.
             .verifier_log_level(VerifierLogLevel::STATS)
             .override_global("KERNEL", &Global(facts.layout), true)
@@ -84,9 +87,9 @@ impl Probes {
             None => None,
         };
         let status: Vec<_> =
-            Symbol::ALL.iter().map(|symbol| climb(&mut ebpf, *symbol, choice, facts, kernel_types.as_ref())).collect();
-        drop(kernel_types);
-        // The kernel's types were millions of small allocations, and the allocator keeps what it got.
+            Symbol::ALL.iter().map(|symbol| climb(&mut ebpf, *symbol, choice, facts, functions.as_ref())).collect();
+        drop(functions);
+        // The kernel's types, which aya has read all the same, were millions of small allocations, and the allocator keeps what it got.
         // SAFETY: no precondition.
         unsafe { libc::malloc_trim(0) };
 

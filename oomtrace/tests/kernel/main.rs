@@ -1,6 +1,6 @@
 //! What oomtrace says, compared with what a real kernel says of the same kill.
 //!
-//! These run as root in a virtual machine that `cargo xtask test` boots, one at a time; anywhere else they are ignored.
+//! These run as root in a virtual machine that `cargo xtask test` boots, one at a time; anywhere else there are none.
 
 mod cgroup;
 mod kernel_log;
@@ -15,13 +15,11 @@ fn main() {
         return;
     }
     let in_vm = std::env::var_os("OOMTRACE_VM").is_some();
-    let trials = scenarios::ALL
-        .iter()
-        .map(|(name, test)| {
-            let test = *test;
-            Trial::test(*name, move || test().map_err(Into::into)).with_ignored_flag(!in_vm)
-        })
-        .collect();
+    if !in_vm {
+        eprintln!("the kernel tests need a machine of their own: `cargo xtask test` boots one for them");
+    }
+    let scenarios = if in_vm { scenarios::ALL } else { &[] };
+    let trials = scenarios.iter().map(|(name, test)| Trial::test(*name, || test().map_err(Into::into))).collect();
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     libtest_mimic::run(&arguments, trials).exit();

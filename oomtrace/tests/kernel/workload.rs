@@ -44,12 +44,6 @@ fn run(what: &str, procs: &str) -> Result<()> {
     }
     match what {
         "eat" => eat(),
-        // Sleeps with this much memory.
-        "hold-8" => {
-            let held = vec![1_u8; 8 << 20];
-            thread::sleep(Duration::from_mins(2));
-            drop(held);
-        }
         "rest" => thread::sleep(Duration::from_mins(2)),
         // A first process that survives the death of its child.
         "parent" => {
@@ -67,6 +61,13 @@ fn run(what: &str, procs: &str) -> Result<()> {
             // SAFETY: no precondition.
             unsafe { libc::unshare(libc::CLONE_NEWPID) };
             command("eat", Path::new(""))?.spawn()?.wait()?;
+        }
+        // Sleeps with so many MiB.
+        hold if hold.starts_with("hold-") => {
+            let mib: usize = hold.trim_start_matches("hold-").parse()?;
+            let held = vec![1_u8; mib << 20];
+            thread::sleep(Duration::from_mins(2));
+            drop(held);
         }
         other => anyhow::bail!("there is no such workload: {other}"),
     }

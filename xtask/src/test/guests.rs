@@ -3,12 +3,12 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
+    num::NonZeroUsize,
     path::PathBuf,
     process::Stdio,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
-        mpsc,
     },
     thread,
     time::{Duration, Instant},
@@ -41,9 +41,9 @@ struct Cell {
     cgroup: Cgroup,
 }
 
-/// Builds the tests and runs them on each of these kernels, as many guests at a time as there are processors: emulated,
-/// a guest keeps hardly more than one busy (on two processors, a third less time than one after the other).
-pub(super) fn run(kernels: &[Kernel], filter: &[String]) -> Vec<Row> {
+/// Builds the tests and runs them on each of these kernels, `jobs` guests at a time. By default it is one a processor:
+/// emulated, a guest keeps hardly more than one busy (on two processors, a third less time than one after the other).
+pub(super) fn run(kernels: &[Kernel], filter: &[String], jobs: Option<NonZeroUsize>) -> Vec<Row> {
     let mut programs = None;
     let mut rows = vec![step("building the kernel tests", || {
         programs = Some(compile()?);
@@ -51,28 +51,20 @@ pub(super) fn run(kernels: &[Kernel], filter: &[String]) -> Vec<Row> {
     })];
     let Some(programs) = programs else { return rows };
 
-    let cells: Vec<Cell> = kernels.iter().flat_map(|kernel| cells(*kernel)).collect();
-    let workers = thread::available_parallelism().map_or(1, usize::from).min(cells.len());
+    let cells = kernels.iter().flat_map(|kernel| cells(*kernel));
+    let cells: Vec<(Cell, OnceLock<Row>)> = cells.map(|cell| (cell, OnceLock::new())).collect();
+    let jobs = jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, usize::from);
     let next = AtomicUsize::new(0);
-    let (sender, finished) = mpsc::channel();
     thread::scope(|scope| {
-        for _ in 0..workers {
-            let sender = sender.clone();
+        for _ in 0..jobs.min(cells.len()) {
             scope.spawn(|| {
-                let sender = sender;
-                loop {
-                    let position = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(cell) = cells.get(position) else { break };
-                    let row = cell.run(&programs, filter, cells.len() == 1);
-                    let _ = sender.send((position, row));
+                while let Some((cell, row)) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    row.get_or_init(|| cell.run(&programs, filter, cells.len() == 1));
                 }
             });
         }
     });
-    drop(sender);
-    let mut finished: Vec<_> = finished.iter().collect();
-    finished.sort_by_key(|(position, _)| *position);
-    rows.extend(finished.into_iter().map(|(_, row)| row));
+    rows.extend(cells.into_iter().filter_map(|(_, row)| row.into_inner()));
     rows
 }
 

@@ -270,3 +270,114 @@ fn constraint(value: u32) -> String {
         unknown => unknown.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable as _;
+    use oomtrace_common::record::{ABSENT, DecisionEnd, Task};
+
+    use super::*;
+    use crate::probe::tracefs::FlagNames;
+
+    fn joiner() -> Joiner {
+        Joiner::new(Machine {
+            page_size: 4096,
+            cgroup_version: Some(2),
+            gfp_flags: FlagNames::default(),
+            sees_signals: true,
+            sees_marks: true,
+        })
+    }
+
+    fn who(tgid: u32) -> Task {
+        Task { tid: tgid, tgid, cgroup_id: ABSENT, ..Task::zeroed() }
+    }
+
+    fn decision(number: u64, victim: u32) -> Record {
+        let mut decision = Box::new(Decision::zeroed());
+        decision.header.decision = number;
+        decision.victim = who(victim);
+        Record::Decision(decision)
+    }
+
+    fn mark(number: u64, tgid: u32, sigkill: bool) -> Record {
+        let mut mark = Box::new(Mark::zeroed());
+        mark.header.decision = number;
+        mark.task = who(tgid);
+        mark.sigkill = u32::from(sigkill);
+        mark.rung = rung::FUNCTION;
+        Record::Mark(mark)
+    }
+
+    fn end(number: u64) -> Record {
+        let mut end = DecisionEnd::zeroed();
+        end.header.decision = number;
+        Record::DecisionEnd(end)
+    }
+
+    /// What records come to, told in short; what is still open at their end is flushed.
+    fn told(records: Vec<Record>) -> Vec<String> {
+        let mut joiner = joiner();
+        let mut told: Vec<_> = records.into_iter().flat_map(|record| joiner.push(record)).collect();
+        told.extend(joiner.flush());
+        told.into_iter()
+            .map(|told| match told.event {
+                Event::OomKill(kill) => {
+                    let members: Vec<_> = kill.members.iter().filter_map(|member| member.tgid).collect();
+                    format!(
+                        "kill {} members {members:?} limit {}",
+                        kill.victim.task.tgid.unwrap_or(0),
+                        kill.limit.is_some()
+                    )
+                }
+                Event::OomDecision(kill) => format!("decision {}", kill.victim.task.tgid.unwrap_or(0)),
+                Event::OomVictim(victim) => format!("victim {} {:?}", victim.task.tgid.unwrap_or(0), victim.why),
+                other => format!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_decision_with_its_mark_and_end_is_one_kill_and_one_victim() {
+        let records = vec![decision(1, 10), mark(1, 10, true), end(1)];
+        assert_eq!(told(records), ["kill 10 members [] limit true", "victim 10 Killed"]);
+    }
+
+    #[test]
+    fn the_others_of_a_group_are_members_of_the_one_kill() {
+        let records = vec![decision(1, 10), mark(1, 10, true), mark(1, 11, true), mark(1, 12, true), end(1)];
+        assert_eq!(
+            told(records),
+            ["kill 10 members [11, 12] limit true", "victim 10 Killed", "victim 11 Group", "victim 12 Group"]
+        );
+    }
+
+    #[test]
+    fn a_mark_of_a_dying_task_is_never_a_kill_inside_a_decision_or_outside() {
+        assert_eq!(told(vec![decision(1, 10), mark(1, 10, false), end(1)]), ["decision 10", "victim 10 AlreadyDying"]);
+        assert_eq!(told(vec![mark(0, 10, false)]), ["victim 10 AlreadyDying"]);
+    }
+
+    #[test]
+    fn a_decision_whose_victim_had_gone_killed_nobody() {
+        assert_eq!(told(vec![decision(1, 10), end(1)]), ["decision 10"]);
+    }
+
+    #[test]
+    fn a_lost_end_or_decision_costs_no_kill_and_mixes_none_up() {
+        let without_end = vec![decision(1, 10), mark(1, 10, true), decision(2, 20), mark(2, 20, true), end(2)];
+        let both =
+            ["kill 10 members [] limit true", "victim 10 Killed", "kill 20 members [] limit true", "victim 20 Killed"];
+        assert_eq!(told(without_end), both);
+        let without_decision = vec![decision(1, 10), mark(1, 10, true), mark(2, 20, true), end(2)];
+        assert_eq!(
+            told(without_decision),
+            ["kill 10 members [] limit true", "victim 10 Killed", "kill 20 members [] limit false", "victim 20 Killed"]
+        );
+    }
+
+    #[test]
+    fn a_kill_of_which_only_the_mark_is_seen_is_told_without_a_limit() {
+        assert_eq!(told(vec![mark(0, 10, true)]), ["kill 10 members [] limit false", "victim 10 Killed"]);
+    }
+}

@@ -1,0 +1,123 @@
+//! The two ids that stand in a cgroup's path.
+
+use std::{fmt, str::FromStr};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A pod's uid, as the kubelet knows it: a UUID, or the hash of a static pod's manifest.
+///
+/// The API server gives every pod a UUID. A static pod has 32 hexadecimal digits in its place, without dashes, in its
+/// cgroup, its log folder and its CRI labels (`pkg/kubelet/config/common.go`, `applyDefaults`); the mirror pod that the
+/// API server shows for it has another uid, a UUID.
+///
+/// Refused: a uid that a static pod's manifest sets by hand to something else (the kubelet would take any text), and
+/// upper-case digits, which Kubernetes never writes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^([0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$"))]
+pub struct PodUid(String);
+
+/// Why a text is not a pod's uid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a pod's uid: neither a lower-case UUID nor a hash of 32 lower-case hexadecimal digits")]
+pub struct InvalidPodUid(String);
+
+/// A container's id, as its runtime gave it: 64 lower-case hexadecimal digits.
+///
+/// Refused: the short forms that command lines take, and the ids of anything that is not an OCI container.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^[0-9a-f]{64}$"))]
+pub struct ContainerId(String);
+
+/// Why a text is not a container's id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a container's id: 64 lower-case hexadecimal digits")]
+pub struct InvalidContainerId(String);
+
+impl FromStr for PodUid {
+    type Err = InvalidPodUid;
+
+    /// Takes a UUID's dashes, or the underscores that the systemd driver writes in their place (a dash in a slice's
+    /// name would make it another slice's child: `pkg/kubelet/cm/cgroup_manager_linux.go`, `escapeSystemdCgroupName`).
+    fn from_str(text: &str) -> Result<Self, InvalidPodUid> {
+        let groups = |separator| text.split(separator).map(str::len).eq([8, 4, 4, 4, 12]);
+        let is_digits = |part: &str| part.bytes().all(is_digit);
+        let is_hash = text.len() == 32 && is_digits(text);
+        let is_uuid = ['-', '_'].into_iter().any(|dash| groups(dash) && text.split(dash).all(is_digits));
+        if is_hash || is_uuid { Ok(Self(text.replace('_', "-"))) } else { Err(InvalidPodUid(text.to_owned())) }
+    }
+}
+
+impl FromStr for ContainerId {
+    type Err = InvalidContainerId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidContainerId> {
+        if text.len() == 64 && text.bytes().all(is_digit) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidContainerId(text.to_owned()))
+        }
+    }
+}
+
+fn is_digit(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+}
+
+impl PodUid {
+    /// The uid as Kubernetes writes it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl ContainerId {
+    /// The id, all 64 digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PodUid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl TryFrom<String> for PodUid {
+    type Error = InvalidPodUid;
+
+    fn try_from(text: String) -> Result<Self, InvalidPodUid> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for ContainerId {
+    type Error = InvalidContainerId;
+
+    fn try_from(text: String) -> Result<Self, InvalidContainerId> {
+        text.parse()
+    }
+}
+
+impl From<PodUid> for String {
+    fn from(PodUid(text): PodUid) -> Self {
+        text
+    }
+}
+
+impl From<ContainerId> for String {
+    fn from(ContainerId(text): ContainerId) -> Self {
+        text
+    }
+}
