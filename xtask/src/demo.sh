@@ -18,7 +18,7 @@ make_container() {
     if [ -e "$folder/memory.max" ]; then limit=memory.max; else limit=memory.limit_in_bytes; fi
     echo 20M > "$folder/$limit"
     echo "-- $1 may use 20 MiB; tail /dev/zero wants all there is" >&2
-    sh -c "echo \$\$ > '$folder/cgroup.procs'; exec tail /dev/zero" || true
+    sh -c "echo \$\$ > '$folder/cgroup.procs'; exec unshare -p -f tail /dev/zero" || true
 }
 
 oomtrace run --format "$1" --count 2 > /tmp/events &

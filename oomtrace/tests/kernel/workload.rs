@@ -63,8 +63,8 @@ fn run(what: &str, procs: &str) -> Result<()> {
             command("eat", Path::new(""))?.spawn()?.wait()?;
         }
         // Sleeps with so many MiB.
-        hold if hold.starts_with("hold-") => {
-            let mib: usize = hold.trim_start_matches("hold-").parse()?;
+        sized if sized.starts_with("hold-") => {
+            let mib: usize = sized.trim_start_matches("hold-").parse()?;
             let held = vec![1_u8; mib << 20];
             thread::sleep(Duration::from_mins(2));
             drop(held);
