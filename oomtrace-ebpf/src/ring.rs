@@ -7,7 +7,8 @@ use aya_ebpf::{
 };
 use oomtrace_common::record::Header;
 
-/// A burst of 200 kills takes about 300 KiB, should the daemon not get to run at all meanwhile.
+/// The records' way to the daemon, which sets its size. A burst of 200 kills takes about 400 KiB, should the daemon not
+/// get to run at all meanwhile.
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
 

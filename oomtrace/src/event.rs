@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use crate::node::cgroup_path::{Level, QosClass};
+pub use crate::node::cgroup_path::{ContainerId, Level, PodUid, QosClass};
 
 /// One line of output: an event, with where and when it happened.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -62,7 +62,7 @@ pub struct Pod {
     /// The pod's name.
     pub name: Option<String>,
     /// `metadata.uid`; of a static pod the hash of its manifest.
-    pub uid: String,
+    pub uid: PodUid,
     /// The quality-of-service class.
     pub qos: Option<QosClass>,
 }
@@ -73,7 +73,7 @@ pub struct Container {
     /// The container's name in its pod.
     pub name: Option<String>,
     /// The runtime's id of it: 64 hexadecimal digits.
-    pub id: String,
+    pub id: ContainerId,
     /// The image it runs.
     pub image: Option<String>,
     /// How often it was restarted.
@@ -87,6 +87,8 @@ pub struct Cgroup {
     pub path: Option<String>,
     /// The inode number of its directory.
     pub id: Option<u64>,
+    /// Outside of Kubernetes, the systemd unit that it is, or is in.
+    pub unit: Option<String>,
 }
 
 /// A task of the kernel.
@@ -156,6 +158,9 @@ pub struct Limit {
     pub pod: Option<Pod>,
     /// The container whose limit it is.
     pub container: Option<Container>,
+    /// The rest of the path where the limit was set inside the container or below the pod, and is not one of the pod's
+    /// specification.
+    pub nested: Option<String>,
     /// What is charged to it: `memory.current`, `memory.usage_in_bytes`.
     pub usage_bytes: Option<u64>,
     /// What may be charged: `memory.max`, `memory.limit_in_bytes`; for the node its RAM and swap. `null` also where there

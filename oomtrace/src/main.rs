@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    oomtrace::cli::Cli::parse().run()
+    oomtrace::cli::Cli::from_command_line().run()
 }

@@ -13,7 +13,7 @@ use super::kernel_release;
 use crate::{
     event::ProbeStatus,
     node,
-    probe::{Choice, KernelFacts, Probes, tracefs},
+    probe::{KernelFacts, Options, Probes, tracefs},
 };
 
 #[derive(Debug, clap::Args)]
@@ -76,7 +76,7 @@ fn report() -> anyhow::Result<Report> {
     let (probes, attach) = {
         // The ring buffer registers with the runtime.
         let _context = runtime.enter();
-        match Probes::load(&facts, Choice::Auto, None) {
+        match Probes::load(&facts, &Options::default()) {
             Ok(probes) => (probes.status().to_vec(), Check::passed("attach", "the probes load and attach".to_owned())),
             Err(error) => (
                 Vec::new(),

@@ -8,7 +8,9 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{
+    CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, error::ErrorKind, parser::ValueSource,
+};
 use tracing_subscriber::{filter::LevelFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::event::Line;
@@ -20,7 +22,7 @@ use crate::event::Line;
 ///
 /// Data goes to standard output, diagnostics to standard error. Exit status: 0 done; 1 failed; 2 wrong usage.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(version)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -76,6 +78,24 @@ impl LogLevel {
 }
 
 impl Cli {
+    /// Reads the command line; ends the program where it is wrong, or asks for help.
+    #[must_use]
+    pub fn from_command_line() -> Self {
+        let matches = Self::command().get_matches();
+        // Options of `run` may stand alone, but before another subcommand they would be taken for its.
+        if let Some((subcommand, _)) = matches.subcommand() {
+            let stray = matches
+                .ids()
+                .find(|id| *id != "log_level" && matches.value_source(id.as_str()) == Some(ValueSource::CommandLine));
+            if let Some(id) = stray.filter(|id| matches.try_contains_id(id.as_str()).is_ok()) {
+                let option = id.as_str().replace('_', "-");
+                let message = format!("--{option} has to stand behind `{subcommand}`");
+                Self::command().error(ErrorKind::ArgumentConflict, message).exit();
+            }
+        }
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Does what was asked.
     #[must_use]
     pub fn run(self) -> ExitCode {

@@ -20,7 +20,7 @@ use crate::{
     clock::{self, WallClock},
     event::{Event, Failure, Line, Lost, LostFrom, Phase, Source, Status},
     node,
-    probe::{Choice, KernelFacts, Probes, Symbol, tracefs::FlagNames},
+    probe::{Choice, KernelFacts, Options, Probes, Symbol, tracefs::FlagNames},
     sink::{Format, Writer},
     source::kernel::{Joiner, Machine, Told, decode},
 };
@@ -51,6 +51,17 @@ pub(super) struct Args {
     /// Which kind of attach point to use.
     #[arg(long, value_enum, default_value_t)]
     probe: Choice,
+    /// Size of the ring buffer between kernel and oomtrace in KiB, a power of two from 4 on. A kill takes about 2 KiB.
+    #[arg(long, value_name = "KIB", default_value = "512", value_parser = ring_size)]
+    ring_size: u32,
+}
+
+/// A size that the kernel takes: `ringbuf_map_alloc`, `kernel/bpf/ringbuf.c`.
+fn ring_size(text: &str) -> Result<u32, String> {
+    match text.parse::<u32>() {
+        Ok(kib) if kib.is_power_of_two() && (4..=1 << 20).contains(&kib) => Ok(kib),
+        _ => Err("it has to be a power of two from 4 to 1048576".to_owned()),
+    }
 }
 
 /// Traces until interrupted, or until what `args` say.
@@ -59,7 +70,10 @@ pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Re
     let facts = KernelFacts::gather();
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     runtime.block_on(async {
-        let probes = Probes::load(&facts, args.probe, probes_log)?;
+        let probes = Probes::load(
+            &facts,
+            &Options { choice: args.probe, ring_bytes: args.ring_size * 1024, log_level: probes_log },
+        )?;
         drop(facts);
         Tracer::new(args, probes)?.run(args).await
     })

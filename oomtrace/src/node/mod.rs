@@ -2,33 +2,22 @@
 
 pub mod cgroup_path;
 
-use crate::event::{Container, Level, Pod};
 use cgroup_path::CgroupIdentity;
 
-/// What a cgroup's path tells of it.
-pub struct Identity {
-    /// What the cgroup is to Kubernetes.
-    pub level: Level,
-    /// The pod that it is, or is in.
-    pub pod: Option<Pod>,
-    /// The container that it is, or is in.
-    pub container: Option<Container>,
+use crate::event::{Container, Pod};
+
+/// The pod that a cgroup is, or is in, by its path.
+#[must_use]
+pub fn pod(identity: &CgroupIdentity) -> Option<Pod> {
+    let uid = identity.pod_uid.clone()?;
+    Some(Pod { namespace: None, name: None, uid, qos: identity.qos })
 }
 
-/// Reads a cgroup's path, in the terms of events.
+/// The container that a cgroup is, or is in, by its path.
 #[must_use]
-pub fn identify(path: &str) -> Identity {
-    let CgroupIdentity { level, pod_uid, qos, container_id, .. } = CgroupIdentity::parse(path);
-    Identity {
-        level,
-        pod: pod_uid.map(|uid| Pod { namespace: None, name: None, uid: uid.to_string(), qos }),
-        container: container_id.map(|id| Container {
-            name: None,
-            id: id.to_string(),
-            image: None,
-            restart_count: None,
-        }),
-    }
+pub fn container(identity: &CgroupIdentity) -> Option<Container> {
+    let id = identity.container_id.clone()?;
+    Some(Container { name: None, id, image: None, restart_count: None })
 }
 
 /// The version of the hierarchy that has the memory controller: 1, 2, or unknown where it is not mounted.

@@ -17,6 +17,23 @@ use crate::event::{ProbeStatus, Rung};
 /// The compiled probes: `oomtrace-ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oomtrace-ebpf"));
 
+/// How to load the probes.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Which attach points may be used.
+    pub choice: Choice,
+    /// Size of the ring buffer: a power of two and a multiple of the page size.
+    pub ring_bytes: u32,
+    /// The most verbose of the probes' own diagnostics to bring into `tracing`, if any.
+    pub log_level: Option<aya_log::Level>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { choice: Choice::Auto, ring_bytes: 512 * 1024, log_level: None }
+    }
+}
+
 /// Why nothing can be traced.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -62,9 +79,9 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// Loads and attaches the probes. `log_level` is the most verbose of the probes' own diagnostics to bring into
-    /// `tracing`, if any.
-    pub fn load(facts: &KernelFacts, choice: Choice, log_level: Option<aya_log::Level>) -> Result<Self, LoadError> {
+    /// Loads and attaches the probes.
+    pub fn load(facts: &KernelFacts, options: &Options) -> Result<Self, LoadError> {
+        let Options { choice, ring_bytes, log_level } = *options;
         let object = |error: &dyn std::error::Error| LoadError::Object { reason: with_causes(error) };
         let hooked: Vec<_> = Symbol::ALL.iter().map(|symbol| symbol.name()).collect();
         let functions = facts.btf.as_ref().ok().map(|btf| btf.of_functions(&hooked));
@@ -75,6 +92,7 @@ impl Probes {
             .btf(None)
             // The verdict alone: the whole log is megabytes.
             .verifier_log_level(VerifierLogLevel::STATS)
+            .map_max_entries("EVENTS", ring_bytes)
             .override_global("KERNEL", &Global(facts.layout), true)
             .override_global("PER_CPU", &Global(facts.per_cpu), true)
             .override_global("MARK_VICTIM", &Global(facts.mark_victim), true)

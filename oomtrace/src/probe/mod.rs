@@ -6,7 +6,7 @@ mod loaded;
 pub mod tracefs;
 
 pub use ladder::{Choice, Symbol};
-pub use loaded::{LoadError, Probes};
+pub use loaded::{LoadError, Options, Probes};
 
 use std::{
     fs,

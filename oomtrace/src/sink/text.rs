@@ -31,7 +31,12 @@ pub fn text(line: &Line) -> String {
 
 fn write_kill(out: &mut String, ts: &str, what: &str, kill: &OomKill) -> std::fmt::Result {
     let victim = &kill.victim;
-    writeln!(out, "{ts}  {what}: {} in {}", who(&victim.task), place(kill.pod.as_ref(), kill.container.as_ref()))?;
+    let unit = kill.cgroup.as_ref().and_then(|cgroup| cgroup.unit.as_deref());
+    let place_or_unit = match unit {
+        Some(unit) if kill.pod.is_none() && kill.container.is_none() => format!("unit {}", escape(unit)),
+        _ => place(kill.pod.as_ref(), kill.container.as_ref()),
+    };
+    writeln!(out, "{ts}  {what}: {} in {place_or_unit}", who(&victim.task))?;
     if let Some(limit) = &kill.limit {
         writeln!(out, "    limit      {}", describe_limit(limit))?;
     }
@@ -117,11 +122,12 @@ fn who(task: &Task) -> String {
 fn place(pod: Option<&Pod>, container: Option<&Container>) -> String {
     let pod = pod.map(|pod| match (&pod.namespace, &pod.name) {
         (Some(namespace), Some(name)) => format!("pod {}/{}", escape(namespace), escape(name)),
-        _ => format!("pod {}", escape(&pod.uid)),
+        _ => format!("pod {}", pod.uid),
     });
     let container = container.map(|container| match &container.name {
         Some(name) => format!("container {}", escape(name)),
-        None => format!("container {}", escape(container.id.get(..12).unwrap_or(&container.id))),
+        // As runtimes' own tools shorten it.
+        None => format!("container {:.12}", container.id.to_string()),
     });
     match (pod, container) {
         (Some(pod), Some(container)) => format!("{pod}, {container}"),

@@ -41,12 +41,18 @@ impl Oomtrace {
         self.child.id()
     }
 
+    pub(crate) fn signal(&self, signal: i32) -> Result<()> {
+        // SAFETY: the child has not been waited for, so the id is its.
+        let sent = unsafe { libc::kill(i32::try_from(self.pid())?, signal) };
+        ensure!(sent == 0, "oomtrace is gone");
+        Ok(())
+    }
+
     /// Ends it with SIGTERM, and gives every line that it printed after its first.
     pub(crate) fn stop(mut self) -> Result<Vec<Value>> {
         // Whatever the kernel did is in the ring by now.
         thread::sleep(Duration::from_millis(300));
-        // SAFETY: the child has not been waited for, so the id is its.
-        unsafe { libc::kill(i32::try_from(self.pid())?, libc::SIGTERM) };
+        self.signal(libc::SIGTERM)?;
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest)?;
         let status = self.child.wait()?;

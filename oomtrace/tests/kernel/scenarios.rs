@@ -32,6 +32,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("a_name_with_quotes_newlines_and_control_bytes_is_data", hostile_name),
     ("a_cgroup_removed_right_after_the_kill_still_has_its_path", removed_cgroup),
     ("of_200_kills_in_a_burst_none_is_lost_where_the_kernels_log_loses_some", burst),
+    ("what_does_not_fit_the_ring_is_counted_and_told", ring_full),
     ("a_kill_after_a_step_of_the_clock_is_told_in_the_new_time", clock_step),
     ("a_node_out_of_memory_is_told_and_oomtrace_survives", global_oom),
 ];
@@ -402,5 +403,29 @@ fn clock_step() -> Outcome {
     let told: Timestamp = kills[1]["ts"].as_str().context("no ts")?.parse()?;
     ensure!(before <= told && told <= after, "{told} is not between {before} and {after}");
     ensure!(kills[0]["boot_ns"].as_u64() < kills[1]["boot_ns"].as_u64(), "the boot-time clock went back");
+    Ok(())
+}
+
+/// A stopped oomtrace reads nothing, and a ring of one page holds the records of a kill or two.
+fn ring_full() -> Outcome {
+    let container = Cgroup::make(&container_path(14, 14))?;
+    container.limit(20)?;
+    let oomtrace = Oomtrace::start(&["--ring-size", "4"])?;
+    oomtrace.signal(libc::SIGSTOP)?;
+    for _ in 0..5 {
+        run_to_death("eat", &container)?;
+    }
+    oomtrace.signal(libc::SIGCONT)?;
+    thread::sleep(Duration::from_secs(1));
+    run_to_death("eat", &container)?;
+    let lines = oomtrace.stop()?;
+    let lost: u64 = of_kind(&lines, "lost").iter().filter_map(|line| line["count"].as_u64()).sum();
+    let stopped = lines.last().context("no lines")?;
+    check_eq!(stopped["lost"], json!(lost), "lost in the last status");
+    let kills = of_kind(&lines, "oom_kill");
+    ensure!(lost > 0 && kills.len() < 6, "{} kills were told, and {lost} records lost", kills.len());
+    let fresh = kills.last().context("nothing was told after the ring had room again")?;
+    check_eq!(fresh["cgroup"]["path"], json!(container.path), "cgroup.path");
+    check_eq!(fresh["limit"]["cgroup"], json!(container.path), "limit.cgroup");
     Ok(())
 }

@@ -13,11 +13,11 @@ use oomtrace_common::{
 
 use super::{
     decode::{CgroupPath, Record},
-    facts::{Machine, known, known_i32, known_u32, task, text},
+    machine::{Machine, known, known_i32, known_u32, task, text},
 };
 use crate::{
     event::{Cgroup, Event, Level, Limit, OomKill, OomVictim, Victim, Why},
-    node,
+    node::{self, cgroup_path::CgroupIdentity},
 };
 
 /// How many cgroup paths are remembered. A decision sends its own before it names them, so a few would do.
@@ -104,7 +104,11 @@ impl Joiner {
     }
 
     fn cgroup(&self, id: u64) -> Option<Cgroup> {
-        known(id).map(|id| Cgroup { path: self.path(id).map(ToOwned::to_owned), id: Some(id) })
+        known(id).map(|id| {
+            let path = self.path(id);
+            let unit = path.and_then(|path| CgroupIdentity::parse(path).unit);
+            Cgroup { path: path.map(ToOwned::to_owned), id: Some(id), unit }
+        })
     }
 
     /// Whether this mark is a kill. Without the signals' tracepoint, whatever a decision marks counts as killed.
@@ -233,6 +237,7 @@ impl Joiner {
                 cgroup_id: None,
                 pod: None,
                 container: None,
+                nested: None,
                 usage_bytes: None,
                 limit_bytes: total_bytes,
                 swap_usage_bytes: None,
@@ -242,14 +247,15 @@ impl Joiner {
             };
         }
         let path = self.path(id);
-        let identity = path.map(node::identify);
+        let identity = path.map(CgroupIdentity::parse);
         let counters = &decision.counters;
         Limit {
             level: identity.as_ref().map(|identity| identity.level),
             cgroup: path.map(ToOwned::to_owned),
             cgroup_id: Some(id),
-            pod: identity.as_ref().and_then(|identity| identity.pod.clone()),
-            container: identity.and_then(|identity| identity.container),
+            pod: identity.as_ref().and_then(node::pod),
+            container: identity.as_ref().and_then(node::container),
+            nested: identity.and_then(|identity| identity.nested),
             usage_bytes: self.machine.bytes(counters.memory_usage_pages),
             limit_bytes: self.machine.limit_bytes(counters.memory_max_pages),
             swap_usage_bytes: self.machine.bytes(counters.swap_usage_pages),

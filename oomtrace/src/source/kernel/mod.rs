@@ -1,9 +1,9 @@
 //! Events from the probes: records are decoded, and those of one decision joined into one event.
 
 mod decode;
-mod facts;
 mod join;
+mod machine;
 
 pub use decode::{CgroupPath, DecodeError, Record, decode};
-pub use facts::Machine;
 pub use join::{Joiner, Told};
+pub use machine::Machine;

@@ -4,7 +4,7 @@ use oomtrace_common::record::{self, ABSENT, ABSENT_I32, ABSENT_U32, MemcgCounter
 
 use crate::{
     event::{Memory, SwapCounter, Task},
-    node,
+    node::{self, cgroup_path::CgroupIdentity},
     probe::tracefs::FlagNames,
 };
 
@@ -81,7 +81,7 @@ impl Machine {
 
 /// A task, with what its cgroup's path says.
 pub(super) fn task(task: &record::Task, path: Option<&str>) -> Task {
-    let identity = path.map(node::identify);
+    let identity = path.map(CgroupIdentity::parse);
     Task {
         pid: known_u32(task.tid),
         tgid: known_u32(task.tgid),
@@ -92,8 +92,8 @@ pub(super) fn task(task: &record::Task, path: Option<&str>) -> Task {
             (Some(level), Some(number)) if level > 0 => Some(number == 1),
             _ => None,
         },
-        pod: identity.as_ref().and_then(|identity| identity.pod.clone()),
-        container: identity.and_then(|identity| identity.container),
+        pod: identity.as_ref().and_then(node::pod),
+        container: identity.as_ref().and_then(node::container),
         cgroup_id: known(task.cgroup_id),
     }
 }
