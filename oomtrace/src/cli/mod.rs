@@ -11,7 +11,12 @@ use std::{
 use clap::{
     CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, error::ErrorKind, parser::ValueSource,
 };
-use tracing_subscriber::{filter::LevelFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use crate::event::Line;
 
@@ -56,15 +61,18 @@ enum LogLevel {
 }
 
 impl LogLevel {
-    fn filter(self) -> LevelFilter {
-        match self {
+    /// What passes. aya tells of every relocation and map at `debug`: that is for `trace`.
+    fn filter(self) -> Targets {
+        let level = match self {
             Self::Off => LevelFilter::OFF,
             Self::Error => LevelFilter::ERROR,
             Self::Warn => LevelFilter::WARN,
             Self::Info => LevelFilter::INFO,
             Self::Debug => LevelFilter::DEBUG,
             Self::Trace => LevelFilter::TRACE,
-        }
+        };
+        let of_aya = if self == Self::Trace { level } else { level.min(LevelFilter::WARN) };
+        Targets::new().with_default(level).with_targets([("aya", of_aya), ("aya_obj", of_aya)])
     }
 
     /// How much the probes say: nothing, unless asked for.

@@ -166,6 +166,7 @@ impl Tracer {
         let told = self.joiner.flush();
         self.tell(told);
         self.count_lost();
+        self.probes.flush_diagnostics();
         self.status(Phase::Stopped);
         match self.writer.finish() {
             // Whoever reads has had enough, which is no failure: `oomtrace run | head -1`.

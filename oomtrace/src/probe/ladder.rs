@@ -1,5 +1,7 @@
 //! The ladder of attach points: for each symbol the best one that this kernel has, decided by trying.
 
+use std::time::Instant;
+
 use aya::{
     Btf, Ebpf,
     programs::{FEntry, FExit, KProbe, ProgramError, RawTracePoint, TracePoint},
@@ -92,7 +94,15 @@ pub(super) fn climb(
     // The signal tracepoint serves every rung.
     let allowed = |rung| symbol == Symbol::SignalGenerate || choice.allows(rung);
     for rung in symbol.rungs().iter().copied().filter(|rung| allowed(*rung)) {
-        match attach(ebpf, symbol, rung, facts, btf) {
+        let started = Instant::now();
+        let attached = attach(ebpf, symbol, rung, facts, btf);
+        tracing::debug!(
+            "{} by {rung}: {} after {:?}",
+            symbol.name(),
+            if attached.is_ok() { "attached" } else { "refused" },
+            started.elapsed()
+        );
+        match attached {
             Ok(()) => {
                 status.attached = Some(rung);
                 break;

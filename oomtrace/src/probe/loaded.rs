@@ -154,6 +154,13 @@ impl Probes {
         Ok(())
     }
 
+    /// Passes on what the probes' own diagnostics have said so far.
+    pub fn flush_diagnostics(&mut self) {
+        if let Some(logger) = &mut self.logger {
+            logger.get_mut().flush();
+        }
+    }
+
     /// The next record, if there is one.
     pub fn next_record(&mut self) -> Option<Bytes> {
         self.ring.get_mut().next().map(|record| Bytes::copy_from_slice(&record))

@@ -19,7 +19,11 @@ fn main() {
         eprintln!("the kernel tests need a machine of their own: `cargo xtask test` boots one for them");
     }
     let scenarios = if in_vm { scenarios::ALL } else { &[] };
-    let trials = scenarios.iter().map(|(name, test)| Trial::test(*name, || test().map_err(Into::into))).collect();
+    let ignored = |name| in_vm && cgroup::is_v1() && !scenarios::possible_on_v1(name);
+    let trials = scenarios
+        .iter()
+        .map(|(name, test)| Trial::test(*name, || test().map_err(Into::into)).with_ignored_flag(ignored(name)))
+        .collect();
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     libtest_mimic::run(&arguments, trials).exit();
