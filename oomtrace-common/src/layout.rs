@@ -159,15 +159,17 @@ kernel_layout! {
     memcg_swap_max: Member("mem_cgroup", "swap.max"),
 }
 
-/// Where the kernel keeps per-CPU data: what the sum over a `percpu_counter`'s parts needs. All zero where it is not
-/// known; the sizes of a victim are then as near as the kernel's own `percpu_counter.count`.
+/// What the machine is like, beside its kernel's structs.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PerCpuLayout {
-    /// Address of `__per_cpu_offset`, from `/proc/kallsyms`.
-    pub offsets_address: u64,
-    /// How many CPUs there can be: from `/sys/devices/system/cpu/possible`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MachineLayout {
+    /// Address of `__per_cpu_offset`, from `/proc/kallsyms`: behind it lie the per-CPU parts of a `percpu_counter`.
+    pub per_cpu_offsets: u64,
+    /// How many CPUs there can be: from `/sys/devices/system/cpu/possible`. 0 where one of the two is not known; the sizes
+    /// of a victim are then as near as the kernel's own `percpu_counter.count`.
     pub cpus: u64,
+    /// Bytes in a page.
+    pub page_size: u64,
 }
 
 /// Declares [`MarkVictimFormat`], and the kernel's name of each of its fields.

@@ -22,6 +22,9 @@ pub const SHORT_PATH_LEN: usize = 448;
 /// Bytes of a cgroup path that fit a [`LongPath`].
 pub const LONG_PATH_LEN: usize = 4096;
 
+/// How many candidates of a decision are kept.
+pub const CANDIDATES: usize = 20;
+
 /// The value of [`Header::tag`] for each record type.
 pub mod tag {
     /// A [`Decision`](super::Decision).
@@ -34,6 +37,8 @@ pub mod tag {
     pub const SHORT_PATH: u32 = 4;
     /// A [`LongPath`](super::LongPath).
     pub const LONG_PATH: u32 = 5;
+    /// A [`Candidate`](super::Candidate).
+    pub const CANDIDATE: u32 = 6;
 }
 
 /// Declares records: plain data, without padding, readable from bytes on the daemon's side, and of exactly the stated
@@ -152,10 +157,22 @@ records! {
         @260 order: i32,
         /// `oom_control.constraint`: `enum oom_constraint`.
         @264 constraint: u32,
-        /// Zero.
-        @268 reserved: u32,
+        /// How many processes were weighed for this decision: calls of `oom_badness`. [`ABSENT_U32`]: not seen.
+        @268 weighed: u32,
         /// The second argument: the kernel's own words for the reason. NUL-terminated.
         @272 message: [u8; MESSAGE_LEN],
+    }
+
+    /// A process that the kernel weighed for a decision, one of those with the most points. Sent after the decision.
+    pub struct Candidate [144] {
+        /// The header.
+        @0 header: Header,
+        /// Who.
+        @24 task: Task,
+        /// Its memory.
+        @88 memory: Memory,
+        /// What `oom_badness` gave (signed), pages.
+        @136 points: i64,
     }
 
     /// `mark_oom_victim` was called for a task that had not been marked before.

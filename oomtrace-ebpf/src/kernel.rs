@@ -6,15 +6,15 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use oomtrace_common::layout::{ABSENT_OFFSET, KernelLayout, MarkVictimFormat, PerCpuLayout};
+use oomtrace_common::layout::{ABSENT_OFFSET, KernelLayout, MachineLayout, MarkVictimFormat};
 
 /// Where the running kernel keeps its fields.
 #[unsafe(no_mangle)]
 pub(crate) static KERNEL: KernelLayout = KernelLayout::UNKNOWN;
 
-/// Where the running kernel keeps its per-CPU data.
+/// What the machine is like.
 #[unsafe(no_mangle)]
-pub(crate) static PER_CPU: PerCpuLayout = PerCpuLayout { offsets_address: 0, cpus: 0 };
+pub(crate) static MACHINE: MachineLayout = MachineLayout { per_cpu_offsets: 0, cpus: 0, page_size: 4096 };
 
 /// Where the tracepoint `oom:mark_victim` keeps its fields.
 #[unsafe(no_mangle)]

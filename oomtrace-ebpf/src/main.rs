@@ -1,7 +1,8 @@
 //! oomtrace's kernel probes.
 //!
-//! Each file is one concern of the kernel: [`oom`] hooks its decisions, [`signal`] tells a kill from a mark, [`task`] and
-//! [`cgroup`] read who and where, [`kernel`] reads memory at the offsets the daemon found in BTF, [`ring`] sends.
+//! Each file is one concern of the kernel: [`oom`] hooks its decisions, [`candidates`] those it could have chosen, [`signal`]
+//! tells a kill from a mark, [`task`] and [`cgroup`] read who and where, [`kernel`] reads memory at the offsets the daemon
+//! found in BTF, [`ring`] sends.
 //!
 //! For any other target than BPF this is an empty program, so that the workspace builds, lints and tests as one.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
@@ -14,6 +15,7 @@
 #![expect(clippy::inline_always, reason = "calls between functions take the verifiers of older kernels too long")]
 #![expect(clippy::needless_pass_by_value, reason = "the attribute macros hand programs their context by value")]
 
+mod candidates;
 mod cgroup;
 mod kernel;
 mod oom;

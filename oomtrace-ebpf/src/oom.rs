@@ -25,7 +25,7 @@ use oomtrace_common::{
 };
 
 use crate::{
-    cgroup,
+    candidates, cgroup,
     kernel::{Address, MARK_VICTIM, constant, layout},
     ring, signal, task,
 };
@@ -150,11 +150,12 @@ fn decision(ctx: &impl EbpfContext, oc: Address, message: Address) {
         (*record).gfp_mask = oc.get(layout!(oom_control_gfp_mask), ABSENT_U32);
         (*record).order = oc.get(layout!(oom_control_order), ABSENT_I32);
         (*record).constraint = oc.get(layout!(oom_control_constraint), ABSENT_U32);
-        (*record).reserved = 0;
+        (*record).weighed = candidates::weighed();
         (*record).message = [0; MESSAGE_LEN];
         bpf_probe_read_kernel_str(addr_of_mut!((*record).message).cast(), MESSAGE_LEN as u32, message.0 as *const _);
     }
     entry.submit(0);
+    candidates::send(number);
     debug!(ctx, "decision {} sent", number);
 }
 

@@ -7,7 +7,7 @@ use oomtrace_common::{
 
 use crate::{
     cgroup,
-    kernel::{Address, PER_CPU, constant, layout},
+    kernel::{Address, MACHINE, constant, layout},
 };
 
 /// More CPUs than this, and the per-CPU parts of a counter are left out: the loop has to end for the verifier.
@@ -117,12 +117,12 @@ fn rss(mm: Address, index: u32) -> u64 {
 fn percpu_counter_sum(counter: Address) -> i64 {
     let mut sum = counter.get(layout!(percpu_counter_count), i64::MIN);
     let parts = counter.follow(layout!(percpu_counter_counters));
-    if sum == i64::MIN || parts.is_null() || constant(&PER_CPU.cpus) > MAX_CPUS {
+    if sum == i64::MIN || parts.is_null() || constant(&MACHINE.cpus) > MAX_CPUS {
         return sum;
     }
     let mut cpu = 0;
-    while cpu < constant(&PER_CPU.cpus) {
-        let offset = Address(constant(&PER_CPU.offsets_address) + cpu * 8).read(0_u64);
+    while cpu < constant(&MACHINE.cpus) {
+        let offset = Address(constant(&MACHINE.per_cpu_offsets) + cpu * 8).read(0_u64);
         sum += i64::from(Address(parts.0.wrapping_add(offset)).read(0_i32));
         cpu += 1;
     }

@@ -218,6 +218,24 @@ pub struct OomKill {
     pub group: Option<bool>,
     /// The other processes killed with it.
     pub members: Vec<Task>,
+    /// How many processes the kernel weighed; `null` where that was not seen.
+    pub candidates_weighed: Option<u32>,
+    /// Those with the most points, at most 20, most points first: why this victim. Processes that must not be killed
+    /// (`oom_score_adj` -1000) are weighed, but are no candidates. `null` where they were not seen.
+    pub candidates: Option<Vec<Candidate>>,
+}
+
+/// A process that the kernel could have chosen.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Candidate {
+    /// Who.
+    #[serde(flatten)]
+    pub task: Task,
+    /// Its memory.
+    #[serde(flatten)]
+    pub memory: Memory,
+    /// Its badness in pages.
+    pub points: i64,
 }
 
 /// Why a process was marked.

@@ -29,9 +29,9 @@ pub(crate) struct Test {
     /// How many guests run at a time [default: one a processor]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// Run only the kernel tests whose names contain one of these
+    /// Run only the kernel tests whose names contain this
     #[arg(last = true, conflicts_with = "skip_kernel")]
-    filter: Vec<String>,
+    filter: Option<String>,
 }
 
 /// What became of one step.
@@ -54,7 +54,7 @@ pub(crate) fn run(test: &Test) -> ExitCode {
             step("unit tests", tally::cargo_test),
         ];
         if !test.skip_kernel {
-            rows.extend(guests::run(&test.kernel.0, &test.filter, test.jobs));
+            rows.extend(guests::run(&test.kernel.0, test.filter.as_deref(), test.jobs));
         }
         rows
     });

@@ -4,12 +4,14 @@ use std::time::Instant;
 
 use aya::{
     Btf, Ebpf,
-    programs::{FEntry, FExit, KProbe, ProgramError, RawTracePoint, TracePoint},
+    programs::{Program, ProgramError},
 };
 use clap::ValueEnum;
 
 use super::{KernelFacts, with_causes};
 use crate::event::{ProbeStatus, Refusal, Rung};
+
+const NO_BTF: &str = "this kernel has no type information (BTF), so its structs cannot be read";
 
 /// Which rungs may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -45,11 +47,16 @@ pub enum Symbol {
     MarkOomVictim,
     /// The kernel's own SIGKILLs, which tell a kill from a mark.
     SignalGenerate,
+    /// Whom the kernel weighs before it decides.
+    OomEvaluateTask,
+    /// How many points it gives them.
+    OomBadness,
 }
 
 impl Symbol {
     /// All of them, in the order in which they are attached: a decision must not come before its marks can be seen.
-    pub const ALL: [Self; 3] = [Self::SignalGenerate, Self::MarkOomVictim, Self::OomKillProcess];
+    pub const ALL: [Self; 5] =
+        [Self::SignalGenerate, Self::OomBadness, Self::OomEvaluateTask, Self::MarkOomVictim, Self::OomKillProcess];
 
     /// Its name in the kernel.
     #[must_use]
@@ -58,6 +65,8 @@ impl Symbol {
             Self::OomKillProcess => "oom_kill_process",
             Self::MarkOomVictim => "mark_oom_victim",
             Self::SignalGenerate => "signal_generate",
+            Self::OomEvaluateTask => "oom_evaluate_task",
+            Self::OomBadness => "oom_badness",
         }
     }
 
@@ -65,7 +74,7 @@ impl Symbol {
     #[must_use]
     pub fn rungs(self) -> &'static [Rung] {
         match self {
-            Self::OomKillProcess => &[Rung::Fentry, Rung::Kprobe],
+            Self::OomKillProcess | Self::OomEvaluateTask | Self::OomBadness => &[Rung::Fentry, Rung::Kprobe],
             Self::MarkOomVictim => &[Rung::Fentry, Rung::Kprobe, Rung::RawTracepoint, Rung::Tracepoint],
             Self::SignalGenerate => &[Rung::RawTracepoint],
         }
@@ -77,6 +86,10 @@ impl Symbol {
         match self {
             Self::OomKillProcess => "kills are seen, but not which limit was hit nor what was asked for",
             Self::MarkOomVictim => "victims are not seen, only decisions",
+            Self::OomBadness => {
+                "the points of candidates are reckoned by the kernel's formula, and may be off by some pages"
+            }
+            Self::OomEvaluateTask => "kills do not say who else could have been chosen",
             Self::SignalGenerate => "a decision's victim that was already dying counts as killed",
         }
     }
@@ -113,76 +126,87 @@ pub(super) fn climb(
     status
 }
 
+/// Every function of the kernel that [`hooks`] names.
+pub(super) const FUNCTIONS: [&str; 5] =
+    ["oom_kill_process", "mark_oom_victim", "oom_evaluate_task", "oom_badness", "out_of_memory"];
+
+/// The programs that hook a symbol at a rung, in the order in which they are attached, each with what it hooks.
+fn hooks(symbol: Symbol, rung: Rung) -> &'static [(&'static str, &'static str)] {
+    match (symbol, rung) {
+        // The end first: a decision whose end is not seen would stay open.
+        (Symbol::OomKillProcess, Rung::Fentry) => {
+            &[("oom_kill_process_fexit", "oom_kill_process"), ("oom_kill_process_fentry", "oom_kill_process")]
+        }
+        (Symbol::OomKillProcess, _) => {
+            &[("oom_kill_process_kretprobe", "oom_kill_process"), ("oom_kill_process_kprobe", "oom_kill_process")]
+        }
+        (Symbol::OomEvaluateTask, Rung::Fentry) => {
+            &[("oom_evaluate_task_fentry", "oom_evaluate_task"), ("out_of_memory_fentry", "out_of_memory")]
+        }
+        (Symbol::OomEvaluateTask, _) => {
+            &[("oom_evaluate_task_kprobe", "oom_evaluate_task"), ("out_of_memory_kprobe", "out_of_memory")]
+        }
+        (Symbol::OomBadness, Rung::Fentry) => &[("oom_badness_fexit", "oom_badness")],
+        (Symbol::OomBadness, _) => &[("oom_badness_kretprobe", "oom_badness")],
+        (Symbol::MarkOomVictim, Rung::Fentry) => &[("mark_oom_victim_fentry", "mark_oom_victim")],
+        (Symbol::MarkOomVictim, Rung::Kprobe) => &[("mark_oom_victim_kprobe", "mark_oom_victim")],
+        (Symbol::MarkOomVictim, Rung::RawTracepoint) => &[("mark_victim_raw", "mark_victim")],
+        (Symbol::MarkOomVictim, Rung::Tracepoint) => &[("mark_victim_tracepoint", "mark_victim")],
+        (Symbol::SignalGenerate, _) => &[("signal_generate", "signal_generate")],
+    }
+}
+
+/// Attaches all the programs of a rung, or none.
 fn attach(ebpf: &mut Ebpf, symbol: Symbol, rung: Rung, facts: &KernelFacts, btf: Option<&Btf>) -> Result<(), String> {
     if rung != Rung::Tracepoint && !facts.understands_tasks() {
-        return Err("this kernel has no type information (BTF), so its structs cannot be read".to_owned());
+        return Err(NO_BTF.to_owned());
     }
-    let name = symbol.name();
-    match (symbol, rung) {
-        (Symbol::OomKillProcess, Rung::Fentry) => {
-            let btf = btf.ok_or("this kernel has no type information (BTF)")?;
-            // The end first: a decision whose end is not seen would stay open.
-            let end: &mut FExit = program(ebpf, "oom_kill_process_fexit")?;
-            end.load(name, btf).and_then(|()| end.attach()).map_err(describe)?;
-            let entry: &mut FEntry = program(ebpf, "oom_kill_process_fentry")?;
-            let attached = entry.load(name, btf).and_then(|()| entry.attach()).map_err(describe);
-            if attached.is_err() {
-                unload::<FExit>(ebpf, "oom_kill_process_fexit", FExit::unload)?;
+    if rung == Rung::RawTracepoint
+        && symbol == Symbol::MarkOomVictim
+        && !facts.btf.as_ref().is_ok_and(|btf| btf.tracepoint_gives_task("mark_victim"))
+    {
+        return Err("this kernel's tracepoint gives a thread id instead of a task".to_owned());
+    }
+    let hooks = hooks(symbol, rung);
+    for (position, (name, target)) in hooks.iter().enumerate() {
+        if let Err(reason) = attach_program(program(ebpf, name)?, target, btf) {
+            for (attached, _) in &hooks[..position] {
+                detach(program(ebpf, attached)?)?;
             }
-            attached.map(|_| ())
-        }
-        (Symbol::OomKillProcess, Rung::Kprobe) => {
-            let end: &mut KProbe = program(ebpf, "oom_kill_process_kretprobe")?;
-            end.load().and_then(|()| end.attach(name, 0)).map_err(describe)?;
-            let entry: &mut KProbe = program(ebpf, "oom_kill_process_kprobe")?;
-            let attached = entry.load().and_then(|()| entry.attach(name, 0)).map_err(describe);
-            if attached.is_err() {
-                unload::<KProbe>(ebpf, "oom_kill_process_kretprobe", KProbe::unload)?;
-            }
-            attached.map(|_| ())
-        }
-        (_, Rung::Fentry) => {
-            let btf = btf.ok_or("this kernel has no type information (BTF)")?;
-            let entry: &mut FEntry = program(ebpf, "mark_oom_victim_fentry")?;
-            entry.load(name, btf).and_then(|()| entry.attach()).map(|_| ()).map_err(describe)
-        }
-        (_, Rung::Kprobe) => {
-            let entry: &mut KProbe = program(ebpf, "mark_oom_victim_kprobe")?;
-            entry.load().and_then(|()| entry.attach(name, 0)).map(|_| ()).map_err(describe)
-        }
-        (Symbol::SignalGenerate, _) => {
-            let raw: &mut RawTracePoint = program(ebpf, "signal_generate")?;
-            raw.load().and_then(|()| raw.attach("signal_generate")).map(|_| ()).map_err(describe)
-        }
-        (_, Rung::RawTracepoint) => {
-            if !facts.btf.as_ref().is_ok_and(|btf| btf.tracepoint_gives_task("mark_victim")) {
-                return Err("this kernel's tracepoint gives a thread id instead of a task".to_owned());
-            }
-            let raw: &mut RawTracePoint = program(ebpf, "mark_victim_raw")?;
-            raw.load().and_then(|()| raw.attach("mark_victim")).map(|_| ()).map_err(describe)
-        }
-        (_, Rung::Tracepoint) => {
-            let tracepoint: &mut TracePoint = program(ebpf, "mark_victim_tracepoint")?;
-            tracepoint.load().and_then(|()| tracepoint.attach("oom", "mark_victim")).map(|_| ()).map_err(describe)
+            return Err(reason);
         }
     }
+    Ok(())
 }
 
-fn program<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T, String>
-where
-    &'a mut T: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
-{
-    ebpf.program_mut(name)
-        .ok_or_else(|| format!("the program {name} is missing from the embedded object"))?
-        .try_into()
-        .map_err(describe)
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, String> {
+    ebpf.program_mut(name).ok_or_else(|| format!("the program {name} is missing from the embedded object"))
 }
 
-fn unload<T>(ebpf: &mut Ebpf, name: &str, unload: fn(&mut T) -> Result<(), ProgramError>) -> Result<(), String>
-where
-    for<'a> &'a mut T: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
-{
-    unload(program(ebpf, name)?).map_err(describe)
+fn attach_program(program: &mut Program, target: &str, btf: Option<&Btf>) -> Result<(), String> {
+    let btf = || btf.ok_or(NO_BTF);
+    match program {
+        Program::FEntry(entry) => entry.load(target, btf()?).and_then(|()| entry.attach()).map(|_| ()),
+        Program::FExit(exit) => exit.load(target, btf()?).and_then(|()| exit.attach()).map(|_| ()),
+        Program::KProbe(probe) => probe.load().and_then(|()| probe.attach(target, 0)).map(|_| ()),
+        Program::RawTracePoint(raw) => raw.load().and_then(|()| raw.attach(target)).map(|_| ()),
+        Program::TracePoint(tracepoint) => {
+            tracepoint.load().and_then(|()| tracepoint.attach("oom", target)).map(|_| ())
+        }
+        other => return Err(format!("a program of type {:?} cannot be attached here", other.prog_type())),
+    }
+    .map_err(describe)
+}
+
+/// Takes a program back, so that what it hooks is hooked on one rung only.
+fn detach(program: &mut Program) -> Result<(), String> {
+    match program {
+        Program::FEntry(entry) => entry.unload(),
+        Program::FExit(exit) => exit.unload(),
+        Program::KProbe(probe) => probe.unload(),
+        _ => Ok(()),
+    }
+    .map_err(describe)
 }
 
 /// A refusal in one line: what was refused, and the system's words. The verifier's log goes to the diagnostics.
@@ -194,7 +218,11 @@ fn describe(error: ProgramError) -> String {
             Some(libc::EPERM) => "; needs CAP_BPF and CAP_PERFMON, or root, and a kernel that has this attach point",
             _ => "",
         };
-        return format!("loading is refused: {io_error}{hint}");
+        // The verifier's verdict stands right before its statistics.
+        let log = verifier_log.to_string();
+        let verdict = log.split("\nverification time").next().and_then(|log| log.lines().last()).unwrap_or_default();
+        let verdict = if verdict.is_empty() { String::new() } else { format!(": {verdict}") };
+        return format!("loading is refused: {io_error}{verdict}{hint}");
     }
     let text = with_causes(&error);
     if text.contains("event_source/devices/kprobe") {

@@ -8,10 +8,14 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use bytes::Bytes;
-use oomtrace_common::layout::{KernelLayout, MarkVictimFormat, PerCpuLayout};
+use oomtrace_common::layout::{KernelLayout, MachineLayout, MarkVictimFormat};
 use tokio::io::unix::AsyncFd;
 
-use super::{Choice, KernelFacts, Symbol, ladder::climb, with_causes};
+use super::{
+    Choice, KernelFacts, Symbol,
+    ladder::{FUNCTIONS, climb},
+    with_causes,
+};
 use crate::event::{ProbeStatus, Rung};
 
 /// The compiled probes: `oomtrace-ebpf`.
@@ -64,7 +68,7 @@ struct Global<T>(T);
 // SAFETY: all three are `repr(C)` structs of integers without padding.
 unsafe impl aya::Pod for Global<KernelLayout> {}
 // SAFETY: as above.
-unsafe impl aya::Pod for Global<PerCpuLayout> {}
+unsafe impl aya::Pod for Global<MachineLayout> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Global<MarkVictimFormat> {}
 
@@ -83,8 +87,7 @@ impl Probes {
     pub fn load(facts: &KernelFacts, options: &Options) -> Result<Self, LoadError> {
         let Options { choice, ring_bytes, log_level } = *options;
         let object = |error: &dyn std::error::Error| LoadError::Object { reason: with_causes(error) };
-        let hooked: Vec<_> = Symbol::ALL.iter().map(|symbol| symbol.name()).collect();
-        let functions = facts.btf.as_ref().ok().map(|btf| btf.of_functions(&hooked));
+        let functions = facts.btf.as_ref().ok().map(|btf| btf.of_functions(&FUNCTIONS));
         let functions = functions.and_then(|bytes| aya::Btf::parse(&bytes, Endianness::default()).ok());
         let level = log_level.map_or(0, |level| level as u8);
         let mut ebpf = EbpfLoader::new()
@@ -94,7 +97,7 @@ impl Probes {
             .verifier_log_level(VerifierLogLevel::STATS)
             .map_max_entries("EVENTS", ring_bytes)
             .override_global("KERNEL", &Global(facts.layout), true)
-            .override_global("PER_CPU", &Global(facts.per_cpu), true)
+            .override_global("MACHINE", &Global(facts.machine), true)
             .override_global("MARK_VICTIM", &Global(facts.mark_victim), true)
             .override_global(aya_log::LEVEL, &level, false)
             .load(OBJECT)

@@ -13,7 +13,7 @@ use std::{
     io::{BufRead as _, BufReader},
 };
 
-use oomtrace_common::layout::{KernelLayout, MarkVictimFormat, PerCpuLayout};
+use oomtrace_common::layout::{KernelLayout, MachineLayout, MarkVictimFormat};
 
 use btf::Btf;
 
@@ -23,8 +23,8 @@ pub struct KernelFacts {
     pub btf: Result<Btf, btf::BtfError>,
     /// Where it keeps its fields.
     pub layout: KernelLayout,
-    /// Where it keeps its per-CPU data.
-    pub per_cpu: PerCpuLayout,
+    /// What the machine is like.
+    pub machine: MachineLayout,
     /// The form of the tracepoint `oom:mark_victim`.
     pub mark_victim: MarkVictimFormat,
 }
@@ -37,7 +37,7 @@ impl KernelFacts {
         let layout = btf.as_ref().map_or(KernelLayout::UNKNOWN, Btf::layout);
         let format = tracefs::format("oom", "mark_victim").unwrap_or_default();
         let mark_victim = MarkVictimFormat::resolve(|field| tracefs::field_offset(&format, field));
-        Self { btf, layout, per_cpu: per_cpu(), mark_victim }
+        Self { btf, layout, machine: machine(), mark_victim }
     }
 
     /// Whether a function of the kernel can be hooked with its arguments understood.
@@ -47,15 +47,16 @@ impl KernelFacts {
     }
 }
 
-/// Where per-CPU data lies; all zero where `/proc/kallsyms` hides addresses (`kernel.kptr_restrict`, `CAP_SYSLOG`).
-fn per_cpu() -> PerCpuLayout {
+/// What this machine is like. `/proc/kallsyms` may hide addresses (`kernel.kptr_restrict`, `CAP_SYSLOG`).
+fn machine() -> MachineLayout {
     let cpus = fs::read_to_string("/sys/devices/system/cpu/possible")
         .ok()
         .and_then(|list| list.trim().rsplit([',', '-']).next()?.parse::<u64>().ok());
-    match (symbol_address("__per_cpu_offset"), cpus) {
-        (Some(offsets_address), Some(last)) => PerCpuLayout { offsets_address, cpus: last + 1 },
-        _ => PerCpuLayout::default(),
-    }
+    let (per_cpu_offsets, cpus) = match (symbol_address("__per_cpu_offset"), cpus) {
+        (Some(address), Some(last)) => (address, last + 1),
+        _ => (0, 0),
+    };
+    MachineLayout { per_cpu_offsets, cpus, page_size: rustix::param::page_size() as u64 }
 }
 
 /// The address of a symbol of the kernel, where it may be known.

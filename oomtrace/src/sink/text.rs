@@ -71,10 +71,21 @@ fn write_kill(out: &mut String, ts: &str, what: &str, kill: &OomKill) -> std::fm
     if let Some(path) = kill.cgroup.as_ref().and_then(|cgroup| cgroup.path.as_deref()) {
         writeln!(out, "    cgroup     {}", escape(path))?;
     }
+    write_candidates(out, kill)?;
     for member in &kill.members {
         writeln!(out, "    with it    {}", who(member))?;
     }
     Ok(())
+}
+
+/// Who else could have been chosen: the three with the most points.
+fn write_candidates(out: &mut String, kill: &OomKill) -> std::fmt::Result {
+    let (Some(weighed), Some(candidates)) = (kill.candidates_weighed, &kill.candidates) else { return Ok(()) };
+    let victim = kill.victim.task.tgid;
+    let others = candidates.iter().filter(|candidate| candidate.task.tgid != victim).take(3);
+    let others: Vec<_> = others.map(|other| format!("{} with {} points", who(&other.task), other.points)).collect();
+    let others = if others.is_empty() { "no other could be killed".to_owned() } else { others.join(", ") };
+    writeln!(out, "    weighed    {weighed} processes; {others}")
 }
 
 fn write_victim(out: &mut String, ts: &str, victim: &OomVictim) -> std::fmt::Result {

@@ -70,3 +70,27 @@ pub(crate) fn killed(line: &str) -> Option<Killed> {
         oom_score_adj: value(line, "oom_score_adj:")?.parse().ok()?,
     })
 }
+
+/// A row of the kernel's table of tasks.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) pid: u32,
+    pub(crate) total_vm_pages: u64,
+    pub(crate) pgtables_bytes: u64,
+    pub(crate) oom_score_adj: i32,
+    pub(crate) comm: String,
+}
+
+/// `[  pid  ]   uid  tgid total_vm      rss [...] pgtables_bytes swapents oom_score_adj name`: newer kernels split rss.
+pub(crate) fn task(line: &str) -> Option<Task> {
+    let (pid, columns) = line.strip_prefix('[')?.split_once(']')?;
+    let columns: Vec<_> = columns.split_whitespace().collect();
+    let [.., pgtables, _swap, oom_score_adj, comm] = columns[..] else { return None };
+    Some(Task {
+        pid: pid.trim().parse().ok()?,
+        total_vm_pages: columns.get(2)?.parse().ok()?,
+        pgtables_bytes: pgtables.parse().ok()?,
+        oom_score_adj: oom_score_adj.parse().ok()?,
+        comm: comm.to_owned(),
+    })
+}

@@ -27,6 +27,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("a_systemd_style_path_gives_pod_and_container", systemd_path),
     ("a_child_killed_while_the_first_process_lives_is_not_the_containers_first", child_killed),
     ("the_first_process_of_a_pid_namespace_is_known_as_such", container_init),
+    ("every_process_that_the_kernel_weighed_is_a_candidate", candidates),
     ("a_group_kill_is_one_kill_with_its_members", group_kill),
     ("a_task_that_was_dying_already_is_not_a_kill", already_dying),
     ("a_name_with_quotes_newlines_and_control_bytes_is_data", hostile_name),
@@ -239,6 +240,43 @@ fn container_init() -> Outcome {
     workload::start("init", &container.procs())?.wait()?;
     let lines = oomtrace.stop()?;
     check_eq!(only(&lines, "oom_kill")?["victim"]["container_init"], json!(true), "victim.container_init");
+    Ok(())
+}
+
+fn candidates() -> Outcome {
+    for rung in ["fentry", "kprobe"] {
+        let container = Cgroup::make(&container_path(15, 15))?;
+        container.limit(30)?;
+        let mut others =
+            [workload::start("hold-8", &container.procs())?, workload::start("hold-6", &container.procs())?];
+        fs::write(format!("/proc/{}/oom_score_adj", others[1].id()), "-1000")?;
+        thread::sleep(Duration::from_millis(500));
+        let oomtrace = Oomtrace::start(&["--probe", rung])?;
+        let mut log = KernelLog::from_now()?;
+        run_to_death("eat", &container)?;
+        let lines = oomtrace.stop()?;
+        for other in &mut others {
+            other.kill()?;
+            other.wait()?;
+        }
+        let kill = only(&lines, "oom_kill")?;
+        check_eq!(kill["candidates_weighed"], json!(3), "candidates_weighed");
+        let candidates = kill["candidates"].as_array().context("no candidates")?;
+        let table: Vec<_> = log.lines()?.iter().filter_map(|line| kernel_log::task(line)).collect();
+        check_eq!(table.len(), 3, "tasks in the kernel's table");
+        let killable: Vec<_> = table.iter().filter(|task| task.oom_score_adj > -1000).collect();
+        check_eq!(candidates.len(), killable.len(), "candidates");
+        for task in killable {
+            let found = candidates.iter().find(|candidate| candidate["pid"] == json!(task.pid));
+            let candidate = found.with_context(|| format!("{task:?} is no candidate"))?;
+            check_eq!(candidate["total_vm_bytes"], json!(task.total_vm_pages * 4096), "total_vm_bytes");
+            check_eq!(candidate["pgtables_bytes"], json!(task.pgtables_bytes), "pgtables_bytes");
+            check_eq!(candidate["oom_score_adj"], json!(task.oom_score_adj), "oom_score_adj");
+            check_eq!(candidate["comm"], json!(task.comm), "comm");
+        }
+        check_eq!(candidates[0]["pid"], kill["victim"]["pid"], "the pid of the candidate with the most points");
+        check_eq!(candidates[0]["points"], kill["victim"]["points"], "its points");
+    }
     Ok(())
 }
 

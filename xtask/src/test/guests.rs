@@ -43,7 +43,7 @@ struct Cell {
 
 /// Builds the tests and runs them on each of these kernels, `jobs` guests at a time. By default it is one a processor:
 /// emulated, a guest keeps hardly more than one busy (on two processors, a third less time than one after the other).
-pub(super) fn run(kernels: &[Kernel], filter: &[String], jobs: Option<NonZeroUsize>) -> Vec<Row> {
+pub(super) fn run(kernels: &[Kernel], filter: Option<&str>, jobs: Option<NonZeroUsize>) -> Vec<Row> {
     let mut programs = None;
     let mut rows = vec![step("building the kernel tests", || {
         programs = Some(compile()?);
@@ -78,7 +78,7 @@ fn cells(kernel: Kernel) -> Vec<Cell> {
 
 impl Cell {
     /// Runs the guest. What it prints is shown as it comes if it is the only one, else in one piece at its end.
-    fn run(self, programs: &Programs, filter: &[String], alone: bool) -> Row {
+    fn run(self, programs: &Programs, filter: Option<&str>, alone: bool) -> Row {
         let headline = |release: &str| format!("== kernel tests on {release}, cgroup {}\n", self.cgroup);
         let transcript = Transcript::default();
         if alone {
@@ -98,14 +98,14 @@ impl Cell {
         Row { name: format!("kernel tests on {release} {}", self.cgroup), tally, seconds }
     }
 
-    fn boot(self, programs: &Programs, filter: &[String], transcript: &Transcript, live: bool) -> Result<Outcome> {
+    fn boot(self, programs: &Programs, filter: Option<&str>, transcript: &Transcript, live: bool) -> Result<Outcome> {
         let Self { kernel, cgroup } = self;
         let out = build::target_folder()?.join(format!("kernel-tests/{kernel}-{cgroup}"));
         if out.exists() {
             fs::remove_dir_all(&out).with_context(|| format!("cannot clear {} of an earlier run", out.display()))?;
         }
         fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
-        let command = ["kernel-tests".to_owned()].into_iter().chain(filter.iter().cloned());
+        let command = ["kernel-tests".to_owned()].into_iter().chain(filter.map(str::to_owned));
         let guest = Guest {
             cgroup,
             programs: vec![(programs.oomtrace.clone(), "oomtrace"), (programs.tests.clone(), "kernel-tests")],

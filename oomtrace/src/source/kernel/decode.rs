@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 use bytes::Bytes;
 use oomtrace_common::record::{
-    Decision, DecisionEnd, Header, LONG_PATH_LEN, LongPath, Mark, PathHead, SHORT_PATH_LEN, ShortPath, tag,
+    Candidate, Decision, DecisionEnd, Header, LONG_PATH_LEN, LongPath, Mark, PathHead, SHORT_PATH_LEN, ShortPath, tag,
 };
 
 /// One record.
@@ -15,6 +15,8 @@ pub enum Record {
     Mark(Box<Mark>),
     /// A decision is carried out.
     DecisionEnd(DecisionEnd),
+    /// A process that was weighed for a decision.
+    Candidate(Box<Candidate>),
     /// A cgroup's path.
     Path(CgroupPath),
 }
@@ -53,6 +55,7 @@ pub fn decode(bytes: &Bytes) -> Result<Record, DecodeError> {
         tag::DECISION => Record::Decision(Box::new(read(bytes, "a decision")?)),
         tag::MARK => Record::Mark(Box::new(read(bytes, "a mark")?)),
         tag::DECISION_END => Record::DecisionEnd(read(bytes, "the end of a decision")?),
+        tag::CANDIDATE => Record::Candidate(Box::new(read(bytes, "a candidate")?)),
         tag::SHORT_PATH => {
             let record: ShortPath = read(bytes, "a short path")?;
             Record::Path(path(record.path, &record.names[..SHORT_PATH_LEN]))
@@ -124,6 +127,7 @@ mod tests {
             (tag::DECISION, size_of::<Decision>()),
             (tag::MARK, size_of::<Mark>()),
             (tag::DECISION_END, size_of::<DecisionEnd>()),
+            (tag::CANDIDATE, size_of::<Candidate>()),
             (tag::SHORT_PATH, size_of::<ShortPath>()),
             (tag::LONG_PATH, size_of::<LongPath>()),
         ] {

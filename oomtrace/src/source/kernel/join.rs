@@ -4,11 +4,11 @@
 //! A decision is told when its end arrives. Where the end cannot be seen, or was lost, it is told when the next record
 //! that is not part of it arrives, or when it is long overdue ([`Joiner::flush`]).
 
-use std::collections::VecDeque;
+use std::{cmp::Reverse, collections::VecDeque};
 
 use oomtrace_common::{
     layout::rung,
-    record::{Decision, Mark},
+    record::{self, Decision, Mark},
 };
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
     machine::{Machine, known, known_i32, known_u32, task, text},
 };
 use crate::{
-    event::{Cgroup, Event, Level, Limit, OomKill, OomVictim, Victim, Why},
+    event::{Candidate, Cgroup, Event, Level, Limit, OomKill, OomVictim, Victim, Why},
     node::{self, cgroup_path::CgroupIdentity},
 };
 
@@ -44,7 +44,14 @@ struct Open {
     number: u64,
     /// Missing where its record was lost.
     decision: Option<Box<Decision>>,
+    candidates: Vec<record::Candidate>,
     marks: Vec<Mark>,
+}
+
+impl Open {
+    fn new(number: u64, decision: Option<Box<Decision>>) -> Self {
+        Self { number, decision, candidates: Vec::new(), marks: Vec::new() }
+    }
 }
 
 impl Joiner {
@@ -64,7 +71,7 @@ impl Joiner {
             Record::Decision(decision) => {
                 let number = decision.header.decision;
                 let told = self.flush();
-                self.open = Some(Open { number, decision: Some(decision), marks: Vec::new() });
+                self.open = Some(Open::new(number, Some(decision)));
                 told
             }
             Record::Mark(mark) if mark.header.decision == 0 => {
@@ -73,13 +80,13 @@ impl Joiner {
                 told
             }
             Record::Mark(mark) => {
-                let number = mark.header.decision;
-                let told = if self.open.as_ref().is_some_and(|open| open.number != number) {
-                    self.flush()
-                } else {
-                    Vec::new()
-                };
-                self.open.get_or_insert(Open { number, decision: None, marks: Vec::new() }).marks.push(*mark);
+                let told = self.flush_unless(mark.header.decision);
+                self.opened(mark.header.decision).marks.push(*mark);
+                told
+            }
+            Record::Candidate(candidate) => {
+                let told = self.flush_unless(candidate.header.decision);
+                self.opened(candidate.header.decision).candidates.push(*candidate);
                 told
             }
             Record::DecisionEnd(_) => self.flush(),
@@ -89,6 +96,16 @@ impl Joiner {
     /// Gives what is open, for want of its end.
     pub fn flush(&mut self) -> Vec<Told> {
         self.open.take().map(|open| self.tell_decision(&open)).unwrap_or_default()
+    }
+
+    /// Gives what is open, where that is another decision.
+    fn flush_unless(&mut self, number: u64) -> Vec<Told> {
+        if self.open.as_ref().is_some_and(|open| open.number != number) { self.flush() } else { Vec::new() }
+    }
+
+    /// The open decision; one of which nothing else is known where its record was lost.
+    fn opened(&mut self, number: u64) -> &mut Open {
+        self.open.get_or_insert_with(|| Open::new(number, None))
     }
 
     fn remember(&mut self, path: CgroupPath) {
@@ -139,6 +156,7 @@ impl Joiner {
         };
         kill.decision = Some(open.number);
         kill.group = Some(!members.is_empty());
+        kill.candidates = self.candidates(open);
         kill.members = members.iter().map(|mark| task(&mark.task, self.path(mark.task.cgroup_id))).collect();
         let event = if victim.is_some() || !self.machine.sees_marks {
             Event::OomKill(Box::new(kill))
@@ -156,6 +174,21 @@ impl Joiner {
             self.victim(mark, why)
         }));
         told
+    }
+
+    fn candidates(&self, open: &Open) -> Option<Vec<Candidate>> {
+        known_u32(open.decision.as_ref()?.weighed)?;
+        let mut candidates: Vec<_> = open
+            .candidates
+            .iter()
+            .map(|candidate| Candidate {
+                task: task(&candidate.task, self.path(candidate.task.cgroup_id)),
+                memory: self.machine.memory(&candidate.memory),
+                points: candidate.points,
+            })
+            .collect();
+        candidates.sort_by_key(|candidate| Reverse(candidate.points));
+        Some(candidates)
     }
 
     /// A mark outside of `oom_kill_process`, or where that cannot be seen.
@@ -204,6 +237,8 @@ impl Joiner {
             message: text(&decision.message),
             group: None,
             members: Vec::new(),
+            candidates_weighed: known_u32(decision.weighed),
+            candidates: None,
         }
     }
 
@@ -224,6 +259,8 @@ impl Joiner {
             message: None,
             group: None,
             members: Vec::new(),
+            candidates_weighed: None,
+            candidates: None,
         }
     }
 
@@ -380,6 +417,23 @@ mod tests {
             told(without_decision),
             ["kill 10 members [] limit true", "victim 10 Killed", "kill 20 members [] limit false", "victim 20 Killed"]
         );
+    }
+
+    #[test]
+    fn candidates_are_told_most_points_first() {
+        let candidate = |tgid, points| {
+            let mut candidate = Box::new(record::Candidate::zeroed());
+            candidate.header.decision = 1;
+            candidate.task = who(tgid);
+            candidate.points = points;
+            Record::Candidate(candidate)
+        };
+        let mut joiner = joiner();
+        let records = [decision(1, 10), candidate(11, 5), candidate(10, 90), mark(1, 10, true), end(1)];
+        let told: Vec<_> = records.into_iter().flat_map(|record| joiner.push(record)).collect();
+        let Some(Told { event: Event::OomKill(kill), .. }) = told.first() else { unreachable!("{told:?}") };
+        let points: Vec<_> = kill.candidates.iter().flatten().map(|candidate| candidate.points).collect();
+        assert_eq!(points, [90, 5]);
     }
 
     #[test]

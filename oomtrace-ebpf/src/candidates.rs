@@ -1,0 +1,239 @@
+//! Whom the OOM killer weighs before it chooses.
+//!
+//! `out_of_memory` (`mm/oom_kill.c`) hands one process after another to `oom_evaluate_task`, all under `oom_lock`, so one
+//! selection is open at a time. The processes with the most points are kept here until the decision.
+//!
+//! The points are what `oom_badness` returns. Where the compiler has made that a part of its caller (seen on 5.10), they are
+//! reckoned as it does.
+
+use core::{mem::MaybeUninit, ptr::addr_of_mut};
+
+use aya_ebpf::{
+    helpers::bpf_get_current_pid_tgid,
+    macros::{fentry, fexit, kprobe, kretprobe, map},
+    maps::Array,
+    programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
+};
+use oomtrace_common::record::{ABSENT, ABSENT_U32, CANDIDATES, Candidate, Memory, tag};
+
+use crate::{
+    kernel::{Address, MACHINE, constant, layout},
+    ring, task,
+};
+
+/// A process that must not be killed: `include/uapi/linux/oom.h`.
+const OOM_SCORE_ADJ_MIN: i16 = -1000;
+
+/// No slot of [`KEPT`].
+const NOWHERE: u32 = u32::MAX;
+
+/// The selection that goes on, or the last one.
+struct Selection {
+    /// The selecting thread (`bpf_get_current_pid_tgid`).
+    owner: u64,
+    /// How many were weighed.
+    weighed: u32,
+    /// How many are kept.
+    kept: u32,
+    /// Where the one that is being weighed is kept, or [`NOWHERE`].
+    at: u32,
+    /// Which of the kept ones has the fewest points.
+    fewest_at: u32,
+    /// Those points.
+    fewest: i64,
+}
+
+#[map]
+static SELECTION: Array<Selection> = Array::with_max_entries(1, 0);
+
+#[map]
+static KEPT: Array<Candidate> = Array::with_max_entries(CANDIDATES as u32, 0);
+
+#[fentry(function = "out_of_memory")]
+pub(crate) fn out_of_memory_fentry(_ctx: FEntryContext) -> i32 {
+    begin();
+    0
+}
+
+#[kprobe(function = "out_of_memory")]
+pub(crate) fn out_of_memory_kprobe(_ctx: ProbeContext) -> u32 {
+    begin();
+    0
+}
+
+/// `int oom_evaluate_task(struct task_struct *task, void *arg)`: `arg` is the `struct oom_control`.
+#[fentry(function = "oom_evaluate_task")]
+pub(crate) fn oom_evaluate_task_fentry(ctx: FEntryContext) -> i32 {
+    weigh(Address(ctx.arg(0)), Address(ctx.arg(1)));
+    0
+}
+
+#[kprobe(function = "oom_evaluate_task")]
+pub(crate) fn oom_evaluate_task_kprobe(ctx: ProbeContext) -> u32 {
+    weigh(Address(ctx.arg(0).unwrap_or(0)), Address(ctx.arg(1).unwrap_or(0)));
+    0
+}
+
+/// `long oom_badness(struct task_struct *p, unsigned long totalpages)`.
+#[fexit(function = "oom_badness")]
+pub(crate) fn oom_badness_fexit(ctx: FExitContext) -> i32 {
+    // Behind the arguments stands the return value: `arch_prepare_bpf_trampoline`.
+    points_are(ctx.arg(2));
+    0
+}
+
+#[kretprobe(function = "oom_badness")]
+pub(crate) fn oom_badness_kretprobe(ctx: RetProbeContext) -> u32 {
+    points_are(ctx.ret());
+    0
+}
+
+/// `out_of_memory` is entered. It is called again and again while memory is short: no more than this is done each time.
+#[inline(always)]
+fn begin() {
+    if let Some(selection) = SELECTION.get_ptr_mut(0) {
+        // SAFETY: as above.
+        unsafe {
+            (*selection).owner = bpf_get_current_pid_tgid();
+            (*selection).weighed = 0;
+            (*selection).kept = 0;
+            (*selection).at = NOWHERE;
+        }
+    }
+}
+
+/// The selection, where it is the current thread's.
+#[inline(always)]
+fn mine() -> Option<*mut Selection> {
+    let selection = SELECTION.get_ptr_mut(0)?;
+    // SAFETY: as above.
+    (unsafe { (*selection).owner } == bpf_get_current_pid_tgid()).then_some(selection)
+}
+
+/// A process is handed to the kernel's scales, with the `struct oom_control` of the selection.
+#[inline(always)]
+fn weigh(process: Address, oc: Address) {
+    let Some(selection) = mine() else { return };
+    // Kernel threads have no memory of their own, and are passed over.
+    if process.follow(layout!(task_mm)).is_null() {
+        return;
+    }
+    let adj = process.follow(layout!(task_signal)).get(layout!(signal_oom_score_adj), 0_i16);
+    // SAFETY: the map's value, and `memory` is on the stack; `oom_lock` keeps every other writer out.
+    unsafe {
+        (*selection).weighed += 1;
+        (*selection).at = NOWHERE;
+        if adj == OOM_SCORE_ADJ_MIN {
+            return;
+        }
+        let mut memory = MaybeUninit::<Memory>::uninit();
+        task::write_memory(memory.as_mut_ptr(), process);
+        let memory = memory.assume_init();
+        let points = badness(&memory, adj, oc.get(layout!(oom_control_totalpages), 0_u64));
+
+        let kept = (*selection).kept;
+        let at = if kept < CANDIDATES as u32 {
+            (*selection).kept = kept + 1;
+            kept
+        } else if points > (*selection).fewest {
+            (*selection).fewest_at
+        } else {
+            return;
+        };
+        let Some(candidate) = KEPT.get_ptr_mut(at) else { return };
+        task::write(addr_of_mut!((*candidate).task), process);
+        (*candidate).memory = memory;
+        (*candidate).points = points;
+        (*selection).at = at;
+        if (*selection).kept == CANDIDATES as u32 {
+            find_fewest(selection);
+        }
+    }
+}
+
+/// What `oom_badness` gives: memory in pages, and a thousandth of all memory for each point of `oom_score_adj`.
+#[inline(always)]
+fn badness(memory: &Memory, adj: i16, total_pages: u64) -> i64 {
+    let known = |pages: u64| if pages == ABSENT { 0 } else { pages };
+    let pages = known(memory.rss_anon_pages)
+        + known(memory.rss_file_pages)
+        + known(memory.rss_shmem_pages)
+        + known(memory.swap_pages)
+        // A division by what might be 0 would need a panic.
+        + known(memory.pgtables_bytes).checked_div(constant(&MACHINE.page_size)).unwrap_or(0);
+    pages as i64 + i64::from(adj) * (total_pages / 1000) as i64
+}
+
+/// The process that was handed over last has these points: `LONG_MIN` where it must not be killed after all.
+#[inline(always)]
+fn points_are(points: i64) {
+    let Some(selection) = mine() else { return };
+    // SAFETY: as above.
+    unsafe {
+        let at = (*selection).at;
+        // `/proc/PID/oom_score` asks for points too, but not from a thread that is selecting.
+        let Some(candidate) = (at != NOWHERE).then(|| KEPT.get_ptr_mut(at)).flatten() else { return };
+        (*candidate).points = points;
+        (*selection).at = NOWHERE;
+        if (*selection).kept == CANDIDATES as u32 {
+            find_fewest(selection);
+        }
+    }
+}
+
+/// Looks for the one to give way to the next with more points.
+#[inline(always)]
+unsafe fn find_fewest(selection: *mut Selection) {
+    let (mut fewest, mut fewest_at) = (i64::MAX, 0);
+    let mut at = 0;
+    while at < CANDIDATES as u32 {
+        if let Some(candidate) = KEPT.get_ptr(at) {
+            // SAFETY: the map's value; the caller's promise for the selection.
+            let points = unsafe { (*candidate).points };
+            if points < fewest {
+                (fewest, fewest_at) = (points, at);
+            }
+        }
+        at += 1;
+    }
+    // SAFETY: as above.
+    unsafe { ((*selection).fewest, (*selection).fewest_at) = (fewest, fewest_at) };
+}
+
+/// How many processes the current thread has weighed, or [`ABSENT_U32`] where none was seen: there is no decision without.
+#[inline(always)]
+pub(crate) fn weighed() -> u32 {
+    // SAFETY: as above.
+    match mine().map_or(0, |selection| unsafe { (*selection).weighed }) {
+        0 => ABSENT_U32,
+        weighed => weighed,
+    }
+}
+
+/// Sends the candidates of the decision that the current thread has come to.
+#[inline(always)]
+pub(crate) fn send(decision: u64) {
+    let Some(selection) = mine() else { return };
+    // SAFETY: as above.
+    let kept = unsafe { (*selection).kept };
+    let mut at = 0;
+    while at < CANDIDATES as u32 {
+        if at >= kept {
+            break;
+        }
+        if let Some(candidate) = KEPT.get_ptr(at)
+            && let Some(mut entry) = ring::reserve::<Candidate>()
+        {
+            let record = entry.as_mut_ptr();
+            // SAFETY: the record is reserved, and every field of it is written.
+            unsafe {
+                (*record).task = (*candidate).task;
+                (*record).memory = (*candidate).memory;
+                (*record).points = (*candidate).points;
+                (*record).header = ring::header(tag::CANDIDATE, decision);
+            }
+            entry.submit(0);
+        }
+        at += 1;
+    }
+}
