@@ -80,12 +80,20 @@ kernel_layout! {
     task_thread_pid: Member("task_struct", "thread_pid"),
     /// `u64 start_boottime`.
     task_start_boottime: Member("task_struct", "start_boottime|real_start_time"),
+    /// `int exit_code`.
+    task_exit_code: Member("task_struct", "exit_code"),
     /// `kuid_t uid`.
     cred_uid: Member("cred", "uid"),
     /// `short oom_score_adj`.
     signal_oom_score_adj: Member("signal_struct", "oom_score_adj"),
     /// `struct mm_struct *oom_mm`: set by `mark_oom_victim`.
     signal_oom_mm: Member("signal_struct", "oom_mm"),
+    /// `atomic_t live`: threads that have not ended.
+    signal_live: Member("signal_struct", "live"),
+    /// `unsigned int flags`: `SIGNAL_*`.
+    signal_flags: Member("signal_struct", "flags"),
+    /// `int group_exit_code`.
+    signal_group_exit_code: Member("signal_struct", "group_exit_code"),
     /// `unsigned int level` of a pid.
     pid_level: Member("pid", "level"),
     /// `struct upid numbers[]` of a pid: its number in each namespace, outermost first.

@@ -39,6 +39,8 @@ pub mod tag {
     pub const LONG_PATH: u32 = 5;
     /// A [`Candidate`](super::Candidate).
     pub const CANDIDATE: u32 = 6;
+    /// An [`Exit`](super::Exit).
+    pub const EXIT: u32 = 7;
 }
 
 /// Declares records: plain data, without padding, readable from bytes on the daemon's side, and of exactly the stated
@@ -190,6 +192,18 @@ records! {
         @200 sigkill: u32,
         /// Which [`probe rung`](crate::layout::rung) saw it.
         @204 rung: u32,
+    }
+
+    /// A process ended that had been marked, or was the first of its pid namespace.
+    pub struct Exit [96] {
+        /// The header.
+        @0 header: Header,
+        /// Its first thread.
+        @24 task: Task,
+        /// How it ended, as `wait(2)` tells it: the signal in the low 7 bits, 128 for a core dump, the status above.
+        @88 code: u32,
+        /// Zero.
+        @92 reserved: u32,
     }
 
     /// `oom_kill_process` returned: every mark of this decision has been seen.

@@ -1,7 +1,7 @@
 //! oomtrace's kernel probes.
 //!
-//! Each file is one concern of the kernel: [`oom`] hooks its decisions, [`candidates`] those it could have chosen, [`signal`]
-//! tells a kill from a mark, [`task`] and [`cgroup`] read who and where, [`kernel`] reads memory at the offsets the daemon
+//! Each file is one concern of the kernel: [`oom`] hooks its decisions, [`candidates`] those it could have chosen, [`exit`] how
+//! they ended, [`signal`] tells a kill from a mark, [`task`] and [`cgroup`] read who and where, [`kernel`] reads memory at the offsets the daemon
 //! found in BTF, [`ring`] sends.
 //!
 //! For any other target than BPF this is an empty program, so that the workspace builds, lints and tests as one.
@@ -17,6 +17,7 @@
 
 mod candidates;
 mod cgroup;
+mod exit;
 mod kernel;
 mod oom;
 mod ring;

@@ -29,6 +29,14 @@ pub(crate) fn oom_marked(task: Address) -> u32 {
     }
 }
 
+/// Whether a process is the first of a pid namespace other than the node's.
+#[inline(always)]
+pub(crate) fn is_first_of_namespace(leader: Address) -> bool {
+    let pid = leader.follow(layout!(task_thread_pid));
+    let level = pid.get(layout!(pid_level), 0_u32);
+    level != 0 && number_in_own_namespace(pid, level) == 1
+}
+
 /// Fills in who a task is.
 ///
 /// # Safety

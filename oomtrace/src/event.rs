@@ -46,6 +46,8 @@ pub enum Event {
     OomDecision(Box<OomKill>),
     /// One process that the OOM killer marked: it may use memory reserves to die.
     OomVictim(Box<OomVictim>),
+    /// A process ended: an OOM victim, or a container's first one.
+    ProcessExit(Box<ProcessExit>),
     /// Events that could not be kept.
     Lost(Lost),
     /// A record that could not be understood.
@@ -269,6 +271,33 @@ pub struct OomVictim {
     /// Its memory.
     #[serde(flatten)]
     pub memory: Memory,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ProcessExit {
+    /// Its pod.
+    pub pod: Option<Pod>,
+    /// Its container.
+    pub container: Option<Container>,
+    /// Its cgroup.
+    pub cgroup: Option<Cgroup>,
+    /// Who; its `pid` is the process's.
+    #[serde(flatten)]
+    pub task: Task,
+    /// The status it exited with, 0 to 255; `null` where a signal ended it.
+    pub exit_code: Option<u8>,
+    /// The number of the signal that ended it; `null` where it exited.
+    pub signal: Option<u8>,
+    /// Whether it left a core dump.
+    pub core_dumped: bool,
+    /// What the container's exit code is, where this was its first process: the status, or 128 and the signal's number
+    /// (137 for SIGKILL).
+    pub container_exit_code: Option<u8>,
+    /// Whether the OOM killer had marked it.
+    pub oom_victim: bool,
+    /// From the mark to this end, milliseconds; `null` where it was not marked, or the mark was not seen.
+    pub since_mark_ms: Option<f64>,
 }
 
 /// Events that could not be kept.

@@ -51,12 +51,20 @@ pub enum Symbol {
     OomEvaluateTask,
     /// How many points it gives them.
     OomBadness,
+    /// How processes end.
+    SchedProcessExit,
 }
 
 impl Symbol {
     /// All of them, in the order in which they are attached: a decision must not come before its marks can be seen.
-    pub const ALL: [Self; 5] =
-        [Self::SignalGenerate, Self::OomBadness, Self::OomEvaluateTask, Self::MarkOomVictim, Self::OomKillProcess];
+    pub const ALL: [Self; 6] = [
+        Self::SignalGenerate,
+        Self::SchedProcessExit,
+        Self::OomBadness,
+        Self::OomEvaluateTask,
+        Self::MarkOomVictim,
+        Self::OomKillProcess,
+    ];
 
     /// Its name in the kernel.
     #[must_use]
@@ -67,6 +75,7 @@ impl Symbol {
             Self::SignalGenerate => "signal_generate",
             Self::OomEvaluateTask => "oom_evaluate_task",
             Self::OomBadness => "oom_badness",
+            Self::SchedProcessExit => "sched_process_exit",
         }
     }
 
@@ -76,7 +85,7 @@ impl Symbol {
         match self {
             Self::OomKillProcess | Self::OomEvaluateTask | Self::OomBadness => &[Rung::Fentry, Rung::Kprobe],
             Self::MarkOomVictim => &[Rung::Fentry, Rung::Kprobe, Rung::RawTracepoint, Rung::Tracepoint],
-            Self::SignalGenerate => &[Rung::RawTracepoint],
+            Self::SignalGenerate | Self::SchedProcessExit => &[Rung::RawTracepoint],
         }
     }
 
@@ -90,6 +99,7 @@ impl Symbol {
                 "the points of candidates are reckoned by the kernel's formula, and may be off by some pages"
             }
             Self::OomEvaluateTask => "kills do not say who else could have been chosen",
+            Self::SchedProcessExit => "how and when victims and containers' first processes end is not seen",
             Self::SignalGenerate => "a decision's victim that was already dying counts as killed",
         }
     }
@@ -104,8 +114,8 @@ pub(super) fn climb(
     btf: Option<&Btf>,
 ) -> ProbeStatus {
     let mut status = ProbeStatus { symbol: symbol.name().to_owned(), attached: None, refused: Vec::new() };
-    // The signal tracepoint serves every rung.
-    let allowed = |rung| symbol == Symbol::SignalGenerate || choice.allows(rung);
+    // What has one rung only serves with any.
+    let allowed = |rung| symbol.rungs().len() == 1 || choice.allows(rung);
     for rung in symbol.rungs().iter().copied().filter(|rung| allowed(*rung)) {
         let started = Instant::now();
         let attached = attach(ebpf, symbol, rung, facts, btf);
@@ -153,6 +163,7 @@ fn hooks(symbol: Symbol, rung: Rung) -> &'static [(&'static str, &'static str)] 
         (Symbol::MarkOomVictim, Rung::RawTracepoint) => &[("mark_victim_raw", "mark_victim")],
         (Symbol::MarkOomVictim, Rung::Tracepoint) => &[("mark_victim_tracepoint", "mark_victim")],
         (Symbol::SignalGenerate, _) => &[("signal_generate", "signal_generate")],
+        (Symbol::SchedProcessExit, _) => &[("sched_process_exit", "sched_process_exit")],
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::event::{Container, Event, Level, Limit, Line, LostFrom, OomKill, OomVictim, Pod, Status, Task, Why};
+use crate::event::{
+    Container, Event, Level, Limit, Line, LostFrom, OomKill, OomVictim, Pod, ProcessExit, Status, Task, Why,
+};
 
 /// One event as text, with a final line end.
 #[must_use]
@@ -13,6 +15,7 @@ pub fn text(line: &Line) -> String {
         Event::OomKill(kill) => write_kill(&mut out, &line.ts, "OOM KILL", kill),
         Event::OomDecision(kill) => write_kill(&mut out, &line.ts, "OOM decision, nobody killed", kill),
         Event::OomVictim(victim) => write_victim(&mut out, &line.ts, victim),
+        Event::ProcessExit(exit) => write_exit(&mut out, &line.ts, exit),
         Event::Lost(lost) => writeln!(
             out,
             "{}  LOST {} {}",
@@ -96,6 +99,19 @@ fn write_victim(out: &mut String, ts: &str, victim: &OomVictim) -> std::fmt::Res
     };
     let place = place(victim.pod.as_ref(), victim.container.as_ref());
     writeln!(out, "{ts}  OOM victim: {} in {place}: {why}", who(&victim.task))
+}
+
+fn write_exit(out: &mut String, ts: &str, exit: &ProcessExit) -> std::fmt::Result {
+    let how = match (exit.signal, exit.exit_code) {
+        (Some(signal), _) => format!("by signal {signal}"),
+        (None, Some(code)) => format!("with status {code}"),
+        (None, None) => "in an unknown way".to_owned(),
+    };
+    let after = exit.since_mark_ms.map_or_else(String::new, |ms| format!(", {ms:.1} ms after its mark"));
+    let container =
+        exit.container_exit_code.map_or_else(String::new, |code| format!("; the container's exit code is {code}"));
+    let place = place(exit.pod.as_ref(), exit.container.as_ref());
+    writeln!(out, "{ts}  process end: {} in {place} {how}{after}{container}", who(&exit.task))
 }
 
 fn write_status(out: &mut String, ts: &str, status: &Status) -> std::fmt::Result {

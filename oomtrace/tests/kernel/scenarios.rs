@@ -27,6 +27,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("a_systemd_style_path_gives_pod_and_container", systemd_path),
     ("a_child_killed_while_the_first_process_lives_is_not_the_containers_first", child_killed),
     ("the_first_process_of_a_pid_namespace_is_known_as_such", container_init),
+    ("an_end_gives_the_containers_exit_code_and_how_long_a_victim_took_to_die", process_exit),
     ("every_process_that_the_kernel_weighed_is_a_candidate", candidates),
     ("a_group_kill_is_one_kill_with_its_members", group_kill),
     ("a_task_that_was_dying_already_is_not_a_kill", already_dying),
@@ -230,6 +231,27 @@ fn child_killed() -> Outcome {
     compare_with_log(kill, &seen)?;
     ensure!(kill["victim"]["tgid"] != json!(first), "the victim is the first process");
     check_eq!(kill["trigger"]["pid"], kill["victim"]["pid"], "trigger.pid");
+    Ok(())
+}
+
+/// However a first process ends, its container's exit code follows; a victim's end says how long it took to die.
+fn process_exit() -> Outcome {
+    let container = Cgroup::make(&container_path(16, 16))?;
+    container.limit(20)?;
+    let oomtrace = Oomtrace::start(&[])?;
+    workload::start("init", &container.procs())?.wait()?;
+    workload::start("init-that-fails", &container.procs())?.wait()?;
+    let lines = oomtrace.stop()?;
+    let [killed, failed] = of_kind(&lines, "process_exit")[..] else { anyhow::bail!("not two ends: {lines:#?}") };
+    for (exit, expected) in [(killed, json!([null, 9, 137, true])), (failed, json!([3, null, 3, false]))] {
+        let told = json!([exit["exit_code"], exit["signal"], exit["container_exit_code"], exit["oom_victim"]]);
+        check_eq!(told, expected, "exit_code, signal, container_exit_code, oom_victim");
+        check_eq!(exit["container_init"], json!(true), "container_init");
+        check_eq!(exit["container"]["id"], json!(container_id(16)), "container.id");
+        check_eq!(exit["since_mark_ms"].is_f64(), exit["oom_victim"] == true, "since_mark_ms is known");
+    }
+    check_eq!(killed["pid"], only(&lines, "oom_kill")?["victim"]["tgid"], "pid");
+    ensure!(killed["seq"].as_u64() > only(&lines, "oom_kill")?["seq"].as_u64(), "the end was told before the kill");
     Ok(())
 }
 

@@ -57,11 +57,14 @@ fn run(what: &str, procs: &str) -> Result<()> {
             eat();
         }
         // The first process of a pid namespace: what a container's is.
-        "init" => {
+        "init" | "init-that-fails" => {
             // SAFETY: no precondition.
             unsafe { libc::unshare(libc::CLONE_NEWPID) };
-            command("eat", Path::new(""))?.spawn()?.wait()?;
+            let what = if what == "init" { "eat" } else { "fail" };
+            command(what, Path::new(""))?.spawn()?.wait()?;
         }
+        // SAFETY: ends this process, in which nothing needs to be unwound.
+        "fail" => unsafe { libc::_exit(3) },
         // Sleeps with so many MiB.
         sized if sized.starts_with("hold-") => {
             let mib: usize = sized.trim_start_matches("hold-").parse()?;

@@ -3,7 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 use bytes::Bytes;
 use oomtrace_common::record::{
-    Candidate, Decision, DecisionEnd, Header, LONG_PATH_LEN, LongPath, Mark, PathHead, SHORT_PATH_LEN, ShortPath, tag,
+    Candidate, Decision, DecisionEnd, Exit, Header, LONG_PATH_LEN, LongPath, Mark, PathHead, SHORT_PATH_LEN, ShortPath,
+    tag,
 };
 
 /// One record.
@@ -17,6 +18,8 @@ pub enum Record {
     DecisionEnd(DecisionEnd),
     /// A process that was weighed for a decision.
     Candidate(Box<Candidate>),
+    /// A process ended.
+    Exit(Box<Exit>),
     /// A cgroup's path.
     Path(CgroupPath),
 }
@@ -56,6 +59,7 @@ pub fn decode(bytes: &Bytes) -> Result<Record, DecodeError> {
         tag::MARK => Record::Mark(Box::new(read(bytes, "a mark")?)),
         tag::DECISION_END => Record::DecisionEnd(read(bytes, "the end of a decision")?),
         tag::CANDIDATE => Record::Candidate(Box::new(read(bytes, "a candidate")?)),
+        tag::EXIT => Record::Exit(Box::new(read(bytes, "an exit")?)),
         tag::SHORT_PATH => {
             let record: ShortPath = read(bytes, "a short path")?;
             Record::Path(path(record.path, &record.names[..SHORT_PATH_LEN]))
@@ -128,6 +132,7 @@ mod tests {
             (tag::MARK, size_of::<Mark>()),
             (tag::DECISION_END, size_of::<DecisionEnd>()),
             (tag::CANDIDATE, size_of::<Candidate>()),
+            (tag::EXIT, size_of::<Exit>()),
             (tag::SHORT_PATH, size_of::<ShortPath>()),
             (tag::LONG_PATH, size_of::<LongPath>()),
         ] {

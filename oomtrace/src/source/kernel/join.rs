@@ -4,24 +4,23 @@
 //! A decision is told when its end arrives. Where the end cannot be seen, or was lost, it is told when the next record
 //! that is not part of it arrives, or when it is long overdue ([`Joiner::flush`]).
 
-use std::{cmp::Reverse, collections::VecDeque};
+use std::cmp::Reverse;
 
 use oomtrace_common::{
     layout::rung,
-    record::{self, Decision, Mark},
+    record::{self, Decision, Exit, Mark},
 };
 
 use super::{
-    decode::{CgroupPath, Record},
+    decode::Record,
+    exits::Exits,
     machine::{Machine, known, known_i32, known_u32, task, text},
+    paths::Paths,
 };
 use crate::{
-    event::{Candidate, Cgroup, Event, Level, Limit, OomKill, OomVictim, Victim, Why},
+    event::{Candidate, Event, Level, Limit, OomKill, OomVictim, Victim, Why},
     node::{self, cgroup_path::CgroupIdentity},
 };
-
-/// How many cgroup paths are remembered. A decision sends its own before it names them, so a few would do.
-const PATHS: usize = 256;
 
 /// An event, and the reading of the boot-time clock when it happened.
 #[derive(Debug)]
@@ -35,7 +34,8 @@ pub struct Told {
 /// Joins records to events.
 pub struct Joiner {
     machine: Machine,
-    paths: VecDeque<CgroupPath>,
+    paths: Paths,
+    exits: Exits,
     open: Option<Open>,
 }
 
@@ -46,11 +46,13 @@ struct Open {
     decision: Option<Box<Decision>>,
     candidates: Vec<record::Candidate>,
     marks: Vec<Mark>,
+    /// Victims may end on another CPU before the kernel is done here; they are told after the kill.
+    exits: Vec<Exit>,
 }
 
 impl Open {
     fn new(number: u64, decision: Option<Box<Decision>>) -> Self {
-        Self { number, decision, candidates: Vec::new(), marks: Vec::new() }
+        Self { number, decision, candidates: Vec::new(), marks: Vec::new(), exits: Vec::new() }
     }
 }
 
@@ -58,14 +60,14 @@ impl Joiner {
     /// A joiner that has seen nothing.
     #[must_use]
     pub fn new(machine: Machine) -> Self {
-        Self { machine, paths: VecDeque::new(), open: None }
+        Self { machine, paths: Paths::default(), exits: Exits::default(), open: None }
     }
 
     /// Takes a record; gives what it completes.
     pub fn push(&mut self, record: Record) -> Vec<Told> {
         match record {
             Record::Path(path) => {
-                self.remember(path);
+                self.paths.remember(path);
                 Vec::new()
             }
             Record::Decision(decision) => {
@@ -75,11 +77,13 @@ impl Joiner {
                 told
             }
             Record::Mark(mark) if mark.header.decision == 0 => {
+                self.exits.mark(&mark);
                 let mut told = self.flush();
                 told.extend(self.tell_lone_mark(&mark));
                 told
             }
             Record::Mark(mark) => {
+                self.exits.mark(&mark);
                 let told = self.flush_unless(mark.header.decision);
                 self.opened(mark.header.decision).marks.push(*mark);
                 told
@@ -89,13 +93,23 @@ impl Joiner {
                 self.opened(candidate.header.decision).candidates.push(*candidate);
                 told
             }
+            Record::Exit(exit) => match &mut self.open {
+                Some(open) => {
+                    open.exits.push(*exit);
+                    Vec::new()
+                }
+                None => self.exits.tell(&exit, &self.paths).into_iter().collect(),
+            },
             Record::DecisionEnd(_) => self.flush(),
         }
     }
 
     /// Gives what is open, for want of its end.
     pub fn flush(&mut self) -> Vec<Told> {
-        self.open.take().map(|open| self.tell_decision(&open)).unwrap_or_default()
+        let Some(open) = self.open.take() else { return Vec::new() };
+        let mut told = self.tell_decision(&open);
+        told.extend(open.exits.iter().filter_map(|exit| self.exits.tell(exit, &self.paths)));
+        told
     }
 
     /// Gives what is open, where that is another decision.
@@ -106,26 +120,6 @@ impl Joiner {
     /// The open decision; one of which nothing else is known where its record was lost.
     fn opened(&mut self, number: u64) -> &mut Open {
         self.open.get_or_insert_with(|| Open::new(number, None))
-    }
-
-    fn remember(&mut self, path: CgroupPath) {
-        self.paths.retain(|known| known.id != path.id);
-        if self.paths.len() == PATHS {
-            self.paths.pop_front();
-        }
-        self.paths.push_back(path);
-    }
-
-    fn path(&self, id: u64) -> Option<&str> {
-        self.paths.iter().rev().find(|path| path.id == id).map(|path| path.path.as_str())
-    }
-
-    fn cgroup(&self, id: u64) -> Option<Cgroup> {
-        known(id).map(|id| {
-            let path = self.path(id);
-            let unit = path.and_then(|path| CgroupIdentity::parse(path).unit);
-            Cgroup { path: path.map(ToOwned::to_owned), id: Some(id), unit }
-        })
     }
 
     /// Whether this mark is a kill. Without the signals' tracepoint, whatever a decision marks counts as killed.
@@ -157,7 +151,7 @@ impl Joiner {
         kill.decision = Some(open.number);
         kill.group = Some(!members.is_empty());
         kill.candidates = self.candidates(open);
-        kill.members = members.iter().map(|mark| task(&mark.task, self.path(mark.task.cgroup_id))).collect();
+        kill.members = members.iter().map(|mark| task(&mark.task, self.paths.path(mark.task.cgroup_id))).collect();
         let event = if victim.is_some() || !self.machine.sees_marks {
             Event::OomKill(Box::new(kill))
         } else {
@@ -182,7 +176,7 @@ impl Joiner {
             .candidates
             .iter()
             .map(|candidate| Candidate {
-                task: task(&candidate.task, self.path(candidate.task.cgroup_id)),
+                task: task(&candidate.task, self.paths.path(candidate.task.cgroup_id)),
                 memory: self.machine.memory(&candidate.memory),
                 points: candidate.points,
             })
@@ -201,13 +195,13 @@ impl Joiner {
     }
 
     fn victim(&self, mark: &Mark, why: Why) -> Told {
-        let task = task(&mark.task, self.path(mark.task.cgroup_id));
+        let task = task(&mark.task, self.paths.path(mark.task.cgroup_id));
         let victim = OomVictim {
             why,
             decision: (mark.header.decision != 0).then_some(mark.header.decision),
             pod: task.pod.clone(),
             container: task.container.clone(),
-            cgroup: self.cgroup(mark.task.cgroup_id),
+            cgroup: self.paths.cgroup(mark.task.cgroup_id),
             memory: self.machine.memory(&mark.memory),
             task,
         };
@@ -217,13 +211,13 @@ impl Joiner {
     /// The decision, with the victim as it was marked: that is the thread whose memory the kernel reports.
     fn kill(&self, decision: &Decision, mark: Option<&Mark>) -> OomKill {
         let (who, memory) = mark.map_or((&decision.victim, &decision.memory), |mark| (&mark.task, &mark.memory));
-        let victim = task(who, self.path(who.cgroup_id));
+        let victim = task(who, self.paths.path(who.cgroup_id));
         OomKill {
             decision: Some(decision.header.decision),
             pod: victim.pod.clone(),
             container: victim.container.clone(),
-            cgroup: self.cgroup(who.cgroup_id),
-            trigger: task(&decision.trigger, self.path(decision.trigger.cgroup_id)),
+            cgroup: self.paths.cgroup(who.cgroup_id),
+            trigger: task(&decision.trigger, self.paths.path(decision.trigger.cgroup_id)),
             victim: Victim {
                 task: victim,
                 memory: self.machine.memory(memory),
@@ -243,13 +237,13 @@ impl Joiner {
     }
 
     fn kill_without_decision(&self, mark: &Mark) -> OomKill {
-        let victim = task(&mark.task, self.path(mark.task.cgroup_id));
+        let victim = task(&mark.task, self.paths.path(mark.task.cgroup_id));
         OomKill {
             decision: None,
             pod: victim.pod.clone(),
             container: victim.container.clone(),
-            cgroup: self.cgroup(mark.task.cgroup_id),
-            trigger: task(&mark.trigger, self.path(mark.trigger.cgroup_id)),
+            cgroup: self.paths.cgroup(mark.task.cgroup_id),
+            trigger: task(&mark.trigger, self.paths.path(mark.trigger.cgroup_id)),
             victim: Victim { task: victim, memory: self.machine.memory(&mark.memory), points: None },
             limit: None,
             constraint: None,
@@ -283,7 +277,7 @@ impl Joiner {
                 total_bytes,
             };
         }
-        let path = self.path(id);
+        let path = self.paths.path(id);
         let identity = path.map(CgroupIdentity::parse);
         let counters = &decision.counters;
         Limit {
@@ -375,6 +369,10 @@ mod tests {
                 }
                 Event::OomDecision(kill) => format!("decision {}", kill.victim.task.tgid.unwrap_or(0)),
                 Event::OomVictim(victim) => format!("victim {} {:?}", victim.task.tgid.unwrap_or(0), victim.why),
+                Event::ProcessExit(exit) => {
+                    let tgid = exit.task.tgid.unwrap_or(0);
+                    format!("exit {tgid} signal {:?} after {:?} ms", exit.signal, exit.since_mark_ms)
+                }
                 other => format!("{other:?}"),
             })
             .collect()
@@ -416,6 +414,22 @@ mod tests {
         assert_eq!(
             told(without_decision),
             ["kill 10 members [] limit true", "victim 10 Killed", "kill 20 members [] limit false", "victim 20 Killed"]
+        );
+    }
+
+    #[test]
+    fn a_victim_that_ends_before_the_kernel_is_done_is_told_after_its_kill_and_once() {
+        let exit = || {
+            let mut exit = Box::new(Exit::zeroed());
+            exit.header.boot_ns = 5_500_000;
+            exit.task = Task { oom_marked: 1, ..who(10) };
+            exit.code = 9;
+            Record::Exit(exit)
+        };
+        let records = vec![decision(1, 10), mark(1, 10, true), exit(), exit(), end(1), exit()];
+        assert_eq!(
+            told(records),
+            ["kill 10 members [] limit true", "victim 10 Killed", "exit 10 signal Some(9) after Some(5.5) ms"]
         );
     }
 

@@ -1,8 +1,10 @@
 //! Events from the probes: records are decoded, and those of one decision joined into one event.
 
 mod decode;
+mod exits;
 mod join;
 mod machine;
+mod paths;
 
 pub use decode::{CgroupPath, DecodeError, Record, decode};
 pub use join::{Joiner, Told};

@@ -1,0 +1,51 @@
+//! The endings that matter: of OOM victims, and of the first processes of pid namespaces, as containers' are.
+
+use core::ptr::addr_of_mut;
+
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use oomtrace_common::record::{ABSENT_U32, Exit, tag};
+
+use crate::{
+    cgroup,
+    kernel::{Address, layout},
+    ring, task,
+};
+
+/// `signal_struct.flags`: the whole process exits with `group_exit_code`. `include/linux/sched/signal.h`.
+const SIGNAL_GROUP_EXIT: u32 = 4;
+
+/// The tracepoint `sched:sched_process_exit(struct task_struct *p, ...)`: in spite of its name, for each thread.
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub(crate) fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
+    exit(Address(ctx.arg(0)));
+    0
+}
+
+#[inline(always)]
+fn exit(thread: Address) {
+    let signal = thread.follow(layout!(task_signal));
+    // Threads that live on. `do_exit` takes the thread off before this; the last two may both see 0.
+    if signal.get(layout!(signal_live), 1_u32) != 0 {
+        return;
+    }
+    let leader = thread.follow(layout!(task_group_leader));
+    if task::oom_marked(thread) != 1 && !task::is_first_of_namespace(leader) {
+        return;
+    }
+    let cgroup = cgroup::of_task(leader);
+    cgroup::send_path(cgroup, 0);
+    let Some(mut entry) = ring::reserve::<Exit>() else { return };
+    let record = entry.as_mut_ptr();
+    // SAFETY: the record is reserved, and every field of it is written.
+    unsafe {
+        (*record).header = ring::header(tag::EXIT, 0);
+        task::write(addr_of_mut!((*record).task), leader);
+        (*record).code = if signal.get(layout!(signal_flags), 0_u32) & SIGNAL_GROUP_EXIT == 0 {
+            leader.get(layout!(task_exit_code), ABSENT_U32)
+        } else {
+            signal.get(layout!(signal_group_exit_code), ABSENT_U32)
+        };
+        (*record).reserved = 0;
+    }
+    entry.submit(0);
+}
