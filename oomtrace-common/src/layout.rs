@@ -76,6 +76,8 @@ kernel_layout! {
     task_group_leader: Member("task_struct", "group_leader"),
     /// `struct css_set *cgroups`.
     task_cgroups: Member("task_struct", "cgroups"),
+    /// `struct sighand_struct *sighand`.
+    task_sighand: Member("task_struct", "sighand"),
     /// `struct pid *thread_pid`.
     task_thread_pid: Member("task_struct", "thread_pid"),
     /// `u64 start_boottime`.
@@ -94,6 +96,14 @@ kernel_layout! {
     signal_flags: Member("signal_struct", "flags"),
     /// `int group_exit_code`.
     signal_group_exit_code: Member("signal_struct", "group_exit_code"),
+    /// `struct k_sigaction action[]`: what the process does on each signal.
+    sighand_action: Member("sighand_struct", "action"),
+    /// The stride of `sighand_struct.action`.
+    k_sigaction_size: Size("k_sigaction"),
+    /// `__sighandler_t sa_handler`.
+    k_sigaction_handler: Member("k_sigaction", "sa.sa_handler"),
+    /// `int si_code`.
+    siginfo_code: Member("kernel_siginfo", "si_code"),
     /// `unsigned int level` of a pid.
     pid_level: Member("pid", "level"),
     /// `struct upid numbers[]` of a pid: its number in each namespace, outermost first.

@@ -41,6 +41,8 @@ pub mod tag {
     pub const CANDIDATE: u32 = 6;
     /// An [`Exit`](super::Exit).
     pub const EXIT: u32 = 7;
+    /// A [`Signal`](super::Signal).
+    pub const SIGNAL: u32 = 8;
 }
 
 /// Declares records: plain data, without padding, readable from bytes on the daemon's side, and of exactly the stated
@@ -204,6 +206,24 @@ records! {
         @88 code: u32,
         /// Zero.
         @92 reserved: u32,
+    }
+
+    /// A signal that ends processes was delivered.
+    pub struct Signal [168] {
+        /// The header.
+        @0 header: Header,
+        /// `current`: whoever sent it, or whatever the kernel interrupted to send it.
+        @24 sender: Task,
+        /// Whom it was sent to.
+        @88 target: Task,
+        /// The signal's number.
+        @152 signal: u32,
+        /// `si_code`: above 0 where the kernel found a fault, 0 or below where a process sent it.
+        @156 code: i32,
+        /// 1 where the kernel itself sent it: `SEND_SIG_PRIV`.
+        @160 by_kernel: u32,
+        /// Zero.
+        @164 reserved: u32,
     }
 
     /// `oom_kill_process` returned: every mark of this decision has been seen.

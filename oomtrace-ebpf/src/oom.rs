@@ -7,10 +7,7 @@ use core::ptr::addr_of_mut;
 
 use aya_ebpf::{
     EbpfContext,
-    helpers::{
-        bpf_get_current_pid_tgid,
-        generated::{bpf_get_current_task, bpf_probe_read_kernel_str},
-    },
+    helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_kernel_str},
     macros::{fentry, fexit, kprobe, kretprobe, map, raw_tracepoint, tracepoint},
     maps::Array,
     programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext, TracePointContext},
@@ -27,7 +24,8 @@ use oomtrace_common::{
 use crate::{
     candidates, cgroup,
     kernel::{Address, MARK_VICTIM, constant, layout},
-    ring, signal, task,
+    ring, signal,
+    task::{self, current},
 };
 
 #[fentry(function = "oom_kill_process")]
@@ -92,12 +90,6 @@ struct Open {
 
 #[map]
 static OPEN: Array<Open> = Array::with_max_entries(1, 0);
-
-#[inline(always)]
-fn current() -> Address {
-    // SAFETY: no precondition.
-    Address(unsafe { bpf_get_current_task() })
-}
 
 /// `oom_kill_process(struct oom_control *oc, const char *message)` is entered.
 #[inline(always)]

@@ -1,17 +1,36 @@
-//! The kernel's own SIGKILLs: what tells a kill from a mark.
+//! Signals that end processes, and the kernel's own SIGKILLs, which tell a kill from a mark.
 //!
 //! `mark_oom_victim` is called for a task that is killed and for one that was dying anyway. Only for the first has
 //! `__oom_kill_process` (`mm/oom_kill.c`) sent SIGKILL from the same thread right before, under the victim's
 //! `task_lock`, and so on the same CPU.
 
+use core::ptr::addr_of_mut;
+
 use aya_ebpf::{
-    helpers::bpf_get_current_pid_tgid, macros::map, macros::raw_tracepoint, maps::PerCpuArray,
+    helpers::bpf_get_current_pid_tgid,
+    macros::{map, raw_tracepoint},
+    maps::PerCpuArray,
     programs::RawTracePointContext,
 };
+use oomtrace_common::{
+    layout::ABSENT_OFFSET,
+    record::{ABSENT_I32, Signal, tag},
+};
 
-use crate::{kernel::Address, task};
+use crate::{
+    cgroup,
+    kernel::{Address, layout},
+    ring,
+    task::{self, current},
+};
 
-const SIGKILL: i32 = 9;
+const SIGKILL: u32 = 9;
+/// SIGQUIT, SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGKILL, SIGSEGV, SIGTERM and SIGSYS, as on every machine that Linux runs BPF on.
+const ENDING: u64 = 1 << 3 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 11 | 1 << 15 | 1 << 31;
+/// Those of them that a fault raises, or a process for itself as after one.
+const FAULTS: u64 = 1 << 4 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 11 | 1 << 31;
+/// `TRACE_SIGNAL_DELIVERED`, `include/trace/events/signal.h`.
+const DELIVERED: i32 = 0;
 /// The `info` of a signal that the kernel itself sends: `include/linux/sched/signal.h`.
 const SEND_SIG_PRIV: u64 = 1;
 
@@ -26,10 +45,11 @@ struct LastKill {
 #[map]
 static LAST_KILL: PerCpuArray<LastKill> = PerCpuArray::with_max_entries(1, 0);
 
-/// The tracepoint `signal:signal_generate(int sig, struct kernel_siginfo *info, struct task_struct *task, ...)`.
+/// The tracepoint `signal:signal_generate(int sig, struct kernel_siginfo *info, struct task_struct *task, int group,
+/// int result)`.
 #[raw_tracepoint(tracepoint = "signal_generate")]
 pub(crate) fn signal_generate(ctx: RawTracePointContext) -> i32 {
-    let (signal, info, target): (i32, u64, u64) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    let (signal, info, target): (u32, u64, u64) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
     if signal == SIGKILL
         && info == SEND_SIG_PRIV
         && let Some(last) = LAST_KILL.get_ptr_mut(0)
@@ -40,7 +60,48 @@ pub(crate) fn signal_generate(ctx: RawTracePointContext) -> i32 {
             (*last).target_tgid = task::tgid(Address(target));
         }
     }
+    if signal < 64 && ENDING >> signal & 1 == 1 && ctx.arg::<i32>(4) == DELIVERED {
+        let target = Address(target);
+        if FAULTS >> signal & 1 == 0 || !is_caught(target, signal) {
+            send(signal, info, target);
+        }
+    }
     0
+}
+
+/// Whether the process has a handler of its own for a signal. Runtimes live on faults: a JVM finds null pointers by them.
+#[inline(always)]
+fn is_caught(target: Address, signal: u32) -> bool {
+    if layout!(k_sigaction_size) == ABSENT_OFFSET {
+        return false;
+    }
+    let actions = target.follow(layout!(task_sighand)).field(layout!(sighand_action));
+    // SIG_DFL is 0, SIG_IGN is 1.
+    actions.field((signal - 1) * layout!(k_sigaction_size)).get(layout!(k_sigaction_handler), 0_u64) > 1
+}
+
+#[inline(always)]
+fn send(signal: u32, info: u64, target: Address) {
+    let sender = current();
+    let (target_cgroup, sender_cgroup) = (cgroup::of_task(target), cgroup::of_task(sender));
+    cgroup::send_path(target_cgroup, 0);
+    if sender_cgroup != target_cgroup {
+        cgroup::send_path(sender_cgroup, 0);
+    }
+    let Some(mut entry) = ring::reserve::<Signal>() else { return };
+    let record = entry.as_mut_ptr();
+    // SAFETY: the record is reserved, and every field of it is written.
+    unsafe {
+        (*record).header = ring::header(tag::SIGNAL, 0);
+        task::write(addr_of_mut!((*record).sender), sender);
+        task::write(addr_of_mut!((*record).target), target);
+        (*record).signal = signal;
+        (*record).by_kernel = u32::from(info == SEND_SIG_PRIV);
+        (*record).code =
+            if info > SEND_SIG_PRIV { Address(info).get(layout!(siginfo_code), ABSENT_I32) } else { ABSENT_I32 };
+        (*record).reserved = 0;
+    }
+    entry.submit(0);
 }
 
 /// Whether the current thread has just killed this process: 1 or 0.

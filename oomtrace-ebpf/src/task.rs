@@ -1,5 +1,6 @@
 //! Who a task is, and what its memory descriptor says.
 
+use aya_ebpf::helpers::generated::bpf_get_current_task;
 use oomtrace_common::{
     layout::ABSENT_OFFSET,
     record::{ABSENT, ABSENT_I32, ABSENT_U32, COMM_LEN, Memory, Task},
@@ -12,6 +13,13 @@ use crate::{
 
 /// More CPUs than this, and the per-CPU parts of a counter are left out: the loop has to end for the verifier.
 const MAX_CPUS: u64 = 1024;
+
+/// The task that runs on this CPU.
+#[inline(always)]
+pub(crate) fn current() -> Address {
+    // SAFETY: no precondition.
+    Address(unsafe { bpf_get_current_task() })
+}
 
 /// The process id, the same for all threads of a process.
 #[inline(always)]

@@ -48,6 +48,8 @@ pub enum Event {
     OomVictim(Box<OomVictim>),
     /// A process ended: an OOM victim, or a container's first one.
     ProcessExit(Box<ProcessExit>),
+    /// A signal that ends processes was delivered into a container.
+    Signal(Box<Signal>),
     /// Events that could not be kept.
     Lost(Lost),
     /// A record that could not be understood.
@@ -298,6 +300,61 @@ pub struct ProcessExit {
     pub oom_victim: bool,
     /// From the mark to this end, milliseconds; `null` where it was not marked, or the mark was not seen.
     pub since_mark_ms: Option<f64>,
+}
+
+/// A signal into a container: SIGKILL, SIGTERM, SIGQUIT, or one of those that a fault raises, where the process does not
+/// catch it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Signal {
+    /// The target's pod.
+    pub pod: Option<Pod>,
+    /// The target's container.
+    pub container: Option<Container>,
+    /// The target's cgroup.
+    pub cgroup: Option<Cgroup>,
+    /// The signal's number.
+    pub signal: u32,
+    /// Its name: `SIGKILL`.
+    pub name: String,
+    /// Whoever sent it.
+    pub sender: Sender,
+    /// Whom it was sent to.
+    pub target: Task,
+}
+
+/// Whoever sent a signal.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Sender {
+    /// What it is.
+    pub role: SenderRole,
+    /// Who. Of a signal that the kernel itself sent: the task that it ran as just then.
+    #[serde(flatten)]
+    pub task: Task,
+    /// Its systemd unit, where it has one on the node.
+    pub unit: Option<String>,
+}
+
+/// What the sender of a signal is. A process in a container is told by its container, never by its name, which it chooses
+/// itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SenderRole {
+    /// The kernel itself: a fault, the OOM killer, the end of a pid namespace.
+    Kernel,
+    /// A process of the same container.
+    SameContainer,
+    /// A process of another container.
+    OtherContainer,
+    /// The kubelet, or a distribution's program with it inside.
+    Kubelet,
+    /// The container runtime: its daemon, its shim, its monitor.
+    Runtime,
+    /// A killer for memory in user space: systemd-oomd, oomd, earlyoom.
+    Oomd,
+    /// systemd.
+    Systemd,
+    /// Another process of the node: a person's shell, a script.
+    Process,
 }
 
 /// Events that could not be kept.

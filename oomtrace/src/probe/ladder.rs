@@ -45,7 +45,7 @@ pub enum Symbol {
     OomKillProcess,
     /// Every victim.
     MarkOomVictim,
-    /// The kernel's own SIGKILLs, which tell a kill from a mark.
+    /// Signals that end processes, and the kernel's own SIGKILLs, which tell a kill from a mark.
     SignalGenerate,
     /// Whom the kernel weighs before it decides.
     OomEvaluateTask,
@@ -100,7 +100,9 @@ impl Symbol {
             }
             Self::OomEvaluateTask => "kills do not say who else could have been chosen",
             Self::SchedProcessExit => "how and when victims and containers' first processes end is not seen",
-            Self::SignalGenerate => "a decision's victim that was already dying counts as killed",
+            Self::SignalGenerate => {
+                "who sent a signal is not seen, and a decision's victim that was dying already counts as killed"
+            }
         }
     }
 }

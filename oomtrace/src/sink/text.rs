@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::event::{
-    Container, Event, Level, Limit, Line, LostFrom, OomKill, OomVictim, Pod, ProcessExit, Status, Task, Why,
+    Container, Event, Level, Limit, Line, LostFrom, OomKill, OomVictim, Pod, ProcessExit, SenderRole, Signal, Status,
+    Task, Why,
 };
 
 /// One event as text, with a final line end.
@@ -16,6 +17,7 @@ pub fn text(line: &Line) -> String {
         Event::OomDecision(kill) => write_kill(&mut out, &line.ts, "OOM decision, nobody killed", kill),
         Event::OomVictim(victim) => write_victim(&mut out, &line.ts, victim),
         Event::ProcessExit(exit) => write_exit(&mut out, &line.ts, exit),
+        Event::Signal(signal) => write_signal(&mut out, &line.ts, signal),
         Event::Lost(lost) => writeln!(
             out,
             "{}  LOST {} {}",
@@ -112,6 +114,24 @@ fn write_exit(out: &mut String, ts: &str, exit: &ProcessExit) -> std::fmt::Resul
         exit.container_exit_code.map_or_else(String::new, |code| format!("; the container's exit code is {code}"));
     let place = place(exit.pod.as_ref(), exit.container.as_ref());
     writeln!(out, "{ts}  process end: {} in {place} {how}{after}{container}", who(&exit.task))
+}
+
+fn write_signal(out: &mut String, ts: &str, signal: &Signal) -> std::fmt::Result {
+    let sender = match signal.sender.role {
+        SenderRole::Kernel => "the kernel".to_owned(),
+        SenderRole::SameContainer => format!("{} of the same container", who(&signal.sender.task)),
+        SenderRole::OtherContainer => {
+            let Task { pod, container, .. } = &signal.sender.task;
+            format!("{} of {}", who(&signal.sender.task), place(pod.as_ref(), container.as_ref()))
+        }
+        SenderRole::Kubelet => format!("the kubelet, {}", who(&signal.sender.task)),
+        SenderRole::Runtime => format!("the container runtime, {}", who(&signal.sender.task)),
+        SenderRole::Oomd => format!("a killer for memory in user space, {}", who(&signal.sender.task)),
+        SenderRole::Systemd => format!("systemd, {}", who(&signal.sender.task)),
+        SenderRole::Process => who(&signal.sender.task),
+    };
+    let place = place(signal.pod.as_ref(), signal.container.as_ref());
+    writeln!(out, "{ts}  {} to {} in {place}, sent by {sender}", signal.name, who(&signal.target))
 }
 
 fn write_status(out: &mut String, ts: &str, status: &Status) -> std::fmt::Result {

@@ -28,6 +28,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("a_child_killed_while_the_first_process_lives_is_not_the_containers_first", child_killed),
     ("the_first_process_of_a_pid_namespace_is_known_as_such", container_init),
     ("an_end_gives_the_containers_exit_code_and_how_long_a_victim_took_to_die", process_exit),
+    ("a_signal_into_a_container_is_told_with_its_sender", signals),
     ("every_process_that_the_kernel_weighed_is_a_candidate", candidates),
     ("a_group_kill_is_one_kill_with_its_members", group_kill),
     ("a_task_that_was_dying_already_is_not_a_kill", already_dying),
@@ -252,6 +253,31 @@ fn process_exit() -> Outcome {
     }
     check_eq!(killed["pid"], only(&lines, "oom_kill")?["victim"]["tgid"], "pid");
     ensure!(killed["seq"].as_u64() > only(&lines, "oom_kill")?["seq"].as_u64(), "the end was told before the kill");
+    Ok(())
+}
+
+/// 137 without an OOM kill has an author: somebody on the node, the container itself, or the kernel for a fault.
+fn signals() -> Outcome {
+    let container = Cgroup::make(&container_path(17, 17))?;
+    let oomtrace = Oomtrace::start(&[])?;
+    let mut killed = workload::start("rest", &container.procs())?;
+    thread::sleep(Duration::from_millis(500));
+    killed.kill()?;
+    killed.wait()?;
+    workload::start("fault", &container.procs())?.wait()?;
+    workload::start("terminate-itself", &container.procs())?.wait()?;
+    let lines = oomtrace.stop()?;
+    let told: Vec<_> = of_kind(&lines, "signal")
+        .iter()
+        .map(|signal| json!([signal["name"], signal["sender"]["role"], signal["container"]["id"]]))
+        .collect();
+    let id = container_id(17);
+    let expected =
+        [json!(["SIGKILL", "process", id]), json!(["SIGSEGV", "kernel", id]), json!(["SIGTERM", "same_container", id])];
+    check_eq!(told, expected, "signals");
+    let first = of_kind(&lines, "signal")[0];
+    check_eq!(first["sender"]["tgid"], json!(std::process::id()), "sender.tgid");
+    check_eq!(first["target"]["tgid"], json!(killed.id()), "target.tgid");
     Ok(())
 }
 

@@ -63,6 +63,14 @@ fn run(what: &str, procs: &str) -> Result<()> {
             let what = if what == "init" { "eat" } else { "fail" };
             command(what, Path::new(""))?.spawn()?.wait()?;
         }
+        "fault" => {
+            // SAFETY: not safe at all, and meant not to be: reading the first page is a fault.
+            unsafe { std::ptr::without_provenance::<u8>(8).read_volatile() };
+        }
+        "terminate-itself" => {
+            // SAFETY: no precondition.
+            unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
+        }
         // SAFETY: ends this process, in which nothing needs to be unwound.
         "fail" => unsafe { libc::_exit(3) },
         // Sleeps with so many MiB.

@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 use bytes::Bytes;
 use oomtrace_common::record::{
     Candidate, Decision, DecisionEnd, Exit, Header, LONG_PATH_LEN, LongPath, Mark, PathHead, SHORT_PATH_LEN, ShortPath,
-    tag,
+    Signal, tag,
 };
 
 /// One record.
@@ -20,6 +20,8 @@ pub enum Record {
     Candidate(Box<Candidate>),
     /// A process ended.
     Exit(Box<Exit>),
+    /// A signal was delivered.
+    Signal(Box<Signal>),
     /// A cgroup's path.
     Path(CgroupPath),
 }
@@ -60,6 +62,7 @@ pub fn decode(bytes: &Bytes) -> Result<Record, DecodeError> {
         tag::DECISION_END => Record::DecisionEnd(read(bytes, "the end of a decision")?),
         tag::CANDIDATE => Record::Candidate(Box::new(read(bytes, "a candidate")?)),
         tag::EXIT => Record::Exit(Box::new(read(bytes, "an exit")?)),
+        tag::SIGNAL => Record::Signal(Box::new(read(bytes, "a signal")?)),
         tag::SHORT_PATH => {
             let record: ShortPath = read(bytes, "a short path")?;
             Record::Path(path(record.path, &record.names[..SHORT_PATH_LEN]))
@@ -133,6 +136,7 @@ mod tests {
             (tag::DECISION_END, size_of::<DecisionEnd>()),
             (tag::CANDIDATE, size_of::<Candidate>()),
             (tag::EXIT, size_of::<Exit>()),
+            (tag::SIGNAL, size_of::<Signal>()),
             (tag::SHORT_PATH, size_of::<ShortPath>()),
             (tag::LONG_PATH, size_of::<LongPath>()),
         ] {

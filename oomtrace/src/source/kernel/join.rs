@@ -16,6 +16,7 @@ use super::{
     exits::Exits,
     machine::{Machine, known, known_i32, known_u32, task, text},
     paths::Paths,
+    signals,
 };
 use crate::{
     event::{Candidate, Event, Level, Limit, OomKill, OomVictim, Victim, Why},
@@ -100,6 +101,7 @@ impl Joiner {
                 }
                 None => self.exits.tell(&exit, &self.paths).into_iter().collect(),
             },
+            Record::Signal(signal) => signals::tell(&signal, &self.paths).into_iter().collect(),
             Record::DecisionEnd(_) => self.flush(),
         }
     }

@@ -5,6 +5,7 @@ mod exits;
 mod join;
 mod machine;
 mod paths;
+mod signals;
 
 pub use decode::{CgroupPath, DecodeError, Record, decode};
 pub use join::{Joiner, Told};

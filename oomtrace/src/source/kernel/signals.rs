@@ -1,0 +1,113 @@
+//! Signals into containers, and what their senders are.
+
+use oomtrace_common::record::{self, ABSENT_I32};
+
+use super::{join::Told, machine::task, paths::Paths};
+use crate::event::{Event, Sender, SenderRole, Signal, Task};
+
+/// The kubelet, and the distributions that have it in a program of their own.
+const KUBELETS: [&str; 7] = ["kubelet", "k3s", "k3s-server", "k3s-agent", "rke2", "k0s", "microshift"];
+/// Daemons, shims and monitors. Names end after 15 bytes.
+const RUNTIMES: [&str; 8] = ["containerd-shim", "containerd", "conmon", "conmonrs", "crio", "dockerd", "runc", "crun"];
+const OOMDS: [&str; 3] = ["systemd-oomd", "oomd", "earlyoom"];
+
+/// A signal as an event; nothing where its target is in no container.
+pub(super) fn tell(signal: &record::Signal, paths: &Paths) -> Option<Told> {
+    let target = task(&signal.target, paths.path(signal.target.cgroup_id));
+    target.container.as_ref()?;
+    let sender = task(&signal.sender, paths.path(signal.sender.cgroup_id));
+    let by_kernel = signal.by_kernel == 1 || signal.code > 0 && signal.code != ABSENT_I32;
+    let event = Signal {
+        pod: target.pod.clone(),
+        container: target.container.clone(),
+        cgroup: paths.cgroup(signal.target.cgroup_id),
+        signal: signal.signal,
+        name: name(signal.signal),
+        sender: Sender {
+            role: role(&sender, &target, by_kernel),
+            unit: paths.cgroup(signal.sender.cgroup_id).and_then(|cgroup| cgroup.unit),
+            task: sender,
+        },
+        target,
+    };
+    Some(Told { boot_ns: signal.header.boot_ns, event: Event::Signal(Box::new(event)) })
+}
+
+fn role(sender: &Task, target: &Task, by_kernel: bool) -> SenderRole {
+    if by_kernel {
+        return SenderRole::Kernel;
+    }
+    if sender.container.is_some() {
+        let same = sender.container == target.container;
+        return if same { SenderRole::SameContainer } else { SenderRole::OtherContainer };
+    }
+    let comm = sender.comm.as_deref().unwrap_or_default();
+    let is = |names: &[&str]| names.contains(&comm);
+    if is(&KUBELETS) {
+        SenderRole::Kubelet
+    } else if is(&RUNTIMES) {
+        SenderRole::Runtime
+    } else if is(&OOMDS) {
+        SenderRole::Oomd
+    } else if comm == "systemd" && sender.tgid == Some(1) {
+        SenderRole::Systemd
+    } else {
+        SenderRole::Process
+    }
+}
+
+/// The names of the signals that the probes send, `signal(7)`.
+fn name(signal: u32) -> String {
+    match signal {
+        3 => "SIGQUIT".to_owned(),
+        4 => "SIGILL".to_owned(),
+        6 => "SIGABRT".to_owned(),
+        7 => "SIGBUS".to_owned(),
+        8 => "SIGFPE".to_owned(),
+        9 => "SIGKILL".to_owned(),
+        11 => "SIGSEGV".to_owned(),
+        15 => "SIGTERM".to_owned(),
+        31 => "SIGSYS".to_owned(),
+        other => format!("signal {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Container;
+
+    fn process(comm: &str, container: Option<char>) -> Task {
+        let id = container.and_then(|digit| digit.to_string().repeat(64).parse().ok());
+        let container = id.map(|id| Container { name: None, id, image: None, restart_count: None });
+        let comm = Some(comm.to_owned());
+        Task {
+            pid: None,
+            tgid: Some(1),
+            comm,
+            uid: None,
+            oom_score_adj: None,
+            container_init: None,
+            pod: None,
+            container,
+            cgroup_id: None,
+        }
+    }
+
+    #[test]
+    fn a_sender_is_told_by_where_it_runs_and_only_on_the_node_by_its_name() {
+        let target = process("app", Some('a'));
+        for (sender, by_kernel, expected) in [
+            (process("kubelet", None), false, SenderRole::Kubelet),
+            (process("containerd-shim", None), false, SenderRole::Runtime),
+            (process("systemd-oomd", None), false, SenderRole::Oomd),
+            (process("systemd", None), false, SenderRole::Systemd),
+            (process("bash", None), false, SenderRole::Process),
+            (process("bash", None), true, SenderRole::Kernel),
+            (process("kubelet", Some('a')), false, SenderRole::SameContainer),
+            (process("kubelet", Some('b')), false, SenderRole::OtherContainer),
+        ] {
+            assert_eq!(role(&sender, &target, by_kernel), expected, "{sender:?}");
+        }
+    }
+}

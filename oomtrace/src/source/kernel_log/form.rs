@@ -1,0 +1,259 @@
+//! One line of a kernel log, in any of the forms it is kept in.
+//!
+//! | form | a line |
+//! |---|---|
+//! | `/dev/kmsg` (`Documentation/ABI/testing/dev-kmsg`) | `4,500,153158837,-,caller=T1090;text`, then ` KEY=value` lines |
+//! | `dmesg`, the console | `[  153.158837] text`, `[  153.158837][ T1090] text` (`CONFIG_PRINTK_CALLER`) |
+//! | `dmesg -T` | `[Mon Nov 23 23:20:37 2026] text` |
+//! | `dmesg --time-format iso` | `2026-11-23T23:20:37,158837+00:00 text` |
+//! | `dmesg -r`, `dmesg -x` | `<4>` or `kern  :warn  : ` before one of the above |
+//! | `dmesg -H` | `[Nov23 23:20] text`, `[  +0.000123] text`: the text is read, the time is not |
+//! | `journalctl` (`short`, `short-precise`), syslog | `Nov 23 23:20:37 node1 kernel: text` |
+//! | `journalctl -o short-iso`, `short-iso-precise`, rsyslog | `2026-11-23T23:20:38.248961+00:00 node1 kernel: text` |
+//! | `journalctl -o short-full`, `short-unix` | `Mon 2026-11-23 23:20:37 UTC node1 kernel: text`, `1795475954.137400 node1 …` |
+//! | `journalctl -o short-monotonic` | `[  153.158837] node1 kernel: text` |
+//! | `journalctl -o json` | `{"MESSAGE":…}` |
+//! | `journalctl -o cat`, or cut out by hand | `text`, `kernel: text` |
+//!
+//! Each line is looked at by itself, as files are mixed and cut; only what continues a line depends on the one before.
+//! Ubuntu's rsyslog writes the kernel's stamp after its own (`Nov 23 23:20:37 node1 kernel: [  153.158837] text`): both
+//! are read. Colours are taken off.
+
+mod dmesg;
+mod journal;
+mod kmsg;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod when;
+
+use std::borrow::Cow;
+
+pub use self::when::{LocalTime, Wall, When};
+
+/// Of a longer line, only so much is read. The kernel's own are under 1 KiB (`LOG_LINE_MAX`, `PRINTKRB_RECORD_MAX`:
+/// `kernel/printk/`), escaped under 4 KiB, and journald's JSON of one under 10 KiB.
+pub const MAX_LINE_BYTES: usize = 64 * 1024;
+
+/// One line of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// The kernel said this.
+    Kernel(Message<'a>),
+    /// Nothing of the kernel's. Callers count these by their reason.
+    Skipped(Skipped),
+}
+
+/// What the kernel said, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// When.
+    pub when: When,
+    /// The record's number since boot, in `/dev/kmsg`'s form only: a gap is a record lost.
+    pub sequence: Option<u64>,
+    /// Who said it, where the kernel is built to tell (`CONFIG_PRINTK_CALLER`).
+    pub caller: Option<Caller>,
+    /// The text without any head. It may contain line ends where the form escapes them. Bytes that are not UTF-8 are
+    /// replaced by U+FFFD.
+    pub text: Cow<'a, str>,
+    /// Whether this is a further line of the same record: forms without escapes break a record at its line ends.
+    pub continues: bool,
+}
+
+/// Who called `printk`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// The task with this thread id.
+    Task(u32),
+    /// Not a task: an interrupt on this processor.
+    Cpu(u32),
+}
+
+/// Why a line is not the kernel's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Skipped {
+    /// Nothing on it.
+    Blank,
+    /// Another identifier, facility or transport than the kernel's.
+    NotKernel,
+    /// ` SUBSYSTEM=acpi`: a property of the record before, in `/dev/kmsg`'s form.
+    Property,
+    /// `-- Boot 2d2f… --`: `journalctl` speaks.
+    Marker,
+    /// `[57B blob data]`: the kernel's, but `journalctl` does not print what is not text. It does with `-a`.
+    Blob,
+    /// It cannot be read.
+    Unreadable(LineError),
+}
+
+/// Why a line cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
+pub enum LineError {
+    /// In a file whose lines have a time in front.
+    #[error("this line has no time in front, as the lines before it have: was it cut?")]
+    NoHead,
+    /// Opens as JSON.
+    #[error("not a journal entry in JSON: was it cut? `journalctl -o json` prints one on each line")]
+    Json,
+    /// The field is `null` or missing.
+    #[error("the journal entry's MESSAGE is not printed: it is over 4 KiB; `journalctl --all -o json` prints it")]
+    NoMessage,
+}
+
+impl Line<'_> {
+    fn into_owned(self) -> Line<'static> {
+        match self {
+            Line::Kernel(message) => Line::Kernel(Message { text: Cow::Owned(message.text.into_owned()), ..message }),
+            Line::Skipped(why) => Line::Skipped(why),
+        }
+    }
+}
+
+/// What stands before a line's text.
+#[derive(Clone, Copy)]
+struct Head {
+    form: Form,
+    when: When,
+    sequence: Option<u64>,
+    caller: Option<Caller>,
+    kernel: bool,
+}
+
+impl Head {
+    fn new(form: Form, when: When) -> Self {
+        Self { form, when, sequence: None, caller: None, kernel: true }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Kmsg,
+    Dmesg,
+    Journal,
+    Json,
+}
+
+/// Reads a log line by line.
+#[derive(Default)]
+pub struct Reader {
+    last: Option<Last>,
+    /// The log began with a line without a head, so such lines are its form.
+    headless: bool,
+    /// In `short-monotonic`, whose lines look like dmesg's, the host that they all name.
+    host: Option<Vec<u8>>,
+}
+
+/// The line before, as far as the next may continue it.
+struct Last {
+    form: Form,
+    when: When,
+    sequence: Option<u64>,
+    caller: Option<Caller>,
+    kernel: bool,
+    /// Where its text began: `dmesg` and `journalctl` indent further lines of a record so far.
+    column: usize,
+}
+
+impl Reader {
+    /// A reader at the start of a log.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads a line, with or without its line end.
+    pub fn read<'a>(&mut self, line: &'a [u8]) -> Line<'a> {
+        let line = &line[..line.len().min(MAX_LINE_BYTES)];
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.contains(&ESCAPE) {
+            // All forms escape what the kernel said: an escape sequence is the printing program's.
+            return self.read_plain(&without_colours(line)).into_owned();
+        }
+        self.read_plain(line)
+    }
+
+    fn read_plain<'a>(&mut self, line: &'a [u8]) -> Line<'a> {
+        match line.first() {
+            None => return Line::Skipped(Skipped::Blank),
+            Some(b' ') => {
+                if let Some(continued) = self.continued(line) {
+                    return continued;
+                }
+            }
+            Some(b'{' | 0x1e) => return self.json(line),
+            Some(b'-') if line.starts_with(b"-- ") => return Line::Skipped(Skipped::Marker),
+            Some(_) => {}
+        }
+        let read = kmsg::read(line).or_else(|| dmesg::read(line, &mut self.host)).or_else(|| journal::read(line));
+        let Some((head, text)) = read else { return self.without_head(line) };
+        let column = line.len() - text.len();
+        let text = match head.form {
+            Form::Kmsg => kmsg::unescape(text),
+            _ => String::from_utf8_lossy(text),
+        };
+        self.told(head, text, column)
+    }
+
+    fn told<'a>(&mut self, head: Head, text: Cow<'a, str>, column: usize) -> Line<'a> {
+        let Head { form, when, sequence, caller, kernel } = head;
+        self.last = Some(Last { form, when, sequence, caller, kernel, column });
+        if !kernel {
+            return Line::Skipped(Skipped::NotKernel);
+        }
+        if form == Form::Journal && text.starts_with('[') && text.ends_with("B blob data]") {
+            return Line::Skipped(Skipped::Blob);
+        }
+        Line::Kernel(Message { when, sequence, caller, text, continues: false })
+    }
+
+    fn json<'a>(&mut self, line: &'a [u8]) -> Line<'a> {
+        match journal::read_json(line.strip_prefix(b"\x1e").unwrap_or(line)) {
+            Ok((head, text)) => self.told(head, text, 0),
+            Err(skipped) => Line::Skipped(skipped),
+        }
+    }
+
+    /// A line that begins with a blank: it goes on with the one before, or is one without a head.
+    fn continued<'a>(&self, line: &'a [u8]) -> Option<Line<'a>> {
+        let Last { form, when, sequence, caller, kernel, column } = *self.last.as_ref()?;
+        match form {
+            _ if self.headless => None,
+            Form::Kmsg => Some(Line::Skipped(Skipped::Property)),
+            _ if !kernel => Some(Line::Skipped(Skipped::NotKernel)),
+            Form::Dmesg | Form::Journal | Form::Json => {
+                let indent = line.iter().take(column).take_while(|byte| **byte == b' ').count();
+                let text = String::from_utf8_lossy(&line[indent..]);
+                Some(Line::Kernel(Message { when, sequence, caller, text, continues: true }))
+            }
+        }
+    }
+
+    fn without_head<'a>(&mut self, line: &'a [u8]) -> Line<'a> {
+        if self.last.is_none() {
+            self.headless = true;
+        }
+        if !self.headless {
+            return Line::Skipped(Skipped::Unreadable(LineError::NoHead));
+        }
+        let text = String::from_utf8_lossy(line.strip_prefix(b"kernel: ").unwrap_or(line));
+        Line::Kernel(Message { when: When::default(), sequence: None, caller: None, text, continues: false })
+    }
+}
+
+const ESCAPE: u8 = 0x1b;
+
+/// Takes off `ESC [ … letter`: ECMA-48's control sequences, of which `dmesg --color` prints the colours.
+fn without_colours(line: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(line.len());
+    let mut bytes = line.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        if byte == ESCAPE && bytes.next_if_eq(&b'[').is_some() {
+            while bytes.next_if(|byte| (0x20..0x40).contains(byte)).is_some() {}
+            bytes.next_if(|byte| (0x40..0x7f).contains(byte));
+        } else {
+            plain.push(byte);
+        }
+    }
+    plain
+}

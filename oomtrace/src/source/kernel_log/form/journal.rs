@@ -1,0 +1,119 @@
+//! What `journalctl` prints, and syslog files: a time, the host, the identifier.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{Form, Head, LineError, Skipped, Wall, When, dmesg, scan::Scan, when};
+
+pub(super) fn read(line: &[u8]) -> Option<(Head, &[u8])> {
+    let mut scan = Scan(line);
+    let wall = if line.first()?.is_ascii_digit() {
+        let mut iso = scan;
+        if let Some((timestamp, _)) = when::iso(&mut iso) {
+            scan = iso;
+            Wall::Absolute(timestamp)
+        } else {
+            Wall::Absolute(when::unix(&mut scan)?)
+        }
+    } else {
+        let mut syslog = scan;
+        if let Some(time) = when::syslog(&mut syslog) {
+            scan = syslog;
+            Wall::Local(time)
+        } else {
+            when::full(&mut scan)?
+        }
+    };
+    scan.tag(b" ")?;
+    let mut head = Head::new(Form::Journal, When { boot_ns: None, wall: Some(wall) });
+    let Some((kernel, mut text)) = identifier(scan.0) else {
+        head.kernel = false;
+        return Some((head, scan.0));
+    };
+    head.kernel = kernel;
+    if let Some((boot_ns, caller, rest)) = dmesg::kernel_stamp(text).filter(|_| kernel) {
+        (head.when.boot_ns, head.caller, text) = (Some(boot_ns), caller, rest);
+    }
+    Some((head, text))
+}
+
+/// `node1 kernel: text`, or without the host (`--no-hostname`): whether it is the kernel, and the text.
+pub(super) fn identifier(rest: &[u8]) -> Option<(bool, &[u8])> {
+    let mut scan = Scan(rest);
+    let first = scan.token();
+    let named = if first.ends_with(b":") { rest } else { scan.0.strip_prefix(b" ")? };
+    let colon = named.iter().position(|byte| *byte == b':')?;
+    let text = &named[colon + 1..];
+    Some((&named[..colon] == b"kernel", text.strip_prefix(b" ").unwrap_or(text)))
+}
+
+/// The fields of an entry in `journalctl -o json` that matter (systemd.journal-fields(7)).
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(rename = "MESSAGE")]
+    message: Option<Field>,
+    #[serde(rename = "_TRANSPORT")]
+    transport: Option<Field>,
+    #[serde(rename = "SYSLOG_IDENTIFIER")]
+    identifier: Option<Field>,
+    #[serde(rename = "SYSLOG_FACILITY")]
+    facility: Option<Field>,
+    #[serde(rename = "__REALTIME_TIMESTAMP")]
+    realtime: Option<Field>,
+    #[serde(rename = "_SOURCE_MONOTONIC_TIMESTAMP")]
+    monotonic: Option<Field>,
+}
+
+/// A field's value: text, or bytes where it is not all printable; more than one where the field was given twice.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Field {
+    Text(String),
+    Bytes(Vec<u8>),
+    Many(Vec<Field>),
+}
+
+impl Field {
+    fn text(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Text(text) => Some(Cow::Borrowed(text)),
+            Self::Bytes(bytes) => Some(String::from_utf8_lossy(bytes)),
+            Self::Many(fields) => fields.first()?.text(),
+        }
+    }
+
+    fn is(&self, wanted: &str) -> bool {
+        self.text().is_some_and(|text| text == wanted)
+    }
+
+    fn micros(&self) -> Option<u64> {
+        self.text()?.parse().ok()
+    }
+}
+
+pub(super) fn read_json(line: &[u8]) -> Result<(Head, Cow<'static, str>), Skipped> {
+    // Most lines of a whole journal are not the kernel's: do not parse those.
+    let unreadable = |error| Skipped::Unreadable(error);
+    let text = std::str::from_utf8(line).map_err(|_| unreadable(LineError::Json))?;
+    if !text.contains("\"kernel\"") && text.ends_with('}') {
+        return Err(Skipped::NotKernel);
+    }
+    let entry: Entry = serde_json::from_str(text).map_err(|_| unreadable(LineError::Json))?;
+    // journald sets the transport, a process the identifier.
+    let kernel = match &entry.transport {
+        Some(transport) => transport.is("kernel") && entry.facility.as_ref().is_none_or(|facility| facility.is("0")),
+        None => entry.identifier.as_ref().is_some_and(|identifier| identifier.is("kernel")),
+    };
+    if !kernel {
+        return Err(Skipped::NotKernel);
+    }
+    let message = entry.message.as_ref().and_then(Field::text).ok_or(unreadable(LineError::NoMessage))?;
+    let realtime = entry.realtime.as_ref().and_then(Field::micros).and_then(|micros| i64::try_from(micros).ok());
+    let when = When {
+        boot_ns: entry.monotonic.as_ref().and_then(Field::micros).and_then(|micros| micros.checked_mul(1000)),
+        wall: realtime.and_then(|micros| Timestamp::from_microsecond(micros).ok()).map(Wall::Absolute),
+    };
+    Ok((Head::new(Form::Json, when), Cow::Owned(message.into_owned())))
+}

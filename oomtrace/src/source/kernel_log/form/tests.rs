@@ -1,0 +1,174 @@
+//! Lines in all forms.
+
+use super::{Caller, Line, LineError, LocalTime, Message, Reader, Skipped, Wall, When};
+
+fn message(line: &[u8]) -> Message<'_> {
+    match Reader::new().read(line) {
+        Line::Kernel(message) => message,
+        Line::Skipped(why) => unreachable!("{why:?}: {}", String::from_utf8_lossy(line)),
+    }
+}
+
+fn skipped(reader: &mut Reader, line: &[u8]) -> Option<Skipped> {
+    match reader.read(line) {
+        Line::Skipped(why) => Some(why),
+        Line::Kernel(_) => None,
+    }
+}
+
+const fn boot(micros: u64) -> When {
+    When { boot_ns: Some(micros * 1000), wall: None }
+}
+
+fn utc(text: &str) -> When {
+    When { boot_ns: None, wall: Some(Wall::Absolute(text.parse().expect("a time"))) }
+}
+
+#[test]
+fn a_record_of_dev_kmsg_has_number_time_caller_and_escapes() {
+    let read = message(b"4,500,153158837,-,caller=T1090;java \\x28\\x0a\\x5c\\xff invoked\n");
+    assert_eq!((read.when, read.sequence, read.caller), (boot(153_158_837), Some(500), Some(Caller::Task(1090))));
+    assert_eq!(read.text, "java (\n\\\u{fffd} invoked");
+    assert_eq!(message(b"6,1,2,c,caller=C3,next=thing;a;b").caller, Some(Caller::Cpu(3)));
+    assert_eq!(message(b"6,1,2,-;\\x4 \\xg0 \\y").text, "\\x4 \\xg0 \\y");
+    let mut reader = Reader::new();
+    let _ = reader.read(b"6,1,2,-;pci 0000:00:01.0: [8086:7000]");
+    assert_eq!(skipped(&mut reader, b" SUBSYSTEM=pci"), Some(Skipped::Property));
+}
+
+#[test]
+fn what_a_process_writes_into_the_kernels_log_is_not_the_kernels() {
+    // Facility 3 is a daemon's: systemd's own lines. 1 is what any other gets.
+    for line in [
+        b"30,1,2,-;systemd[1]: Out of memory: Killed process 1 (a) total-vm:0kB".as_slice(),
+        b"12,1,2,-;Killed process",
+        b"<12>[    1.000000] Killed process",
+        b"user  :warn  : [    1.000000] Killed process",
+    ] {
+        assert_eq!(skipped(&mut Reader::new(), line), Some(Skipped::NotKernel));
+    }
+}
+
+#[test]
+fn dmesg_tells_the_boot_time_or_a_local_time_and_sometimes_the_caller() {
+    assert_eq!(message(b"[  153.158837] a: b"), message(b"[153.158837] a: b\r\n"));
+    assert_eq!(message(b"[  153.158837] a").when, boot(153_158_837));
+    assert_eq!(message(b"[12345678.000001]  oom_kill+0x1").text, " oom_kill+0x1");
+    for line in [b"[    1.000000][ T1090] a".as_slice(), b"[    1.000000] [ T1090] a", b"<4>[    1.000000] [T1090] a"] {
+        let read = message(line);
+        assert_eq!((&*read.text, read.caller), ("a", Some(Caller::Task(1090))));
+    }
+    let local = LocalTime { year: Some(2026), month: 11, day: 3, hour: 23, minute: 20, second: 37, nanosecond: 0 };
+    let read = message(b"[Tue Nov  3 23:20:37 2026] [  108] 1 2 3 tail");
+    assert_eq!((read.when.wall, &*read.text), (Some(Wall::Local(local)), "[  108] 1 2 3 tail"));
+    assert_eq!(message(b"2026-11-24T00:11:45,234567+01:00 a").when, utc("2026-11-23T23:11:45.234567Z"));
+    assert_eq!(message(b"[  +0.000123] a"), message(b"[Nov23 23:20] a"));
+    assert_eq!(
+        message(b"\x1b[32m[    2.000005] \x1b[0m\x1b[33mOut of memory: \x1b[0m\x1b[31mKilled\x1b[0m").text,
+        "Out of memory: Killed"
+    );
+}
+
+#[test]
+fn a_table_row_is_no_time() {
+    // Lines without a head: `journalctl -o cat`.
+    for line in ["[    108]     0   108    48894 tail", "[  pid  ]   uid  tgid", " dump_stack+0x6b/0x83", "free:612"] {
+        assert_eq!(message(line.as_bytes()).text, line);
+    }
+}
+
+#[test]
+fn journal_and_syslog_tell_wall_time_host_and_identifier() {
+    let second = |when: When| match when.wall {
+        Some(Wall::Local(time)) => (time.year, time.month, time.day, time.second, time.nanosecond),
+        other => unreachable!("{other:?}"),
+    };
+    assert_eq!(second(message(b"Nov 23 23:20:37 node1 kernel: a").when), (None, 11, 23, 37, 0));
+    assert_eq!(second(message(b"Nov  3 23:20:37.000042 node1 kernel: a").when), (None, 11, 3, 37, 42_000));
+    assert_eq!(second(message(b"Mon 2026-11-23 23:20:37 CET node1 kernel: a").when), (Some(2026), 11, 23, 37, 0));
+    let at = utc("2026-11-23T23:20:38.248961Z");
+    assert_eq!(message(b"2026-11-23T23:20:38.248961+00:00 node1 kernel: a").when, at);
+    assert_eq!(message(b"2026-11-24T04:50:38.248961+0530 node1 kernel: a").when, at);
+    assert_eq!(message(b"1795476038.248961 node1 kernel: a").when, at);
+    let read = message(b"May 15 23:01:53 ubuntu kernel: [  152.700479] [T7] Memory cgroup out of memory: a");
+    assert_eq!((read.when.boot_ns, read.caller), (Some(152_700_479_000), Some(Caller::Task(7))));
+    assert_eq!(read.text, "Memory cgroup out of memory: a");
+}
+
+#[test]
+fn only_what_the_kernel_logs_is_the_kernels() {
+    for line in [
+        "Nov 23 23:20:37 node1 kubelet[442]: kernel: Killed process 1 (a)",
+        "Nov 23 23:20:37 node1 kernel-tool: a",
+        "Nov 23 23:20:37 kernel systemd[1]: a",
+        "Nov 23 23:20:37 node1 no identifier",
+        "2026-11-23T23:20:38+00:00 node1 containerd[1]: time=\"…\" kernel: a",
+    ] {
+        assert_eq!(skipped(&mut Reader::new(), line.as_bytes()), Some(Skipped::NotKernel), "{line}");
+    }
+    let mut reader = Reader::new();
+    assert_eq!(skipped(&mut reader, b"-- Boot 2d2f3db61ac04566ac083baf40c46441 --"), Some(Skipped::Marker));
+    assert_eq!(skipped(&mut reader, b""), Some(Skipped::Blank));
+    assert_eq!(skipped(&mut reader, b"Nov 23 23:20:37 node1 kernel: [57B blob data]"), Some(Skipped::Blob));
+    assert_eq!(skipped(&mut reader, b"d process 12 (x)"), Some(Skipped::Unreadable(LineError::NoHead)));
+}
+
+#[test]
+fn a_monotonic_journal_is_told_from_dmesg_by_its_host() {
+    let mut reader = Reader::new();
+    assert!(matches!(reader.read(b"[    0.000000] node1 kernel: Linux"), Line::Kernel(read) if read.text == "Linux"));
+    assert_eq!(skipped(&mut reader, b"[   68.994466] node1 systemd[1]: Started"), Some(Skipped::NotKernel));
+    assert_eq!(message(b"[   68.994466] usb 1-1: new device").text, "usb 1-1: new device");
+}
+
+#[test]
+fn a_record_of_several_lines_goes_on_indented() {
+    // evict-1.20-systemd, and 5.10's statistics in a journal.
+    let mut reader = Reader::new();
+    let first = b"Nov 23 23:33:35 node1 kernel: calibrate_delay_direct() failed";
+    let Line::Kernel(first) = reader.read(first) else { unreachable!("the kernel's") };
+    let Line::Kernel(next) = reader.read(b"                               Probably due to") else {
+        unreachable!("the kernel's")
+    };
+    assert_eq!((next.when, &*next.text, next.continues), (first.when, " Probably due to", true));
+    let _ = reader.read(b"Nov 23 23:33:35 node1 app[7]: first");
+    assert_eq!(skipped(&mut reader, b"                       Killed process 1 (a)"), Some(Skipped::NotKernel));
+}
+
+#[test]
+fn a_journal_in_json_is_trusted_by_its_transport() {
+    let kernel = br#"{"_TRANSPORT":"kernel","SYSLOG_FACILITY":"0","SYSLOG_IDENTIFIER":"kernel","__REALTIME_TIMESTAMP":"1795476038248961","_SOURCE_MONOTONIC_TIMESTAMP":"153158837","MESSAGE":"a \"b\"\n c"}"#;
+    let read = message(kernel);
+    assert_eq!(&*read.text, "a \"b\"\n c");
+    assert_eq!(read.when, When { wall: utc("2026-11-23T23:20:38.248961Z").wall, ..boot(153_158_837) });
+    // Bytes where it is not text; a field given twice.
+    let bytes = br#"{"_TRANSPORT":"kernel","MESSAGE":[75,255,10]}"#;
+    assert_eq!(message(bytes).text, "K\u{fffd}\n");
+    assert_eq!(message(br#"{"_TRANSPORT":"kernel","MESSAGE":["first","second"]}"#).text, "first");
+
+    let why = |line: &[u8]| skipped(&mut Reader::new(), line);
+    // `logger -t kernel`, and what systemd writes to /dev/kmsg early.
+    assert_eq!(why(br#"{"_TRANSPORT":"syslog","SYSLOG_IDENTIFIER":"kernel","MESSAGE":"a"}"#), Some(Skipped::NotKernel));
+    let early = br#"{"_TRANSPORT":"kernel","SYSLOG_FACILITY":"3","SYSLOG_IDENTIFIER":"systemd","MESSAGE":"kernel"}"#;
+    assert_eq!(why(early), Some(Skipped::NotKernel));
+    assert_eq!(why(br#"{"_TRANSPORT":"kernel","MESSAGE":null}"#), Some(Skipped::Unreadable(LineError::NoMessage)));
+    assert_eq!(why(&kernel[..80]), Some(Skipped::Unreadable(LineError::Json)));
+    assert_eq!(why(b"{\"MESSAGE\":\"\xff\"}"), Some(Skipped::Unreadable(LineError::Json)));
+    let others = include_bytes!("../../../../tests/data/kernel-log/kubelet.journal.json");
+    for line in others.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        assert_eq!(why(line), Some(Skipped::NotKernel));
+    }
+}
+
+#[test]
+fn the_time_between_two_lines_needs_a_common_clock() {
+    let seconds = |to: &str, from: &str| {
+        message(to.as_bytes()).when.since(&message(from.as_bytes()).when).map(|nanos| nanos / 1_000_000_000)
+    };
+    assert_eq!(seconds("[   12.5] a", "[    2.5] a"), Some(10));
+    assert_eq!(seconds("Nov 23 23:20:37 h kernel: a", "Nov 23 23:19:37 h kernel: a"), Some(60));
+    assert_eq!(seconds("[Mon Nov 23 23:20:37 2026] a", "[Mon Nov 23 23:20:36 2026] a"), Some(1));
+    assert_eq!(seconds("2026-11-23T00:00:00Z h kernel: a", "2026-11-23T00:00:00+01:00 h kernel: a"), Some(3600));
+    assert_eq!(seconds("Nov 23 23:20:37 h kernel: a", "[    2.5] a"), None);
+    assert_eq!(seconds("a", "a"), None);
+}

@@ -1,0 +1,172 @@
+//! When a line was logged, as far as its form tells.
+
+use jiff::{Timestamp, civil};
+
+use super::scan::Scan;
+
+/// When a line was logged. Most forms tell one of the two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct When {
+    /// The kernel's own stamp, nanoseconds since it booted: `local_clock()` (`kernel/printk/printk.c`, `vprintk_store`).
+    /// It stands still while the machine is suspended, as `CLOCK_BOOTTIME` does not, and drifts from it by some
+    /// milliseconds a day.
+    pub boot_ns: Option<u64>,
+    /// The wall time as written. In a journal it is when journald read the record: at the time of an OOM up to seconds
+    /// after `boot_ns`. In `dmesg -T` it is `boot_ns` added to a boot time, wrong after a suspend.
+    pub wall: Option<Wall>,
+}
+
+/// A wall time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wall {
+    /// An instant.
+    Absolute(Timestamp),
+    /// What a clock on that node's wall showed: the zone is not written.
+    Local(LocalTime),
+}
+
+/// A local time as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalTime {
+    /// Missing in syslog's form.
+    pub year: Option<i16>,
+    /// 1 to 12.
+    pub month: i8,
+    /// 1 to 31.
+    pub day: i8,
+    /// 0 to 23.
+    pub hour: i8,
+    /// 0 to 59.
+    pub minute: i8,
+    /// 0 to 59. A leap second is written as 59.
+    pub second: i8,
+    /// What is written of the second's fraction.
+    pub nanosecond: i32,
+}
+
+impl LocalTime {
+    /// The time in the year that is written, or else in `year`. `None` for the 29th of February of the wrong year.
+    #[must_use]
+    pub fn in_year(self, year: i16) -> Option<civil::DateTime> {
+        let Self { year: written, month, day, hour, minute, second, nanosecond } = self;
+        civil::DateTime::new(written.unwrap_or(year), month, day, hour, minute, second, nanosecond).ok()
+    }
+}
+
+impl When {
+    /// Nanoseconds from `earlier` to this; `None` where the two have no common clock.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Option<i128> {
+        if let (Some(to), Some(from)) = (self.boot_ns, earlier.boot_ns) {
+            return Some(i128::from(to) - i128::from(from));
+        }
+        match (self.wall?, earlier.wall?) {
+            (Wall::Absolute(to), Wall::Absolute(from)) => Some(to.as_nanosecond() - from.as_nanosecond()),
+            (Wall::Local(to), Wall::Local(from)) => {
+                // Any leap year does where neither has one: only turns of the year are off, and they look like long gaps.
+                let (to, from) = (to.in_year(2000)?, from.in_year(2000)?);
+                Some(to.duration_since(from).as_nanos())
+            }
+            _ => None,
+        }
+    }
+}
+
+const MONTHS: [&[u8]; 12] =
+    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+const DAYS: [&[u8]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
+
+/// `Nov 23 23:20:37`, with a fraction in `short-precise`: syslog's form.
+pub(super) fn syslog(scan: &mut Scan<'_>) -> Option<LocalTime> {
+    let (month, day) = month_and_day(scan)?;
+    scan.tag(b" ")?;
+    clock(scan, None, month, day)
+}
+
+/// `Mon Nov 23 23:20:37 2026`: `ctime` in `dmesg -T`.
+pub(super) fn ctime(scan: &mut Scan<'_>) -> Option<LocalTime> {
+    weekday(scan)?;
+    let (month, day) = month_and_day(scan)?;
+    scan.tag(b" ")?;
+    let time = clock(scan, None, month, day)?;
+    scan.tag(b" ")?;
+    Some(LocalTime { year: Some(scan.small()?), ..time })
+}
+
+/// `Mon 2026-11-23 23:20:37 CET`: `journalctl -o short-full`. Names of zones are ambiguous, but for UTC.
+pub(super) fn full(scan: &mut Scan<'_>) -> Option<Wall> {
+    weekday(scan)?;
+    let (year, month, day) = date(scan)?;
+    scan.tag(b" ")?;
+    let time = clock(scan, Some(year), month, day)?;
+    scan.tag(b" ")?;
+    match scan.token() {
+        b"UTC" => absolute(time, 0).map(Wall::Absolute),
+        [] => None,
+        _ => Some(Wall::Local(time)),
+    }
+}
+
+/// `2026-11-23T23:20:37.123456+01:00` and its variants: RFC 3339, with a comma in `dmesg --time-format iso`, without a
+/// colon in the zone in older `journalctl -o short-iso`. Also tells whether there was a comma.
+pub(super) fn iso(scan: &mut Scan<'_>) -> Option<(Timestamp, bool)> {
+    let (year, month, day) = date(scan)?;
+    scan.tag(b"T")?;
+    let comma = scan.peek_at(8) == Some(b',');
+    let time = clock(scan, Some(year), month, day)?;
+    if scan.tag(b"Z").is_some() {
+        return Some((absolute(time, 0)?, comma));
+    }
+    let sign = if scan.tag(b"-").is_some() { -1 } else { scan.tag(b"+").map(|()| 1)? };
+    let hours: i32 = scan.digits(2)?;
+    let _ = scan.tag(b":");
+    let minutes: i32 = scan.digits(2)?;
+    Some((absolute(time, sign * (hours * 3600 + minutes * 60))?, comma))
+}
+
+/// `1795475954.137400`: `journalctl -o short-unix`.
+pub(super) fn unix(scan: &mut Scan<'_>) -> Option<Timestamp> {
+    let seconds = i64::try_from(scan.number()?).ok()?;
+    Timestamp::new(seconds, scan.fraction()?).ok()
+}
+
+fn weekday(scan: &mut Scan<'_>) -> Option<()> {
+    DAYS.iter().find_map(|day| scan.tag(day))?;
+    scan.tag(b" ")
+}
+
+fn month_and_day(scan: &mut Scan<'_>) -> Option<(i8, i8)> {
+    let month = MONTHS.iter().position(|month| scan.tag(month).is_some())?;
+    scan.tag(b" ")?;
+    scan.spaces();
+    Some((i8::try_from(month).ok()? + 1, scan.small().and_then(|day: i16| i8::try_from(day).ok())?))
+}
+
+fn date(scan: &mut Scan<'_>) -> Option<(i16, i8, i8)> {
+    let year = scan.digits(4)?;
+    scan.tag(b"-")?;
+    let month = scan.digits(2)?;
+    scan.tag(b"-")?;
+    Some((i16::try_from(year).ok()?, i8::try_from(month).ok()?, i8::try_from(scan.digits(2)?).ok()?))
+}
+
+fn clock(scan: &mut Scan<'_>, year: Option<i16>, month: i8, day: i8) -> Option<LocalTime> {
+    let mut two = |after: &[u8]| {
+        let value = i8::try_from(scan.digits(2)?).ok()?;
+        scan.tag(after)?;
+        Some(value)
+    };
+    let (hour, minute, second) = (two(b":")?, two(b":")?, two(b"")?);
+    let nanosecond = scan.fraction().unwrap_or(0);
+    let valid = (1..=12).contains(&month)
+        && (1..=31).contains(&day)
+        && (0..24).contains(&hour)
+        && (0..60).contains(&minute)
+        && (0..=60).contains(&second);
+    valid.then_some(LocalTime { year, month, day, hour, minute, second: second.min(59), nanosecond })
+}
+
+fn absolute(time: LocalTime, offset_seconds: i32) -> Option<Timestamp> {
+    let civil = time.in_year(0)?;
+    jiff::tz::Offset::from_seconds(offset_seconds).ok()?.to_timestamp(civil).ok()
+}

@@ -1,0 +1,137 @@
+//! The line that names the cgroups, and the older one.
+
+use super::pieces;
+
+const START: &str = "oom-kill:constraint=";
+
+/// `oom-kill:constraint=…`: `dump_oom_summary`, `cpuset_print_current_mems_allowed`, `mem_cgroup_print_oom_context`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Without `CONSTRAINT_`.
+    pub constraint: String,
+    /// `(null)`, or the nodes allowed by a policy.
+    pub nodemask: Option<String>,
+    /// The name of the trigger's cpuset; missing where the kernel has none.
+    pub cpuset: Option<String>,
+    /// The nodes that it may use.
+    pub mems_allowed: Option<String>,
+    /// `global_oom`: no cgroup's limit. `None` where the kernel has no memory cgroups.
+    pub global: Option<bool>,
+    /// The cgroup over its limit.
+    pub oom_cgroup: Option<String>,
+    /// The victim's.
+    pub task_cgroup: Option<String>,
+    /// The victim's name.
+    pub comm: String,
+    /// The victim's pid.
+    pub pid: u32,
+    /// The victim's real user id.
+    pub uid: Option<u32>,
+}
+
+/// Whether it begins such a line, which is printed in up to eight parts.
+pub(super) fn starts(text: &str) -> bool {
+    text.starts_with(START)
+}
+
+/// Reads
+/// `oom-kill:constraint=C,nodemask=N,cpuset=S,mems_allowed=M,(oom_memcg=/A|global_oom),task_memcg=/B,task=T,pid=P,uid=U`.
+///
+/// S, A, B and T are chosen by others, and may contain commas, `=` and all these keys. So it is read from both ends:
+///
+/// - From the right, P and U are numbers, and no name follows them: the last keys count.
+/// - From the left, C and N have their own alphabets. S is a name without `/`, so it ends at the first `,mems_allowed=`
+///   whose list is followed by a key and a path.
+/// - A is B or above it: of the places that could divide them, only one has that.
+/// - B and T are divided by what is known of the victim's name from its row in the table, or from the line of its kill
+///   (`comm_of`). Else at the first place that leaves a name of 15 bytes or less: anybody can choose a name, but only a
+///   container that may make cgroups a path.
+pub(super) fn read<'k>(text: &str, comm_of: impl Fn(u32) -> Option<&'k str>) -> Option<Summary> {
+    let (constraint, rest) = text.strip_prefix(START)?.split_once(',')?;
+    let (rest, uid) = rest.rsplit_once(",uid=")?;
+    let (rest, pid) = rest.rsplit_once(",pid=")?;
+    let (pid, uid) = (pid.parse().ok()?, pieces::uid(uid)?);
+    let (nodemask, rest) = match rest.strip_prefix("nodemask=") {
+        Some(rest) => {
+            let (nodemask, rest) = pieces::bitmap(rest);
+            (Some(nodemask), rest)
+        }
+        None => (None, rest),
+    };
+    let (cpuset, mems_allowed, rest) = cpuset(rest)?;
+    let (body, comm) = divide_task(rest, comm_of(pid))?;
+    let (global, oom_cgroup, task_cgroup) = cgroups(body)?;
+    Some(Summary {
+        constraint: constraint.strip_prefix("CONSTRAINT_").unwrap_or(constraint).to_owned(),
+        nodemask: nodemask.map(ToOwned::to_owned),
+        cpuset: cpuset.map(ToOwned::to_owned),
+        mems_allowed: mems_allowed.map(ToOwned::to_owned),
+        global,
+        oom_cgroup: oom_cgroup.map(ToOwned::to_owned),
+        task_cgroup: task_cgroup.map(ToOwned::to_owned),
+        comm: comm.to_owned(),
+        pid,
+        uid: Some(uid),
+    })
+}
+
+type Cpuset<'a> = (Option<&'a str>, Option<&'a str>, &'a str);
+
+/// `,cpuset=S,mems_allowed=M`, and the rest with its comma.
+fn cpuset(text: &str) -> Option<Cpuset<'_>> {
+    let Some(names) = text.strip_prefix(",cpuset=") else { return Some((None, None, text)) };
+    let ends = || {
+        names.match_indices(",mems_allowed=").map(|(at, key)| {
+            let (list, rest) = pieces::bitmap(&names[at + key.len()..]);
+            (Some(&names[..at]), Some(list), rest)
+        })
+    };
+    ends()
+        .find(|(_, _, rest)| rest.starts_with(",oom_memcg=/") || rest.starts_with(",global_oom,task_memcg=/"))
+        .or_else(|| ends().filter(|(_, _, rest)| rest.starts_with(",task=")).last())
+}
+
+/// `…,task=T`.
+fn divide_task<'a>(text: &'a str, known: Option<&str>) -> Option<(&'a str, &'a str)> {
+    let key = ",task=";
+    if let Some(known) = known
+        && let Some(before) = text.strip_suffix(known).and_then(|text| text.strip_suffix(key))
+    {
+        return Some((before, &text[before.len() + key.len()..]));
+    }
+    let mut places = text.match_indices(key).map(|(at, _)| (&text[..at], &text[at + key.len()..]));
+    places.find(|(_, comm)| pieces::is_comm(comm))
+}
+
+type Cgroups<'a> = (Option<bool>, Option<&'a str>, Option<&'a str>);
+
+/// `,oom_memcg=A,task_memcg=B`, `,global_oom,task_memcg=B`, or nothing.
+fn cgroups(text: &str) -> Option<Cgroups<'_>> {
+    if text.is_empty() {
+        return Some((None, None, None));
+    }
+    if let Some(task) = text.strip_prefix(",global_oom,task_memcg=") {
+        return Some((Some(true), None, Some(task)));
+    }
+    let (oom, task) = divide_paths(text.strip_prefix(",oom_memcg=")?, ",task_memcg=")?;
+    Some((Some(false), Some(oom), Some(task)))
+}
+
+/// The paths on both sides of `key`: the first is the second's or above it.
+fn divide_paths<'a>(text: &'a str, key: &str) -> Option<(&'a str, &'a str)> {
+    let places = || text.match_indices(key).map(|(at, _)| (&text[..at], &text[at + key.len()..]));
+    places().find(|(above, below)| pieces::is_within(below, above)).or_else(|| places().next())
+}
+
+/// `Task in /a/b killed as a result of limit of /a`: the victim's cgroup and the one over its limit; or `Memory limit
+/// reached of cgroup /a`, where there is nobody to kill. `mem_cgroup_print_oom_info`, `mm/memcontrol.c`, up to 4.20.
+pub(super) fn limit_of(text: &str) -> Option<(Option<&str>, &str)> {
+    if let Some(limit) = text.strip_prefix("Memory limit reached of cgroup ") {
+        return Some((None, limit));
+    }
+    let key = " killed as a result of limit of ";
+    let paths = text.strip_prefix("Task in ")?;
+    let places = || paths.match_indices(key).map(|(at, _)| (&paths[..at], &paths[at + key.len()..]));
+    let found = places().find(|(below, above)| pieces::is_within(below, above)).or_else(|| places().next())?;
+    found.1.starts_with('/').then_some((Some(found.0), found.1))
+}

@@ -1,0 +1,241 @@
+//! Lines of several decisions, of others, and those that are missing.
+
+use super::{Outcome, decisions, items, killed, limits, message, of_text};
+use crate::source::kernel_log::{Assembler, Item};
+
+fn kill(pid: u32) -> String {
+    format!(
+        "Memory cgroup out of memory: Killed process {pid} (p{pid}) total-vm:4kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB, UID:0 pgtables:4kB oom_score_adj:0\n"
+    )
+}
+
+fn group(cgroup: &str) -> String {
+    format!("Tasks in {cgroup} are going to be killed due to memory.oom.group set\n")
+}
+
+/// A report of the limit of `cgroup` that chose `pid`, without the kill.
+fn report(cgroup: &str, pid: u32, others: &[u32]) -> String {
+    let rows = others
+        .iter()
+        .chain(&[pid])
+        .map(|pid| format!("[{pid:>7}]     0 {pid:>5}        1        1     4096        0             0 p{pid}\n"))
+        .collect::<Vec<_>>()
+        .concat();
+    format!(
+        "t{pid} invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0\n\
+         CPU: 0 UID: 0 PID: {pid} Comm: t{pid} Not tainted\n\
+         memory: usage 8kB, limit 8kB, failcnt 1\n\
+         Memory cgroup stats for {cgroup}:\nanon 4096\n\
+         Tasks state (memory values in pages):\n\
+         [  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name\n\
+         {rows}\
+         oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg={cgroup},task_memcg={cgroup},task=p{pid},pid={pid},uid=0\n"
+    )
+}
+
+#[test]
+fn a_kill_without_a_report_has_no_limit() {
+    let log = format!(
+        "{}{}{}{}oom_kill_process: 2 callbacks suppressed\n{}{}",
+        report("/a", 1, &[]),
+        kill(1),
+        kill(2),
+        kill(3),
+        report("/b", 4, &[]),
+        kill(4)
+    );
+    let items = of_text(&log);
+    let told = [(vec![1], Some("/a")), (vec![2], None), (vec![3], None), (vec![4], Some("/b"))];
+    assert_eq!(limits(&items), told);
+    assert!(items.iter().any(|item| matches!(item, Item::Suppressed { reports: 2, .. })));
+}
+
+#[test]
+fn groups_without_reports_are_told_apart_by_their_own_line() {
+    // As on a node of Kubernetes 1.28 or later in a burst: every container is a group.
+    let log = [
+        report("/a", 1, &[2]),
+        kill(1),
+        group("/a/c"),
+        kill(1),
+        kill(2),
+        kill(3),
+        group("/b/c"),
+        kill(3),
+        kill(4),
+        kill(5),
+        group("/b/c"),
+        kill(5),
+    ]
+    .concat();
+    let items = of_text(&log);
+    let told: Vec<_> = decisions(&items)
+        .iter()
+        .map(|decision| (killed(decision), decision.group.clone(), decision.report.is_some()))
+        .collect();
+    let group = |path: &str| Some(path.to_owned());
+    assert_eq!(
+        told,
+        [(vec![1, 2], group("/a/c"), true), (vec![3, 4], group("/b/c"), false), (vec![5], group("/b/c"), false)]
+    );
+}
+
+#[test]
+fn a_kill_much_later_or_for_another_reason_is_no_member() {
+    let text = format!("{}{}{}", kill(1), group("/a"), kill(2));
+    let global = "Out of memory: Killed process 3 (p3) total-vm:4kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB";
+    let late = kill(4);
+    let lines =
+        text.lines().chain([global]).map(|line| message(5, None, line)).chain([message(20_000, None, late.trim_end())]);
+    assert_eq!(limits(&items(lines)), [(vec![1, 2], None), (vec![3], None), (vec![4], None)]);
+}
+
+#[test]
+fn callers_tell_decisions_and_lines_of_others_apart() {
+    let report = report("/a", 1, &[]);
+    let (first, second) = (kill(1), kill(2));
+    let foreign = [
+        "memory: usage 4kB, limit 4kB, failcnt 1",
+        "anon 77",
+        "[      9]     0     9        1        1     4096        0             0 p9",
+    ];
+    let mut lines = Vec::new();
+    for line in report.lines() {
+        lines.push(message(5, Some(10), line));
+        lines.extend(foreign[1..].iter().map(|line| message(5, Some(11), line)));
+    }
+    lines.push(message(5, Some(11), second.trim_end()));
+    lines.push(message(5, Some(10), first.trim_end()));
+    let items = items(lines);
+    // One thread holds `oom_lock` until its kill: this cannot be, and yet no kill gets the other's limit.
+    assert_eq!(limits(&items), [(vec![], Some("/a")), (vec![2], None), (vec![1], None)]);
+    let report = decisions(&items)[0].report.as_deref().expect("a report");
+    assert_eq!((report.stats[0].values.len(), report.candidates_total), (1, 1));
+    assert_eq!(report.trigger.as_ref().and_then(|trigger| trigger.pid), Some(10));
+}
+
+#[test]
+fn lines_of_others_in_between_change_nothing() {
+    let truth = limits(&of_text(&[report("/a", 1, &[2]), kill(1), group("/a"), kill(2)].concat())).len();
+    assert_eq!(truth, 1);
+    let others = "eth0: Link is Up\nCPU: 3 UID: 0 PID: 99 Comm: other Not tainted\nWARNING: at mm/x.c\n[ 12] what\nanon: x\nTask state\n";
+    let noisy = [report("/a", 1, &[2]), kill(1), group("/a"), kill(2)]
+        .concat()
+        .lines()
+        .map(|line| format!("{line}\n{others}"))
+        .collect::<Vec<_>>()
+        .concat();
+    let items = of_text(&noisy);
+    assert_eq!(limits(&items), [(vec![1, 2], Some("/a"))]);
+    let report = decisions(&items)[0].report.as_deref().expect("a report");
+    assert_eq!((report.candidates_total, report.trigger.as_ref().and_then(|trigger| trigger.pid)), (2, Some(1)));
+}
+
+#[test]
+fn a_line_printed_in_parts_is_put_together_around_the_lines_of_others() {
+    // Each `pr_cont` a record of its own: 4.19, or when another processor prints in between.
+    let summary = [
+        "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null)",
+        ",cpuset=",
+        "ctr",
+        ",mems_allowed=0",
+        ",oom_memcg=",
+        "/a",
+        ",task_memcg=",
+        "/a/b",
+        ",task=p1,pid=1,uid=0",
+    ];
+    let old = ["Task in ", "/a/b", " killed as a result of limit of ", "/a"];
+    let group = ["Tasks in ", "/a/b", " are going to be killed due to memory.oom.group set"];
+    let start = report("/a", 1, &[]).lines().take(2).collect::<Vec<_>>().join("\n");
+    let kill = kill(1);
+    for between in ["", "eth0: Link is Up"] {
+        for parts in [&summary[..], &old] {
+            let lines: Vec<&str> = start
+                .lines()
+                .chain(parts.iter().copied())
+                .chain([kill.trim_end()])
+                .chain(group)
+                .flat_map(|line| [line, between])
+                .collect();
+            let items =
+                items(lines.iter().filter(|line| !line.is_empty()).zip(1..).map(|(line, at)| message(at, None, line)));
+            assert_eq!(limits(&items), [(vec![1], Some("/a"))], "{parts:?}");
+            let decision = decisions(&items)[0];
+            assert_eq!(decision.report.as_deref().and_then(|report| report.victim_cgroup.as_deref()), Some("/a/b"));
+            assert_eq!(decision.group.as_deref(), Some("/a/b"));
+        }
+    }
+}
+
+#[test]
+fn a_report_cut_at_its_start_says_so_and_keeps_what_is_left() {
+    let log = [report("/a", 1, &[2]), kill(1)].concat();
+    let lines: Vec<&str> = log.lines().collect();
+    for cut in 1..lines.len() {
+        let items = of_text(&lines[cut..].join("\n"));
+        let [decision] = decisions(&items)[..] else { unreachable!("one decision without the first {cut} lines") };
+        assert_eq!(killed(decision), [1], "{cut}");
+        let last = cut == lines.len() - 1;
+        assert_eq!(decision.report.is_none(), last, "{cut}");
+        assert!(
+            decision
+                .report
+                .as_deref()
+                .is_none_or(|report| report.start_missing && report.oom_cgroup.as_deref() == Some("/a"))
+        );
+    }
+}
+
+#[test]
+fn a_report_whose_kill_is_missing_does_not_take_the_next_one() {
+    let items = of_text(&[report("/a", 1, &[2]), kill(7)].concat());
+    assert_eq!(limits(&items), [(vec![], Some("/a")), (vec![7], None)]);
+    assert_eq!(decisions(&items)[0].outcome, Outcome::Unknown);
+    let items = of_text(&[report("/a", 1, &[]), report("/b", 2, &[]), kill(2)].concat());
+    assert_eq!(limits(&items), [(vec![], Some("/a")), (vec![2], Some("/b"))]);
+    // Nor one much later, although it has the same pid.
+    let (report, kill) = (report("/a", 1, &[]), kill(1));
+    let lines = report.lines().map(|line| message(1, None, line)).chain([message(60_000, None, kill.trim_end())]);
+    assert_eq!(limits(&items_of(lines)), [(vec![], Some("/a")), (vec![1], None)]);
+}
+
+fn items_of<'a>(lines: impl Iterator<Item = crate::source::kernel_log::Message<'a>>) -> Vec<Item> {
+    items(lines)
+}
+
+#[test]
+fn another_thread_of_the_chosen_process_may_be_named() {
+    // `find_lock_task_mm`: the first thread has gone.
+    let table = report("/a", 1, &[]).replace("[      1]", "[     77]");
+    let items = of_text(&[table, kill(77)].concat());
+    assert_eq!(limits(&items), [(vec![77], Some("/a"))]);
+}
+
+#[test]
+fn a_kill_whose_line_is_cut_is_told_as_such() {
+    let whole = kill(1);
+    let items = of_text(&format!("{}\neth0: up\n", &whole[..60]));
+    assert!(matches!(&items[..], [Item::Torn { text, .. }] if whole.starts_with(text)), "{items:?}");
+    // It does not swallow the next.
+    let items = of_text(&format!("Memory cgroup out of memory: Killed process 1 (a\n{}", kill(2)));
+    assert!(
+        matches!(&items[..], [Item::Torn { .. }, Item::Decision(decision)] if killed(decision) == [2]),
+        "{items:?}"
+    );
+}
+
+#[test]
+fn what_is_open_is_told_on_request_and_whether_it_is_settled() {
+    let mut assembler = Assembler::new();
+    assert!(assembler.settled());
+    let report = report("/a", 1, &[]);
+    for line in report.lines() {
+        assert!(assembler.push(&message(1, None, line)).is_empty());
+        assert!(!assembler.settled());
+    }
+    assert!(assembler.push(&message(1, None, kill(1).trim_end())).is_empty());
+    assert!(assembler.settled());
+    assert_eq!(limits(&assembler.flush()), [(vec![1], Some("/a"))]);
+    assert!(assembler.flush().is_empty());
+}
