@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 
 use oomtrace_common::{
     layout::rung,
-    record::{self, Decision, Exit, Mark},
+    record::{self, Decision, Mark},
 };
 
 use super::{
@@ -47,13 +47,13 @@ struct Open {
     decision: Option<Box<Decision>>,
     candidates: Vec<record::Candidate>,
     marks: Vec<Mark>,
-    /// Victims may end on another CPU before the kernel is done here; they are told after the kill.
-    exits: Vec<Exit>,
+    /// Signals and ends of victims come before the kernel is done here; they are told after the kill.
+    later: Vec<Record>,
 }
 
 impl Open {
     fn new(number: u64, decision: Option<Box<Decision>>) -> Self {
-        Self { number, decision, candidates: Vec::new(), marks: Vec::new(), exits: Vec::new() }
+        Self { number, decision, candidates: Vec::new(), marks: Vec::new(), later: Vec::new() }
     }
 }
 
@@ -66,6 +66,10 @@ impl Joiner {
 
     /// Takes a record; gives what it completes.
     pub fn push(&mut self, record: Record) -> Vec<Told> {
+        if let (Some(open), Record::Exit(_) | Record::Signal(_)) = (&mut self.open, &record) {
+            open.later.push(record);
+            return Vec::new();
+        }
         match record {
             Record::Path(path) => {
                 self.paths.remember(path);
@@ -94,13 +98,7 @@ impl Joiner {
                 self.opened(candidate.header.decision).candidates.push(*candidate);
                 told
             }
-            Record::Exit(exit) => match &mut self.open {
-                Some(open) => {
-                    open.exits.push(*exit);
-                    Vec::new()
-                }
-                None => self.exits.tell(&exit, &self.paths).into_iter().collect(),
-            },
+            Record::Exit(exit) => self.exits.tell(&exit, &self.paths).into_iter().collect(),
             Record::Signal(signal) => signals::tell(&signal, &self.paths).into_iter().collect(),
             Record::DecisionEnd(_) => self.flush(),
         }
@@ -110,7 +108,7 @@ impl Joiner {
     pub fn flush(&mut self) -> Vec<Told> {
         let Some(open) = self.open.take() else { return Vec::new() };
         let mut told = self.tell_decision(&open);
-        told.extend(open.exits.iter().filter_map(|exit| self.exits.tell(exit, &self.paths)));
+        told.extend(open.later.into_iter().flat_map(|record| self.push(record)));
         told
     }
 
@@ -313,7 +311,7 @@ fn constraint(value: u32) -> String {
 #[cfg(test)]
 mod tests {
     use bytemuck::Zeroable as _;
-    use oomtrace_common::record::{ABSENT, DecisionEnd, Task};
+    use oomtrace_common::record::{ABSENT, DecisionEnd, Exit, Task};
 
     use super::*;
     use crate::probe::tracefs::FlagNames;
