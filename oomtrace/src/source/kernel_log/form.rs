@@ -189,7 +189,7 @@ impl Reader {
         let Some((head, text)) = read else { return self.without_head(line) };
         let column = line.len() - text.len();
         let text = match head.form {
-            Form::Kmsg => kmsg::unescape(text),
+            Form::Kmsg | Form::Dmesg => kmsg::unescape(text, head.form == Form::Dmesg),
             _ => String::from_utf8_lossy(text),
         };
         self.told(head, text, column)

@@ -320,6 +320,28 @@ fn the_forms_that_no_capture_has_tell_the_same_kills() {
     }
 }
 
+#[test]
+fn a_record_of_many_lines_is_read_like_a_line_for_each() {
+    // Linux 5.10 prints `memory.stat` and the node's counts as one record each: in dmesg lines of one time.
+    for name in ["5.10-memcg-v1.txt", "5.10-memcg-v2.txt", "5.10-global.txt", "7.3-global.txt"] {
+        let log = std::str::from_utf8(capture(name)).expect("text");
+        let mut kmsg = String::new();
+        let mut last = "";
+        for (time, text) in log.lines().filter_map(|line| line.strip_prefix('[')?.split_once("] ")) {
+            if time == last {
+                kmsg += "\\x0a";
+            } else {
+                kmsg.extend(["\n6,1,", &time.trim().replace('.', ""), ",-;"]);
+            }
+            kmsg += text;
+            last = time;
+        }
+        assert!(kmsg.contains("\\x0a"));
+        let told = |log: &[u8]| decisions(log).into_iter().map(timeless).collect::<Vec<_>>();
+        assert!(told(kmsg.as_bytes()) == told(log.as_bytes()), "{name}");
+    }
+}
+
 /// A made-up caller gives a made-up pid of the trigger.
 fn without_caller(mut decision: Decision) -> Decision {
     if let Some(trigger) = decision.report.as_deref_mut().and_then(|report| report.trigger.as_mut())

@@ -39,8 +39,9 @@ pub(super) fn caller(id: &[u8]) -> Option<Caller> {
     }
 }
 
-/// Undoes `\x0a`: whatever is not printable ASCII, and the backslash.
-pub(super) fn unescape(text: &[u8]) -> Cow<'_, str> {
+/// Undoes `\x0a`. The kernel writes so whatever is not printable ASCII, and the backslash. `dmesg` writes so only what is
+/// not printable (util-linux, `fwrite_hex`), and no backslash: there `\x41` is text.
+pub(super) fn unescape(text: &[u8], of_dmesg: bool) -> Cow<'_, str> {
     if !text.contains(&b'\\') {
         return String::from_utf8_lossy(text);
     }
@@ -48,6 +49,7 @@ pub(super) fn unescape(text: &[u8]) -> Cow<'_, str> {
     let mut rest = text;
     while let Some((&byte, after)) = rest.split_first() {
         let escaped = (byte == b'\\').then(|| after.strip_prefix(b"x")?.get(..2).and_then(hexadecimal)).flatten();
+        let escaped = escaped.filter(|value| !of_dmesg || !(b' '..=b'~').contains(value));
         plain.push(escaped.unwrap_or(byte));
         rest = if escaped.is_some() { &after[3..] } else { after };
     }

@@ -62,6 +62,7 @@ fn dmesg_tells_the_boot_time_or_a_local_time_and_sometimes_the_caller() {
     let read = message(b"[Tue Nov  3 23:20:37 2026] [  108] 1 2 3 tail");
     assert_eq!((read.when.wall, &*read.text), (Some(Wall::Local(local)), "[  108] 1 2 3 tail"));
     assert_eq!(message(b"2026-11-24T00:11:45,234567+01:00 a").when, utc("2026-11-23T23:11:45.234567Z"));
+    assert_eq!(message(b"[    1.000000] a\\x1b\\xc3\\xa9\\x41\\").text, "a\u{1b}\u{e9}\\x41\\");
     assert_eq!(message(b"[  +0.000123] a"), message(b"[Nov23 23:20] a"));
     assert_eq!(
         message(b"\x1b[32m[    2.000005] \x1b[0m\x1b[33mOut of memory: \x1b[0m\x1b[31mKilled\x1b[0m").text,

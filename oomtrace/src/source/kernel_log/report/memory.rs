@@ -148,7 +148,8 @@ impl NodeMemory {
     /// another processor prints the same lines.
     pub(super) fn take(&mut self, text: &str) -> bool {
         if let Some(zone) = text.strip_prefix("Node ").and_then(zone) {
-            if self.zones.len() < Self::MOST_ZONES {
+            let known = self.zones.iter().any(|known| (known.node, &known.name) == (zone.node, &zone.name));
+            if !known && self.zones.len() < Self::MOST_ZONES {
                 self.zones.push(zone);
             }
             return true;

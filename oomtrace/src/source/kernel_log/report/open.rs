@@ -166,15 +166,14 @@ impl Open {
         }
         let Some(report) = &self.decision.report else { return false };
         let row = report.candidates.iter().find(|row| row.pid == killed.pid);
-        match &report.chosen {
-            Some(chosen) if chosen.pid == killed.pid => true,
+        let same_caller = caller.is_some() && caller == self.caller;
+        match (&report.chosen, row) {
+            (Some(chosen), _) if chosen.pid == killed.pid => true,
             // Its first thread has gone, and another is named: `find_lock_task_mm`.
-            Some(chosen) => match row {
-                Some(row) => row.tgid == chosen.pid,
-                None if report.candidates_total > 0 => false,
-                None => killed.comm == chosen.comm || (caller.is_some() && caller == self.caller),
-            },
-            None => row.is_some() || report.candidates_total != report.candidates.len() || report.candidates.is_empty(),
+            (Some(chosen), Some(row)) => row.tgid == chosen.pid,
+            (Some(chosen), None) => report.candidates_total == 0 && (same_caller || killed.comm == chosen.comm),
+            // Lines are missing. Better a kill without a limit than one with another's.
+            (None, row) => same_caller || row.is_some(),
         }
     }
 

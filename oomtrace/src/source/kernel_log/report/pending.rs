@@ -68,7 +68,7 @@ impl Pending {
 
     pub(super) fn further(&mut self, text: &str, same_record: bool, same_caller: bool) -> Further {
         if same_caller && self.text.len() + text.len() < LONGEST {
-            if same_record && self.lines_between == 0 && !killed::speaks_of_a_kill(text) {
+            if same_record && self.lines_between == 0 {
                 let whole = format!("{}\n{text}", self.text);
                 if self.is_whole(&whole) {
                     return Further::Last(whole);

@@ -19,22 +19,10 @@ pub(super) fn uid(text: &str) -> Option<u32> {
     text.parse().ok().or_else(|| text.parse().ok().map(i32::cast_unsigned))
 }
 
-/// Whether it can be a task's name: `TASK_COMM_LEN` is 16 with its end. `dmesg` prints a byte that is not printable as
-/// `\x1b`, which counts for one; U+FFFD stands for at least one.
+/// Whether it can be a task's name: `TASK_COMM_LEN` is 16 with its end. U+FFFD stands for at least one byte.
 pub(super) fn is_comm(text: &str) -> bool {
-    const LONGEST: usize = 15;
-    if text.len() <= LONGEST {
-        return true;
-    }
-    let mut rest = text;
-    for _ in 0..LONGEST {
-        let Some(first) = rest.chars().next() else { return true };
-        let escape = rest.as_bytes().get(..4).is_some_and(|escape| {
-            escape.starts_with(b"\\x") && escape[2].is_ascii_hexdigit() && escape[3].is_ascii_hexdigit()
-        });
-        rest = &rest[if escape { 4 } else { first.len_utf8() }..];
-    }
-    rest.is_empty()
+    let bytes = |c: char| if c == char::REPLACEMENT_CHARACTER { 1 } else { c.len_utf8() };
+    text.len() <= 15 || text.chars().map(bytes).sum::<usize>() <= 15
 }
 
 /// A list of numbers as `%*pbl` prints it (`0-1,3`), or `(null)`, that `text` begins with, and the rest.

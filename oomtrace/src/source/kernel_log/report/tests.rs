@@ -202,10 +202,12 @@ fn a_person_can_ask_for_a_kill() {
     let items = of_text(
         "sysrq: Manual OOM execution\n\
          kworker/1:2 invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=-1, oom_score_adj=0\n\
+         oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/,task=b,pid=8,uid=0\n\
          Out of memory: Killed process 8 (b) total-vm:4kB, anon-rss:4kB, file-rss:4kB, shmem-rss:0kB",
     );
-    let report = decisions(&items)[0].report.as_deref().expect("a report");
-    assert_eq!(report.trigger.as_ref().map(|trigger| trigger.order), Some(-1));
+    let [decision] = decisions(&items)[..] else { unreachable!("one decision") };
+    let trigger = decision.report.as_deref().and_then(|report| report.trigger.as_ref()).expect("a trigger");
+    assert_eq!((trigger.order, killed(decision)), (-1, vec![8]));
 }
 
 #[test]

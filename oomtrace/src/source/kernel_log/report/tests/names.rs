@@ -102,6 +102,31 @@ fn without_a_table_the_line_of_the_kill_tells_the_name() {
 }
 
 #[test]
+fn where_nothing_else_tells_the_name_the_path_is_taken_as_the_shorter() {
+    // Any process can choose a name; a name of a cgroup that looks like this one takes the right to make cgroups.
+    for name in ["a,task=b", ",task=,task="] {
+        let items = of_text(&report(name, "/x", "/x/y")[5]);
+        let report = decisions(&items)[0].report.as_deref().expect("a report");
+        assert_eq!(
+            (report.victim_cgroup.as_deref(), report.chosen.as_ref().map(|chosen| &*chosen.comm)),
+            (Some("/x/y"), Some(name))
+        );
+    }
+}
+
+#[test]
+fn a_row_with_a_name_that_is_none_is_no_row() {
+    let lines = report("a", "/x", "/x");
+    let row = lines[4].replace(" a", " sixteen bytes...");
+    assert!(
+        decisions(&of_text(&[&lines[3], &row[..]].join("\n")))[0]
+            .report
+            .as_ref()
+            .is_some_and(|report| report.candidates_total == 0)
+    );
+}
+
+#[test]
 fn a_cpuset_may_be_called_like_the_keys_after_it() {
     for cpuset in
         ["a,mems_allowed=0", "a,mems_allowed=0,oom_memcg=", "a,mems_allowed=,global_oom,task_memcg=", ",cpuset="]

@@ -115,6 +115,41 @@ fn callers_tell_decisions_and_lines_of_others_apart() {
 }
 
 #[test]
+fn a_kill_by_another_thread_is_of_another_decision() {
+    let text = [kill(1), group("/a"), kill(2), kill(3)].concat();
+    let callers = [Some(10), Some(10), Some(10), Some(11)];
+    let lines = text.lines().zip(callers).map(|(line, caller)| message(5, caller, line));
+    assert_eq!(limits(&items(lines)), [(vec![1, 2], None), (vec![3], None)]);
+}
+
+#[test]
+fn the_victim_of_a_group_is_told_twice_also_when_it_has_let_go_of_memory() {
+    let less = kill(1).replace("anon-rss:4kB", "anon-rss:0kB");
+    let items = of_text(&[kill(1), group("/a"), kill(2), less].concat());
+    assert_eq!(limits(&items), [(vec![1, 2], None)]);
+    assert_eq!(decisions(&items)[0].victim.as_ref().map(|victim| victim.rss_anon_bytes), Some(4096));
+}
+
+#[test]
+fn an_allocation_that_fails_meanwhile_on_another_processor_changes_no_number() {
+    let node = |free| {
+        format!(
+            "Mem-Info:\nactive_anon:1 inactive_anon:2\n free:{free} free_pcp:0\nNode 0 DMA free:{free}kB min:1kB\n{free} pages RAM\n"
+        )
+    };
+    let start = "a invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0\n";
+    let items = of_text(&[start, &node(7), &node(8)].concat());
+    let node = decisions(&items)[0].report.as_deref().and_then(|report| report.node.as_deref()).expect("the node");
+    assert_eq!((node.free_pages, node.ram_pages, node.zones.len()), (Some(7), Some(7), 1));
+}
+
+#[test]
+fn a_kill_after_a_report_of_which_too_much_is_missing_has_no_limit() {
+    let start: String = report("/a", 1, &[]).split_inclusive('\n').take(5).collect();
+    assert_eq!(limits(&of_text(&[start, kill(1)].concat())), [(vec![], Some("/a")), (vec![1], None)]);
+}
+
+#[test]
 fn lines_of_others_in_between_change_nothing() {
     let truth = limits(&of_text(&[report("/a", 1, &[2]), kill(1), group("/a"), kill(2)].concat())).len();
     assert_eq!(truth, 1);
@@ -148,13 +183,14 @@ fn a_line_printed_in_parts_is_put_together_around_the_lines_of_others() {
     let old = ["Task in ", "/a/b", " killed as a result of limit of ", "/a"];
     let group = ["Tasks in ", "/a/b", " are going to be killed due to memory.oom.group set"];
     let start = report("/a", 1, &[]).lines().take(2).collect::<Vec<_>>().join("\n");
+    let elected = "Memory cgroup out of memory: Kill process 1 (p1) score 1 or sacrifice child";
     let kill = kill(1);
     for between in ["", "eth0: Link is Up"] {
         for parts in [&summary[..], &old] {
             let lines: Vec<&str> = start
                 .lines()
                 .chain(parts.iter().copied())
-                .chain([kill.trim_end()])
+                .chain([elected, kill.trim_end()])
                 .chain(group)
                 .flat_map(|line| [line, between])
                 .collect();
@@ -194,6 +230,9 @@ fn a_report_whose_kill_is_missing_does_not_take_the_next_one() {
     assert_eq!(decisions(&items)[0].outcome, Outcome::Unknown);
     let items = of_text(&[report("/a", 1, &[]), report("/b", 2, &[]), kill(2)].concat());
     assert_eq!(limits(&items), [(vec![], Some("/a")), (vec![2], Some("/b"))]);
+    // Nor one of the same name: the next replica of the same pod.
+    let replica = kill(7).replace("(p7)", "(p1)");
+    assert_eq!(limits(&of_text(&[report("/a", 1, &[]), replica].concat())), [(vec![], Some("/a")), (vec![7], None)]);
     // Nor one much later, although it has the same pid.
     let (report, kill) = (report("/a", 1, &[]), kill(1));
     let lines = report.lines().map(|line| message(1, None, line)).chain([message(60_000, None, kill.trim_end())]);
