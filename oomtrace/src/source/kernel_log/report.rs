@@ -53,7 +53,6 @@ pub use self::{
     assembler::Assembler,
     memory::{CgroupStats, Counter, NodeMemory, Zone},
     opening::Trigger,
-    summary::Summary,
     tasks::Candidate,
 };
 use super::form::When;

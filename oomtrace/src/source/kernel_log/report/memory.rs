@@ -9,7 +9,7 @@ pub struct Counter {
     pub usage_bytes: u64,
     /// What may be; `None` where there is no limit.
     pub limit_bytes: Option<u64>,
-    /// How often a charge hit the limit. On cgroup v2 before 6.12 of `memory.events`, for swap of the counter itself.
+    /// How often a charge hit the limit, as printed. Attempts, not processes: each retry counts.
     pub failcnt: u64,
 }
 

@@ -6,27 +6,27 @@ const START: &str = "oom-kill:constraint=";
 
 /// `oom-kill:constraint=…`: `dump_oom_summary`, `cpuset_print_current_mems_allowed`, `mem_cgroup_print_oom_context`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Summary {
+pub(super) struct Summary {
     /// Without `CONSTRAINT_`.
-    pub constraint: String,
+    pub(super) constraint: String,
     /// `(null)`, or the nodes allowed by a policy.
-    pub nodemask: Option<String>,
+    pub(super) nodemask: Option<String>,
     /// The name of the trigger's cpuset; missing where the kernel has none.
-    pub cpuset: Option<String>,
+    pub(super) cpuset: Option<String>,
     /// The nodes that it may use.
-    pub mems_allowed: Option<String>,
+    pub(super) mems_allowed: Option<String>,
     /// `global_oom`: no cgroup's limit. `None` where the kernel has no memory cgroups.
-    pub global: Option<bool>,
+    pub(super) global: Option<bool>,
     /// The cgroup over its limit.
-    pub oom_cgroup: Option<String>,
+    pub(super) oom_cgroup: Option<String>,
     /// The victim's.
-    pub task_cgroup: Option<String>,
+    pub(super) task_cgroup: Option<String>,
     /// The victim's name.
-    pub comm: String,
+    pub(super) comm: String,
     /// The victim's pid.
-    pub pid: u32,
+    pub(super) pid: u32,
     /// The victim's real user id.
-    pub uid: Option<u32>,
+    pub(super) uid: Option<u32>,
 }
 
 /// Whether it begins such a line, which is printed in up to eight parts.
