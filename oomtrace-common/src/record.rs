@@ -227,13 +227,9 @@ records! {
     }
 
     /// `oom_kill_process` returned: every mark of this decision has been seen.
-    pub struct DecisionEnd [32] {
+    pub struct DecisionEnd [24] {
         /// The header.
         @0 header: Header,
-        /// How many [`Mark`]s carry this decision's number.
-        @24 marks: u32,
-        /// Zero.
-        @28 reserved: u32,
     }
 
     /// A cgroup's path, read in the kernel, for the records that name its id. Sent before them.

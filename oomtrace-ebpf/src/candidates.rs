@@ -92,7 +92,7 @@ pub(crate) fn oom_badness_kretprobe(ctx: RetProbeContext) -> u32 {
 #[inline(always)]
 fn begin() {
     if let Some(selection) = SELECTION.get_ptr_mut(0) {
-        // SAFETY: as above.
+        // SAFETY: the map's value; `oom_lock` keeps every other writer out.
         unsafe {
             (*selection).owner = bpf_get_current_pid_tgid();
             (*selection).weighed = 0;

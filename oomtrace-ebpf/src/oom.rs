@@ -23,7 +23,7 @@ use oomtrace_common::{
 
 use crate::{
     candidates, cgroup,
-    kernel::{Address, MARK_VICTIM, constant, layout},
+    kernel::{Address, MACHINE, MARK_VICTIM, constant, layout},
     ring, signal,
     task::{self, current},
 };
@@ -84,8 +84,6 @@ struct Open {
     number: u64,
     /// The deciding thread (`bpf_get_current_pid_tgid`), or 0 once `oom_kill_process` has returned.
     owner: u64,
-    /// How many marks have been sent for it.
-    marks: u32,
 }
 
 #[map]
@@ -99,7 +97,6 @@ fn decision(ctx: &impl EbpfContext, oc: Address, message: Address) {
     let number = unsafe {
         (*open).number += 1;
         (*open).owner = bpf_get_current_pid_tgid();
-        (*open).marks = 0;
         (*open).number
     };
     let trigger = current();
@@ -156,13 +153,13 @@ fn decision(ctx: &impl EbpfContext, oc: Address, message: Address) {
 fn decision_end() {
     let Some(open) = OPEN.get_ptr_mut(0) else { return };
     // SAFETY: as above.
-    let (number, marks) = unsafe {
+    let number = unsafe {
         (*open).owner = 0;
-        ((*open).number, (*open).marks)
+        (*open).number
     };
     if let Some(mut entry) = ring::reserve::<DecisionEnd>() {
         let header = ring::header(tag::DECISION_END, number);
-        entry.write(DecisionEnd { header, marks, reserved: 0 });
+        entry.write(DecisionEnd { header });
         entry.submit(0);
     }
 }
@@ -172,14 +169,7 @@ fn decision_end() {
 fn open_decision() -> u64 {
     let Some(open) = OPEN.get_ptr_mut(0) else { return 0 };
     // SAFETY: as above.
-    unsafe {
-        if (*open).owner == bpf_get_current_pid_tgid() {
-            (*open).marks += 1;
-            (*open).number
-        } else {
-            0
-        }
-    }
+    unsafe { if (*open).owner == bpf_get_current_pid_tgid() { (*open).number } else { 0 } }
 }
 
 /// `mark_oom_victim(struct task_struct *)` is entered. The kernel calls it again and again for a victim that is slow to
@@ -270,5 +260,5 @@ fn mark_by_record(ctx: &TracePointContext) {
 /// The record has KiB (`PAGE_SHIFT - 10`), the daemon multiplies pages.
 #[inline(always)]
 fn kib_to_pages(kib: u64) -> u64 {
-    if kib == ABSENT { ABSENT } else { kib / 4 }
+    if kib == ABSENT { ABSENT } else { (kib * 1024).checked_div(constant(&MACHINE.page_size)).unwrap_or(ABSENT) }
 }

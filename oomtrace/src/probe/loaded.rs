@@ -110,7 +110,8 @@ impl Probes {
         let status: Vec<_> =
             Symbol::ALL.iter().map(|symbol| climb(&mut ebpf, *symbol, choice, facts, functions.as_ref())).collect();
         drop(functions);
-        // The kernel's types, which aya has read all the same, were millions of small allocations, and the allocator keeps what it got.
+        // The kernel's types, which aya has read all the same, were millions of small allocations, and the allocator
+        // keeps what it got.
         // SAFETY: no precondition.
         unsafe { libc::malloc_trim(0) };
 

@@ -64,12 +64,6 @@ pub(super) fn decisions(log: &[u8]) -> Vec<Decision> {
         .collect()
 }
 
-/// The pids killed: of each decision, the victim first.
-pub(super) fn kills(log: &[u8]) -> Vec<Vec<u32>> {
-    let pids = |decision: &Decision| decision.victim.iter().chain(&decision.members).map(|killed| killed.pid).collect();
-    decisions(log).iter().map(pids).collect()
-}
-
 fn capture(name: &str) -> &'static [u8] {
     REPORTS.iter().chain(&NODE).find(|(known, _)| *known == name).map(|(_, log)| *log).expect("a capture")
 }

@@ -1,8 +1,8 @@
 //! Logs cut, mixed up, and endless.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::collections::BTreeSet;
 
-use super::{NODE, REPORTS, capture, kills, read};
+use super::{NODE, REPORTS, capture, read};
 use crate::source::kernel_log::{
     Assembler, Item, Line, Outcome, Reader,
     form::MAX_LINE_BYTES,
@@ -211,18 +211,4 @@ fn a_group_of_any_size_is_bounded_and_counted() {
     items.extend(assembler.flush());
     let decision = decision(&items);
     assert_eq!((decision.members.len(), decision.members_omitted), (1024, 5000 - 2 - 1024));
-}
-
-/// Not a check: `cargo test --release -p oomtrace --lib -- --ignored --nocapture how_fast`.
-#[test]
-#[ignore = "measures"]
-fn how_fast_a_log_is_read() {
-    for (name, log) in NODE {
-        let log = log.repeat(200);
-        let start = Instant::now();
-        let count = kills(&log).len();
-        let seconds = start.elapsed().as_secs_f64();
-        let megabytes = f64::from(u32::try_from(log.len() / 1000).unwrap_or(0)) / 1000.0;
-        eprintln!("{name}: {megabytes:.0} MB, {count} decisions, {:.0} MB/s", megabytes / seconds);
-    }
 }
