@@ -25,6 +25,12 @@ pub fn boot_ns() -> u64 {
     u64::try_from(read(ClockId::Boottime)).unwrap_or(0)
 }
 
+/// Wall time as RFC 3339 in UTC with nanoseconds: how every time is printed.
+#[must_use]
+pub fn rfc3339(wall: Timestamp) -> String {
+    format!("{wall:.9}")
+}
+
 impl WallClock {
     /// Measures the two clocks against each other.
     #[must_use]
@@ -49,7 +55,7 @@ impl WallClock {
     #[must_use]
     pub fn rfc3339(self, boot_ns: u64) -> String {
         let wall = Timestamp::from_nanosecond(self.offset_ns + i128::from(boot_ns)).unwrap_or(Timestamp::UNIX_EPOCH);
-        format!("{wall:.9}")
+        rfc3339(wall)
     }
 }
 

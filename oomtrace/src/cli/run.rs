@@ -11,6 +11,7 @@ use jiff::SignedDuration;
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot},
     time::{MissedTickBehavior, interval, sleep},
 };
 use tracing::{info, warn};
@@ -18,11 +19,11 @@ use tracing::{info, warn};
 use super::kernel_release;
 use crate::{
     clock::{self, WallClock},
-    event::{Event, Failure, Line, Lost, LostFrom, Phase, Source, Status},
+    event::{Event, Failure, Line, Lost, LostFrom, Moment, Phase, Source, Status, Told},
     node,
     probe::{Choice, KernelFacts, Options, Probes, Symbol, tracefs::FlagNames},
     sink::{Format, Writer},
-    source::kernel::{Joiner, Machine, Told, decode},
+    source::kernel::{Joiner, Machine, decode},
 };
 
 /// How often lost records are looked for.
@@ -32,6 +33,8 @@ const LOST_EVERY: Duration = Duration::from_millis(500);
 const END_OVERDUE: Duration = Duration::from_secs(15);
 /// Less likely to be killed than any pod, like the kubelet itself (`pkg/kubelet/qos/policy.go`), yet not immortal.
 const OOM_SCORE_ADJ: &str = "-999";
+/// Events of other sources that may wait to be told.
+const WAITING: usize = 1024;
 
 /// Options of `oomtrace run`.
 #[derive(Debug, clap::Args)]
@@ -90,7 +93,12 @@ struct Tracer {
     probes: Probes,
     joiner: Joiner,
     writer: Writer,
-    reader_gone: tokio::sync::oneshot::Receiver<()>,
+    reader_gone: oneshot::Receiver<()>,
+    /// What the other sources tell, each of them a task or a thread of its own with a sender of this.
+    others: mpsc::Receiver<Told>,
+    /// Kept, so that the channel stays open, and handed to whatever source is started.
+    #[expect(dead_code, reason = "the sources that use it follow")]
+    to_tell: mpsc::Sender<Told>,
     format: Format,
     node: String,
     cgroup_version: Option<u8>,
@@ -116,11 +124,14 @@ impl Tracer {
         let cgroup_version = machine.cgroup_version;
         let (writer, reader_gone) = Writer::stdout().context("standard output cannot be written to")?;
         let joiner = Joiner::new(machine);
+        let (to_tell, others) = mpsc::channel(WAITING);
         Ok(Self {
             probes,
             joiner,
             writer,
             reader_gone,
+            others,
+            to_tell,
             format,
             node,
             cgroup_version,
@@ -149,6 +160,7 @@ impl Tracer {
                     self.drain();
                     last_record = Instant::now();
                 }
+                Some(told) = self.others.recv() => self.tell(vec![told]),
                 _ = tick.tick() => {
                     if last_record.elapsed() > END_OVERDUE {
                         let told = self.joiner.flush();
@@ -184,20 +196,16 @@ impl Tracer {
                     self.tell(told);
                 }
                 Err(error) => {
-                    self.print(
-                        Source::Oomtrace,
-                        clock::boot_ns(),
-                        Event::Error(Failure { message: error.to_string() }),
-                    );
+                    self.say(Event::Error(Failure { message: error.to_string() }));
                 }
             }
         }
     }
 
     fn tell(&mut self, told: Vec<Told>) {
-        for Told { boot_ns, event } in told {
-            self.kills += u64::from(matches!(event, Event::OomKill(_)));
-            self.print(Source::Kernel, boot_ns, event);
+        for told in told {
+            self.kills += u64::from(matches!(told.event, Event::OomKill(_)));
+            self.print(told);
         }
     }
 
@@ -206,16 +214,24 @@ impl Tracer {
         {
             if count > 0 {
                 self.lost += count;
-                self.print(Source::Oomtrace, clock::boot_ns(), Event::Lost(Lost { from, count }));
+                self.say(Event::Lost(Lost { from, count }));
             }
         }
     }
 
-    fn print(&mut self, source: Source, boot_ns: u64, event: Event) {
+    /// Tells something of oomtrace itself, now.
+    fn say(&mut self, event: Event) {
+        self.print(Told { source: Source::Oomtrace, at: Moment::Boot(clock::boot_ns()), event });
+    }
+
+    fn print(&mut self, Told { source, at, event }: Told) {
         self.seq += 1;
         self.clock.refresh();
-        let line =
-            Line { ts: self.clock.rfc3339(boot_ns), seq: self.seq, node: self.node.clone(), source, boot_ns, event };
+        let (ts, boot_ns) = match at {
+            Moment::Boot(boot_ns) => (self.clock.rfc3339(boot_ns), Some(boot_ns)),
+            Moment::Wall(wall) => (clock::rfc3339(wall), None),
+        };
+        let line = Line { ts, seq: self.seq, node: self.node.clone(), source, boot_ns, event };
         self.writer.send(self.format.print(&line));
     }
 
@@ -230,7 +246,7 @@ impl Tracer {
             kills: self.kills,
             lost: self.lost,
         };
-        self.print(Source::Oomtrace, clock::boot_ns(), Event::Status(Box::new(status)));
+        self.say(Event::Status(Box::new(status)));
     }
 
     /// What could be better, and why it is not.

@@ -10,14 +10,14 @@ use crate::event::{Container, Pod};
 #[must_use]
 pub fn pod(identity: &CgroupIdentity) -> Option<Pod> {
     let uid = identity.pod_uid.clone()?;
-    Some(Pod { namespace: None, name: None, uid, qos: identity.qos })
+    Some(Pod { uid: Some(uid), qos: identity.qos, ..Pod::default() })
 }
 
 /// The container that a cgroup is, or is in, by its path.
 #[must_use]
 pub fn container(identity: &CgroupIdentity) -> Option<Container> {
     let id = identity.container_id.clone()?;
-    Some(Container { name: None, id, image: None, restart_count: None })
+    Some(Container { id: Some(id), ..Container::default() })
 }
 
 /// The version of the hierarchy that has the memory controller: 1, 2, or unknown where it is not mounted.

@@ -5,11 +5,10 @@ use std::collections::VecDeque;
 use oomtrace_common::record::{Exit, Mark};
 
 use super::{
-    join::Told,
-    machine::{known_u32, task},
+    machine::{known_u32, task, told},
     paths::Paths,
 };
-use crate::event::{Event, ProcessExit};
+use crate::event::{Event, ProcessExit, Told};
 
 /// How many marks and ends are remembered: as many as can die at once.
 const REMEMBERED: usize = 1024;
@@ -64,7 +63,7 @@ impl Exits {
             oom_victim,
             since_mark_ms: marked.map(|(_, at)| milliseconds(exit.header.boot_ns.saturating_sub(at))),
         };
-        Some(Told { boot_ns: exit.header.boot_ns, event: Event::ProcessExit(Box::new(event)) })
+        Some(told(exit.header.boot_ns, Event::ProcessExit(Box::new(event))))
     }
 }
 

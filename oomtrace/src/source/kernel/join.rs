@@ -14,23 +14,14 @@ use oomtrace_common::{
 use super::{
     decode::Record,
     exits::Exits,
-    machine::{Machine, known, known_i32, known_u32, task, text},
+    machine::{Machine, known, known_i32, known_u32, task, text, told},
     paths::Paths,
     signals,
 };
 use crate::{
-    event::{Candidate, Event, Level, Limit, OomKill, OomVictim, Victim, Why},
+    event::{Candidate, Event, Level, Limit, OomKill, OomVictim, Told, Victim, Why},
     node::{self, cgroup_path::CgroupIdentity},
 };
-
-/// An event, and the reading of the boot-time clock when it happened.
-#[derive(Debug)]
-pub struct Told {
-    /// `CLOCK_BOOTTIME`, nanoseconds.
-    pub boot_ns: u64,
-    /// What happened.
-    pub event: Event,
-}
 
 /// Joins records to events.
 pub struct Joiner {
@@ -158,7 +149,7 @@ impl Joiner {
             Event::OomDecision(Box::new(kill))
         };
         let boot_ns = boot_ns.or(victim.map(|mark| mark.header.boot_ns)).unwrap_or(0);
-        let mut told = vec![Told { boot_ns, event }];
+        let mut told = vec![told(boot_ns, event)];
         told.extend(open.marks.iter().map(|mark| {
             let why = match victim {
                 _ if !self.is_kill(mark) => Why::AlreadyDying,
@@ -191,7 +182,7 @@ impl Joiner {
             return vec![self.victim(mark, Why::AlreadyDying)];
         }
         let kill = Event::OomKill(Box::new(self.kill_without_decision(mark)));
-        vec![Told { boot_ns: mark.header.boot_ns, event: kill }, self.victim(mark, Why::Killed)]
+        vec![told(mark.header.boot_ns, kill), self.victim(mark, Why::Killed)]
     }
 
     fn victim(&self, mark: &Mark, why: Why) -> Told {
@@ -205,7 +196,7 @@ impl Joiner {
             memory: self.machine.memory(&mark.memory),
             task,
         };
-        Told { boot_ns: mark.header.boot_ns, event: Event::OomVictim(Box::new(victim)) }
+        told(mark.header.boot_ns, Event::OomVictim(Box::new(victim)))
     }
 
     /// The decision, with the victim as it was marked: that is the thread whose memory the kernel reports.

@@ -3,7 +3,7 @@
 use oomtrace_common::record::{self, ABSENT, ABSENT_I32, ABSENT_U32, MemcgCounters};
 
 use crate::{
-    event::{Memory, SwapCounter, Task},
+    event::{Event, Memory, Moment, Source, SwapCounter, Task, Told},
     node::{self, cgroup_path::CgroupIdentity},
     probe::tracefs::FlagNames,
 };
@@ -21,6 +21,11 @@ pub struct Machine {
     pub sees_signals: bool,
     /// Whether marks are seen; a decision alone counts as a kill where they are not.
     pub sees_marks: bool,
+}
+
+/// An event of the kernel's own, with the reading of `CLOCK_BOOTTIME` when it happened.
+pub(super) fn told(boot_ns: u64, event: Event) -> Told {
+    Told { source: Source::Kernel, at: Moment::Boot(boot_ns), event }
 }
 
 /// `None` for a number that the kernel did not say.

@@ -8,5 +8,5 @@ mod paths;
 mod signals;
 
 pub use decode::{CgroupPath, DecodeError, Record, decode};
-pub use join::{Joiner, Told};
+pub use join::Joiner;
 pub use machine::Machine;

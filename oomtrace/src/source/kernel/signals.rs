@@ -2,8 +2,11 @@
 
 use oomtrace_common::record::{self, ABSENT_I32};
 
-use super::{join::Told, machine::task, paths::Paths};
-use crate::event::{Event, Sender, SenderRole, Signal, Task};
+use super::{
+    machine::{task, told},
+    paths::Paths,
+};
+use crate::event::{Event, Sender, SenderRole, Signal, Task, Told};
 
 /// The kubelet, and the distributions that have it in a program of their own.
 const KUBELETS: [&str; 7] = ["kubelet", "k3s", "k3s-server", "k3s-agent", "rke2", "k0s", "microshift"];
@@ -30,7 +33,7 @@ pub(super) fn tell(signal: &record::Signal, paths: &Paths) -> Option<Told> {
         },
         target,
     };
-    Some(Told { boot_ns: signal.header.boot_ns, event: Event::Signal(Box::new(event)) })
+    Some(told(signal.header.boot_ns, Event::Signal(Box::new(event))))
 }
 
 fn role(sender: &Task, target: &Task, by_kernel: bool) -> SenderRole {
@@ -79,7 +82,7 @@ mod tests {
 
     fn process(comm: &str, container: Option<char>) -> Task {
         let id = container.and_then(|digit| digit.to_string().repeat(64).parse().ok());
-        let container = id.map(|id| Container { name: None, id, image: None, restart_count: None });
+        let container = id.map(|id| Container { id: Some(id), ..Container::default() });
         let comm = Some(comm.to_owned());
         Task {
             pid: None,

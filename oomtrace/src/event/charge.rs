@@ -1,0 +1,90 @@
+//! Memory that was asked for and could not be had, without anybody being killed for it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Cgroup, Container, Limit, Pod, Task};
+
+/// Charges to a cgroup that hit a limit, in a window: counted in the kernel, never an event per failure.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ChargeFailures {
+    /// The pod whose limit, or whose container's limit, was hit.
+    pub pod: Option<Pod>,
+    /// The container whose limit was hit.
+    pub container: Option<Container>,
+    /// The cgroup whose limit was hit.
+    pub cgroup: Option<Cgroup>,
+    /// Whether this cgroup has just begun to fail, goes on, or has ceased.
+    pub state: ChargeState,
+    /// The limit that was hit, with usage and limit at the last failure.
+    pub limit: Option<Limit>,
+    /// Attempts that hit the limit and went into reclaim, in this window; `null` where they cannot be seen.
+    pub attempts: Option<u64>,
+    /// Charges that failed for good (`-ENOMEM`), in this window; `null` where they are not watched
+    /// (`--charge-returns`).
+    pub failed: Option<u64>,
+    /// Calls of the cgroup's OOM handling (`mem_cgroup_out_of_memory`), in this window; `null` where they cannot be seen.
+    pub ooms: Option<u64>,
+    /// `attempts` since the cgroup began to fail.
+    pub attempts_total: Option<u64>,
+    /// `failed` since the cgroup began to fail.
+    pub failed_total: Option<u64>,
+    /// The first of this window, RFC 3339.
+    pub first_ts: String,
+    /// The last of this window, RFC 3339.
+    pub last_ts: String,
+    /// The task that hit the limit last.
+    pub last_task: Option<Task>,
+}
+
+/// Where a cgroup is in a time of failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChargeState {
+    /// It has just hit its limit.
+    Began,
+    /// It still does.
+    GoesOn,
+    /// It does no more.
+    Ceased,
+}
+
+/// Allocations of a process that the kernel refused: no OOM follows, only an error that the process has to cope with.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct AllocationRefused {
+    /// The process's pod.
+    pub pod: Option<Pod>,
+    /// The process's container.
+    pub container: Option<Container>,
+    /// The process's cgroup.
+    pub cgroup: Option<Cgroup>,
+    /// The process.
+    #[serde(flatten)]
+    pub task: Task,
+    /// What refused.
+    pub by: RefusedBy,
+    /// How many were refused, in this window.
+    pub count: u64,
+    /// What was asked for last.
+    pub requested_bytes: Option<u64>,
+    /// The limit that stood against it: the rlimit, or `CommitLimit`.
+    pub limit_bytes: Option<u64>,
+    /// The first of this window, RFC 3339.
+    pub first_ts: String,
+    /// The last of this window, RFC 3339.
+    pub last_ts: String,
+}
+
+/// What refuses an allocation before it comes to an OOM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusedBy {
+    /// The node's overcommit accounting: `vm.overcommit_memory`, `__vm_enough_memory`.
+    Overcommit,
+    /// The process's limit on address space, `RLIMIT_AS`.
+    RlimitAs,
+    /// The process's limit on data, `RLIMIT_DATA`.
+    RlimitData,
+    /// A limit of the process on address space or data, where the kernel does not tell which.
+    Rlimit,
+}

@@ -1,0 +1,88 @@
+//! How processes end, and who made them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Cgroup, Container, Pod, Task};
+
+/// How a process ended.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ProcessExit {
+    /// Its pod.
+    pub pod: Option<Pod>,
+    /// Its container.
+    pub container: Option<Container>,
+    /// Its cgroup.
+    pub cgroup: Option<Cgroup>,
+    /// Who; its `pid` is the process's.
+    #[serde(flatten)]
+    pub task: Task,
+    /// The status it exited with, 0 to 255; `null` where a signal ended it.
+    pub exit_code: Option<u8>,
+    /// The number of the signal that ended it; `null` where it exited.
+    pub signal: Option<u8>,
+    /// Whether it left a core dump.
+    pub core_dumped: bool,
+    /// What the container's exit code is, where this was its first process: the status, or 128 and the signal's number
+    /// (137 for SIGKILL).
+    pub container_exit_code: Option<u8>,
+    /// Whether the OOM killer had marked it.
+    pub oom_victim: bool,
+    /// From the mark to this end, milliseconds; `null` where it was not marked, or the mark was not seen.
+    pub since_mark_ms: Option<f64>,
+}
+
+/// A signal into a container: SIGKILL, SIGTERM, SIGQUIT, or one of those that a fault raises, where the process does not
+/// catch it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Signal {
+    /// The target's pod.
+    pub pod: Option<Pod>,
+    /// The target's container.
+    pub container: Option<Container>,
+    /// The target's cgroup.
+    pub cgroup: Option<Cgroup>,
+    /// The signal's number.
+    pub signal: u32,
+    /// Its name: `SIGKILL`.
+    pub name: String,
+    /// Whoever sent it.
+    pub sender: Sender,
+    /// Whom it was sent to.
+    pub target: Task,
+}
+
+/// Whoever sent a signal.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Sender {
+    /// What it is.
+    pub role: SenderRole,
+    /// Who. Of a signal that the kernel itself sent: the task that it ran as just then.
+    #[serde(flatten)]
+    pub task: Task,
+    /// Its systemd unit, where it has one on the node.
+    pub unit: Option<String>,
+}
+
+/// What the sender of a signal is. A process in a container is told by its container, never by its name, which it chooses
+/// itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SenderRole {
+    /// The kernel itself: a fault, the OOM killer, the end of a pid namespace.
+    Kernel,
+    /// A process of the same container.
+    SameContainer,
+    /// A process of another container.
+    OtherContainer,
+    /// The kubelet, or a distribution's program with it inside.
+    Kubelet,
+    /// The container runtime: its daemon, its shim, its monitor.
+    Runtime,
+    /// A killer for memory in user space: systemd-oomd, oomd, earlyoom.
+    Oomd,
+    /// systemd.
+    Systemd,
+    /// Another process of the node: a person's shell, a script.
+    Process,
+}

@@ -1,0 +1,100 @@
+//! What the kubelet's eviction manager does, step by step (`pkg/kubelet/eviction`).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Container, Pod};
+
+/// One step of the eviction manager, as its log tells it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Eviction {
+    /// Which step.
+    pub phase: EvictionPhase,
+    /// The resource that ran short, as the kubelet names it: `memory`, `ephemeral-storage`, `inodes`, `pids`.
+    pub resource: Option<String>,
+    /// Whether it is about memory; `null` where the line does not say.
+    pub memory: Option<bool>,
+    /// The signal that crossed its threshold: `memory.available`, `allocatableMemory.available`. At the kubelet's default
+    /// verbosity the log does not say.
+    pub signal: Option<String>,
+    /// The threshold.
+    pub threshold_bytes: Option<u64>,
+    /// What was available.
+    pub available_bytes: Option<u64>,
+    /// All that there is of the signal's resource.
+    pub capacity_bytes: Option<u64>,
+    /// How long a soft threshold has to be met, milliseconds.
+    pub grace_period_ms: Option<u64>,
+    /// The pod that the step is about.
+    pub pod: Option<Pod>,
+    /// The pods of the step, in the kubelet's order: when ranked, the first to be evicted first.
+    pub pods: Vec<Pod>,
+    /// What the containers used and asked for, from the eviction message.
+    pub containers: Vec<ContainerUse>,
+    /// Conditions of the node: `MemoryPressure`.
+    pub node_conditions: Vec<String>,
+    /// The kubelet's message for the pod, as its status shows it.
+    pub message: Option<String>,
+    /// Why the step failed.
+    pub error: Option<String>,
+}
+
+/// What a container used against what it asked for: a sentence of the eviction message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ContainerUse {
+    /// The container; its name at least.
+    pub container: Container,
+    /// Its working set.
+    pub usage_bytes: Option<u64>,
+    /// Its request.
+    pub request_bytes: Option<u64>,
+}
+
+/// A step of the eviction manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EvictionPhase {
+    /// What was available was compared with a threshold.
+    Observed,
+    /// A threshold is met: the manager attempts to reclaim.
+    ThresholdMet,
+    /// A soft threshold is met, but not for long enough yet.
+    GracePeriodNotMet,
+    /// The node's conditions were observed.
+    NodeConditions,
+    /// Enough was reclaimed without evicting.
+    Reclaimed,
+    /// Pods must be evicted.
+    MustEvict,
+    /// Pods were ranked, the first to be evicted first.
+    Ranked,
+    /// A pod is being evicted.
+    Evicting,
+    /// A pod was evicted.
+    Evicted,
+    /// A pod could not be evicted; that its termination timed out is said so, too, and the pod goes all the same.
+    Failed,
+    /// A critical, static or mirror pod was spared.
+    CriticalPodSpared,
+    /// No pod could be evicted.
+    NothingToEvict,
+    /// The manager waits until the evicted pods are cleaned up.
+    AwaitingCleanup,
+    /// The evicted pods are cleaned up.
+    CleanedUp,
+    /// They were not cleaned up in time.
+    CleanupTimedOut,
+    /// A pod was refused admission because of the node's conditions. It never ran.
+    AdmissionRefused,
+    /// The manager itself failed: it could not get statistics, or rank.
+    Error,
+}
+
+/// The kubelet noticed an OOM of the whole node: `pkg/kubelet/oom`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SystemOom {
+    /// The victim's process id.
+    pub pid: Option<u32>,
+    /// The victim's name.
+    pub comm: Option<String>,
+}

@@ -1,0 +1,146 @@
+//! What the OOM killer decides, and whom it marks.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Cgroup, Container, Memory, Pod, Task};
+use crate::node::cgroup_path::Level;
+
+/// The victim of a kill.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Victim {
+    /// Who.
+    #[serde(flatten)]
+    pub task: Task,
+    /// Its memory.
+    #[serde(flatten)]
+    pub memory: Memory,
+    /// Its badness, in pages, by which the kernel chose it: `oom_badness`, `mm/oom_kill.c`.
+    pub points: Option<i64>,
+}
+
+/// The limit that was hit.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Limit {
+    /// Whose limit it is.
+    pub level: Option<Level>,
+    /// The path of the cgroup over its limit; `null` for the node.
+    pub cgroup: Option<String>,
+    /// Its id; `null` for the node.
+    pub cgroup_id: Option<u64>,
+    /// The pod whose limit, or whose container's limit, it is.
+    pub pod: Option<Pod>,
+    /// The container whose limit it is.
+    pub container: Option<Container>,
+    /// The rest of the path where the limit was set inside the container or below the pod, and is not one of the pod's
+    /// specification.
+    pub nested: Option<String>,
+    /// What is charged to it: `memory.current`, `memory.usage_in_bytes`.
+    pub usage_bytes: Option<u64>,
+    /// What may be charged: `memory.max`, `memory.limit_in_bytes`; for the node its RAM and swap. `null` also where there
+    /// is no limit.
+    pub limit_bytes: Option<u64>,
+    /// Charged swap (cgroup v2), or memory and swap together (v1): see `swap_counter`.
+    pub swap_usage_bytes: Option<u64>,
+    /// The limit of the same.
+    pub swap_limit_bytes: Option<u64>,
+    /// What the two fields above count: `swap` on cgroup v2, `memory_and_swap` on v1.
+    pub swap_counter: Option<SwapCounter>,
+    /// `totalpages` of the decision: the limit with the swap that may be used, or RAM and swap: the base of all points.
+    /// Not the victim's size.
+    pub total_bytes: Option<u64>,
+}
+
+/// What a cgroup's second counter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SwapCounter {
+    /// Swap alone: cgroup v2.
+    Swap,
+    /// Memory and swap together: cgroup v1's `memsw`.
+    MemoryAndSwap,
+}
+
+/// One decision of the OOM killer.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct OomKill {
+    /// Numbers the decisions since oomtrace started; `null` where only marks are seen.
+    pub decision: Option<u64>,
+    /// The victim's pod.
+    pub pod: Option<Pod>,
+    /// The victim's container.
+    pub container: Option<Container>,
+    /// The victim's cgroup.
+    pub cgroup: Option<Cgroup>,
+    /// The task whose allocation could not be met. Often not the victim.
+    pub trigger: Task,
+    /// Who was chosen.
+    pub victim: Victim,
+    /// Which limit was hit; `null` where the kernel's decision itself could not be seen.
+    pub limit: Option<Limit>,
+    /// `NONE`, `CPUSET`, `MEMORY_POLICY` or `MEMCG`: `enum oom_constraint`.
+    pub constraint: Option<String>,
+    /// 2^order pages were asked for; -1 for a kill that a person asked for (SysRq-f).
+    pub order: Option<i32>,
+    /// The allocation's flags by name, as the kernel prints them.
+    pub gfp: Option<String>,
+    /// The same as the running kernel's bits.
+    pub gfp_mask: Option<u32>,
+    /// The kernel's words for the reason, as in its log before "Killed process".
+    pub message: Option<String>,
+    /// Whether the victim's whole cgroup was killed with it (`memory.oom.group`); `null` where that cannot be seen.
+    pub group: Option<bool>,
+    /// The other processes killed with it.
+    pub members: Vec<Task>,
+    /// How many processes the kernel weighed; `null` where that was not seen.
+    pub candidates_weighed: Option<u32>,
+    /// Those with the most points, at most 20, most points first: why this victim. Processes that must not be killed
+    /// (`oom_score_adj` -1000) are weighed, but are no candidates. `null` where they were not seen.
+    pub candidates: Option<Vec<Candidate>>,
+}
+
+/// A process that the kernel could have chosen.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Candidate {
+    /// Who.
+    #[serde(flatten)]
+    pub task: Task,
+    /// Its memory.
+    #[serde(flatten)]
+    pub memory: Memory,
+    /// Its badness in pages.
+    pub points: i64,
+}
+
+/// Why a process was marked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// It was chosen, and killed.
+    Killed,
+    /// It was killed with the chosen one: `memory.oom.group`.
+    Group,
+    /// It was dying already, and was only given access to memory reserves.
+    AlreadyDying,
+}
+
+/// One marked process.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct OomVictim {
+    /// Why.
+    pub why: Why,
+    /// The decision it belongs to, as in `oom_kill`; `null` for a mark outside of any.
+    pub decision: Option<u64>,
+    /// Its pod.
+    pub pod: Option<Pod>,
+    /// Its container.
+    pub container: Option<Container>,
+    /// Its cgroup.
+    pub cgroup: Option<Cgroup>,
+    /// Who.
+    #[serde(flatten)]
+    pub task: Task,
+    /// Its memory.
+    #[serde(flatten)]
+    pub memory: Memory,
+}

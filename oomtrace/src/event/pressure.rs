@@ -1,0 +1,81 @@
+//! What memory looked like at a moment.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Cgroup, Container, Level, Pod};
+
+/// Memory of a cgroup or of the node, read by user space right after the event it belongs to.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Pressure {
+    /// The pod it is about.
+    pub pod: Option<Pod>,
+    /// The container it is about.
+    pub container: Option<Container>,
+    /// The cgroup it is about; `null` for the node.
+    pub cgroup: Option<Cgroup>,
+    /// Whose memory it is.
+    pub level: Option<Level>,
+    /// What it was read for.
+    pub scope: Option<PressureScope>,
+    /// `memory.current`, `memory.usage_in_bytes`; of the node `MemTotal` less `MemAvailable`.
+    pub usage_bytes: Option<u64>,
+    /// `memory.max`, `memory.limit_in_bytes`; of the node `MemTotal`. `null` also where there is no limit.
+    pub limit_bytes: Option<u64>,
+    /// Working set as the kubelet computes it: usage less `inactive_file`, not below 0
+    /// (cAdvisor, `container/libcontainer/handler.go`).
+    pub working_set_bytes: Option<u64>,
+    /// `memory.stat`: `anon`; on cgroup v1 `total_rss`.
+    pub anon_bytes: Option<u64>,
+    /// `memory.stat`: `file`; on cgroup v1 `total_cache`.
+    pub file_bytes: Option<u64>,
+    /// `memory.stat`: `inactive_file`; on cgroup v1 `total_inactive_file`.
+    pub inactive_file_bytes: Option<u64>,
+    /// `memory.stat`: `shmem`; on cgroup v1 `total_shmem`.
+    pub shmem_bytes: Option<u64>,
+    /// `memory.stat`: `slab`.
+    pub slab_bytes: Option<u64>,
+    /// `memory.stat`: `kernel_stack`.
+    pub kernel_stack_bytes: Option<u64>,
+    /// `memory.swap.current`; on cgroup v1 `total_swap`; of the node `SwapTotal` less `SwapFree`.
+    pub swap_bytes: Option<u64>,
+    /// `MemAvailable`, of the node only.
+    pub available_bytes: Option<u64>,
+    /// Tasks that waited for memory: `memory.pressure`, `/proc/pressure/memory`. `null` where the kernel has no PSI.
+    pub stall: Option<Stall>,
+    /// `memory.events`: `max`; on cgroup v1 `memory.failcnt`.
+    pub events_max: Option<u64>,
+    /// `memory.events`: `oom`.
+    pub events_oom: Option<u64>,
+    /// `memory.events`: `oom_kill`; on cgroup v1 the same in `memory.oom_control`.
+    pub events_oom_kill: Option<u64>,
+    /// `memory.events`: `oom_group_kill`.
+    pub events_oom_group_kill: Option<u64>,
+}
+
+/// What a pressure was read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PressureScope {
+    /// The first charge failure of a cgroup.
+    ChargeFailure,
+    /// A kill.
+    Kill,
+}
+
+/// Shares of time that tasks waited for memory: pressure stall information, in percent.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Stall {
+    /// Some task waited, over 10 s.
+    pub some_avg10: f64,
+    /// Some task waited, over 60 s.
+    pub some_avg60: f64,
+    /// All tasks waited, over 10 s.
+    pub full_avg10: f64,
+    /// All tasks waited, over 60 s.
+    pub full_avg60: f64,
+    /// How long some task has waited since the cgroup was made, microseconds.
+    pub some_total_us: u64,
+    /// How long all tasks have waited since the cgroup was made, microseconds.
+    pub full_total_us: u64,
+}

@@ -1,0 +1,114 @@
+//! What oomtrace says of itself.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Events that could not be kept.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Lost {
+    /// Where they were lost.
+    pub from: LostFrom,
+    /// How many.
+    pub count: u64,
+}
+
+/// Where events can be lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LostFrom {
+    /// Records that found the ring buffer full, counted in the kernel.
+    Ring,
+    /// Lines that whoever reads standard output did not take in time.
+    Stdout,
+    /// Cgroups or processes that found a map of the probes full, counted in the kernel.
+    Map,
+    /// Records of `/dev/kmsg` that were overwritten before they were read.
+    KernelLog,
+    /// Lines of the kubelet's log.
+    KubeletLog,
+    /// Events of a source that came faster than they could be told.
+    Source,
+}
+
+/// Something that could not be understood.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Failure {
+    /// What, and what it means.
+    pub message: String,
+}
+
+/// What oomtrace is doing.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// oomtrace's own version.
+    pub version: String,
+    /// The kernel's release: `uname -r`.
+    pub kernel: String,
+    /// The version of the hierarchy that has the memory controller: 1 or 2.
+    pub cgroup_version: Option<u8>,
+    /// Every kernel function or tracepoint of interest, and how it is attached.
+    pub probes: Vec<ProbeStatus>,
+    /// What is not as good as it could be, each with its reason and remedy.
+    pub degraded: Vec<String>,
+    /// Kills seen so far.
+    pub kills: u64,
+    /// Events lost so far.
+    pub lost: u64,
+}
+
+/// Where oomtrace is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Everything is attached.
+    Started,
+    /// Everything is drained.
+    Stopped,
+}
+
+/// How one symbol of the kernel is hooked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProbeStatus {
+    /// The kernel function, or the tracepoint.
+    pub symbol: String,
+    /// The attach point in use; `null` where none could be had.
+    pub attached: Option<Rung>,
+    /// The better ones that were tried, and what the kernel said.
+    pub refused: Vec<Refusal>,
+}
+
+/// An attach point that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Refusal {
+    /// Which.
+    pub rung: Rung,
+    /// Why.
+    pub reason: String,
+}
+
+/// The rungs of the ladder of attach points, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Rung {
+    /// BTF trampolines: fentry and fexit.
+    Fentry,
+    /// kprobe and kretprobe.
+    Kprobe,
+    /// A raw tracepoint.
+    RawTracepoint,
+    /// A tracepoint.
+    Tracepoint,
+}
+
+impl std::fmt::Display for Rung {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Fentry => "fentry",
+            Self::Kprobe => "kprobe",
+            Self::RawTracepoint => "raw tracepoint",
+            Self::Tracepoint => "tracepoint",
+        })
+    }
+}

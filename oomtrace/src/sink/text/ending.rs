@@ -1,0 +1,37 @@
+//! Ends of processes, and signals.
+
+use std::fmt::Write as _;
+
+use super::words::{place, who};
+use crate::event::{ProcessExit, SenderRole, Signal, Task};
+
+pub(super) fn write_exit(out: &mut String, ts: &str, exit: &ProcessExit) -> std::fmt::Result {
+    let how = match (exit.signal, exit.exit_code) {
+        (Some(signal), _) => format!("by signal {signal}"),
+        (None, Some(code)) => format!("with status {code}"),
+        (None, None) => "in an unknown way".to_owned(),
+    };
+    let after = exit.since_mark_ms.map_or_else(String::new, |ms| format!(", {ms:.1} ms after its mark"));
+    let container =
+        exit.container_exit_code.map_or_else(String::new, |code| format!("; the container's exit code is {code}"));
+    let place = place(exit.pod.as_ref(), exit.container.as_ref());
+    writeln!(out, "{ts}  process end: {} in {place} {how}{after}{container}", who(&exit.task))
+}
+
+pub(super) fn write_signal(out: &mut String, ts: &str, signal: &Signal) -> std::fmt::Result {
+    let sender = match signal.sender.role {
+        SenderRole::Kernel => "the kernel".to_owned(),
+        SenderRole::SameContainer => format!("{} of the same container", who(&signal.sender.task)),
+        SenderRole::OtherContainer => {
+            let Task { pod, container, .. } = &signal.sender.task;
+            format!("{} of {}", who(&signal.sender.task), place(pod.as_ref(), container.as_ref()))
+        }
+        SenderRole::Kubelet => format!("the kubelet, {}", who(&signal.sender.task)),
+        SenderRole::Runtime => format!("the container runtime, {}", who(&signal.sender.task)),
+        SenderRole::Oomd => format!("a killer for memory in user space, {}", who(&signal.sender.task)),
+        SenderRole::Systemd => format!("systemd, {}", who(&signal.sender.task)),
+        SenderRole::Process => who(&signal.sender.task),
+    };
+    let place = place(signal.pod.as_ref(), signal.container.as_ref());
+    writeln!(out, "{ts}  {} to {} in {place}, sent by {sender}", signal.name, who(&signal.target))
+}

@@ -1,0 +1,75 @@
+//! Kills and decisions of the OOM killer.
+
+use std::fmt::Write as _;
+
+use super::words::{describe_limit, escape, number, place, size, who};
+use crate::event::{OomKill, OomVictim, Why};
+
+pub(super) fn write_kill(out: &mut String, ts: &str, what: &str, kill: &OomKill) -> std::fmt::Result {
+    let victim = &kill.victim;
+    let unit = kill.cgroup.as_ref().and_then(|cgroup| cgroup.unit.as_deref());
+    let place_or_unit = match unit {
+        Some(unit) if kill.pod.is_none() && kill.container.is_none() => format!("unit {}", escape(unit)),
+        _ => place(kill.pod.as_ref(), kill.container.as_ref()),
+    };
+    writeln!(out, "{ts}  {what}: {} in {place_or_unit}", who(&victim.task))?;
+    if let Some(limit) = &kill.limit {
+        writeln!(out, "    limit      {}", describe_limit(limit))?;
+    }
+    let memory = &victim.memory;
+    writeln!(
+        out,
+        "    victim     anon {}, file {}, shmem {}, swap {}, page tables {}; oom_score_adj {}, points {}",
+        size(memory.rss_anon_bytes),
+        size(memory.rss_file_bytes),
+        size(memory.rss_shmem_bytes),
+        size(memory.swap_bytes),
+        size(memory.pgtables_bytes),
+        number(victim.task.oom_score_adj),
+        number(victim.points),
+    )?;
+    let first = match victim.task.container_init {
+        Some(true) => "the container's first process: the container ends",
+        Some(false) => "not the container's first process: the container may live on, and Kubernetes show nothing",
+        None => "not known whether it is a container's first process",
+    };
+    writeln!(out, "    role       {first}")?;
+    let trigger = &kill.trigger;
+    let asked = kill.order.map_or_else(String::new, |order| {
+        format!(", asking for 2^{order} pages ({})", escape(kill.gfp.as_deref().unwrap_or("?")))
+    });
+    writeln!(
+        out,
+        "    trigger    {} in {}{asked}",
+        if trigger.tgid == victim.task.tgid { "itself".to_owned() } else { who(trigger) },
+        place(trigger.pod.as_ref(), trigger.container.as_ref()),
+    )?;
+    if let Some(path) = kill.cgroup.as_ref().and_then(|cgroup| cgroup.path.as_deref()) {
+        writeln!(out, "    cgroup     {}", escape(path))?;
+    }
+    write_candidates(out, kill)?;
+    for member in &kill.members {
+        writeln!(out, "    with it    {}", who(member))?;
+    }
+    Ok(())
+}
+
+/// Who else could have been chosen: the three with the most points.
+fn write_candidates(out: &mut String, kill: &OomKill) -> std::fmt::Result {
+    let (Some(weighed), Some(candidates)) = (kill.candidates_weighed, &kill.candidates) else { return Ok(()) };
+    let victim = kill.victim.task.tgid;
+    let others = candidates.iter().filter(|candidate| candidate.task.tgid != victim).take(3);
+    let others: Vec<_> = others.map(|other| format!("{} with {} points", who(&other.task), other.points)).collect();
+    let others = if others.is_empty() { "no other could be killed".to_owned() } else { others.join(", ") };
+    writeln!(out, "    weighed    {weighed} processes; {others}")
+}
+
+pub(super) fn write_victim(out: &mut String, ts: &str, victim: &OomVictim) -> std::fmt::Result {
+    let why = match victim.why {
+        Why::Killed => "killed",
+        Why::Group => "killed with its group",
+        Why::AlreadyDying => "was dying already, not killed",
+    };
+    let place = place(victim.pod.as_ref(), victim.container.as_ref());
+    writeln!(out, "{ts}  OOM victim: {} in {place}: {why}", who(&victim.task))
+}

@@ -1,0 +1,46 @@
+//! What oomtrace says of itself.
+
+use std::fmt::Write as _;
+
+use super::words::escape;
+use crate::event::{Lost, LostFrom, Phase, Status};
+
+pub(super) fn write_status(out: &mut String, ts: &str, status: &Status) -> std::fmt::Result {
+    let probes: Vec<_> = status
+        .probes
+        .iter()
+        .map(|probe| match probe.attached {
+            Some(rung) => format!("{} by {rung}", probe.symbol),
+            None => format!("{} NOT ATTACHED", probe.symbol),
+        })
+        .collect();
+    let phase = match status.phase {
+        Phase::Started => "started",
+        Phase::Stopped => "stopped",
+    };
+    writeln!(
+        out,
+        "{ts}  oomtrace {} {phase} on kernel {}: {}; {} kills, {} lost",
+        status.version,
+        escape(&status.kernel),
+        probes.join(", "),
+        status.kills,
+        status.lost,
+    )?;
+    for degraded in &status.degraded {
+        writeln!(out, "    degraded   {}", escape(degraded))?;
+    }
+    Ok(())
+}
+
+pub(super) fn write_lost(out: &mut String, ts: &str, lost: &Lost) -> std::fmt::Result {
+    let what = match lost.from {
+        LostFrom::Ring => "records: the ring buffer was full",
+        LostFrom::Stdout => "lines: standard output was not read in time",
+        LostFrom::Map => "cgroups: the map of charge failures was full",
+        LostFrom::KernelLog => "records of the kernel's log: it was overwritten before it was read",
+        LostFrom::KubeletLog => "lines of the kubelet's log",
+        LostFrom::Source => "events: a source was faster than they could be told",
+    };
+    writeln!(out, "{ts}  LOST {} {what}", lost.count)
+}

@@ -1,0 +1,99 @@
+//! Words for people: sizes, names, places.
+
+use crate::event::{Container, Level, Limit, Pod, Task};
+
+pub(super) fn who(task: &Task) -> String {
+    format!("{} (pid {})", escape(task.comm.as_deref().unwrap_or("?")), number(task.pid))
+}
+
+pub(super) fn place(pod: Option<&Pod>, container: Option<&Container>) -> String {
+    let pod = pod.map(|pod| match (&pod.namespace, &pod.name) {
+        (Some(namespace), Some(name)) => format!("pod {}/{}", escape(namespace), escape(name)),
+        (None, Some(name)) => format!("pod {}", escape(name)),
+        _ => pod.uid.as_ref().map_or_else(|| "a pod".to_owned(), |uid| format!("pod {uid}")),
+    });
+    let container = container.map(|container| match &container.name {
+        Some(name) => format!("container {}", escape(name)),
+        // As runtimes' own tools shorten it.
+        None => container
+            .id
+            .as_ref()
+            .map_or_else(|| "a container".to_owned(), |id| format!("container {:.12}", id.to_string())),
+    });
+    match (pod, container) {
+        (Some(pod), Some(container)) => format!("{pod}, {container}"),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => "no container".to_owned(),
+    }
+}
+
+pub(super) fn describe_limit(limit: &Limit) -> String {
+    let whose = match limit.level {
+        Some(Level::Container) => "the container's",
+        Some(Level::Pod) => "the pod's",
+        Some(Level::Qos) => "the QoS class's",
+        Some(Level::Kubepods) => "kubepods': all pods together",
+        Some(Level::Node) => "the node's: RAM and swap",
+        Some(Level::Other) => "a cgroup outside of Kubernetes",
+        None => "not known whose",
+    };
+    let used = limit.usage_bytes.map_or_else(String::new, |used| format!(", used {}", size(Some(used))));
+    format!("{whose}: {}{used}", size(limit.limit_bytes))
+}
+
+pub(super) fn number(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "?".to_owned(), |value| value.to_string())
+}
+
+/// Bytes in the unit that people would choose.
+pub(super) fn size(bytes: Option<u64>) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    let Some(bytes) = bytes else { return "?".to_owned() };
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let unit = (bytes.ilog2() / 10 - 1).min(4);
+    let shift = 10 * (unit + 1);
+    let tenths = (bytes >> (shift - 10)) * 10 / 1024;
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit as usize])
+}
+
+/// Text from outside, safe for a terminal: control characters are shown as escapes.
+pub(super) fn escape(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            // Bidirectional marks could make a line read as another.
+            let hostile = c.is_control()
+                || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            let escaped = hostile.then(|| c.escape_default());
+            let plain = (!hostile).then_some(c);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_in_the_unit_that_people_would_choose() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (20 << 20, "20.0 MiB"),
+            ((20 << 20) - 1, "19.9 MiB"),
+            (3 << 30, "3.0 GiB"),
+            (u64::MAX, "16383.9 PiB"),
+        ] {
+            assert_eq!(size(Some(bytes)), text);
+        }
+        assert_eq!(size(None), "?");
+    }
+
+    #[test]
+    fn a_hostile_name_cannot_drive_the_terminal() {
+        assert_eq!(escape("a\u{1b}[2J\nb\u{202e}c\"é"), "a\\u{1b}[2J\\nb\\u{202e}c\"é");
+    }
+}
