@@ -9,6 +9,7 @@ mod ending;
 mod eviction;
 mod oom;
 mod pressure;
+mod reaped;
 mod status;
 mod task;
 
@@ -22,6 +23,7 @@ pub use self::{
     eviction::{ContainerUse, Eviction, EvictionPhase, SystemOom},
     oom::{Candidate, Limit, OomKill, OomVictim, SwapCounter, Victim, Why},
     pressure::{Pressure, PressureScope, Stall},
+    reaped::OomReaped,
     status::{Failure, Lost, LostFrom, Phase, ProbeStatus, Refusal, Rung, Status},
     task::{Cgroup, Container, Memory, Pod, Task},
 };
@@ -93,6 +95,8 @@ pub enum Event {
     OomDecision(Box<OomKill>),
     /// One process that the OOM killer marked: it may use memory reserves to die.
     OomVictim(Box<OomVictim>),
+    /// The kernel's reaper took a victim's memory, or could not.
+    OomReaped(Box<OomReaped>),
     /// A process ended: an OOM victim, or a container's first one.
     ProcessExit(Box<ProcessExit>),
     /// A signal that ends processes was delivered into a container.

@@ -7,7 +7,7 @@ use super::{Cgroup, Container, Memory, Pod, Task};
 use crate::node::cgroup_path::Level;
 
 /// The victim of a kill.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Victim {
     /// Who.
     #[serde(flatten)]
@@ -20,7 +20,7 @@ pub struct Victim {
 }
 
 /// The limit that was hit.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Limit {
     /// Whose limit it is.
     pub level: Option<Level>,
@@ -62,7 +62,7 @@ pub enum SwapCounter {
 }
 
 /// One decision of the OOM killer.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct OomKill {
     /// Numbers the decisions since oomtrace started; `null` where only marks are seen.
     pub decision: Option<u64>,

@@ -24,6 +24,8 @@ pub enum LostFrom {
     Map,
     /// Records of `/dev/kmsg` that were overwritten before they were read.
     KernelLog,
+    /// Reports of kills that the kernel's own rate limit left out of its log: the kills are told, without their limits.
+    KernelReport,
     /// Lines of the kubelet's log.
     KubeletLog,
     /// Events of a source that came faster than they could be told.

@@ -21,6 +21,7 @@ pub fn text(line: &Line) -> String {
         Event::OomKill(kill) => oom::write_kill(&mut out, ts, "OOM KILL", kill),
         Event::OomDecision(kill) => oom::write_kill(&mut out, ts, "OOM decision, nobody killed", kill),
         Event::OomVictim(victim) => oom::write_victim(&mut out, ts, victim),
+        Event::OomReaped(reaped) => oom::write_reaped(&mut out, ts, reaped),
         Event::ProcessExit(exit) => ending::write_exit(&mut out, ts, exit),
         Event::Signal(signal) => ending::write_signal(&mut out, ts, signal),
         Event::ChargeFailures(failures) => charge::write_failures(&mut out, ts, failures),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::words::{describe_limit, escape, number, place, size, who};
-use crate::event::{OomKill, OomVictim, Why};
+use crate::event::{OomKill, OomReaped, OomVictim, Task, Why};
 
 pub(super) fn write_kill(out: &mut String, ts: &str, what: &str, kill: &OomKill) -> std::fmt::Result {
     let victim = &kill.victim;
@@ -41,7 +41,7 @@ pub(super) fn write_kill(out: &mut String, ts: &str, what: &str, kill: &OomKill)
     writeln!(
         out,
         "    trigger    {} in {}{asked}",
-        if trigger.tgid == victim.task.tgid { "itself".to_owned() } else { who(trigger) },
+        if is_same(trigger, &victim.task) { "itself".to_owned() } else { who(trigger) },
         place(trigger.pod.as_ref(), trigger.container.as_ref()),
     )?;
     if let Some(path) = kill.cgroup.as_ref().and_then(|cgroup| cgroup.path.as_deref()) {
@@ -72,4 +72,19 @@ pub(super) fn write_victim(out: &mut String, ts: &str, victim: &OomVictim) -> st
     };
     let place = place(victim.pod.as_ref(), victim.container.as_ref());
     writeln!(out, "{ts}  OOM victim: {} in {place}: {why}", who(&victim.task))
+}
+
+/// Where only one of the two ids is known of each, as in the kernel's log, threads are told apart and not processes.
+fn is_same(one: &Task, other: &Task) -> bool {
+    (one.tgid.is_some() && one.tgid == other.tgid) || (one.pid.is_some() && one.pid == other.pid)
+}
+
+pub(super) fn write_reaped(out: &mut String, ts: &str, reaped: &OomReaped) -> std::fmt::Result {
+    let how = match reaped.left_anon_bytes {
+        Some(left) => format!("its memory was taken by the reaper, {} anonymous left", size(Some(left))),
+        None => "the reaper was unable to take its memory".to_owned(),
+    };
+    let after = reaped.since_kill_ms.map_or_else(String::new, |ms| format!(", {ms:.1} ms after the kill"));
+    let place = place(reaped.pod.as_ref(), reaped.container.as_ref());
+    writeln!(out, "{ts}  OOM reaper: {} in {place}: {how}{after}", who(&reaped.task))
 }

@@ -39,6 +39,7 @@ pub(super) fn write_lost(out: &mut String, ts: &str, lost: &Lost) -> std::fmt::R
         LostFrom::Stdout => "lines: standard output was not read in time",
         LostFrom::Map => "cgroups: the map of charge failures was full",
         LostFrom::KernelLog => "records of the kernel's log: it was overwritten before it was read",
+        LostFrom::KernelReport => "reports of kills: the kernel's rate limit left them out of its log",
         LostFrom::KubeletLog => "lines of the kubelet's log",
         LostFrom::Source => "events: a source was faster than they could be told",
     };

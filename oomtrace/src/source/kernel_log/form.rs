@@ -125,12 +125,31 @@ impl Head {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+/// The families of forms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `/dev/kmsg`.
     Kmsg,
+    /// `dmesg`, the console.
     Dmesg,
+    /// `journalctl` in its text forms, syslog.
     Journal,
+    /// `journalctl -o json`.
     Json,
+    /// Texts without anything in front: `journalctl -o cat`.
+    Bare,
+}
+
+impl std::fmt::Display for Form {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Kmsg => "/dev/kmsg",
+            Self::Dmesg => "dmesg",
+            Self::Journal => "journal or syslog",
+            Self::Json => "journal in JSON",
+            Self::Bare => "bare messages",
+        })
+    }
 }
 
 /// Reads a log line by line.
@@ -159,6 +178,12 @@ impl Reader {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The form of the last line that could be read.
+    #[must_use]
+    pub fn form(&self) -> Option<Form> {
+        self.last.as_ref().map(|last| last.form).or_else(|| self.headless.then_some(Form::Bare))
     }
 
     /// Reads a line, with or without its line end.
@@ -221,7 +246,7 @@ impl Reader {
             _ if self.headless => None,
             Form::Kmsg => Some(Line::Skipped(Skipped::Property)),
             _ if !kernel => Some(Line::Skipped(Skipped::NotKernel)),
-            Form::Dmesg | Form::Journal | Form::Json => {
+            Form::Dmesg | Form::Journal | Form::Json | Form::Bare => {
                 let indent = line.iter().take(column).take_while(|byte| **byte == b' ').count();
                 let text = String::from_utf8_lossy(&line[indent..]);
                 Some(Line::Kernel(Message { when, sequence, caller, text, continues: true }))

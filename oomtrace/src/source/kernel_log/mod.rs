@@ -1,10 +1,11 @@
 //! The kernel's own report of its OOM killer, from its log: the lowest rung of the ladder, and all that is left when the
 //! node has long been rebooted.
 //!
-//! Two layers, both pure: no file is opened and no clock is read here.
+//! Three layers, all pure: no file is opened and no clock is read here.
 //!
 //! 1. [`form`]: one line as bytes, in any form that a kernel log is kept in, becomes a [`Message`]: when, and the text.
 //! 2. [`report`]: the texts, in their order, become [`Decision`]s of the OOM killer.
+//! 3. [`events`]: these become events, in the terms that all sources share; [`Events`] does all three.
 //!
 //! ```
 //! use oomtrace::source::kernel_log::{Assembler, Item, Line, Reader};
@@ -31,12 +32,16 @@
 //! into it. Whoever may make cgroups chooses their names, without `/` and line ends. Each parser says how it finds the
 //! ends of such a name.
 
+pub mod clock;
+pub mod events;
 pub mod form;
 pub mod report;
 #[cfg(test)]
 mod tests;
 
 pub use self::{
-    form::{Caller, Line, LocalTime, Message, Reader, Skipped, Wall, When},
+    clock::Clock,
+    events::{Events, Machine, Statistics},
+    form::{Caller, Form, Line, LocalTime, Message, Reader, Skipped, Wall, When},
     report::{Assembler, Decision, Item, Killed, Outcome, Report},
 };

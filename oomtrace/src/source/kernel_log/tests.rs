@@ -14,7 +14,7 @@ macro_rules! captures {
 }
 
 /// `../shared/captures/kernel-reports`: the log of a virtual machine, from the first line of a report.
-pub(super) const REPORTS: [(&str, &[u8]); 11] = captures![
+pub(in crate::source::kernel_log) const REPORTS: [(&str, &[u8]); 11] = captures![
     "5.10-global.txt",
     "5.10-memcg-v1.txt",
     "5.10-memcg-v2.txt",
