@@ -2,3 +2,5 @@
 
 pub mod kernel;
 pub mod kernel_log;
+pub mod kubelet_log;
+mod log_form;

@@ -22,14 +22,13 @@
 mod dmesg;
 mod journal;
 mod kmsg;
-mod scan;
 #[cfg(test)]
 mod tests;
-mod when;
 
 use std::borrow::Cow;
 
-pub use self::when::{LocalTime, Wall, When};
+pub use crate::source::log_form::when::{LocalTime, Wall, When};
+use crate::source::log_form::{field, scan, when};
 
 /// Of a longer line, only so much is read. The kernel's own are under 1 KiB (`LOG_LINE_MAX`, `PRINTKRB_RECORD_MAX`:
 /// `kernel/printk/`), escaped under 4 KiB, and journald's JSON of one under 10 KiB.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Form, Head, LineError, Skipped, Wall, When, dmesg, scan::Scan, when};
+use super::{Form, Head, LineError, Skipped, Wall, When, dmesg, field::Field, scan::Scan, when};
 
 pub(super) fn read(line: &[u8]) -> Option<(Head, &[u8])> {
     let mut scan = Scan(line);
@@ -64,33 +64,6 @@ struct Entry {
     realtime: Option<Field>,
     #[serde(rename = "_SOURCE_MONOTONIC_TIMESTAMP")]
     monotonic: Option<Field>,
-}
-
-/// A field's value: text, or bytes where it is not all printable; more than one where the field was given twice.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Field {
-    Text(String),
-    Bytes(Vec<u8>),
-    Many(Vec<Field>),
-}
-
-impl Field {
-    fn text(&self) -> Option<Cow<'_, str>> {
-        match self {
-            Self::Text(text) => Some(Cow::Borrowed(text)),
-            Self::Bytes(bytes) => Some(String::from_utf8_lossy(bytes)),
-            Self::Many(fields) => fields.first()?.text(),
-        }
-    }
-
-    fn is(&self, wanted: &str) -> bool {
-        self.text().is_some_and(|text| text == wanted)
-    }
-
-    fn micros(&self) -> Option<u64> {
-        self.text()?.parse().ok()
-    }
 }
 
 pub(super) fn read_json(line: &[u8]) -> Result<(Head, Cow<'static, str>), Skipped> {

@@ -77,14 +77,14 @@ const MONTHS: [&[u8]; 12] =
 const DAYS: [&[u8]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
 
 /// `Nov 23 23:20:37`, with a fraction in `short-precise`: syslog's form.
-pub(super) fn syslog(scan: &mut Scan<'_>) -> Option<LocalTime> {
+pub(in crate::source) fn syslog(scan: &mut Scan<'_>) -> Option<LocalTime> {
     let (month, day) = month_and_day(scan)?;
     scan.tag(b" ")?;
     clock(scan, None, month, day)
 }
 
 /// `Mon Nov 23 23:20:37 2026`: `ctime` in `dmesg -T`.
-pub(super) fn ctime(scan: &mut Scan<'_>) -> Option<LocalTime> {
+pub(in crate::source) fn ctime(scan: &mut Scan<'_>) -> Option<LocalTime> {
     weekday(scan)?;
     let (month, day) = month_and_day(scan)?;
     scan.tag(b" ")?;
@@ -94,7 +94,7 @@ pub(super) fn ctime(scan: &mut Scan<'_>) -> Option<LocalTime> {
 }
 
 /// `Mon 2026-11-23 23:20:37 CET`: `journalctl -o short-full`. Names of zones are ambiguous, but for UTC.
-pub(super) fn full(scan: &mut Scan<'_>) -> Option<Wall> {
+pub(in crate::source) fn full(scan: &mut Scan<'_>) -> Option<Wall> {
     weekday(scan)?;
     let (year, month, day) = date(scan)?;
     scan.tag(b" ")?;
@@ -109,7 +109,7 @@ pub(super) fn full(scan: &mut Scan<'_>) -> Option<Wall> {
 
 /// `2026-11-23T23:20:37.123456+01:00` and its variants: RFC 3339, with a comma in `dmesg --time-format iso`, without a
 /// colon in the zone in older `journalctl -o short-iso`. Also tells whether there was a comma.
-pub(super) fn iso(scan: &mut Scan<'_>) -> Option<(Timestamp, bool)> {
+pub(in crate::source) fn iso(scan: &mut Scan<'_>) -> Option<(Timestamp, bool)> {
     let (year, month, day) = date(scan)?;
     scan.tag(b"T")?;
     let comma = scan.peek_at(8) == Some(b',');
@@ -125,7 +125,7 @@ pub(super) fn iso(scan: &mut Scan<'_>) -> Option<(Timestamp, bool)> {
 }
 
 /// `1795475954.137400`: `journalctl -o short-unix`.
-pub(super) fn unix(scan: &mut Scan<'_>) -> Option<Timestamp> {
+pub(in crate::source) fn unix(scan: &mut Scan<'_>) -> Option<Timestamp> {
     let seconds = i64::try_from(scan.number()?).ok()?;
     Timestamp::new(seconds, scan.fraction()?).ok()
 }
