@@ -1,11 +1,13 @@
 //! Why did this container die, and what would have prevented it?
 //!
 //! Data flows one way: a [`source`] yields [`event`]s, [`node`] names what they happened to, a [`sink`] prints them.
+//! [`live`] is where they meet while a node is traced.
 //! [`probe`] holds what runs in the kernel.
 
 pub mod cli;
 pub mod clock;
 pub mod event;
+pub mod live;
 pub mod node;
 pub mod probe;
 pub mod sink;

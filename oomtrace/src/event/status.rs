@@ -28,6 +28,8 @@ pub enum LostFrom {
     KernelReport,
     /// Lines of the kubelet's log.
     KubeletLog,
+    /// Lines that the file of `--record` did not take in time.
+    Record,
     /// Events of a source that came faster than they could be told.
     Source,
 }
@@ -58,6 +60,9 @@ pub struct Status {
     pub kills: u64,
     /// Events lost so far.
     pub lost: u64,
+    /// The same by where they were lost.
+    #[serde(default)]
+    pub losses: Vec<Lost>,
 }
 
 /// Where oomtrace is in its life.
@@ -66,6 +71,8 @@ pub struct Status {
 pub enum Phase {
     /// Everything is attached.
     Started,
+    /// It goes on: a heartbeat.
+    Running,
     /// Everything is drained.
     Stopped,
 }

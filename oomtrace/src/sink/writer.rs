@@ -1,7 +1,10 @@
-//! Standard output, written to by a thread of its own: a slow reader never keeps the ring buffer from being read.
+//! Standard output and the recording, each written to by a thread of its own: a slow reader, or a slow disk, never keeps
+//! the ring buffer from being read.
 
 use std::{
-    io::{self, Write as _},
+    fs::OpenOptions,
+    io::{self, Write},
+    path::Path,
     sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     thread::{self, JoinHandle},
 };
@@ -11,7 +14,7 @@ use tokio::sync::oneshot;
 /// Lines that may wait for a slow reader; at about 2 KiB each some 8 MiB at the worst. More are counted as lost.
 const WAITING: usize = 4096;
 
-/// Lines on their way to standard output.
+/// Lines on their way out.
 pub struct Writer {
     lines: SyncSender<String>,
     thread: JoinHandle<io::Result<()>>,
@@ -19,17 +22,40 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. The receiver is told when the reader has gone.
+    /// Standard output. The receiver is told when its reader has gone.
     pub fn stdout() -> io::Result<(Self, oneshot::Receiver<()>)> {
-        let (lines, waiting) = sync_channel(WAITING);
         let (closed, ended) = oneshot::channel();
-        let thread = thread::Builder::new().name("stdout".to_owned()).spawn(move || {
-            let result = write_all(&waiting);
+        let writer = Self::start("stdout", io::stdout(), move || {
             // Nobody listens any more when the program is ending by itself.
             let _ = closed.send(());
+        })?;
+        Ok((writer, ended))
+    }
+
+    /// A file, which is appended to: it may be cut to nothing meanwhile (logrotate's `copytruncate`).
+    pub fn file(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        Self::start("record", file, || {})
+    }
+
+    fn start(
+        name: &str,
+        outlet: impl Write + Send + 'static,
+        ended: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Self> {
+        let (lines, waiting) = sync_channel(WAITING);
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let result = write_all(&waiting, outlet);
+            ended();
             result
         })?;
-        Ok((Self { lines, thread, lost: 0 }, ended))
+        Ok(Self { lines, thread, lost: 0 })
+    }
+
+    /// Whether it writes no more: it failed.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
     }
 
     /// Hands over a line, or counts it as lost.
@@ -47,16 +73,15 @@ impl Writer {
     /// Waits until every line is out.
     pub fn finish(self) -> io::Result<()> {
         drop(self.lines);
-        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that writes standard output died")))
+        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread that writes lines died")))
     }
 }
 
 /// A line is one write, so that lines of several writers do not mix, and is out before the next one is taken.
-fn write_all(waiting: &Receiver<String>) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
+fn write_all(waiting: &Receiver<String>, mut outlet: impl Write) -> io::Result<()> {
     for line in waiting {
-        stdout.write_all(line.as_bytes())?;
-        stdout.flush()?;
+        outlet.write_all(line.as_bytes())?;
+        outlet.flush()?;
     }
     Ok(())
 }

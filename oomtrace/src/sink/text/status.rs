@@ -16,6 +16,7 @@ pub(super) fn write_status(out: &mut String, ts: &str, status: &Status) -> std::
         .collect();
     let phase = match status.phase {
         Phase::Started => "started",
+        Phase::Running => "running",
         Phase::Stopped => "stopped",
     };
     writeln!(
@@ -41,6 +42,7 @@ pub(super) fn write_lost(out: &mut String, ts: &str, lost: &Lost) -> std::fmt::R
         LostFrom::KernelLog => "records of the kernel's log: it was overwritten before it was read",
         LostFrom::KernelReport => "reports of kills: the kernel's rate limit left them out of its log",
         LostFrom::KubeletLog => "lines of the kubelet's log",
+        LostFrom::Record => "lines: the file of --record was not written in time",
         LostFrom::Source => "events: a source was faster than they could be told",
     };
     writeln!(out, "{ts}  LOST {} {what}", lost.count)

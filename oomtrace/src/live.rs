@@ -1,0 +1,201 @@
+//! Tracing this node: sources on one side, one line of stages on the other.
+//!
+//! ```text
+//! probes ────────┐
+//! other sources ─┼─▶ what memory looks like ─▶ names ─▶ numbers ─▶ standard output, --record
+//! oomtrace ──────┘            └───────────── Pipeline ─────────────┘
+//! ```
+//!
+//! All of it runs on one thread, and nothing in it waits but the loop in [`run`]. The probes are a source that is drained
+//! here ([`ProbeSource`]); every other source is a task of its own that sends over a bounded channel ([`Sources`]).
+
+mod pipeline;
+mod probes;
+mod sources;
+mod waiting;
+
+use std::{
+    fs, io,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+    time::{MissedTickBehavior, interval, interval_at, sleep},
+};
+use tracing::{info, warn};
+
+pub use self::{
+    pipeline::Pipeline,
+    probes::ProbeSource,
+    sources::Sources,
+    waiting::{Names, Waiting},
+};
+use crate::{
+    event::{Phase, Status},
+    node,
+    probe::Choice,
+    sink::{Format, Writer},
+};
+
+/// How often losses are counted, and what is overdue is told.
+const TICK: Duration = Duration::from_millis(500);
+/// Less likely to be killed than any pod, like the kubelet itself (`pkg/kubelet/qos/policy.go`), yet not immortal.
+const OOM_SCORE_ADJ: &str = "-999";
+
+/// What to trace, and where to tell it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How standard output is printed.
+    pub format: Format,
+    /// The node's name in every line.
+    pub node: String,
+    /// Stop after this time.
+    pub duration: Option<Duration>,
+    /// Stop after this many kills.
+    pub count: Option<u64>,
+    /// Which rung to stand on.
+    pub choice: Choice,
+    /// Size of the ring buffer.
+    pub ring_bytes: u32,
+    /// How much the probes say on standard error.
+    pub probes_log: Option<aya_log::Level>,
+    /// Where to keep every line, as JSON, beside standard output.
+    pub record: Option<PathBuf>,
+    /// How often a status is told; never where it is zero.
+    pub heartbeat: Duration,
+}
+
+/// Traces until interrupted, or until what `options` say.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    protect_from_oom_killer();
+    let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    runtime.block_on(async { Live::start(options)?.run(options).await })
+}
+
+/// Whoever watches the OOM killer should not be its victim.
+fn protect_from_oom_killer() {
+    if let Err(error) = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ) {
+        warn!("oom_score_adj stays as it is ({error}); oomtrace itself may be killed: needs CAP_SYS_RESOURCE");
+    }
+}
+
+struct Live {
+    probes: Option<ProbeSource>,
+    sources: Sources,
+    pipeline: Pipeline,
+    reader_gone: oneshot::Receiver<()>,
+}
+
+impl Live {
+    fn start(options: &Options) -> anyhow::Result<Self> {
+        let (stdout, reader_gone) = Writer::stdout().context("standard output cannot be written to")?;
+        let record = match &options.record {
+            Some(path) => {
+                Some(Writer::file(path).with_context(|| format!("{} cannot be recorded to", path.display()))?)
+            }
+            None => None,
+        };
+        let sources = Sources::default();
+        let probes = Some(ProbeSource::load(options.choice, options.ring_bytes, options.probes_log)?);
+        let pipeline = Pipeline::new(options.node.clone(), options.format, stdout, record);
+        Ok(Self { probes, sources, pipeline, reader_gone })
+    }
+
+    async fn run(mut self, options: &Options) -> anyhow::Result<()> {
+        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
+        let time_up = sleep(options.duration.unwrap_or(Duration::MAX));
+        tokio::pin!(time_up);
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let every = if options.heartbeat.is_zero() { Duration::MAX } else { options.heartbeat };
+        // So far away that it does not come: what tokio itself takes for never (`Instant::far_future`).
+        let first = Instant::now() + every.min(Duration::from_hours(24 * 365 * 30));
+        let mut heartbeat = interval_at(first.into(), every);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+
+        self.announce();
+        self.status(Phase::Started);
+        while options.count.is_none_or(|count| self.pipeline.kills() < count) {
+            tokio::select! {
+                told = ProbeSource::next(&mut self.probes) => {
+                    self.pipeline.push_all(told.context("the ring buffer cannot be waited for")?);
+                }
+                told = self.sources.next() => self.pipeline.push(told),
+                () = self.pipeline.due() => self.pipeline.advance(),
+                _ = tick.tick() => self.tick(),
+                _ = heartbeat.tick() => self.status(Phase::Running),
+                _ = &mut self.reader_gone => break,
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+                () = &mut time_up => break,
+            }
+        }
+        self.finish()
+    }
+
+    fn tick(&mut self) {
+        if let Some(probes) = &mut self.probes {
+            self.pipeline.push_all(probes.tick());
+        }
+        self.pipeline.count_lost();
+    }
+
+    fn finish(mut self) -> anyhow::Result<()> {
+        if let Some(probes) = &mut self.probes {
+            self.pipeline.push_all(probes.finish());
+        }
+        self.pipeline.push_all(self.sources.finish());
+        self.pipeline.release();
+        self.pipeline.count_lost();
+        self.status(Phase::Stopped);
+        match self.pipeline.finish() {
+            // Whoever reads has had enough, which is no failure: `oomtrace run | head -1`.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result.context("standard output cannot be written to"),
+        }
+    }
+
+    fn status(&mut self, phase: Phase) {
+        let mut probes = self.probes.as_ref().map(|probes| probes.status().to_vec()).unwrap_or_default();
+        probes.extend_from_slice(self.sources.status());
+        self.pipeline.say_status(Status {
+            phase,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            cgroup_version: node::cgroup_version(),
+            probes,
+            degraded: self.degraded(),
+            kills: self.pipeline.kills(),
+            lost: self.pipeline.lost().iter().map(|lost| lost.count).sum(),
+            losses: self.pipeline.lost().to_vec(),
+        });
+    }
+
+    /// What could be better, and why it is not.
+    fn degraded(&self) -> Vec<String> {
+        let mut degraded = self.probes.as_ref().map(ProbeSource::degraded).unwrap_or_default();
+        degraded.extend_from_slice(self.sources.degraded());
+        degraded
+    }
+
+    /// Says on standard error what is attached.
+    fn announce(&self) {
+        for probe in self.probes.iter().flat_map(ProbeSource::status).chain(self.sources.status()) {
+            if let Some(rung) = probe.attached {
+                info!("{} attached by {rung}", probe.symbol);
+            }
+            for refusal in &probe.refused {
+                info!("{}: {} refused: {}", probe.symbol, refusal.rung, refusal.reason);
+            }
+        }
+        for degraded in self.degraded() {
+            warn!("{degraded}");
+        }
+    }
+}

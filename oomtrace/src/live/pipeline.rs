@@ -1,0 +1,156 @@
+//! The stages that every event passes, in their order.
+
+use std::{io, time::Instant};
+
+use super::waiting::Waiting;
+use crate::{
+    clock::{self, WallClock},
+    event::{Event, Failure, Line, Lost, LostFrom, Moment, Source, Status, Told},
+    sink::{Format, Writer},
+};
+
+/// Takes events from all sources; names, numbers and prints them.
+pub struct Pipeline {
+    waiting: Waiting,
+    numbering: Numbering,
+    format: Format,
+    stdout: Writer,
+    record: Option<Writer>,
+    kills: u64,
+    lost: Vec<Lost>,
+}
+
+impl Pipeline {
+    /// A pipeline that has seen nothing.
+    #[must_use]
+    pub fn new(node: String, format: Format, stdout: Writer, record: Option<Writer>) -> Self {
+        let numbering = Numbering { node, clock: WallClock::now(), seq: 0 };
+        Self { waiting: Waiting::default(), numbering, format, stdout, record, kills: 0, lost: Vec::new() }
+    }
+
+    /// Kills told so far.
+    #[must_use]
+    pub fn kills(&self) -> u64 {
+        self.kills
+    }
+
+    /// What was lost so far, each place once.
+    #[must_use]
+    pub fn lost(&self) -> &[Lost] {
+        &self.lost
+    }
+
+    /// Takes events, in their order.
+    pub fn push_all(&mut self, told: Vec<Told>) {
+        for told in told {
+            self.push(told);
+        }
+    }
+
+    /// Takes an event.
+    pub fn push(&mut self, told: Told) {
+        self.waiting.push(told, Instant::now());
+        self.advance();
+    }
+
+    /// Lets go on whatever need not wait any more.
+    pub fn advance(&mut self) {
+        while let Some(told) = self.waiting.pop(Instant::now()) {
+            self.tell(told);
+        }
+    }
+
+    /// Lets go on whatever waits.
+    pub fn release(&mut self) {
+        while let Some(told) = self.waiting.release() {
+            self.tell(told);
+        }
+    }
+
+    /// Waits until something has waited long enough.
+    pub async fn due(&self) {
+        match self.waiting.deadline() {
+            Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Tells what the outlets lost, and an outlet that failed.
+    pub fn count_lost(&mut self) {
+        let record = self.record.as_mut().map_or(0, Writer::newly_lost);
+        for (from, count) in [(LostFrom::Stdout, self.stdout.newly_lost()), (LostFrom::Record, record)] {
+            if count > 0 {
+                self.say(Event::Lost(Lost { from, count }));
+            }
+        }
+        if let Some(record) = self.record.take_if(|record| record.is_finished())
+            && let Err(error) = record.finish()
+        {
+            tracing::error!("the recording ends here, tracing goes on: {error}");
+            self.say(Event::Error(Failure { message: format!("the recording ended: {error}") }));
+        }
+    }
+
+    /// Tells the status, now.
+    pub fn say_status(&mut self, status: Status) {
+        self.say(Event::Status(Box::new(status)));
+    }
+
+    /// Tells something of oomtrace itself, now. It names no pod, so it need not wait.
+    fn say(&mut self, event: Event) {
+        self.tell(Told { source: Source::Oomtrace, at: Moment::Boot(clock::boot_ns()), event });
+    }
+
+    /// An event with all its names: it is counted, numbered and printed.
+    fn tell(&mut self, told: Told) {
+        match &told.event {
+            Event::OomKill(_) => self.kills += 1,
+            Event::Lost(lost) => self.count(lost),
+            _ => {}
+        }
+        let line = self.numbering.number(told);
+        self.print(&line);
+    }
+
+    fn count(&mut self, lost: &Lost) {
+        match self.lost.iter_mut().find(|known| known.from == lost.from) {
+            Some(known) => known.count += lost.count,
+            None => self.lost.push(lost.clone()),
+        }
+    }
+
+    fn print(&mut self, line: &Line) {
+        let text = self.format.print(line);
+        if let Some(record) = &mut self.record {
+            record.send(if self.format == Format::Json { text.clone() } else { Format::Json.print(line) });
+        }
+        self.stdout.send(text);
+    }
+
+    /// Waits until every line is out.
+    pub fn finish(self) -> io::Result<()> {
+        if let Some(Err(error)) = self.record.map(Writer::finish) {
+            tracing::error!("the recording is not complete: {error}");
+        }
+        self.stdout.finish()
+    }
+}
+
+/// Gives each event its number, and its time as wall time.
+struct Numbering {
+    node: String,
+    clock: WallClock,
+    seq: u64,
+}
+
+impl Numbering {
+    fn number(&mut self, Told { source, at, event }: Told) -> Line {
+        self.seq += 1;
+        self.clock.refresh();
+        let (ts, boot_ns) = match at {
+            Moment::Boot(boot_ns) => (self.clock.rfc3339(boot_ns), Some(boot_ns)),
+            Moment::Wall(wall) => (clock::rfc3339(wall), None),
+        };
+        Line { ts, seq: self.seq, node: self.node.clone(), source, boot_ns, event }
+    }
+}

@@ -1,0 +1,111 @@
+//! The probes as a source of events.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    clock,
+    event::{Event, Failure, Lost, LostFrom, Moment, ProbeStatus, Source, Told},
+    node,
+    probe::{Choice, KernelFacts, LoadError, Options, Probes, Symbol, tracefs::FlagNames},
+    source::kernel::{Joiner, Machine, decode},
+};
+
+/// How long an open decision waits for its end. Between the two the kernel writes its report to the console, which takes
+/// seconds where that is a serial line; only an end that was lost takes longer.
+const END_OVERDUE: Duration = Duration::from_secs(15);
+
+/// Probes in the kernel, whose records are joined to events.
+pub struct ProbeSource {
+    probes: Probes,
+    joiner: Joiner,
+    last_record: Instant,
+}
+
+impl ProbeSource {
+    /// Loads and attaches the probes.
+    pub fn load(choice: Choice, ring_bytes: u32, log_level: Option<aya_log::Level>) -> Result<Self, LoadError> {
+        let probes = Probes::load(&KernelFacts::gather(), &Options { choice, ring_bytes, log_level })?;
+        let joiner = Joiner::new(Machine {
+            page_size: rustix::param::page_size() as u64,
+            cgroup_version: node::cgroup_version(),
+            gfp_flags: FlagNames::of_gfp(),
+            sees_signals: probes.rung(Symbol::SignalGenerate).is_some(),
+            sees_marks: probes.rung(Symbol::MarkOomVictim).is_some(),
+        });
+        Ok(Self { probes, joiner, last_record: Instant::now() })
+    }
+
+    /// Waits for records, and gives what they complete. For ever, where there are no probes.
+    pub(super) async fn next(probes: &mut Option<Self>) -> io::Result<Vec<Told>> {
+        let Some(source) = probes else { return std::future::pending().await };
+        source.probes.readable().await?;
+        source.last_record = Instant::now();
+        Ok(source.drain())
+    }
+
+    /// Twice a second: gives what is overdue, and what was lost.
+    pub(super) fn tick(&mut self) -> Vec<Told> {
+        let mut told = if self.last_record.elapsed() > END_OVERDUE { self.joiner.flush() } else { Vec::new() };
+        told.extend(self.lost());
+        told
+    }
+
+    /// Gives all that is left.
+    pub(super) fn finish(&mut self) -> Vec<Told> {
+        let mut told = self.drain();
+        told.extend(self.joiner.flush());
+        told.extend(self.lost());
+        self.probes.flush_diagnostics();
+        told
+    }
+
+    /// Reads all that is in the ring.
+    fn drain(&mut self) -> Vec<Told> {
+        let mut told = Vec::new();
+        while let Some(bytes) = self.probes.next_record() {
+            match decode(&bytes) {
+                Ok(record) => told.extend(self.joiner.push(record)),
+                Err(error) => told.push(own(Event::Error(Failure { message: error.to_string() }))),
+            }
+        }
+        told
+    }
+
+    fn lost(&mut self) -> Option<Told> {
+        let count = self.probes.newly_lost();
+        (count > 0).then(|| own(Event::Lost(Lost { from: LostFrom::Ring, count })))
+    }
+
+    /// How each symbol is attached.
+    #[must_use]
+    pub fn status(&self) -> &[ProbeStatus] {
+        self.probes.status()
+    }
+
+    /// What could be better, and why it is not.
+    #[must_use]
+    pub fn degraded(&self) -> Vec<String> {
+        Symbol::ALL
+            .iter()
+            .filter(|symbol| self.probes.rung(**symbol).is_none())
+            .map(|symbol| {
+                let status = self.probes.status().iter().find(|status| status.symbol == symbol.name());
+                let reasons: Vec<_> = status
+                    .iter()
+                    .flat_map(|status| &status.refused)
+                    .map(|refusal| format!("{}: {}", refusal.rung, refusal.reason))
+                    .collect();
+                let reasons = if reasons.is_empty() { "not asked for".to_owned() } else { reasons.join("; ") };
+                format!("{} is not attached ({reasons}): {}", symbol.name(), symbol.without_it())
+            })
+            .collect()
+    }
+}
+
+/// Something that oomtrace itself tells, now.
+fn own(event: Event) -> Told {
+    Told { source: Source::Oomtrace, at: Moment::Boot(clock::boot_ns()), event }
+}
