@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod clock;
 pub mod event;
+pub mod leak;
 pub mod live;
 pub mod node;
 pub mod probe;

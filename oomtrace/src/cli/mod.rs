@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 mod doctor;
+mod leak;
 mod run;
 
 use std::{
@@ -46,6 +47,8 @@ enum Command {
     ///
     /// Exit status: 0 where tracing is possible, 1 where it is not.
     Doctor(doctor::Args),
+    /// Leak memory on purpose, step by step, to see what becomes of it.
+    Leak(leak::Args),
     /// Print the JSON Schema of the lines that `--format json` prints.
     Schema,
 }
@@ -117,6 +120,7 @@ impl Cli {
         let done = match command.unwrap_or(Command::Run(run)) {
             Command::Run(args) => run::run(&args, log_level.of_probes()).map(|()| ExitCode::SUCCESS),
             Command::Doctor(args) => doctor::run(&args),
+            Command::Leak(args) => leak::run(&args),
             Command::Schema => schema().map(|()| ExitCode::SUCCESS),
         };
         done.unwrap_or_else(|error| {

@@ -4,6 +4,7 @@
 
 mod cgroup;
 mod kernel_log;
+mod leak;
 mod oomtrace;
 mod scenarios;
 mod workload;
@@ -18,11 +19,11 @@ fn main() {
     if !in_vm {
         eprintln!("the kernel tests need a machine of their own: `cargo xtask test` boots one for them");
     }
-    let scenarios = if in_vm { scenarios::ALL } else { &[] };
+    let scenarios = if in_vm { [scenarios::ALL, leak::ALL].concat() } else { Vec::new() };
     let ignored = |name| in_vm && cgroup::is_v1() && !scenarios::possible_on_v1(name);
     let trials = scenarios
-        .iter()
-        .map(|(name, test)| Trial::test(*name, || test().map_err(Into::into)).with_ignored_flag(ignored(name)))
+        .into_iter()
+        .map(|(name, test)| Trial::test(name, move || test().map_err(Into::into)).with_ignored_flag(ignored(name)))
         .collect();
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A test and what it says about the world.
-type Scenario = (&'static str, fn() -> Outcome);
+pub(crate) type Scenario = (&'static str, fn() -> Outcome);
 
 pub(crate) const ALL: &[Scenario] = &[
     ("a_container_over_its_limit_is_told_as_the_kernel_tells_it", container_limit),
