@@ -11,5 +11,6 @@ pub mod leak;
 pub mod live;
 pub mod node;
 pub mod probe;
+pub mod quantity;
 pub mod sink;
 pub mod source;

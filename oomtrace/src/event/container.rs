@@ -28,6 +28,24 @@ pub struct ContainerChange {
     pub grace_period_ms: Option<u64>,
 }
 
+impl ContainerChange {
+    /// A change of which nothing more is known.
+    #[must_use]
+    pub fn new(action: ContainerAction) -> Self {
+        Self {
+            action,
+            pod: None,
+            container: None,
+            cgroup: None,
+            sandbox: None,
+            exit_code: None,
+            reason: None,
+            message: None,
+            grace_period_ms: None,
+        }
+    }
+}
+
 /// What becomes of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -42,6 +60,8 @@ pub enum ContainerAction {
     KillFailed,
     /// It ended.
     Died,
+    /// The pod's status says how it ended: with the reason that Kubernetes shows, seconds after it did.
+    Reported,
     /// It is gone from the runtime, or its cgroup is.
     Removed,
     /// A probe of it failed.

@@ -19,24 +19,59 @@ pub struct Eviction {
     pub signal: Option<String>,
     /// The threshold.
     pub threshold_bytes: Option<u64>,
+    /// The threshold as a share of the capacity, 0 to 1, where it is configured so.
+    pub threshold_ratio: Option<f64>,
     /// What was available.
     pub available_bytes: Option<u64>,
     /// All that there is of the signal's resource.
     pub capacity_bytes: Option<u64>,
     /// How long a soft threshold has to be met, milliseconds.
     pub grace_period_ms: Option<u64>,
+    /// How long it has been met by now, milliseconds.
+    pub met_for_ms: Option<u64>,
     /// The pod that the step is about.
     pub pod: Option<Pod>,
     /// The pods of the step, in the kubelet's order: when ranked, the first to be evicted first.
     pub pods: Vec<Pod>,
     /// What the containers used and asked for, from the eviction message.
     pub containers: Vec<ContainerUse>,
+    /// What the pod used as a whole, where it has resources of its own (1.34 on).
+    pub pod_usage_bytes: Option<u64>,
+    /// What it asked for as a whole.
+    pub pod_request_bytes: Option<u64>,
     /// Conditions of the node: `MemoryPressure`.
     pub node_conditions: Vec<String>,
     /// The kubelet's message for the pod, as its status shows it.
     pub message: Option<String>,
     /// Why the step failed.
     pub error: Option<String>,
+}
+
+impl Eviction {
+    /// A step of which nothing more is known.
+    #[must_use]
+    pub fn new(phase: EvictionPhase) -> Self {
+        Self {
+            phase,
+            resource: None,
+            memory: None,
+            signal: None,
+            threshold_bytes: None,
+            threshold_ratio: None,
+            available_bytes: None,
+            capacity_bytes: None,
+            grace_period_ms: None,
+            met_for_ms: None,
+            pod: None,
+            pods: Vec::new(),
+            containers: Vec::new(),
+            pod_usage_bytes: None,
+            pod_request_bytes: None,
+            node_conditions: Vec::new(),
+            message: None,
+            error: None,
+        }
+    }
 }
 
 /// What a container used against what it asked for: a sentence of the eviction message.

@@ -1,0 +1,136 @@
+//! What a log file or the journal puts around a line of the kubelet's.
+//!
+//! | form | a line |
+//! |---|---|
+//! | bare | `I1123 23:20:49.380126     442 kubelet.go:2752] …`, `{"ts":…}` |
+//! | `journalctl` (`short`, `short-precise`), syslog | `Nov 23 23:20:49 node1 kubelet[442]: …` |
+//! | `journalctl -o short-iso`, `short-iso-precise`, rsyslog | `2026-11-23T23:20:49.380126+00:00 node1 kubelet[442]: …` |
+//! | `journalctl -o short-full`, `short-unix` | `Mon 2026-11-23 23:20:49 UTC node1 …`, `1795475954.137400 node1 …` |
+//! | RFC 5424 | `<13>1 2026-11-23T23:20:49.380126Z node1 kubelet 442 - - …` |
+//! | `journalctl -o json` | `{"MESSAGE":…}` |
+//! | CRI container log | `2026-11-23T23:20:49.380126Z stderr F …`; `P` for a part of a line |
+//! | Docker's `json-file` | `{"log":"…\n","stream":"stderr","time":"…"}`; without `\n` for a part of a line |
+//! | k0s, containerd: logrus | `time="2026-11-23 23:20:49" level=info msg="…" component=kubelet` |
+//!
+//! Forms nest: a journal may hold Docker's output, which holds klog's JSON. Each line is looked at by itself, as files are
+//! mixed; only a line in parts depends on the ones before.
+
+mod container;
+mod journal;
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+
+use crate::source::log_form::when::Wall;
+
+/// Forms nest so deep at most.
+const MAX_DEPTH: usize = 4;
+
+/// A line without its wrapping.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unwrapped<'a> {
+    /// What was logged.
+    pub text: Cow<'a, str>,
+    /// When whoever kept the line took it: after it was written.
+    pub kept: Option<Wall>,
+    /// Who wrote it, as far as the form tells: syslog's identifier.
+    pub identifier: Option<Cow<'a, str>>,
+    /// The process that wrote it, as far as the form tells.
+    pub pid: Option<u32>,
+    /// The part of a longer line.
+    pub part: Part,
+}
+
+/// Whether a form broke the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// It did not.
+    Whole,
+    /// More of the same line follows.
+    More,
+    /// The line ends here, in a form that may break it.
+    End,
+}
+
+/// Why a line cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
+pub enum LineError {
+    /// It opens as JSON.
+    #[error("this line begins as JSON and is none: was it cut?")]
+    Json,
+    /// The journal's entry has no message.
+    #[error("the journal entry's MESSAGE is not printed: it is over 4 KiB; `journalctl --all -o json` prints it")]
+    NoMessage,
+}
+
+impl<'a> Unwrapped<'a> {
+    fn bare(text: Cow<'a, str>) -> Self {
+        Self { text, kept: None, identifier: None, pid: None, part: Part::Whole }
+    }
+
+    /// Takes the wrapping off a line, whatever it is.
+    pub fn read(line: &'a [u8]) -> Result<Self, LineError> {
+        let mut unwrapped = Self::bare(String::from_utf8_lossy(line));
+        for _ in 0..MAX_DEPTH {
+            let inner = match &unwrapped.text {
+                Cow::Borrowed(text) => layer(text)?,
+                Cow::Owned(text) => layer(text)?.map(Layer::into_owned),
+            };
+            let Some(Layer { text, kept, identifier, pid, part }) = inner else { break };
+            unwrapped.text = text;
+            unwrapped.kept = latest_known(kept, unwrapped.kept);
+            unwrapped.identifier = identifier.or(unwrapped.identifier);
+            unwrapped.pid = pid.or(unwrapped.pid);
+            unwrapped.part = part;
+        }
+        Ok(unwrapped)
+    }
+}
+
+/// The inner layer is nearer to the process, but an instant is worth more than what a clock on the wall showed.
+fn latest_known(inner: Option<Wall>, outer: Option<Wall>) -> Option<Wall> {
+    match (inner, outer) {
+        (Some(Wall::Local(_)), Some(Wall::Absolute(_))) | (None, _) => outer,
+        _ => inner,
+    }
+}
+
+/// One layer of wrapping, and what is in it.
+struct Layer<'a> {
+    text: Cow<'a, str>,
+    kept: Option<Wall>,
+    identifier: Option<Cow<'a, str>>,
+    pid: Option<u32>,
+    part: Part,
+}
+
+impl<'a> Layer<'a> {
+    fn new(text: impl Into<Cow<'a, str>>, kept: Option<Wall>) -> Self {
+        Self { text: text.into(), kept, identifier: None, pid: None, part: Part::Whole }
+    }
+
+    fn into_owned(self) -> Layer<'static> {
+        let Self { text, kept, identifier, pid, part } = self;
+        let identifier = identifier.map(|identifier| Cow::Owned(identifier.into_owned()));
+        Layer { text: Cow::Owned(text.into_owned()), kept, identifier, pid, part }
+    }
+}
+
+fn layer(text: &str) -> Result<Option<Layer<'_>>, LineError> {
+    let Some(first) = text.bytes().next() else { return Ok(None) };
+    match first {
+        // What a kubelet itself prints is the last layer.
+        b'{' if text.starts_with("{\"ts\":") => Ok(None),
+        b'{' | 0x1e => container::json(text.trim_start_matches('\u{1e}')),
+        b't' if text.starts_with("time=\"") => Ok(container::logrus(text)),
+        b'0'..=b'9' => Ok(container::cri(text).or_else(|| journal::read(text))),
+        b'<' => Ok(journal::rfc5424(text)),
+        b'A'..=b'Z' => Ok(journal::read(text)),
+        _ => Ok(None),
+    }
+}
+
+fn instant(text: &str) -> Option<Wall> {
+    text.parse::<Timestamp>().ok().map(Wall::Absolute)
+}

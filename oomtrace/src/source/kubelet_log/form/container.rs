@@ -1,0 +1,80 @@
+//! JSON that wraps a line, and the logs of containers.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{Layer, LineError, Part, instant};
+use crate::source::{
+    kubelet_log::klog::unquote,
+    log_form::{field::Field, when::Wall},
+};
+
+/// The fields of a journal entry (systemd.journal-fields(7)) and of a line of Docker's `json-file` that matter.
+#[derive(Deserialize)]
+struct Entry<'a> {
+    #[serde(rename = "MESSAGE")]
+    message: Option<Field>,
+    #[serde(rename = "SYSLOG_IDENTIFIER")]
+    identifier: Option<Field>,
+    #[serde(rename = "_COMM")]
+    comm: Option<Field>,
+    #[serde(rename = "_PID")]
+    pid: Option<Field>,
+    #[serde(rename = "__REALTIME_TIMESTAMP")]
+    realtime: Option<Field>,
+    #[serde(borrow)]
+    log: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    time: Option<Cow<'a, str>>,
+}
+
+/// A line that opens as JSON: `None` where nothing known wraps it.
+pub(super) fn json(text: &str) -> Result<Option<Layer<'_>>, LineError> {
+    let of_journal = text.contains("\"MESSAGE\"") || text.contains("\"__REALTIME_TIMESTAMP\"");
+    if !of_journal && !text.starts_with("{\"log\":") {
+        return Ok(None);
+    }
+    let entry: Entry<'_> = serde_json::from_str(text).map_err(|_| LineError::Json)?;
+    if let Some(log) = entry.log.filter(|_| !of_journal) {
+        let kept = entry.time.as_deref().and_then(instant);
+        let part = if log.ends_with('\n') { Part::End } else { Part::More };
+        let line = log.trim_end_matches('\n').to_owned();
+        return Ok(Some(Layer { part, ..Layer::new(line, kept) }));
+    }
+    let message = entry.message.as_ref().and_then(Field::text).ok_or(LineError::NoMessage)?.into_owned();
+    let micros = entry.realtime.as_ref().and_then(Field::micros).and_then(|micros| i64::try_from(micros).ok());
+    let kept = micros.and_then(|micros| Timestamp::from_microsecond(micros).ok()).map(Wall::Absolute);
+    let name = entry.identifier.as_ref().or(entry.comm.as_ref()).and_then(Field::text);
+    let identifier = name.map(|name| Cow::Owned(name.into_owned()));
+    let pid = entry.pid.as_ref().and_then(Field::micros).and_then(|pid| u32::try_from(pid).ok());
+    Ok(Some(Layer { identifier, pid, ..Layer::new(message, kept) }))
+}
+
+/// `2026-11-23T23:20:49.380126Z stderr F text`: the runtime's form of containers' logs (`pkg/kubelet/kuberuntime/logs`).
+pub(super) fn cri(line: &str) -> Option<Layer<'_>> {
+    let (time, rest) = line.split_once(' ')?;
+    let rest = rest.strip_prefix("stderr ").or_else(|| rest.strip_prefix("stdout "))?;
+    let (tags, text) = rest.split_once(' ').unwrap_or((rest, ""));
+    let part = match tags.split(':').next()? {
+        "F" => Part::End,
+        "P" => Part::More,
+        _ => return None,
+    };
+    Some(Layer { part, ..Layer::new(text, Some(instant(time)?)) })
+}
+
+/// `time="2026-11-23T23:20:38.926591338Z" level=info msg="…" component=kubelet`: logrus, as containerd prints it, and k0s
+/// around what its components print. Its name for the component is the identifier.
+pub(super) fn logrus(line: &str) -> Option<Layer<'_>> {
+    let (time, rest) = line.strip_prefix("time=\"")?.split_once('"')?;
+    let (_, quoted) = rest.split_once(" msg=")?;
+    let (text, rest) = unquote(quoted).unwrap_or_else(|| {
+        let (bare, rest) = quoted.split_at(quoted.find(' ').unwrap_or(quoted.len()));
+        (Cow::Borrowed(bare), rest)
+    });
+    let component = rest.split_once(" component=").map(|(_, name)| name.split(' ').next().unwrap_or_default());
+    // k0s leaves the `T` and the zone out: that is the node's local time, and no instant.
+    Some(Layer { identifier: component.map(Cow::Borrowed), ..Layer::new(text, instant(time)) })
+}

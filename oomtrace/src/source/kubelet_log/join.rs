@@ -1,0 +1,296 @@
+//! What the lines say together: events, with what a line lacks taken from its neighbours.
+
+use std::{collections::VecDeque, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{
+    bounded::Bounded,
+    container::{self, Said},
+    eviction,
+    klog::Message,
+    names::Names,
+    pass::Pass,
+};
+use crate::event::{
+    Container, ContainerAction as Action, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Moment, Pod,
+    Source, Told,
+};
+
+/// A death is told by two goroutines, milliseconds apart in either order; a second is for a node that is out of breath.
+const HELD: Duration = Duration::from_secs(2);
+/// Deaths that wait for their other half.
+const DYING: usize = 256;
+/// How much of what was told is remembered, so that it is told once.
+const REMEMBERED: usize = 4096;
+
+/// Makes events of messages, in their order.
+pub(super) struct Joiner {
+    names: Names,
+    pass: Pass,
+    dying: VecDeque<Dying>,
+    /// Whether this kubelet tells exit codes (from 1.22 to 1.25 on, depending on the patch): then a death without one is a
+    /// sandbox's.
+    tells_exit_codes: bool,
+    /// Why containers will be killed, by what is known of them.
+    reasons: Bounded<Key, String>,
+    /// Pods that are to go.
+    deleted: Bounded<(Option<String>, Option<String>), ()>,
+    reported: Bounded<(ContainerId, Option<String>, Option<i32>), ()>,
+    evicting: VecDeque<(Pod, String)>,
+}
+
+/// A container by its id, or by its pod and its name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Id(ContainerId),
+    Name(Option<String>, Option<String>, String),
+}
+
+/// Half of what is told of a death.
+struct Dying {
+    at: Timestamp,
+    pod: Pod,
+    id: ContainerId,
+    exit_code: Option<i32>,
+}
+
+impl Joiner {
+    pub(super) fn new() -> Self {
+        Self {
+            names: Names::default(),
+            pass: Pass::default(),
+            dying: VecDeque::new(),
+            tells_exit_codes: false,
+            reasons: Bounded::new(REMEMBERED),
+            deleted: Bounded::new(REMEMBERED),
+            reported: Bounded::new(REMEMBERED),
+            evicting: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Takes a message in; adds to `told` what it, and those before it, turn out to say.
+    pub(super) fn push(&mut self, at: Timestamp, message: &Message<'_>, told: &mut Vec<Told>) {
+        self.let_go(|dying| at.duration_since(dying.at).unsigned_abs() > HELD, told);
+        if let Some(said) = eviction::read(message) {
+            match said {
+                eviction::Said::NewPass => self.pass.restart(),
+                eviction::Said::Step(step) => self.step(at, step, told),
+            }
+        } else if let Some(said) = container::read(message) {
+            self.said(at, said, told);
+        }
+    }
+
+    /// Takes in what a container runtime says.
+    pub(super) fn push_runtime(&mut self, at: Timestamp, change: ContainerChange, told: &mut Vec<Told>) {
+        told.push(Told { source: Source::Cri, at: Moment::Wall(at), event: self.completed(change) });
+    }
+
+    /// Tells what still waits for more: after the last line, or when none has come for a while.
+    pub(super) fn flush(&mut self, told: &mut Vec<Told>) {
+        self.let_go(|_| true, told);
+    }
+
+    fn step(&mut self, at: Timestamp, mut step: Box<Eviction>, told: &mut Vec<Told>) {
+        let news = self.pass.take(&mut step);
+        if let Some(pod) = &mut step.pod {
+            self.names.complete_pod(pod);
+            self.names.learn(Some(pod), None);
+        }
+        for pod in &mut step.pods {
+            self.names.complete_pod(pod);
+            self.names.learn(Some(pod), None);
+        }
+        for used in &mut step.containers {
+            self.names.complete(&mut step.pod, Some(&mut used.container));
+        }
+        if news && !self.is_repeated(&step) {
+            told.push(tell(at, Event::Eviction(step)));
+        }
+    }
+
+    /// "Evicting pod" and the Event of it say the same.
+    fn is_repeated(&mut self, step: &Eviction) -> bool {
+        let (EvictionPhase::Evicting, Some(pod), Some(message)) = (step.phase, &step.pod, &step.message) else {
+            return false;
+        };
+        let same = |(known, said): &(Pod, String)| {
+            said == message && (&known.namespace, &known.name) == (&pod.namespace, &pod.name)
+        };
+        if self.evicting.iter().any(same) {
+            return true;
+        }
+        self.evicting.push_back((pod.clone(), message.clone()));
+        if self.evicting.len() > 16 {
+            self.evicting.pop_front();
+        }
+        false
+    }
+
+    fn said(&mut self, at: Timestamp, said: Said, told: &mut Vec<Told>) {
+        match said {
+            Said::Change(change) => {
+                let event = self.changed(*change);
+                told.push(tell(at, event));
+            }
+            Said::SystemOom(oom) => told.push(tell(at, Event::SystemOom(Box::new(oom)))),
+            Said::Reported(changes) => {
+                for change in changes {
+                    self.learn(&change);
+                    let Some(id) = change.container.as_ref().and_then(|container| container.id.clone()) else {
+                        continue;
+                    };
+                    if self.reported.insert((id, change.reason.clone(), change.exit_code), ()).is_none() {
+                        told.push(tell(at, self.completed(change)));
+                    }
+                }
+            }
+            Said::Added(pods) => {
+                for pod in pods {
+                    self.names.learn(Some(&pod), None);
+                    self.deleted.remove(&(pod.namespace, pod.name));
+                }
+            }
+            Said::Deleted(pods) => {
+                for pod in pods {
+                    if self.deleted.insert((pod.namespace.clone(), pod.name.clone()), ()).is_none() {
+                        let change = ContainerChange { pod: Some(pod), ..ContainerChange::new(Action::PodDeleted) };
+                        told.push(tell(at, self.completed(change)));
+                    }
+                }
+            }
+            Said::Started(pod, id) => {
+                let container = Container { id: Some(id.clone()), ..Container::default() };
+                self.names.learn(Some(&pod), Some(&container));
+                let sandbox = self.names.is_sandbox(&id);
+                let change = ContainerChange {
+                    pod: Some(pod),
+                    container: Some(container),
+                    sandbox,
+                    ..ContainerChange::new(Action::Started)
+                };
+                told.push(tell(at, self.completed(change)));
+            }
+            Said::Died(pod, id) => self.dies(Dying { at, pod, id, exit_code: None }, told),
+            Said::Finished(pod, id, code) => {
+                self.tells_exit_codes = true;
+                self.dies(Dying { at, pod, id, exit_code: Some(code) }, told);
+            }
+            Said::KillReason(pod, container, reason) => {
+                self.names.learn(Some(&pod), Some(&container));
+                for key in keys(Some(&pod), Some(&container)) {
+                    self.reasons.insert(key, reason.clone());
+                }
+            }
+            Said::Names(pod, container) => self.names.learn(Some(&pod), Some(&container)),
+            Said::Sandbox(pod, id) => {
+                let container = Container { id: Some(id.clone()), ..Container::default() };
+                self.names.learn(Some(&pod), Some(&container));
+                self.names.learn_sandbox(&id, true);
+            }
+        }
+    }
+
+    fn learn(&mut self, change: &ContainerChange) {
+        self.names.learn(change.pod.as_ref(), change.container.as_ref());
+    }
+
+    fn completed(&self, mut change: ContainerChange) -> Event {
+        self.names.complete(&mut change.pod, change.container.as_mut());
+        Event::Container(Box::new(change))
+    }
+
+    /// A change, with the reason that other lines gave for it.
+    fn changed(&mut self, mut change: ContainerChange) -> Event {
+        self.learn(&change);
+        self.names.complete(&mut change.pod, change.container.as_mut());
+        if change.action == Action::Killing {
+            let given = keys(change.pod.as_ref(), change.container.as_ref()).find_map(|key| self.reasons.remove(&key));
+            if let Some(message) = given {
+                change.reason = Some(reason_of(&message).to_owned());
+                change.message = Some(message);
+            } else if let Some(pod) = &change.pod {
+                let full = (pod.namespace.clone(), pod.name.clone());
+                if self.deleted.get(&full).is_some() {
+                    change.reason = Some("PodDeleted".to_owned());
+                } else if self
+                    .pass
+                    .victim()
+                    .is_some_and(|victim| (&victim.namespace, &victim.name) == (&full.0, &full.1))
+                {
+                    change.reason = Some("Evicted".to_owned());
+                }
+            }
+        }
+        Event::Container(Box::new(change))
+    }
+
+    fn dies(&mut self, dying: Dying, told: &mut Vec<Told>) {
+        let container = Container { id: Some(dying.id.clone()), ..Container::default() };
+        self.names.learn(Some(&dying.pod), Some(&container));
+        if dying.exit_code.is_some() {
+            self.names.learn_sandbox(&dying.id, false);
+        }
+        let other = self.dying.iter().position(|other| other.id == dying.id);
+        if let Some(first) = other.and_then(|at| self.dying.remove(at)) {
+            let pod = if first.pod.name.is_some() { first.pod } else { dying.pod };
+            told.push(self.died(Dying { pod, exit_code: first.exit_code.or(dying.exit_code), ..first }));
+            return;
+        }
+        self.dying.push_back(dying);
+        if self.dying.len() > DYING
+            && let Some(oldest) = self.dying.pop_front()
+        {
+            told.push(self.died(oldest));
+        }
+    }
+
+    /// Tells the deaths that need not wait any more.
+    fn let_go(&mut self, go: impl Fn(&Dying) -> bool, told: &mut Vec<Told>) {
+        while self.dying.front().is_some_and(&go) {
+            if let Some(dying) = self.dying.pop_front() {
+                told.push(self.died(dying));
+            }
+        }
+    }
+
+    fn died(&self, Dying { at, pod, id, exit_code }: Dying) -> Told {
+        let of_a_sandbox = || (self.tells_exit_codes && exit_code.is_none()).then_some(true);
+        let change = ContainerChange {
+            sandbox: self.names.is_sandbox(&id).or_else(of_a_sandbox),
+            pod: Some(pod),
+            container: Some(Container { id: Some(id), ..Container::default() }),
+            exit_code,
+            ..ContainerChange::new(Action::Died)
+        };
+        tell(at, self.completed(change))
+    }
+}
+
+fn tell(at: Timestamp, event: Event) -> Told {
+    Told { source: Source::Kubelet, at: Moment::Wall(at), event }
+}
+
+/// What a container may be known by.
+fn keys(pod: Option<&Pod>, container: Option<&Container>) -> impl Iterator<Item = Key> {
+    let id = container.and_then(|container| container.id.clone()).map(Key::Id);
+    let name = container.and_then(|container| container.name.clone()).zip(pod);
+    let name = name.map(|(name, pod)| Key::Name(pod.namespace.clone(), pod.name.clone(), name));
+    id.into_iter().chain(name)
+}
+
+/// A word for the sentence that the kubelet gives as its reason to kill (`computePodActions`, `kuberuntime_manager.go`).
+fn reason_of(message: &str) -> &'static str {
+    let words = [
+        ("failed liveness probe", "LivenessProbe"),
+        ("failed startup probe", "StartupProbe"),
+        ("definition changed", "DefinitionChanged"),
+        ("resize", "Resize"),
+    ];
+    words.iter().find(|(words, _)| message.contains(words)).map_or("Unknown", |(_, word)| word)
+}

@@ -1,0 +1,162 @@
+//! klog's text form: `Lmmdd hh:mm:ss.uuuuuu threadid file:line] msg` (`formatHeader`, `internal/buffer/buffer.go`), and for
+//! structured messages `"msg" key=value …` (`internal/serialize/keyvalues.go`).
+
+use std::borrow::Cow;
+
+use super::{Message, Severity, Value};
+use crate::source::log_form::{
+    scan::Scan,
+    when::{LocalTime, Wall},
+};
+
+pub(super) fn read(line: &str) -> Option<Message<'_>> {
+    let mut scan = Scan(line.as_bytes());
+    let severity = match scan.peek()? {
+        b'I' => Severity::Info,
+        b'W' => Severity::Warning,
+        b'E' => Severity::Error,
+        b'F' => Severity::Fatal,
+        _ => return None,
+    };
+    scan.0 = &scan.0[1..];
+    let wall = Wall::Local(time(&mut scan)?);
+    (scan.spaces() > 0).then_some(())?;
+    let pid = u32::try_from(scan.number()?).ok();
+    scan.tag(b" ")?;
+    let rest = &line[line.len() - scan.0.len()..];
+    let (place, body) = rest.split_once("] ").or_else(|| Some((rest.strip_suffix(']')?, "")))?;
+    // A file's name, a line's number: nothing else has this shape, and nothing is read from it.
+    (!place.contains([' ', '"', '[']) && place.contains(':')).then_some(())?;
+    let body = body.trim_end_matches(['\n', '\r']);
+    if let Some((text, rest)) = unquote(body)
+        && (rest.is_empty() || rest.starts_with(' '))
+    {
+        return Some(Message { severity, wall, pid, text, structured: true, keys: keys(rest) });
+    }
+    Some(Message { severity, wall, pid, text: Cow::Borrowed(body), structured: false, keys: Vec::new() })
+}
+
+/// `1123 23:24:42.998045`.
+fn time(scan: &mut Scan<'_>) -> Option<LocalTime> {
+    let small = |value: i32| i8::try_from(value).ok();
+    let (month, day) = (small(scan.digits(2)?)?, small(scan.digits(2)?)?);
+    scan.tag(b" ")?;
+    let hour = small(scan.digits(2)?)?;
+    scan.tag(b":")?;
+    let minute = small(scan.digits(2)?)?;
+    scan.tag(b":")?;
+    let second = small(scan.digits(2)?)?;
+    let nanosecond = scan.fraction()?;
+    let valid = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
+    valid.then_some(LocalTime { year: None, month, day, hour, minute, second: second.min(59), nanosecond })
+}
+
+/// ` key=value key=value`: up to what cannot be read, as in a line that was cut.
+fn keys(mut rest: &str) -> Vec<(Cow<'_, str>, Value<'_>)> {
+    let mut keys = Vec::new();
+    while let Some((key, after)) = rest.trim_start_matches(' ').split_once('=') {
+        if key.is_empty() || key.contains([' ', '"']) {
+            break;
+        }
+        let Some((value, after)) = value(after) else { break };
+        keys.push((Cow::Borrowed(key), value));
+        rest = after;
+    }
+    keys
+}
+
+fn value(text: &str) -> Option<(Value<'_>, &str)> {
+    match text.as_bytes().first() {
+        Some(b'"') => unquote(text).map(|(text, rest)| (Value::Text(text), rest)),
+        Some(b'{' | b'[' | b'&') => {
+            let (raw, rest) = text.split_at(bracketed(text)?);
+            Some((Value::Raw(raw), rest))
+        }
+        _ => {
+            let (bare, rest) = text.split_at(text.find(' ').unwrap_or(text.len()));
+            Some((Value::Text(Cow::Borrowed(bare)), rest))
+        }
+    }
+}
+
+/// How long a bracketed value is: JSON since klog 2.100, what Go prints for `%+v` before, where texts are not quoted.
+fn bracketed(text: &str) -> Option<usize> {
+    let json = text.starts_with("{\"") || text.starts_with("[\"") || text.starts_with("[{");
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    for (at, byte) in text.bytes().enumerate() {
+        if in_text {
+            in_text = byte != b'"' || escaped;
+            escaped = byte == b'\\' && !escaped;
+            continue;
+        }
+        match byte {
+            b'"' if json => in_text = true,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Undoes Go's `strconv.Quote` at the start of `text`: the string, and what follows it.
+pub(in crate::source::kubelet_log) fn unquote(text: &str) -> Option<(Cow<'_, str>, &str)> {
+    let inner = text.strip_prefix('"')?;
+    let end = inner.find(['"', '\\'])?;
+    if inner.as_bytes()[end] == b'"' {
+        return Some((Cow::Borrowed(&inner[..end]), &inner[end + 1..]));
+    }
+    let mut plain = inner.as_bytes()[..end].to_vec();
+    let mut rest = &inner[end..];
+    loop {
+        let byte = *rest.as_bytes().first()?;
+        match byte {
+            b'"' => return Some((Cow::Owned(String::from_utf8_lossy(&plain).into_owned()), &rest[1..])),
+            b'\\' => rest = unescape(&rest[1..], &mut plain)?,
+            _ => {
+                let end = rest.find(['"', '\\'])?;
+                plain.extend_from_slice(&rest.as_bytes()[..end]);
+                rest = &rest[end..];
+            }
+        }
+    }
+}
+
+/// What follows a backslash; gives what follows that.
+fn unescape<'a>(text: &'a str, plain: &mut Vec<u8>) -> Option<&'a str> {
+    let kind = *text.as_bytes().first()?;
+    let simple = match kind {
+        b'a' => Some(7),
+        b'b' => Some(8),
+        b't' => Some(b'\t'),
+        b'n' => Some(b'\n'),
+        b'v' => Some(11),
+        b'f' => Some(12),
+        b'r' => Some(b'\r'),
+        b'\\' | b'"' | b'\'' => Some(kind),
+        _ => None,
+    };
+    if let Some(byte) = simple {
+        plain.push(byte);
+        return Some(&text[1..]);
+    }
+    let digits = match kind {
+        b'x' => 2,
+        b'u' => 4,
+        b'U' => 8,
+        _ => return None,
+    };
+    let code = u32::from_str_radix(text.get(1..=digits)?, 16).ok()?;
+    if kind == b'x' {
+        plain.push(u8::try_from(code).ok()?);
+    } else {
+        let character = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+        plain.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+    Some(&text[1 + digits..])
+}

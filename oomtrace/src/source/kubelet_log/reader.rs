@@ -1,0 +1,231 @@
+//! From bytes to events.
+
+use jiff::Timestamp;
+use memchr::{memchr, memrchr};
+
+use super::{
+    bounded::Bounded,
+    container,
+    form::{LineError, Part, Unwrapped},
+    join::Joiner,
+    klog::Message,
+    names::Names,
+    stems::Stems,
+    time::Calendar,
+    writer::{self, Writer},
+};
+use crate::event::Told;
+
+/// Of a longer line, only so much is read: a status dump of a large pod is tens of KiB, as JSON in JSON a few times that.
+pub const MAX_LINE_BYTES: usize = 1024 * 1024;
+/// Processes whose lines are told apart.
+const PROCESSES: usize = 64;
+
+/// Why no reader can be had.
+#[derive(Debug, thiserror::Error)]
+#[error("the search for the kubelet's messages cannot be prepared")]
+pub struct Unprepared(#[from] aho_corasick::BuildError);
+
+/// Reads a log of the kubelet's, or one that its lines are in.
+pub struct Reader {
+    calendar: Calendar,
+    /// syslog identifiers that count as the kubelet's, beside those that are known.
+    identifiers: Vec<String>,
+    stems: Stems,
+    joiner: Joiner,
+    /// The start of a line whose end is yet to come.
+    open: Vec<u8>,
+    /// What is beyond the limit of the line that is open is passed over.
+    overlong: bool,
+    /// A line that its form broke into parts.
+    parts: String,
+    /// By the process that a form names, the process id that its first line of klog's names.
+    processes: Bounded<u32, u32>,
+    counts: Counts,
+}
+
+/// What became of the lines that were looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Lines that have words of a message that matters.
+    pub looked_at: u64,
+    /// Messages of a kubelet's, or a runtime's, among them.
+    pub messages: u64,
+    /// Those of others: another identifier.
+    pub others: u64,
+    /// Those that pretend: klog's head names another process than the one that wrote them.
+    pub forged: u64,
+    /// Those that cannot be read: JSON that was cut.
+    pub unreadable: u64,
+    /// Those that no time can be given to.
+    pub undated: u64,
+    /// Lines that were cut because they are too long.
+    pub overlong: u64,
+    /// What the last line that cannot be read lacks.
+    pub last_error: Option<LineError>,
+}
+
+impl Reader {
+    /// A reader at the start of a log. `identifiers` are syslog identifiers that count as the kubelet's beside the known.
+    pub fn new(calendar: Calendar, identifiers: Vec<String>) -> Result<Self, Unprepared> {
+        Ok(Self {
+            calendar,
+            identifiers,
+            stems: Stems::new()?,
+            joiner: Joiner::new(),
+            open: Vec::new(),
+            overlong: false,
+            parts: String::new(),
+            processes: Bounded::new(PROCESSES),
+            counts: Counts::default(),
+        })
+    }
+
+    /// What the log told of pods' and containers' names so far.
+    #[must_use]
+    pub fn names(&self) -> &Names {
+        self.joiner.names()
+    }
+
+    /// What became of the lines so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Tells a reader of a live log how late it is: lines are not later.
+    pub fn set_not_after(&mut self, now: Timestamp) {
+        self.calendar.not_after = now;
+    }
+
+    /// Reads a piece of a log, cut anywhere. Events are added to `told`.
+    pub fn push(&mut self, mut bytes: &[u8], told: &mut Vec<Told>) {
+        if !self.open.is_empty() || self.overlong {
+            let Some(end) = memchr(b'\n', bytes) else { return self.keep_open(bytes) };
+            self.keep_open(&bytes[..end]);
+            bytes = &bytes[end + 1..];
+            let line = std::mem::take(&mut self.open);
+            self.overlong = false;
+            self.read_line(&line, told);
+            self.open = line;
+            self.open.clear();
+        }
+        let (lines, open) = bytes.split_at(memrchr(b'\n', bytes).map_or(0, |end| end + 1));
+        self.read_lines(lines, told);
+        self.keep_open(open);
+    }
+
+    /// The log ends here, perhaps in the middle of a line; or nothing has come for a while.
+    pub fn finish(&mut self, told: &mut Vec<Told>) {
+        let line = std::mem::take(&mut self.open);
+        self.overlong = false;
+        self.read_line(&line, told);
+        self.flush(told);
+    }
+
+    /// Tells what still waits for more of it: for a live log that has been silent for some seconds.
+    pub fn flush(&mut self, told: &mut Vec<Told>) {
+        self.joiner.flush(told);
+    }
+
+    fn keep_open(&mut self, bytes: &[u8]) {
+        let room = MAX_LINE_BYTES.saturating_sub(self.open.len());
+        if bytes.len() > room && !self.overlong {
+            self.overlong = true;
+            self.counts.overlong += 1;
+        }
+        self.open.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    /// Reads whole lines, of which most say nothing.
+    fn read_lines(&mut self, lines: &[u8], told: &mut Vec<Told>) {
+        let mut at = 0;
+        while at < lines.len() {
+            if !self.parts.is_empty() {
+                // The rest of a broken line need not have any of the words.
+                let end = memchr(b'\n', &lines[at..]).map_or(lines.len(), |end| at + end);
+                self.read_found(&lines[at..end], told);
+                at = end + 1;
+                continue;
+            }
+            let Some(found) = self.stems.find(&lines[at..]) else { return };
+            let found = at + found;
+            let start = memrchr(b'\n', &lines[at..found]).map_or(at, |end| at + end + 1);
+            let end = memchr(b'\n', &lines[found..]).map_or(lines.len(), |end| found + end);
+            self.read_found(&lines[start..end], told);
+            at = end + 1;
+        }
+    }
+
+    /// Reads one line.
+    pub fn read_line(&mut self, line: &[u8], told: &mut Vec<Told>) {
+        if !self.parts.is_empty() || self.stems.find(line).is_some() {
+            self.read_found(line, told);
+        }
+    }
+
+    fn read_found(&mut self, line: &[u8], told: &mut Vec<Told>) {
+        self.counts.looked_at += 1;
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        match Unwrapped::read(&line[..line.len().min(MAX_LINE_BYTES)]) {
+            Ok(unwrapped) => self.read_unwrapped(&unwrapped, told),
+            Err(error) => {
+                self.counts.unreadable += 1;
+                self.counts.last_error = Some(error);
+            }
+        }
+    }
+
+    fn read_unwrapped(&mut self, line: &Unwrapped<'_>, told: &mut Vec<Told>) {
+        if line.part == Part::More {
+            let room = MAX_LINE_BYTES.saturating_sub(self.parts.len());
+            let end = line.text.floor_char_boundary(room);
+            self.parts.push_str(&line.text[..end]);
+            return;
+        }
+        if line.part == Part::End && !self.parts.is_empty() {
+            let mut text = std::mem::take(&mut self.parts);
+            text.push_str(&line.text);
+            return self.read_whole(&Unwrapped { text: text.into(), ..line.clone() }, told);
+        }
+        self.read_whole(line, told);
+    }
+
+    fn read_whole(&mut self, line: &Unwrapped<'_>, told: &mut Vec<Told>) {
+        let who = writer::of(line.identifier.as_deref(), &self.identifiers);
+        if who == Writer::Other {
+            self.counts.others += 1;
+            return;
+        }
+        if let Some(change) = container::read_runtime(&line.text) {
+            self.counts.messages += 1;
+            match line.kept.and_then(|kept| self.calendar.kept(kept)) {
+                Some(at) => self.joiner.push_runtime(at, change, told),
+                None => self.counts.undated += 1,
+            }
+            return;
+        }
+        let Some(message) = Message::read(&line.text).filter(|_| who == Writer::Kubelet) else { return };
+        if self.is_forged(line.pid, message.pid) {
+            self.counts.forged += 1;
+            return;
+        }
+        self.counts.messages += 1;
+        match self.calendar.resolve(message.wall, line.kept) {
+            Some(at) => self.joiner.push(at, &message, told),
+            None => self.counts.undated += 1,
+        }
+    }
+
+    /// klog writes its process id into each line, and journald its own knowledge of the writer. The two need not be the
+    /// same (a kubelet in a container of its own), but each process has one. What a container printed into the middle of a
+    /// kubelet's line (1.20 prints a probe's output as it comes) does not know it.
+    fn is_forged(&mut self, of_the_form: Option<u32>, of_klog: Option<u32>) -> bool {
+        let (Some(of_the_form), Some(of_klog)) = (of_the_form, of_klog) else { return false };
+        if let Some(known) = self.processes.get(&of_the_form) {
+            return *known != of_klog;
+        }
+        self.processes.insert(of_the_form, of_klog);
+        false
+    }
+}

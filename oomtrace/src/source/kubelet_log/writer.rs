@@ -1,0 +1,54 @@
+//! Whose lines count: a journal is mixed, and another process may print what looks like a kubelet's line.
+
+/// syslog identifiers of what runs a kubelet.
+const KUBELETS: [&str; 20] = [
+    "kubelet",
+    // Distributions that run it within a process of their own.
+    "k3s",
+    "k3s-server",
+    "k3s-agent",
+    "rke2",
+    "rke2-server",
+    "rke2-agent",
+    "kubelite",
+    "microk8s.daemon-kubelite",
+    "snap.microk8s.daemon-kubelite",
+    "k8s.kubelet",
+    "snap.k8s.kubelet",
+    "k0s",
+    "k0scontroller",
+    "k0sworker",
+    "microshift",
+    // OpenShift, before 4.13 and since.
+    "hyperkube",
+    "kubenswrapper",
+    "kubelet-wrapper",
+    "kubelet.sh",
+];
+
+/// Container runtimes, which notice OOMs.
+const RUNTIMES: [&str; 2] = ["containerd", "crio"];
+
+/// Who wrote a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writer {
+    /// A kubelet, or nobody says otherwise.
+    Kubelet,
+    /// A container runtime.
+    Runtime,
+    /// Anybody else.
+    Other,
+}
+
+/// Who an identifier stands for; `more` are further ones of kubelets.
+pub(super) fn of(identifier: Option<&str>, more: &[String]) -> Writer {
+    let Some(identifier) = identifier else { return Writer::Kubelet };
+    let name = identifier.rsplit_once('/').map_or(identifier, |(_, name)| name);
+    if KUBELETS.contains(&name) || more.iter().any(|more| more == name) {
+        Writer::Kubelet
+    } else if RUNTIMES.contains(&name) {
+        Writer::Runtime
+    } else {
+        Writer::Other
+    }
+}
