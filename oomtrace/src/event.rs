@@ -7,6 +7,7 @@ mod charge;
 mod container;
 mod ending;
 mod eviction;
+mod incident;
 mod oom;
 mod pressure;
 mod reaped;
@@ -21,6 +22,10 @@ pub use self::{
     container::{ContainerAction, ContainerChange},
     ending::{ProcessExit, Sender, SenderRole, Signal},
     eviction::{ContainerUse, Eviction, EvictionPhase, SystemOom},
+    incident::{
+        AffectedContainer, Confidence, EventRef, Incident, IncidentState, Mark, MemoryPoint, Scenario, Step, ToldBy,
+        Verdict,
+    },
     oom::{Candidate, Limit, OomKill, OomVictim, SwapCounter, Victim, Why},
     pressure::{Pressure, PressureScope, Stall},
     reaped::OomReaped,
@@ -113,6 +118,8 @@ pub enum Event {
     SystemOom(Box<SystemOom>),
     /// A container appeared, was killed, or went.
     Container(Box<ContainerChange>),
+    /// Why a container died: the timeline's verdict.
+    Incident(Box<Incident>),
     /// Events that could not be kept.
     Lost(Lost),
     /// A record that could not be understood.

@@ -14,3 +14,4 @@ pub mod probe;
 pub mod quantity;
 pub mod sink;
 pub mod source;
+pub mod timeline;

@@ -1,6 +1,7 @@
 //! What Kubernetes knows of a cgroup: pods and containers.
 
 pub mod cgroup_path;
+pub mod snapshot;
 
 use cgroup_path::CgroupIdentity;
 

@@ -1,0 +1,294 @@
+//! What the timeline makes of events: one incident per death, or per chain of deaths with one cause, and its verdict.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Cgroup, Container, Limit, Line, Pod, Source, Victim};
+use crate::node::cgroup_path::{ContainerId, Level};
+
+/// One incident: why a container died, or was about to.
+///
+/// It is told when it opens and again when it closes, with the same `id`: the later one holds more evidence.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Incident {
+    /// Names the incident: made of the node, of who it is about and of when it began, so the same events give the same
+    /// name in every run.
+    pub id: String,
+    /// Whether more may come.
+    pub state: IncidentState,
+    /// The first of its events, RFC 3339.
+    pub started: String,
+    /// The last of its events, RFC 3339; `null` while it is open.
+    pub ended: Option<String>,
+    /// Whether its times count from the node's boot, told as if that were 1970: the kernel's log had no other, and nothing
+    /// told when the node booted.
+    pub boot_time_only: bool,
+    /// The pod.
+    pub pod: Option<Pod>,
+    /// The container, where it is about one.
+    pub container: Option<Container>,
+    /// All its containers that ended, or were to end, in the order of their names.
+    pub containers: Vec<AffectedContainer>,
+    /// The victim's cgroup.
+    pub cgroup: Option<Cgroup>,
+    /// What the timeline makes of it.
+    pub verdict: Verdict,
+    /// The limit that was hit.
+    pub limit: Option<Limit>,
+    /// Whose limit: `limit.level` again.
+    pub limit_level: Option<Level>,
+    /// The limit: `limit.limit_bytes` again.
+    pub limit_bytes: Option<u64>,
+    /// How often the kernel's OOM killer killed in it: decisions, not processes.
+    pub kills: u64,
+    /// How many processes those decisions killed.
+    pub processes_killed: u64,
+    /// How often a container of it ended.
+    pub deaths: u64,
+    /// Whether the whole cgroup was killed (`memory.oom.group`), in any of its kills.
+    pub group: Option<bool>,
+    /// Whether the kubelet evicted the pod, be it before or after a kill.
+    pub evicted: bool,
+    /// The process that was killed: of several kills the first one's.
+    pub victim: Option<Victim>,
+    /// Its name: `victim.comm` again.
+    pub victim_comm: Option<String>,
+    /// What happened, in order: the first and the last of many.
+    pub steps: Vec<Step>,
+    /// What memory was against its limit, where that is known, in order.
+    pub memory: Vec<MemoryPoint>,
+    /// The events it is made of, in order: their `seq`s, or with `--full` the events themselves.
+    pub events: Vec<EventRef>,
+    /// How many of its events are left out above.
+    pub events_omitted: u64,
+}
+
+/// Whether more may come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IncidentState {
+    /// More may come.
+    Open,
+    /// Nothing has come for as long as the kubelet may take for all its steps.
+    #[default]
+    Closed,
+}
+
+/// An event of an incident.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum EventRef {
+    /// Its number.
+    Seq(u64),
+    /// Itself.
+    Line(Box<Line>),
+}
+
+/// A container in an incident.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AffectedContainer {
+    /// Who.
+    #[serde(flatten)]
+    pub container: Container,
+    /// The exit code of its last end.
+    pub exit_code: Option<i32>,
+    /// The reason that Kubernetes shows for it, where that was seen.
+    pub reason: Option<String>,
+    /// Its working set, as the eviction message has it.
+    pub usage_bytes: Option<u64>,
+    /// Its request, as the eviction message has it.
+    pub request_bytes: Option<u64>,
+    /// Its limit, as its specification has it.
+    pub limit_bytes: Option<u64>,
+}
+
+/// Something that happened in an incident.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Step {
+    /// When, RFC 3339.
+    pub ts: String,
+    /// From the incident's first kill or eviction to it, milliseconds; negative before.
+    pub since_ms: f64,
+    /// Who told.
+    pub source: Source,
+    /// The event's `seq`.
+    pub seq: u64,
+    /// What kind of thing it is.
+    pub mark: Mark,
+    /// In words.
+    pub what: String,
+}
+
+/// What kind of thing a step is: how it is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    /// A limit was hit, an allocation refused.
+    Failure,
+    /// A kill by the kernel's OOM killer.
+    Kill,
+    /// A signal from a process.
+    Signal,
+    /// An end.
+    Exit,
+    /// A step of an eviction.
+    Eviction,
+    /// Anything else.
+    Other,
+}
+
+/// Memory at a moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MemoryPoint {
+    /// When, RFC 3339.
+    pub ts: String,
+    /// What was used of the limit.
+    pub usage_bytes: u64,
+    /// The limit.
+    pub limit_bytes: Option<u64>,
+}
+
+/// What the timeline makes of an incident.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Verdict {
+    /// What happened.
+    pub scenario: Scenario,
+    /// Another scenario that it came to in the same incident: the eviction of a pod after a kill.
+    pub also: Option<Scenario>,
+    /// A process of the container was OOM-killed but its first process lives on: Kubernetes will report nothing. `null`
+    /// where nothing tells what became of the first process.
+    pub invisible: Option<bool>,
+    /// The whole cgroup was killed: `memory.oom.group`.
+    pub group_kill: Option<bool>,
+    /// The victim was not the process whose allocation led to the kill.
+    pub innocent: Option<bool>,
+    /// The victim's container or pod is not the one that used the most of the limit that was hit.
+    pub bystander: Option<bool>,
+    /// One sentence: who, what, which limit.
+    pub summary: String,
+    /// What would have prevented it.
+    pub advice: String,
+    /// How sure this is.
+    pub confidence: Confidence,
+    /// What would have made it surer.
+    pub missing: Vec<String>,
+    /// The events that it rests on: their `seq`s.
+    pub evidence: Vec<u64>,
+    /// What Kubernetes shows for it: `OOMKilled 137`, `Error 137`, `Evicted`, `nothing`. As seen in `--pods`, else as it is
+    /// to be expected.
+    pub kubernetes_shows: Vec<String>,
+    /// Whether that was seen, or is only to be expected.
+    pub kubernetes_shows_seen: bool,
+    /// The eviction signal that crossed its threshold.
+    pub signal: Option<String>,
+    /// What told the signal.
+    pub signal_from: Option<ToldBy>,
+    /// The eviction threshold.
+    pub threshold_bytes: Option<u64>,
+    /// What was available of it.
+    pub available_bytes: Option<u64>,
+    /// What told those two.
+    pub amounts_from: Option<ToldBy>,
+}
+
+/// What told something of an eviction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ToldBy {
+    /// The line of the kubelet's log that is about this eviction.
+    Log,
+    /// What the kubelet observed in the same pass, as its log has it.
+    Observation,
+    /// The pod's `Evicted` event, or its status.
+    Status,
+    /// The kubelet's counter of evictions.
+    Metrics,
+    /// oomtrace's own readings of memory.
+    Pressure,
+    /// A soft threshold: the kubelet has those for the node's memory only.
+    SoftThreshold,
+    /// Nothing: the likelier one.
+    Inference,
+}
+
+/// What happened.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Scenario {
+    /// The container hit its own memory limit.
+    #[default]
+    ContainerLimit,
+    /// The containers of a pod together hit a limit that none of them has.
+    PodLimit,
+    /// Pods together exceeded what is allocatable, slowly: the kubelet evicted.
+    AllocatableEvicted,
+    /// The node's available memory fell under the eviction threshold: the kubelet evicted.
+    NodePressureEvicted,
+    /// Pods exceeded what is allocatable faster than the kubelet looks.
+    AllocatableOom,
+    /// The application or its runtime gave up below the limit.
+    RuntimeRefused,
+    /// The node ran out before anyone acted.
+    SystemOom,
+    /// A cgroup outside of Kubernetes hit its limit.
+    OtherLimit,
+    /// A process killed it, not the OOM killer.
+    Killed,
+    /// It crashed.
+    Crashed,
+}
+
+impl Scenario {
+    /// The name, as JSON lines and options have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ContainerLimit => "container_limit",
+            Self::PodLimit => "pod_limit",
+            Self::AllocatableEvicted => "allocatable_evicted",
+            Self::NodePressureEvicted => "node_pressure_evicted",
+            Self::AllocatableOom => "allocatable_oom",
+            Self::RuntimeRefused => "runtime_refused",
+            Self::SystemOom => "system_oom",
+            Self::OtherLimit => "other_limit",
+            Self::Killed => "killed",
+            Self::Crashed => "crashed",
+        }
+    }
+}
+
+/// How sure a verdict is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Confidence {
+    /// A guess: what would tell is missing.
+    Low,
+    /// Something that matters is inferred.
+    Medium,
+    /// Everything that matters was seen.
+    #[default]
+    High,
+}
+
+impl AffectedContainer {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> Option<&ContainerId> {
+        self.container.id.as_ref()
+    }
+}

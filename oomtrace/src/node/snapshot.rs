@@ -1,0 +1,108 @@
+//! What is known of pods from files: `kubectl get pods -o json`, the kubelet's `/pods`, `crictl`, a copy of
+//! `/var/log/pods`, `kubectl get events`. A plain table, for looking at a node's logs after the fact.
+
+use std::collections::BTreeMap;
+
+use crate::event::{ContainerId, ContainerUse, Pod, PodUid};
+
+/// All that the files say, each pod once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The pods, by the uid that the node knows them by: of a static pod the hash of its manifest.
+    pub pods: BTreeMap<PodUid, PodRecord>,
+    /// Uids of mirror pods, as the API server has them, and the static pods that they stand for.
+    pub mirrors: BTreeMap<PodUid, PodUid>,
+    /// What was said of evictions in events and pod statuses.
+    pub evictions: Vec<EvictionNotice>,
+    /// The node's memory, where a node object was among the files.
+    pub capacity_bytes: Option<u64>,
+    /// What is allocatable of it.
+    pub allocatable_bytes: Option<u64>,
+    /// The nodes that the pods run on.
+    pub nodes: Vec<String>,
+}
+
+/// A pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodRecord {
+    /// Namespace, name, uid, class.
+    pub pod: Pod,
+    /// Whether `containers` is all of them: the specification was read, not only what runs.
+    pub complete: bool,
+    /// Its containers by name.
+    pub containers: BTreeMap<String, ContainerRecord>,
+    /// Ids of its sandboxes.
+    pub sandboxes: Vec<ContainerId>,
+    /// `status.reason`: `Evicted`.
+    pub reason: Option<String>,
+}
+
+/// A container of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerRecord {
+    /// Whether it runs before the others and ends: an init container that is not a sidecar.
+    pub init: bool,
+    /// The image.
+    pub image: Option<String>,
+    /// Its memory limit; `None` where it has none, or where that is not known.
+    pub limit_bytes: Option<u64>,
+    /// Its memory request.
+    pub request_bytes: Option<u64>,
+    /// How often it was restarted.
+    pub restart_count: Option<u32>,
+    /// Its ids: one for each time it was started, as far as they are known.
+    pub ids: Vec<ContainerId>,
+    /// How it ended, by id.
+    pub ends: BTreeMap<ContainerId, EndRecord>,
+    /// How it ended, where the status gives no id.
+    pub unnamed_ends: Vec<EndRecord>,
+}
+
+/// How a container ended, as its status has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndRecord {
+    /// 137 is 128 and SIGKILL.
+    pub exit_code: Option<i32>,
+    /// `OOMKilled`, `Error`, `Completed`, `ContainerStatusUnknown`.
+    pub reason: Option<String>,
+}
+
+/// What an event or a pod's status says of its eviction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EvictionNotice {
+    /// The pod.
+    pub pod: Pod,
+    /// When, RFC 3339; `None` in a status.
+    pub ts: Option<String>,
+    /// The message.
+    pub message: String,
+    /// The resource that ran short.
+    pub resource: Option<String>,
+    /// The threshold.
+    pub threshold_bytes: Option<u64>,
+    /// What was available.
+    pub available_bytes: Option<u64>,
+    /// What the containers used.
+    pub containers: Vec<ContainerUse>,
+    /// The pod never ran: it was refused admission.
+    pub refused: bool,
+}
+
+impl Snapshot {
+    /// The uid that the node knows a pod by.
+    #[must_use]
+    pub fn canonical<'a>(&'a self, uid: &'a PodUid) -> &'a PodUid {
+        self.mirrors.get(uid).unwrap_or(uid)
+    }
+
+    /// The container with an id, its name and its pod.
+    #[must_use]
+    pub fn container(&self, id: &ContainerId) -> Option<(&PodRecord, &str, &ContainerRecord)> {
+        self.pods.values().find_map(|pod| {
+            pod.containers
+                .iter()
+                .find(|(_, container)| container.ids.contains(id))
+                .map(|(name, container)| (pod, name.as_str(), container))
+        })
+    }
+}

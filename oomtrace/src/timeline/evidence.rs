@@ -1,0 +1,400 @@
+//! A node's lines, sorted out: kills, ends, evictions, signals and refusals, each with who it is about.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    Kept,
+    names::{Names, PodKey},
+    windows::{EVICTION, PASS, SAME_KILL, SAME_STEP},
+};
+use crate::event::{
+    AllocationRefused, ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Line, OomKill,
+    Signal, Source,
+};
+
+/// A line and its time.
+pub(super) type At = (i64, Arc<Line>);
+
+/// A decision of the kernel's OOM killer, told by one source or by several.
+pub(super) struct Kill {
+    pub(super) at: i64,
+    pub(super) pod: Option<PodKey>,
+    pub(super) container: Option<ContainerId>,
+    /// What the sources say together.
+    pub(super) told: OomKill,
+    pub(super) lines: Vec<At>,
+}
+
+/// The end of a container.
+pub(super) struct Death {
+    pub(super) at: i64,
+    pub(super) pod: Option<PodKey>,
+    pub(super) container: Option<ContainerId>,
+    pub(super) exit_code: Option<i32>,
+    /// Whether the OOM killer had marked its first process.
+    pub(super) oom_victim: bool,
+    pub(super) lines: Vec<At>,
+}
+
+/// A pod that the kubelet evicted.
+pub(super) struct Evicted {
+    /// When the kubelet chose it.
+    pub(super) at: i64,
+    /// When it began to end its containers: when it said so, or the choice.
+    pub(super) ending: i64,
+    pub(super) pod: PodKey,
+    pub(super) memory: Option<bool>,
+    pub(super) lines: Vec<At>,
+    /// What was said about the node in the same pass.
+    pub(super) pass: Vec<At>,
+}
+
+/// Something that was done to a container: a signal, a probe that failed, the kubelet's telling it to end.
+pub(super) struct Cause<T> {
+    pub(super) at: i64,
+    pub(super) pod: Option<PodKey>,
+    pub(super) container: Option<ContainerId>,
+    pub(super) what: T,
+    pub(super) line: Arc<Line>,
+}
+
+/// All of it, each in the order of time.
+#[derive(Default)]
+pub(super) struct Evidence {
+    pub(super) kills: Vec<Kill>,
+    pub(super) deaths: Vec<Death>,
+    /// Where the end of a container is.
+    ended: BTreeMap<ContainerId, usize>,
+    pub(super) evicted: Vec<Evicted>,
+    pub(super) signals: Vec<Cause<Signal>>,
+    pub(super) refusals: Vec<Cause<AllocationRefused>>,
+    changes: Vec<Cause<ContainerChange>>,
+    changes_by_pod: BTreeMap<PodKey, Vec<usize>>,
+    /// Charge failures and readings of memory.
+    pub(super) pictures: Vec<Cause<()>>,
+    pub(super) system_ooms: Vec<At>,
+    /// The time of the last line from the kubelet: what it has not noticed by then, it may notice yet.
+    pub(super) kubelet_until: Option<i64>,
+    /// The time of the first one.
+    pub(super) kubelet_from: Option<i64>,
+    /// Whether the kernel was heard at all: by its probes or its log.
+    pub(super) kernel: bool,
+}
+
+impl Evidence {
+    /// Sorts lines out that are in the order of time.
+    pub(super) fn of(lines: &[Kept], names: &Names<'_>) -> Self {
+        let mut evidence = Self::default();
+        let mut evictions: Vec<(i64, &Eviction, &Arc<Line>)> = Vec::new();
+        for Kept { at, line } in lines {
+            let at = *at;
+            if line.source == Source::Kubelet {
+                evidence.kubelet_from.get_or_insert(at);
+                evidence.kubelet_until = Some(at);
+            }
+            evidence.kernel |= matches!(line.source, Source::Kernel | Source::Kmsg);
+            match &line.event {
+                Event::OomKill(kill) => evidence.add_kill(at, kill, line, names),
+                Event::ProcessExit(exit) => {
+                    let container = exit.container.as_ref().and_then(|container| container.id.clone());
+                    let Some(code) = exit.container_exit_code else { continue };
+                    let pod = names.key(exit.pod.as_ref(), container.as_ref(), at);
+                    evidence.add_death(at, pod, container, Some(code.into()), exit.oom_victim, line);
+                }
+                Event::Signal(signal) => {
+                    evidence.signals.push(cause(
+                        at,
+                        line,
+                        names,
+                        signal.pod.as_ref(),
+                        signal.container.as_ref(),
+                        (**signal).clone(),
+                    ));
+                }
+                Event::AllocationRefused(refused) => {
+                    evidence.refusals.push(cause(
+                        at,
+                        line,
+                        names,
+                        refused.pod.as_ref(),
+                        refused.container.as_ref(),
+                        (**refused).clone(),
+                    ));
+                }
+                Event::Container(change) => {
+                    let container = change.container.as_ref().and_then(|container| container.id.clone());
+                    if change.action == ContainerAction::Died {
+                        if change.sandbox != Some(true) && !container.as_ref().is_some_and(|id| names.is_sandbox(id)) {
+                            let pod = names.key(change.pod.as_ref(), container.as_ref(), at);
+                            evidence.add_death(at, pod, container, change.exit_code, false, line);
+                        }
+                    } else {
+                        evidence.changes.push(cause(
+                            at,
+                            line,
+                            names,
+                            change.pod.as_ref(),
+                            change.container.as_ref(),
+                            (**change).clone(),
+                        ));
+                    }
+                }
+                Event::ChargeFailures(failures) => {
+                    evidence.pictures.push(cause(
+                        at,
+                        line,
+                        names,
+                        failures.pod.as_ref(),
+                        failures.container.as_ref(),
+                        (),
+                    ));
+                }
+                Event::Pressure(pressure) => {
+                    evidence.pictures.push(cause(
+                        at,
+                        line,
+                        names,
+                        pressure.pod.as_ref(),
+                        pressure.container.as_ref(),
+                        (),
+                    ));
+                }
+                Event::Eviction(eviction) => evictions.push((at, eviction, line)),
+                Event::SystemOom(_) => evidence.system_ooms.push((at, Arc::clone(line))),
+                _ => {}
+            }
+        }
+        evidence.evicted = evicted(&evictions, names);
+        for (index, change) in evidence.changes.iter().enumerate() {
+            if let Some(pod) = &change.pod {
+                evidence.changes_by_pod.entry(pod.clone()).or_default().push(index);
+            }
+        }
+        evidence
+    }
+
+    /// What was said of a pod's containers beside their ends, in the order of time.
+    pub(super) fn changes_of<'a>(
+        &'a self,
+        pod: &PodKey,
+    ) -> impl DoubleEndedIterator<Item = &'a Cause<ContainerChange>> {
+        self.changes_by_pod.get(pod).into_iter().flatten().filter_map(|index| self.changes.get(*index))
+    }
+
+    /// The end of a container.
+    pub(super) fn death_of(&self, id: &ContainerId) -> Option<&Death> {
+        self.ended.get(id).and_then(|index| self.deaths.get(*index))
+    }
+
+    fn add_kill(&mut self, at: i64, kill: &OomKill, line: &Arc<Line>, names: &Names<'_>) {
+        let container = kill.container.as_ref().and_then(|container| container.id.clone());
+        let pod = names.key(kill.pod.as_ref(), container.as_ref(), at);
+        let same = self.kills.iter_mut().rev().take_while(|other| at - other.at <= SAME_KILL).find(|other| {
+            process(&other.told).is_some()
+                && process(&other.told) == process(kill)
+                && other.told.victim.task.comm == kill.victim.task.comm
+                && agree(other.container.as_ref(), container.as_ref())
+        });
+        match same {
+            Some(other) => {
+                other.told = merged(&other.told, kill, line.source == Source::Kernel);
+                other.pod = other.pod.take().or(pod);
+                other.container = other.container.take().or(container);
+                other.lines.push((at, Arc::clone(line)));
+            }
+            None => {
+                self.kills.push(Kill { at, pod, container, told: kill.clone(), lines: vec![(at, Arc::clone(line))] })
+            }
+        }
+    }
+
+    fn add_death(
+        &mut self,
+        at: i64,
+        pod: Option<PodKey>,
+        container: Option<ContainerId>,
+        exit_code: Option<i32>,
+        oom_victim: bool,
+        line: &Arc<Line>,
+    ) {
+        // A container ends once: its next start has another id.
+        let known = container.as_ref().and_then(|id| self.ended.get(id));
+        if let Some(death) = known.and_then(|index| self.deaths.get_mut(*index)) {
+            death.exit_code = death.exit_code.or(exit_code);
+            death.oom_victim |= oom_victim;
+            death.pod = death.pod.take().or(pod);
+            death.lines.push((at, Arc::clone(line)));
+            return;
+        }
+        if let Some(id) = &container {
+            self.ended.insert(id.clone(), self.deaths.len());
+        }
+        self.deaths.push(Death { at, pod, container, exit_code, oom_victim, lines: vec![(at, Arc::clone(line))] });
+    }
+
+    /// Whether the kubelet was listened to from a time on and for so long.
+    pub(super) fn kubelet_covers(&self, from: i64, span: i64) -> bool {
+        self.kubelet_from.is_some_and(|first| first <= from)
+            && self.kubelet_until.is_some_and(|last| last >= from + span)
+    }
+}
+
+fn cause<T>(
+    at: i64,
+    line: &Arc<Line>,
+    names: &Names<'_>,
+    pod: Option<&crate::event::Pod>,
+    container: Option<&crate::event::Container>,
+    what: T,
+) -> Cause<T> {
+    let container = container.and_then(|container| container.id.clone());
+    Cause { at, pod: names.key(pod, container.as_ref(), at), container, what, line: Arc::clone(line) }
+}
+
+/// The victim's process id: the log has one id only.
+fn process(kill: &OomKill) -> Option<u32> {
+    kill.victim.task.tgid.or(kill.victim.task.pid)
+}
+
+fn agree<T: PartialEq>(a: Option<&T>, b: Option<&T>) -> bool {
+    a.is_none() || b.is_none() || a == b
+}
+
+/// What two tellings of a kill say together: the better one's word, and the other's where it has none. The probes know
+/// more than the log, and a report more than its last line.
+fn merged(first: &OomKill, second: &OomKill, second_by_probes: bool) -> OomKill {
+    let second_is_better = second_by_probes || first.limit.is_none() && second.limit.is_some();
+    let (better, other) = if second_is_better { (second, first) } else { (first, second) };
+    let mut kill = better.clone();
+    kill.pod = kill.pod.or_else(|| other.pod.clone());
+    kill.container = kill.container.or_else(|| other.container.clone());
+    kill.cgroup = kill.cgroup.or_else(|| other.cgroup.clone());
+    kill.limit = kill.limit.or_else(|| other.limit.clone());
+    kill.constraint = kill.constraint.or_else(|| other.constraint.clone());
+    kill.message = kill.message.or_else(|| other.message.clone());
+    kill.group = match (kill.group, other.group) {
+        (Some(a), Some(b)) => Some(a || b),
+        (a, b) => a.or(b),
+    };
+    if kill.members.is_empty() {
+        kill.members.clone_from(&other.members);
+    }
+    kill.candidates = kill.candidates.or_else(|| other.candidates.clone());
+    kill
+}
+
+/// A pass of the eviction manager: what it said of the node, and the pods it ranked.
+struct Pass<'a> {
+    at: i64,
+    lines: Vec<(i64, &'a Arc<Line>)>,
+    resource: Option<String>,
+    memory: Option<bool>,
+    ranked: Vec<PodKey>,
+}
+
+/// The pods that were evicted, from the steps in the order of time. At most one a pass.
+fn evicted(steps: &[(i64, &Eviction, &Arc<Line>)], names: &Names<'_>) -> Vec<Evicted> {
+    let mut found: BTreeMap<PodKey, Vec<Evicted>> = BTreeMap::new();
+    let passes = passes(steps, names);
+    for (at, step, line) in steps {
+        let says_evicted = matches!(
+            step.phase,
+            EvictionPhase::Evicting
+                | EvictionPhase::Evicted
+                | EvictionPhase::Failed
+                | EvictionPhase::AwaitingCleanup
+                | EvictionPhase::CleanedUp
+                | EvictionPhase::CleanupTimedOut
+        );
+        if !says_evicted {
+            continue;
+        }
+        for pod in step.pod.iter().chain(&step.pods) {
+            let Some(key) = names.key(Some(pod), None, *at) else { continue };
+            let of_pod = found.entry(key.clone()).or_default();
+            match of_pod.last_mut().filter(|evicted| *at - evicted.ending <= EVICTION) {
+                Some(evicted) => {
+                    evicted.memory = evicted.memory.or(step.memory);
+                    evicted.lines.push((*at, Arc::clone(line)));
+                }
+                None => {
+                    let pass = passes
+                        .iter()
+                        .rev()
+                        .find(|pass| pass.at <= *at && at - pass.at <= EVICTION && pass.ranked.contains(&key))
+                        .or_else(|| passes.iter().rev().find(|pass| pass.at <= *at && at - pass.at <= PASS));
+                    of_pod.push(Evicted {
+                        at: pass.map_or(*at, |pass| pass.at),
+                        ending: *at,
+                        pod: key,
+                        memory: step.memory.or_else(|| pass.and_then(|pass| pass.memory)).or_else(|| {
+                            step.resource
+                                .as_deref()
+                                .or_else(|| pass.and_then(|pass| pass.resource.as_deref()))
+                                .map(|resource| resource == "memory")
+                        }),
+                        lines: vec![(*at, Arc::clone(line))],
+                        pass: pass
+                            .map(|pass| pass.lines.iter().map(|(at, line)| (*at, Arc::clone(line))).collect())
+                            .unwrap_or_default(),
+                    });
+                }
+            }
+        }
+    }
+    let mut all: Vec<_> = found.into_values().flatten().collect();
+    all.sort_by(|a, b| (a.at, &a.pod).cmp(&(b.at, &b.pod)));
+    all
+}
+
+/// The passes that came to ranking pods.
+fn passes<'a>(steps: &[(i64, &'a Eviction, &'a Arc<Line>)], names: &Names<'_>) -> Vec<Pass<'a>> {
+    let mut passes: Vec<Pass<'_>> = Vec::new();
+    let mut open: Vec<(i64, &Eviction, &Arc<Line>)> = Vec::new();
+    for (at, step, line) in steps {
+        match step.phase {
+            EvictionPhase::Observed
+            | EvictionPhase::ThresholdMet
+            | EvictionPhase::GracePeriodNotMet
+            | EvictionPhase::NodeConditions
+            | EvictionPhase::MustEvict => open.push((*at, step, line)),
+            EvictionPhase::Ranked => {
+                open.retain(|(earlier, _, _)| at - earlier <= PASS);
+                // The pass begins with the last threshold that was met before pods were ranked.
+                let began = open
+                    .iter()
+                    .rev()
+                    .find(|(_, step, _)| step.phase == EvictionPhase::ThresholdMet)
+                    .map_or(*at, |(began, _, _)| *began);
+                let resource = open.iter().rev().find_map(|(_, step, _)| {
+                    matches!(step.phase, EvictionPhase::ThresholdMet | EvictionPhase::MustEvict)
+                        .then(|| step.resource.clone())
+                        .flatten()
+                });
+                let memory = open.iter().rev().find_map(|(_, step, _)| {
+                    matches!(step.phase, EvictionPhase::ThresholdMet | EvictionPhase::MustEvict)
+                        .then_some(step.memory)
+                        .flatten()
+                });
+                let mut lines: Vec<_> = open.iter().map(|(at, _, line)| (*at, *line)).collect();
+                lines.push((*at, line));
+                let ranked = step.pods.iter().filter_map(|pod| names.key(Some(pod), None, *at)).collect();
+                // The same pass read from a second form of the log.
+                if let Some(last) = passes.last_mut()
+                    && at - last.lines.last().map_or(last.at, |(at, _)| *at) <= SAME_STEP
+                    && last.ranked == ranked
+                {
+                    last.memory = last.memory.or(memory);
+                    last.resource = last.resource.take().or(resource);
+                    last.lines.extend(lines);
+                } else {
+                    passes.push(Pass { at: began, lines, resource, memory, ranked });
+                }
+                open.clear();
+            }
+            EvictionPhase::Reclaimed | EvictionPhase::NothingToEvict => open.clear(),
+            _ => {}
+        }
+    }
+    passes
+}

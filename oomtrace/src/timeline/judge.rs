@@ -1,0 +1,261 @@
+//! From evidence to incidents: what belongs together, and what it comes to.
+
+mod case;
+mod ending;
+mod eviction;
+mod oom;
+mod picture;
+mod shown;
+mod steps;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use self::case::{Case, Class, Subject};
+use super::{
+    Kept, Known,
+    evidence::{At, Death, Evicted, Evidence, Kill},
+    fnv1a,
+    names::{Names, PodKey},
+    windows::{CLOSES_AFTER, CRASH_LOOP, EVICTION, KILL_TO_EVICTION, NOTICED, SECOND},
+};
+use crate::event::{ContainerAction, ContainerId, EventRef, Incident, IncidentState, Line, Pod, Source};
+
+/// Events in an incident that are told; of more the first and the last.
+const EVENTS: usize = 256;
+
+/// An incident, and what it is made of.
+pub(super) struct Judged {
+    /// When it began, nanoseconds since 1970.
+    pub(super) at: i64,
+    /// When it closes, if nothing comes.
+    pub(super) closes: i64,
+    pub(super) node: String,
+    pub(super) incident: Incident,
+    pub(super) lines: Vec<Arc<Line>>,
+}
+
+/// All that cases are judged with.
+struct Court<'a> {
+    names: &'a Names<'a>,
+    evidence: &'a Evidence,
+    known: &'a Known,
+}
+
+/// The incidents of a node, from its lines in the order of time. At `now` those are open that may get more; without, the
+/// input has ended.
+pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, now: Option<i64>) -> Vec<Judged> {
+    let mut names = Names::learn(lines, &known.snapshot);
+    let evidence = Evidence::of(lines, &names);
+    name_victims(&mut names, &evidence);
+    let court = Court { names: &names, evidence: &evidence, known };
+    let mut cases = of_kills(&court);
+    add_evictions(&court, &mut cases);
+    let unexplained = add_deaths(&court, &mut cases);
+    ending::add(&court, unexplained, &mut cases);
+    let signals = eviction::signals(&court, &cases);
+    cases
+        .iter()
+        .enumerate()
+        .map(|(index, case)| {
+            let incident = case.judge(&court, signals.get(&index));
+            finished(node, case, &court, incident, now)
+        })
+        .collect()
+}
+
+/// Finds out the names of containers that were killed and that no line names directly.
+fn name_victims(names: &mut Names<'_>, evidence: &Evidence) {
+    let unnamed = |names: &Names<'_>, kill: &Kill| {
+        let id = kill.container.clone()?;
+        let nameless = names.container(&id).is_none_or(|seen| seen.container.name.is_none());
+        (nameless && kill.told.container.as_ref().is_none_or(|container| container.name.is_none())).then_some(id)
+    };
+    // The kubelet ends a container's back-off line with its name, right after the container's end.
+    for death in &evidence.deaths {
+        let (Some(id), Some(pod)) = (&death.container, &death.pod) else { continue };
+        let soon = death.at - 2 * SECOND..death.at + 2 * SECOND;
+        let back_off = evidence
+            .changes_of(pod)
+            .find(|change| change.what.action == ContainerAction::BackOff && (death.at..soon.end).contains(&change.at));
+        let from = evidence.deaths.partition_point(|other| other.at < soon.start);
+        let together = evidence.deaths[from..].iter().take_while(|other| other.at < soon.end);
+        if together.filter(|other| other.pod.as_ref() == Some(pod)).count() > 1 {
+            continue;
+        }
+        if let Some(name) = back_off.and_then(|change| change.what.container.as_ref()?.name.clone()) {
+            names.name_container(id, &name);
+        }
+    }
+    // Of a pod's containers, the one with the limit that was hit.
+    for kill in &evidence.kills {
+        let Some(id) = unnamed(names, kill) else { continue };
+        let (Some(key), Some(limit)) = (&kill.pod, kill.told.limit.as_ref().and_then(|limit| limit.limit_bytes)) else {
+            continue;
+        };
+        let Some(record) = names.record(key) else { continue };
+        let mut with_limit = record.containers.iter().filter(|(_, container)| container.limit_bytes == Some(limit));
+        if let (Some((name, _)), None) = (with_limit.next(), with_limit.next()) {
+            let name = name.clone();
+            names.name_container(&id, &name);
+        }
+    }
+    // Of a pod's containers, the one that was killed before with the same limit and the same process.
+    let alike = |kill: &Kill| {
+        let limit = kill.told.limit.as_ref()?;
+        Some((
+            kill.pod.clone()?,
+            limit.level.map(|level| level as u8),
+            limit.limit_bytes?,
+            kill.told.victim.task.comm.clone()?,
+        ))
+    };
+    let mut known: BTreeMap<_, Option<String>> = BTreeMap::new();
+    for kill in &evidence.kills {
+        let name =
+            kill.container.as_ref().and_then(|id| names.container(id)).and_then(|seen| seen.container.name.clone());
+        if let (Some(alike), Some(name)) = (alike(kill), name) {
+            // Two names: neither.
+            known
+                .entry(alike)
+                .and_modify(|known| {
+                    if known.as_ref() != Some(&name) {
+                        *known = None
+                    }
+                })
+                .or_insert(Some(name));
+        }
+    }
+    for kill in &evidence.kills {
+        let Some(id) = unnamed(names, kill) else { continue };
+        if let Some(name) = alike(kill).and_then(|alike| known.get(&alike).cloned().flatten()) {
+            names.name_container(&id, &name);
+        }
+    }
+}
+
+/// Chains of kills of one container for one cause.
+fn of_kills<'a>(court: &Court<'a>) -> Vec<Case<'a>> {
+    let mut cases: Vec<Case<'a>> = Vec::new();
+    let mut open: BTreeMap<(Subject, Class), usize> = BTreeMap::new();
+    for kill in &court.evidence.kills {
+        let key = (Subject::of_kill(kill, court.names), Class::of_kill(kill));
+        match open
+            .get(&key)
+            .and_then(|index| cases.get_mut(*index))
+            .filter(|case| kill.at - case.last_kill() <= CRASH_LOOP)
+        {
+            Some(case) => case.kills.push(kill),
+            None => {
+                open.insert(key.clone(), cases.len());
+                cases.push(Case::of_kill(key.0, kill));
+            }
+        }
+    }
+    cases
+}
+
+/// Evictions join the kills of their pods.
+fn add_evictions<'a>(court: &Court<'a>, cases: &mut Vec<Case<'a>>) {
+    let by_pod = by_pod(cases);
+    for evicted in &court.evidence.evicted {
+        if evicted.memory == Some(false) && !court.known.everything {
+            continue;
+        }
+        let until = evicted.lines.last().map_or(evicted.at, |(at, _)| *at) + NOTICED;
+        let joined = by_pod.get(&evicted.pod).into_iter().flatten().rev().copied().find(|index| {
+            let case = &cases[*index];
+            case.evicted.is_none() && (evicted.at - KILL_TO_EVICTION..=until).contains(&case.last_kill())
+        });
+        match joined.and_then(|index| cases.get_mut(index)) {
+            Some(case) => case.evicted = Some(evicted),
+            None => cases.push(Case::of_eviction(evicted)),
+        }
+    }
+}
+
+/// Ends of containers join the kills and evictions that explain them. The others come back.
+fn add_deaths<'a>(court: &Court<'a>, cases: &mut [Case<'a>]) -> Vec<&'a Death> {
+    let by_pod = by_pod(cases);
+    let mut by_container: BTreeMap<ContainerId, Vec<usize>> = BTreeMap::new();
+    for (index, case) in cases.iter().enumerate() {
+        for id in case.kills.iter().filter_map(|kill| kill.container.clone()) {
+            by_container.entry(id).or_default().push(index);
+        }
+    }
+    let mut unexplained = Vec::new();
+    for death in &court.evidence.deaths {
+        let killed =
+            death.container.as_ref().and_then(|id| by_container.get(id)).into_iter().flatten().copied().find(|index| {
+                cases[*index].kills.iter().any(|kill| kill.container == death.container && explains(kill, death))
+            });
+        let of_pod = death.pod.as_ref().and_then(|pod| by_pod.get(pod));
+        let explained = killed.or_else(|| {
+            of_pod
+                .into_iter()
+                .flatten()
+                .copied()
+                .find(|index| cases[*index].evicted.is_some_and(|evicted| ends(evicted, death)))
+        });
+        match explained.and_then(|index| cases.get_mut(index)) {
+            Some(case) => case.deaths.push(death),
+            None => unexplained.push(death),
+        }
+    }
+    unexplained
+}
+
+/// Where the cases of a pod are.
+fn by_pod(cases: &[Case<'_>]) -> BTreeMap<PodKey, Vec<usize>> {
+    let mut by_pod: BTreeMap<PodKey, Vec<usize>> = BTreeMap::new();
+    for (index, case) in cases.iter().enumerate() {
+        if let Some(pod) = &case.pod {
+            by_pod.entry(pod.clone()).or_default().push(index);
+        }
+    }
+    by_pod
+}
+
+/// Whether a kill may be why its container ended. Clocks of two logs are the same node's, but some have whole seconds.
+fn explains(kill: &Kill, death: &Death) -> bool {
+    (kill.at - 2 * SECOND..=kill.at + NOTICED).contains(&death.at)
+}
+
+/// Whether a container ended because its pod was evicted.
+fn ends(evicted: &Evicted, death: &Death) -> bool {
+    death.pod.as_ref() == Some(&evicted.pod) && (evicted.at - SECOND..=evicted.at + EVICTION).contains(&death.at)
+}
+
+/// Fills in what every incident has.
+fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incident, now: Option<i64>) -> Judged {
+    let lines = steps::lines(case, court);
+    let (first, last) = (lines.first(), lines.last());
+    let began = first.map_or(0, |(at, _)| *at);
+    let at = case.began();
+    let closes = last.map_or(at, |(at, _)| *at) + CLOSES_AFTER;
+    incident.id = format!("{:016x}", fnv1a(format!("{node}\n{}\n{at}", case.identity()).as_bytes()));
+    incident.state = if now.is_some_and(|now| now < closes) { IncidentState::Open } else { IncidentState::Closed };
+    incident.started = first.map(|(_, line)| line.ts.clone()).unwrap_or_default();
+    incident.ended = last.filter(|_| incident.state == IncidentState::Closed).map(|(_, line)| line.ts.clone());
+    incident.boot_time_only = began < YEAR_OF_BOOT && lines.iter().any(|(_, line)| line.source == Source::Kmsg);
+    incident.steps = steps::steps(&lines, at, case, court);
+    incident.memory = picture::points(case, court, &lines);
+    let half = EVENTS / 2;
+    let omitted = lines.len().saturating_sub(EVENTS);
+    let kept: Vec<&At> = if omitted == 0 {
+        lines.iter().collect()
+    } else {
+        lines[..half].iter().chain(&lines[lines.len() - half..]).collect()
+    };
+    incident.events = kept.iter().map(|(_, line)| EventRef::Seq(line.seq)).collect();
+    incident.events_omitted = omitted as u64;
+    let lines = kept.into_iter().map(|(_, line)| Arc::clone(line)).collect();
+    Judged { at, closes, node: node.to_owned(), incident, lines }
+}
+
+/// Until the end of 1970: a time since boot that is told as a date.
+const YEAR_OF_BOOT: i64 = 365 * 24 * 3600 * SECOND;
+
+/// The container's and the pod's names for an incident.
+fn named(court: &Court<'_>, key: Option<&PodKey>) -> Option<Pod> {
+    key.map(|key| court.names.pod(key))
+}

@@ -1,0 +1,184 @@
+//! What belongs together, before it is judged.
+
+use super::{
+    super::{
+        evidence::{Death, Evicted, Kill},
+        names::{Names, PodKey},
+    },
+    Court, ending, eviction, oom,
+};
+use crate::event::{Container, ContainerId, Incident, Level};
+
+/// Who a chain of deaths is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::timeline) enum Subject {
+    /// A container of a pod, by its name: its id changes with each start.
+    Named(PodKey, String),
+    /// A container of a pod whose name is not known: what hits the same limit with the same process is taken for the same.
+    Alike(PodKey, Option<u64>, Option<String>),
+    /// A container without a pod.
+    Container(ContainerId),
+    /// A pod.
+    Pod(PodKey),
+    /// A cgroup that is no container's, or a process of the node.
+    Cgroup(String),
+}
+
+/// Whose limit was hit: a chain has one cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Class {
+    Own,
+    Pods,
+    Node,
+    Other,
+    Unknown,
+}
+
+/// Why something ended that neither a kill nor an eviction explains.
+pub(super) enum Ending<'a> {
+    Crashed,
+    Refused(&'a super::super::evidence::Cause<crate::event::AllocationRefused>),
+    Killed(ending::By<'a>),
+}
+
+/// An incident in the making.
+pub(super) struct Case<'a> {
+    pub(super) subject: Subject,
+    pub(super) pod: Option<PodKey>,
+    pub(super) kills: Vec<&'a Kill>,
+    pub(super) evicted: Option<&'a Evicted>,
+    pub(super) deaths: Vec<&'a Death>,
+    pub(super) ending: Option<Ending<'a>>,
+}
+
+impl Subject {
+    pub(super) fn of_kill(kill: &Kill, names: &Names<'_>) -> Self {
+        let told = kill.told.container.as_ref().and_then(|container| container.name.clone());
+        let name = told.or_else(|| {
+            kill.container.as_ref().and_then(|id| names.container(id)).and_then(|seen| seen.container.name.clone())
+        });
+        match (&kill.pod, name, &kill.container) {
+            (Some(pod), Some(name), _) => Self::Named(pod.clone(), name),
+            (Some(pod), None, _) => Self::Alike(
+                pod.clone(),
+                kill.told.limit.as_ref().and_then(|limit| limit.limit_bytes),
+                kill.told.victim.task.comm.clone(),
+            ),
+            (None, _, Some(id)) => Self::Container(id.clone()),
+            (None, _, None) => {
+                let path = kill.told.cgroup.as_ref().and_then(|cgroup| cgroup.path.clone());
+                Self::Cgroup(path.or_else(|| kill.told.victim.task.comm.clone()).unwrap_or_default())
+            }
+        }
+    }
+
+    pub(super) fn of_death(death: &Death, names: &Names<'_>) -> Self {
+        let seen = death.container.as_ref().and_then(|id| names.container(id));
+        match (&death.pod, seen.and_then(|seen| seen.container.name.clone()), &death.container) {
+            (Some(pod), Some(name), _) => Self::Named(pod.clone(), name),
+            (Some(pod), None, _) => Self::Alike(pod.clone(), None, None),
+            (None, _, Some(id)) => Self::Container(id.clone()),
+            (None, _, None) => Self::Cgroup(String::new()),
+        }
+    }
+}
+
+impl Class {
+    pub(super) fn of_kill(kill: &Kill) -> Self {
+        match kill.told.limit.as_ref().and_then(|limit| limit.level) {
+            Some(Level::Container | Level::Pod) => Self::Own,
+            Some(Level::Qos | Level::Kubepods) => Self::Pods,
+            Some(Level::Node) => Self::Node,
+            Some(Level::Other) => Self::Other,
+            None => Self::Unknown,
+        }
+    }
+}
+
+impl<'a> Case<'a> {
+    pub(super) fn of_kill(subject: Subject, kill: &'a Kill) -> Self {
+        Self { subject, pod: kill.pod.clone(), kills: vec![kill], evicted: None, deaths: Vec::new(), ending: None }
+    }
+
+    pub(super) fn of_eviction(evicted: &'a Evicted) -> Self {
+        Self {
+            subject: Subject::Pod(evicted.pod.clone()),
+            pod: Some(evicted.pod.clone()),
+            kills: Vec::new(),
+            evicted: Some(evicted),
+            deaths: Vec::new(),
+            ending: None,
+        }
+    }
+
+    pub(super) fn of_ending(subject: Subject, death: &'a Death, ending: Ending<'a>) -> Self {
+        Self {
+            subject,
+            pod: death.pod.clone(),
+            kills: Vec::new(),
+            evicted: None,
+            deaths: vec![death],
+            ending: Some(ending),
+        }
+    }
+
+    pub(super) fn last_kill(&self) -> i64 {
+        self.kills.last().map_or(i64::MIN, |kill| kill.at)
+    }
+
+    /// When its first kill, its eviction or its first end was.
+    pub(super) fn began(&self) -> i64 {
+        let kill = self.kills.first().map(|kill| kill.at);
+        let evicted = self.evicted.map(|evicted| evicted.at);
+        let death = self.deaths.first().filter(|_| kill.is_none() && evicted.is_none()).map(|death| death.at);
+        [kill, evicted, death].into_iter().flatten().min().unwrap_or(0)
+    }
+
+    /// Who it is about, for its id: of a pod always the pod, for a kill may join an eviction that was told already.
+    pub(super) fn identity(&self) -> String {
+        match (&self.pod, &self.subject) {
+            (Some(pod), _) => format!("{pod:?}"),
+            (None, subject) => format!("{subject:?}"),
+        }
+    }
+
+    /// Whether the kubelet had begun to end the pod before the kernel killed.
+    pub(super) fn evicted_first(&self) -> bool {
+        match (self.evicted, self.kills.first()) {
+            (Some(evicted), Some(kill)) => evicted.ending <= kill.at,
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
+    }
+
+    /// The container that it is about.
+    pub(super) fn container(&self, court: &Court<'_>) -> Option<Container> {
+        let id = self.kills.iter().rev().find_map(|kill| kill.container.clone()).or_else(|| {
+            // An eviction is about the pod.
+            self.evicted.is_none().then(|| self.deaths.iter().rev().find_map(|death| death.container.clone())).flatten()
+        });
+        let seen = id.as_ref().and_then(|id| court.names.container(id)).map(|seen| seen.container.clone());
+        let told = self.kills.iter().rev().find_map(|kill| kill.told.container.clone());
+        let mut container = seen.or(told)?;
+        container.id = id.or(container.id);
+        if let Subject::Named(_, name) = &self.subject {
+            container.name = Some(name.clone());
+        }
+        let record = court.names.container_record(self.pod.as_ref(), container.name.as_deref());
+        container.image = container.image.or_else(|| record.and_then(|record| record.image.clone()));
+        container.restart_count = container.restart_count.max(record.and_then(|record| record.restart_count));
+        Some(container)
+    }
+
+    /// What it comes to.
+    pub(super) fn judge(&self, court: &Court<'_>, signal: Option<&eviction::Crossed>) -> Incident {
+        if self.kills.is_empty() {
+            match &self.ending {
+                Some(ending) => ending::judge(self, court, ending),
+                None => eviction::judge(self, court, signal),
+            }
+        } else {
+            oom::judge(self, court, signal)
+        }
+    }
+}

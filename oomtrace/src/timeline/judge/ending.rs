@@ -1,0 +1,284 @@
+//! Verdicts on ends that neither the OOM killer nor an eviction explains: crashes, refusals, kills by processes.
+//!
+//! An end is told as an incident only where something tells why: a fault's exit code, a refused allocation, the sender of
+//! a signal, the kubelet's own reason. A container that exits by itself with 1, or one that is ended because its pod was
+//! deleted and only logs tell of it, is none.
+
+use std::collections::BTreeMap;
+
+use super::{
+    super::{
+        evidence::{Cause, Death},
+        windows::{CRASH_LOOP, KILL_REASON_TO_END, REFUSED_TO_END, SECOND, SIGKILL_TO_END, SIGTERM_TO_END},
+        words::{place, pod_name, signal_name, size, times},
+    },
+    Court,
+    case::{Case, Ending, Subject},
+    named, shown,
+};
+use crate::event::{
+    Confidence, ContainerAction, ContainerChange, Incident, RefusedBy, Scenario, SenderRole, Signal, Verdict,
+};
+
+/// Who ended a container.
+#[derive(Clone, Copy)]
+pub(super) enum By<'a> {
+    /// Whoever sent a signal; and the kubelet's reason, where its log was read too.
+    Sender(&'a Cause<Signal>, Option<&'a Cause<ContainerChange>>),
+    /// The kubelet, for a probe that failed.
+    Probe(&'a Cause<ContainerChange>),
+    /// The kubelet, for another reason, or none that it tells.
+    Kubelet(&'a Cause<ContainerChange>),
+}
+
+/// Makes cases of the ends that something explains.
+pub(super) fn add<'a>(court: &Court<'a>, deaths: Vec<&'a Death>, cases: &mut Vec<Case<'a>>) {
+    let mut open: BTreeMap<(Subject, u8), usize> = BTreeMap::new();
+    for death in deaths {
+        let Some(ending) = why(court, death) else { continue };
+        let kind = match ending {
+            Ending::Crashed => 0,
+            Ending::Refused(_) => 1,
+            Ending::Killed(_) => 2,
+        };
+        let key = (Subject::of_death(death, court.names), kind);
+        let chain = open
+            .get(&key)
+            .copied()
+            .filter(|index| cases[*index].deaths.last().is_some_and(|last| death.at - last.at <= CRASH_LOOP));
+        match chain.and_then(|index| cases.get_mut(index)) {
+            Some(case) => case.deaths.push(death),
+            None => {
+                open.insert(key.clone(), cases.len());
+                cases.push(Case::of_ending(key.0, death, ending));
+            }
+        }
+    }
+}
+
+fn why<'a>(court: &Court<'a>, death: &'a Death) -> Option<Ending<'a>> {
+    let code = death.exit_code?;
+    let same = |container: &Option<crate::event::ContainerId>| container.is_some() && *container == death.container;
+    let refused = court
+        .evidence
+        .refusals
+        .iter()
+        .filter(|refused| same(&refused.container))
+        .rev()
+        .find(|refused| (death.at - REFUSED_TO_END..=death.at + SECOND).contains(&refused.at));
+    if let Some(refused) = refused.filter(|_| !matches!(code, 0 | 137 | 143)) {
+        return Some(Ending::Refused(refused));
+    }
+    if matches!(code, 132 | 134 | 135 | 136 | 139 | 159) {
+        return Some(Ending::Crashed);
+    }
+    let by_kubelet = reason(court, death);
+    let signal = court.evidence.signals.iter().rev().filter(|signal| same(&signal.container)).find(|signal| {
+        let takes = match signal.what.signal {
+            9 => SIGKILL_TO_END,
+            15 => SIGTERM_TO_END,
+            _ => return false,
+        };
+        let first = signal.what.target.container_init != Some(false);
+        let by_process = signal.what.sender.role != SenderRole::Kernel;
+        first && by_process && (death.at - takes..=death.at + SECOND).contains(&signal.at)
+    });
+    if let (Some(signal), 137 | 143) = (signal, code) {
+        return Some(Ending::Killed(By::Sender(signal, by_kubelet)));
+    }
+    let by_kubelet = by_kubelet?;
+    if by_kubelet.what.action == ContainerAction::ProbeFailed && code != 0 {
+        return Some(Ending::Killed(By::Probe(by_kubelet)));
+    }
+    (court.known.everything && matches!(code, 137 | 143)).then_some(Ending::Killed(By::Kubelet(by_kubelet)))
+}
+
+/// What the kubelet says of its ending this container: a failed probe counts most.
+fn reason<'a>(court: &Court<'a>, death: &Death) -> Option<&'a Cause<ContainerChange>> {
+    let before = death.at - KILL_REASON_TO_END..=death.at + SECOND;
+    let mut said: Option<&Cause<ContainerChange>> = None;
+    for change in court.evidence.changes_of(death.pod.as_ref()?) {
+        let of_this = change.container.is_none() || change.container == death.container;
+        let action = change.what.action;
+        let says =
+            matches!(action, ContainerAction::ProbeFailed | ContainerAction::Killing | ContainerAction::PodDeleted);
+        if says && of_this && before.contains(&change.at) {
+            let better = said.is_none_or(|said| weight(action) >= weight(said.what.action));
+            said = if better { Some(change) } else { said };
+        }
+    }
+    said
+}
+
+fn weight(action: ContainerAction) -> u8 {
+    match action {
+        ContainerAction::PodDeleted => 3,
+        ContainerAction::ProbeFailed => 2,
+        ContainerAction::Killing => 1,
+        _ => 0,
+    }
+}
+
+pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> Incident {
+    let (pod, container) = (named(court, case.pod.as_ref()), case.container(court));
+    let inside = place(pod.as_ref(), container.as_ref());
+    let code = case.deaths.last().and_then(|death| death.exit_code).unwrap_or_default();
+    let deaths = case.deaths.len() as u64;
+    let again = if deaths > 1 { format!(" {}", times(deaths)) } else { String::new() };
+    let (scenario, summary, advice, confidence, evidence) = match ending {
+        Ending::Crashed => (
+            Scenario::Crashed,
+            format!(
+                "{} crashed{again} by {} (exit code {code}); nobody ran out of memory.",
+                capital(&inside),
+                signal_name(code - 128)
+            ),
+            crash_advice(code),
+            Confidence::High,
+            None,
+        ),
+        Ending::Refused(refused) => {
+            let asked = refused.what.requested_bytes.map_or_else(String::new, |bytes| format!(" of {}", size(bytes)));
+            let limit = refused.what.limit_bytes.map_or_else(String::new, |bytes| format!(" ({})", size(bytes)));
+            let (what, advice) = refused_by(refused.what.by);
+            (
+                Scenario::RuntimeRefused,
+                format!(
+                    "{} gave up{again} with exit code {code} after the kernel refused {} an allocation{asked} for {what}{limit}; no limit of a cgroup was hit.",
+                    capital(&inside),
+                    refused.what.task.comm.as_deref().unwrap_or("it"),
+                ),
+                advice.to_owned(),
+                Confidence::High,
+                Some(refused.line.seq),
+            )
+        }
+        Ending::Killed(by) => {
+            let (summary, advice, seq) = killed(by, &capital(&inside), pod_name(pod.as_ref()).as_deref(), code, &again);
+            (Scenario::Killed, summary, advice, Confidence::High, Some(seq))
+        }
+    };
+    let (kubernetes_shows, kubernetes_shows_seen) = shown::of_end(case, court);
+    let verdict = Verdict {
+        scenario,
+        invisible: Some(false),
+        group_kill: Some(false),
+        summary,
+        advice,
+        confidence,
+        evidence: evidence
+            .into_iter()
+            .chain(case.deaths.iter().take(8).filter_map(|death| death.lines.first()).map(|(_, line)| line.seq))
+            .collect(),
+        kubernetes_shows,
+        kubernetes_shows_seen,
+        ..Verdict::default()
+    };
+    Incident {
+        containers: shown::affected(case, court),
+        pod,
+        container,
+        verdict,
+        deaths: case.deaths.len() as u64,
+        ..Incident::default()
+    }
+}
+
+fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: i32, again: &str) -> (String, String, u64) {
+    let pod = pod.unwrap_or("its pod");
+    match by {
+        By::Sender(signal, reason) => {
+            let sender = &signal.what.sender;
+            let comm = sender.task.comm.as_deref().unwrap_or("?");
+            let pid = sender.task.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
+            let (whom, why, advice) = match sender.role {
+                SenderRole::Oomd => (
+                    format!("{comm}{pid}, a killer for memory in user space,"),
+                    "because memory pressure or swap use was above what it allows".to_owned(),
+                    "Kubernetes does not know of it: look at that service's own settings (systemd-oomd: ManagedOOMMemoryPressure and ManagedOOMSwap of the slices), and exempt kubepods or raise its limit.",
+                ),
+                SenderRole::Kubelet | SenderRole::Runtime => (
+                    format!("the container runtime ({comm}{pid})"),
+                    because(*reason, pod),
+                    "Not memory. What asked for it: a deletion, a rollout, a drain, a failed probe.",
+                ),
+                SenderRole::SameContainer => (
+                    format!("{comm}{pid} in the same container"),
+                    "by itself, so to speak".to_owned(),
+                    "Look at the program's own supervisor or entry point.",
+                ),
+                SenderRole::OtherContainer => (
+                    format!("{comm}{pid} in {}", place(sender.task.pod.as_ref(), sender.task.container.as_ref())),
+                    "from another container".to_owned(),
+                    "Only a container that shares the pid namespace, or has the node's, can do that: look at what it is for.",
+                ),
+                SenderRole::Systemd | SenderRole::Process | SenderRole::Kernel => (
+                    format!("{comm}{pid} on the node"),
+                    "outside of Kubernetes".to_owned(),
+                    "Somebody or something on the node did it: a person's shell, a script, a service.",
+                ),
+            };
+            (
+                format!("{who} was ended{again} with {} by {whom} {why}; not by the OOM killer (exit code {code}).", signal.what.name),
+                advice.to_owned(),
+                signal.line.seq,
+            )
+        }
+        By::Probe(probe) => (
+            format!(
+                "{who} was ended{again} by the kubelet because a probe failed{}; not by the OOM killer (exit code {code}).",
+                probe.what.message.as_deref().or(probe.what.reason.as_deref()).map_or_else(String::new, |text| format!(" ({text})")),
+            ),
+            "Not memory by itself; a program that is short of CPU, or collects garbage near its limit, answers late: look at its throttling and heap, then at the probe's timeoutSeconds and failureThreshold.".to_owned(),
+            probe.line.seq,
+        ),
+        By::Kubelet(change) => (
+            format!("{who} was ended{again} by the kubelet {}; not by the OOM killer (exit code {code}).", because(Some(change), pod)),
+            "Not memory.".to_owned(),
+            change.line.seq,
+        ),
+    }
+}
+
+fn because(reason: Option<&Cause<ContainerChange>>, pod: &str) -> String {
+    match reason.map(|reason| (reason.what.action, &reason.what)) {
+        Some((ContainerAction::PodDeleted, _)) => format!("because pod {pod} was deleted"),
+        Some((ContainerAction::ProbeFailed, _)) => "because a probe failed".to_owned(),
+        Some((_, change)) => match change.message.as_deref().or(change.reason.as_deref()) {
+            Some(text) => format!("as the kubelet told it to ({text})"),
+            None => "as the kubelet told it to".to_owned(),
+        },
+        None => "as Kubernetes asks it to, for a deletion, a rollout or a failed probe".to_owned(),
+    }
+}
+
+fn crash_advice(code: i32) -> String {
+    match code {
+        134 => "Not the OOM killer. A program that aborts itself may still have run out of its own heap (Node.js, JVM, C++ bad_alloc): its log says.",
+        135 => "Not the OOM killer. SIGBUS often is a file mapped into memory that was cut, or a full /dev/shm or tmpfs.",
+        _ => "Not the OOM killer: look at the program's log and core dump.",
+    }
+    .to_owned()
+}
+
+fn refused_by(by: RefusedBy) -> (&'static str, &'static str) {
+    match by {
+        RefusedBy::Overcommit => (
+            "the node's overcommit limit",
+            "The node allows no more promises of memory (vm.overcommit_memory=2, or a single request larger than RAM and swap): the kubelet sets vm.overcommit_memory=1; look at who changed it, or at why the program asks for so much at once.",
+        ),
+        RefusedBy::RlimitAs => (
+            "its limit on address space",
+            "Raise or lift RLIMIT_AS (ulimit -v) of the process: runtimes reserve far more address space than they use.",
+        ),
+        RefusedBy::RlimitData => ("its limit on data", "Raise or lift RLIMIT_DATA (ulimit -d) of the process."),
+        RefusedBy::Rlimit => {
+            ("a limit of its own", "Raise or lift RLIMIT_AS or RLIMIT_DATA (ulimit -v, ulimit -d) of the process.")
+        }
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + chars.as_str())
+}

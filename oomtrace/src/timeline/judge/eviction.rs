@@ -1,0 +1,341 @@
+//! Verdicts on evictions, and which signal it was.
+//!
+//! At its default verbosity the kubelet's log does not say which signal crossed its threshold. In this order:
+//!
+//! 1. the line itself, where it has the signal;
+//! 2. what the kubelet observed in the same pass (verbosity 3). Where both signals are below their thresholds it is
+//!    `allocatableMemory.available`: the kubelet sorts memory first, and of the two the one that it appended to its list
+//!    (`byEvictionPriority` and `addAllocatableThresholds`, `pkg/kubelet/eviction/helpers.go`, 1.20 to 1.36);
+//! 3. a soft threshold, which only `memory.available` has (`addAllocatableThresholds` copies hard ones alone);
+//! 4. the kubelet's counter `kubelet_evictions`, where it counted one of the two alone;
+//! 5. oomtrace's own readings of the node's memory;
+//! 6. nothing: the likelier one, with low confidence.
+
+use std::collections::BTreeMap;
+
+use super::{
+    super::{
+        evidence::Evicted,
+        windows::{PASS, PICTURE, SECOND},
+        words::{listed, pod_name, size},
+    },
+    Court,
+    case::Case,
+    named, shown,
+};
+use crate::{
+    event::{Confidence, Event, Eviction, EvictionPhase, Incident, Level, Scenario, ToldBy, Verdict},
+    node::snapshot::EvictionNotice,
+};
+
+/// What the node's memory is called.
+const NODE: &str = "memory.available";
+/// What the memory of all pods together is called.
+const ALLOCATABLE: &str = "allocatableMemory.available";
+
+/// The signal of an eviction, and what is known of it.
+pub(super) struct Crossed {
+    pub(super) signal: String,
+    pub(super) from: ToldBy,
+    pub(super) confidence: Confidence,
+    pub(super) missing: Vec<String>,
+    pub(super) threshold_bytes: Option<u64>,
+    pub(super) available_bytes: Option<u64>,
+    pub(super) amounts_from: Option<ToldBy>,
+}
+
+impl Crossed {
+    pub(super) fn scenario(&self) -> Scenario {
+        match self.signal.as_str() {
+            NODE => Scenario::NodePressureEvicted,
+            ALLOCATABLE => Scenario::AllocatableEvicted,
+            // For disk space, pids: not for memory.
+            _ => Scenario::Killed,
+        }
+    }
+}
+
+/// The signal of each case that has an eviction, by the case's index.
+pub(super) fn signals(court: &Court<'_>, cases: &[Case<'_>]) -> BTreeMap<usize, Crossed> {
+    let evicted: Vec<_> = cases.iter().enumerate().filter_map(|(index, case)| Some((index, case.evicted?))).collect();
+    let mut told: BTreeMap<usize, (String, ToldBy)> = BTreeMap::new();
+    for (index, evicted) in &evicted {
+        if let Some(signal) = by_log(evicted) {
+            told.insert(*index, signal);
+        }
+    }
+    // What the counter has more than the log has told.
+    let mut left = court.known.evictions_by_signal.clone();
+    for (signal, _) in told.values() {
+        if let Some(count) = left.get_mut(signal) {
+            *count = count.saturating_sub(1);
+        }
+    }
+    let memory: Vec<_> =
+        [NODE, ALLOCATABLE].into_iter().filter(|signal| left.get(*signal).is_some_and(|count| *count > 0)).collect();
+    evicted
+        .into_iter()
+        .map(|(index, evicted)| {
+            let (signal, from) = told.remove(&index).unwrap_or_else(|| match memory[..] {
+                _ if evicted.memory == Some(false) => (resource(evicted), ToldBy::Log),
+                [only] => (only.to_owned(), ToldBy::Metrics),
+                _ => by_readings(court, evicted)
+                    .map_or_else(|| likelier(court, evicted), |signal| (signal.to_owned(), ToldBy::Pressure)),
+            });
+            (index, crossed(court, evicted, signal, from))
+        })
+        .collect()
+}
+
+fn resource(evicted: &Evicted) -> String {
+    steps(evicted).find_map(|(_, step)| step.resource.clone()).unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// Every step that belongs to an eviction.
+fn steps(evicted: &Evicted) -> impl Iterator<Item = (i64, &Eviction)> {
+    evicted.pass.iter().chain(&evicted.lines).filter_map(|(at, line)| match &line.event {
+        Event::Eviction(step) => Some((*at, &**step)),
+        _ => None,
+    })
+}
+
+fn by_log(evicted: &Evicted) -> Option<(String, ToldBy)> {
+    let said = |phases: &[EvictionPhase]| {
+        steps(evicted).filter(|(_, step)| phases.contains(&step.phase)).find_map(|(_, step)| step.signal.clone())
+    };
+    if let Some(signal) =
+        said(&[EvictionPhase::Evicting, EvictionPhase::Evicted, EvictionPhase::MustEvict, EvictionPhase::ThresholdMet])
+    {
+        return Some((signal, ToldBy::Log));
+    }
+    let crossed: Vec<&str> =
+        observations(evicted).filter(|observed| observed.crossed).map(|observed| observed.signal).collect();
+    if crossed.contains(&ALLOCATABLE) {
+        return Some((ALLOCATABLE.to_owned(), ToldBy::Observation));
+    }
+    if crossed.contains(&NODE) {
+        return Some((NODE.to_owned(), ToldBy::Observation));
+    }
+    said(&[EvictionPhase::GracePeriodNotMet]).map(|signal| (signal, ToldBy::SoftThreshold))
+}
+
+struct Observed<'a> {
+    signal: &'a str,
+    crossed: bool,
+    threshold_bytes: Option<u64>,
+    available_bytes: Option<u64>,
+}
+
+/// What was observed of memory in the pass of an eviction. Some lines have the threshold, some only what was available.
+fn observations(evicted: &Evicted) -> impl Iterator<Item = Observed<'_>> {
+    let threshold = steps(evicted).find_map(|(_, step)| step.threshold_bytes);
+    steps(evicted).filter(|(_, step)| step.phase == EvictionPhase::Observed).filter_map(move |(_, step)| {
+        let signal = step.signal.as_deref().filter(|signal| [NODE, ALLOCATABLE].contains(signal))?;
+        let threshold_bytes = step.threshold_bytes.or(threshold);
+        let crossed =
+            threshold_bytes.zip(step.available_bytes).is_some_and(|(threshold, available)| available < threshold);
+        Some(Observed { signal, crossed, threshold_bytes: step.threshold_bytes, available_bytes: step.available_bytes })
+    })
+}
+
+/// From readings of the node's memory just before: what was available there against the threshold.
+fn by_readings(court: &Court<'_>, evicted: &Evicted) -> Option<&'static str> {
+    let threshold = amounts(court, evicted, NODE).0?;
+    let before = evicted.at - PICTURE..=evicted.at + PASS;
+    let available =
+        court.evidence.pictures.iter().rev().filter(|picture| before.contains(&picture.at)).find_map(|picture| {
+            match &picture.line.event {
+                Event::Pressure(pressure) if pressure.level == Some(Level::Node) => pressure.available_bytes,
+                _ => None,
+            }
+        })?;
+    Some(if available < threshold { NODE } else { ALLOCATABLE })
+}
+
+/// Nothing tells. Pods can only exceed allocatable where much of the node is reserved, or where the threshold is a large
+/// part of it: else the system's own use takes `memory.available` below the threshold first. Where both are below, the
+/// kubelet says allocatable (see above).
+fn likelier(court: &Court<'_>, evicted: &Evicted) -> (String, ToldBy) {
+    let (threshold, ..) = amounts(court, evicted, NODE);
+    let snapshot = &court.known.snapshot;
+    let node = match (snapshot.capacity_bytes, snapshot.allocatable_bytes, threshold) {
+        (Some(capacity), Some(allocatable), Some(threshold)) => {
+            let reserved = capacity.saturating_sub(allocatable).saturating_sub(threshold);
+            reserved + threshold < capacity / 20
+        }
+        _ => false,
+    };
+    (if node { NODE } else { ALLOCATABLE }.to_owned(), ToldBy::Inference)
+}
+
+fn crossed(court: &Court<'_>, evicted: &Evicted, signal: String, from: ToldBy) -> Crossed {
+    let (threshold_bytes, available_bytes, amounts_from) = amounts(court, evicted, &signal);
+    let mut missing = Vec::new();
+    let confidence = match from {
+        ToldBy::Inference => {
+            missing.push(
+                "which signal crossed its threshold: the kubelet's metrics (--kubelet-metrics), or its log at verbosity 3"
+                    .to_owned(),
+            );
+            Confidence::Low
+        }
+        ToldBy::Pressure => Confidence::Medium,
+        _ => Confidence::High,
+    };
+    if available_bytes.is_none() {
+        missing.push(
+            "how much was available: the pod's status or event (--pods), or the kubelet's log at verbosity 3"
+                .to_owned(),
+        );
+    }
+    Crossed { signal, from, confidence, missing, threshold_bytes, available_bytes, amounts_from }
+}
+
+/// Threshold and what was available: from the line about the pod, from its event or status, from what was observed.
+fn amounts(court: &Court<'_>, evicted: &Evicted, signal: &str) -> (Option<u64>, Option<u64>, Option<ToldBy>) {
+    let mut of_pod = steps(evicted)
+        .filter(|(_, step)| step.phase != EvictionPhase::Observed && step.phase != EvictionPhase::GracePeriodNotMet);
+    let by_log = of_pod.find_map(|(_, step)| Some((step.threshold_bytes, Some(step.available_bytes?))));
+    if let Some((threshold, available)) = by_log {
+        return (threshold, available, Some(ToldBy::Log));
+    }
+    if let Some(notice) = notices(court, evicted).into_iter().find(|notice| notice.available_bytes.is_some()) {
+        return (notice.threshold_bytes, notice.available_bytes, Some(ToldBy::Status));
+    }
+    let observed: Vec<_> = observations(evicted).filter(|observed| observed.signal == signal).collect();
+    // The line with the threshold repeats what was observed of it.
+    let best = observed.iter().find(|observed| observed.threshold_bytes.is_some()).or(observed.first());
+    match best {
+        Some(observed) => (observed.threshold_bytes, observed.available_bytes, Some(ToldBy::Observation)),
+        None => (None, None, None),
+    }
+}
+
+/// What events and statuses say of an eviction.
+pub(super) fn notices<'a>(court: &Court<'a>, evicted: &Evicted) -> Vec<&'a EvictionNotice> {
+    court
+        .known
+        .snapshot
+        .evictions
+        .iter()
+        .filter(|notice| !notice.refused)
+        .filter(|notice| court.names.key(Some(&notice.pod), None, evicted.at).as_ref() == Some(&evicted.pod))
+        .collect()
+}
+
+pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&Crossed>) -> Incident {
+    let (Some(evicted), Some(crossed)) = (case.evicted, signal) else { return Incident::default() };
+    let pod = named(court, case.pod.as_ref());
+    let containers = shown::affected(case, court);
+    let mut missing = crossed.missing.clone();
+    if pod.as_ref().is_none_or(|pod| pod.uid.is_none()) {
+        missing.push("the pod's uid: --pods, or the kubelet's log at verbosity 2".to_owned());
+    }
+    let container = match &containers[..] {
+        [only] => Some(only.container.clone()),
+        _ => None,
+    };
+    let evidence = evicted.pass.iter().chain(&evicted.lines).filter(|(_, line)| {
+        matches!(&line.event, Event::Eviction(step) if !matches!(step.phase, EvictionPhase::NodeConditions))
+    });
+    let verdict = Verdict {
+        scenario: crossed.scenario(),
+        also: None,
+        invisible: Some(false),
+        group_kill: Some(false),
+        innocent: None,
+        bystander: None,
+        summary: summary(case, court, crossed, pod.as_ref(), &containers),
+        advice: if crossed.scenario() == Scenario::Killed { String::new() } else { advice_for(crossed) },
+        confidence: crossed.confidence,
+        missing,
+        evidence: evidence.map(|(_, line)| line.seq).take(16).collect(),
+        kubernetes_shows: vec!["Evicted".to_owned()],
+        kubernetes_shows_seen: court
+            .names
+            .record(&evicted.pod)
+            .is_some_and(|record| record.reason.as_deref() == Some("Evicted")),
+        signal: Some(crossed.signal.clone()),
+        signal_from: Some(crossed.from),
+        threshold_bytes: crossed.threshold_bytes,
+        available_bytes: crossed.available_bytes,
+        amounts_from: crossed.amounts_from,
+    };
+    Incident {
+        pod,
+        container,
+        containers,
+        verdict,
+        deaths: case.deaths.len() as u64,
+        evicted: true,
+        ..Incident::default()
+    }
+}
+
+fn summary(
+    case: &Case<'_>,
+    court: &Court<'_>,
+    crossed: &Crossed,
+    pod: Option<&crate::event::Pod>,
+    containers: &[crate::event::AffectedContainer],
+) -> String {
+    let name = pod_name(pod).unwrap_or_else(|| "?".to_owned());
+    let amounts = match (crossed.available_bytes, crossed.threshold_bytes) {
+        (Some(available), Some(threshold)) => {
+            format!(" ({} available, threshold {})", size(available), size(threshold))
+        }
+        (Some(available), None) => format!(" ({} available)", size(available)),
+        _ => String::new(),
+    };
+    let why = match crossed.scenario() {
+        Scenario::AllocatableEvicted => format!("all pods together used too much of what is allocatable{amounts}"),
+        Scenario::NodePressureEvicted => {
+            format!("the node's available memory fell below the eviction threshold{amounts}")
+        }
+        _ => format!("the node was short of {}, not of memory", crossed.signal),
+    };
+    let why = if crossed.from == ToldBy::Inference { format!("most likely {why}") } else { why };
+    let each: Vec<String> = containers
+        .iter()
+        .filter_map(|container| {
+            let name = container.container.name.clone()?;
+            Some(match (container.usage_bytes, container.request_bytes) {
+                (Some(used), Some(0)) => format!("{name} used {} and requests nothing", size(used)),
+                (Some(used), Some(request)) => format!("{name} used {} of a request of {}", size(used), size(request)),
+                (Some(used), None) => format!("{name} used {}", size(used)),
+                _ => name,
+            })
+        })
+        .collect();
+    let containers = if each.is_empty() { String::new() } else { format!(": {}", listed(&each)) };
+    let rank = rank(case, court).map_or_else(String::new, |(place, of)| {
+        if of > 1 { format!(", number {place} of {of} in its ranking") } else { String::new() }
+    });
+    format!("The kubelet evicted pod {name}{rank} because {why}{containers}.")
+}
+
+/// The pod's place among those that were ranked.
+fn rank(case: &Case<'_>, court: &Court<'_>) -> Option<(usize, usize)> {
+    let evicted = case.evicted?;
+    let (at, ranked) = steps(evicted).filter(|(_, step)| step.phase == EvictionPhase::Ranked).last()?;
+    let place = ranked
+        .pods
+        .iter()
+        .position(|pod| court.names.key(Some(pod), None, at + SECOND).as_ref() == Some(&evicted.pod))?;
+    Some((place + 1, ranked.pods.len()))
+}
+
+fn advice_for(crossed: &Crossed) -> String {
+    let threshold = crossed.threshold_bytes.map_or_else(String::new, |bytes| format!(" of {}", size(bytes)));
+    let what = if crossed.scenario() == Scenario::AllocatableEvicted {
+        format!("Pods together came closer than the threshold{threshold} to all that they may use on this node. ")
+    } else {
+        format!("The node, its system services included, came below the threshold{threshold} of available memory. ")
+    };
+    format!("{what}{}", advice())
+}
+
+/// What keeps a pod from being chosen.
+pub(super) fn advice() -> String {
+    "The kubelet takes pods first that use more than they request: request what the pod really uses (then the scheduler does not overfill the node), limit the pods that grow, or give the pod a higher priority.".to_owned()
+}

@@ -1,0 +1,430 @@
+//! Verdicts on kills by the kernel's OOM killer.
+
+use std::collections::BTreeMap;
+
+use super::{
+    super::{
+        evidence::Kill,
+        windows::NOTICED,
+        words::{place, size, times},
+    },
+    Court,
+    case::Case,
+    eviction, named, shown,
+};
+use crate::event::{Candidate, Confidence, ContainerId, Incident, Level, Limit, Memory, OomKill, Scenario, Verdict};
+
+/// What the pod's other containers are known to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Siblings {
+    None,
+    Some,
+    Unknown,
+}
+
+pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&eviction::Crossed>) -> Incident {
+    // The report of one kill in a crash loop may have been left out by the kernel's rate limit.
+    let Some(kill) = case.kills.iter().find(|kill| kill.told.limit.is_some()).or(case.kills.first()) else {
+        return Incident::default();
+    };
+    let mut missing = Vec::new();
+    let (scenario, mut confidence) = scenario(case, court, kill, &mut missing);
+    let evicted = case.evicted.map(|_| signal.map_or(Scenario::NodePressureEvicted, eviction::Crossed::scenario));
+    let (scenario, also) = match evicted {
+        Some(evicted) if case.evicted_first() => (evicted, Some(scenario)),
+        evicted => (scenario, evicted),
+    };
+    let (pod, container) = (named(court, case.pod.as_ref()), case.container(court));
+    let limit = kill.told.limit.clone();
+    let group = group(case);
+    let invisible = invisible(case, court);
+    let eaters = Eaters::of(kill, scenario);
+    let bystander = bystander(scenario, case, eaters.as_ref());
+    if invisible.is_none() && container.is_some() {
+        missing.push("whether the container lived on: the kubelet's log from after the kill".to_owned());
+    }
+    if pod.as_ref().is_some_and(|pod| pod.name.is_none()) {
+        missing.push("the pod's name: --pods, or the kubelet's log".to_owned());
+    }
+    if let (true, Some(signal)) = (case.evicted_first(), signal) {
+        confidence = confidence.min(signal.confidence);
+        missing.extend(signal.missing.clone());
+    }
+    let (kubernetes_shows, kubernetes_shows_seen) = shown::of_kills(case, court, invisible);
+    let names = Told { pod: pod.as_ref(), container: container.as_ref(), scenario, eaters: eaters.as_ref() };
+    let verdict = Verdict {
+        scenario,
+        also,
+        invisible,
+        group_kill: group,
+        innocent: innocent(&kill.told),
+        bystander,
+        summary: names.summary(case, kill, invisible),
+        advice: names.advice(case, kill),
+        confidence,
+        missing,
+        evidence: case.kills.iter().take(8).filter_map(|kill| kill.lines.first()).map(|(_, line)| line.seq).collect(),
+        kubernetes_shows,
+        kubernetes_shows_seen,
+        signal: signal.map(|signal| signal.signal.clone()),
+        signal_from: signal.map(|signal| signal.from),
+        threshold_bytes: signal.and_then(|signal| signal.threshold_bytes),
+        available_bytes: signal.and_then(|signal| signal.available_bytes),
+        amounts_from: signal.and_then(|signal| signal.amounts_from),
+    };
+    let first = case.kills.first().map_or(kill, |first| first);
+    Incident {
+        containers: shown::affected(case, court),
+        pod,
+        container,
+        cgroup: kill.told.cgroup.clone(),
+        verdict,
+        limit_level: limit.as_ref().and_then(|limit| limit.level),
+        limit_bytes: limit.as_ref().and_then(|limit| limit.limit_bytes),
+        limit,
+        kills: case.kills.len() as u64,
+        processes_killed: case.kills.iter().map(|kill| 1 + kill.told.members.len() as u64).sum(),
+        deaths: case.deaths.len() as u64,
+        group,
+        evicted: case.evicted.is_some(),
+        victim_comm: first.told.victim.task.comm.clone(),
+        victim: Some(first.told.victim.clone()),
+        ..Incident::default()
+    }
+}
+
+fn scenario(case: &Case<'_>, court: &Court<'_>, kill: &Kill, missing: &mut Vec<String>) -> (Scenario, Confidence) {
+    let Some(limit) = &kill.told.limit else {
+        missing.push(
+            "whose limit was hit: the kernel left its report out (10 in 5 s), or its beginning is not in the log"
+                .to_owned(),
+        );
+        let by_cgroup = kill.told.message.as_deref().is_none_or(|message| message.starts_with("Memory cgroup"));
+        let by_cgroup = by_cgroup && kill.told.constraint.as_deref().is_none_or(|constraint| constraint == "MEMCG");
+        return (if by_cgroup { Scenario::ContainerLimit } else { Scenario::SystemOom }, Confidence::Low);
+    };
+    match limit.level {
+        Some(Level::Container) => (Scenario::ContainerLimit, Confidence::High),
+        Some(Level::Pod) => match siblings(case, court, kill) {
+            Siblings::None => (Scenario::ContainerLimit, Confidence::High),
+            Siblings::Some if own_limit_is_the_pods(case, court, limit) => (Scenario::ContainerLimit, Confidence::High),
+            Siblings::Some => (Scenario::PodLimit, Confidence::High),
+            Siblings::Unknown => {
+                missing.push(
+                    "how many containers the pod has: --pods, or the kubelet's log from when it started".to_owned(),
+                );
+                (Scenario::ContainerLimit, Confidence::Medium)
+            }
+        },
+        Some(Level::Qos | Level::Kubepods) => (Scenario::AllocatableOom, Confidence::High),
+        Some(Level::Node) => (Scenario::SystemOom, Confidence::High),
+        Some(Level::Other) => (Scenario::OtherLimit, Confidence::High),
+        None => {
+            missing.push("whose limit was hit".to_owned());
+            (Scenario::ContainerLimit, Confidence::Low)
+        }
+    }
+}
+
+/// Whether the pod had more containers than the victim's. Files and the kubelet's log tell; else the kernel's list of
+/// processes: each container's have an `oom_score_adj` that its own request makes (`pkg/kubelet/qos/policy.go`), the
+/// sandbox's -998.
+fn siblings(case: &Case<'_>, court: &Court<'_>, kill: &Kill) -> Siblings {
+    let Some(pod) = &case.pod else { return Siblings::Unknown };
+    let container = case.container(court);
+    let record =
+        court.names.container_record(Some(pod), container.as_ref().and_then(|container| container.name.as_deref()));
+    // Init containers run one at a time.
+    if record.is_some_and(|record| record.init) {
+        return Siblings::None;
+    }
+    if let Some(count) = court.names.containers_at(pod, kill.at) {
+        return if count > 1 { Siblings::Some } else { Siblings::None };
+    }
+    let Some(candidates) = &kill.told.candidates else { return Siblings::Unknown };
+    let in_pod: Vec<_> = candidates.iter().filter(|candidate| !is_sandbox(candidate)).collect();
+    let complete = kill.told.candidates_weighed.is_none_or(|weighed| weighed as usize <= candidates.len());
+    let ids: Option<Vec<&ContainerId>> =
+        in_pod.iter().map(|candidate| candidate.task.container.as_ref()?.id.as_ref()).collect();
+    let differ = match &ids {
+        Some(ids) => ids.iter().any(|id| Some(*id) != ids.first().copied()),
+        None => in_pod
+            .iter()
+            .any(|candidate| candidate.task.oom_score_adj != in_pod.first().and_then(|first| first.task.oom_score_adj)),
+    };
+    match (differ, complete && (ids.is_some() || in_pod.len() == 1)) {
+        (true, _) => Siblings::Some,
+        (false, true) => Siblings::None,
+        (false, false) => Siblings::Unknown,
+    }
+}
+
+/// The sandbox's process: its score is fixed, and nothing else of a pod has it.
+fn is_sandbox(candidate: &Candidate) -> bool {
+    candidate.task.oom_score_adj == Some(-998)
+}
+
+fn own_limit_is_the_pods(case: &Case<'_>, court: &Court<'_>, limit: &Limit) -> bool {
+    let name = case.container(court).and_then(|container| container.name);
+    let own = court.names.container_record(case.pod.as_ref(), name.as_deref()).and_then(|record| record.limit_bytes);
+    own.is_some() && own == limit.limit_bytes
+}
+
+fn group(case: &Case<'_>) -> Option<bool> {
+    let said = |kill: &Kill| kill.told.group.or((!kill.told.members.is_empty()).then_some(true));
+    let any = case.kills.iter().any(|kill| said(kill) == Some(true));
+    let all_known = case.kills.iter().all(|kill| said(kill).is_some());
+    if any { Some(true) } else { all_known.then_some(false) }
+}
+
+/// Whether Kubernetes will see nothing of the kills: every one left the container's first process alive.
+fn invisible(case: &Case<'_>, court: &Court<'_>) -> Option<bool> {
+    if case.evicted.is_some() || !case.deaths.is_empty() {
+        return Some(false);
+    }
+    let each: Vec<_> = case.kills.iter().map(|kill| survived(kill, case, court)).collect();
+    if each.contains(&Some(false)) {
+        Some(false)
+    } else if each.iter().all(|survived| *survived == Some(true)) {
+        Some(true)
+    } else {
+        None
+    }
+}
+
+/// Whether the container outlived a kill in it.
+fn survived(kill: &Kill, case: &Case<'_>, court: &Court<'_>) -> Option<bool> {
+    let id = kill.container.as_ref()?;
+    let init = kill.told.victim.task.container_init;
+    if init == Some(true) || kill.told.members.iter().any(|member| member.container_init == Some(true)) {
+        return Some(false);
+    }
+    if case.kills.iter().any(|later| later.container.as_ref() == Some(id) && later.at > kill.at + NOTICED) {
+        return Some(true);
+    }
+    // The whole container's cgroup is killed, unless the group is one that was made inside it.
+    if kill.told.group == Some(true) && kill.told.limit.as_ref().is_none_or(|limit| limit.nested.is_none()) {
+        return Some(false);
+    }
+    if let Some(death) = court.evidence.death_of(id) {
+        return Some(death.at > kill.at + NOTICED);
+    }
+    if init == Some(false) || court.evidence.kubelet_covers(kill.at, NOTICED) {
+        return Some(true);
+    }
+    None
+}
+
+/// Whether the victim is another process than the one whose allocation could not be met.
+fn innocent(kill: &OomKill) -> Option<bool> {
+    let (trigger, victim) = (&kill.trigger, &kill.victim.task);
+    match (trigger.tgid, victim.tgid) {
+        (Some(trigger), Some(victim)) => Some(trigger != victim),
+        _ => match (trigger.pid, victim.pid) {
+            (Some(trigger), Some(victim)) if trigger == victim => Some(false),
+            // A thread has an id of its own.
+            (Some(trigger_pid), Some(_)) => {
+                let is_process = |pid| {
+                    kill.candidates
+                        .iter()
+                        .flatten()
+                        .any(|other| other.task.tgid == Some(pid) || other.task.pid == Some(pid))
+                };
+                (is_process(trigger_pid) || trigger.comm != victim.comm).then_some(true)
+            }
+            _ => None,
+        },
+    }
+}
+
+/// Who used how much of the limit that was hit.
+struct Eaters {
+    /// The one with the most, in words.
+    most: String,
+    most_bytes: u64,
+    victim_bytes: u64,
+    victim_is_most: bool,
+}
+
+impl Eaters {
+    /// By pod where all pods share the limit, by container where a pod's do, by process where the log does not tell.
+    fn of(kill: &Kill, scenario: Scenario) -> Option<Self> {
+        let candidates = kill.told.candidates.as_ref()?;
+        let by_pod = matches!(scenario, Scenario::AllocatableOom | Scenario::SystemOom);
+        let group = |candidate: &Candidate| -> Option<String> {
+            let task = &candidate.task;
+            if by_pod && let Some(uid) = task.pod.as_ref().and_then(|pod| pod.uid.as_ref()) {
+                return Some(uid.to_string());
+            }
+            if let Some(id) = task.container.as_ref().and_then(|container| container.id.as_ref()) {
+                return Some(id.to_string());
+            }
+            task.tgid.or(task.pid).map(|pid| format!("process {pid}"))
+        };
+        let mut groups: BTreeMap<String, (u64, &Candidate, u64)> = BTreeMap::new();
+        for candidate in candidates {
+            let bytes = used(&candidate.memory);
+            let entry = groups.entry(group(candidate)?).or_insert((0, candidate, 0));
+            entry.0 += bytes;
+            if bytes > entry.2 {
+                (entry.1, entry.2) = (candidate, bytes);
+            }
+        }
+        let victim = kill.told.victim.task.tgid.or(kill.told.victim.task.pid)?;
+        let victims =
+            candidates.iter().find(|other| other.task.tgid.or(other.task.pid) == Some(victim)).and_then(group)?;
+        let (victim_bytes, ..) = *groups.get(&victims)?;
+        let (most, (most_bytes, largest, _)) =
+            groups.iter().max_by_key(|(name, (bytes, ..))| (*bytes, std::cmp::Reverse(name.as_str())))?;
+        let comm = largest.task.comm.as_deref().unwrap_or("?");
+        let inside = place(largest.task.pod.as_ref(), largest.task.container.as_ref());
+        let inside = if inside == "the node" { String::new() } else { format!(" in {inside}") };
+        Some(Self {
+            most: format!("{comm}{inside}"),
+            most_bytes: *most_bytes,
+            victim_bytes,
+            victim_is_most: *most == victims || *most_bytes == victim_bytes,
+        })
+    }
+}
+
+fn used(memory: &Memory) -> u64 {
+    [memory.rss_anon_bytes, memory.rss_file_bytes, memory.rss_shmem_bytes].into_iter().flatten().sum()
+}
+
+fn bystander(scenario: Scenario, case: &Case<'_>, eaters: Option<&Eaters>) -> Option<bool> {
+    match scenario {
+        Scenario::ContainerLimit => Some(false),
+        _ if case.kills.is_empty() => None,
+        _ => eaters.map(|eaters| !eaters.victim_is_most),
+    }
+}
+
+/// What a summary is made of.
+struct Told<'a> {
+    pod: Option<&'a crate::event::Pod>,
+    container: Option<&'a crate::event::Container>,
+    scenario: Scenario,
+    eaters: Option<&'a Eaters>,
+}
+
+impl Told<'_> {
+    fn summary(&self, case: &Case<'_>, kill: &Kill, invisible: Option<bool>) -> String {
+        let victim = &kill.told.victim;
+        let comm = victim.task.comm.as_deref().unwrap_or("?");
+        let pid = victim.task.tgid.or(victim.task.pid).map_or_else(String::new, |pid| format!(" (pid {pid})"));
+        let unit = kill.told.cgroup.as_ref().and_then(|cgroup| cgroup.unit.as_deref());
+        let inside = match (self.pod.is_none() && self.container.is_none(), unit) {
+            (true, Some(unit)) => format!("unit {unit}"),
+            _ => place(self.pod, self.container),
+        };
+        let limit = kill.told.limit.as_ref();
+        let bytes = limit.and_then(|limit| limit.limit_bytes);
+        let of = |whose: &str| {
+            let amount = bytes.map_or_else(|| "which the log does not tell".to_owned(), size);
+            format!("{whose} memory limit of {amount}")
+        };
+        let hit = match self.scenario {
+            Scenario::ContainerLimit if limit.is_some_and(|limit| limit.nested.is_some()) => {
+                of("it hit a limit that was set inside the container, a")
+            }
+            Scenario::ContainerLimit if limit.is_none() => {
+                "a memory limit was hit, the kernel's report does not tell whose".to_owned()
+            }
+            Scenario::ContainerLimit if limit.and_then(|limit| limit.level) == Some(Level::Pod) => {
+                of("the container hit its limit, which is also the pod's")
+            }
+            Scenario::ContainerLimit => of("the container hit its"),
+            Scenario::PodLimit => of("the pod's containers together hit the pod's"),
+            Scenario::AllocatableOom => of("all pods together hit the node's allocatable"),
+            Scenario::SystemOom => "the node itself ran out of memory".to_owned(),
+            Scenario::OtherLimit => {
+                of(&format!("cgroup {} hit its", limit.and_then(|limit| limit.cgroup.as_deref()).unwrap_or("?")))
+            }
+            _ => "its pod was already being evicted".to_owned(),
+        };
+        let count = case.kills.len() as u64;
+        let again = if count > 1 { format!("{}, the first time ", times(count)) } else { String::new() };
+        let with = match kill.told.members.len() {
+            0 => String::new(),
+            1 => " and one other process with it".to_owned(),
+            more => format!(" and {more} other processes with it"),
+        };
+        let after = if case.evicted.is_none() {
+            ""
+        } else if case.evicted_first() {
+            "; the kubelet had begun to evict the pod before"
+        } else {
+            "; then the kubelet evicted the pod"
+        };
+        let lives = if invisible == Some(true) { "; the container lives on, and Kubernetes shows nothing" } else { "" };
+        let eater = match self.eaters {
+            Some(eaters) if !eaters.victim_is_most && self.scenario != Scenario::ContainerLimit => {
+                format!(
+                    "; {} used most ({} against the victim's {})",
+                    eaters.most,
+                    size(eaters.most_bytes),
+                    size(eaters.victim_bytes)
+                )
+            }
+            _ => String::new(),
+        };
+        let anon =
+            victim.memory.rss_anon_bytes.map_or_else(String::new, |anon| format!(" with {} of its own", size(anon)));
+        format!("The kernel killed {comm}{pid}{anon}{with} in {inside} {again}because {hit}{eater}{lives}{after}.")
+    }
+
+    fn advice(&self, case: &Case<'_>, kill: &Kill) -> String {
+        let limit = kill.told.limit.as_ref().and_then(|limit| limit.limit_bytes);
+        let memory = &kill.told.victim.memory;
+        let (anon, file, shmem) = (memory.rss_anon_bytes, memory.rss_file_bytes, memory.rss_shmem_bytes);
+        let amount = limit.map_or_else(|| "the limit".to_owned(), size);
+        match self.scenario {
+            Scenario::ContainerLimit | Scenario::OtherLimit => {
+                let what = match (anon, shmem) {
+                    (Some(anon), Some(shmem)) if shmem > anon => format!(
+                        "Most of it is shared memory ({}): a tmpfs or an emptyDir in memory counts against the limit too. ",
+                        size(shmem)
+                    ),
+                    (Some(anon), _) => {
+                        format!("It held {} and asked for more. ", size(anon + shmem.unwrap_or(0) + file.unwrap_or(0)))
+                    }
+                    _ => String::new(),
+                };
+                let every = interval(case).map_or_else(String::new, |seconds| {
+                    format!("It comes back to its limit within {seconds} s of each kill: either it needs more than {amount} to work at all, or it leaks. ")
+                });
+                format!(
+                    "{what}{every}Give it a limit above {amount}, or make the program keep below it (heap size, cache size, workers)."
+                )
+            }
+            Scenario::PodLimit => format!(
+                "The pod's limit of {amount} is less than what its containers need together: raise it, or give each container a limit of its own so that the one that eats is the one that is killed."
+            ),
+            Scenario::AllocatableOom => {
+                let eater = self.eaters.map_or_else(String::new, |eaters| {
+                    format!(" Begin with {} ({}).", eaters.most, size(eaters.most_bytes))
+                });
+                format!(
+                    "Pods may use {amount} on this node, and grew faster than the kubelet's 10 s loop evicts. Give pods limits near their requests, so that they cannot exceed allocatable together; a higher eviction threshold makes the kubelet act earlier.{eater}"
+                )
+            }
+            Scenario::SystemOom => {
+                let eater = self.eaters.map_or_else(String::new, |eaters| {
+                    format!(" {} used most: {}.", eaters.most, size(eaters.most_bytes))
+                });
+                format!(
+                    "The node had no memory left before the kubelet acted: reserve memory for the system (--system-reserved, --kube-reserved) and raise --eviction-hard memory.available, so that pods are bounded by allocatable and evicted in time.{eater}"
+                )
+            }
+            _ => eviction::advice(),
+        }
+    }
+}
+
+/// Seconds between kills, where there are several.
+fn interval(case: &Case<'_>) -> Option<i64> {
+    let (first, last) = (case.kills.first()?, case.kills.last()?);
+    let gaps = i64::try_from(case.kills.len()).ok()? - 1;
+    (gaps > 0).then(|| (last.at - first.at) / super::SECOND / gaps)
+}

@@ -1,0 +1,57 @@
+//! What memory was against its limit, over the time of an incident.
+
+use std::sync::Arc;
+
+use super::{super::evidence::At, Court, case::Case};
+use crate::event::{Event, Level, Line, MemoryPoint};
+
+/// Points that are kept: as many as a picture can show.
+const POINTS: usize = 512;
+
+/// The readings of an incident, in order. Of an eviction: what was used of all that there is, against the threshold.
+pub(super) fn points(case: &Case<'_>, court: &Court<'_>, lines: &[At]) -> Vec<MemoryPoint> {
+    let eviction = case.kills.is_empty() && case.evicted.is_some();
+    let signal = if eviction { court_signal(case, court) } else { None };
+    let mut points: Vec<MemoryPoint> = lines
+        .iter()
+        .filter_map(|(_, line)| if eviction { of_node(line, signal.as_deref()) } else { of_limit(line) })
+        .collect();
+    points.dedup();
+    if points.len() > POINTS {
+        points.drain(..points.len() - POINTS);
+    }
+    points
+}
+
+fn of_limit(line: &Arc<Line>) -> Option<MemoryPoint> {
+    let (usage, limit) = match &line.event {
+        Event::OomKill(kill) => kill.limit.as_ref().map(|limit| (limit.usage_bytes, limit.limit_bytes))?,
+        Event::ChargeFailures(failures) => {
+            failures.limit.as_ref().map(|limit| (limit.usage_bytes, limit.limit_bytes))?
+        }
+        Event::Pressure(pressure) if pressure.level != Some(Level::Node) => {
+            (pressure.usage_bytes, pressure.limit_bytes)
+        }
+        _ => return None,
+    };
+    Some(MemoryPoint { ts: line.ts.clone(), usage_bytes: usage?, limit_bytes: limit })
+}
+
+/// The kubelet's observation, turned round: available memory as used memory, the threshold as a limit.
+fn of_node(line: &Arc<Line>, signal: Option<&str>) -> Option<MemoryPoint> {
+    let Event::Eviction(step) = &line.event else { return None };
+    if step.signal.is_none() || step.signal.as_deref() != signal {
+        return None;
+    }
+    let capacity = step.capacity_bytes?;
+    let limit_bytes = step.threshold_bytes.map(|threshold| capacity.saturating_sub(threshold));
+    Some(MemoryPoint { ts: line.ts.clone(), usage_bytes: capacity.saturating_sub(step.available_bytes?), limit_bytes })
+}
+
+fn court_signal(case: &Case<'_>, _court: &Court<'_>) -> Option<String> {
+    let evicted = case.evicted?;
+    evicted.pass.iter().find_map(|(_, line)| match &line.event {
+        Event::Eviction(step) if step.threshold_bytes.is_some() => step.signal.clone(),
+        _ => None,
+    })
+}

@@ -1,0 +1,162 @@
+//! What Kubernetes shows for an incident: what the user is staring at.
+
+use std::collections::BTreeMap;
+
+use super::{Court, case::Case};
+use crate::{
+    event::{AffectedContainer, Container, ContainerAction, ContainerId, Event},
+    node::snapshot::EndRecord,
+};
+
+/// Of containers that the kernel killed in. Seen where a file has the container's end by its id, else what containerd and
+/// CRI-O make of it: `OOMKilled` where they noticed the kernel's event in time.
+pub(super) fn of_kills(case: &Case<'_>, court: &Court<'_>, invisible: Option<bool>) -> (Vec<String>, bool) {
+    let ids: Vec<&ContainerId> = case.kills.iter().filter_map(|kill| kill.container.as_ref()).collect();
+    let mut shows: Vec<String> = Vec::new();
+    for id in &ids {
+        if let Some(text) = end(court, id).and_then(written) {
+            add(&mut shows, text);
+        }
+    }
+    let seen = !shows.is_empty();
+    if !seen {
+        let codes = ids.iter().filter_map(|id| court.evidence.death_of(id)).filter_map(|death| death.exit_code);
+        for code in codes {
+            add(&mut shows, format!("OOMKilled {code}"));
+        }
+        if shows.is_empty() {
+            match (invisible, ids.is_empty()) {
+                (Some(true), _) | (_, true) => add(&mut shows, "nothing".to_owned()),
+                _ => add(&mut shows, "OOMKilled 137".to_owned()),
+            }
+        }
+    }
+    if case.evicted.is_some() {
+        shows.retain(|text| text != "nothing");
+        add(&mut shows, "Evicted".to_owned());
+    }
+    (shows, seen)
+}
+
+/// Of a container that ended by itself, or by a signal.
+pub(super) fn of_end(case: &Case<'_>, court: &Court<'_>) -> (Vec<String>, bool) {
+    let mut shows = Vec::new();
+    for id in case.deaths.iter().filter_map(|death| death.container.as_ref()) {
+        if let Some(text) = end(court, id).and_then(written) {
+            add(&mut shows, text);
+        }
+    }
+    let seen = !shows.is_empty();
+    if !seen {
+        for code in case.deaths.iter().filter_map(|death| death.exit_code) {
+            add(&mut shows, if code == 0 { "Completed 0".to_owned() } else { format!("Error {code}") });
+        }
+    }
+    (shows, seen)
+}
+
+fn add(shows: &mut Vec<String>, text: String) {
+    if !shows.contains(&text) {
+        shows.push(text);
+    }
+}
+
+fn end<'a>(court: &Court<'a>, id: &ContainerId) -> Option<&'a EndRecord> {
+    court.known.snapshot.container(id).and_then(|(_, _, container)| container.ends.get(id))
+}
+
+fn written(end: &EndRecord) -> Option<String> {
+    let reason = end.reason.as_deref()?;
+    Some(end.exit_code.map_or_else(|| reason.to_owned(), |code| format!("{reason} {code}")))
+}
+
+/// The containers that ended, or that were told to.
+pub(super) fn affected(case: &Case<'_>, court: &Court<'_>) -> Vec<AffectedContainer> {
+    let mut named: BTreeMap<String, AffectedContainer> = BTreeMap::new();
+    let mut unnamed: BTreeMap<ContainerId, AffectedContainer> = BTreeMap::new();
+    let mut enter = |container: &Container, fill: &dyn Fn(&mut AffectedContainer)| {
+        let mut container = container.clone();
+        if container.name.is_none()
+            && let Some(seen) = container.id.as_ref().and_then(|id| court.names.container(id))
+        {
+            container = Container { id: container.id, ..seen.container.clone() };
+        }
+        let entry = match (&container.name, &container.id) {
+            (Some(name), _) => named.entry(name.clone()).or_default(),
+            (None, Some(id)) => unnamed.entry(id.clone()).or_default(),
+            (None, None) => return,
+        };
+        entry.container = Container {
+            id: container.id.or(entry.container.id.take()),
+            name: container.name.or(entry.container.name.take()),
+            image: container.image.or(entry.container.image.take()),
+            restart_count: container.restart_count.max(entry.container.restart_count),
+        };
+        fill(entry);
+    };
+    let of_id = |id: &ContainerId| Container { id: Some(id.clone()), ..Container::default() };
+    if let Some(container) = case.container(court) {
+        enter(&container, &|_| {});
+    }
+    if let Some(evicted) = case.evicted {
+        for (_, line) in evicted.lines.iter().chain(&evicted.pass) {
+            if let Event::Eviction(step) = &line.event
+                && step.pod.is_some()
+            {
+                for used in &step.containers {
+                    enter(&used.container, &|entry| {
+                        entry.usage_bytes = entry.usage_bytes.or(used.usage_bytes);
+                        entry.request_bytes = entry.request_bytes.or(used.request_bytes);
+                    });
+                }
+            }
+        }
+        for notice in super::eviction::notices(court, evicted) {
+            for used in &notice.containers {
+                enter(&used.container, &|entry| {
+                    entry.usage_bytes = entry.usage_bytes.or(used.usage_bytes);
+                    entry.request_bytes = entry.request_bytes.or(used.request_bytes);
+                });
+            }
+        }
+        for change in court.evidence.changes_of(&evicted.pod) {
+            let told = matches!(change.what.action, ContainerAction::Killing | ContainerAction::KillFailed);
+            if told
+                && (evicted.at..=evicted.at + super::EVICTION).contains(&change.at)
+                && let Some(container) = &change.what.container
+            {
+                enter(container, &|_| {});
+            }
+        }
+        // What had not ended before.
+        for seen in court.names.containers_of(&evicted.pod) {
+            if seen.started.is_some()
+                && seen.ended.is_none_or(|ended| ended >= evicted.at)
+                && seen.container.name.is_some()
+            {
+                enter(&seen.container, &|_| {});
+            }
+        }
+    }
+    for death in &case.deaths {
+        if let Some(id) = &death.container {
+            enter(&of_id(id), &|entry| {
+                entry.exit_code = death.exit_code.or(entry.exit_code);
+            });
+        }
+    }
+    // Where all that ended have names, ids without are the sandbox's, or of containers that had ended before.
+    let mut all: Vec<_> =
+        if named.is_empty() { unnamed.into_values().collect() } else { named.into_values().collect() };
+    for entry in &mut all {
+        if let Some(end) = entry.container.id.as_ref().and_then(|id| end(court, id)) {
+            entry.reason.clone_from(&end.reason);
+            entry.exit_code = entry.exit_code.or(end.exit_code);
+        }
+        let record = court.names.container_record(case.pod.as_ref(), entry.container.name.as_deref());
+        entry.limit_bytes = record.and_then(|record| record.limit_bytes);
+        entry.request_bytes = entry.request_bytes.or_else(|| record.and_then(|record| record.request_bytes));
+        entry.container.image = entry.container.image.take().or_else(|| record.and_then(|record| record.image.clone()));
+    }
+    all
+}

@@ -1,0 +1,7 @@
+//! Statements about the world, each made of a few events.
+
+mod deaths;
+mod evictions;
+mod kills;
+mod order;
+mod world;

@@ -1,0 +1,124 @@
+use super::world::{MIB, World, change, container, pod, task, unnamed};
+use crate::event::{AllocationRefused, ContainerAction, Event, RefusedBy, Scenario, SenderRole, Source};
+
+#[test]
+fn a_pod_that_is_deleted_was_not_out_of_memory() {
+    // Logs alone: nothing to tell.
+    let mut world = World::default();
+    world
+        .change(0.0, change(ContainerAction::PodDeleted, pod('a'), None))
+        .killing(0.1, 'a', container("app", '1'))
+        .died(2.0, pod('a'), unnamed('1'), 137);
+    assert!(world.incidents().is_empty());
+    // Asked for everything.
+    world.known.everything = true;
+    let verdict = world.incident().verdict;
+    assert_eq!(verdict.scenario, Scenario::Killed);
+    assert!(
+        verdict.summary.contains("because pod default/pod-a was deleted; not by the OOM killer"),
+        "{}",
+        verdict.summary
+    );
+    // Live: whoever sent the signal is known.
+    world.known.everything = false;
+    world.signal(0.2, 15, SenderRole::Runtime, "containerd-shim", (pod('a'), unnamed('1')));
+    let verdict = world.incident().verdict;
+    assert_eq!(verdict.scenario, Scenario::Killed);
+    assert!(
+        verdict
+            .summary
+            .contains("by the container runtime (containerd-shim (pid 99)) because pod default/pod-a was deleted"),
+        "{}",
+        verdict.summary
+    );
+}
+
+#[test]
+fn a_person_with_a_shell_is_named() {
+    let mut world = World::default();
+    world.signal(0.0, 9, SenderRole::Process, "bash", (pod('a'), container("app", '1'))).exit(
+        0.01,
+        pod('a'),
+        container("app", '1'),
+        137,
+    );
+    let incident = world.incident();
+    assert_eq!(incident.verdict.scenario, Scenario::Killed);
+    assert_eq!(
+        incident.verdict.summary,
+        "Container app of pod default/pod-a was ended with SIGKILL by bash (pid 99) on the node outside of Kubernetes; not by the OOM killer (exit code 137)."
+    );
+    assert_eq!(incident.verdict.kubernetes_shows, ["Error 137"]);
+}
+
+#[test]
+fn systemd_oomd_is_not_the_kernels_oom_killer() {
+    let mut world = World::default();
+    world.signal(0.0, 9, SenderRole::Oomd, "systemd-oomd", (pod('a'), container("app", '1'))).exit(
+        0.01,
+        pod('a'),
+        container("app", '1'),
+        137,
+    );
+    let verdict = world.incident().verdict;
+    assert_eq!(verdict.scenario, Scenario::Killed);
+    assert!(verdict.summary.contains("a killer for memory in user space"), "{}", verdict.summary);
+    assert!(verdict.advice.contains("ManagedOOM"), "{}", verdict.advice);
+}
+
+#[test]
+fn a_failed_probe_is_the_reason() {
+    let mut world = World::default();
+    world
+        .change(-1.0, change(ContainerAction::ProbeFailed, pod('a'), Some(container("app", '1'))))
+        .killing(0.0, 'a', container("app", '1'))
+        .died(30.0, pod('a'), unnamed('1'), 137);
+    let verdict = world.incident().verdict;
+    assert_eq!(verdict.scenario, Scenario::Killed);
+    assert!(verdict.summary.contains("a probe failed"), "{}", verdict.summary);
+}
+
+#[test]
+fn a_fault_is_a_crash_and_an_exit_with_1_is_nothing() {
+    let mut world = World::default();
+    world.died(0.0, pod('a'), container("app", '1'), 1).died(30.0, pod('a'), container("app", '2'), 1);
+    assert!(world.incidents().is_empty());
+    world.died(60.0, pod('b'), container("app", '3'), 139).died(90.0, pod('b'), container("app", '4'), 139);
+    let incident = world.incident();
+    assert_eq!((incident.verdict.scenario, incident.deaths), (Scenario::Crashed, 2));
+    assert!(
+        incident.verdict.summary.contains("crashed twice by SIGSEGV (exit code 139)"),
+        "{}",
+        incident.verdict.summary
+    );
+}
+
+#[test]
+fn a_program_that_gives_up_when_it_is_refused_memory() {
+    let refused = AllocationRefused {
+        pod: Some(pod('a')),
+        container: Some(container("app", '1')),
+        cgroup: None,
+        task: task("java", 7),
+        by: RefusedBy::RlimitAs,
+        count: 1,
+        requested_bytes: Some(512 * MIB),
+        limit_bytes: Some(256 * MIB),
+        first_ts: String::new(),
+        last_ts: String::new(),
+    };
+    let mut world = World::default();
+    world.tell(0.0, Source::Kernel, Event::AllocationRefused(Box::new(refused))).exit(
+        1.0,
+        pod('a'),
+        container("app", '1'),
+        3,
+    );
+    let verdict = world.incident().verdict;
+    assert_eq!(verdict.scenario, Scenario::RuntimeRefused);
+    assert!(
+        verdict.summary.contains("refused java an allocation of 512 MiB for its limit on address space (256 MiB)"),
+        "{}",
+        verdict.summary
+    );
+}

@@ -1,0 +1,219 @@
+use super::world::{MIB, World, change, container, kill, pod, pod_by_name, step, unnamed};
+use crate::{
+    event::{Confidence, ContainerAction, ContainerUse, Eviction, EvictionPhase, Level, Scenario, ToldBy},
+    node::snapshot::EvictionNotice,
+};
+
+const NODE: &str = "memory.available";
+const ALLOCATABLE: &str = "allocatableMemory.available";
+
+fn observed(signal: &str, available: u64, threshold: Option<u64>) -> Eviction {
+    Eviction {
+        signal: Some(signal.to_owned()),
+        memory: Some(true),
+        available_bytes: Some(available * MIB),
+        capacity_bytes: Some(2000 * MIB),
+        threshold_bytes: threshold.map(|mib| mib * MIB),
+        ..step(EvictionPhase::Observed)
+    }
+}
+
+/// An eviction as the log of the default verbosity tells it, with the lines about the containers.
+fn evicted() -> World {
+    let mut world = World::default();
+    world
+        .evicts(0.0, 'a')
+        .killing(0.2, 'a', container("web", '1'))
+        .killing(0.21, 'a', container("cache", '2'))
+        .died(6.0, pod('a'), unnamed('1'), 0)
+        .died(6.1, pod('a'), unnamed('2'), 0);
+    world
+}
+
+#[test]
+fn an_evicted_pod_is_one_incident_with_all_its_containers() {
+    let incident = evicted().incident();
+    assert_eq!(incident.pod, Some(pod('a')).map(|pod| crate::event::Pod { ..pod }));
+    let names: Vec<_> =
+        incident.containers.iter().filter_map(|container| container.container.name.as_deref()).collect();
+    assert_eq!(names, ["cache", "web"]);
+    assert_eq!((incident.kills, incident.deaths, incident.evicted), (0, 2, true));
+    assert_eq!(incident.verdict.kubernetes_shows, ["Evicted"]);
+    assert_eq!((incident.verdict.signal_from, incident.verdict.confidence), (Some(ToldBy::Inference), Confidence::Low));
+    assert!(incident.verdict.missing.iter().any(|missing| missing.contains("--kubelet-metrics")));
+    assert!(incident.verdict.summary.contains("number 1 of 2 in its ranking"), "{}", incident.verdict.summary);
+}
+
+#[test]
+fn the_kubelets_counter_tells_the_two_signals_apart() {
+    for (signal, scenario) in [(NODE, Scenario::NodePressureEvicted), (ALLOCATABLE, Scenario::AllocatableEvicted)] {
+        let mut world = evicted();
+        world.known.evictions_by_signal.insert(signal.to_owned(), 1);
+        let verdict = world.incident().verdict;
+        assert_eq!(
+            (verdict.scenario, verdict.signal.as_deref(), verdict.signal_from),
+            (scenario, Some(signal), Some(ToldBy::Metrics))
+        );
+    }
+    // It counted both: then it does not tell.
+    let mut world = evicted();
+    world.known.evictions_by_signal.extend([(NODE.to_owned(), 1), (ALLOCATABLE.to_owned(), 1)]);
+    assert_eq!(world.incident().verdict.confidence, Confidence::Low);
+}
+
+#[test]
+fn what_the_kubelet_observed_in_the_pass_tells_the_signal_and_the_amounts() {
+    let mut world = evicted();
+    world.eviction(-0.1, observed(NODE, 2000, None)).eviction(-0.05, observed(ALLOCATABLE, 700, Some(1024)));
+    let verdict = world.incident().verdict;
+    assert_eq!((verdict.scenario, verdict.signal_from), (Scenario::AllocatableEvicted, Some(ToldBy::Observation)));
+    assert_eq!(
+        (verdict.threshold_bytes, verdict.available_bytes, verdict.amounts_from),
+        (Some(1024 * MIB), Some(700 * MIB), Some(ToldBy::Observation))
+    );
+    // The node's alone was below.
+    let mut world = evicted();
+    world.eviction(-0.1, observed(NODE, 700, Some(1024))).eviction(-0.05, observed(ALLOCATABLE, 1900, None));
+    assert_eq!(world.incident().verdict.scenario, Scenario::NodePressureEvicted);
+    // Both were: the kubelet takes allocatable.
+    let mut world = evicted();
+    world.eviction(-0.1, observed(NODE, 700, Some(1024))).eviction(-0.05, observed(ALLOCATABLE, 900, Some(1024)));
+    assert_eq!(world.incident().verdict.scenario, Scenario::AllocatableEvicted);
+    // An observation of the loop before does not count.
+    let mut world = evicted();
+    world.eviction(-60.0, observed(NODE, 700, Some(1024)));
+    assert_eq!(world.incident().verdict.signal_from, Some(ToldBy::Inference));
+}
+
+#[test]
+fn a_soft_threshold_is_always_the_nodes() {
+    let mut world = evicted();
+    let not_yet =
+        Eviction { signal: Some(NODE.to_owned()), memory: Some(true), ..step(EvictionPhase::GracePeriodNotMet) };
+    world.eviction(-10.0, not_yet);
+    let verdict = world.incident().verdict;
+    assert_eq!((verdict.scenario, verdict.signal_from), (Scenario::NodePressureEvicted, Some(ToldBy::SoftThreshold)));
+}
+
+#[test]
+fn a_pods_event_has_the_amounts() {
+    let mut world = evicted();
+    world.known.snapshot.evictions.push(EvictionNotice {
+        pod: pod('a'),
+        message: "The node was low on resource: memory. …".to_owned(),
+        threshold_bytes: Some(1024 * MIB),
+        available_bytes: Some(900 * MIB),
+        containers: vec![ContainerUse {
+            container: crate::event::Container { name: Some("web".to_owned()), ..Default::default() },
+            usage_bytes: Some(100 * MIB),
+            request_bytes: Some(0),
+        }],
+        ..EvictionNotice::default()
+    });
+    let incident = world.incident();
+    assert_eq!(
+        (incident.verdict.available_bytes, incident.verdict.amounts_from),
+        (Some(900 * MIB), Some(ToldBy::Status))
+    );
+    assert!(incident.verdict.summary.contains("(900 MiB available, threshold 1 GiB)"), "{}", incident.verdict.summary);
+    assert!(incident.verdict.summary.contains("web used 100 MiB and requests nothing"), "{}", incident.verdict.summary);
+}
+
+#[test]
+fn a_pod_that_could_not_be_ended_in_time_is_evicted_all_the_same() {
+    let mut world = World::default();
+    let memory = |phase| Eviction { resource: Some("memory".to_owned()), memory: Some(true), ..step(phase) };
+    world
+        .eviction(0.0, memory(EvictionPhase::ThresholdMet))
+        .eviction(0.1, Eviction { pods: vec![pod_by_name('a')], ..step(EvictionPhase::Ranked) })
+        .eviction(
+            9.0,
+            Eviction { pod: Some(pod_by_name('a')), error: Some("timeout".to_owned()), ..step(EvictionPhase::Failed) },
+        )
+        .eviction(9.1, Eviction { pods: vec![pod_by_name('a')], ..step(EvictionPhase::AwaitingCleanup) });
+    assert!(world.incident().evicted);
+}
+
+#[test]
+fn an_eviction_for_disk_space_is_no_incident_of_memory() {
+    let mut world = World::default();
+    let disk = |phase| Eviction { resource: Some("ephemeral-storage".to_owned()), memory: Some(false), ..step(phase) };
+    world
+        .eviction(0.0, disk(EvictionPhase::ThresholdMet))
+        .eviction(0.05, Eviction { pods: vec![pod_by_name('a')], ..step(EvictionPhase::Ranked) })
+        .eviction(5.0, Eviction { pod: Some(pod_by_name('a')), ..step(EvictionPhase::Evicted) })
+        .died(4.0, pod('a'), unnamed('1'), 137);
+    assert!(world.incidents().is_empty());
+    world.known.everything = true;
+    assert_eq!(world.incidents()[0].verdict.scenario, Scenario::Killed);
+}
+
+#[test]
+fn a_pod_refused_admission_never_ran_and_is_no_incident() {
+    let mut world = World::default();
+    world.eviction(0.0, Eviction { pod: Some(pod('a')), memory: Some(true), ..step(EvictionPhase::AdmissionRefused) });
+    assert!(world.incidents().is_empty());
+}
+
+#[test]
+fn an_eviction_that_the_oom_killer_overtook_is_one_incident_with_both() {
+    let mut world = World::default();
+    world.kill(-8.0, kill(pod('a'), container("app", '1'), Level::Kubepods, 1024)).died(
+        -6.0,
+        pod('a'),
+        unnamed('1'),
+        137,
+    );
+    world
+        .evicts(0.0, 'a')
+        .started(-3.0, pod('a'), container("app", '2'))
+        .killing(0.2, 'a', container("app", '2'))
+        .died(2.0, pod('a'), unnamed('2'), 0);
+    let incident = world.incident();
+    assert_eq!(
+        (incident.verdict.scenario, incident.verdict.also),
+        (Scenario::AllocatableOom, Some(Scenario::AllocatableEvicted))
+    );
+    assert_eq!((incident.kills, incident.evicted, incident.deaths), (1, true, 2));
+    assert_eq!(incident.verdict.kubernetes_shows, ["OOMKilled 137", "Evicted"]);
+}
+
+#[test]
+fn a_kill_in_an_evictions_grace_period_belongs_to_the_eviction() {
+    let mut world = World::default();
+    world
+        .evicts(0.0, 'a')
+        .killing(0.2, 'a', container("app", '1'))
+        .eviction(0.1, Eviction { pod: Some(pod('a')), ..step(EvictionPhase::Evicting) })
+        .kill(1.0, kill(pod('a'), container("app", '1'), Level::Container, 64))
+        .died(2.0, pod('a'), unnamed('1'), 137);
+    let incident = world.incident();
+    assert_eq!(
+        (incident.verdict.scenario, incident.verdict.also),
+        (Scenario::AllocatableEvicted, Some(Scenario::ContainerLimit))
+    );
+    assert_eq!(incident.kills, 1);
+}
+
+#[test]
+fn a_pod_that_took_an_evicted_ones_name_is_another() {
+    let mut world = evicted();
+    // The same name, another uid, started long after.
+    let later = crate::event::Pod { name: Some("pod-a".to_owned()), ..pod('b') };
+    world.started(900.0, later, unnamed('7')).change(900.0, change(ContainerAction::Started, pod_by_name('a'), None));
+    assert_eq!(world.incident().pod.and_then(|found| found.uid), pod('a').uid);
+}
+
+#[test]
+fn a_log_in_two_forms_does_not_double_an_eviction() {
+    let once = evicted();
+    let mut twice = evicted();
+    // Whole seconds.
+    for line in &once.lines {
+        let second = line.ts.split('.').next().expect("a time").to_owned() + "Z";
+        twice.lines.push(crate::event::Line { ts: second, seq: line.seq + 100, ..line.clone() });
+    }
+    let incident = twice.incident();
+    assert_eq!(incident.deaths, 2);
+    assert_eq!(incident.steps.len(), once.incident().steps.len());
+}

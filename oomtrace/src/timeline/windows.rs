@@ -1,0 +1,55 @@
+//! How far apart in time things may be that belong together, and why.
+//!
+//! Time never pairs anything by itself: a pod's uid, a container's id, a process's id do. These windows only bound how
+//! long after one thing another with the same identity still belongs to it.
+
+/// A second, in the timeline's unit.
+pub(super) const SECOND: i64 = 1_000_000_000;
+
+/// Two tellings of one kill, by the probes and by the kernel's log in one or several forms: same process, same cgroup.
+/// `dmesg -T` prints whole seconds and is off by what the clocks drifted apart since boot; no process id comes back in
+/// the same container within a minute.
+pub(super) const SAME_KILL: i64 = 60 * SECOND;
+
+/// Two tellings of one step of the kubelet: its log may be given in several forms, some of them with whole seconds.
+pub(super) const SAME_STEP: i64 = 2 * SECOND;
+
+/// From a kill to the kubelet's noticing the container's end: the PLEG relists every second (`genericPlegRelistPeriod`),
+/// but on a node short of memory a relist was seen to take 10 s. More than three times that.
+pub(super) const NOTICED: i64 = 35 * SECOND;
+
+/// An incident closes when nothing has come for so long: the eviction loop's 10 s (`monitoringInterval`), its wait for
+/// clean-up of 30 s (`podCleanupTimeout`), and the seconds of [`NOTICED`] in which the last step is logged.
+pub(super) const CLOSES_AFTER: i64 = 75 * SECOND;
+
+/// Ends of one container for one cause are one incident where they are not further apart: the longest back-off of 5 min
+/// (`MaxContainerBackOff`), and the 10 min of running after which the kubelet itself no longer speaks of a crash loop
+/// (twice the longest back-off, `flowcontrol.Backoff`).
+pub(super) const CRASH_LOOP: i64 = 15 * 60 * SECOND;
+
+/// From a kill to an eviction of the same pod: the same as a crash loop's, for the pod may be evicted when its container
+/// is started again.
+pub(super) const KILL_TO_EVICTION: i64 = CRASH_LOOP;
+
+/// From the pass that chose a pod to its last step: the longest grace period of a soft eviction that is in use
+/// (`evictionMaxPodGracePeriod` is seldom more than minutes), and the clean-up.
+pub(super) const EVICTION: i64 = 10 * 60 * SECOND;
+
+/// Within a pass the kubelet logs what it observed before it says that it has to evict.
+pub(super) const PASS: i64 = 20 * SECOND;
+
+/// From a signal to the end it leads to: SIGTERM's grace period is 30 s unless the pod asks for more.
+pub(super) const SIGTERM_TO_END: i64 = 10 * 60 * SECOND;
+
+/// SIGKILL takes effect when the process next runs; with much memory to give back that takes seconds.
+pub(super) const SIGKILL_TO_END: i64 = 10 * SECOND;
+
+/// From a refused allocation to the end of a program that could not go on without: at once, but a runtime may first
+/// collect garbage and write what it knows.
+pub(super) const REFUSED_TO_END: i64 = 60 * SECOND;
+
+/// From a failed probe, or a pod's deletion, to the end it leads to.
+pub(super) const KILL_REASON_TO_END: i64 = SIGTERM_TO_END;
+
+/// Readings of memory so long before a kill are part of its picture.
+pub(super) const PICTURE: i64 = 120 * SECOND;

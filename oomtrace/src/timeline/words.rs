@@ -1,0 +1,90 @@
+//! Words for summaries and advice. Names are as they were chosen by whoever chose them: whoever prints them escapes.
+
+use crate::event::{Container, Pod};
+
+/// Bytes in the unit that people would choose; a whole number where it is one.
+pub(super) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let unit = (bytes.ilog2() / 10 - 1).min(4);
+    let shift = 10 * (unit + 1);
+    let (whole, tenths) = (bytes >> shift, (bytes >> (shift - 10)) % 1024 * 10 / 1024);
+    let name = UNITS[unit as usize];
+    if tenths == 0 { format!("{whole} {name}") } else { format!("{whole}.{tenths} {name}") }
+}
+
+/// `default/web`, or as much as is known.
+pub(super) fn pod_name(pod: Option<&Pod>) -> Option<String> {
+    let pod = pod?;
+    match (&pod.namespace, &pod.name, &pod.uid) {
+        (Some(namespace), Some(name), _) => Some(format!("{namespace}/{name}")),
+        (None, Some(name), _) => Some(name.clone()),
+        (_, None, Some(uid)) => Some(uid.to_string()),
+        (_, None, None) => None,
+    }
+}
+
+/// `container app of pod default/web`.
+pub(super) fn place(pod: Option<&Pod>, container: Option<&Container>) -> String {
+    let container = container.and_then(|container| match (&container.name, &container.id) {
+        (Some(name), _) => Some(format!("container {name}")),
+        (None, Some(id)) => Some(format!("container {:.12}", id.as_str())),
+        (None, None) => None,
+    });
+    match (container, pod_name(pod)) {
+        (Some(container), Some(pod)) => format!("{container} of pod {pod}"),
+        (Some(container), None) => container,
+        (None, Some(pod)) => format!("pod {pod}"),
+        (None, None) => "the node".to_owned(),
+    }
+}
+
+/// `once`, `3 times`.
+pub(super) fn times(count: u64) -> String {
+    match count {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        count => format!("{count} times"),
+    }
+}
+
+/// `a, b and c`.
+pub(super) fn listed(words: &[String]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// `SIGSEGV`.
+pub(super) fn signal_name(number: i32) -> String {
+    match number {
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        15 => "SIGTERM",
+        31 => "SIGSYS",
+        other => return format!("signal {other}"),
+    }
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_a_whole_number_where_it_is_one() {
+        for (bytes, text) in
+            [(512, "512 B"), (64 << 20, "64 MiB"), ((3 << 29) + 1, "1.5 GiB"), (1_000_943_616, "954.5 MiB")]
+        {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}
