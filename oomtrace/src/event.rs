@@ -30,7 +30,7 @@ pub use self::{
     pressure::{Pressure, PressureScope, Stall},
     reaped::OomReaped,
     status::{Failure, Lost, LostFrom, Phase, ProbeStatus, Refusal, Rung, Status},
-    task::{Cgroup, Container, Memory, Pod, Task},
+    task::{Cgroup, Container, ContainerRole, Memory, Owner, Pod, Task},
 };
 pub use crate::node::cgroup_path::{ContainerId, Level, PodUid, QosClass};
 

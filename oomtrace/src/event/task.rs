@@ -16,6 +16,17 @@ pub struct Pod {
     pub uid: Option<PodUid>,
     /// The quality-of-service class.
     pub qos: Option<QosClass>,
+    /// The controller that made it: its `metadata.ownerReferences` entry that says `controller`.
+    pub owner: Option<Owner>,
+}
+
+/// What made a pod, and makes it again when it ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Owner {
+    /// `ReplicaSet`, `StatefulSet`, `DaemonSet`, `Job`; of a mirror pod `Node`.
+    pub kind: String,
+    /// Its name, in the pod's namespace.
+    pub name: String,
 }
 
 /// A container, as far as it is known.
@@ -29,6 +40,25 @@ pub struct Container {
     pub image: Option<String>,
     /// How often it was restarted.
     pub restart_count: Option<u32>,
+    /// What it is to its pod. `null` outside of Kubernetes, and where no source tells: CRI does not tell init containers
+    /// and sidecars from the rest, the kubelet's `/pods` does.
+    pub role: Option<ContainerRole>,
+}
+
+/// What a container is to its pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ContainerRole {
+    /// The pod's sandbox ("pause"), which holds its namespaces and has no name.
+    Sandbox,
+    /// One that has to end before the others start.
+    Init,
+    /// An init container with `restartPolicy: Always`, which goes on beside the others (from 1.28).
+    Sidecar,
+    /// One of the pod's own.
+    App,
+    /// Added to a running pod for debugging.
+    Ephemeral,
 }
 
 /// A control group of the memory controller's hierarchy.

@@ -2,6 +2,9 @@
 
 pub mod cgroup_path;
 pub mod snapshot;
+pub mod fact;
+pub mod index;
+pub mod names;
 
 use cgroup_path::CgroupIdentity;
 

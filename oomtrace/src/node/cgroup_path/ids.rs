@@ -72,6 +72,24 @@ impl PodUid {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The digits' value, and whether they are a UUID's: a tenth of the text's size.
+    #[must_use]
+    pub fn packed(&self) -> ([u8; 16], bool) {
+        (packed(&self.0), self.0.len() != 32)
+    }
+
+    /// The uid that was packed.
+    #[must_use]
+    pub fn from_packed((bytes, is_uuid): ([u8; 16], bool)) -> Self {
+        let mut text = digits(&bytes);
+        if is_uuid {
+            for dash in [8, 13, 18, 23] {
+                text.insert(dash, '-');
+            }
+        }
+        Self(text)
+    }
 }
 
 impl ContainerId {
@@ -80,6 +98,42 @@ impl ContainerId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The digits' value: half of the text's size.
+    #[must_use]
+    pub fn packed(&self) -> [u8; 32] {
+        packed(&self.0)
+    }
+
+    /// The id that was packed.
+    #[must_use]
+    pub fn from_packed(bytes: &[u8; 32]) -> Self {
+        Self(digits(bytes))
+    }
+}
+
+/// The value of as many hexadecimal digits as there is room for; what is none is passed over.
+fn packed<const N: usize>(text: &str) -> [u8; N] {
+    let mut bytes = [0; N];
+    let digits = text.bytes().filter_map(|byte| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    });
+    for (position, digit) in digits.enumerate().take(2 * N) {
+        bytes[position / 2] |= if position.is_multiple_of(2) { digit << 4 } else { digit };
+    }
+    bytes
+}
+
+fn digits(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    let mut text = String::with_capacity(2 * bytes.len() + 4);
+    for byte in bytes {
+        // A `String` takes everything.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 impl fmt::Display for PodUid {

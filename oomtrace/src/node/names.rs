@@ -1,0 +1,31 @@
+//! Where names come from: each source is optional, and what they tell is put together in the
+//! [index](super::index::Index).
+
+pub mod cgroups;
+mod collector;
+pub mod cri;
+pub mod engine;
+pub mod kubelet;
+pub mod oci;
+pub mod pod_logs;
+
+mod annotations;
+mod host;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    collector::{Asker, Options, collect_once, start},
+    host::Host,
+};
+use super::fact::Fact;
+use crate::event::Told;
+
+/// What comes from the sources.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// Something to be kept, so that events can be named.
+    Fact(Fact),
+    /// Something to be told.
+    Event(Told),
+}

@@ -1,0 +1,190 @@
+//! The container runtime, through CRI: gRPC on its unix socket.
+//!
+//! It knows best, and it may not be there: not yet, not any more, or without an answer. So [`follow`] waits for the socket,
+//! gives every call a time limit, and begins anew for ever.
+
+mod client;
+pub mod messages;
+pub(super) mod read;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, interval_at, sleep, timeout},
+};
+use tracing::{debug, info, warn};
+
+pub use self::client::{Client, CriError};
+use super::{Heard, host::Host};
+use crate::node::{cgroup_path::ContainerId, fact::Fact};
+
+/// Where runtimes have their sockets: containerd, K3s and RKE2, `MicroK8s`, k0s, CRI-O, cri-dockerd.
+pub const SOCKETS: [&str; 6] = [
+    "/run/containerd/containerd.sock",
+    "/run/k3s/containerd/containerd.sock",
+    "/var/snap/microk8s/common/run/containerd.sock",
+    "/run/k0s/containerd.sock",
+    "/run/crio/crio.sock",
+    "/run/cri-dockerd.sock",
+];
+
+/// All containers are listed anew after so long: what the events left out is made good.
+const LIST_EVERY: Duration = Duration::from_secs(30);
+/// The same where the runtime serves no events (containerd before 1.7, CRI-O before 1.26, cri-dockerd).
+const POLL_EVERY: Duration = Duration::from_secs(3);
+/// The first pause before a new try; it doubles up to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The socket to use: the one that was asked for, else the first that is there.
+#[must_use]
+pub fn socket(host: &Host, asked: Option<&Path>) -> Option<PathBuf> {
+    asked.map_or_else(
+        || SOCKETS.iter().map(|path| host.path(path)).find(|path| path.exists()),
+        |path| Some(path.strip_prefix("unix://").unwrap_or(path).to_path_buf()),
+    )
+}
+
+/// Tells all that the runtime knows and comes to know, for ever; answers for single containers that are asked about.
+pub(super) async fn follow(
+    host: &Host,
+    asked: Option<&Path>,
+    mut wanted: mpsc::Receiver<ContainerId>,
+    told: mpsc::Sender<Heard>,
+) {
+    let mut pause = FIRST_PAUSE;
+    let mut said = String::new();
+    loop {
+        let started = Instant::now();
+        let trouble = match socket(host, asked) {
+            Some(path) => match Client::connect(&path).await {
+                Ok(client) => {
+                    info!("names come from the container runtime at {}", path.display());
+                    said.clear();
+                    match (Session { client, told: &told, known: HashSet::new() }).run(&mut wanted).await {
+                        Ok(()) => return,
+                        Err(error) => format!("the container runtime at {}: {error}", path.display()),
+                    }
+                }
+                Err(error) => format!("the container runtime at {} does not answer: {error}", path.display()),
+            },
+            None => {
+                "no container runtime's socket is there; names come from files until one is (--cri-endpoint)".to_owned()
+            }
+        };
+        // Once, until something else is the matter.
+        if trouble == said {
+            debug!("{trouble}");
+        } else {
+            warn!("{trouble}");
+            said = trouble;
+        }
+        if started.elapsed() > LAST_PAUSE {
+            pause = FIRST_PAUSE;
+        }
+        // Whoever asks meanwhile is not answered: the list that follows has it all.
+        let quiet = async { while wanted.recv().await.is_some() {} };
+        tokio::select! {
+            () = sleep(pause) => {}
+            // Nobody is left to tell.
+            () = quiet => return,
+        }
+        pause = (pause * 2).min(LAST_PAUSE);
+    }
+}
+
+/// One connection.
+struct Session<'a> {
+    client: Client,
+    told: &'a mpsc::Sender<Heard>,
+    /// What was there when it was last listed.
+    known: HashSet<ContainerId>,
+}
+
+impl Session<'_> {
+    /// Until the connection fails, or nobody listens any more.
+    async fn run(mut self, wanted: &mut mpsc::Receiver<ContainerId>) -> Result<(), CriError> {
+        // The events first, so that nothing falls between.
+        let mut events = match self.client.events().await {
+            Ok(events) => Some(events),
+            Err(CriError::Unimplemented) => None,
+            Err(error) => return Err(error),
+        };
+        self.list().await?;
+        let every = if events.is_some() { LIST_EVERY } else { POLL_EVERY };
+        let mut tick = interval_at(Instant::now() + every, every);
+        loop {
+            let next = async {
+                match &mut events {
+                    Some(events) => events.message().await.map_err(CriError::from),
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                event = next => match event {
+                    Ok(Some(event)) => {
+                        let (facts, told) = read::event(event);
+                        self.tell(facts).await?;
+                        if let Some(told) = told {
+                            self.hear(Heard::Event(told)).await?;
+                        }
+                    }
+                    Ok(None) => return Err(CriError::Closed),
+                    // containerd 1.7 says so only now, where its configuration leaves events out.
+                    Err(CriError::Unimplemented) => {
+                        events = None;
+                        tick = interval_at(Instant::now() + POLL_EVERY, POLL_EVERY);
+                    }
+                    Err(error) => return Err(error),
+                },
+                id = wanted.recv() => match id {
+                    Some(id) => {
+                        let facts = self.client.look_up(&id).await?;
+                        self.tell(facts).await?;
+                    }
+                    None => return Ok(()),
+                },
+                _ = tick.tick() => self.list().await?,
+            }
+        }
+    }
+
+    /// Tells all that is there, and what is no more.
+    async fn list(&mut self) -> Result<(), CriError> {
+        let facts = self.client.list().await?;
+        let ids = facts.iter().filter_map(|fact| match fact {
+            Fact::Container(container) => Some(container.id.clone()),
+            _ => None,
+        });
+        let now: HashSet<_> = ids.collect();
+        let gone: Vec<_> = self.known.difference(&now).cloned().map(|id| Fact::ContainerGone { id }).collect();
+        self.known = now;
+        self.tell(facts).await?;
+        self.tell(gone).await
+    }
+
+    async fn tell(&self, facts: Vec<Fact>) -> Result<(), CriError> {
+        for fact in facts {
+            self.hear(Heard::Fact(fact)).await?;
+        }
+        Ok(())
+    }
+
+    async fn hear(&self, heard: Heard) -> Result<(), CriError> {
+        self.told.send(heard).await.map_err(|_| CriError::Closed)
+    }
+}
+
+/// All that the runtime knows now, asked once.
+pub async fn list_once(host: &Host, asked: Option<&Path>) -> Result<Vec<Fact>, CriError> {
+    let path = socket(host, asked).ok_or(CriError::NoSocket)?;
+    let mut client = Client::connect(&path).await?;
+    timeout(Duration::from_secs(10), client.list()).await.map_err(|_| CriError::Slow)?
+}
