@@ -11,6 +11,7 @@
 
 mod pipeline;
 mod probes;
+mod rung;
 mod sources;
 mod waiting;
 
@@ -37,7 +38,7 @@ pub use self::{
 };
 use crate::{
     event::{Phase, Status},
-    node,
+    node::{self, hierarchy::Hierarchy},
     probe::Choice,
     sink::{Format, Writer},
 };
@@ -66,6 +67,10 @@ pub struct Options {
     pub probes_log: Option<aya_log::Level>,
     /// Where to keep every line, as JSON, beside standard output.
     pub record: Option<PathBuf>,
+    /// Where the node's cgroups are mounted.
+    pub cgroup_root: PathBuf,
+    /// Whether to tell also what the kernel's log holds from before, where it is read.
+    pub kernel_log_backlog: bool,
     /// How often a status is told; never where it is zero.
     pub heartbeat: Duration,
 }
@@ -100,8 +105,9 @@ impl Live {
             }
             None => None,
         };
-        let sources = Sources::default();
-        let probes = Some(ProbeSource::load(options.choice, options.ring_bytes, options.probes_log)?);
+        let mut sources = Sources::default();
+        let hierarchy = Hierarchy::find(&options.cgroup_root);
+        let probes = rung::climb(options, hierarchy.as_ref().ok(), &mut sources)?;
         let pipeline = Pipeline::new(options.node.clone(), options.format, stdout, record);
         Ok(Self { probes, sources, pipeline, reader_gone })
     }
@@ -136,7 +142,7 @@ impl Live {
                 () = &mut time_up => break,
             }
         }
-        self.finish()
+        self.finish().await
     }
 
     fn tick(&mut self) {
@@ -146,11 +152,11 @@ impl Live {
         self.pipeline.count_lost();
     }
 
-    fn finish(mut self) -> anyhow::Result<()> {
+    async fn finish(mut self) -> anyhow::Result<()> {
         if let Some(probes) = &mut self.probes {
             self.pipeline.push_all(probes.finish());
         }
-        self.pipeline.push_all(self.sources.finish());
+        self.pipeline.push_all(self.sources.finish().await);
         self.pipeline.release();
         self.pipeline.count_lost();
         self.status(Phase::Stopped);

@@ -37,6 +37,12 @@ pub(super) struct Args {
     /// Keep every line in this file as well, as JSON, for `oomtrace timeline` later. It is appended to.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// Where the node's cgroups are mounted: in a container, where the host's /sys/fs/cgroup is.
+    #[arg(long, value_name = "PATH", default_value = "/sys/fs/cgroup")]
+    cgroup_root: PathBuf,
+    /// Where the kernel's log is read (`--probe kmsg`, or no probe attaches): tell also the kills that it holds from before.
+    #[arg(long)]
+    kernel_log_backlog: bool,
     /// How often to tell a `status`, with what was lost so far; 0s for never.
     #[arg(long, value_name = "TIME", default_value = "5m")]
     heartbeat: SignedDuration,
@@ -65,6 +71,8 @@ pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Re
         ring_bytes: args.ring_size * 1024,
         probes_log,
         record: args.record.clone(),
+        cgroup_root: args.cgroup_root.clone(),
+        kernel_log_backlog: args.kernel_log_backlog,
         heartbeat: args.heartbeat.unsigned_abs(),
     })
 }

@@ -109,6 +109,10 @@ pub enum Rung {
     RawTracepoint,
     /// A tracepoint.
     Tracepoint,
+    /// Not an attach point: the kernel's own log, `/dev/kmsg`.
+    KernelLog,
+    /// Not an attach point either: the counters of cgroups, `memory.events` or `memory.oom_control`.
+    CgroupEvents,
 }
 
 impl std::fmt::Display for Rung {
@@ -118,6 +122,8 @@ impl std::fmt::Display for Rung {
             Self::Kprobe => "kprobe",
             Self::RawTracepoint => "raw tracepoint",
             Self::Tracepoint => "tracepoint",
+            Self::KernelLog => "the kernel's log",
+            Self::CgroupEvents => "the counters of cgroups",
         })
     }
 }

@@ -1,18 +1,28 @@
 //! Every source but the probes: tasks that send events over one bounded channel.
 
-use tokio::sync::mpsc;
+use std::time::Duration;
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::timeout,
+};
 
 use crate::event::{ProbeStatus, Told};
 
 /// Events that may wait to be told. A source that finds the channel full either waits, where what it reads is kept for
 /// it meanwhile, or counts what it drops and tells it as `lost`.
 const WAITING: usize = 1024;
+/// What a source has to tell at the end, it tells within this time.
+const LONGEST_END: Duration = Duration::from_secs(2);
 
 /// The sources that run, and what they are known to lack.
 pub struct Sources {
     told: mpsc::Receiver<Told>,
     /// Kept, so that the channel stays open also without any source.
     sender: mpsc::Sender<Told>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
     status: Vec<ProbeStatus>,
     degraded: Vec<String>,
 }
@@ -20,23 +30,26 @@ pub struct Sources {
 impl Default for Sources {
     fn default() -> Self {
         let (sender, told) = mpsc::channel(WAITING);
-        Self { told, sender, status: Vec::new(), degraded: Vec::new() }
+        let (stop, _) = watch::channel(false);
+        Self { told, sender, stop, tasks: JoinSet::new(), status: Vec::new(), degraded: Vec::new() }
     }
 }
 
 impl Sources {
-    /// What a source sends its events to.
-    #[must_use]
-    pub fn sender(&self) -> mpsc::Sender<Told> {
-        self.sender.clone()
+    /// Starts a source: a task that sends what it has to tell until it is told to stop, then what is left, and ends.
+    pub fn start<Running>(&mut self, source: impl FnOnce(mpsc::Sender<Told>, watch::Receiver<bool>) -> Running)
+    where
+        Running: Future<Output = ()> + Send + 'static,
+    {
+        self.tasks.spawn(source(self.sender.clone(), self.stop.subscribe()));
     }
 
-    /// Notes that a source runs.
+    /// Notes for the status that a source runs.
     pub fn runs(&mut self, status: ProbeStatus) {
         self.status.push(status);
     }
 
-    /// Notes what a source lacks, with its reason, its remedy, and what is lost by it.
+    /// Notes for the status what is lacking: what is lost by it, why, and what helps.
     pub fn lacks(&mut self, what: String) {
         self.degraded.push(what);
     }
@@ -58,8 +71,72 @@ impl Sources {
         }
     }
 
-    /// Gives what was sent already.
-    pub(super) fn finish(&mut self) -> Vec<Told> {
-        std::iter::from_fn(|| self.told.try_recv().ok()).collect()
+    /// Stops all sources, and gives what is left.
+    pub(super) async fn finish(&mut self) -> Vec<Told> {
+        self.stop.send_replace(true);
+        let Self { told, tasks, .. } = self;
+        let mut left = Vec::new();
+        let ends = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(told) = told.recv() => left.push(told),
+                    ended = tasks.join_next() => {
+                        if let Some(Err(error)) = ended {
+                            tracing::error!("a source died: {error}");
+                        } else if ended.is_none() {
+                            break;
+                        }
+                    }
+                }
+            }
+        };
+        if timeout(LONGEST_END, ends).await.is_err() {
+            tracing::warn!("{} sources do not end; what they have still to tell is not told", tasks.len());
+        }
+        left.extend(std::iter::from_fn(|| told.try_recv().ok()));
+        left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, Lost, LostFrom, Moment, Source};
+
+    fn told(count: u64) -> Told {
+        let event = Event::Lost(Lost { from: LostFrom::Source, count });
+        Told { source: Source::Oomtrace, at: Moment::Boot(0), event }
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(test);
+    }
+
+    #[test]
+    fn what_a_source_tells_at_its_end_is_told_though_it_is_more_than_the_channel_holds() {
+        run(async {
+            let mut sources = Sources::default();
+            sources.start(|tell, mut stop| async move {
+                let _ = stop.wait_for(|stop| *stop).await;
+                for count in 0..3 * WAITING as u64 {
+                    let _ = tell.send(told(count)).await;
+                }
+            });
+            assert_eq!(sources.finish().await.len(), 3 * WAITING);
+        });
+    }
+
+    #[test]
+    fn a_source_that_does_not_end_holds_nothing_up() {
+        run(async {
+            let mut sources = Sources::default();
+            sources.start(|tell, _| async move {
+                let _ = tell.send(told(1)).await;
+                std::future::pending::<()>().await;
+            });
+            assert_eq!(sources.finish().await.len(), 1);
+        });
     }
 }

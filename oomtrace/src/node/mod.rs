@@ -5,6 +5,7 @@ pub mod snapshot;
 pub mod fact;
 pub mod index;
 pub mod names;
+pub mod hierarchy;
 
 use cgroup_path::CgroupIdentity;
 

@@ -25,6 +25,8 @@ pub enum Choice {
     Kprobe,
     /// Tracepoints only: marks and kills, without the decision's limit.
     Tracepoint,
+    /// No probe at all: the kernel's log, `/dev/kmsg`.
+    Kmsg,
 }
 
 impl Choice {
@@ -34,6 +36,7 @@ impl Choice {
             Self::Fentry => rung == Rung::Fentry,
             Self::Kprobe => rung == Rung::Kprobe,
             Self::Tracepoint => matches!(rung, Rung::RawTracepoint | Rung::Tracepoint),
+            Self::Kmsg => false,
         }
     }
 }
@@ -163,7 +166,7 @@ fn hooks(symbol: Symbol, rung: Rung) -> &'static [(&'static str, &'static str)] 
         (Symbol::MarkOomVictim, Rung::Fentry) => &[("mark_oom_victim_fentry", "mark_oom_victim")],
         (Symbol::MarkOomVictim, Rung::Kprobe) => &[("mark_oom_victim_kprobe", "mark_oom_victim")],
         (Symbol::MarkOomVictim, Rung::RawTracepoint) => &[("mark_victim_raw", "mark_victim")],
-        (Symbol::MarkOomVictim, Rung::Tracepoint) => &[("mark_victim_tracepoint", "mark_victim")],
+        (Symbol::MarkOomVictim, _) => &[("mark_victim_tracepoint", "mark_victim")],
         (Symbol::SignalGenerate, _) => &[("signal_generate", "signal_generate")],
         (Symbol::SchedProcessExit, _) => &[("sched_process_exit", "sched_process_exit")],
     }

@@ -2,5 +2,6 @@
 
 pub mod kernel;
 pub mod kernel_log;
+pub mod kmsg;
 pub mod kubelet_log;
 mod log_form;
