@@ -8,7 +8,7 @@ mod stamps;
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Read as _, Seek as _, SeekFrom},
+    io::{self, Read as _},
     os::unix::fs::OpenOptionsExt as _,
     time::{Duration, Instant},
 };
@@ -62,18 +62,14 @@ impl From<io::Error> for OpenError {
     }
 }
 
-/// Opens the device; at its end, or at the oldest record that the kernel still has.
-fn open(backlog: bool) -> Result<File, OpenError> {
-    let mut device = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(DEVICE)?;
-    if !backlog {
-        device.seek(SeekFrom::End(0))?;
-    }
-    Ok(device)
+/// Opens the device, at the oldest record that the kernel still has.
+fn open() -> Result<File, OpenError> {
+    Ok(OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(DEVICE)?)
 }
 
 /// Whether the log can be read here.
 pub fn check() -> Result<(), OpenError> {
-    open(false).map(drop)
+    open().map(drop)
 }
 
 /// The kernel's log, from now on.
@@ -86,10 +82,14 @@ impl Kmsg {
     /// Opens it; with `backlog` from the oldest record that the kernel still has. Needs a runtime.
     pub fn open(backlog: bool, hierarchy: Option<Hierarchy>) -> Result<Self, OpenError> {
         // SAFETY: a file keeps its descriptor as long as it lives.
-        let device = unsafe { AsyncFd::register(open(backlog)?) }.map_err(io::Error::from)?;
+        let device = unsafe { AsyncFd::register(open()?) }.map_err(io::Error::from)?;
         let machine =
             Machine { page_size: Some(rustix::param::page_size() as u64), swap_total_bytes: swap_total_bytes() };
-        Ok(Self { device, reader: Reader::new(machine, backlog, hierarchy) })
+        let mut reader = Reader::new(machine, backlog, hierarchy);
+        if !backlog {
+            reader.pass_over(device.get_ref())?;
+        }
+        Ok(Self { device, reader })
     }
 
     /// As it stands in a status.
@@ -164,6 +164,21 @@ impl Reader {
             overrun: false,
             open: false,
             last_record: Instant::now(),
+        }
+    }
+
+    /// Passes over what there is. Read and not sought, for the number of the last record: without it what is overwritten
+    /// before the first read could not be counted.
+    fn pass_over(&mut self, mut device: &File) -> io::Result<()> {
+        loop {
+            match device.read(&mut self.buffer) {
+                Ok(0) => return Ok(()),
+                Ok(len) => self.last = Head::read(&self.buffer[..len]).map(|head| head.sequence).or(self.last),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 

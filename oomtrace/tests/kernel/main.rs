@@ -6,6 +6,7 @@ mod cgroup;
 mod kernel_log;
 mod leak;
 mod oomtrace;
+mod rungs;
 mod scenarios;
 mod workload;
 
@@ -19,7 +20,7 @@ fn main() {
     if !in_vm {
         eprintln!("the kernel tests need a machine of their own: `cargo xtask test` boots one for them");
     }
-    let scenarios = if in_vm { [scenarios::ALL, leak::ALL].concat() } else { Vec::new() };
+    let scenarios = if in_vm { [scenarios::ALL, leak::ALL, rungs::ALL].concat() } else { Vec::new() };
     let ignored = |name| in_vm && cgroup::is_v1() && !scenarios::possible_on_v1(name);
     let trials = scenarios
         .into_iter()

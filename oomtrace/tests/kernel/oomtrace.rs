@@ -21,13 +21,16 @@ pub(crate) struct Oomtrace {
 impl Oomtrace {
     /// Starts it and waits until it has attached.
     pub(crate) fn start(arguments: &[&str]) -> Result<Self> {
-        let mut child = Command::new("oomtrace")
-            .args(["run", "--format", "json", "--log-level", "warn"])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("oomtrace does not start")?;
+        Self::start_as(arguments, |_| {})
+    }
+
+    /// The same, with something done to the command before it runs.
+    pub(crate) fn start_as(arguments: &[&str], prepare: impl FnOnce(&mut Command)) -> Result<Self> {
+        let mut command = Command::new("oomtrace");
+        command.args(["run", "--format", "json", "--log-level", "warn"]).args(arguments);
+        prepare(&mut command);
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("oomtrace does not start")?;
         let mut stdout = BufReader::new(child.stdout.take().context("no standard output")?);
         let mut first = String::new();
         stdout.read_line(&mut first)?;

@@ -1,0 +1,328 @@
+//! The same death, told by every rung of the ladder at once; and the lowest rung by itself.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write as _,
+    os::unix::process::CommandExt as _,
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
+use serde_json::{Value, json};
+
+use crate::{
+    Outcome,
+    cgroup::{self, Cgroup, container_id, container_path, uid},
+    check_eq,
+    oomtrace::{Oomtrace, of_kind},
+    workload,
+};
+
+pub(crate) const ALL: &[(&str, fn() -> Outcome)] = &[
+    ("all_rungs_tell_the_same_of_a_container_over_its_limit", container_limit),
+    ("all_rungs_tell_the_same_of_a_group_kill", group_kill),
+    ("all_rungs_tell_the_same_of_a_node_out_of_memory", global_oom),
+    ("the_log_places_kills_whose_reports_the_kernel_left_out", left_out_reports),
+    ("the_log_overwritten_before_it_was_read_is_told_as_lost", overrun),
+    ("the_log_of_before_is_told_where_that_is_asked_for", backlog),
+    ("the_log_is_read_where_no_probe_attaches", fallback),
+    ("a_log_that_may_not_be_read_is_said_with_its_remedy", no_syslog),
+];
+
+/// The rungs, best first.
+const RUNGS: [&str; 4] = ["fentry", "kprobe", "tracepoint", "kmsg"];
+
+/// How far the sizes of a process may differ between its mark, its table row and the line of its kill: what
+/// `percpu_counter` leaves unadded on two CPUs, 32 pages each, and what it gives back or takes meanwhile.
+const SLACK_BYTES: u64 = 4 * 32 * 4096;
+
+/// Runs a workload to its death in a cgroup with oomtrace on every rung, and gives the lines of each.
+fn on_every_rung(happens: impl FnOnce() -> Outcome) -> Result<Vec<(&'static str, Vec<Value>)>> {
+    let started: Vec<_> =
+        RUNGS.iter().map(|rung| Ok((*rung, Oomtrace::start(&["--probe", rung])?))).collect::<Result<_>>()?;
+    happens()?;
+    // So long the log is waited for: more lines might follow.
+    thread::sleep(Duration::from_millis(1500));
+    started.into_iter().map(|(rung, oomtrace)| Ok((rung, oomtrace.stop()?))).collect()
+}
+
+fn only_kill<'a>(rung: &str, lines: &'a [Value]) -> Result<&'a Value> {
+    let kills = of_kind(lines, "oom_kill");
+    ensure!(kills.len() == 1, "{rung} told {} kills: {lines:#?}", kills.len());
+    Ok(kills[0])
+}
+
+/// Every field of an event that is not an object or a list, by its path.
+fn fields(value: &Value, path: &str, found: &mut Vec<(String, Value)>) {
+    match value {
+        Value::Object(object) => {
+            for (name, value) in object {
+                fields(value, &if path.is_empty() { name.clone() } else { format!("{path}.{name}") }, found);
+            }
+        }
+        Value::Array(list) if list.iter().any(Value::is_object) => {
+            found.push((format!("{path}[]"), json!(list.len())));
+            for (at, value) in list.iter().enumerate() {
+                fields(value, &format!("{path}[{at}]"), found);
+            }
+        }
+        _ => found.push((path.to_owned(), value.clone())),
+    }
+}
+
+/// Compares a kill as every rung tells it: what two of them know, they know alike. Prints who knows what.
+fn compare(told: &[(&'static str, &Value)]) -> Outcome {
+    // Of oomtrace itself, not of the kill.
+    const OWN: [&str; 6] = ["ts", "boot_ns", "seq", "source", "node", "decision"];
+    let mut table: Vec<(String, Vec<Value>)> = Vec::new();
+    for (at, (_, kill)) in told.iter().enumerate() {
+        let mut found = Vec::new();
+        fields(kill, "", &mut found);
+        for (path, value) in found {
+            let known = table.iter_mut().find(|(known, _)| *known == path);
+            match known {
+                Some((_, values)) => values[at] = value,
+                None => {
+                    let mut values = vec![Value::Null; told.len()];
+                    values[at] = value;
+                    table.push((path, values));
+                }
+            }
+        }
+    }
+    // Of candidates with nearly the same points any may come first, but for the victim.
+    let is_of_others = |path: &str| path.starts_with("candidates[") && !path.starts_with("candidates[0]");
+    for (path, values) in table.iter().filter(|(path, _)| !OWN.contains(&path.as_str()) && !is_of_others(path)) {
+        let marks: Vec<_> = values.iter().map(|value| if value.is_null() { "-" } else { "x" }).collect();
+        println!("FIELD {path} {}", marks.join(" "));
+        let mut known = values.iter().zip(told).filter(|(value, _)| !value.is_null());
+        let Some((first, (best, _))) = known.next() else { continue };
+        for (value, (rung, _)) in known {
+            let alike = match (first.as_i64(), value.as_i64()) {
+                (Some(one), Some(other)) if path.ends_with("_bytes") => one.abs_diff(other) <= SLACK_BYTES,
+                (Some(one), Some(other)) if path.ends_with("points") => one.abs_diff(other) <= SLACK_BYTES / 4096,
+                _ => first == value,
+            };
+            ensure!(alike, "{path}: {best} tells {first}, {rung} tells {value}");
+        }
+    }
+    let moments: Vec<_> = told.iter().filter_map(|(_, kill)| kill["boot_ns"].as_u64()).collect();
+    check_eq!(moments.len(), told.len(), "kills with a boot time");
+    let (first, last) = (moments.iter().min().unwrap_or(&0), moments.iter().max().unwrap_or(&0));
+    println!("all within {} ms", (last - first) / 1_000_000);
+    ensure!(last - first < 1_000_000_000, "the rungs differ by {} ns", last - first);
+    Ok(())
+}
+
+fn container_limit() -> Outcome {
+    let container = Cgroup::make(&container_path(40, 40))?;
+    container.limit(20)?;
+    let told = on_every_rung(|| run_to_death(&container))?;
+    let kills = told.iter().map(|(rung, lines)| Ok((*rung, only_kill(rung, lines)?))).collect::<Result<Vec<_>>>()?;
+    compare(&kills)?;
+    for (rung, kill) in &kills {
+        check_eq!(kill["pod"]["uid"], json!(uid(40)), "{rung}: pod.uid");
+        check_eq!(kill["container"]["id"], json!(container_id(40)), "{rung}: container.id");
+    }
+    for (rung, kill) in kills.iter().filter(|(rung, _)| *rung != "tracepoint") {
+        check_eq!(kill["limit"]["level"], json!("container"), "{rung}: limit.level");
+        check_eq!(kill["limit"]["limit_bytes"], json!(20 << 20), "{rung}: limit.limit_bytes");
+        check_eq!(kill["constraint"], json!("MEMCG"), "{rung}: constraint");
+        ensure!(kill["trigger"]["comm"].is_string() && kill["gfp"].is_string(), "{rung}: {kill:#}");
+        ensure!(kill["candidates"].as_array().is_some_and(|list| !list.is_empty()), "{rung}: {kill:#}");
+    }
+    for (rung, lines) in &told {
+        let why: Vec<_> = of_kind(lines, "oom_victim").iter().map(|victim| victim["why"].clone()).collect();
+        check_eq!(why, [json!("killed")], "{rung}: oom_victim.why");
+        let lost = of_kind(lines, "lost");
+        ensure!(lost.is_empty() && of_kind(lines, "error").is_empty(), "{rung}: {lines:#?}");
+    }
+    Ok(())
+}
+
+fn group_kill() -> Outcome {
+    if cgroup::is_v1() {
+        return Ok(());
+    }
+    let container = Cgroup::make(&container_path(41, 41))?;
+    container.limit(20)?;
+    fs::write(container.folder().join("memory.oom.group"), "1")?;
+    let mut others = [workload::start("rest", &container.procs())?, workload::start("rest", &container.procs())?];
+    thread::sleep(Duration::from_millis(300));
+    let told = on_every_rung(|| run_to_death(&container))?;
+    for other in &mut others {
+        other.wait()?;
+    }
+    let mut expected: Vec<_> = others.iter().map(|other| u64::from(other.id())).collect();
+    expected.sort_unstable();
+    // A tracepoint alone does not tell one decision from the next.
+    let told: Vec<_> = told.iter().filter(|(rung, _)| *rung != "tracepoint").collect();
+    let kills = told.iter().map(|(rung, lines)| Ok((*rung, only_kill(rung, lines)?))).collect::<Result<Vec<_>>>()?;
+    for (rung, kill) in &kills {
+        check_eq!(kill["group"], json!(true), "{rung}: group");
+        let members = kill["members"].as_array().into_iter().flatten();
+        let mut pids: Vec<_> = members.clone().filter_map(|member| member["pid"].as_u64()).collect();
+        pids.sort_unstable();
+        check_eq!(pids, expected, "{rung}: members");
+        for member in members {
+            check_eq!(member["container"]["id"], json!(container_id(41)), "{rung}: a member's container");
+        }
+    }
+    for (rung, lines) in &told {
+        let victims = of_kind(lines, "oom_victim");
+        check_eq!(victims.len(), 3, "{rung}: oom_victim lines");
+        let group = victims.iter().filter(|victim| victim["why"] == json!("group")).count();
+        check_eq!(group, 2, "{rung}: oom_victim lines of the group");
+    }
+    Ok(())
+}
+
+fn global_oom() -> Outcome {
+    let container = Cgroup::make(&container_path(42, 42))?;
+    let told = on_every_rung(|| run_to_death(&container))?;
+    let kills = told.iter().map(|(rung, lines)| Ok((*rung, only_kill(rung, lines)?))).collect::<Result<Vec<_>>>()?;
+    for (rung, kill) in &kills {
+        check_eq!(kill["container"]["id"], json!(container_id(42)), "{rung}: container.id");
+    }
+    // The rungs run beside one another and change each other's candidates; the node's total they must agree on.
+    let totals: Vec<_> = kills
+        .iter()
+        .filter(|(rung, _)| *rung != "tracepoint")
+        .map(|(rung, kill)| {
+            check_eq!(kill["limit"]["level"], json!("node"), "{rung}: limit.level");
+            check_eq!(kill["limit"]["cgroup"], Value::Null, "{rung}: limit.cgroup");
+            kill["limit"]["total_bytes"].as_u64().with_context(|| format!("{rung}: no total_bytes"))
+        })
+        .collect::<Result<_>>()?;
+    ensure!(totals.iter().all(|total| total.abs_diff(totals[0]) <= SLACK_BYTES), "total_bytes: {totals:?}");
+    compare(&kills)
+}
+
+/// More kills than the kernel reports: 10 in 5 seconds.
+fn left_out_reports() -> Outcome {
+    let containers = [Cgroup::make(&container_path(43, 43))?, Cgroup::make(&container_path(43, 44))?];
+    for container in &containers {
+        container.limit(6)?;
+    }
+    let oomtrace = Oomtrace::start(&["--probe", "kmsg"])?;
+    for number in 0..40 {
+        run_to_death(&containers[number % 2])?;
+    }
+    thread::sleep(Duration::from_millis(1500));
+    let lines = oomtrace.stop()?;
+    let kills = of_kind(&lines, "oom_kill");
+    check_eq!(kills.len(), 40, "kills");
+    let without_limit = kills.iter().filter(|kill| kill["limit"].is_null()).count();
+    ensure!(without_limit > 0, "the kernel left no report out: the burst is too slow to prove anything");
+    let placed = kills.iter().filter(|kill| kill["container"]["id"].is_string()).count();
+    println!("{without_limit} of 40 without a limit, {placed} of 40 placed");
+    for (number, kill) in kills.iter().enumerate() {
+        let expected = container_id(43 + u32::try_from(number % 2)?);
+        let id = &kill["container"]["id"];
+        ensure!(id.is_null() || *id == json!(expected), "kill {number} is placed in {id}");
+        ensure!(id.is_string() || kill["limit"].is_null(), "a kill with its report has no container: {kill:#}");
+    }
+    // Some victims are gone before their line is read; most of them are not.
+    ensure!(placed > 40 - without_limit, "of {without_limit} kills without a report none was placed");
+    Ok(())
+}
+
+/// A stopped oomtrace reads nothing, while somebody fills the log.
+fn overrun() -> Outcome {
+    let container = Cgroup::make(&container_path(45, 45))?;
+    container.limit(20)?;
+    fs::write("/proc/sys/kernel/printk_devkmsg", "on\n").context("printk_devkmsg")?;
+    let oomtrace = Oomtrace::start(&["--probe", "kmsg"])?;
+    oomtrace.signal(libc::SIGSTOP)?;
+    let mut log = OpenOptions::new().write(true).open("/dev/kmsg")?;
+    // A few times what the kernel's buffer holds in the matrix's kernels.
+    let line = "x".repeat(900);
+    for number in 0..8000 {
+        writeln!(log, "{number} {line}")?;
+    }
+    oomtrace.signal(libc::SIGCONT)?;
+    thread::sleep(Duration::from_secs(1));
+    run_to_death(&container)?;
+    thread::sleep(Duration::from_millis(1500));
+    let lines = oomtrace.stop()?;
+    let lost: u64 = of_kind(&lines, "lost")
+        .iter()
+        .filter(|lost| lost["from"] == json!("kernel_log"))
+        .filter_map(|lost| lost["count"].as_u64())
+        .sum();
+    let written = 8000;
+    ensure!(lost > written / 2 && lost < written + 100, "{lost} records were told as lost of {written}");
+    let stopped = lines.last().context("no lines")?;
+    check_eq!(stopped["lost"], json!(lost), "lost in the last status");
+    let kill = only_kill("kmsg", &lines)?;
+    check_eq!(kill["limit"]["cgroup"], json!(container.path), "limit.cgroup");
+    Ok(())
+}
+
+fn backlog() -> Outcome {
+    let container = Cgroup::make(&container_path(46, 46))?;
+    container.limit(20)?;
+    run_to_death(&container)?;
+    for (arguments, expected) in [(&["--probe", "kmsg"][..], 0), (&["--probe", "kmsg", "--kernel-log-backlog"], 1)] {
+        let oomtrace = Oomtrace::start(arguments)?;
+        thread::sleep(Duration::from_millis(1500));
+        let lines = oomtrace.stop()?;
+        let path = json!(container.path);
+        let told = of_kind(&lines, "oom_kill").iter().filter(|kill| kill["cgroup"]["path"] == path).count();
+        check_eq!(told, expected, "kills told with {arguments:?}");
+    }
+    Ok(())
+}
+
+/// Lets a command run without some capabilities, though as root: what it executes gets what the bounding set leaves.
+pub(crate) fn without(command: &mut Command, capabilities: &'static [CapabilitySet]) {
+    let drop = move || {
+        for capability in capabilities {
+            remove_capability_from_bounding_set(*capability)?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec this makes system calls only, and allocates nothing.
+    unsafe { command.pre_exec(drop) };
+}
+
+fn fallback() -> Outcome {
+    let container = Cgroup::make(&container_path(47, 47))?;
+    container.limit(20)?;
+    let oomtrace = Oomtrace::start_as(&[], |command| {
+        without(command, &[CapabilitySet::SYS_ADMIN, CapabilitySet::BPF, CapabilitySet::PERFMON]);
+    })?;
+    let probes = oomtrace.status["probes"].clone();
+    check_eq!(probes[0]["symbol"], json!("/dev/kmsg"), "what is attached");
+    check_eq!(probes[0]["attached"], json!("kernel_log"), "how");
+    let degraded = oomtrace.status["degraded"].to_string();
+    ensure!(degraded.contains("CAP_BPF") && degraded.contains("no limit of a kill"), "{degraded}");
+    run_to_death(&container)?;
+    let lines = oomtrace.stop()?;
+    let kill = only_kill("auto", &lines)?;
+    check_eq!(kill["source"], json!("kmsg"), "source");
+    check_eq!(kill["container"]["id"], json!(container_id(47)), "container.id");
+    Ok(())
+}
+
+fn no_syslog() -> Outcome {
+    fs::write("/proc/sys/kernel/dmesg_restrict", "1").context("dmesg_restrict")?;
+    let mut command = Command::new("oomtrace");
+    command.args(["run", "--probe", "kmsg"]);
+    without(&mut command, &[CapabilitySet::SYSLOG, CapabilitySet::SYS_ADMIN]);
+    let output = command.output()?;
+    fs::write("/proc/sys/kernel/dmesg_restrict", "0")?;
+    check_eq!(output.status.code(), Some(1), "exit status");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(said.contains("/dev/kmsg may not be read") && said.contains("CAP_SYSLOG"), "{said}");
+    Ok(())
+}
+
+fn run_to_death(cgroup: &Cgroup) -> Outcome {
+    let status = workload::start("eat", &cgroup.procs())?.wait()?;
+    ensure!(!status.success(), "the workload was not killed");
+    Ok(())
+}
