@@ -175,6 +175,16 @@ kernel_layout! {
     memcg_swap_usage: Member("mem_cgroup", "swap.usage"),
     /// `unsigned long max` of the same.
     memcg_swap_max: Member("mem_cgroup", "swap.max"),
+    /// `struct cgroup_subsys_state *parent`: the same controller's next cgroup towards the root.
+    css_parent: Member("cgroup_subsys_state", "parent"),
+    /// `bool oom_kill_disable`, an `int` up to 6.0: cgroup v1's.
+    memcg_oom_kill_disable: Member("mem_cgroup", "oom_kill_disable"),
+    /// `struct mem_cgroup *memcg_in_oom`: whose limit the task waits at, on cgroup v1.
+    task_memcg_in_oom: Member("task_struct", "memcg_in_oom"),
+    /// The event of a charge that hit a limit: `enum memcg_memory_event`.
+    memcg_max_event: Enumerator("memcg_memory_event", "MEMCG_MAX"),
+    /// `struct rlimit rlim[]`: the limits of a process.
+    signal_rlim: Member("signal_struct", "rlim"),
 }
 
 /// What the machine is like, beside its kernel's structs.
@@ -188,6 +198,8 @@ pub struct MachineLayout {
     pub cpus: u64,
     /// Bytes in a page.
     pub page_size: u64,
+    /// 1 where the memory controller is on cgroup v1, whose second counter is a limit on memory too.
+    pub memory_cgroup_v1: u64,
 }
 
 /// Declares [`MarkVictimFormat`], and the kernel's name of each of its fields.

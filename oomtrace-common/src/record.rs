@@ -43,6 +43,48 @@ pub mod tag {
     pub const EXIT: u32 = 7;
     /// A [`Signal`](super::Signal).
     pub const SIGNAL: u32 = 8;
+    /// A [`ChargeFailure`](super::ChargeFailure).
+    pub const CHARGE_FAILURE: u32 = 9;
+    /// A [`Refusal`](super::Refusal).
+    pub const REFUSAL: u32 = 10;
+    /// An [`UnderOom`](super::UnderOom).
+    pub const UNDER_OOM: u32 = 11;
+    /// A [`Reaping`](super::Reaping).
+    pub const REAPING: u32 = 12;
+}
+
+/// What the probes count because they cannot tell it: indices of the map `LOST`.
+pub mod lost {
+    /// Records that found the ring full.
+    pub const RING: u32 = 0;
+    /// Failures and refusals that found no room in their map.
+    pub const MAP: u32 = 1;
+    /// Signals over the budget of their target's cgroup.
+    pub const SIGNALS: u32 = 2;
+    /// How many of these there are.
+    pub const LEN: u32 = 3;
+}
+
+/// What refused an allocation: the values of [`RefusalKey::by`].
+pub mod refused_by {
+    /// `__vm_enough_memory`: the node's overcommit accounting.
+    pub const OVERCOMMIT: u32 = 1;
+    /// `may_expand_vm`, for `RLIMIT_AS`.
+    pub const RLIMIT_AS: u32 = 2;
+    /// `may_expand_vm`, for `RLIMIT_DATA`.
+    pub const RLIMIT_DATA: u32 = 3;
+    /// `may_expand_vm`, where its arguments are not to be had.
+    pub const RLIMIT: u32 = 4;
+}
+
+/// What becomes of a task that the OOM reaper took up: the values of [`Reaping::step`].
+pub mod reaping {
+    /// The reaper begins to free its memory.
+    pub const STARTED: u32 = 1;
+    /// The reaper has freed what it could.
+    pub const FINISHED: u32 = 2;
+    /// The reaper found nothing left to do.
+    pub const SKIPPED: u32 = 3;
 }
 
 /// Declares records: plain data, without padding, readable from bytes on the daemon's side, and of exactly the stated
@@ -224,6 +266,99 @@ records! {
         @160 by_kernel: u32,
         /// Zero.
         @164 reserved: u32,
+    }
+
+    /// How often a cgroup's limit stood against charges, counted in the kernel: the values of the map `CHARGES`, by the
+    /// cgroup's kernfs id.
+    pub struct ChargeCounts [48] {
+        /// Attempts that hit the limit and went into reclaim.
+        @0 attempts: u64,
+        /// Charges that failed for good.
+        @8 failed: u64,
+        /// Calls of `mem_cgroup_out_of_memory`.
+        @16 ooms: u64,
+        /// The first of them, nanoseconds of `CLOCK_BOOTTIME`.
+        @24 first_ns: u64,
+        /// The last of them.
+        @32 last_ns: u64,
+        /// When a [`ChargeFailure`] was last sent; 0 for never.
+        @40 sent_ns: u64,
+    }
+
+    /// A cgroup has hit its limit: sent at the first time, then at most once a second.
+    pub struct ChargeFailure [176] {
+        /// The header.
+        @0 header: Header,
+        /// The cgroup whose limit was hit.
+        @24 cgroup_id: u64,
+        /// Its counts so far.
+        @32 counts: ChargeCounts,
+        /// Its counters now.
+        @80 counters: MemcgCounters,
+        /// `current`: whose charge it was.
+        @112 task: Task,
+    }
+
+    /// Whose allocations were refused, and by what: the keys of the map `REFUSALS`.
+    pub struct RefusalKey [8] {
+        /// The process's id in the initial pid namespace.
+        @0 tgid: u32,
+        /// A constant of [`refused_by`].
+        @4 by: u32,
+    }
+
+    /// How often allocations were refused: the values of the map `REFUSALS`.
+    pub struct RefusalCounts [32] {
+        /// How often.
+        @0 count: u64,
+        /// The first time, nanoseconds of `CLOCK_BOOTTIME`.
+        @8 first_ns: u64,
+        /// The last time.
+        @16 last_ns: u64,
+        /// When a [`Refusal`] was last sent; 0 for never.
+        @24 sent_ns: u64,
+    }
+
+    /// An allocation was refused: sent at a process's first, then at most once a second.
+    pub struct Refusal [144] {
+        /// The header.
+        @0 header: Header,
+        /// Who was refused by what.
+        @24 key: RefusalKey,
+        /// The counts so far.
+        @32 counts: RefusalCounts,
+        /// `current`.
+        @64 task: Task,
+        /// What was asked for, pages.
+        @128 requested_pages: u64,
+        /// The limit of the process that stood against it, bytes.
+        @136 limit_bytes: u64,
+    }
+
+    /// A task waits, or waits no more, for its cgroup to have room, which has `oom_kill_disable` (cgroup v1).
+    pub struct UnderOom [136] {
+        /// The header.
+        @0 header: Header,
+        /// The cgroup.
+        @24 cgroup_id: u64,
+        /// Its counters now.
+        @32 counters: MemcgCounters,
+        /// `current`: the task that waits.
+        @64 task: Task,
+        /// 1 where it begins to wait, 0 where it has waited.
+        @128 begins: u32,
+        /// Zero.
+        @132 reserved: u32,
+    }
+
+    /// The OOM reaper, which takes the memory of victims that do not die by themselves.
+    pub struct Reaping [32] {
+        /// The header.
+        @0 header: Header,
+        /// The id of the victim's thread.
+        @24 tid: u32,
+        /// A constant of [`reaping`].
+        @28 step: u32,
     }
 
     /// `oom_kill_process` returned: every mark of this decision has been seen.

@@ -14,7 +14,8 @@ pub(crate) static KERNEL: KernelLayout = KernelLayout::UNKNOWN;
 
 /// What the machine is like.
 #[unsafe(no_mangle)]
-pub(crate) static MACHINE: MachineLayout = MachineLayout { per_cpu_offsets: 0, cpus: 0, page_size: 4096 };
+pub(crate) static MACHINE: MachineLayout =
+    MachineLayout { per_cpu_offsets: 0, cpus: 0, page_size: 4096, memory_cgroup_v1: 0 };
 
 /// Where the tracepoint `oom:mark_victim` keeps its fields.
 #[unsafe(no_mangle)]
@@ -35,6 +36,28 @@ macro_rules! layout {
     };
 }
 pub(crate) use layout;
+
+/// Adds 1 to a count of a map, whatever other CPUs do to it.
+///
+/// By the instruction itself: the standard library offers no `fetch_add` for a target that need not have the older value,
+/// which BPF gives since 5.12 only.
+///
+/// # Safety
+///
+/// `count` has to be a map's value.
+#[inline(always)]
+pub(crate) unsafe fn add_one(count: *mut u64) {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: the caller's promise.
+    unsafe {
+        core::arch::asm!("lock *(u64 *)({count} + 0) += {one}", count = in(reg) count, one = in(reg) 1_u64);
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    // SAFETY: as above.
+    unsafe {
+        *count += 1;
+    }
+}
 
 /// An address in the kernel; 0 is NULL, and reads as the fallback.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,11 +1,13 @@
 //! oomtrace's kernel probes.
 //!
-//! Each file is one concern of the kernel: [`oom`] hooks its decisions, [`candidates`] those it could have chosen, [`exit`] how
-//! they ended, [`signal`] tells a kill from a mark, [`task`] and [`cgroup`] read who and where, [`kernel`] reads memory at the offsets the daemon
-//! found in BTF, [`ring`] sends.
+//! Each file is one concern of the kernel: [`charges`] counts what hits a limit, [`oom`] hooks the OOM killer's decisions,
+//! [`candidates`] those it could have chosen, [`exit`] how they ended, [`signal`] tells a kill from a mark, [`task`] and [`cgroup`]
+//! read who and where, [`kernel`] reads memory at the offsets the daemon found in BTF, [`ring`] sends.
 //!
 //! For any other target than BPF this is an empty program, so that the workspace builds, lints and tests as one.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
+// BPF's one instruction that adds atomically. Building for BPF takes the nightly features anyway, to build `core`.
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
@@ -17,6 +19,7 @@
 
 mod candidates;
 mod cgroup;
+mod charges;
 mod exit;
 mod kernel;
 mod oom;

@@ -15,14 +15,11 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use oomtrace_common::{
     layout::{ABSENT_OFFSET, rung},
-    record::{
-        ABSENT, ABSENT_I32, ABSENT_U32, COMM_LEN, Decision, DecisionEnd, MESSAGE_LEN, Mark, MemcgCounters, Memory,
-        Task, tag,
-    },
+    record::{ABSENT, ABSENT_I32, ABSENT_U32, COMM_LEN, Decision, DecisionEnd, MESSAGE_LEN, Mark, Memory, Task, tag},
 };
 
 use crate::{
-    candidates, cgroup,
+    candidates, cgroup, charges,
     kernel::{Address, MACHINE, MARK_VICTIM, constant, layout},
     ring, signal,
     task::{self, current},
@@ -128,12 +125,7 @@ fn decision(ctx: &impl EbpfContext, oc: Address, message: Address) {
         } else {
             cgroup::id(limit_cgroup)
         };
-        (*record).counters = MemcgCounters {
-            memory_usage_pages: memcg.get(layout!(memcg_memory_usage), ABSENT),
-            memory_max_pages: memcg.get(layout!(memcg_memory_max), ABSENT),
-            swap_usage_pages: memcg.get(layout!(memcg_swap_usage), ABSENT),
-            swap_max_pages: memcg.get(layout!(memcg_swap_max), ABSENT),
-        };
+        (*record).counters = charges::counters(memcg);
         (*record).total_pages = oc.get(layout!(oom_control_totalpages), ABSENT);
         (*record).points = oc.get(layout!(oom_control_chosen_points), ABSENT);
         (*record).gfp_mask = oc.get(layout!(oom_control_gfp_mask), ABSENT_U32);

@@ -5,34 +5,47 @@ use aya_ebpf::{
     macros::map,
     maps::{PerCpuArray, RingBuf, ring_buf::RingBufEntry},
 };
-use oomtrace_common::record::Header;
+use oomtrace_common::record::{Header, lost};
 
 /// The records' way to the daemon, which sets its size. A burst of 200 kills takes about 400 KiB, should the daemon not
 /// get to run at all meanwhile.
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
 
-/// How many records did not fit [`EVENTS`]: the daemon reports each as lost.
+/// What could not be told: by the constants of [`lost`]. The daemon reports it.
 #[map]
-static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(lost::LEN, 0);
+
+/// Counts something that cannot be told.
+#[inline(always)]
+pub(crate) fn count(what: u32) {
+    if let Some(lost) = LOST.get_ptr_mut(what) {
+        // SAFETY: the map's value, and this CPU's alone.
+        unsafe { *lost += 1 };
+    }
+}
 
 /// Room for one record in the ring. A record that finds none is counted.
 #[inline(always)]
 pub(crate) fn reserve<T: 'static>() -> Option<RingBufEntry<T>> {
     let entry = EVENTS.reserve::<T>(0);
-    if entry.is_none()
-        && let Some(lost) = LOST.get_ptr_mut(0)
-    {
-        // SAFETY: the map's value, and this CPU's alone.
-        unsafe { *lost += 1 };
+    if entry.is_none() {
+        count(lost::RING);
     }
     entry
+}
+
+/// `CLOCK_BOOTTIME` now, nanoseconds.
+#[inline(always)]
+pub(crate) fn boot_ns() -> u64 {
+    // SAFETY: no precondition.
+    unsafe { bpf_ktime_get_boot_ns() }
 }
 
 /// The header of a record that is made now.
 #[inline(always)]
 pub(crate) fn header(tag: u32, decision: u64) -> Header {
-    // SAFETY: neither helper has a precondition.
-    let (cpu, boot_ns) = unsafe { (bpf_get_smp_processor_id(), bpf_ktime_get_boot_ns()) };
-    Header { tag, cpu, boot_ns, decision }
+    // SAFETY: no precondition.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    Header { tag, cpu, boot_ns: boot_ns(), decision }
 }

@@ -63,6 +63,10 @@ pub struct Options {
     pub choice: Choice,
     /// Size of the ring buffer.
     pub ring_bytes: u32,
+    /// How many cgroups and processes the probes count at a time.
+    pub map_entries: u32,
+    /// Whether to hook the return of every charge.
+    pub charge_returns: bool,
     /// How much the probes say on standard error.
     pub probes_log: Option<aya_log::Level>,
     /// Where to keep every line, as JSON, beside standard output.

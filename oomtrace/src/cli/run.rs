@@ -34,6 +34,13 @@ pub(super) struct Args {
     /// Size of the ring buffer between kernel and oomtrace in KiB, a power of two from 4 on. A kill takes about 2 KiB.
     #[arg(long, value_name = "KIB", default_value = "512", value_parser = ring_size)]
     ring_size: u32,
+    /// How many cgroups at their limits, and processes whose allocations are refused, are counted at a time; more are told as
+    /// lost.
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    map_size: u32,
+    /// Count the charges that fail, too, by their return. Costs every page fault.
+    #[arg(long)]
+    charge_returns: bool,
     /// Keep every line in this file as well, as JSON, for `oomtrace timeline` later. It is appended to.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -69,6 +76,8 @@ pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Re
         count: args.count,
         choice: args.probe,
         ring_bytes: args.ring_size * 1024,
+        map_entries: args.map_size,
+        charge_returns: args.charge_returns,
         probes_log,
         record: args.record.clone(),
         cgroup_root: args.cgroup_root.clone(),

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cgroup, Container, Limit, Pod, Task};
+use super::{Cgroup, Container, Event, Limit, Pod, Task};
 
 /// Charges to a cgroup that hit a limit, in a window: counted in the kernel, never an event per failure.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -29,12 +29,39 @@ pub struct ChargeFailures {
     pub attempts_total: Option<u64>,
     /// `failed` since the cgroup began to fail.
     pub failed_total: Option<u64>,
-    /// The first of this window, RFC 3339.
+    /// Calls of the cgroup's OOM handling since it began to fail.
+    pub ooms_total: Option<u64>,
+    /// When the cgroup began to fail, RFC 3339.
     pub first_ts: String,
-    /// The last of this window, RFC 3339.
+    /// The last failure so far, RFC 3339.
     pub last_ts: String,
-    /// The task that hit the limit last.
+    /// The task that hit the limit last: where there were several within a second, the first of them.
     pub last_task: Option<Task>,
+    /// What `first_ts` and `last_ts` are made from.
+    #[serde(skip)]
+    pub span: Span,
+}
+
+/// From a first to a last time, both nanoseconds of `CLOCK_BOOTTIME`. Their wall time is told when the event is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// The first.
+    pub first_ns: u64,
+    /// The last.
+    pub last_ns: u64,
+}
+
+impl Event {
+    /// Fills in the wall times of a span, which only whoever numbers the event knows.
+    pub fn tell_span(&mut self, wall: impl Fn(u64) -> String) {
+        let (span, first_ts, last_ts) = match self {
+            Self::ChargeFailures(failures) => (failures.span, &mut failures.first_ts, &mut failures.last_ts),
+            Self::AllocationRefused(refused) => (refused.span, &mut refused.first_ts, &mut refused.last_ts),
+            _ => return,
+        };
+        *first_ts = wall(span.first_ns);
+        *last_ts = wall(span.last_ns);
+    }
 }
 
 /// Where a cgroup is in a time of failures.
@@ -63,16 +90,21 @@ pub struct AllocationRefused {
     pub task: Task,
     /// What refused.
     pub by: RefusedBy,
-    /// How many were refused, in this window.
+    /// How many were refused since the last line of this process and cause, which was at least a second ago.
     pub count: u64,
-    /// What was asked for last.
+    /// How many were refused since the first.
+    pub count_total: u64,
+    /// What was asked for: of several within a second, by the first of them.
     pub requested_bytes: Option<u64>,
-    /// The limit that stood against it: the rlimit, or `CommitLimit`.
+    /// The limit that stood against it: the rlimit, or `CommitLimit`; with heuristic overcommit RAM and swap together.
     pub limit_bytes: Option<u64>,
-    /// The first of this window, RFC 3339.
+    /// The first refusal, RFC 3339.
     pub first_ts: String,
-    /// The last of this window, RFC 3339.
+    /// The last so far, RFC 3339.
     pub last_ts: String,
+    /// What `first_ts` and `last_ts` are made from.
+    #[serde(skip)]
+    pub span: Span,
 }
 
 /// What refuses an allocation before it comes to an OOM.

@@ -20,7 +20,8 @@ pub enum LostFrom {
     Ring,
     /// Lines that whoever reads standard output did not take in time.
     Stdout,
-    /// Cgroups or processes that found a map of the probes full, counted in the kernel.
+    /// Failures of cgroups' charges, and refusals of processes' allocations, that found a map of the probes full: each counted
+    /// in the kernel, none told.
     Map,
     /// Records of `/dev/kmsg` that were overwritten before they were read.
     KernelLog,

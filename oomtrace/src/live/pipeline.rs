@@ -144,9 +144,10 @@ struct Numbering {
 }
 
 impl Numbering {
-    fn number(&mut self, Told { source, at, event }: Told) -> Line {
+    fn number(&mut self, Told { source, at, mut event }: Told) -> Line {
         self.seq += 1;
         self.clock.refresh();
+        event.tell_span(|boot_ns| self.clock.rfc3339(boot_ns));
         let (ts, boot_ns) = match at {
             Moment::Boot(boot_ns) => (self.clock.rfc3339(boot_ns), Some(boot_ns)),
             Moment::Wall(wall) => (clock::rfc3339(wall), None),

@@ -9,8 +9,8 @@ use crate::{
     clock,
     event::{Event, Failure, Lost, LostFrom, Moment, ProbeStatus, Source, Told},
     node,
-    probe::{Choice, KernelFacts, LoadError, Options, Probes, Symbol, tracefs::FlagNames},
-    source::kernel::{Joiner, Machine, decode},
+    probe::{KernelFacts, LoadError, Options, Probes, Symbol, tracefs::FlagNames},
+    source::kernel::{Joiner, Machine, SeesCharges, decode},
 };
 
 /// How long an open decision waits for its end. Between the two the kernel writes its report to the console, which takes
@@ -26,14 +26,19 @@ pub struct ProbeSource {
 
 impl ProbeSource {
     /// Loads and attaches the probes.
-    pub fn load(choice: Choice, ring_bytes: u32, log_level: Option<aya_log::Level>) -> Result<Self, LoadError> {
-        let probes = Probes::load(&KernelFacts::gather(), &Options { choice, ring_bytes, log_level })?;
+    pub fn load(options: &Options) -> Result<Self, LoadError> {
+        let probes = Probes::load(&KernelFacts::gather(), options)?;
         let joiner = Joiner::new(Machine {
             page_size: rustix::param::page_size() as u64,
             cgroup_version: node::cgroup_version(),
             gfp_flags: FlagNames::of_gfp(),
             sees_signals: probes.rung(Symbol::SignalGenerate).is_some(),
             sees_marks: probes.rung(Symbol::MarkOomVictim).is_some(),
+            sees_charges: SeesCharges {
+                attempts: probes.rung(Symbol::ChargeAttempts).is_some(),
+                failed: probes.rung(Symbol::ChargeReturns).is_some(),
+                ooms: probes.rung(Symbol::ChargeOoms).is_some(),
+            },
         });
         Ok(Self { probes, joiner, last_record: Instant::now() })
     }
@@ -49,6 +54,7 @@ impl ProbeSource {
     /// Twice a second: gives what is overdue, and what was lost.
     pub(super) fn tick(&mut self) -> Vec<Told> {
         let mut told = if self.last_record.elapsed() > END_OVERDUE { self.joiner.flush() } else { Vec::new() };
+        told.extend(self.counts(false));
         told.extend(self.lost());
         told
     }
@@ -57,6 +63,7 @@ impl ProbeSource {
     pub(super) fn finish(&mut self) -> Vec<Told> {
         let mut told = self.drain();
         told.extend(self.joiner.flush());
+        told.extend(self.counts(true));
         told.extend(self.lost());
         self.probes.flush_diagnostics();
         told
@@ -74,9 +81,18 @@ impl ProbeSource {
         told
     }
 
-    fn lost(&mut self) -> Option<Told> {
-        let count = self.probes.newly_lost();
-        (count > 0).then(|| own(Event::Lost(Lost { from: LostFrom::Ring, count })))
+    /// What there is to tell of what the probes have counted; at the `end` all of it.
+    fn counts(&mut self, end: bool) -> Vec<Told> {
+        let (told, quiet) = self.joiner.count(clock::boot_ns(), &self.probes.counts(), end);
+        self.probes.forget(&quiet);
+        told
+    }
+
+    fn lost(&mut self) -> impl Iterator<Item = Told> {
+        [LostFrom::Ring, LostFrom::Map].into_iter().filter_map(|from| {
+            let count = self.probes.newly_lost(from);
+            (count > 0).then(|| own(Event::Lost(Lost { from, count })))
+        })
     }
 
     /// How each symbol is attached.
@@ -88,16 +104,11 @@ impl ProbeSource {
     /// What could be better, and why it is not.
     #[must_use]
     pub fn degraded(&self) -> Vec<String> {
-        Symbol::ALL
-            .iter()
-            .filter(|symbol| self.probes.rung(**symbol).is_none())
-            .map(|symbol| {
-                let status = self.probes.status().iter().find(|status| status.symbol == symbol.name());
-                let reasons: Vec<_> = status
-                    .iter()
-                    .flat_map(|status| &status.refused)
-                    .map(|refusal| format!("{}: {}", refusal.rung, refusal.reason))
-                    .collect();
+        self.probes
+            .unattached()
+            .map(|(symbol, status)| {
+                let reasons: Vec<_> =
+                    status.refused.iter().map(|refusal| format!("{}: {}", refusal.rung, refusal.reason)).collect();
                 let reasons = if reasons.is_empty() { "not asked for".to_owned() } else { reasons.join("; ") };
                 format!("{} is not attached ({reasons}): {}", symbol.name(), symbol.without_it())
             })

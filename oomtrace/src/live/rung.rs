@@ -3,7 +3,11 @@
 use anyhow::anyhow;
 
 use super::{Options, ProbeSource, Sources};
-use crate::{node::hierarchy::Hierarchy, probe::Choice, source::kmsg::Kmsg};
+use crate::{
+    node::hierarchy::Hierarchy,
+    probe::{self, Choice},
+    source::kmsg::Kmsg,
+};
 
 /// What is not seen without any probe.
 const WITHOUT_PROBES: &str = "kills are read from the kernel's log: no ends of processes, no senders of signals, no charge \
@@ -17,7 +21,13 @@ pub(super) fn climb(
 ) -> anyhow::Result<Option<ProbeSource>> {
     let refused = match options.choice {
         Choice::Kmsg => None,
-        choice => match ProbeSource::load(choice, options.ring_bytes, options.probes_log) {
+        choice => match ProbeSource::load(&probe::Options {
+            choice,
+            ring_bytes: options.ring_bytes,
+            map_entries: options.map_entries,
+            charge_returns: options.charge_returns,
+            log_level: options.probes_log,
+        }) {
             Ok(probes) => return Ok(Some(probes)),
             Err(error) if choice == Choice::Auto => Some(error),
             Err(error) => return Err(error.into()),

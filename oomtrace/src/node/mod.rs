@@ -1,11 +1,11 @@
 //! What Kubernetes knows of a cgroup: pods and containers.
 
 pub mod cgroup_path;
-pub mod snapshot;
 pub mod fact;
+pub mod hierarchy;
 pub mod index;
 pub mod names;
-pub mod hierarchy;
+pub mod snapshot;
 
 use cgroup_path::CgroupIdentity;
 

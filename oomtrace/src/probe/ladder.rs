@@ -8,7 +8,11 @@ use aya::{
 };
 use clap::ValueEnum;
 
-use super::{KernelFacts, with_causes};
+use super::{
+    KernelFacts,
+    symbol::{Symbol, Way},
+    with_causes,
+};
 use crate::event::{ProbeStatus, Refusal, Rung};
 
 const NO_BTF: &str = "this kernel has no type information (BTF), so its structs cannot be read";
@@ -41,75 +45,6 @@ impl Choice {
     }
 }
 
-/// What is to be hooked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Symbol {
-    /// The decision, and its end.
-    OomKillProcess,
-    /// Every victim.
-    MarkOomVictim,
-    /// Signals that end processes, and the kernel's own SIGKILLs, which tell a kill from a mark.
-    SignalGenerate,
-    /// Whom the kernel weighs before it decides.
-    OomEvaluateTask,
-    /// How many points it gives them.
-    OomBadness,
-    /// How processes end.
-    SchedProcessExit,
-}
-
-impl Symbol {
-    /// All of them, in the order in which they are attached: a decision must not come before its marks can be seen.
-    pub const ALL: [Self; 6] = [
-        Self::SignalGenerate,
-        Self::SchedProcessExit,
-        Self::OomBadness,
-        Self::OomEvaluateTask,
-        Self::MarkOomVictim,
-        Self::OomKillProcess,
-    ];
-
-    /// Its name in the kernel.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::OomKillProcess => "oom_kill_process",
-            Self::MarkOomVictim => "mark_oom_victim",
-            Self::SignalGenerate => "signal_generate",
-            Self::OomEvaluateTask => "oom_evaluate_task",
-            Self::OomBadness => "oom_badness",
-            Self::SchedProcessExit => "sched_process_exit",
-        }
-    }
-
-    /// The ways to hook it, best first.
-    #[must_use]
-    pub fn rungs(self) -> &'static [Rung] {
-        match self {
-            Self::OomKillProcess | Self::OomEvaluateTask | Self::OomBadness => &[Rung::Fentry, Rung::Kprobe],
-            Self::MarkOomVictim => &[Rung::Fentry, Rung::Kprobe, Rung::RawTracepoint, Rung::Tracepoint],
-            Self::SignalGenerate | Self::SchedProcessExit => &[Rung::RawTracepoint],
-        }
-    }
-
-    /// What is lost where it cannot be hooked.
-    #[must_use]
-    pub fn without_it(self) -> &'static str {
-        match self {
-            Self::OomKillProcess => "kills are seen, but not which limit was hit nor what was asked for",
-            Self::MarkOomVictim => "victims are not seen, only decisions",
-            Self::OomBadness => {
-                "the points of candidates are reckoned by the kernel's formula, and may be off by some pages"
-            }
-            Self::OomEvaluateTask => "kills do not say who else could have been chosen",
-            Self::SchedProcessExit => "how and when victims and containers' first processes end is not seen",
-            Self::SignalGenerate => {
-                "who sent a signal is not seen, and a decision's victim that was dying already counts as killed"
-            }
-        }
-    }
-}
-
 /// Attaches `symbol` at the best rung that `choice` allows and the kernel grants.
 pub(super) fn climb(
     ebpf: &mut Ebpf,
@@ -120,60 +55,35 @@ pub(super) fn climb(
 ) -> ProbeStatus {
     let mut status = ProbeStatus { symbol: symbol.name().to_owned(), attached: None, refused: Vec::new() };
     // What has one rung only serves with any.
-    let allowed = |rung| symbol.rungs().len() == 1 || choice.allows(rung);
-    for rung in symbol.rungs().iter().copied().filter(|rung| allowed(*rung)) {
+    let allowed = |rung| symbol.ways().len() == 1 || choice.allows(rung);
+    for way in symbol.ways().iter().filter(|way| allowed(way.rung)) {
         let started = Instant::now();
-        let attached = attach(ebpf, symbol, rung, facts, btf);
+        let attached = attach(ebpf, symbol, way, facts, btf);
         tracing::debug!(
-            "{} by {rung}: {} after {:?}",
-            symbol.name(),
+            "{} by {}: {} after {:?}",
+            way.hooked,
+            way.rung,
             if attached.is_ok() { "attached" } else { "refused" },
             started.elapsed()
         );
         match attached {
             Ok(()) => {
-                status.attached = Some(rung);
+                way.hooked.clone_into(&mut status.symbol);
+                status.attached = Some(way.rung);
                 break;
             }
-            Err(reason) => status.refused.push(Refusal { rung, reason }),
+            Err(reason) if symbol.has_one_target() => status.refused.push(Refusal { rung: way.rung, reason }),
+            Err(reason) => {
+                status.refused.push(Refusal { rung: way.rung, reason: format!("{}: {reason}", way.hooked) });
+            }
         }
     }
     status
 }
 
-/// Every function of the kernel that [`hooks`] names.
-pub(super) const FUNCTIONS: [&str; 5] =
-    ["oom_kill_process", "mark_oom_victim", "oom_evaluate_task", "oom_badness", "out_of_memory"];
-
-/// The programs that hook a symbol at a rung, in the order in which they are attached, each with what it hooks.
-fn hooks(symbol: Symbol, rung: Rung) -> &'static [(&'static str, &'static str)] {
-    match (symbol, rung) {
-        // The end first: a decision whose end is not seen would stay open.
-        (Symbol::OomKillProcess, Rung::Fentry) => {
-            &[("oom_kill_process_fexit", "oom_kill_process"), ("oom_kill_process_fentry", "oom_kill_process")]
-        }
-        (Symbol::OomKillProcess, _) => {
-            &[("oom_kill_process_kretprobe", "oom_kill_process"), ("oom_kill_process_kprobe", "oom_kill_process")]
-        }
-        (Symbol::OomEvaluateTask, Rung::Fentry) => {
-            &[("oom_evaluate_task_fentry", "oom_evaluate_task"), ("out_of_memory_fentry", "out_of_memory")]
-        }
-        (Symbol::OomEvaluateTask, _) => {
-            &[("oom_evaluate_task_kprobe", "oom_evaluate_task"), ("out_of_memory_kprobe", "out_of_memory")]
-        }
-        (Symbol::OomBadness, Rung::Fentry) => &[("oom_badness_fexit", "oom_badness")],
-        (Symbol::OomBadness, _) => &[("oom_badness_kretprobe", "oom_badness")],
-        (Symbol::MarkOomVictim, Rung::Fentry) => &[("mark_oom_victim_fentry", "mark_oom_victim")],
-        (Symbol::MarkOomVictim, Rung::Kprobe) => &[("mark_oom_victim_kprobe", "mark_oom_victim")],
-        (Symbol::MarkOomVictim, Rung::RawTracepoint) => &[("mark_victim_raw", "mark_victim")],
-        (Symbol::MarkOomVictim, _) => &[("mark_victim_tracepoint", "mark_victim")],
-        (Symbol::SignalGenerate, _) => &[("signal_generate", "signal_generate")],
-        (Symbol::SchedProcessExit, _) => &[("sched_process_exit", "sched_process_exit")],
-    }
-}
-
 /// Attaches all the programs of a rung, or none.
-fn attach(ebpf: &mut Ebpf, symbol: Symbol, rung: Rung, facts: &KernelFacts, btf: Option<&Btf>) -> Result<(), String> {
+fn attach(ebpf: &mut Ebpf, symbol: Symbol, way: &Way, facts: &KernelFacts, btf: Option<&Btf>) -> Result<(), String> {
+    let Way { rung, programs, .. } = *way;
     if rung != Rung::Tracepoint && !facts.understands_tasks() {
         return Err(NO_BTF.to_owned());
     }
@@ -183,10 +93,11 @@ fn attach(ebpf: &mut Ebpf, symbol: Symbol, rung: Rung, facts: &KernelFacts, btf:
     {
         return Err("this kernel's tracepoint gives a thread id instead of a task".to_owned());
     }
-    let hooks = hooks(symbol, rung);
-    for (position, (name, target)) in hooks.iter().enumerate() {
+    for (position, (name, target)) in programs.iter().enumerate() {
         if let Err(reason) = attach_program(program(ebpf, name)?, target, btf) {
-            for (attached, _) in &hooks[..position] {
+            // It may be loaded, though it hooks nothing; the next way may take the same one.
+            let _ = detach(program(ebpf, name)?);
+            for (attached, _) in &programs[..position] {
                 detach(program(ebpf, attached)?)?;
             }
             return Err(reason);

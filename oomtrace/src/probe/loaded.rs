@@ -4,7 +4,7 @@ use std::os::fd::AsRawFd;
 
 use aya::{
     Ebpf, EbpfLoader, Endianness, VerifierLogLevel,
-    maps::{MapData, PerCpuArray, RingBuf},
+    maps::{MapData, RingBuf},
 };
 use aya_log::EbpfLogger;
 use bytes::Bytes;
@@ -13,10 +13,12 @@ use tokio::io::unix::AsyncFd;
 
 use super::{
     Choice, KernelFacts, Symbol,
-    ladder::{FUNCTIONS, climb},
+    counted::{Counted, Counts, Quiet},
+    ladder::climb,
+    symbol::FUNCTIONS,
     with_causes,
 };
-use crate::event::{ProbeStatus, Rung};
+use crate::event::{LostFrom, ProbeStatus, Rung};
 
 /// The compiled probes: `oomtrace-ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oomtrace-ebpf"));
@@ -28,13 +30,17 @@ pub struct Options {
     pub choice: Choice,
     /// Size of the ring buffer: a power of two and a multiple of the page size.
     pub ring_bytes: u32,
+    /// How many cgroups that hit their limits, and how many processes whose allocations are refused, are counted at a time.
+    pub map_entries: u32,
+    /// Whether to hook the return of every charge, which costs every page fault.
+    pub charge_returns: bool,
     /// The most verbose of the probes' own diagnostics to bring into `tracing`, if any.
     pub log_level: Option<aya_log::Level>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { choice: Choice::Auto, ring_bytes: 512 * 1024, log_level: None }
+        Self { choice: Choice::Auto, ring_bytes: 512 * 1024, map_entries: 1024, charge_returns: false, log_level: None }
     }
 }
 
@@ -75,9 +81,10 @@ unsafe impl aya::Pod for Global<MarkVictimFormat> {}
 /// Probes in the kernel. Dropping this detaches them.
 pub struct Probes {
     ring: AsyncFd<RingBuf<MapData>>,
-    lost: PerCpuArray<MapData, u64>,
-    lost_so_far: u64,
+    counted: Counted,
     logger: Option<AsyncFd<EbpfLogger<&'static dyn log::Log>>>,
+    /// What was to be hooked, and how it is.
+    symbols: Vec<Symbol>,
     status: Vec<ProbeStatus>,
     _ebpf: Ebpf,
 }
@@ -85,7 +92,7 @@ pub struct Probes {
 impl Probes {
     /// Loads and attaches the probes.
     pub fn load(facts: &KernelFacts, options: &Options) -> Result<Self, LoadError> {
-        let Options { choice, ring_bytes, log_level } = *options;
+        let Options { choice, ring_bytes, map_entries, charge_returns, log_level } = *options;
         let object = |error: &dyn std::error::Error| LoadError::Object { reason: with_causes(error) };
         let functions = facts.btf.as_ref().ok().map(|btf| btf.of_functions(&FUNCTIONS));
         let functions = functions.and_then(|bytes| aya::Btf::parse(&bytes, Endianness::default()).ok());
@@ -96,6 +103,7 @@ impl Probes {
             // The verdict alone: the whole log is megabytes.
             .verifier_log_level(VerifierLogLevel::STATS)
             .map_max_entries("EVENTS", ring_bytes)
+            .map_max_entries("CHARGES", map_entries)
             .override_global("KERNEL", &Global(facts.layout), true)
             .override_global("MACHINE", &Global(facts.machine), true)
             .override_global("MARK_VICTIM", &Global(facts.mark_victim), true)
@@ -107,25 +115,30 @@ impl Probes {
             Some(_) => Some(EbpfLogger::init(&mut ebpf).map_err(|error| object(&error)).and_then(register)?),
             None => None,
         };
+        let wanted = |symbol: &Symbol| match symbol {
+            Symbol::ChargeReturns => charge_returns,
+            _ => true,
+        };
+        let symbols: Vec<_> = Symbol::ALL.into_iter().filter(wanted).collect();
         let status: Vec<_> =
-            Symbol::ALL.iter().map(|symbol| climb(&mut ebpf, *symbol, choice, facts, functions.as_ref())).collect();
+            symbols.iter().map(|symbol| climb(&mut ebpf, *symbol, choice, facts, functions.as_ref())).collect();
         drop(functions);
         // The kernel's types, which aya has read all the same, were millions of small allocations, and the allocator
         // keeps what it got.
         // SAFETY: no precondition.
         unsafe { libc::malloc_trim(0) };
 
-        let sees_kills =
-            |symbol: Symbol| status.iter().any(|probe| probe.symbol == symbol.name() && probe.attached.is_some());
+        let sees_kills = |symbol: Symbol| {
+            symbols.iter().zip(&status).any(|(hooked, probe)| *hooked == symbol && probe.attached.is_some())
+        };
         if !sees_kills(Symbol::OomKillProcess) && !sees_kills(Symbol::MarkOomVictim) {
             return Err(LoadError::NothingAttaches { refusals: refusals(&status) });
         }
         let ring = ebpf.take_map("EVENTS").ok_or_else(|| LoadError::Ring("the map EVENTS is missing".to_owned()))?;
         let ring = RingBuf::try_from(ring).map_err(|error| LoadError::Ring(error.to_string()))?;
         let ring = register(ring)?;
-        let lost = ebpf.take_map("LOST").ok_or_else(|| LoadError::Ring("the map LOST is missing".to_owned()))?;
-        let lost = PerCpuArray::try_from(lost).map_err(|error| LoadError::Ring(error.to_string()))?;
-        Ok(Self { ring, lost, lost_so_far: 0, logger, status, _ebpf: ebpf })
+        let counted = Counted::take(&mut ebpf).map_err(LoadError::Ring)?;
+        Ok(Self { ring, counted, logger, symbols, status, _ebpf: ebpf })
     }
 
     /// How each symbol is attached.
@@ -137,7 +150,16 @@ impl Probes {
     /// The rung that a symbol is attached at.
     #[must_use]
     pub fn rung(&self, symbol: Symbol) -> Option<Rung> {
-        self.status.iter().find(|probe| probe.symbol == symbol.name()).and_then(|probe| probe.attached)
+        self.by_symbol().find(|(hooked, _)| *hooked == symbol).and_then(|(_, probe)| probe.attached)
+    }
+
+    /// What was to be hooked, and is not.
+    pub fn unattached(&self) -> impl Iterator<Item = (Symbol, &ProbeStatus)> {
+        self.by_symbol().filter(|(_, probe)| probe.attached.is_none())
+    }
+
+    fn by_symbol(&self) -> impl Iterator<Item = (Symbol, &ProbeStatus)> {
+        self.symbols.iter().copied().zip(&self.status)
     }
 
     /// Waits until there are records, or diagnostics of the probes, which are passed on to `tracing` here.
@@ -170,12 +192,20 @@ impl Probes {
         self.ring.get_mut().next().map(|record| Bytes::copy_from_slice(&record))
     }
 
-    /// How many records found the ring full since this was last asked.
-    pub fn newly_lost(&mut self) -> u64 {
-        let total = self.lost.get(&0, 0).map_or(self.lost_so_far, |cpus| cpus.iter().sum());
-        let newly = total.saturating_sub(self.lost_so_far);
-        self.lost_so_far = total;
-        newly
+    /// How much the probes have lost there since this was last asked.
+    pub fn newly_lost(&mut self, from: LostFrom) -> u64 {
+        self.counted.newly_lost(from)
+    }
+
+    /// What the probes have counted.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counted.counts()
+    }
+
+    /// Takes what is quiet out of what is counted, so that there is room for others.
+    pub fn forget(&mut self, quiet: &Quiet) {
+        self.counted.forget(quiet);
     }
 }
 

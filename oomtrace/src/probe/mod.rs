@@ -1,12 +1,16 @@
 //! The probes: loading them, choosing their attach points, and reading what they send.
 
 pub mod btf;
+mod counted;
 mod ladder;
 mod loaded;
+mod symbol;
 pub mod tracefs;
 
-pub use ladder::{Choice, Symbol};
+pub use counted::{Counts, Quiet};
+pub use ladder::Choice;
 pub use loaded::{LoadError, Options, Probes};
+pub use symbol::Symbol;
 
 use std::{
     fs,
@@ -16,6 +20,8 @@ use std::{
 use oomtrace_common::layout::{KernelLayout, MachineLayout, MarkVictimFormat};
 
 use btf::Btf;
+
+use crate::node;
 
 /// What the running kernel says about itself, as far as the probes care.
 pub struct KernelFacts {
@@ -56,7 +62,8 @@ fn machine() -> MachineLayout {
         (Some(address), Some(last)) => (address, last + 1),
         _ => (0, 0),
     };
-    MachineLayout { per_cpu_offsets, cpus, page_size: rustix::param::page_size() as u64 }
+    let memory_cgroup_v1 = u64::from(node::cgroup_version() == Some(1));
+    MachineLayout { per_cpu_offsets, cpus, page_size: rustix::param::page_size() as u64, memory_cgroup_v1 }
 }
 
 /// The address of a symbol of the kernel, where it may be known.

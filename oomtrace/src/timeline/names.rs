@@ -69,7 +69,7 @@ impl<'a> Names<'a> {
                     id: Some(id.clone()),
                     name: Some(name.clone()),
                     image: container.image.clone(),
-                    restart_count: None,
+                    ..Container::default()
                 };
                 seen.sandbox = Some(false);
             }

@@ -3,6 +3,7 @@
 //! These run as root in a virtual machine that `cargo xtask test` boots, one at a time; anywhere else there are none.
 
 mod cgroup;
+mod charges;
 mod kernel_log;
 mod leak;
 mod oomtrace;
@@ -20,7 +21,7 @@ fn main() {
     if !in_vm {
         eprintln!("the kernel tests need a machine of their own: `cargo xtask test` boots one for them");
     }
-    let scenarios = if in_vm { [scenarios::ALL, leak::ALL, rungs::ALL].concat() } else { Vec::new() };
+    let scenarios = if in_vm { [charges::ALL, scenarios::ALL, leak::ALL, rungs::ALL].concat() } else { Vec::new() };
     let ignored = |name| in_vm && cgroup::is_v1() && !scenarios::possible_on_v1(name);
     let trials = scenarios
         .into_iter()

@@ -48,9 +48,9 @@ const COUNTER_SLACK_KIB: u64 = 2 * 32 * 4;
 /// (`MEMCG_CHARGE_BATCH`, 64 pages each) may be given back meanwhile.
 const STOCK_SLACK_KIB: u64 = 2 * 64 * 4;
 
-/// Whether a scenario can be had on cgroup v1, which has no `memory.oom.group`.
+/// Whether a scenario can be had on cgroup v1, which has no `memory.oom.group` and no `memory.high`.
 pub(crate) fn possible_on_v1(name: &str) -> bool {
-    !name.contains("group_kill")
+    !name.contains("group_kill") && !name.contains("memory_high")
 }
 
 /// Runs a workload in a cgroup until it is dead.

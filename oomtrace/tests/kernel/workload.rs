@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    os::unix::fs::FileExt as _,
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -71,6 +72,8 @@ fn run(what: &str, procs: &str) -> Result<()> {
             // SAFETY: no precondition.
             unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
         }
+        "churn" => churn()?,
+        "write-until-refused" => exit(write_until_refused()?),
         // SAFETY: ends this process, in which nothing needs to be unwound.
         "fail" => unsafe { libc::_exit(3) },
         // Sleeps with so many MiB.
@@ -83,6 +86,50 @@ fn run(what: &str, procs: &str) -> Result<()> {
         other => anyhow::bail!("there is no such workload: {other}"),
     }
     Ok(())
+}
+
+/// Ends this process, in which nothing needs to be unwound.
+fn exit(status: i32) {
+    // SAFETY: no precondition.
+    unsafe { libc::_exit(status) }
+}
+
+/// Uses 160 MiB one after the other and lets go of each (`MADV_FREE`), but the kernel takes it back only when it has to: every
+/// few pages hit the limit, and nobody is killed.
+fn churn() -> Result<()> {
+    const CHUNK: usize = 1 << 20;
+    for _ in 0..160 {
+        // SAFETY: new memory of this process, of that size.
+        unsafe {
+            let (read_write, private) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+            let chunk = libc::mmap(std::ptr::null_mut(), CHUNK, read_write, private, -1, 0);
+            anyhow::ensure!(chunk != libc::MAP_FAILED, "no memory");
+            libc::madvise(chunk, CHUNK, libc::MADV_NOHUGEPAGE);
+            for page in (0..CHUNK).step_by(4096) {
+                chunk.cast::<u8>().add(page).write_volatile(1);
+            }
+            anyhow::ensure!(libc::madvise(chunk, CHUNK, libc::MADV_FREE) == 0, "no MADV_FREE");
+        }
+    }
+    Ok(())
+}
+
+/// Fills shared memory, not to be killed for it, until ten writes have failed. Gives how many have.
+fn write_until_refused() -> Result<i32> {
+    fs::write("/proc/self/oom_score_adj", "-1000")?;
+    let path = "/dev/shm/oomtrace-test";
+    let file = fs::File::create(path)?;
+    fs::remove_file(path)?;
+    let (mut refused, mut at) = (0, 0);
+    while refused < 10 && at < 100 << 20 {
+        match file.write_all_at(&[1; 4096], at) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => refused += 1,
+            Err(error) => return Err(error.into()),
+        }
+        at += 4096;
+    }
+    Ok(refused)
 }
 
 /// Takes memory until killed.

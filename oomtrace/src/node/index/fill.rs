@@ -3,7 +3,7 @@
 use super::{ContainerKey, ContainerRecord, Index, PodKey};
 use crate::event::{
     AllocationRefused, ChargeFailures, Container, ContainerChange, ContainerId, ContainerRole, Event, Limit, OomKill,
-    OomVictim, Pod, PodUid, Pressure, ProcessExit, Signal, Task,
+    OomReaped, OomVictim, Pod, PodUid, Pressure, ProcessExit, Signal, Task,
 };
 
 impl Index {
@@ -55,7 +55,13 @@ impl Index {
                 }
                 false
             }
-            Event::SystemOom(_) | Event::Lost(_) | Event::Error(_) | Event::Status(_) => false,
+            Event::OomReaped(reaped) => {
+                let OomReaped { pod, container, cgroup, task, .. } = reaped.as_mut();
+                let cgroup = cgroup.as_ref().and_then(|cgroup| cgroup.id).or(task.cgroup_id);
+                self.place(pod, container, cgroup) | self.task(task)
+            }
+            // An incident is made of events that had their names, or did not get them in time.
+            Event::Incident(_) | Event::SystemOom(_) | Event::Lost(_) | Event::Error(_) | Event::Status(_) => false,
         }
     }
 

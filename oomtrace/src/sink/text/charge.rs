@@ -14,8 +14,10 @@ pub(super) fn write_failures(out: &mut String, ts: &str, failures: &ChargeFailur
     let place = place(failures.pod.as_ref(), failures.container.as_ref());
     let attempts = failures.attempts.map_or_else(String::new, |count| format!(", {count} attempts went into reclaim"));
     let failed = failures.failed.map_or_else(String::new, |count| format!(", {count} charges failed"));
+    let ooms =
+        failures.ooms.filter(|count| *count > 0).map_or_else(String::new, |count| format!(", {count} came to an OOM"));
     let limit = failures.limit.as_ref().map_or_else(String::new, |limit| format!("; {}", describe_limit(limit)));
-    writeln!(out, "{ts}  charges: {place} {state}{attempts}{failed}{limit}")
+    writeln!(out, "{ts}  charges: {place} {state}{attempts}{failed}{ooms}{limit}")
 }
 
 pub(super) fn write_refused(out: &mut String, ts: &str, refused: &AllocationRefused) -> std::fmt::Result {

@@ -38,7 +38,7 @@ pub(super) fn write_lost(out: &mut String, ts: &str, lost: &Lost) -> std::fmt::R
     let what = match lost.from {
         LostFrom::Ring => "records: the ring buffer was full",
         LostFrom::Stdout => "lines: standard output was not read in time",
-        LostFrom::Map => "cgroups: the map of charge failures was full",
+        LostFrom::Map => "failed charges or refused allocations: too many cgroups or processes at a time",
         LostFrom::KernelLog => "records of the kernel's log: it was overwritten before it was read",
         LostFrom::KernelReport => "reports of kills: the kernel's rate limit left them out of its log",
         LostFrom::KubeletLog => "lines of the kubelet's log",

@@ -3,8 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 use bytes::Bytes;
 use oomtrace_common::record::{
-    Candidate, Decision, DecisionEnd, Exit, Header, LONG_PATH_LEN, LongPath, Mark, PathHead, SHORT_PATH_LEN, ShortPath,
-    Signal, tag,
+    Candidate, ChargeFailure, Decision, DecisionEnd, Exit, Header, LONG_PATH_LEN, LongPath, Mark, PathHead,
+    SHORT_PATH_LEN, ShortPath, Signal, tag,
 };
 
 /// One record.
@@ -22,6 +22,8 @@ pub enum Record {
     Exit(Box<Exit>),
     /// A signal was delivered.
     Signal(Box<Signal>),
+    /// A cgroup hit its limit.
+    ChargeFailure(Box<ChargeFailure>),
     /// A cgroup's path.
     Path(CgroupPath),
 }
@@ -63,6 +65,7 @@ pub fn decode(bytes: &Bytes) -> Result<Record, DecodeError> {
         tag::CANDIDATE => Record::Candidate(Box::new(read(bytes, "a candidate")?)),
         tag::EXIT => Record::Exit(Box::new(read(bytes, "an exit")?)),
         tag::SIGNAL => Record::Signal(Box::new(read(bytes, "a signal")?)),
+        tag::CHARGE_FAILURE => Record::ChargeFailure(Box::new(read(bytes, "a charge failure")?)),
         tag::SHORT_PATH => {
             let record: ShortPath = read(bytes, "a short path")?;
             Record::Path(path(record.path, &record.names[..SHORT_PATH_LEN]))
@@ -137,6 +140,7 @@ mod tests {
             (tag::CANDIDATE, size_of::<Candidate>()),
             (tag::EXIT, size_of::<Exit>()),
             (tag::SIGNAL, size_of::<Signal>()),
+            (tag::CHARGE_FAILURE, size_of::<ChargeFailure>()),
             (tag::SHORT_PATH, size_of::<ShortPath>()),
             (tag::LONG_PATH, size_of::<LongPath>()),
         ] {

@@ -12,15 +12,17 @@ use oomtrace_common::{
 };
 
 use super::{
+    charges::Charges,
     decode::Record,
     exits::Exits,
+    limits,
     machine::{Machine, known, known_i32, known_u32, task, text, told},
     paths::Paths,
     signals,
 };
 use crate::{
-    event::{Candidate, Event, Level, Limit, OomKill, OomVictim, Told, Victim, Why},
-    node::{self, cgroup_path::CgroupIdentity},
+    event::{Candidate, Event, Limit, OomKill, OomVictim, Told, Victim, Why},
+    probe::{Counts, Quiet},
 };
 
 /// Joins records to events.
@@ -28,6 +30,7 @@ pub struct Joiner {
     machine: Machine,
     paths: Paths,
     exits: Exits,
+    charges: Charges,
     open: Option<Open>,
 }
 
@@ -52,7 +55,7 @@ impl Joiner {
     /// A joiner that has seen nothing.
     #[must_use]
     pub fn new(machine: Machine) -> Self {
-        Self { machine, paths: Paths::default(), exits: Exits::default(), open: None }
+        Self { machine, paths: Paths::default(), exits: Exits::default(), charges: Charges::default(), open: None }
     }
 
     /// Takes a record; gives what it completes.
@@ -91,8 +94,18 @@ impl Joiner {
             }
             Record::Exit(exit) => self.exits.tell(&exit, &self.paths).into_iter().collect(),
             Record::Signal(signal) => signals::tell(&signal, &self.paths).into_iter().collect(),
+            Record::ChargeFailure(failure) => {
+                self.charges.tell(&failure, &self.paths, &self.machine).into_iter().collect()
+            }
             Record::DecisionEnd(_) => self.flush(),
         }
+    }
+
+    /// Takes what the probes have counted by `now_ns`, `CLOCK_BOOTTIME`. Gives what there is to tell of it, and what does not
+    /// need to be counted on. At the `end` of tracing that is everything.
+    pub fn count(&mut self, now_ns: u64, counts: &Counts, end: bool) -> (Vec<Told>, Quiet) {
+        let (told, charges) = self.charges.poll(now_ns, &counts.charges, end, &self.machine);
+        (told, Quiet { charges })
     }
 
     /// Gives what is open, for want of its end.
@@ -214,7 +227,14 @@ impl Joiner {
                 memory: self.machine.memory(memory),
                 points: known(decision.points).map(u64::cast_signed),
             },
-            limit: known(decision.limit_cgroup_id).map(|id| self.limit(decision, id)),
+            limit: known(decision.limit_cgroup_id).map(|id| {
+                let total_bytes = self.machine.bytes(decision.total_pages);
+                if id == 0 {
+                    limits::of_node(total_bytes)
+                } else {
+                    Limit { total_bytes, ..limits::of_cgroup(id, &decision.counters, &self.paths, &self.machine) }
+                }
+            }),
             constraint: known_u32(decision.constraint).map(constraint),
             order: known_i32(decision.order),
             gfp: known_u32(decision.gfp_mask).map(|mask| self.machine.gfp_flags.describe(mask.into())),
@@ -248,44 +268,6 @@ impl Joiner {
             candidates: None,
         }
     }
-
-    /// The limit that was hit: a cgroup's, or with id 0 the node's.
-    fn limit(&self, decision: &Decision, id: u64) -> Limit {
-        let total_bytes = self.machine.bytes(decision.total_pages);
-        if id == 0 {
-            return Limit {
-                level: Some(Level::Node),
-                cgroup: None,
-                cgroup_id: None,
-                pod: None,
-                container: None,
-                nested: None,
-                usage_bytes: None,
-                limit_bytes: total_bytes,
-                swap_usage_bytes: None,
-                swap_limit_bytes: None,
-                swap_counter: None,
-                total_bytes,
-            };
-        }
-        let path = self.paths.path(id);
-        let identity = path.map(CgroupIdentity::parse);
-        let counters = &decision.counters;
-        Limit {
-            level: identity.as_ref().map(|identity| identity.level),
-            cgroup: path.map(ToOwned::to_owned),
-            cgroup_id: Some(id),
-            pod: identity.as_ref().and_then(node::pod),
-            container: identity.as_ref().and_then(node::container),
-            nested: identity.and_then(|identity| identity.nested),
-            usage_bytes: self.machine.bytes(counters.memory_usage_pages),
-            limit_bytes: self.machine.limit_bytes(counters.memory_max_pages),
-            swap_usage_bytes: self.machine.bytes(counters.swap_usage_pages),
-            swap_limit_bytes: self.machine.limit_bytes(counters.swap_max_pages),
-            swap_counter: self.machine.swap_counter(counters),
-            total_bytes,
-        }
-    }
 }
 
 /// `enum oom_constraint`, `include/linux/oom.h`, without its prefix.
@@ -305,7 +287,7 @@ mod tests {
     use oomtrace_common::record::{ABSENT, DecisionEnd, Exit, Task};
 
     use super::*;
-    use crate::probe::tracefs::FlagNames;
+    use crate::{probe::tracefs::FlagNames, source::kernel::SeesCharges};
 
     fn joiner() -> Joiner {
         Joiner::new(Machine {
@@ -314,6 +296,7 @@ mod tests {
             gfp_flags: FlagNames::default(),
             sees_signals: true,
             sees_marks: true,
+            sees_charges: SeesCharges::default(),
         })
     }
 

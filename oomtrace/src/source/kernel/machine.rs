@@ -2,6 +2,7 @@
 
 use oomtrace_common::record::{self, ABSENT, ABSENT_I32, ABSENT_U32, MemcgCounters};
 
+use super::SeesCharges;
 use crate::{
     event::{Event, Memory, Moment, Source, SwapCounter, Task, Told},
     node::{self, cgroup_path::CgroupIdentity},
@@ -21,6 +22,8 @@ pub struct Machine {
     pub sees_signals: bool,
     /// Whether marks are seen; a decision alone counts as a kill where they are not.
     pub sees_marks: bool,
+    /// Which failures of charges are counted.
+    pub sees_charges: SeesCharges,
 }
 
 /// An event of the kernel's own, with the reading of `CLOCK_BOOTTIME` when it happened.

@@ -1,12 +1,15 @@
 //! Events from the probes: records are decoded, and those of one decision joined into one event.
 
+mod charges;
 mod decode;
 mod exits;
 mod join;
+mod limits;
 mod machine;
 mod paths;
 mod signals;
 
+pub use charges::SeesCharges;
 pub use decode::{CgroupPath, DecodeError, Record, decode};
 pub use join::Joiner;
 pub use machine::Machine;

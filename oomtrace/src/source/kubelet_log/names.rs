@@ -44,7 +44,7 @@ impl Names {
     pub fn pod(&self, uid: &PodUid) -> Option<Pod> {
         let (namespace, name) = self.pods.get(uid)?;
         let (namespace, name) = (Some(namespace.clone()), Some(name.clone()));
-        Some(Pod { namespace, name, uid: Some(uid.clone()), qos: None })
+        Some(Pod { namespace, name, uid: Some(uid.clone()), ..Pod::default() })
     }
 
     /// The uid of the latest pod of this name.

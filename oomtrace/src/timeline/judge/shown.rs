@@ -91,6 +91,7 @@ pub(super) fn affected(case: &Case<'_>, court: &Court<'_>) -> Vec<AffectedContai
             name: container.name.or(entry.container.name.take()),
             image: container.image.or(entry.container.image.take()),
             restart_count: container.restart_count.max(entry.container.restart_count),
+            role: container.role.or(entry.container.role),
         };
         fill(entry);
     };

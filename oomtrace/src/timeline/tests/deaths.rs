@@ -106,6 +106,8 @@ fn a_program_that_gives_up_when_it_is_refused_memory() {
         limit_bytes: Some(256 * MIB),
         first_ts: String::new(),
         last_ts: String::new(),
+        count_total: 1,
+        span: crate::event::Span::default(),
     };
     let mut world = World::default();
     world.tell(0.0, Source::Kernel, Event::AllocationRefused(Box::new(refused))).exit(

@@ -32,6 +32,7 @@ pub(super) fn pod(letter: char) -> Pod {
             .parse()
             .ok(),
         qos: Some(QosClass::Burstable),
+        ..Pod::default()
     }
 }
 
@@ -115,12 +116,16 @@ pub(super) fn step(phase: EvictionPhase) -> Eviction {
         memory: None,
         signal: None,
         threshold_bytes: None,
+        threshold_ratio: None,
         available_bytes: None,
         capacity_bytes: None,
         grace_period_ms: None,
+        met_for_ms: None,
         pod: None,
         pods: Vec::new(),
         containers: Vec::new(),
+        pod_usage_bytes: None,
+        pod_request_bytes: None,
         node_conditions: Vec::new(),
         message: None,
         error: None,

@@ -28,7 +28,7 @@ fn ended<'a>(pod: &'a Pod, status: &'a Json) -> impl Iterator<Item = ContainerCh
         let (name, image) = (text(status, "name"), text(status, "image"));
         Some(ContainerChange {
             pod: Some(pod.clone()),
-            container: Some(Container { name, id, image, restart_count }),
+            container: Some(Container { name, id, image, restart_count, role: None }),
             sandbox: Some(false),
             exit_code: ended.get("exitCode").and_then(Json::as_i64).and_then(|code| i32::try_from(code).ok()),
             reason: text(ended, "reason"),
