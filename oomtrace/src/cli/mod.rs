@@ -3,6 +3,7 @@
 mod doctor;
 mod leak;
 mod run;
+mod timeline;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -43,6 +44,11 @@ pub struct Cli {
 enum Command {
     /// Trace this node until interrupted.
     Run(run::Args),
+    /// Tell incidents from recordings and logs, after the fact and without privileges.
+    ///
+    /// Exit status: 0 where all files could be read, whether or not there are incidents in them; 1 where one could not; 2
+    /// wrong usage.
+    Timeline(timeline::Args),
     /// Say what this node allows, what would be used, what is missing and how to fix it.
     ///
     /// Exit status: 0 where tracing is possible, 1 where it is not.
@@ -119,6 +125,7 @@ impl Cli {
             .try_init();
         let done = match command.unwrap_or(Command::Run(run)) {
             Command::Run(args) => run::run(&args, log_level.of_probes()).map(|()| ExitCode::SUCCESS),
+            Command::Timeline(args) => timeline::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Leak(args) => leak::run(&args),
             Command::Schema => schema().map(|()| ExitCode::SUCCESS),

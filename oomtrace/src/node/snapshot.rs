@@ -1,7 +1,14 @@
 //! What is known of pods from files: `kubectl get pods -o json`, the kubelet's `/pods`, `crictl`, a copy of
 //! `/var/log/pods`, `kubectl get events`. A plain table, for looking at a node's logs after the fact.
 
+pub mod log_dir;
+mod read;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
+
+pub use self::read::{Found, read};
 
 use crate::event::{ContainerId, ContainerUse, Pod, PodUid};
 
@@ -65,6 +72,8 @@ pub struct EndRecord {
     pub exit_code: Option<i32>,
     /// `OOMKilled`, `Error`, `Completed`, `ContainerStatusUnknown`.
     pub reason: Option<String>,
+    /// When, as the runtime has it.
+    pub finished: Option<jiff::Timestamp>,
 }
 
 /// What an event or a pod's status says of its eviction.

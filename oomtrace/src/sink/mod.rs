@@ -1,9 +1,11 @@
 //! Where events go.
 
+mod html;
 mod text;
 mod writer;
 
-pub use text::text;
+pub use html::html;
+pub use text::{incidents_as_text, text};
 pub use writer::Writer;
 
 use clap::ValueEnum;

@@ -38,3 +38,19 @@ pub fn text(line: &Line) -> String {
     };
     out
 }
+
+/// Lines of a timeline as text, incidents as blocks.
+#[must_use]
+pub fn incidents_as_text(lines: &[Line], colour: bool) -> String {
+    let mut out = String::new();
+    for line in lines {
+        match &line.event {
+            Event::Incident(incident) => {
+                // Writing to a string does not fail.
+                let _ = incident::write_block(&mut out, &line.node, incident, colour);
+            }
+            _ => out += &text(line),
+        }
+    }
+    out
+}

@@ -70,6 +70,8 @@ pub(super) struct Evidence {
     pub(super) refusals: Vec<Cause<AllocationRefused>>,
     changes: Vec<Cause<ContainerChange>>,
     changes_by_pod: BTreeMap<PodKey, Vec<usize>>,
+    /// Where it is that a status told a container's end.
+    reported: BTreeMap<ContainerId, usize>,
     /// Charge failures and readings of memory.
     pub(super) pictures: Vec<Cause<()>>,
     pub(super) system_ooms: Vec<At>,
@@ -166,11 +168,19 @@ impl Evidence {
         }
         evidence.evicted = evicted(&evictions, names);
         for (index, change) in evidence.changes.iter().enumerate() {
+            if let (ContainerAction::Reported, Some(id)) = (change.what.action, &change.container) {
+                evidence.reported.entry(id.clone()).or_insert(index);
+            }
             if let Some(pod) = &change.pod {
                 evidence.changes_by_pod.entry(pod.clone()).or_default().push(index);
             }
         }
         evidence
+    }
+
+    /// What the kubelet says Kubernetes shows for the end of a container.
+    pub(super) fn reported(&self, id: &ContainerId) -> Option<&ContainerChange> {
+        self.reported.get(id).and_then(|index| self.changes.get(*index)).map(|change| &change.what)
     }
 
     /// What was said of a pod's containers beside their ends, in the order of time.
@@ -203,7 +213,7 @@ impl Evidence {
                 other.lines.push((at, Arc::clone(line)));
             }
             None => {
-                self.kills.push(Kill { at, pod, container, told: kill.clone(), lines: vec![(at, Arc::clone(line))] })
+                self.kills.push(Kill { at, pod, container, told: kill.clone(), lines: vec![(at, Arc::clone(line))] });
             }
         }
     }
@@ -312,33 +322,30 @@ fn evicted(steps: &[(i64, &Eviction, &Arc<Line>)], names: &Names<'_>) -> Vec<Evi
         for pod in step.pod.iter().chain(&step.pods) {
             let Some(key) = names.key(Some(pod), None, *at) else { continue };
             let of_pod = found.entry(key.clone()).or_default();
-            match of_pod.last_mut().filter(|evicted| *at - evicted.ending <= EVICTION) {
-                Some(evicted) => {
-                    evicted.memory = evicted.memory.or(step.memory);
-                    evicted.lines.push((*at, Arc::clone(line)));
-                }
-                None => {
-                    let pass = passes
-                        .iter()
-                        .rev()
-                        .find(|pass| pass.at <= *at && at - pass.at <= EVICTION && pass.ranked.contains(&key))
-                        .or_else(|| passes.iter().rev().find(|pass| pass.at <= *at && at - pass.at <= PASS));
-                    of_pod.push(Evicted {
-                        at: pass.map_or(*at, |pass| pass.at),
-                        ending: *at,
-                        pod: key,
-                        memory: step.memory.or_else(|| pass.and_then(|pass| pass.memory)).or_else(|| {
-                            step.resource
-                                .as_deref()
-                                .or_else(|| pass.and_then(|pass| pass.resource.as_deref()))
-                                .map(|resource| resource == "memory")
-                        }),
-                        lines: vec![(*at, Arc::clone(line))],
-                        pass: pass
-                            .map(|pass| pass.lines.iter().map(|(at, line)| (*at, Arc::clone(line))).collect())
-                            .unwrap_or_default(),
-                    });
-                }
+            if let Some(evicted) = of_pod.last_mut().filter(|evicted| *at - evicted.ending <= EVICTION) {
+                evicted.memory = evicted.memory.or(step.memory);
+                evicted.lines.push((*at, Arc::clone(line)));
+            } else {
+                let pass = passes
+                    .iter()
+                    .rev()
+                    .find(|pass| pass.at <= *at && at - pass.at <= EVICTION && pass.ranked.contains(&key))
+                    .or_else(|| passes.iter().rev().find(|pass| pass.at <= *at && at - pass.at <= PASS));
+                of_pod.push(Evicted {
+                    at: pass.map_or(*at, |pass| pass.at),
+                    ending: *at,
+                    pod: key,
+                    memory: step.memory.or_else(|| pass.and_then(|pass| pass.memory)).or_else(|| {
+                        step.resource
+                            .as_deref()
+                            .or_else(|| pass.and_then(|pass| pass.resource.as_deref()))
+                            .map(|resource| resource == "memory")
+                    }),
+                    lines: vec![(*at, Arc::clone(line))],
+                    pass: pass
+                        .map(|pass| pass.lines.iter().map(|(at, line)| (*at, Arc::clone(line))).collect())
+                        .unwrap_or_default(),
+                });
             }
         }
     }

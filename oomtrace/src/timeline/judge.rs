@@ -119,7 +119,7 @@ fn name_victims(names: &mut Names<'_>, evidence: &Evidence) {
                 .entry(alike)
                 .and_modify(|known| {
                     if known.as_ref() != Some(&name) {
-                        *known = None
+                        *known = None;
                     }
                 })
                 .or_insert(Some(name));
@@ -139,16 +139,15 @@ fn of_kills<'a>(court: &Court<'a>) -> Vec<Case<'a>> {
     let mut open: BTreeMap<(Subject, Class), usize> = BTreeMap::new();
     for kill in &court.evidence.kills {
         let key = (Subject::of_kill(kill, court.names), Class::of_kill(kill));
-        match open
+        if let Some(case) = open
             .get(&key)
             .and_then(|index| cases.get_mut(*index))
             .filter(|case| kill.at - case.last_kill() <= CRASH_LOOP)
         {
-            Some(case) => case.kills.push(kill),
-            None => {
-                open.insert(key.clone(), cases.len());
-                cases.push(Case::of_kill(key.0, kill));
-            }
+            case.kills.push(kill);
+        } else {
+            open.insert(key.clone(), cases.len());
+            cases.push(Case::of_kill(key.0, kill));
         }
     }
     cases

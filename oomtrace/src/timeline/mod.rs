@@ -28,7 +28,10 @@ mod tests;
 mod windows;
 mod words;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 
@@ -82,6 +85,9 @@ struct Order {
     digest: u64,
     seq: u64,
 }
+
+/// Numbers above this are none yet: [`Timeline::number`] gives them.
+pub const UNNUMBERED: u64 = u64::MAX / 2;
 
 /// Collects events, and tells incidents.
 pub struct Timeline {
@@ -162,23 +168,64 @@ impl Timeline {
         self.dropped
     }
 
-    /// All incidents, whatever was told of them, as they are at the end of the input.
+    /// What was known from the beginning.
     #[must_use]
-    pub fn incidents(&self) -> Vec<Incident> {
-        self.judged(None).into_iter().map(|judged| judged.incident).collect()
+    pub fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// Gives the lines of logs their numbers, in the order of their time: only recordings have some. Call it when all are
+    /// there.
+    pub fn number(&mut self) {
+        let mut next = self.last_seq();
+        let mut numbered = BTreeMap::new();
+        for (order, _) in merge(&self.evidence, &self.context).filter(|(order, _)| order.seq > UNNUMBERED) {
+            next += 1;
+            numbered.insert(order.clone(), next);
+        }
+        for kept in [&mut self.evidence, &mut self.context] {
+            *kept = std::mem::take(kept)
+                .into_iter()
+                .map(|(order, line)| match numbered.get(&order) {
+                    Some(seq) => (Order { seq: *seq, ..order }, Arc::new(Line { seq: *seq, ..(*line).clone() })),
+                    None => (order, line),
+                })
+                .collect();
+        }
+    }
+
+    /// The highest number of any line.
+    #[must_use]
+    pub fn last_seq(&self) -> u64 {
+        let seqs = self.evidence.keys().chain(self.context.keys()).map(|order| order.seq);
+        seqs.filter(|seq| *seq <= UNNUMBERED).max().unwrap_or(0)
+    }
+
+    /// All incidents, whatever was told of them, as they are at the end of the input, with their nodes.
+    #[must_use]
+    pub fn incidents(&self) -> Vec<(String, Incident)> {
+        self.judged(None).into_iter().map(|judged| (judged.node, judged.incident)).collect()
     }
 
     /// The same, each with the events it is made of instead of their numbers.
     #[must_use]
-    pub fn incidents_with_events(&self) -> Vec<Incident> {
-        let judged = self.judged(None);
+    pub fn incidents_with_events(&self) -> Vec<(String, Incident)> {
+        let judged = self.judged(None).into_iter();
         judged
-            .into_iter()
-            .map(|judge::Judged { mut incident, lines, .. }| {
+            .map(|judge::Judged { mut incident, lines, node, .. }| {
                 incident.events = lines.iter().map(|line| EventRef::Line(Box::new((**line).clone()))).collect();
-                incident
+                (node, incident)
             })
             .collect()
+    }
+
+    /// The events that could have made incidents and are in none.
+    #[must_use]
+    pub fn left_over(&self) -> Vec<Line> {
+        let judged = self.judged(None);
+        let used: BTreeSet<*const Line> = judged.iter().flat_map(|judged| &judged.lines).map(Arc::as_ptr).collect();
+        let left = self.evidence.values().filter(|line| !used.contains(&Arc::as_ptr(line)));
+        left.map(|line| (**line).clone()).collect()
     }
 
     fn tell(&mut self, now: Option<i64>) -> Vec<Incident> {

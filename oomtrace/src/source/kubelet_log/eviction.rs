@@ -3,7 +3,7 @@
 //! From 1.21 its messages are structured and begin with `Eviction manager: `; 1.20 prints sentences with a small `e`,
 //! which [`printf`] turns into the same.
 
-mod message;
+pub(super) mod message;
 mod printf;
 
 use std::borrow::Cow;

@@ -44,6 +44,7 @@ mod time;
 mod writer;
 
 pub use self::{
+    eviction::message::read as eviction_message,
     names::Names,
     reader::{Counts, MAX_LINE_BYTES, Reader, Unprepared},
     time::Calendar,

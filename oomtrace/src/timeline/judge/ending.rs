@@ -46,12 +46,11 @@ pub(super) fn add<'a>(court: &Court<'a>, deaths: Vec<&'a Death>, cases: &mut Vec
             .get(&key)
             .copied()
             .filter(|index| cases[*index].deaths.last().is_some_and(|last| death.at - last.at <= CRASH_LOOP));
-        match chain.and_then(|index| cases.get_mut(index)) {
-            Some(case) => case.deaths.push(death),
-            None => {
-                open.insert(key.clone(), cases.len());
-                cases.push(Case::of_ending(key.0, death, ending));
-            }
+        if let Some(case) = chain.and_then(|index| cases.get_mut(index)) {
+            case.deaths.push(death);
+        } else {
+            open.insert(key.clone(), cases.len());
+            cases.push(Case::of_ending(key.0, death, ending));
         }
     }
 }

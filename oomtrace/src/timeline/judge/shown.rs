@@ -61,13 +61,18 @@ fn add(shows: &mut Vec<String>, text: String) {
     }
 }
 
-fn end<'a>(court: &Court<'a>, id: &ContainerId) -> Option<&'a EndRecord> {
-    court.known.snapshot.container(id).and_then(|(_, _, container)| container.ends.get(id))
+/// How a container's end is shown: as a file has it, or as the kubelet's log says that it reports it.
+fn end(court: &Court<'_>, id: &ContainerId) -> Option<EndRecord> {
+    let of_file = court.known.snapshot.container(id).and_then(|(_, _, container)| container.ends.get(id));
+    of_file.cloned().or_else(|| {
+        let reported = court.evidence.reported(id)?;
+        Some(EndRecord { exit_code: reported.exit_code, reason: reported.reason.clone(), finished: None })
+    })
 }
 
-fn written(end: &EndRecord) -> Option<String> {
-    let reason = end.reason.as_deref()?;
-    Some(end.exit_code.map_or_else(|| reason.to_owned(), |code| format!("{reason} {code}")))
+fn written(end: EndRecord) -> Option<String> {
+    let reason = end.reason?;
+    Some(end.exit_code.map_or_else(|| reason.clone(), |code| format!("{reason} {code}")))
 }
 
 /// The containers that ended, or that were told to.

@@ -38,7 +38,7 @@ pub(super) fn lines(case: &Case<'_>, court: &Court<'_>) -> Vec<At> {
             all.extend(reason.iter().map(|reason| (reason.at, Arc::clone(&reason.line))));
         }
         Some(Ending::Killed(By::Probe(change) | By::Kubelet(change))) => {
-            all.push((change.at, Arc::clone(&change.line)))
+            all.push((change.at, Arc::clone(&change.line)));
         }
         Some(Ending::Crashed) | None => {}
     }
@@ -68,12 +68,11 @@ fn around(case: &Case<'_>, court: &Court<'_>, first: i64, last: i64) -> Vec<At> 
                 change.what.action,
                 ContainerAction::Created | ContainerAction::Started | ContainerAction::Removed
             );
-            let of_it = match &change.container {
-                Some(id) => ids.contains(id) || case.evicted.is_some(),
-                None => {
-                    let told = change.what.container.as_ref().and_then(|container| container.name.as_ref());
-                    told.is_none() || name.is_none() || told == name.as_ref() || case.evicted.is_some()
-                }
+            let of_it = if let Some(id) = &change.container {
+                ids.contains(id) || case.evicted.is_some()
+            } else {
+                let told = change.what.container.as_ref().and_then(|container| container.name.as_ref());
+                told.is_none() || name.is_none() || told == name.as_ref() || case.evicted.is_some()
             };
             if in_time && tells && of_it {
                 all.push((change.at, Arc::clone(&change.line)));
@@ -257,6 +256,10 @@ fn words(event: &Event, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, Str
                 ContainerAction::ProbeFailed => (Mark::Other, format!("a probe of {who} failed{words}")),
                 ContainerAction::BackOff => (Mark::Other, format!("the kubelet waits before it starts {who} again")),
                 ContainerAction::PodDeleted => (Mark::Other, "the pod is being deleted".to_owned()),
+                ContainerAction::Reported => {
+                    let reason = change.reason.as_deref().unwrap_or("nothing");
+                    (Mark::Other, format!("Kubernetes shows {who} as {reason}{code}"))
+                }
                 ContainerAction::OomNoticed => (Mark::Other, format!("the OOM kill in {who} was noticed")),
                 ContainerAction::Created | ContainerAction::Started | ContainerAction::Removed => return None,
             }

@@ -37,7 +37,9 @@ fn busy() -> World {
 
 fn told(lines: &[Line]) -> String {
     let mut timeline = Timeline::new(Keep::ALL, crate::timeline::Known::default());
-    lines.iter().for_each(|line| timeline.push(line));
+    for line in lines {
+        timeline.push(line);
+    }
     serde_json::to_string_pretty(&timeline.incidents()).expect("JSON")
 }
 
@@ -95,6 +97,8 @@ fn live_an_incident_is_told_when_it_opens_and_when_it_closes_and_ends_as_a_repla
 fn what_is_kept_is_bounded_and_what_went_is_counted() {
     let mut timeline = Timeline::new(Keep { evidence: 10, context: 10 }, crate::timeline::Known::default());
     let lines = busy().lines;
-    lines.iter().for_each(|line| timeline.push(line));
+    for line in &lines {
+        timeline.push(line);
+    }
     assert_eq!(timeline.dropped(), lines.len() as u64 - 10);
 }

@@ -110,40 +110,11 @@ pub(super) fn kill(pod: Pod, container: Container, level: Level, mib: u64) -> Oo
 }
 
 pub(super) fn step(phase: EvictionPhase) -> Eviction {
-    Eviction {
-        phase,
-        resource: None,
-        memory: None,
-        signal: None,
-        threshold_bytes: None,
-        threshold_ratio: None,
-        available_bytes: None,
-        capacity_bytes: None,
-        grace_period_ms: None,
-        met_for_ms: None,
-        pod: None,
-        pods: Vec::new(),
-        containers: Vec::new(),
-        pod_usage_bytes: None,
-        pod_request_bytes: None,
-        node_conditions: Vec::new(),
-        message: None,
-        error: None,
-    }
+    Eviction::new(phase)
 }
 
 pub(super) fn change(action: ContainerAction, pod: Pod, container: Option<Container>) -> ContainerChange {
-    ContainerChange {
-        action,
-        pod: Some(pod),
-        container,
-        cgroup: None,
-        sandbox: None,
-        exit_code: None,
-        reason: None,
-        message: None,
-        grace_period_ms: None,
-    }
+    ContainerChange { pod: Some(pod), container, ..ContainerChange::new(action) }
 }
 
 impl World {
@@ -264,7 +235,7 @@ impl World {
     }
 
     pub(super) fn incidents(&self) -> Vec<Incident> {
-        self.timeline().incidents()
+        self.timeline().incidents().into_iter().map(|(_, incident)| incident).collect()
     }
 
     /// The only one.

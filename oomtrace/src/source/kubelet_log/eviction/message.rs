@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Reads the message of an eviction, or of a refusal for the node's conditions. `None` for any other.
-pub(super) fn read(message: &str) -> Option<Eviction> {
+pub fn read(message: &str) -> Option<Eviction> {
     // A refused pod's status puts `Pod ` (to 1.25) or `Pod was rejected: ` before it.
     if let Some((_, conditions)) = message.split_once("The node had condition: [") {
         let conditions = conditions.split_once(']')?.0;

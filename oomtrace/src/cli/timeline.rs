@@ -1,0 +1,216 @@
+//! `oomtrace timeline`: incidents from recordings and logs, after the fact.
+
+mod boot;
+mod input;
+mod logs;
+mod pods;
+mod recording;
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::{ArgGroup, ValueEnum};
+use jiff::{Timestamp, tz::TimeZone};
+use tracing::{info, warn};
+
+use crate::{
+    event::{Event, Incident, Line, Scenario, Source},
+    sink::{self, Format},
+    timeline::{Keep, Known, Timeline},
+};
+
+/// Options of `oomtrace timeline`.
+///
+/// Exit status: 0 where all files could be read, whether or not there are incidents in them; 1 where one could not; 2
+/// wrong usage.
+#[derive(Debug, clap::Args)]
+#[command(group(ArgGroup::new("inputs").args(["events", "kernel_log", "kubelet_log"]).required(true).multiple(true)))]
+pub(super) struct Args {
+    /// Recordings: what `oomtrace run --record` wrote, or its JSON lines. Of several nodes at will.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    events: Vec<PathBuf>,
+    /// The kernel's log: of `dmesg`, `dmesg -T`, `/dev/kmsg` or the journal in any of its forms.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    kernel_log: Vec<PathBuf>,
+    /// The kubelet's log: bare, as JSON, or from the journal in any of its forms.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    kubelet_log: Vec<PathBuf>,
+    /// What is known of pods: `kubectl get pods -A -o json`, the kubelet's `/pods`, `crictl ps -o json` and `crictl pods
+    /// -o json`, `kubectl get events -A -o json`, `kubectl get node -o json`, a copy of `/var/log/pods`, or a folder of
+    /// such files.
+    #[arg(long, value_name = "FILE|DIR", num_args = 1..)]
+    pods: Vec<PathBuf>,
+    /// The kubelet's `/metrics`: which eviction signal it was. The last reading counts.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    kubelet_metrics: Vec<PathBuf>,
+    /// When the node booted, for a kernel log that counts from there. Default: worked out from the other files.
+    #[arg(long, value_name = "TIME")]
+    boot_time: Option<Timestamp>,
+    /// The node's zone, for logs that write local time, as its distance from UTC: +02:00.
+    #[arg(long, value_name = "+HH:MM", default_value = "+00:00", value_parser = zone, allow_hyphen_values = true)]
+    time_zone: TimeZone,
+    /// The node that logs are from. Default: the one that the recording or the pods are from.
+    #[arg(long, value_name = "NAME")]
+    node_name: Option<String>,
+    /// Incidents that ended after this time.
+    #[arg(long, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// Incidents that began before this time.
+    #[arg(long, value_name = "TIME")]
+    until: Option<Timestamp>,
+    /// Incidents of this pod.
+    #[arg(long, value_name = "[NAMESPACE/]NAME")]
+    pod: Option<String>,
+    /// Incidents of this container.
+    #[arg(long, value_name = "NAME")]
+    container: Option<String>,
+    /// Incidents of this scenario.
+    #[arg(long, value_enum)]
+    scenario: Option<Scenario>,
+    /// Everything: the events of each incident instead of their numbers, ends that have nothing to do with memory, and the
+    /// events that came to no incident, such as pods refused admission.
+    #[arg(long)]
+    full: bool,
+    /// How to print incidents. Default: text on a terminal, else JSON lines.
+    #[arg(long, value_enum)]
+    format: Option<Output>,
+}
+
+/// How incidents are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people: a block for each.
+    Text,
+    /// One JSON object a line: see `oomtrace schema`.
+    Json,
+    /// A page that needs nothing else, with a picture of each.
+    Html,
+}
+
+/// `+02:00`
+fn zone(text: &str) -> Result<TimeZone, String> {
+    let offset = || {
+        let (sign, rest) = match text.as_bytes().first()? {
+            b'+' => (1, &text[1..]),
+            b'-' => (-1, &text[1..]),
+            _ => return None,
+        };
+        let (hours, minutes) = rest.split_once(':')?;
+        let (hours, minutes) = (hours.parse::<i32>().ok()?, minutes.parse::<i32>().ok()?);
+        let in_range = (0..=14).contains(&hours) && (0..60).contains(&minutes);
+        in_range.then(|| jiff::tz::Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).ok()).flatten()
+    };
+    offset().map(TimeZone::fixed).ok_or_else(|| "it has to be a distance from UTC such as +02:00 or -05:30".to_owned())
+}
+
+/// Reads all files, and prints the incidents in them.
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    input::one_stdin([&args.events, &args.kernel_log, &args.kubelet_log, &args.pods, &args.kubelet_metrics])?;
+    let mut known = Known { everything: args.full, ..Known::default() };
+    for path in &args.pods {
+        pods::read(path, &mut known.snapshot)?;
+    }
+    for path in &args.kubelet_metrics {
+        known.evictions_by_signal.extend(pods::evictions_by_signal(path)?);
+    }
+    let recorded = recording::read_all(&args.events)?;
+    let node = node(args, &recorded, &known)?;
+    let logs = logs::Logs::read(&args.kernel_log, &args.kubelet_log, args)?;
+
+    let mut timeline = Timeline::new(Keep::ALL, known);
+    for line in &recorded {
+        timeline.push(line);
+    }
+    let zero = boot::zero(args.boot_time, &recorded, &logs, timeline.known());
+    for line in logs.into_lines(&node, zero) {
+        timeline.push(&line);
+    }
+    timeline.number();
+    if timeline.dropped() > 0 {
+        warn!(
+            "{} events were too many, and the oldest of them are left out: give less of the logs",
+            timeline.dropped()
+        );
+    }
+    let incidents = if args.full { timeline.incidents_with_events() } else { timeline.incidents() };
+    let chosen: Vec<_> = incidents.into_iter().filter(|(_, incident)| args.chooses(incident)).collect();
+    let seq = timeline.last_seq();
+    let mut lines: Vec<Line> = chosen
+        .into_iter()
+        .zip(seq + 1..)
+        .map(|((node, incident), seq)| Line {
+            ts: incident.started.clone(),
+            seq,
+            node,
+            source: Source::Oomtrace,
+            boot_ns: None,
+            event: Event::Incident(Box::new(incident)),
+        })
+        .collect();
+    info!("{} incidents", lines.len());
+    if args.full {
+        lines.extend(timeline.left_over());
+    }
+    let terminal = io::stdout().is_terminal();
+    let text = match args.format.unwrap_or(if terminal { Output::Text } else { Output::Json }) {
+        Output::Json => lines.iter().map(|line| Format::Json.print(line)).collect(),
+        Output::Html => sink::html(&lines),
+        Output::Text => {
+            let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            sink::incidents_as_text(&lines, colour)
+        }
+    };
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // Whoever reads has had enough: `oomtrace timeline … | head`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        result => result.context("standard output cannot be written to").map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// The node that logs are from.
+fn node(args: &Args, recorded: &[Line], known: &Known) -> anyhow::Result<String> {
+    if let Some(name) = &args.node_name {
+        return Ok(name.clone());
+    }
+    let mut nodes: Vec<&str> = recorded.iter().map(|line| line.node.as_str()).collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    let logs = !args.kernel_log.is_empty() || !args.kubelet_log.is_empty();
+    match (&nodes[..], &known.snapshot.nodes[..]) {
+        ([one], _) => Ok((*one).to_owned()),
+        ([], [one]) => Ok(one.clone()),
+        ([_, ..], _) if logs => {
+            anyhow::bail!("the recordings are of {} nodes: say which one the logs are from (--node-name)", nodes.len())
+        }
+        _ => Ok("unknown".to_owned()),
+    }
+}
+
+impl Args {
+    /// Whether an incident was asked for.
+    fn chooses(&self, incident: &Incident) -> bool {
+        let time = |text: &str| text.parse::<Timestamp>().ok();
+        let ended = incident.ended.as_deref().or(Some(&incident.started)).and_then(time);
+        let after = self.since.is_none_or(|since| ended.is_none_or(|ended| ended >= since));
+        let before = self.until.is_none_or(|until| time(&incident.started).is_none_or(|started| started <= until));
+        let of_pod = self.pod.as_deref().is_none_or(|asked| {
+            incident.pod.as_ref().is_some_and(|pod| match asked.split_once('/') {
+                Some((namespace, name)) => {
+                    pod.namespace.as_deref() == Some(namespace) && pod.name.as_deref() == Some(name)
+                }
+                None => pod.name.as_deref() == Some(asked),
+            })
+        });
+        let of_container = self.container.as_deref().is_none_or(|asked| {
+            let names = incident.container.iter().chain(incident.containers.iter().map(|entry| &entry.container));
+            names.filter_map(|container| container.name.as_deref()).any(|name| name == asked)
+        });
+        let scenario = incident.verdict.scenario;
+        let of_scenario = self.scenario.is_none_or(|asked| asked == scenario || incident.verdict.also == Some(asked));
+        after && before && of_pod && of_container && of_scenario
+    }
+}

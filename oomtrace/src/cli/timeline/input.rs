@@ -1,0 +1,147 @@
+//! Files as they come: plain, gzip or zstd, or standard input.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+
+/// The longest line of text that is held in memory.
+pub(super) const MAX_LINE_BYTES: usize = 16 << 20;
+/// A file's time before this (2010, in seconds since 1970) says nothing of when it was written: archives that are built to be the same every time put
+/// 1970 or 1980 there.
+const NO_TIME: i64 = 1_262_304_000;
+
+/// A file that is being read, whatever it is packed with.
+pub(super) struct Input {
+    pub(super) reader: Box<dyn BufRead>,
+    /// When it was written last; now, of standard input.
+    pub(super) latest: Timestamp,
+    /// What it is packed with, in words.
+    pub(super) packing: &'static str,
+}
+
+/// Only one file can be standard input.
+pub(super) fn one_stdin<const N: usize>(lists: [&Vec<PathBuf>; N]) -> anyhow::Result<()> {
+    let asked = lists.iter().flat_map(|list| list.iter()).filter(|path| path.as_os_str() == "-").count();
+    anyhow::ensure!(asked <= 1, "standard input (-) can be read once, and was given {asked} times");
+    Ok(())
+}
+
+/// Opens a file, and unpacks it while it is read.
+pub(super) fn open(path: &Path) -> anyhow::Result<Input> {
+    let name = path.display();
+    let (plain, written): (Box<dyn Read>, _) = if path.as_os_str() == "-" {
+        (Box::new(io::stdin()), SystemTime::now())
+    } else {
+        let file = File::open(path).with_context(|| format!("{name} cannot be opened"))?;
+        let metadata = file.metadata().with_context(|| format!("{name} cannot be looked at"))?;
+        anyhow::ensure!(!metadata.is_dir(), "{name} is a folder, and a file is needed here");
+        (Box::new(file), metadata.modified().unwrap_or_else(|_| SystemTime::now()))
+    };
+    let mut reader = BufReader::with_capacity(1 << 16, plain);
+    let start = reader.fill_buf().with_context(|| format!("{name} cannot be read"))?;
+    let (reader, packing): (Box<dyn BufRead>, _) = match start {
+        [0x1f, 0x8b, ..] => (Box::new(BufReader::new(flate2::bufread::MultiGzDecoder::new(reader))), ", gzip"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => (Box::new(BufReader::new(Zstd::new(reader))), ", zstd"),
+        _ => (Box::new(reader), ""),
+    };
+    let written = Timestamp::try_from(written).unwrap_or(Timestamp::UNIX_EPOCH);
+    let latest = if written.as_second() < NO_TIME { Timestamp::now() } else { written };
+    Ok(Input { reader, latest, packing })
+}
+
+/// All of a file.
+pub(super) fn read_whole(path: &Path) -> anyhow::Result<(Vec<u8>, &'static str)> {
+    let Input { mut reader, packing, .. } = open(path)?;
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes).with_context(|| format!("{} cannot be read to its end", path.display()))?;
+    Ok((bytes, packing))
+}
+
+/// The frames of a zstd file, one after the other: the decoder reads one.
+struct Zstd<R: BufRead> {
+    frame: Option<ruzstd::decoding::StreamingDecoder<R, ruzstd::decoding::FrameDecoder>>,
+    rest: Option<R>,
+}
+
+impl<R: BufRead> Zstd<R> {
+    fn new(reader: R) -> Self {
+        Self { frame: None, rest: Some(reader) }
+    }
+}
+
+impl<R: BufRead> Read for Zstd<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if let Some(frame) = &mut self.frame {
+                let count = frame.read(buffer)?;
+                if count > 0 || buffer.is_empty() {
+                    return Ok(count);
+                }
+                self.rest = self.frame.take().map(ruzstd::decoding::StreamingDecoder::into_inner);
+            }
+            let Some(mut rest) = self.rest.take() else { return Ok(0) };
+            if rest.fill_buf()?.is_empty() {
+                return Ok(0);
+            }
+            let frame = ruzstd::decoding::StreamingDecoder::new(rest).map_err(io::Error::other)?;
+            self.frame = Some(frame);
+        }
+    }
+}
+
+/// Reads lines, each with what number it has. What is too long is cut.
+pub(super) fn lines(path: &Path, input: &mut Input, mut each: impl FnMut(u64, &[u8])) -> anyhow::Result<u64> {
+    let (mut line, mut number) = (Vec::new(), 0);
+    loop {
+        line.clear();
+        let limit = MAX_LINE_BYTES as u64;
+        let read = (&mut input.reader).take(limit).read_until(b'\n', &mut line);
+        if read.with_context(|| format!("{} cannot be read beyond line {number}", path.display()))? == 0 {
+            return Ok(number);
+        }
+        number += 1;
+        each(number, &line);
+        if line.len() == MAX_LINE_BYTES && line.last() != Some(&b'\n') {
+            skip_line(&mut input.reader).with_context(|| format!("{} cannot be read", path.display()))?;
+        }
+    }
+}
+
+fn skip_line(reader: &mut impl BufRead) -> io::Result<()> {
+    loop {
+        let buffer = reader.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok(());
+        }
+        let end = buffer.iter().position(|byte| *byte == b'\n').map(|end| end + 1);
+        let count = end.unwrap_or(buffer.len());
+        reader.consume(count);
+        if end.is_some() {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(bytes: Vec<u8>) -> String {
+        let mut text = String::new();
+        Zstd::new(io::Cursor::new(bytes)).read_to_string(&mut text).expect("zstd");
+        text
+    }
+
+    #[test]
+    fn frames_of_a_zstd_file_are_read_one_after_the_other() {
+        // `printf 'one\n' | zstd`, a frame with a raw block and no checksum.
+        let frame = |text: &[u8; 4]| [&[0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x04, 0x21, 0x00, 0x00][..], text].concat();
+        assert_eq!(all([frame(b"one\n"), frame(b"two\n")].concat()), "one\ntwo\n");
+    }
+}

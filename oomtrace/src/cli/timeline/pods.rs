@@ -1,0 +1,133 @@
+//! What files and folders say of pods, and the kubelet's counters.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::Context as _;
+use tracing::{info, warn};
+
+use super::input;
+use crate::node::snapshot::{self, Snapshot, log_dir};
+
+/// How deep folders are looked into: `state/var/log/pods/<pod>/<container>`.
+const DEPTH: u8 = 5;
+
+/// Reads a file, or a folder of files or of logs.
+pub(super) fn read(path: &Path, into: &mut Snapshot) -> anyhow::Result<()> {
+    let name = path.display();
+    if path.as_os_str() != "-" && path.is_dir() {
+        let mut entered = Entered::default();
+        folder(path, DEPTH, into, &mut entered)?;
+        for link in &entered.links {
+            entered.containers += u64::from(log_dir::enter_link(link, into));
+        }
+        info!(
+            "{name}: {} folders of pods' logs, {} containers' logs, {} JSON files",
+            entered.pods, entered.containers, entered.files
+        );
+        if entered.pods + entered.containers + entered.files == 0 {
+            warn!("{name}: neither a copy of /var/log/pods nor a folder of JSON files");
+        }
+        return Ok(());
+    }
+    let (text, packing) = input::read_whole(path)?;
+    let found = snapshot::read(&text, into).with_context(|| {
+        format!("{name} cannot be read as JSON: it needs `kubectl get pods -A -o json`, the kubelet's /pods, or `crictl ps -o json`")
+    })?;
+    if found.is_empty() {
+        warn!("{name}: JSON{packing}, but neither pods nor containers, events or nodes in it");
+    } else {
+        info!("{name}: JSON{packing}, {found}");
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Entered {
+    pods: u64,
+    containers: u64,
+    files: u64,
+    links: Vec<String>,
+}
+
+fn folder(path: &Path, depth: u8, into: &mut Snapshot, entered: &mut Entered) -> anyhow::Result<()> {
+    let mut entries: Vec<_> = fs::read_dir(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .with_context(|| format!("{} cannot be listed", path.display()))?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let (file, name) = (entry.path(), entry.file_name());
+        let Some(name) = name.to_str() else { continue };
+        // A link in /var/log/containers is of use for its name alone.
+        if !file.is_dir() {
+            let json = [".json", ".json.gz", ".json.zst"].iter().any(|end| name.ends_with(end));
+            if json {
+                let (text, _) = input::read_whole(&file)?;
+                match snapshot::read(&text, into) {
+                    Ok(found) => entered.files += u64::from(!found.is_empty()),
+                    Err(error) => warn!("{}: no JSON, and passed over: {error}", file.display()),
+                }
+            } else {
+                entered.links.push(name.to_owned());
+            }
+            continue;
+        }
+        let containers: Vec<String> = match log_dir::pod(name) {
+            Some(_) => fs::read_dir(&file)
+                .with_context(|| format!("{} cannot be listed", file.display()))?
+                .filter_map(|entry| entry.ok().filter(|entry| entry.path().is_dir())?.file_name().into_string().ok())
+                .collect(),
+            None => Vec::new(),
+        };
+        if log_dir::enter_pod(name, containers.iter().map(String::as_str), into) {
+            entered.pods += 1;
+        } else if depth > 0 {
+            folder(&file, depth - 1, into, entered)?;
+        }
+    }
+    Ok(())
+}
+
+/// `kubelet_evictions` by signal, from the text of `/metrics`.
+pub(super) fn evictions_by_signal(path: &Path) -> anyhow::Result<BTreeMap<String, u64>> {
+    let (text, _) = input::read_whole(path)?;
+    let counts = parse_evictions(&String::from_utf8_lossy(&text));
+    let told: Vec<_> = counts.iter().map(|(signal, count)| format!("{signal} {count}")).collect();
+    let told = if told.is_empty() { "no evictions".to_owned() } else { told.join(", ") };
+    info!("{}: metrics of the kubelet, {told}", path.display());
+    Ok(counts)
+}
+
+/// `kubelet_evictions{eviction_signal="memory.available"} 2`: `pkg/kubelet/metrics/metrics.go`, 1.20 to 1.36.
+fn parse_evictions(text: &str) -> BTreeMap<String, u64> {
+    let counts = text.lines().filter_map(|line| {
+        let rest = line.strip_prefix("kubelet_evictions").map(|rest| rest.strip_prefix("_total").unwrap_or(rest))?;
+        let (labels, value) = rest.strip_prefix('{')?.split_once('}')?;
+        let signal =
+            labels.split(',').find_map(|label| label.trim().strip_prefix("eviction_signal=\"")?.strip_suffix('"'))?;
+        let number =
+            value.split_whitespace().next()?.parse::<f64>().ok().filter(|number| (0.0..1e15).contains(number))?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a count, checked to be one just above"
+        )]
+        Some((signal.to_owned(), number as u64))
+    });
+    counts.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kubelets_counter_is_read_and_its_histogram_is_not() {
+        let text = "# TYPE kubelet_evictions counter\n\
+            kubelet_eviction_stats_age_seconds_count{eviction_signal=\"memory.available\"} 2\n\
+            kubelet_evictions{eviction_signal=\"allocatableMemory.available\"} 2\n\
+            kubelet_evictions{eviction_signal=\"memory.available\"} 1e1 1795476000000\n\
+            kubelet_evictions{eviction_signal=\"x\"} NaN\n";
+        let expected = [("allocatableMemory.available", 2), ("memory.available", 10)];
+        assert_eq!(parse_evictions(text), expected.map(|(signal, count)| (signal.to_owned(), count)).into());
+    }
+}

@@ -1,0 +1,310 @@
+//! From JSON of any of the forms to the table.
+//!
+//! What an object is, it shows by what it has: a pod has a specification with containers, an event says what it involves,
+//! a container of the CRI has a label with its name. So lists of any kind, single objects and the several answers that
+//! tools print into one file are read alike. The CRI's names are written in both of its spellings.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{ContainerRecord, EndRecord, EvictionNotice, PodRecord, Snapshot};
+use crate::{
+    event::{ContainerId, EvictionPhase, Pod, PodUid, QosClass},
+    quantity,
+    source::kubelet_log,
+};
+
+/// What a file held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Pods.
+    pub pods: usize,
+    /// Containers and sandboxes of the runtime.
+    pub runtime: usize,
+    /// Events.
+    pub events: usize,
+    /// Nodes.
+    pub nodes: usize,
+}
+
+impl Found {
+    /// Whether there was nothing of use.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let each = [
+            (self.pods, "pods"),
+            (self.runtime, "containers of the runtime"),
+            (self.events, "events"),
+            (self.nodes, "nodes"),
+        ];
+        let each: Vec<_> =
+            each.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+        f.write_str(&if each.is_empty() { "nothing of use".to_owned() } else { each.join(", ") })
+    }
+}
+
+/// Reads a file's text: one JSON value or several, one after the other.
+pub fn read(text: &[u8], into: &mut Snapshot) -> Result<Found, serde_json::Error> {
+    let mut found = Found::default();
+    for value in serde_json::Deserializer::from_slice(text).into_iter::<Value>() {
+        match value {
+            Ok(value) => walk(&value, into, &mut found),
+            // A tool's last words behind the JSON do not spoil it.
+            Err(_) if !found.is_empty() => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+fn walk(value: &Value, into: &mut Snapshot, found: &mut Found) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| walk(item, into, found)),
+        Value::Object(fields) => {
+            if value.pointer("/spec/containers").is_some() {
+                found.pods += usize::from(pod(value, into).is_some());
+            } else if value.get("involvedObject").or_else(|| value.get("regarding")).is_some() {
+                found.events += 1;
+                event(value, into);
+            } else if value.pointer("/status/nodeInfo").is_some() {
+                found.nodes += 1;
+                node(value, into);
+            } else if label(value, "io.kubernetes.pod.uid").is_some() && value.get("id").is_some() {
+                found.runtime += usize::from(of_runtime(value, into).is_some());
+            } else {
+                fields.values().for_each(|field| walk(field, into, found));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn pod(value: &Value, into: &mut Snapshot) -> Option<()> {
+    let (metadata, spec, status) = (value.get("metadata")?, value.get("spec")?, value.get("status"));
+    let shown: PodUid = text(metadata, "uid")?.parse().ok()?;
+    // A static pod's mirror: the node knows it by the hash.
+    let hash = metadata.pointer("/annotations/kubernetes.io~1config.mirror").and_then(Value::as_str);
+    let uid = hash.and_then(|hash| hash.parse().ok()).unwrap_or_else(|| shown.clone());
+    if uid != shown {
+        into.mirrors.insert(shown, uid.clone());
+    }
+    let named = Pod {
+        namespace: text(metadata, "namespace").map(str::to_owned),
+        name: text(metadata, "name").map(str::to_owned),
+        uid: Some(uid.clone()),
+        qos: status.and_then(|status| text(status, "qosClass")).and_then(qos),
+        ..Pod::default()
+    };
+    if let Some(node) = text(spec, "nodeName").filter(|node| !into.nodes.iter().any(|known| known == node)) {
+        into.nodes.push(node.to_owned());
+    }
+    let record = enter(into, named.clone())?;
+    record.complete = true;
+    for (list, init) in [("containers", false), ("initContainers", true)] {
+        for container in spec.get(list).and_then(Value::as_array).into_iter().flatten() {
+            let Some(name) = text(container, "name") else { continue };
+            let memory = |kind: &str| {
+                container
+                    .pointer(&format!("/resources/{kind}/memory"))
+                    .and_then(Value::as_str)
+                    .and_then(quantity::bytes)
+            };
+            let entry = record.containers.entry(name.to_owned()).or_default();
+            entry.init = init && text(container, "restartPolicy") != Some("Always");
+            entry.image = text(container, "image").map(str::to_owned).or(entry.image.take());
+            entry.limit_bytes = memory("limits").or(entry.limit_bytes);
+            entry.request_bytes = memory("requests").or(entry.request_bytes);
+        }
+    }
+    let Some(status) = status else { return Some(()) };
+    record.reason = text(status, "reason").map(str::to_owned).or(record.reason.take());
+    for list in ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"] {
+        for container in status.get(list).and_then(Value::as_array).into_iter().flatten() {
+            container_status(container, record);
+        }
+    }
+    if let (Some("Evicted"), Some(message)) = (text(status, "reason"), text(status, "message")) {
+        into.evictions.extend(notice(named, None, message));
+    }
+    Some(())
+}
+
+fn container_status(status: &Value, record: &mut PodRecord) {
+    let Some(name) = text(status, "name") else { return };
+    let entry = record.containers.entry(name.to_owned()).or_default();
+    entry.restart_count = entry
+        .restart_count
+        .max(status.get("restartCount").and_then(Value::as_u64).and_then(|count| count.try_into().ok()));
+    if let Some(id) = text(status, "containerID").and_then(container_id) {
+        add_id(entry, id);
+    }
+    for state in ["state", "lastState"] {
+        let Some(ended) = status.pointer(&format!("/{state}/terminated")) else { continue };
+        let end = EndRecord {
+            exit_code: ended.get("exitCode").and_then(Value::as_i64).and_then(|code| code.try_into().ok()),
+            reason: text(ended, "reason").map(str::to_owned),
+            // Whole seconds: of no use to set a clock by.
+            finished: None,
+        };
+        match text(ended, "containerID").and_then(container_id) {
+            Some(id) => {
+                add_id(entry, id.clone());
+                entry.ends.entry(id).or_insert(end);
+            }
+            None if !entry.unnamed_ends.contains(&end) => entry.unnamed_ends.push(end),
+            None => {}
+        }
+    }
+}
+
+/// A container or a sandbox, as the CRI has it: `crictl ps -o json`, `crictl pods -o json`, `crictl inspect`.
+fn of_runtime(value: &Value, into: &mut Snapshot) -> Option<()> {
+    let id = container_id(text(value, "id")?)?;
+    let named = Pod {
+        namespace: label(value, "io.kubernetes.pod.namespace").map(str::to_owned),
+        name: label(value, "io.kubernetes.pod.name").map(str::to_owned),
+        uid: Some(label(value, "io.kubernetes.pod.uid")?.parse().ok()?),
+        ..Pod::default()
+    };
+    let name = label(value, "io.kubernetes.container.name");
+    let record = enter(into, named)?;
+    let Some(name) = name.filter(|name| *name != "POD") else {
+        if !record.sandboxes.contains(&id) {
+            record.sandboxes.push(id);
+        }
+        return Some(());
+    };
+    let entry = record.containers.entry(name.to_owned()).or_default();
+    add_id(entry, id.clone());
+    if let Some(sandbox) =
+        either(value, "pod_sandbox_id", "podSandboxId").and_then(Value::as_str).and_then(container_id)
+        && !record.sandboxes.contains(&sandbox)
+    {
+        record.sandboxes.push(sandbox);
+    }
+    let image = value.pointer("/image/user_specified_image").or_else(|| value.pointer("/image/userSpecifiedImage"));
+    let image = image.and_then(Value::as_str).filter(|image| !image.is_empty());
+    entry.image = entry.image.take().or_else(|| image.map(str::to_owned));
+    let count = value.pointer("/annotations/io.kubernetes.container.restartCount").and_then(Value::as_str);
+    entry.restart_count = entry.restart_count.max(count.and_then(|count| count.parse().ok()));
+    let linux = value.pointer("/resources/linux");
+    let limit = linux.and_then(|linux| either(linux, "memory_limit_in_bytes", "memoryLimitInBytes")).and_then(number);
+    entry.limit_bytes = entry.limit_bytes.or(limit.filter(|limit| *limit > 0));
+    let finished = either(value, "finished_at", "finishedAt").and_then(moment);
+    if let (Some(finished), Some(reason)) = (finished, text(value, "reason").filter(|reason| !reason.is_empty())) {
+        let code = either(value, "exit_code", "exitCode").and_then(Value::as_i64).unwrap_or_default();
+        let end = entry.ends.entry(id).or_insert_with(|| EndRecord {
+            exit_code: code.try_into().ok(),
+            reason: Some(reason.to_owned()),
+            finished: None,
+        });
+        end.finished = end.finished.or(Some(finished));
+    }
+    Some(())
+}
+
+fn event(value: &Value, into: &mut Snapshot) {
+    let Some(about) = value.get("involvedObject").or_else(|| value.get("regarding")) else { return };
+    if text(value, "reason") != Some("Evicted") || text(about, "kind") != Some("Pod") {
+        return;
+    }
+    let pod = Pod {
+        namespace: text(about, "namespace").map(str::to_owned),
+        name: text(about, "name").map(str::to_owned),
+        uid: text(about, "uid").and_then(|uid| uid.parse().ok()),
+        ..Pod::default()
+    };
+    let ts = ["lastTimestamp", "eventTime", "deprecatedLastTimestamp"].iter().find_map(|field| text(value, field));
+    if let Some(message) = text(value, "message").or_else(|| text(value, "note")) {
+        into.evictions.extend(notice(pod, ts.map(str::to_owned), message));
+    }
+}
+
+fn notice(pod: Pod, ts: Option<String>, message: &str) -> Option<EvictionNotice> {
+    let read = kubelet_log::eviction_message(message)?;
+    Some(EvictionNotice {
+        pod,
+        ts,
+        message: message.to_owned(),
+        refused: read.phase == EvictionPhase::AdmissionRefused,
+        resource: read.resource,
+        threshold_bytes: read.threshold_bytes,
+        available_bytes: read.available_bytes,
+        containers: read.containers,
+    })
+}
+
+fn node(value: &Value, into: &mut Snapshot) {
+    let memory =
+        |kind: &str| value.pointer(&format!("/status/{kind}/memory")).and_then(Value::as_str).and_then(quantity::bytes);
+    into.capacity_bytes = into.capacity_bytes.or(memory("capacity"));
+    into.allocatable_bytes = into.allocatable_bytes.or(memory("allocatable"));
+    if let Some(name) = value.pointer("/metadata/name").and_then(Value::as_str)
+        && !into.nodes.iter().any(|known| known == name)
+    {
+        into.nodes.push(name.to_owned());
+    }
+}
+
+/// The pod's record, with what is new of its name.
+pub(super) fn enter(into: &mut Snapshot, pod: Pod) -> Option<&mut PodRecord> {
+    let record = into.pods.entry(pod.uid.clone()?).or_default();
+    let known = &mut record.pod;
+    known.uid = pod.uid;
+    known.namespace = known.namespace.take().or(pod.namespace);
+    known.name = known.name.take().or(pod.name);
+    known.qos = known.qos.or(pod.qos);
+    Some(record)
+}
+
+pub(super) fn add_id(entry: &mut ContainerRecord, id: ContainerId) {
+    if !entry.ids.contains(&id) {
+        entry.ids.push(id);
+    }
+}
+
+/// `containerd://<id>`, or the id alone.
+fn container_id(text: &str) -> Option<ContainerId> {
+    text.rsplit("://").next()?.parse().ok()
+}
+
+fn qos(class: &str) -> Option<QosClass> {
+    match class {
+        "Guaranteed" => Some(QosClass::Guaranteed),
+        "Burstable" => Some(QosClass::Burstable),
+        "BestEffort" => Some(QosClass::BestEffort),
+        _ => None,
+    }
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> Option<&'a str> {
+    value.get(field)?.as_str()
+}
+
+fn label<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+    value.get("labels")?.get(name)?.as_str()
+}
+
+fn either<'a>(value: &'a Value, snake: &str, camel: &str) -> Option<&'a Value> {
+    value.get(snake).or_else(|| value.get(camel))
+}
+
+/// Nanoseconds since 1970, or RFC 3339; both have 0 or the year 1 for never.
+fn moment(value: &Value) -> Option<Timestamp> {
+    let at = match value.as_str() {
+        Some(text) => text.parse().ok()?,
+        None => Timestamp::from_nanosecond(value.as_i64()?.into()).ok()?,
+    };
+    (at > Timestamp::UNIX_EPOCH).then_some(at)
+}
+
+/// `crictl` writes 64-bit numbers as text.
+fn number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok())
+}

@@ -1,0 +1,104 @@
+use super::*;
+
+const UID: &str = "c8119223-23d2-4099-bf62-d501a2753c91";
+
+fn read_text(text: &str) -> (Snapshot, Found) {
+    let mut snapshot = Snapshot::default();
+    let found = read(text.as_bytes(), &mut snapshot).expect("JSON");
+    (snapshot, found)
+}
+
+#[test]
+fn a_pod_of_the_api_server_has_containers_limits_and_ends() {
+    let id = "1".repeat(64);
+    let (snapshot, found) = read_text(&format!(
+        r#"{{"kind":"List","items":[{{"metadata":{{"name":"web","namespace":"default","uid":"{UID}"}},
+        "spec":{{"nodeName":"node1","containers":[{{"name":"app","resources":{{"limits":{{"memory":"64Mi"}}}}}}],"initContainers":[{{"name":"init"}},{{"name":"mesh","restartPolicy":"Always"}}]}},
+        "status":{{"qosClass":"Burstable","containerStatuses":[{{"name":"app","restartCount":3,"containerID":"containerd://{id}",
+        "lastState":{{"terminated":{{"containerID":"containerd://{id}","exitCode":137,"reason":"OOMKilled"}}}}}}]}}}}]}}"#
+    ));
+    assert_eq!((found.pods, snapshot.nodes), (1, vec!["node1".to_owned()]));
+    let record = &snapshot.pods[&UID.parse().expect("a uid")];
+    assert!(record.complete);
+    let app = &record.containers["app"];
+    assert_eq!((app.limit_bytes, app.restart_count), (Some(64 << 20), Some(3)));
+    assert_eq!(app.ends[&id.parse().expect("an id")].reason.as_deref(), Some("OOMKilled"));
+    assert_eq!((record.containers["init"].init, record.containers["mesh"].init), (true, false));
+}
+
+#[test]
+fn a_mirror_pod_is_known_by_the_hash_that_the_node_has() {
+    let hash = "df465823e70c8abfd71f22990142be6a";
+    let (snapshot, _) = read_text(&format!(
+        r#"{{"metadata":{{"name":"s","namespace":"k","uid":"{UID}","annotations":{{"kubernetes.io/config.mirror":"{hash}"}}}},"spec":{{"containers":[]}}}}"#
+    ));
+    let (shown, hash) = (UID.parse().expect("a uid"), hash.parse().expect("a hash"));
+    assert_eq!(snapshot.canonical(&shown), &hash);
+    assert!(snapshot.pods.contains_key(&hash));
+}
+
+#[test]
+fn an_evicted_pods_status_and_event_have_the_amounts_and_a_refused_ones_have_none() {
+    let message = "The node was low on resource: memory. Threshold quantity: 1Gi, available: 977484Ki. Container web was using 102916Ki, request is 0, has larger consumption of memory. ";
+    let (snapshot, found) = read_text(&format!(
+        r#"[{{"reason":"Evicted","message":"{message}","involvedObject":{{"kind":"Pod","namespace":"n","name":"p","uid":"{UID}"}}}},
+        {{"metadata":{{"uid":"{UID}"}},"spec":{{"containers":[]}},"status":{{"reason":"Evicted","message":"Pod was rejected: The node had condition: [MemoryPressure]. "}}}}]"#
+    ));
+    assert_eq!((found.events, found.pods), (1, 1));
+    let [event, status] = &snapshot.evictions[..] else { unreachable!("{:?}", snapshot.evictions) };
+    assert_eq!(
+        (event.threshold_bytes, event.available_bytes, event.refused),
+        (Some(1 << 30), Some(977_484 << 10), false)
+    );
+    assert_eq!(event.containers[0].usage_bytes, Some(102_916 << 10));
+    assert!(status.refused);
+}
+
+#[test]
+fn the_runtimes_answers_are_read_in_both_spellings_and_whatever_follows_does_not_spoil_them() {
+    let (sandbox, container) = ("a".repeat(64), "b".repeat(64));
+    let labels = |container: &str| {
+        format!(
+            r#"{{"io.kubernetes.pod.name":"p","io.kubernetes.pod.namespace":"n","io.kubernetes.pod.uid":"{UID}"{container}}}"#
+        )
+    };
+    let name = r#","io.kubernetes.container.name":"app""#;
+    let snake = format!(
+        r#"{{"containers":[{{"id":"{container}","pod_sandbox_id":"{sandbox}","labels":{}}}],"sandboxes":[{{"id":"{sandbox}","labels":{}}}]}} <nil>"#,
+        labels(name),
+        labels("")
+    );
+    let camel = format!(
+        r#"{{"status":{{"id":"{container}","labels":{},"finishedAt":"2026-11-23T23:21:01Z","exitCode":137,"reason":"OOMKilled","resources":{{"linux":{{"memoryLimitInBytes":"67108864"}}}}}}}}"#,
+        labels(name)
+    );
+    let (mut snapshot, found) = read_text(&snake);
+    assert_eq!(found.runtime, 2);
+    read(camel.as_bytes(), &mut snapshot).expect("JSON");
+    let record = &snapshot.pods[&UID.parse().expect("a uid")];
+    assert_eq!(record.sandboxes, [sandbox.parse().expect("an id")]);
+    let app = &record.containers["app"];
+    assert_eq!(app.limit_bytes, Some(64 << 20));
+    assert_eq!(app.ends.values().next().and_then(|end| end.reason.as_deref()), Some("OOMKilled"));
+    assert!(!record.complete, "the runtime knows what runs, not what is specified");
+}
+
+#[test]
+fn what_is_no_json_is_an_error_and_json_of_nothing_is_said() {
+    assert!(read(b"NAME READY STATUS\n", &mut Snapshot::default()).is_err());
+    let (_, found) = read_text(r#"{"hello":["world"]}"#);
+    assert!(found.is_empty());
+}
+
+#[test]
+fn folders_of_logs_name_pods_and_links_name_containers() {
+    let mut snapshot = Snapshot::default();
+    let folder = format!("team-a_oom-burstable_{UID}");
+    assert!(log_dir::enter_pod(&folder, ["app", "sidecar"].into_iter(), &mut snapshot));
+    assert!(!log_dir::enter_pod("lost+found", std::iter::empty(), &mut snapshot));
+    let id = "c".repeat(64);
+    assert!(log_dir::enter_link(&format!("oom-burstable_team-a_app-{id}.log"), &mut snapshot));
+    let record = &snapshot.pods[&UID.parse().expect("a uid")];
+    assert_eq!(record.pod.namespace.as_deref(), Some("team-a"));
+    assert_eq!(record.containers["app"].ids, [id.parse().expect("an id")]);
+}
