@@ -1,5 +1,6 @@
 //! Sets up, builds, tests and demonstrates oomtrace.
 
+mod bench;
 mod build;
 mod cache;
 mod demo;
@@ -25,6 +26,11 @@ enum Xtask {
     Test(test::Test),
     /// Show oomtrace at work: a real kernel kills two containers for memory
     Demo(demo::Demo),
+    /// Measure oomtrace in an emulated machine
+    Bench(bench::Bench),
+    /// What a bench runs in its guest
+    #[command(hide = true, subcommand)]
+    InGuest(bench::guest::InGuest),
     /// Run a command in a virtual machine with a real kernel
     Vm(vm::Vm),
 }
@@ -37,10 +43,22 @@ fn main() -> ExitCode {
         Xtask::Build(build) => build::run(&build),
         Xtask::Test(test) => Ok(test::run(&test)),
         Xtask::Demo(demo) => demo::run(&demo),
+        Xtask::Bench(bench) => bench::run(&bench),
+        Xtask::InGuest(what) => bench::guest::run(&what).map(|()| ExitCode::SUCCESS),
         Xtask::Vm(vm) => vm::run(&vm),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         failed
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        super::Xtask::command().debug_assert();
+    }
 }

@@ -4,6 +4,7 @@
 
 mod apt;
 mod bpf_linker;
+mod bpftrace;
 mod busybox;
 mod kernel;
 mod qemu;
@@ -15,6 +16,7 @@ use anyhow::{Result, bail};
 
 pub(crate) use self::{
     bpf_linker::bpf_linker,
+    bpftrace::bpftrace,
     busybox::busybox,
     kernel::{Kernel, KernelFiles, kernel},
     qemu::qemu,

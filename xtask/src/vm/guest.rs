@@ -65,6 +65,8 @@ pub(crate) struct Guest {
     pub(crate) memory: u32,
     pub(crate) cpus: u32,
     pub(crate) accel: Accel,
+    /// Whether the guest's clock counts the instructions it executes, instead of time.
+    pub(crate) instructions: bool,
     /// Static programs to put on the PATH: where from, and what they are called in the guest.
     pub(crate) programs: Vec<(PathBuf, &'static str)>,
     /// Files and folders to put in: where from (host), and where to (guest).
@@ -111,6 +113,7 @@ impl Guest {
             memory: 1024,
             cpus: 2,
             accel: Accel::Tcg,
+            instructions: false,
             programs: Vec::new(),
             files: Vec::new(),
             modules: Vec::new(),
@@ -153,6 +156,7 @@ impl Guest {
             memory: self.memory,
             cpus: self.cpus,
             accel: self.accel,
+            instructions: self.instructions,
             timeout: self.timeout,
             folder: scratch.path().to_path_buf(),
         };

@@ -41,6 +41,7 @@ pub(super) struct Machine {
     pub(super) memory: u32,
     pub(super) cpus: u32,
     pub(super) accel: Accel,
+    pub(super) instructions: bool,
     pub(super) timeout: Duration,
     /// A scratch folder for sockets.
     pub(super) folder: PathBuf,
@@ -148,6 +149,8 @@ impl Machine {
             self.cpus, self.memory
         );
         options += match self.accel {
+            // Instructions can be counted only one after the other.
+            Accel::Tcg if self.instructions => " -accel tcg,thread=single -cpu max -icount shift=0,sleep=off",
             Accel::Tcg => " -accel tcg,thread=multi -cpu max",
             Accel::Kvm => " -accel kvm -cpu host",
         };

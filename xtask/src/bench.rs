@@ -1,0 +1,84 @@
+//! `cargo xtask bench`: what tracing costs, how soon a kill is told, how much memory it takes. Each figure is taken in one
+//! run in an emulated machine, beside what it is compared with.
+
+pub(crate) mod guest;
+mod statistics;
+
+use std::{env, ffi::OsString, fs, process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Subcommand};
+
+use crate::{
+    build,
+    setup::{self, Kernel},
+    vm::Guest,
+};
+
+#[derive(Args)]
+#[command(
+    after_help = "The machines are emulated, and so slower than any node: ratios and orders of magnitude carry over to a \
+                  node, absolute times do not. The exit status is 0 if everything could be measured, whatever came out."
+)]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    what: What,
+    /// The kernel to measure on
+    #[arg(long, default_value = "6.12", global = true)]
+    kernel: Kernel,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// What tracing costs those who are not killed: page faults, reclaim, fork and exec, ends of processes
+    Overhead(guest::Overhead),
+    /// How soon a kill is told, beside a reader of /dev/kmsg and bpftrace's oomkill
+    Latency(guest::Latency),
+    /// How much memory oomtrace takes: at its start, idle, and after many kills
+    Memory(guest::Memory),
+}
+
+pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
+    let oomtrace = build::oomtrace(true)?;
+    let this = env::current_exe().context("where this program is, is not known")?;
+    let (words, instructions) = match &bench.what {
+        What::Overhead(options) => (options.words(), options.instructions),
+        What::Latency(options) => (options.words(), false),
+        What::Memory(options) => (options.words(), false),
+    };
+    let command = ["bench", "in-guest"].map(OsString::from).into_iter().chain(words.into_iter().map(OsString::from));
+    let mut guest = Guest {
+        programs: vec![(oomtrace, "oomtrace"), (this, "bench")],
+        modules: vec!["brd"],
+        timeout: Duration::from_hours(1),
+        instructions,
+        ..Guest::new(bench.kernel, command)
+    };
+    if matches!(bench.what, What::Latency(_)) {
+        guest.files.push((setup::bpftrace()?, guest::BPFTRACE.into()));
+        guest.memory = 2560;
+    }
+    println!("host     {}", host());
+    println!(
+        "guest    {} processors, {} MiB, emulated by QEMU (TCG){}",
+        guest.cpus,
+        guest.memory,
+        if instructions { ", its clock counting instructions" } else { "" }
+    );
+    let outcome = guest.run()?;
+    Ok(ExitCode::from(outcome.status))
+}
+
+/// This machine, as far as it matters for a figure.
+fn host() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let cpuinfo = read("/proc/cpuinfo");
+    let model = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("?", |(_, model)| model);
+    let processors = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').next().unwrap_or("?");
+    format!("{processors} processors ({model}), load average {load} at the start")
+}
