@@ -42,16 +42,19 @@ pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
     let oomtrace = build::oomtrace(true)?;
     let this = env::current_exe().context("where this program is, is not known")?;
     let (words, instructions) = match &bench.what {
-        What::Overhead(options) => (options.words(), options.instructions),
+        What::Overhead(options) => (options.words(), options.clock == guest::Clock::Instructions),
         What::Latency(options) => (options.words(), false),
         What::Memory(options) => (options.words(), false),
     };
     let command = ["bench", "in-guest"].map(OsString::from).into_iter().chain(words.into_iter().map(OsString::from));
     let mut guest = Guest {
         programs: vec![(oomtrace, "oomtrace"), (this, "bench")],
+        // A RAM disk to read pages from.
         modules: vec!["brd"],
         timeout: Duration::from_hours(1),
         instructions,
+        // Processors that take turns would count each other's instructions.
+        cpus: if instructions { 1 } else { 2 },
         ..Guest::new(bench.kernel, command)
     };
     if matches!(bench.what, What::Latency(_)) {
@@ -60,10 +63,10 @@ pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
     }
     println!("host     {}", host());
     println!(
-        "guest    {} processors, {} MiB, emulated by QEMU (TCG){}",
+        "guest    {} processor(s), {} MiB, emulated by QEMU (TCG){}",
         guest.cpus,
         guest.memory,
-        if instructions { ", its clock counting instructions" } else { "" }
+        if instructions { ", its clock counting instructions instead of time" } else { "" }
     );
     let outcome = guest.run()?;
     Ok(ExitCode::from(outcome.status))

@@ -14,7 +14,7 @@ use clap::Subcommand;
 pub(crate) use self::{
     latency::{BPFTRACE, Latency},
     memory::Memory,
-    overhead::Overhead,
+    overhead::{Clock, Overhead},
 };
 
 /// What the host asks the guest for.
