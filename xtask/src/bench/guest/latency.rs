@@ -88,7 +88,7 @@ pub(super) fn run(options: &Latency) -> Result<()> {
     let (sender, words) = mpsc::channel();
     let output = tracer.output()?;
     let to = sender.clone();
-    thread::spawn(move || output.lines().map_while(Result::ok).for_each(|line| send(&to, oomtrace_word(&line))));
+    thread::spawn(move || output.lines().map_while(Result::ok).for_each(|line| send(&to, &line, oomtrace_word)));
     read_kernel_log(sender.clone())?;
     let mut bpftrace = start_bpftrace(sender)?;
 
@@ -112,10 +112,13 @@ fn boot_ns() -> i64 {
     now.tv_sec * 1_000_000_000 + now.tv_nsec
 }
 
-/// Passes on what came of a line; it has arrived now. Nobody listens any more at the end, which is no matter.
-fn send(to: &Sender<Word>, word: Option<(Teller, i64, Option<i64>)>) {
-    if let Some((teller, victim, happened_ns)) = word {
-        let _ = to.send(Word { teller, victim, arrived_ns: boot_ns(), happened_ns });
+/// Passes on a line that has arrived now, if it is about a victim.
+fn send(to: &Sender<Word>, line: &str, read: impl FnOnce(&str) -> Option<(Teller, i64, Option<i64>)>) {
+    // Before it is read, which takes time that is not its teller's.
+    let arrived_ns = boot_ns();
+    if let Some((teller, victim, happened_ns)) = read(line) {
+        // Nobody listens any more at the end.
+        let _ = to.send(Word { teller, victim, arrived_ns, happened_ns });
     }
 }
 
@@ -144,7 +147,7 @@ fn read_kernel_log(to: Sender<Word>) -> Result<()> {
         // It fails where records were overwritten before they were read; the next read goes on behind them.
         while let Ok(len) = log.read(&mut record).or_else(|_| log.read(&mut record)) {
             let text = String::from_utf8_lossy(&record[..len]);
-            send(&to, number_after(&text, ": Killed process ").map(|victim| (Teller::KernelLog, victim, None)));
+            send(&to, &text, |text| Some((Teller::KernelLog, number_after(text, ": Killed process ")?, None)));
         }
     });
     Ok(())
@@ -169,7 +172,7 @@ fn start_bpftrace(to: Sender<Word>) -> Result<Child> {
     println!("bpftrace was ready after {:.1} s", started.elapsed().as_secs_f32());
     thread::spawn(move || {
         for line in output.map_while(Result::ok) {
-            send(&to, number_after(&line, "OOM kill of PID ").map(|victim| (Teller::Bpftrace, victim, None)));
+            send(&to, &line, |line| Some((Teller::Bpftrace, number_after(line, "OOM kill of PID ")?, None)));
         }
     });
     Ok(child)
