@@ -3,7 +3,7 @@
 use std::os::fd::AsRawFd;
 
 use aya::{
-    Ebpf, EbpfLoader, Endianness, VerifierLogLevel,
+    Ebpf, Endianness, VerifierLogLevel,
     maps::{MapData, RingBuf},
 };
 use aya_log::EbpfLogger;
@@ -15,6 +15,7 @@ use super::{
     Choice, KernelFacts, Symbol,
     counted::{Counted, Counts, Quiet},
     ladder::climb,
+    loader,
     symbol::FUNCTIONS,
     with_causes,
 };
@@ -97,7 +98,7 @@ impl Probes {
         let functions = facts.btf.as_ref().ok().map(|btf| btf.of_functions(&FUNCTIONS));
         let functions = functions.and_then(|bytes| aya::Btf::parse(&bytes, Endianness::default()).ok());
         let level = log_level.map_or(0, |level| level as u8);
-        let mut ebpf = EbpfLoader::new()
+        let mut ebpf = loader::without_kernel_types()
             // No field of the object is to be relocated: see `KERNEL`.
             .btf(None)
             // The verdict alone: the whole log is megabytes.
@@ -123,8 +124,7 @@ impl Probes {
         let status: Vec<_> =
             symbols.iter().map(|symbol| climb(&mut ebpf, *symbol, choice, facts, functions.as_ref())).collect();
         drop(functions);
-        // The kernel's types, which aya has read all the same, were millions of small allocations, and the allocator
-        // keeps what it got.
+        // The allocator keeps what it got for all this.
         // SAFETY: no precondition.
         unsafe { libc::malloc_trim(0) };
 

@@ -4,6 +4,7 @@ pub mod btf;
 mod counted;
 mod ladder;
 mod loaded;
+mod loader;
 mod symbol;
 pub mod tracefs;
 

@@ -9,6 +9,7 @@ mod leak;
 mod oomtrace;
 mod rungs;
 mod scenarios;
+mod start;
 mod workload;
 
 use libtest_mimic::{Arguments, Trial};
@@ -21,7 +22,8 @@ fn main() {
     if !in_vm {
         eprintln!("the kernel tests need a machine of their own: `cargo xtask test` boots one for them");
     }
-    let scenarios = if in_vm { [charges::ALL, scenarios::ALL, leak::ALL, rungs::ALL].concat() } else { Vec::new() };
+    let scenarios =
+        if in_vm { [charges::ALL, scenarios::ALL, leak::ALL, rungs::ALL, start::ALL].concat() } else { Vec::new() };
     let ignored = |name| in_vm && cgroup::is_v1() && !scenarios::possible_on_v1(name);
     let trials = scenarios
         .into_iter()
