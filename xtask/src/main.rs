@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod cache;
 mod demo;
+mod fuzz;
 mod setup;
 mod test;
 mod tool;
@@ -28,6 +29,8 @@ enum Xtask {
     Demo(demo::Demo),
     /// Measure oomtrace in an emulated machine
     Bench(bench::Bench),
+    /// Feed what oomtrace reads from outside with what nobody would write
+    Fuzz(fuzz::Fuzz),
     /// What a bench runs in its guest
     #[command(hide = true, subcommand)]
     InGuest(bench::guest::InGuest),
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Xtask::Test(test) => Ok(test::run(&test)),
         Xtask::Demo(demo) => demo::run(&demo),
         Xtask::Bench(bench) => bench::run(&bench),
+        Xtask::Fuzz(fuzz) => fuzz::run(&fuzz),
         Xtask::InGuest(what) => bench::guest::run(&what).map(|()| ExitCode::SUCCESS),
         Xtask::Vm(vm) => vm::run(&vm),
     };

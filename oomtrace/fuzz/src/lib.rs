@@ -1,0 +1,125 @@
+//! What is done with any bytes, one function for each thing that oomtrace reads from outside. A panic is a finding, and so is
+//! a broken promise, a hang, or memory without bounds.
+//!
+//! The functions know nothing of a fuzzer: the ordinary tests call them, too (`oomtrace/tests/fuzz.rs`).
+
+use bytes::Bytes;
+use jiff::{Timestamp, tz::TimeZone};
+use oomtrace::{
+    event::{Line, Moment, Told},
+    node::cgroup_path::CgroupIdentity,
+    probe::tracefs::FlagNames,
+    quantity::Quantity,
+    sink::Format,
+    source::{
+        kernel::{self, Joiner, decode},
+        kernel_log::{self, Clock, Events},
+        kubelet_log::{Calendar, Reader},
+    },
+    timeline::{Keep, Known, Timeline},
+};
+
+/// A function that takes any bytes.
+pub type Target = fn(&[u8]);
+
+/// Each of them, by the name of its seeds' folder.
+pub const ALL: [(&str, Target); 6] = [
+    ("kernel_log", kernel_log),
+    ("kubelet_log", kubelet_log),
+    ("event_line", event_line),
+    ("cgroup_path", cgroup_path),
+    ("records", records),
+    ("quantity", quantity),
+];
+
+/// A kernel log in any form.
+pub fn kernel_log(data: &[u8]) {
+    let mut events = Events::new(Clock::default(), kernel_log::Machine::default());
+    let mut told: Vec<Told> = data.split(|byte| *byte == b'\n').flat_map(|line| events.push_line(line)).collect();
+    told.extend(events.finish());
+    print(told);
+}
+
+/// A kubelet's log in any form, in pieces as a pipe hands them out.
+pub fn kubelet_log(data: &[u8]) {
+    let calendar = Calendar { not_after: Timestamp::UNIX_EPOCH, zone: TimeZone::UTC };
+    let Ok(mut reader) = Reader::new(calendar, Vec::new()) else { return };
+    let mut told = Vec::new();
+    for piece in data.chunks(4096) {
+        reader.push(piece, &mut told);
+    }
+    reader.finish(&mut told);
+    print(told);
+}
+
+/// A recording: lines that oomtrace printed, or that somebody wrote who can write a file.
+pub fn event_line(data: &[u8]) {
+    let mut timeline = Timeline::new(Keep { evidence: 64, context: 64 }, Known::default());
+    for line in data.split(|byte| *byte == b'\n') {
+        if let Ok(line) = serde_json::from_slice::<Line>(line) {
+            print_line(&line);
+            timeline.push(&line);
+        }
+    }
+    timeline.finish();
+    for incident in timeline.incidents_with_events() {
+        let _ = serde_json::to_string(&incident);
+    }
+}
+
+/// A cgroup's path.
+pub fn cgroup_path(data: &[u8]) {
+    let path = String::from_utf8_lossy(data);
+    let _ = CgroupIdentity::parse(&path);
+    if let Some((node, path)) = path.split_once('\n') {
+        let _ = CgroupIdentity::parse_within(node, path);
+    }
+}
+
+/// Records of the ring buffer: each the length of the next in a byte, in units of 8, and then its bytes.
+pub fn records(mut data: &[u8]) {
+    let mut joiner = Joiner::new(kernel::Machine {
+        page_size: 4096,
+        cgroup_version: Some(2),
+        gfp_flags: FlagNames::default(),
+        sees_signals: true,
+        sees_marks: true,
+    });
+    let mut told = Vec::new();
+    while let [units, rest @ ..] = data {
+        let (record, rest) = rest.split_at((usize::from(*units) * 8).min(rest.len()));
+        if let Ok(record) = decode(&Bytes::copy_from_slice(record)) {
+            told.extend(joiner.push(record));
+        }
+        data = rest;
+    }
+    told.extend(joiner.flush());
+    print(told);
+}
+
+/// A quantity of a pod's manifest or a kubelet's message.
+pub fn quantity(data: &[u8]) {
+    let _ = String::from_utf8_lossy(data).parse::<Quantity>().map(Quantity::to_u64);
+}
+
+/// Every event can be printed.
+fn print(told: Vec<Told>) {
+    for Told { source, at, event } in told {
+        let (ts, boot_ns) = match at {
+            Moment::Boot(boot_ns) => (Timestamp::UNIX_EPOCH, Some(boot_ns)),
+            Moment::Wall(wall) => (wall, None),
+        };
+        let line = Line { ts: ts.to_string(), seq: 1, node: "node".to_owned(), source, boot_ns, event };
+        print_line(&line);
+    }
+}
+
+/// A line is read back as it was, and cannot speak to a terminal.
+fn print_line(line: &Line) {
+    let json = Format::Json.print(line);
+    let read: Line = serde_json::from_str(&json).expect("what was printed can be read");
+    assert_eq!(Format::Json.print(&read), json, "it is read as something else");
+    let text = Format::Text.print(line);
+    let control = text.chars().find(|c| c.is_control() && *c != '\n');
+    assert_eq!(control, None, "a control character is printed: {text:?}");
+}
