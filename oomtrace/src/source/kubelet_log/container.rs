@@ -35,6 +35,8 @@ pub(super) enum Said {
     KillReason(Pod, Container, String),
     /// A container's names, and nothing more.
     Names(Pod, Container),
+    /// The node shuts down, and the pod ends with it.
+    Shutdown(Pod),
     /// A sandbox of the pod.
     Sandbox(Pod, ContainerId),
 }
@@ -67,15 +69,17 @@ pub(super) fn read(message: &Message<'_>) -> Option<Said> {
         "Event occurred" => event(message)?,
         "Got sys oom event" => Said::SystemOom(system_oom(message.key("event")?)),
         "Patch status for pod" => Said::Reported(status::of_patch(&pod(message), &message.word("patch")?)),
+        "Shutdown manager killing pod with gracePeriod" => Said::Shutdown(pod(message)),
         "Created PodSandbox for pod" => Said::Sandbox(pod(message), id_of(&message.word("podSandboxID")?)?),
         _ => return printf(&message.text).or_else(|| names(message)),
     })
 }
 
-/// A runtime's own line: containerd's `TaskOOM event container_id:"…"` (1.x), `TaskOOM event {…container_id:…}`.
+/// A runtime's own line: containerd's `TaskOOM event container_id:"…"`, to 1.6 `TaskOOM event &TaskOOM{ContainerID:…,}`.
 pub(super) fn read_runtime(text: &str) -> Option<ContainerChange> {
     let rest = text.strip_prefix("TaskOOM event ")?;
-    let digits = rest.split_once("container_id:")?.1.trim_start_matches('"').get(..64)?;
+    let (_, id) = rest.split_once("container_id:").or_else(|| rest.split_once("ContainerID:"))?;
+    let digits = id.trim_start_matches('"').get(..64)?;
     let container = Container { id: Some(digits.parse().ok()?), ..Container::default() };
     Some(ContainerChange { container: Some(container), ..ContainerChange::new(Action::OomNoticed) })
 }

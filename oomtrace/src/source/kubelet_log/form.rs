@@ -8,6 +8,7 @@
 //! | `journalctl -o short-full`, `short-unix` | `Mon 2026-11-23 23:20:49 UTC node1 …`, `1795475954.137400 node1 …` |
 //! | RFC 5424 | `<13>1 2026-11-23T23:20:49.380126Z node1 kubelet 442 - - …` |
 //! | `journalctl -o json` | `{"MESSAGE":…}` |
+//! | `journalctl -o export` | `MESSAGE=…` among an entry's fields, one on each line; told by the log's first line |
 //! | CRI container log | `2026-11-23T23:20:49.380126Z stderr F …`; `P` for a part of a line |
 //! | Docker's `json-file` | `{"log":"…\n","stream":"stderr","time":"…"}`; without `\n` for a part of a line |
 //! | k0s, containerd: logrus | `time="2026-11-23 23:20:49" level=info msg="…" component=kubelet` |
@@ -16,6 +17,7 @@
 //! mixed; only a line in parts depends on the ones before.
 
 mod container;
+pub(super) mod export;
 mod journal;
 
 use std::borrow::Cow;
@@ -80,8 +82,9 @@ impl<'a> Unwrapped<'a> {
             let Some(Layer { text, kept, identifier, pid, part }) = inner else { break };
             unwrapped.text = text;
             unwrapped.kept = latest_known(kept, unwrapped.kept);
+            // Who is named anew is another process.
+            unwrapped.pid = if identifier.is_some() { pid } else { pid.or(unwrapped.pid) };
             unwrapped.identifier = identifier.or(unwrapped.identifier);
-            unwrapped.pid = pid.or(unwrapped.pid);
             unwrapped.part = part;
         }
         Ok(unwrapped)

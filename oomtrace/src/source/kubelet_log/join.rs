@@ -34,10 +34,11 @@ pub(super) struct Joiner {
     tells_exit_codes: bool,
     /// Why containers will be killed, by what is known of them.
     reasons: Bounded<Key, String>,
-    /// Pods that are to go.
-    deleted: Bounded<(Option<String>, Option<String>), ()>,
+    /// Pods that are to go, and why.
+    leaving: Bounded<(Option<String>, Option<String>), &'static str>,
     reported: Bounded<(ContainerId, Option<String>, Option<i32>), ()>,
-    evicting: VecDeque<(Pod, String)>,
+    /// The latest evictions and refusals, with the words for each.
+    evicting: VecDeque<(EvictionPhase, Pod, String)>,
 }
 
 /// A container by its id, or by its pod and its name.
@@ -63,7 +64,7 @@ impl Joiner {
             dying: VecDeque::new(),
             tells_exit_codes: false,
             reasons: Bounded::new(REMEMBERED),
-            deleted: Bounded::new(REMEMBERED),
+            leaving: Bounded::new(REMEMBERED),
             reported: Bounded::new(REMEMBERED),
             evicting: VecDeque::new(),
         }
@@ -114,18 +115,21 @@ impl Joiner {
         }
     }
 
-    /// "Evicting pod" and the Event of it say the same.
+    /// A line and the Event of it say the same.
     fn is_repeated(&mut self, step: &Eviction) -> bool {
-        let (EvictionPhase::Evicting, Some(pod), Some(message)) = (step.phase, &step.pod, &step.message) else {
-            return false;
+        let words = match (step.phase, &step.message) {
+            (EvictionPhase::Evicting, Some(message)) => message.clone(),
+            (EvictionPhase::AdmissionRefused, _) => step.node_conditions.join(" "),
+            _ => return false,
         };
-        let same = |(known, said): &(Pod, String)| {
-            said == message && (&known.namespace, &known.name) == (&pod.namespace, &pod.name)
+        let Some(pod) = &step.pod else { return false };
+        let same = |(phase, known, said): &(EvictionPhase, Pod, String)| {
+            *phase == step.phase && *said == words && (&known.namespace, &known.name) == (&pod.namespace, &pod.name)
         };
         if self.evicting.iter().any(same) {
             return true;
         }
-        self.evicting.push_back((pod.clone(), message.clone()));
+        self.evicting.push_back((step.phase, pod.clone(), words));
         if self.evicting.len() > 16 {
             self.evicting.pop_front();
         }
@@ -153,12 +157,13 @@ impl Joiner {
             Said::Added(pods) => {
                 for pod in pods {
                     self.names.learn(Some(&pod), None);
-                    self.deleted.remove(&(pod.namespace, pod.name));
+                    self.leaving.remove(&(pod.namespace, pod.name));
                 }
             }
             Said::Deleted(pods) => {
                 for pod in pods {
-                    if self.deleted.insert((pod.namespace.clone(), pod.name.clone()), ()).is_none() {
+                    let full = (pod.namespace.clone(), pod.name.clone());
+                    if self.leaving.insert(full, "PodDeleted") != Some("PodDeleted") {
                         let change = ContainerChange { pod: Some(pod), ..ContainerChange::new(Action::PodDeleted) };
                         told.push(tell(at, self.completed(change)));
                     }
@@ -186,6 +191,9 @@ impl Joiner {
                 for key in keys(Some(&pod), Some(&container)) {
                     self.reasons.insert(key, reason.clone());
                 }
+            }
+            Said::Shutdown(pod) => {
+                self.leaving.insert((pod.namespace, pod.name), "NodeShutdown");
             }
             Said::Names(pod, container) => self.names.learn(Some(&pod), Some(&container)),
             Said::Sandbox(pod, id) => {
@@ -216,8 +224,8 @@ impl Joiner {
                 change.message = Some(message);
             } else if let Some(pod) = &change.pod {
                 let full = (pod.namespace.clone(), pod.name.clone());
-                if self.deleted.get(&full).is_some() {
-                    change.reason = Some("PodDeleted".to_owned());
+                if let Some(reason) = self.leaving.get(&full) {
+                    change.reason = Some((*reason).to_owned());
                 } else if self
                     .pass
                     .victim()
@@ -236,6 +244,7 @@ impl Joiner {
         if dying.exit_code.is_some() {
             self.names.learn_sandbox(&dying.id, false);
         }
+        self.names.learn_end(&dying.id);
         let other = self.dying.iter().position(|other| other.id == dying.id);
         if let Some(first) = other.and_then(|at| self.dying.remove(at)) {
             let pod = if first.pod.name.is_some() { first.pod } else { dying.pod };

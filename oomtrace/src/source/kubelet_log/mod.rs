@@ -40,6 +40,8 @@ mod pass;
 mod pods;
 mod reader;
 mod stems;
+#[cfg(test)]
+mod tests;
 mod time;
 mod writer;
 

@@ -25,6 +25,8 @@ struct Known {
     pod: Option<PodUid>,
     name: Option<String>,
     sandbox: Option<bool>,
+    /// It ended: another of its name may run by now.
+    ended: bool,
 }
 
 impl Default for Names {
@@ -92,6 +94,12 @@ impl Names {
         self.containers.insert(id.clone(), known);
     }
 
+    pub(super) fn learn_end(&mut self, id: &ContainerId) {
+        let mut known = self.containers.get(id).cloned().unwrap_or_default();
+        known.ended = true;
+        self.containers.insert(id.clone(), known);
+    }
+
     pub(super) fn learn_sandbox(&mut self, id: &ContainerId, sandbox: bool) {
         let mut known = self.containers.get(id).cloned().unwrap_or_default();
         known.sandbox = Some(sandbox);
@@ -114,7 +122,9 @@ impl Names {
                 container.name = self.containers.get(id).and_then(|known| known.name.clone());
             }
         } else if let (Some(uid), Some(name)) = (pod.as_ref().and_then(|pod| pod.uid.as_ref()), &container.name) {
-            container.id = self.latest.get(&(uid.clone(), name.clone())).cloned();
+            let latest = self.latest.get(&(uid.clone(), name.clone()));
+            let runs = |id: &&ContainerId| self.containers.get(id).is_some_and(|known| !known.ended);
+            container.id = latest.filter(runs).cloned();
         }
     }
 

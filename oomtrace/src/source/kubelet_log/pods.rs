@@ -26,8 +26,9 @@ pub(super) fn by_name(text: &str) -> Option<Pod> {
 /// Letters, digits, dashes and dots: a pod's name is a DNS subdomain (`ValidatePodName`), so it holds nothing that a line
 /// could be forged with.
 fn is_name(text: &str) -> bool {
-    !text.is_empty()
-        && text.len() <= 253
+    text.len() <= 253
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.ends_with(|c: char| c.is_ascii_alphanumeric())
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte))
 }
 

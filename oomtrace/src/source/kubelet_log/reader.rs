@@ -6,7 +6,10 @@ use memchr::{memchr, memrchr};
 use super::{
     bounded::Bounded,
     container,
-    form::{LineError, Part, Unwrapped},
+    form::{
+        LineError, Part, Unwrapped,
+        export::{Entry, Export, is_export},
+    },
     join::Joiner,
     klog::Message,
     names::Names,
@@ -14,10 +17,12 @@ use super::{
     time::Calendar,
     writer::{self, Writer},
 };
-use crate::event::Told;
+use crate::event::{Event, Lost, LostFrom, Moment, Source, Told};
 
 /// Of a longer line, only so much is read: a status dump of a large pod is tens of KiB, as JSON in JSON a few times that.
 pub const MAX_LINE_BYTES: usize = 1024 * 1024;
+/// A log's form is known from so many bytes.
+const FORM_TOLD_BY: usize = 9;
 /// Processes whose lines are told apart.
 const PROCESSES: usize = 64;
 
@@ -33,6 +38,7 @@ pub struct Reader {
     identifiers: Vec<String>,
     stems: Stems,
     joiner: Joiner,
+    framing: Framing,
     /// The start of a line whose end is yet to come.
     open: Vec<u8>,
     /// What is beyond the limit of the line that is open is passed over.
@@ -42,6 +48,18 @@ pub struct Reader {
     /// By the process that a form names, the process id that its first line of klog's names.
     processes: Bounded<u32, u32>,
     counts: Counts,
+}
+
+/// Where a log's messages begin and end.
+#[derive(Default)]
+enum Framing {
+    /// Too little of it was seen.
+    #[default]
+    Unknown,
+    /// At line ends.
+    Lines,
+    /// As the journal's export format says.
+    Export(Export),
 }
 
 /// What became of the lines that were looked at.
@@ -73,6 +91,7 @@ impl Reader {
             identifiers,
             stems: Stems::new()?,
             joiner: Joiner::new(),
+            framing: Framing::Unknown,
             open: Vec::new(),
             overlong: false,
             parts: String::new(),
@@ -99,7 +118,28 @@ impl Reader {
     }
 
     /// Reads a piece of a log, cut anywhere. Events are added to `told`.
-    pub fn push(&mut self, mut bytes: &[u8], told: &mut Vec<Told>) {
+    pub fn push(&mut self, bytes: &[u8], told: &mut Vec<Told>) {
+        match std::mem::take(&mut self.framing) {
+            Framing::Unknown => {
+                self.open.extend_from_slice(bytes);
+                if self.open.len() >= FORM_TOLD_BY {
+                    let start = std::mem::take(&mut self.open);
+                    self.framing = if is_export(&start) { Framing::Export(Export::default()) } else { Framing::Lines };
+                    self.push(&start, told);
+                }
+            }
+            Framing::Lines => {
+                self.framing = Framing::Lines;
+                self.push_lines(bytes, told);
+            }
+            Framing::Export(mut export) => {
+                export.push(bytes, MAX_LINE_BYTES, |entry| self.read_entry(entry, told));
+                self.framing = Framing::Export(export);
+            }
+        }
+    }
+
+    fn push_lines(&mut self, mut bytes: &[u8], told: &mut Vec<Told>) {
         if !self.open.is_empty() || self.overlong {
             let Some(end) = memchr(b'\n', bytes) else { return self.keep_open(bytes) };
             self.keep_open(&bytes[..end]);
@@ -117,9 +157,17 @@ impl Reader {
 
     /// The log ends here, perhaps in the middle of a line; or nothing has come for a while.
     pub fn finish(&mut self, told: &mut Vec<Told>) {
+        if let Framing::Export(mut export) = std::mem::take(&mut self.framing) {
+            export.finish(|entry| self.read_entry(entry, told));
+        }
         let line = std::mem::take(&mut self.open);
         self.overlong = false;
         self.read_line(&line, told);
+        if !self.parts.is_empty() {
+            // The rest of a line in parts never came.
+            let start = std::mem::take(&mut self.parts);
+            self.read_found(start.as_bytes(), told);
+        }
         self.flush(told);
     }
 
@@ -164,15 +212,28 @@ impl Reader {
         }
     }
 
+    fn read_entry(&mut self, entry: &Entry, told: &mut Vec<Told>) {
+        if self.stems.find(entry.message()).is_none() {
+            return;
+        }
+        self.counts.looked_at += 1;
+        match entry.unwrapped() {
+            Ok(line) => self.read_whole(&line, told),
+            Err(error) => self.unreadable(error),
+        }
+    }
+
+    fn unreadable(&mut self, error: LineError) {
+        self.counts.unreadable += 1;
+        self.counts.last_error = Some(error);
+    }
+
     fn read_found(&mut self, line: &[u8], told: &mut Vec<Told>) {
         self.counts.looked_at += 1;
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         match Unwrapped::read(&line[..line.len().min(MAX_LINE_BYTES)]) {
             Ok(unwrapped) => self.read_unwrapped(&unwrapped, told),
-            Err(error) => {
-                self.counts.unreadable += 1;
-                self.counts.last_error = Some(error);
-            }
+            Err(error) => self.unreadable(error),
         }
     }
 
@@ -195,6 +256,14 @@ impl Reader {
         let who = writer::of(line.identifier.as_deref(), &self.identifiers);
         if who == Writer::Other {
             self.counts.others += 1;
+            return;
+        }
+        if who == Writer::Journald {
+            if let Some(count) = writer::suppressed(&line.text, &self.identifiers) {
+                let at = line.kept.and_then(|kept| self.calendar.kept(kept)).unwrap_or(self.calendar.not_after);
+                let event = Event::Lost(Lost { from: LostFrom::KubeletLog, count });
+                told.push(Told { source: Source::Kubelet, at: Moment::Wall(at), event });
+            }
             return;
         }
         if let Some(change) = container::read_runtime(&line.text) {

@@ -4,7 +4,7 @@
 use aho_corasick::{AhoCorasick, MatchKind};
 
 /// Parts of messages that no form escapes. What follows each in its line decides; this only finds the line.
-const STEMS: [&str; 24] = [
+const STEMS: [&str; 27] = [
     "viction manager",
     "Evicting pod",
     "Failed to admit pod",
@@ -27,6 +27,9 @@ const STEMS: [&str; 24] = [
     "Created an OOM event",
     "Patch status for pod",
     "Created PodSandbox",
+    "Added Container",
+    "Shutdown manager killing",
+    "Suppressed ",
     "TaskOOM event",
     // A journal's message that is not all text: bytes, in which nothing is found.
     "\"MESSAGE\":[",

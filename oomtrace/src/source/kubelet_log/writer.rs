@@ -36,8 +36,20 @@ pub(super) enum Writer {
     Kubelet,
     /// A container runtime.
     Runtime,
+    /// journald, which says what it did not keep.
+    Journald,
     /// Anybody else.
     Other,
+}
+
+/// How many messages of a kubelet's journald did not keep, as it came to more than `RateLimitBurst=` of them in
+/// `RateLimitIntervalSec=`: `Suppressed 1234 messages from kubelet.service` (`journald-server.c`,
+/// `server_dispatch_message`), before systemd 235 `… from /system.slice/kubelet.service`.
+pub(super) fn suppressed(text: &str, more: &[String]) -> Option<u64> {
+    let (count, unit) = text.strip_prefix("Suppressed ")?.split_once(" messages from ")?;
+    let unit = unit.rsplit_once('/').map_or(unit, |(_, unit)| unit);
+    let name = unit.strip_suffix(".service").unwrap_or(unit);
+    (of(Some(name), more) == Writer::Kubelet).then(|| count.parse().ok())?
 }
 
 /// Who an identifier stands for; `more` are further ones of kubelets.
@@ -48,6 +60,8 @@ pub(super) fn of(identifier: Option<&str>, more: &[String]) -> Writer {
         Writer::Kubelet
     } else if RUNTIMES.contains(&name) {
         Writer::Runtime
+    } else if name == "systemd-journald" {
+        Writer::Journald
     } else {
         Writer::Other
     }

@@ -1,0 +1,157 @@
+use super::{at, reader, told};
+use crate::source::kubelet_log::form::LineError;
+
+const TEXT: &str = r#"I1123 23:24:42.998045     440 eviction_manager.go:381] "Eviction manager: attempting to reclaim" resourceName="memory""#;
+const JSON: &str = r#"{"ts":1795476282998.045,"caller":"eviction/eviction_manager.go:381","msg":"Eviction manager: attempting to reclaim","v":0,"resourceName":"memory"}"#;
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("JSON")
+}
+
+fn wrapped(text: &str) -> Vec<(&'static str, String)> {
+    let journal = format!(
+        r#"{{"__REALTIME_TIMESTAMP":"1795476283001000","_PID":"440","SYSLOG_IDENTIFIER":"kubelet","MESSAGE":{}}}"#,
+        quoted(text)
+    );
+    let docker =
+        format!(r#"{{"log":{},"stream":"stderr","time":"2026-11-23T23:24:43.001Z"}}"#, quoted(&format!("{text}\n")));
+    let bytes: Vec<_> = text.bytes().map(|byte| byte.to_string()).collect();
+    vec![
+        ("bare", text.to_owned()),
+        ("short", format!("Nov 23 23:24:43 node1 kubelet[440]: {text}")),
+        ("short-precise", format!("Nov 23 23:24:43.001000 node1 kubelet[440]: {text}")),
+        ("short-iso", format!("2026-11-23T23:24:43+0000 node1 kubelet[440]: {text}")),
+        ("short-iso-precise", format!("2026-11-23T23:24:43.001000+00:00 node1 kubelet[440]: {text}")),
+        ("short-full", format!("Mon 2026-11-23 23:24:43 UTC node1 kubelet[440]: {text}")),
+        ("short-full, another zone", format!("Mon 2026-11-23 23:24:43 CET node1 kubelet[440]: {text}")),
+        ("short-unix", format!("1795476283.001000 node1 kubelet[440]: {text}")),
+        ("no host", format!("Nov 23 23:24:43 kubelet[440]: {text}")),
+        ("rsyslog", format!("2026-11-23T23:24:43.001000+00:00 node1 kubelet[440]: {text}")),
+        ("RFC 5424", format!("<30>1 2026-11-23T23:24:43.001Z node1 kubelet 440 - - {text}")),
+        ("RFC 5424 with data", format!(r#"<30>1 2026-11-23T23:24:43.001Z node1 kubelet 440 - [meta x="1"] {text}"#)),
+        ("RFC 3164", format!("<30>Nov 23 23:24:43 node1 kubelet[440]: {text}")),
+        ("k3s", format!("Nov 23 23:24:43 node1 k3s[440]: {text}")),
+        ("MicroK8s", format!("Nov 23 23:24:43 node1 microk8s.daemon-kubelite[440]: {text}")),
+        ("OpenShift", format!("Nov 23 23:24:43 node1 kubenswrapper[440]: {text}")),
+        ("a path", format!("Nov 23 23:24:43 node1 /usr/bin/kubelet[440]: {text}")),
+        (
+            "k0s",
+            format!(
+                r#"Nov 23 23:24:43 node1 k0s[99]: time="2026-11-23 23:24:43" level=info msg={} component=kubelet stream=stderr"#,
+                quoted(text)
+            ),
+        ),
+        ("CRI", format!("2026-11-23T23:24:43.001000000Z stderr F {text}")),
+        (
+            "CRI in two parts",
+            format!(
+                "2026-11-23T23:24:43.001Z stderr P {}\n2026-11-23T23:24:43.001Z stderr F {}",
+                &text[..100],
+                &text[100..]
+            ),
+        ),
+        ("journal JSON", journal),
+        (
+            "journal JSON, bytes",
+            format!(
+                r#"{{"__REALTIME_TIMESTAMP":"1795476283001000","SYSLOG_IDENTIFIER":"kubelet","MESSAGE":[{}]}}"#,
+                bytes.join(",")
+            ),
+        ),
+        ("Docker in the journal", format!("Nov 23 23:24:43 node1 kubelet[7]: {docker}")),
+        ("Docker", docker),
+        (
+            "export",
+            format!(
+                "__CURSOR=s=1;i=2\n__REALTIME_TIMESTAMP=1795476283001000\n_BOOT_ID=x\nMESSAGE={text}\nSYSLOG_IDENTIFIER=kubelet\n_PID=440\n"
+            ),
+        ),
+    ]
+}
+
+#[test]
+fn whatever_wraps_a_line_it_says_the_same_at_the_same_time() {
+    for text in [TEXT, JSON] {
+        for (form, log) in wrapped(text) {
+            for log in [
+                log.clone(),
+                format!("{log}\n"),
+                format!("{log}\r\n").replace("\r\n", if form == "export" { "\n\n" } else { "\r\n" }),
+            ] {
+                let told = told(log.as_bytes());
+                assert_eq!(told.len(), 1, "{form}: {log}");
+                assert_eq!(at(&told[0]), "2026-11-23T23:24:42.998045Z", "{form}: {log}");
+            }
+        }
+    }
+}
+
+#[test]
+fn microshift_says_whose_line_it_is() {
+    let line =
+        |component: &str| told(format!("Nov 23 23:24:43 node1 microshift[440]: {component} {TEXT}").as_bytes()).len();
+    assert_eq!(line("kubelet"), 1);
+    assert_eq!(line("???"), 1);
+    assert_eq!(line("kube-controller-manager"), 0);
+}
+
+#[test]
+fn binary_fields_of_an_export_may_hold_anything() {
+    let mut log = b"__CURSOR=s=1\n__REALTIME_TIMESTAMP=1795476283001000\nCOREDUMP\n".to_vec();
+    let junk = b"\n\nMESSAGE=I1123 23:24:42.998045     440 f.go:1] \"Eviction manager: attempting to reclaim\"\n\n";
+    log.extend((junk.len() as u64).to_le_bytes());
+    log.extend(junk);
+    log.extend(b"\nSYSLOG_IDENTIFIER=kubelet\nMESSAGE\n");
+    log.extend((TEXT.len() as u64).to_le_bytes());
+    log.extend(TEXT.as_bytes());
+    log.extend(b"\n\n");
+    let twice = [log.clone(), log].concat();
+    assert_eq!(told(&twice).len(), 2);
+}
+
+#[test]
+fn others_in_a_mixed_journal_are_not_believed() {
+    for who in ["app", "kubelets", "my-kubelet", "dockerd", "sshd", "kube-apiserver"] {
+        for line in [
+            format!("Nov 23 23:24:43 node1 {who}[440]: {TEXT}"),
+            format!("2026-11-23T23:24:43+00:00 node1 {who}: {TEXT}"),
+            format!("<30>1 2026-11-23T23:24:43Z node1 {who} 440 - - {TEXT}"),
+            format!(r#"{{"SYSLOG_IDENTIFIER":"{who}","MESSAGE":{}}}"#, quoted(TEXT)),
+        ] {
+            assert!(told(line.as_bytes()).is_empty(), "{line}");
+        }
+    }
+    let calendar = super::super::Calendar { not_after: jiff::Timestamp::MAX, zone: jiff::tz::TimeZone::UTC };
+    let mut reader = super::Reader::new(calendar, vec!["my-kubelet".to_owned()]).expect("a reader");
+    let mut told = Vec::new();
+    reader.push(format!("Nov 23 23:24:43 node1 my-kubelet[440]: {TEXT}\n").as_bytes(), &mut told);
+    assert_eq!(told.len(), 1, "unless they are said to be one");
+}
+
+#[test]
+fn what_cannot_be_read_is_counted_with_its_reason() {
+    for (line, error) in [
+        (r#"{"MESSAGE":"Eviction manager: att"#, LineError::Json),
+        (r#"{"MESSAGE":null,"X":"Eviction manager","SYSLOG_IDENTIFIER":"kubelet"}"#, LineError::NoMessage),
+    ] {
+        let (mut reader, mut told) = (reader(), Vec::new());
+        reader.push(line.as_bytes(), &mut told);
+        reader.finish(&mut told);
+        assert_eq!((reader.counts().unreadable, reader.counts().last_error), (1, Some(error)), "{line}");
+    }
+}
+
+#[test]
+fn journald_says_what_it_did_not_keep_of_the_kubelets() {
+    for (line, count) in [
+        ("Nov 23 23:24:43 node1 systemd-journald[203]: Suppressed 1234 messages from kubelet.service", Some(1234)),
+        ("Nov 23 23:24:43 node1 systemd-journald[203]: Suppressed 9 messages from /system.slice/k3s.service", Some(9)),
+        ("Nov 23 23:24:43 node1 systemd-journald[203]: Suppressed 9 messages from cron.service", None),
+        ("Nov 23 23:24:43 node1 kubelet[203]: Suppressed 9 messages from kubelet.service", None),
+    ] {
+        let told = told(line.as_bytes());
+        let said = told.first().map(|told| serde_json::to_value(&told.event).expect("JSON"));
+        let expected = count.map(|count| serde_json::json!({"kind": "lost", "from": "kubelet_log", "count": count}));
+        assert_eq!(said, expected, "{line}");
+    }
+}
