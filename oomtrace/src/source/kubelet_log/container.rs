@@ -56,9 +56,7 @@ pub(super) fn read(message: &Message<'_>) -> Option<Said> {
         }
         "Killing container with a grace period" => killing(message, Action::Killing),
         "Container termination failed with gracePeriod" => killing(message, Action::KillFailed),
-        "Killing container with a grace period override"
-        | "Killing unwanted container for pod"
-        | "Killing container before removal" => names(message)?,
+        "Killing container with a grace period override" | "Killing container before removal" => names(message)?,
         "Message for Container of pod" => {
             let (pod, container) =
                 (message.key("pod").and_then(pods::of_value)?, container(message, "containerStatusID"));

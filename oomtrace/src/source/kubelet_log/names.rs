@@ -77,8 +77,10 @@ impl Names {
     /// Learns what a pod and one of its containers are called, as far as they are known.
     pub(super) fn learn(&mut self, pod: Option<&Pod>, container: Option<&Container>) {
         if let Some(Pod { namespace: Some(namespace), name: Some(name), uid: Some(uid), .. }) = pod {
-            let full = (namespace.clone(), name.clone());
-            if self.pods.get(uid) != Some(&full) || self.uids.get(&full) != Some(uid) {
+            // A pod that is known already may have been replaced by one of its name: its late lines do not take it back.
+            let known = self.pods.get(uid).is_some_and(|known| (&known.0, &known.1) == (namespace, name));
+            if !known {
+                let full = (namespace.clone(), name.clone());
                 self.pods.insert(uid.clone(), full.clone());
                 self.uids.insert(full, uid.clone());
             }

@@ -196,24 +196,26 @@ impl Reader {
                 at = end + 1;
                 continue;
             }
-            let Some(found) = self.stems.find(&lines[at..]) else { return };
+            let Some((found, stem)) = self.stems.find(&lines[at..]) else { return };
             let found = at + found;
             let start = memrchr(b'\n', &lines[at..found]).map_or(at, |end| at + end + 1);
             let end = memchr(b'\n', &lines[found..]).map_or(lines.len(), |end| found + end);
-            self.read_found(&lines[start..end], told);
+            if stem.is_worth(&lines[start..end]) {
+                self.read_found(&lines[start..end], told);
+            }
             at = end + 1;
         }
     }
 
     /// Reads one line.
     pub fn read_line(&mut self, line: &[u8], told: &mut Vec<Told>) {
-        if !self.parts.is_empty() || self.stems.find(line).is_some() {
+        if !self.parts.is_empty() || self.stems.find(line).is_some_and(|(_, stem)| stem.is_worth(line)) {
             self.read_found(line, told);
         }
     }
 
     fn read_entry(&mut self, entry: &Entry, told: &mut Vec<Told>) {
-        if self.stems.find(entry.message()).is_none() {
+        if self.stems.find(entry.message()).is_none_or(|(_, stem)| !stem.is_worth(entry.message())) {
             return;
         }
         self.counts.looked_at += 1;

@@ -2,30 +2,31 @@
 //! being read.
 
 use aho_corasick::{AhoCorasick, MatchKind};
+use memchr::memmem;
 
-/// Parts of messages that no form escapes. What follows each in its line decides; this only finds the line.
-const STEMS: [&str; 27] = [
-    "viction manager",
-    "Evicting pod",
+/// A part of a message that no form escapes, and what has to stand in the line besides, if anything.
+///
+/// This only finds lines; what they say is decided when they are read.
+const STEMS: [&str; 25] = [
+    OBSERVATION,
+    "Evict",
     "Failed to admit pod",
-    "admission denied",
     "SyncLoop ADD",
     "SyncLoop DELETE",
     "SyncLoop (ADD",
     "SyncLoop (DELETE",
     "(PLEG): ",
-    "Killing ",
-    "termination failed with gracePeriod",
+    "Killing container",
+    "failed with gracePeriod",
     "Message for Container of pod",
     "failed liveness probe",
     "failed startup probe",
     "Probe failed",
-    " failed (failure)",
-    "CrashLoopBackOff",
-    "Event occurred",
+    "failed (failure)",
+    "with CrashLoopBackOff",
     "sys oom event",
     "Created an OOM event",
-    "Patch status for pod",
+    STATUS,
     "Created PodSandbox",
     "Added Container",
     "Shutdown manager killing",
@@ -35,6 +36,9 @@ const STEMS: [&str; 27] = [
     "\"MESSAGE\":[",
 ];
 
+const OBSERVATION: &str = "viction manager";
+const STATUS: &str = "Patch status for pod";
+
 /// Finds the lines.
 pub(super) struct Stems(AhoCorasick);
 
@@ -43,8 +47,25 @@ impl Stems {
         AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(STEMS).map(Self)
     }
 
-    /// Where the next stem is.
-    pub(super) fn find(&self, bytes: &[u8]) -> Option<usize> {
-        self.0.find(bytes).map(|found| found.start())
+    /// Where the next stem is, and which.
+    pub(super) fn find(&self, bytes: &[u8]) -> Option<(usize, Stem)> {
+        self.0.find(bytes).map(|found| (found.start(), Stem(STEMS[found.pattern().as_usize()])))
+    }
+}
+
+/// A stem that was found.
+#[derive(Clone, Copy)]
+pub(super) struct Stem(&'static str);
+
+impl Stem {
+    /// Whether its line is worth to be read. At V(3) and above the eviction manager tells every ten seconds what there is
+    /// of each of a dozen resources, and a status is of megabytes of JSON before a container of it ends.
+    pub(super) fn is_worth(self, line: &[u8]) -> bool {
+        let has = |word: &str| memmem::find(line, word.as_bytes()).is_some();
+        match self.0 {
+            OBSERVATION => !has("observations") || has("emory.available"),
+            STATUS => has("terminated"),
+            _ => true,
+        }
     }
 }

@@ -1,38 +1,101 @@
 //! How containers ended, from the status that the kubelet sends: `Patch status for pod`, V(3).
 
-use serde_json::Value as Json;
+use std::borrow::Cow;
+
+use serde::Deserialize;
 
 use super::id_of;
-use crate::event::{Container, ContainerAction, ContainerChange, Pod};
+use crate::event::{Container, ContainerAction, ContainerChange, ContainerRole, Pod};
+
+/// What matters of a strategic merge patch of a pod.
+#[derive(Deserialize)]
+struct Patch<'a> {
+    #[serde(borrow)]
+    status: Option<Status<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Status<'a> {
+    #[serde(borrow)]
+    init_container_statuses: Option<Vec<ContainerStatus<'a>>>,
+    #[serde(borrow)]
+    container_statuses: Option<Vec<ContainerStatus<'a>>>,
+    #[serde(borrow)]
+    ephemeral_container_statuses: Option<Vec<ContainerStatus<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContainerStatus<'a> {
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    image: Option<Cow<'a, str>>,
+    restart_count: Option<u32>,
+    #[serde(borrow)]
+    last_state: Option<State<'a>>,
+    #[serde(borrow)]
+    state: Option<State<'a>>,
+}
+
+#[derive(Deserialize)]
+struct State<'a> {
+    #[serde(borrow)]
+    terminated: Option<Terminated<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Terminated<'a> {
+    #[serde(borrow, rename = "containerID")]
+    container_id: Option<Cow<'a, str>>,
+    exit_code: Option<i32>,
+    #[serde(borrow)]
+    reason: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    message: Option<Cow<'a, str>>,
+}
 
 /// The containers of a patch that ended, now or before they were started again.
 pub(super) fn of_patch(pod: &Pod, patch: &str) -> Vec<ContainerChange> {
-    let Ok(patch) = serde_json::from_str::<Json>(patch) else { return Vec::new() };
-    let Some(status) = patch.get("status") else { return Vec::new() };
-    ["initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"]
-        .iter()
-        .filter_map(|list| status.get(list)?.as_array())
-        .flatten()
-        .flat_map(|container| ended(pod, container))
-        .collect()
+    let Ok(Patch { status: Some(status) }) = serde_json::from_str(patch) else { return Vec::new() };
+    let Status { init_container_statuses, container_statuses, ephemeral_container_statuses } = status;
+    // Sidecars are among the init containers, and not marked.
+    [
+        (init_container_statuses, None),
+        (container_statuses, Some(ContainerRole::App)),
+        (ephemeral_container_statuses, Some(ContainerRole::Ephemeral)),
+    ]
+    .iter()
+    .flat_map(|(containers, role)| containers.iter().flatten().flat_map(|container| ends(pod, container, *role)))
+    .collect()
 }
 
-fn ended<'a>(pod: &'a Pod, status: &'a Json) -> impl Iterator<Item = ContainerChange> + 'a {
-    ["lastState", "state"].into_iter().filter_map(|state| {
-        let ended = status.get(state)?.get("terminated")?;
-        let text = |json: &Json, name: &str| json.get(name)?.as_str().map(str::to_owned);
-        // Counted is what came after: of what ended last, that is one less.
-        let count = status.get("restartCount").and_then(Json::as_u64).and_then(|count| u32::try_from(count).ok());
-        let restart_count = if state == "state" { count } else { count.and_then(|count| count.checked_sub(1)) };
-        let id = ended.get("containerID").and_then(Json::as_str).and_then(id_of);
-        let (name, image) = (text(status, "name"), text(status, "image"));
+fn ends<'a>(
+    pod: &'a Pod,
+    status: &'a ContainerStatus<'_>,
+    role: Option<ContainerRole>,
+) -> impl Iterator<Item = ContainerChange> + 'a {
+    let text = |text: &Option<Cow<'_, str>>| text.as_deref().map(str::to_owned);
+    // Counted are the restarts up to now: of what ended last, that is one less.
+    let before = status.restart_count.and_then(|count| count.checked_sub(1));
+    let states = [(&status.last_state, before), (&status.state, status.restart_count)];
+    states.into_iter().filter_map(move |(state, restart_count)| {
+        let ended = state.as_ref()?.terminated.as_ref()?;
         Some(ContainerChange {
             pod: Some(pod.clone()),
-            container: Some(Container { name, id, image, restart_count, role: None }),
+            container: Some(Container {
+                name: text(&status.name),
+                id: ended.container_id.as_deref().and_then(id_of),
+                image: text(&status.image),
+                restart_count,
+                role,
+            }),
             sandbox: Some(false),
-            exit_code: ended.get("exitCode").and_then(Json::as_i64).and_then(|code| i32::try_from(code).ok()),
-            reason: text(ended, "reason"),
-            message: text(ended, "message"),
+            exit_code: ended.exit_code,
+            reason: text(&ended.reason),
+            message: text(&ended.message),
             ..ContainerChange::new(ContainerAction::Reported)
         })
     })

@@ -222,7 +222,7 @@ fn a_status_tells_how_containers_ended_and_each_end_is_told_once() {
     let (now, later) = (patch("state", 2).0, patch("lastState", 3).0);
     let said_of = |line: String| one(&line);
     let expected = json!({"kind": "container", "action": "reported", "pod": {"namespace": "default", "name": "be-hog", "uid": UID},
-        "container": {"name": "leaky", "id": ID, "image": "localhost/memhog:1", "restart_count": 2}, "sandbox": false,
+        "container": {"name": "leaky", "id": ID, "image": "localhost/memhog:1", "restart_count": 2, "role": "app"}, "sandbox": false,
         "exit_code": 137, "reason": "OOMKilled"});
     let structured =
         |patch: &str| format!(r#""Patch status for pod" pod="default/be-hog" podUID="{UID}" patch={patch}"#);
