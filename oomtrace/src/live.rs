@@ -10,6 +10,7 @@
 //! here ([`ProbeSource`]); every other source is a task of its own that sends over a bounded channel ([`Sources`]).
 
 mod pipeline;
+mod pressure;
 mod probes;
 mod rung;
 mod sources;
@@ -32,6 +33,7 @@ use tracing::{info, warn};
 
 pub use self::{
     pipeline::Pipeline,
+    pressure::Pressure,
     probes::ProbeSource,
     sources::Sources,
     waiting::{Names, Waiting},
@@ -110,9 +112,16 @@ impl Live {
             None => None,
         };
         let mut sources = Sources::default();
-        let hierarchy = Hierarchy::find(&options.cgroup_root);
-        let probes = rung::climb(options, hierarchy.as_ref().ok(), &mut sources)?;
-        let pipeline = Pipeline::new(options.node.clone(), options.format, stdout, record);
+        let hierarchy = match Hierarchy::find(&options.cgroup_root) {
+            Ok(hierarchy) => Some(hierarchy),
+            Err(error) => {
+                sources.lacks(format!("memory of cgroups is not read ({error}): no pressure but the node's"));
+                None
+            }
+        };
+        let probes = rung::climb(options, hierarchy.as_ref(), &mut sources)?;
+        let pressure = Pressure::new(hierarchy);
+        let pipeline = Pipeline::new(options.node.clone(), options.format, pressure, stdout, record);
         Ok(Self { probes, sources, pipeline, reader_gone })
     }
 

@@ -22,7 +22,7 @@ pub struct Pressure {
     pub usage_bytes: Option<u64>,
     /// `memory.max`, `memory.limit_in_bytes`; of the node `MemTotal`. `null` also where there is no limit.
     pub limit_bytes: Option<u64>,
-    /// Working set as the kubelet computes it: usage less `inactive_file`, not below 0
+    /// Working set as the kubelet computes it: usage (of the node on cgroup v2 `MemTotal` less `MemFree`) less `inactive_file`, not below 0
     /// (cAdvisor, `container/libcontainer/handler.go`).
     pub working_set_bytes: Option<u64>,
     /// `memory.stat`: `anon`; on cgroup v1 `total_rss`.

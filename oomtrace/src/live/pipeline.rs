@@ -2,7 +2,7 @@
 
 use std::{io, time::Instant};
 
-use super::waiting::Waiting;
+use super::{pressure::Pressure, waiting::Waiting};
 use crate::{
     clock::{self, WallClock},
     event::{Event, Failure, Line, Lost, LostFrom, Moment, Source, Status, Told},
@@ -11,6 +11,7 @@ use crate::{
 
 /// Takes events from all sources; names, numbers and prints them.
 pub struct Pipeline {
+    pressure: Pressure,
     waiting: Waiting,
     numbering: Numbering,
     format: Format,
@@ -23,9 +24,9 @@ pub struct Pipeline {
 impl Pipeline {
     /// A pipeline that has seen nothing.
     #[must_use]
-    pub fn new(node: String, format: Format, stdout: Writer, record: Option<Writer>) -> Self {
+    pub fn new(node: String, format: Format, pressure: Pressure, stdout: Writer, record: Option<Writer>) -> Self {
         let numbering = Numbering { node, clock: WallClock::now(), seq: 0 };
-        Self { waiting: Waiting::default(), numbering, format, stdout, record, kills: 0, lost: Vec::new() }
+        Self { pressure, waiting: Waiting::default(), numbering, format, stdout, record, kills: 0, lost: Vec::new() }
     }
 
     /// Kills told so far.
@@ -49,7 +50,11 @@ impl Pipeline {
 
     /// Takes an event.
     pub fn push(&mut self, told: Told) {
-        self.waiting.push(told, Instant::now());
+        let now = Instant::now();
+        let memory = self.pressure.of(&told, now);
+        for told in std::iter::once(told).chain(memory) {
+            self.waiting.push(told, now);
+        }
         self.advance();
     }
 

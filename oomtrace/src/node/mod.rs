@@ -6,6 +6,7 @@ pub mod hierarchy;
 pub mod index;
 pub mod names;
 pub mod snapshot;
+pub mod memory;
 
 use cgroup_path::CgroupIdentity;
 

@@ -1,0 +1,159 @@
+//! What memory looks like, told with the events that it may explain: read right when they pass.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    clock,
+    event::{
+        Cgroup, ChargeState, Event, Failure, Level, Limit, Moment, Pressure as Memory, PressureScope, Source, Told,
+    },
+    node::{
+        cgroup_path::CgroupIdentity,
+        hierarchy::Hierarchy,
+        memory::{self, MemoryError},
+    },
+};
+
+/// A cgroup is read at most so often, whatever happens in it.
+const AT_MOST_EVERY: Duration = Duration::from_secs(1);
+
+/// Reads memory for the events that pass.
+pub struct Pressure {
+    hierarchy: Option<Hierarchy>,
+    /// When each cgroup was read last, by its path; the node's is empty. Those of more than a second ago are forgotten.
+    read: HashMap<String, Instant>,
+    /// A failure is told once: the next would be the same.
+    failed: bool,
+}
+
+impl Pressure {
+    /// Reads cgroups of `hierarchy`, or the node alone.
+    #[must_use]
+    pub fn new(hierarchy: Option<Hierarchy>) -> Self {
+        Self { hierarchy, read: HashMap::new(), failed: false }
+    }
+
+    /// What memory looks like for an event that passes; for most nothing.
+    pub(super) fn of(&mut self, told: &Told, now: Instant) -> Vec<Told> {
+        let Some((scope, paths)) = asked(&told.event) else { return Vec::new() };
+        self.read.retain(|_, at| now.duration_since(*at) < AT_MOST_EVERY);
+        let mut read = Vec::new();
+        for path in paths {
+            if !self.read.contains_key(&path) {
+                let memory = self.memory(&path);
+                self.read.insert(path, now);
+                read.extend(self.tell(memory, scope));
+            }
+        }
+        read
+    }
+
+    fn memory(&self, path: &str) -> Result<Option<Memory>, MemoryError> {
+        match &self.hierarchy {
+            _ if path.is_empty() => memory::of_node(self.hierarchy.as_ref()).map(Some),
+            Some(hierarchy) => memory::of_cgroup(hierarchy, path),
+            None => Ok(None),
+        }
+    }
+
+    fn tell(&mut self, memory: Result<Option<Memory>, MemoryError>, scope: PressureScope) -> Option<Told> {
+        let event = match memory {
+            Ok(None) => return None,
+            Ok(Some(memory)) => Event::Pressure(Box::new(Memory { scope: Some(scope), ..memory })),
+            Err(_) if self.failed => return None,
+            Err(error) => {
+                self.failed = true;
+                Event::Error(Failure { message: format!("memory cannot be told: {error}; told once") })
+            }
+        };
+        Some(Told { source: Source::Oomtrace, at: Moment::Boot(clock::boot_ns()), event })
+    }
+}
+
+/// Whose memory an event asks for, the innermost first and the node, which has no path, last.
+fn asked(event: &Event) -> Option<(PressureScope, Vec<String>)> {
+    let (scope, cgroup, limit) = match event {
+        Event::OomKill(kill) => (PressureScope::Kill, &kill.cgroup, &kill.limit),
+        Event::ChargeFailures(failures) if failures.state == ChargeState::Began => {
+            (PressureScope::ChargeFailure, &failures.cgroup, &failures.limit)
+        }
+        _ => return None,
+    };
+    let of_victim = cgroup.as_ref().and_then(|Cgroup { path, .. }| path.as_deref());
+    let of_limit = limit.as_ref().and_then(|Limit { cgroup, .. }| cgroup.as_deref());
+    let mut paths: Vec<String> = Vec::new();
+    for path in of_victim.iter().chain(&of_limit).flat_map(|path| upwards(path)) {
+        if !paths.iter().any(|known| known == path) {
+            paths.push(path.to_owned());
+        }
+    }
+    paths.push(String::new());
+    Some((scope, paths))
+}
+
+/// The cgroup itself, and of those above it what Kubernetes knows: its container, its pod, its `QoS` class, all pods.
+fn upwards(path: &str) -> Vec<&str> {
+    let above = path.match_indices('/').skip(1).map(|(at, _)| &path[..at]);
+    let known = |above: &&str| {
+        let CgroupIdentity { level, nested, .. } = CgroupIdentity::parse(above);
+        matches!(level, Level::Container | Level::Pod | Level::Qos | Level::Kubepods) && nested.is_none()
+    };
+    let mut paths: Vec<_> = above.filter(known).collect();
+    paths.push(path);
+    paths.reverse();
+    paths.retain(|path| *path != "/");
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::OomKill;
+
+    const CONTAINER: &str = "/kubepods/burstable/pod01234567-89ab-cdef-0123-456789abcdef/\
+                             aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+    fn kill(cgroup: &str, limit: Option<&str>) -> Told {
+        let path = Some(cgroup.to_owned());
+        let kill = OomKill {
+            cgroup: Some(Cgroup { path, ..Cgroup::default() }),
+            limit: limit.map(|limit| Limit { cgroup: Some(limit.to_owned()), ..Limit::default() }),
+            ..OomKill::default()
+        };
+        Told { source: Source::Kernel, at: Moment::Boot(0), event: Event::OomKill(Box::new(kill)) }
+    }
+
+    #[test]
+    fn a_kill_asks_for_its_container_pod_class_all_pods_and_the_node() {
+        let nested = format!("{CONTAINER}/init.scope");
+        let (scope, paths) = asked(&kill(&nested, Some("/kubepods")).event).expect("a kill asks");
+        assert_eq!(scope, PressureScope::Kill);
+        let pod = CONTAINER.rsplit_once('/').map_or("", |(pod, _)| pod);
+        assert_eq!(paths, [&nested, CONTAINER, pod, "/kubepods/burstable", "/kubepods", ""]);
+    }
+
+    #[test]
+    fn slices_of_systemd_count_and_those_above_the_kubelets_do_not() {
+        let pod = "/a.slice/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod01234567_89ab_cdef_0123_456789abcdef.slice";
+        let asked = asked(&kill(pod, None).event).map(|(_, paths)| paths);
+        let expected = [pod, "/a.slice/kubepods.slice/kubepods-besteffort.slice", "/a.slice/kubepods.slice", ""];
+        assert_eq!(asked.as_deref(), Some(expected.map(str::to_owned).as_slice()));
+    }
+
+    #[test]
+    fn whatever_happens_the_node_is_read_once_a_second() {
+        let mut pressure = Pressure::new(None);
+        let start = Instant::now();
+        let mut reads = |ms| pressure.of(&kill("/x", None), start + Duration::from_millis(ms)).len();
+        assert_eq!([reads(0), reads(1), reads(999), reads(1000), reads(1001)], [1, 0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn a_status_asks_for_nothing() {
+        let lost = crate::event::Lost { from: crate::event::LostFrom::Ring, count: 1 };
+        assert!(asked(&Event::Lost(lost)).is_none());
+    }
+}
