@@ -39,3 +39,13 @@ pub fn cgroup_version() -> Option<u8> {
         Some(_) => Some(1),
     }
 }
+
+/// Whether this process sees every process of the node: whether its pid namespace is the first, whose number is
+/// `PROC_PID_INIT_INO` (`include/linux/proc_ns.h`). Elsewhere the kernel's process ids mean others, or nothing.
+#[must_use]
+pub fn sees_all_processes() -> Option<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    const FIRST: u64 = 0xEFFF_FFFC;
+    std::fs::metadata("/proc/self/ns/pid").ok().map(|namespace| namespace.ino() == FIRST)
+}

@@ -4,6 +4,7 @@
 
 mod cgroup;
 mod charges;
+mod doctor;
 mod kernel_log;
 mod leak;
 mod oomtrace;
@@ -24,6 +25,7 @@ fn main() {
     }
     let scenarios =
         if in_vm { [charges::ALL, scenarios::ALL, leak::ALL, rungs::ALL, start::ALL].concat() } else { Vec::new() };
+    let scenarios = if in_vm { [scenarios::ALL, leak::ALL, rungs::ALL, doctor::ALL].concat() } else { Vec::new() };
     let ignored = |name| in_vm && cgroup::is_v1() && !scenarios::possible_on_v1(name);
     let trials = scenarios
         .into_iter()

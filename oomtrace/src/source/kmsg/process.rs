@@ -24,18 +24,30 @@ struct Process {
 }
 
 /// Victims, as they were when their kill was logged.
-#[derive(Default)]
-pub(super) struct Processes(VecDeque<Process>);
+pub(super) struct Processes {
+    known: VecDeque<Process>,
+    /// Outside of the node's first pid namespace the kernel's numbers mean other processes.
+    blind: bool,
+}
+
+impl Default for Processes {
+    fn default() -> Self {
+        Self { known: VecDeque::new(), blind: node::sees_all_processes() == Some(false) }
+    }
+}
 
 impl Processes {
     /// Looks the victim up, where this record is of a kill.
     pub(super) fn look_at(&mut self, record: &[u8]) {
-        let Some(process) = killed_pid(record).and_then(Process::read) else { return };
-        self.0.retain(|known| known.pid != process.pid);
-        if self.0.len() == REMEMBERED {
-            self.0.pop_front();
+        if self.blind {
+            return;
         }
-        self.0.push_back(process);
+        let Some(process) = killed_pid(record).and_then(Process::read) else { return };
+        self.known.retain(|known| known.pid != process.pid);
+        if self.known.len() == REMEMBERED {
+            self.known.pop_front();
+        }
+        self.known.push_back(process);
     }
 
     /// Fills in what a kill's, a mark's or a reaper's line does not tell.
@@ -62,7 +74,7 @@ impl Processes {
     }
 
     fn fill(&self, task: &mut Task, cgroup: Option<&mut Option<Cgroup>>) {
-        let known = self.0.iter().find(|known| Some(known.pid) == task.pid);
+        let known = self.known.iter().find(|known| Some(known.pid) == task.pid);
         // A process of the same id and another name is another one.
         let Some(known) = known.filter(|known| Some(&known.comm) == task.comm.as_ref()) else { return };
         task.tgid = task.tgid.or(known.tgid);
@@ -156,7 +168,7 @@ mod tests {
         let path = format!("/kubepods/burstable/pod01234567-89ab-cdef-0123-456789abcdef/{container}");
         let status = b"Name:\tjava\nUmask:\t0022\nTgid:\t7\nNStgid:\t7\t1\nNSpid:\t9\t3\n";
         let process = Process::parse(9, status, b"java\n", format!("0::{path}\n").as_bytes());
-        let processes = Processes([process].into());
+        let processes = Processes { known: [process].into(), blind: false };
 
         let kill = |comm: &str| {
             let line = format!(

@@ -1,0 +1,79 @@
+//! Every rung of the ladder, tried.
+
+use std::path::Path;
+
+use serde::Serialize;
+use tokio::runtime;
+
+use crate::{
+    event::{ProbeStatus, Rung},
+    node::hierarchy::Hierarchy,
+    probe::{Choice, KernelFacts, Options, Probes, Symbol},
+    source::kmsg,
+};
+
+/// One rung.
+#[derive(Serialize)]
+pub(super) struct RungReport {
+    /// As `--probe` takes it; `cgroup-events` comes along with `kmsg`.
+    pub(super) rung: &'static str,
+    /// Whether kills would be told on it.
+    pub(super) possible: bool,
+    /// Whether `--probe auto` would use it, for one symbol at least.
+    pub(super) used: bool,
+    /// Why not; or what does not attach on it.
+    pub(super) reason: Option<String>,
+}
+
+/// Tries each rung by itself, and all together as `--probe auto` does: gives also what that attaches.
+pub(super) fn try_all(facts: &KernelFacts, cgroup_root: &Path) -> anyhow::Result<(Vec<RungReport>, Vec<ProbeStatus>)> {
+    let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
+    // The ring buffer registers with the runtime.
+    let _context = runtime.enter();
+    let load = |choice| {
+        let options = Options { choice, ..Options::default() };
+        Probes::load(facts, &options).map(|probes| probes.status().to_vec()).map_err(|error| error.to_string())
+    };
+    let auto = load(Choice::Auto).unwrap_or_default();
+    let uses = |rungs: &[Rung]| auto.iter().any(|probe| probe.attached.is_some_and(|rung| rungs.contains(&rung)));
+
+    let mut rungs: Vec<_> = [
+        ("fentry", Choice::Fentry, &[Rung::Fentry][..]),
+        ("kprobe", Choice::Kprobe, &[Rung::Kprobe]),
+        ("tracepoint", Choice::Tracepoint, &[Rung::RawTracepoint, Rung::Tracepoint]),
+    ]
+    .into_iter()
+    .map(|(rung, choice, kinds)| {
+        let loaded = load(choice);
+        let reason = match &loaded {
+            Ok(status) => not_attached(status, kinds),
+            Err(error) => Some(error.clone()),
+        };
+        RungReport { rung, possible: loaded.is_ok(), used: uses(kinds), reason }
+    })
+    .collect();
+
+    let log = kmsg::check();
+    let possible = log.is_ok();
+    let reason = log.err().map(|error| error.to_string());
+    rungs.push(RungReport { rung: "kmsg", possible, used: auto.is_empty() && possible, reason });
+    let counters = Hierarchy::find(cgroup_root);
+    let possible = counters.is_ok();
+    let reason = counters.err().map(|error| error.to_string());
+    rungs.push(RungReport { rung: "cgroup-events", possible, used: auto.is_empty() && possible, reason });
+    Ok((rungs, auto))
+}
+
+/// What has this rung, and does not attach on it.
+fn not_attached(status: &[ProbeStatus], kinds: &[Rung]) -> Option<String> {
+    let lines: Vec<_> = Symbol::ALL
+        .iter()
+        .filter(|symbol| symbol.rungs().iter().any(|rung| kinds.contains(rung)))
+        .filter_map(|symbol| status.iter().find(|probe| probe.symbol == symbol.name() && probe.attached.is_none()))
+        .map(|probe| {
+            let reasons: Vec<_> = probe.refused.iter().map(|refusal| refusal.reason.as_str()).collect();
+            format!("without {}: {}", probe.symbol, reasons.join("; "))
+        })
+        .collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
