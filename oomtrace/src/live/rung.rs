@@ -37,7 +37,9 @@ pub(super) fn climb(
         (Ok(kmsg), refused) => {
             let why = refused.map_or_else(|| "as asked for".to_owned(), |error| one_line(&error.to_string()));
             sources.lacks(format!("no probes ({why}): {WITHOUT_PROBES}"));
-            sources.runs(Kmsg::status());
+            for status in kmsg.status() {
+                sources.runs(status.clone());
+            }
             sources.start(|tell, stop| kmsg.run(tell, stop));
             Ok(None)
         }

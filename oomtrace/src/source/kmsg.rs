@@ -3,6 +3,9 @@
 //! A record a read; a reader that is too slow is told so once (`EPIPE`), and goes on with the oldest record there is
 //! (`devkmsg_read`, `kernel/printk/printk.c`). The kernel's numbers of the records then tell how many are lost.
 
+mod accounts;
+mod counters;
+mod ledger;
 mod process;
 mod stamps;
 
@@ -19,11 +22,11 @@ use tokio::{
     time::sleep_until,
 };
 
-use self::{process::Processes, stamps::Stamps};
+use self::{accounts::Accounts, process::Processes, stamps::Stamps};
 use super::kernel_log::{Clock, Events, Machine};
 use crate::{
     clock,
-    event::{Event, Failure, Lost, LostFrom, Moment, ProbeStatus, Rung, Source, Told},
+    event::{Event, Failure, Lost, LostFrom, Moment, ProbeStatus, Refusal, Rung, Source, Told},
     node::hierarchy::Hierarchy,
 };
 
@@ -72,10 +75,12 @@ pub fn check() -> Result<(), OpenError> {
     open().map(drop)
 }
 
-/// The kernel's log, from now on.
+/// The kernel's log, from now on, and the counts of kills beside it.
 pub struct Kmsg {
     device: AsyncFd<File>,
     reader: Reader,
+    accounts: Option<Accounts>,
+    status: Vec<ProbeStatus>,
 }
 
 impl Kmsg {
@@ -85,23 +90,35 @@ impl Kmsg {
         let device = unsafe { AsyncFd::register(open()?) }.map_err(io::Error::from)?;
         let machine =
             Machine { page_size: Some(rustix::param::page_size() as u64), swap_total_bytes: swap_total_bytes() };
-        let mut reader = Reader::new(machine, backlog, hierarchy);
+        let mut reader = Reader::new(machine, backlog, hierarchy.clone());
         if !backlog {
             reader.pass_over(device.get_ref())?;
         }
-        Ok(Self { device, reader })
+        let mut status =
+            vec![ProbeStatus { symbol: DEVICE.to_owned(), attached: Some(Rung::KernelLog), refused: Vec::new() }];
+        let accounts = hierarchy.and_then(|hierarchy| {
+            let symbol = if hierarchy.version() == 1 { "memory.oom_control" } else { "memory.events" }.to_owned();
+            let rung = Rung::CgroupEvents;
+            let (attached, refused, accounts) = match Accounts::open(hierarchy) {
+                Ok(accounts) => (Some(rung), Vec::new(), Some(accounts)),
+                Err(error) => (None, vec![Refusal { rung, reason: error.to_string() }], None),
+            };
+            status.push(ProbeStatus { symbol, attached, refused });
+            accounts
+        });
+        Ok(Self { device, reader, accounts, status })
     }
 
     /// As it stands in a status.
     #[must_use]
-    pub fn status() -> ProbeStatus {
-        ProbeStatus { symbol: DEVICE.to_owned(), attached: Some(Rung::KernelLog), refused: Vec::new() }
+    pub fn status(&self) -> &[ProbeStatus] {
+        &self.status
     }
 
     /// Reads and tells until `stop` says so, or nobody listens any more; then tells what is open.
     pub async fn run(mut self, tell: mpsc::Sender<Told>, mut stop: watch::Receiver<bool>) {
         loop {
-            let told = tokio::select! {
+            let mut told = tokio::select! {
                 ready = self.device.readable() => match ready {
                     Ok(mut ready) => {
                         let told = self.reader.drain(self.device.get_ref());
@@ -111,22 +128,40 @@ impl Kmsg {
                     Err(error) => vec![failure(&error)],
                 },
                 () = self.reader.silence() => self.reader.flush(),
+                () = Accounts::due(self.accounts.as_ref()) => Vec::new(),
                 _ = stop.wait_for(|stop| *stop) => break,
             };
-            for told in told {
-                if tell.send(told).await.is_err() {
-                    return;
-                }
+            self.settle(&mut told);
+            if !send(&tell, told).await {
+                return;
             }
         }
         let mut told = self.reader.drain(self.device.get_ref());
         told.extend(self.reader.flush());
-        for told in told {
-            if tell.send(told).await.is_err() {
-                return;
-            }
+        self.settle(&mut told);
+        send(&tell, told).await;
+    }
+
+    fn settle(&mut self, told: &mut Vec<Told>) {
+        if let Some(accounts) = &mut self.accounts
+            && let Err(error) = accounts.settle(told)
+        {
+            told.push(own(Event::Error(Failure {
+                message: format!("the counts of kills in cgroups cannot be watched on: {error}"),
+            })));
+            self.accounts = None;
         }
     }
+}
+
+/// Whether somebody still listens.
+async fn send(tell: &mpsc::Sender<Told>, told: Vec<Told>) -> bool {
+    for told in told {
+        if tell.send(told).await.is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 /// `SwapTotal`: the same as the kernel's `total_swap_pages`.
