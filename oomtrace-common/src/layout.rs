@@ -200,6 +200,8 @@ pub struct MachineLayout {
     pub page_size: u64,
     /// 1 where the memory controller is on cgroup v1, whose second counter is a limit on memory too.
     pub memory_cgroup_v1: u64,
+    /// Address of `sysctl_panic_on_oom` (`mm/oom_kill.c`), from `/proc/kallsyms`; 0 where it is not known.
+    pub panic_on_oom: u64,
 }
 
 /// Declares [`MarkVictimFormat`], and the kernel's name of each of its fields.

@@ -51,6 +51,8 @@ pub mod tag {
     pub const UNDER_OOM: u32 = 11;
     /// A [`Reaping`](super::Reaping).
     pub const REAPING: u32 = 12;
+    /// A [`PanicAhead`](super::PanicAhead).
+    pub const PANIC_AHEAD: u32 = 13;
 }
 
 /// What the probes count because they cannot tell it: indices of the map `LOST`.
@@ -359,6 +361,22 @@ records! {
         @24 tid: u32,
         /// A constant of [`reaping`].
         @28 step: u32,
+    }
+
+    /// `out_of_memory` was entered where `panic_on_oom` may make a panic of it.
+    pub struct PanicAhead [136] {
+        /// The header.
+        @0 header: Header,
+        /// The kernfs id of `oom_control.memcg`, whose limit was hit. 0 where the whole node ran out.
+        @24 limit_cgroup_id: u64,
+        /// The counters of that cgroup.
+        @32 counters: MemcgCounters,
+        /// `current`: the task whose allocation could not be satisfied.
+        @64 trigger: Task,
+        /// The sysctl's value: 1 or 2.
+        @128 panic_on_oom: u32,
+        /// Zero.
+        @132 reserved: u32,
     }
 
     /// `oom_kill_process` returned: every mark of this decision has been seen.

@@ -18,7 +18,7 @@ use oomtrace_common::record::{ABSENT, ABSENT_U32, CANDIDATES, Candidate, Memory,
 
 use crate::{
     kernel::{Address, MACHINE, constant, layout},
-    ring, task,
+    panics, ring, task,
 };
 
 /// A process that must not be killed: `include/uapi/linux/oom.h`.
@@ -49,15 +49,16 @@ static SELECTION: Array<Selection> = Array::with_max_entries(1, 0);
 #[map]
 static KEPT: Array<Candidate> = Array::with_max_entries(CANDIDATES as u32, 0);
 
+/// `bool out_of_memory(struct oom_control *oc)`.
 #[fentry(function = "out_of_memory")]
-pub(crate) fn out_of_memory_fentry(_ctx: FEntryContext) -> i32 {
-    begin();
+pub(crate) fn out_of_memory_fentry(ctx: FEntryContext) -> i32 {
+    begin(Address(ctx.arg(0)));
     0
 }
 
 #[kprobe(function = "out_of_memory")]
-pub(crate) fn out_of_memory_kprobe(_ctx: ProbeContext) -> u32 {
-    begin();
+pub(crate) fn out_of_memory_kprobe(ctx: ProbeContext) -> u32 {
+    begin(Address(ctx.arg(0).unwrap_or(0)));
     0
 }
 
@@ -90,7 +91,8 @@ pub(crate) fn oom_badness_kretprobe(ctx: RetProbeContext) -> u32 {
 
 /// `out_of_memory` is entered. It is called again and again while memory is short: no more than this is done each time.
 #[inline(always)]
-fn begin() {
+fn begin(oc: Address) {
+    panics::tell(oc);
     if let Some(selection) = SELECTION.get_ptr_mut(0) {
         // SAFETY: the map's value; `oom_lock` keeps every other writer out.
         unsafe {

@@ -1,9 +1,10 @@
-//! The endings that matter: of OOM victims, and of the first processes of pid namespaces, as containers' are.
+//! The endings that matter: of OOM victims, and of the first processes of pid namespaces, as containers' are. And the reaper,
+//! which takes the memory of victims that are slow to end.
 
 use core::ptr::addr_of_mut;
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
-use oomtrace_common::record::{ABSENT_U32, Exit, tag};
+use oomtrace_common::record::{ABSENT_U32, Exit, Reaping, reaping, tag};
 
 use crate::{
     cgroup,
@@ -19,6 +20,35 @@ const SIGNAL_GROUP_EXIT: u32 = 4;
 pub(crate) fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
     exit(Address(ctx.arg(0)));
     0
+}
+
+/// The tracepoint `oom:start_task_reaping(int pid)`: the id is a thread's.
+#[raw_tracepoint(tracepoint = "start_task_reaping")]
+pub(crate) fn start_task_reaping(ctx: RawTracePointContext) -> i32 {
+    reaper(ctx.arg(0), reaping::STARTED);
+    0
+}
+
+/// The tracepoint `oom:finish_task_reaping(int pid)`.
+#[raw_tracepoint(tracepoint = "finish_task_reaping")]
+pub(crate) fn finish_task_reaping(ctx: RawTracePointContext) -> i32 {
+    reaper(ctx.arg(0), reaping::FINISHED);
+    0
+}
+
+/// The tracepoint `oom:skip_task_reaping(int pid)`: the victim's memory is gone already.
+#[raw_tracepoint(tracepoint = "skip_task_reaping")]
+pub(crate) fn skip_task_reaping(ctx: RawTracePointContext) -> i32 {
+    reaper(ctx.arg(0), reaping::SKIPPED);
+    0
+}
+
+#[inline(always)]
+fn reaper(tid: u32, step: u32) {
+    if let Some(mut entry) = ring::reserve::<Reaping>() {
+        entry.write(Reaping { header: ring::header(tag::REAPING, 0), tid, step });
+        entry.submit(0);
+    }
 }
 
 #[inline(always)]

@@ -1,8 +1,9 @@
 //! oomtrace's kernel probes.
 //!
-//! Each file is one concern of the kernel: [`charges`] counts what hits a limit, [`oom`] hooks the OOM killer's decisions,
-//! [`candidates`] those it could have chosen, [`exit`] how they ended, [`signal`] tells a kill from a mark, [`task`] and [`cgroup`]
-//! read who and where, [`kernel`] reads memory at the offsets the daemon found in BTF, [`ring`] sends.
+//! Each file is one concern of the kernel: [`charges`] counts what hits a limit and [`refusals`] what is not granted at all, [`oom`]
+//! hooks the OOM killer's decisions, [`candidates`] those it could have chosen, [`panics`] and [`under_oom`] what may happen
+//! instead, [`exit`] how victims ended, [`signal`] tells a kill from a mark, [`task`] and [`cgroup`] read who and where, [`kernel`]
+//! reads memory at the offsets the daemon found in BTF, [`ring`] sends.
 //!
 //! For any other target than BPF this is an empty program, so that the workspace builds, lints and tests as one.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
@@ -23,9 +24,12 @@ mod charges;
 mod exit;
 mod kernel;
 mod oom;
+mod panics;
+mod refusals;
 mod ring;
 mod signal;
 mod task;
+mod under_oom;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

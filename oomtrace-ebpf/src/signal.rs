@@ -9,12 +9,12 @@ use core::ptr::addr_of_mut;
 use aya_ebpf::{
     helpers::bpf_get_current_pid_tgid,
     macros::{map, raw_tracepoint},
-    maps::PerCpuArray,
+    maps::{LruHashMap, PerCpuArray},
     programs::RawTracePointContext,
 };
 use oomtrace_common::{
     layout::ABSENT_OFFSET,
-    record::{ABSENT_I32, Signal, tag},
+    record::{ABSENT_I32, Signal, lost, tag},
 };
 
 use crate::{
@@ -80,10 +80,54 @@ fn is_caught(target: Address, signal: u32) -> bool {
     actions.field((signal - 1) * layout!(k_sigaction_size)).get(layout!(k_sigaction_handler), 0_u64) > 1
 }
 
+/// What a cgroup's processes may be told of a second, besides the signals to a container's first process. There are containers
+/// that kill their children all day.
+const BUDGET: u64 = 10;
+const BUDGET_NS: u64 = 1_000_000_000;
+
+/// What has been told of a cgroup's signals in a second.
+#[derive(Clone, Copy)]
+struct Budget {
+    /// When the second began.
+    since_ns: u64,
+    /// How many were told.
+    told: u64,
+}
+
+/// By the cgroup's id. One that gives way to others has a new budget.
+#[map]
+static BUDGETS: LruHashMap<u64, Budget> = LruHashMap::with_max_entries(256, 0);
+
+/// Takes one signal from a cgroup's budget; false where it is used up. CPUs that do so at the same time may both be given the
+/// last one.
+#[inline(always)]
+fn is_affordable(cgroup: Address) -> bool {
+    let cgroup_id = cgroup::id(cgroup);
+    let now = ring::boot_ns();
+    let Some(budget) = BUDGETS.get_ptr_mut(cgroup_id) else {
+        let _ = BUDGETS.insert(cgroup_id, Budget { since_ns: now, told: 1 }, 0);
+        return true;
+    };
+    // SAFETY: the map's value, whole words of it.
+    unsafe {
+        if now.wrapping_sub((*budget).since_ns) >= BUDGET_NS {
+            (*budget).since_ns = now;
+            (*budget).told = 0;
+        }
+        (*budget).told += 1;
+        (*budget).told <= BUDGET
+    }
+}
+
 #[inline(always)]
 fn send(signal: u32, info: u64, target: Address) {
     let sender = current();
     let (target_cgroup, sender_cgroup) = (cgroup::of_task(target), cgroup::of_task(sender));
+    let leader = target.follow(layout!(task_group_leader));
+    if !task::is_first_of_namespace(leader) && !is_affordable(target_cgroup) {
+        ring::count(lost::SIGNALS);
+        return;
+    }
     cgroup::send_path(target_cgroup, 0);
     if sender_cgroup != target_cgroup {
         cgroup::send_path(sender_cgroup, 0);

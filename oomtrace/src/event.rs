@@ -27,6 +27,7 @@ pub use self::{
         Verdict,
     },
     oom::{Candidate, Limit, OomKill, OomVictim, SwapCounter, Victim, Why},
+    oom::{Candidate, Cause, Limit, OomKill, OomVictim, PanicOnOom, SwapCounter, UnderOom, UnderOomState, Victim, Why},
     pressure::{Pressure, PressureScope, Stall},
     reaped::OomReaped,
     status::{Failure, Lost, LostFrom, Phase, ProbeStatus, Refusal, Rung, Status},
@@ -102,6 +103,10 @@ pub enum Event {
     OomVictim(Box<OomVictim>),
     /// The kernel's reaper took a victim's memory, or could not.
     OomReaped(Box<OomReaped>),
+    /// The kernel is about to panic instead of killing.
+    PanicOnOom(Box<PanicOnOom>),
+    /// A cgroup is frozen instead of killed, or is so no more.
+    UnderOom(Box<UnderOom>),
     /// A process ended: an OOM victim, or a container's first one.
     ProcessExit(Box<ProcessExit>),
     /// A signal that ends processes was delivered into a container.

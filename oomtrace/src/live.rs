@@ -9,6 +9,7 @@
 //! All of it runs on one thread, and nothing in it waits but the loop in [`run`]. The probes are a source that is drained
 //! here ([`ProbeSource`]); every other source is a task of its own that sends over a bounded channel ([`Sources`]).
 
+mod panic_on_oom;
 mod pipeline;
 mod pressure;
 mod probes;
@@ -163,6 +164,9 @@ impl Live {
             self.pipeline.push_all(probes.tick());
         }
         self.pipeline.count_lost();
+        if self.probes.as_mut().is_some_and(ProbeSource::settings_changed) {
+            self.status(Phase::Running);
+        }
     }
 
     async fn finish(mut self) -> anyhow::Result<()> {
@@ -193,6 +197,7 @@ impl Live {
             kills: self.pipeline.kills(),
             lost: self.pipeline.lost().iter().map(|lost| lost.count).sum(),
             losses: self.pipeline.lost().to_vec(),
+            untold_signals: self.probes.as_ref().map_or(0, ProbeSource::untold_signals),
         });
     }
 

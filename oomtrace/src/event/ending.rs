@@ -30,6 +30,10 @@ pub struct ProcessExit {
     pub oom_victim: bool,
     /// From the mark to this end, milliseconds; `null` where it was not marked, or the mark was not seen.
     pub since_mark_ms: Option<f64>,
+    /// From the mark to when the OOM reaper had taken its memory, milliseconds; `null` where it had ended before the reaper
+    /// came, which waits two seconds for that (`OOM_REAPER_DELAY`, `mm/oom_kill.c`, since 5.18 and in stable
+    /// kernels of before).
+    pub mark_to_reaped_ms: Option<f64>,
 }
 
 /// A signal into a container: SIGKILL, SIGTERM, SIGQUIT, or one of those that a fault raises, where the process does not
@@ -83,6 +87,8 @@ pub enum SenderRole {
     Oomd,
     /// systemd.
     Systemd,
-    /// Another process of the node: a person's shell, a script.
+    /// A process of a login session, by its cgroup: a person's shell, or what was started from one.
+    Person,
+    /// Another process of the node.
     Process,
 }

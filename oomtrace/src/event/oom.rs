@@ -76,6 +76,8 @@ pub struct OomKill {
     pub trigger: Task,
     /// Who was chosen.
     pub victim: Victim,
+    /// What made the kernel choose; `null` where its decision could not be seen.
+    pub cause: Option<Cause>,
     /// Which limit was hit; `null` where the kernel's decision itself could not be seen.
     pub limit: Option<Limit>,
     /// `NONE`, `CPUSET`, `MEMORY_POLICY` or `MEMCG`: `enum oom_constraint`.
@@ -97,6 +99,35 @@ pub struct OomKill {
     /// Those with the most points, at most 20, most points first: why this victim. Processes that must not be killed
     /// (`oom_score_adj` -1000) are weighed, but are no candidates. `null` where they were not seen.
     pub candidates: Option<Vec<Candidate>>,
+}
+
+/// What made the OOM killer choose, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Memory could not be had, and the one with the most points was chosen.
+    Ordinary,
+    /// A person asked for a kill: SysRq-f, `/proc/sysrq-trigger`. No limit was hit.
+    Sysrq,
+    /// `vm.oom_kill_allocating_task` is set: whoever asked for memory was chosen, whatever others use.
+    AllocatingTask,
+    /// The cgroup's limit was set below what is in use: the trigger is in none of its cgroups, and wrote the limit.
+    LimitLowered,
+}
+
+impl Cause {
+    /// What the order that was asked for and the kernel's words say: `moom_callback`, `drivers/tty/sysrq.c`, asks for order -1,
+    /// and `out_of_memory`, `mm/oom_kill.c`, names the sysctl.
+    #[must_use]
+    pub fn of(order: Option<i32>, message: Option<&str>) -> Self {
+        if order == Some(-1) {
+            Self::Sysrq
+        } else if message.is_some_and(|message| message.contains("oom_kill_allocating_task")) {
+            Self::AllocatingTask
+        } else {
+            Self::Ordinary
+        }
+    }
 }
 
 /// A process that the kernel could have chosen.
@@ -143,4 +174,52 @@ pub struct OomVictim {
     /// Its memory.
     #[serde(flatten)]
     pub memory: Memory,
+}
+
+/// The kernel is about to panic instead of killing: `vm.panic_on_oom`. It does not where the allocating task is dying, or memory
+/// turns up at the last moment.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PanicOnOom {
+    /// The pod whose limit was hit; `null` for the node's.
+    pub pod: Option<Pod>,
+    /// The container whose limit was hit; `null` for the node's.
+    pub container: Option<Container>,
+    /// The cgroup whose limit was hit; `null` for the node.
+    pub cgroup: Option<Cgroup>,
+    /// The task whose allocation could not be met.
+    pub trigger: Task,
+    /// Which limit was hit.
+    pub limit: Option<Limit>,
+    /// The sysctl: 1 panics where the node itself is out of memory, 2 where a cgroup is as well.
+    pub panic_on_oom: u32,
+}
+
+/// A cgroup that is frozen instead of killed: cgroup v1's `oom_kill_disable`, in `memory.oom_control`. Its tasks wait, each at its
+/// next allocation, until it has room.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct UnderOom {
+    /// The pod whose limit, or whose container's limit, was hit.
+    pub pod: Option<Pod>,
+    /// The container whose limit was hit.
+    pub container: Option<Container>,
+    /// The cgroup whose limit was hit.
+    pub cgroup: Option<Cgroup>,
+    /// Whether it has begun to wait, or waits no more.
+    pub state: UnderOomState,
+    /// The limit that was hit, with usage and limit when it began.
+    pub limit: Option<Limit>,
+    /// The task that came to wait first.
+    pub first_task: Option<Task>,
+    /// For how long it waited, milliseconds; `null` at the beginning.
+    pub waited_ms: Option<f64>,
+}
+
+/// Where a cgroup under OOM is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UnderOomState {
+    /// Its first task waits.
+    Began,
+    /// None does any more: it has room again, or they were killed.
+    Ended,
 }

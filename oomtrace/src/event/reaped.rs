@@ -19,7 +19,7 @@ pub struct OomReaped {
     /// The victim.
     #[serde(flatten)]
     pub task: Task,
-    /// Resident anonymous memory that is left; `null` where the reaper was unable to take any.
+    /// Resident anonymous memory that is left; `null` where the reaper was unable to take any, and where only the probes tell.
     pub left_anon_bytes: Option<u64>,
     /// From the kill to the reaper's end, milliseconds.
     pub since_kill_ms: Option<f64>,

@@ -64,6 +64,10 @@ pub struct Status {
     /// The same by where they were lost.
     #[serde(default)]
     pub losses: Vec<Lost>,
+    /// Signals that are not told, to keep lines few where processes are killed all day: of each cgroup no more than ten a second
+    /// are told, besides those to a container's first process.
+    #[serde(default)]
+    pub untold_signals: u64,
 }
 
 /// Where oomtrace is in its life.

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::panic_on_oom;
 use crate::{
     clock,
     event::{Event, Failure, Lost, LostFrom, Moment, ProbeStatus, Source, Told},
@@ -22,6 +23,8 @@ pub struct ProbeSource {
     probes: Probes,
     joiner: Joiner,
     last_record: Instant,
+    /// `vm.panic_on_oom`, where it can be read.
+    panic_on_oom: Option<u32>,
 }
 
 impl ProbeSource {
@@ -40,7 +43,7 @@ impl ProbeSource {
                 ooms: probes.rung(Symbol::ChargeOoms).is_some(),
             },
         });
-        Ok(Self { probes, joiner, last_record: Instant::now() })
+        Ok(Self { probes, joiner, last_record: Instant::now(), panic_on_oom: panic_on_oom::read() })
     }
 
     /// Waits for records, and gives what they complete. For ever, where there are no probes.
@@ -104,15 +107,25 @@ impl ProbeSource {
     /// What could be better, and why it is not.
     #[must_use]
     pub fn degraded(&self) -> Vec<String> {
-        self.probes
-            .unattached()
-            .map(|(symbol, status)| {
-                let reasons: Vec<_> =
-                    status.refused.iter().map(|refusal| format!("{}: {}", refusal.rung, refusal.reason)).collect();
-                let reasons = if reasons.is_empty() { "not asked for".to_owned() } else { reasons.join("; ") };
-                format!("{} is not attached ({reasons}): {}", symbol.name(), symbol.without_it())
-            })
-            .collect()
+        let unattached = self.probes.unattached().map(|(symbol, status)| {
+            let reasons: Vec<_> =
+                status.refused.iter().map(|refusal| format!("{}: {}", refusal.rung, refusal.reason)).collect();
+            let reasons = if reasons.is_empty() { "not asked for".to_owned() } else { reasons.join("; ") };
+            format!("{} is not attached ({reasons}): {}", symbol.name(), symbol.without_it())
+        });
+        unattached.chain(self.panic_on_oom.and_then(panic_on_oom::degrades)).collect()
+    }
+
+    /// How many signals were left out.
+    #[must_use]
+    pub fn untold_signals(&self) -> u64 {
+        self.probes.untold_signals()
+    }
+
+    /// Whether a setting of the kernel that the status tells has changed since this was last asked.
+    pub(super) fn settings_changed(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.panic_on_oom, panic_on_oom::read());
+        before != self.panic_on_oom
     }
 }
 

@@ -4,21 +4,27 @@ use aya::{
     Ebpf,
     maps::{HashMap, MapData, PerCpuArray},
 };
-use oomtrace_common::record::{ChargeCounts, lost};
+use oomtrace_common::record::{ChargeCounts, RefusalCounts, RefusalKey, lost};
 
+use super::commit;
 use crate::event::LostFrom;
 
-/// A map's value, in the form that aya takes it in.
+/// A map's key or value, in the form that aya takes it in.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
 struct Value<T>(T);
 
 // SAFETY: `repr(C)` integers without padding.
 unsafe impl aya::Pod for Value<ChargeCounts> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Value<RefusalCounts> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Value<RefusalKey> {}
 
 /// The probes' maps of counts.
 pub(super) struct Counted {
     charges: HashMap<MapData, u64, Value<ChargeCounts>>,
+    refusals: HashMap<MapData, Value<RefusalKey>, Value<RefusalCounts>>,
     lost: PerCpuArray<MapData, u64>,
     /// What of `lost` has been told.
     told: [u64; lost::LEN as usize],
@@ -29,22 +35,29 @@ pub(super) struct Counted {
 pub struct Counts {
     /// The cgroups that have hit their limits, by their ids.
     pub charges: Vec<(u64, ChargeCounts)>,
+    /// The processes whose allocations were refused, and by what.
+    pub refusals: Vec<(RefusalKey, RefusalCounts)>,
+    /// What overcommit accounting grants to all processes together, bytes; read only where there are refusals.
+    pub commit_limit_bytes: Option<u64>,
 }
 
 /// What nobody needs to count on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Quiet {
     /// Cgroups that hit their limits no more.
     pub charges: Vec<u64>,
+    /// Processes that are refused nothing any more, by what they were.
+    pub refusals: Vec<RefusalKey>,
 }
 
 impl Counted {
     /// Takes the maps.
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, String> {
         let mut map = |name: &str| ebpf.take_map(name).ok_or_else(|| format!("the map {name} is missing"));
-        let (charges, lost) = (map("CHARGES")?, map("LOST")?);
+        let (charges, refusals, lost) = (map("CHARGES")?, map("REFUSALS")?, map("LOST")?);
         Ok(Self {
             charges: HashMap::try_from(charges).map_err(|error| error.to_string())?,
+            refusals: HashMap::try_from(refusals).map_err(|error| error.to_string())?,
             lost: PerCpuArray::try_from(lost).map_err(|error| error.to_string())?,
             told: [0; lost::LEN as usize],
         })
@@ -54,7 +67,10 @@ impl Counted {
     pub(super) fn counts(&self) -> Counts {
         // A key that cannot be read has been taken out meanwhile, which only this program does.
         let charges = self.charges.iter().filter_map(Result::ok).map(|(id, counts)| (id, counts.0)).collect();
-        Counts { charges }
+        let refusals: Vec<_> =
+            self.refusals.iter().filter_map(Result::ok).map(|(key, counts)| (key.0, counts.0)).collect();
+        let commit_limit_bytes = if refusals.is_empty() { None } else { commit::limit_bytes() };
+        Counts { charges, refusals, commit_limit_bytes }
     }
 
     /// Takes out what is quiet.
@@ -62,6 +78,9 @@ impl Counted {
         for id in &quiet.charges {
             // It can only fail where it is gone already.
             let _ = self.charges.remove(id);
+        }
+        for key in &quiet.refusals {
+            let _ = self.refusals.remove(&Value(*key));
         }
     }
 
@@ -75,10 +94,19 @@ impl Counted {
     }
 
     fn newly(&mut self, what: u32) -> u64 {
+        let total = self.total(what);
         let told = &mut self.told[what as usize];
-        let total = self.lost.get(&what, 0).map_or(*told, |cpus| cpus.iter().sum());
         let newly = total.saturating_sub(*told);
-        *told = total;
+        *told += newly;
         newly
+    }
+
+    /// How many signals were over the budgets of their targets' cgroups.
+    pub(super) fn untold_signals(&self) -> u64 {
+        self.total(lost::SIGNALS)
+    }
+
+    fn total(&self, what: u32) -> u64 {
+        self.lost.get(&what, 0).map_or(0, |cpus| cpus.iter().sum())
     }
 }

@@ -93,6 +93,9 @@ fn attach(ebpf: &mut Ebpf, symbol: Symbol, way: &Way, facts: &KernelFacts, btf: 
     {
         return Err("this kernel's tracepoint gives a thread id instead of a task".to_owned());
     }
+    if symbol == Symbol::MayExpandVm && facts.may_expand_vm_is_split {
+        return Err("in this kernel it does not see all calls: parts of it are parts of its callers".to_owned());
+    }
     for (position, (name, target)) in programs.iter().enumerate() {
         if let Err(reason) = attach_program(program(ebpf, name)?, target, btf) {
             // It may be loaded, though it hooks nothing; the next way may take the same one.

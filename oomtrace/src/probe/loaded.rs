@@ -105,6 +105,7 @@ impl Probes {
             .verifier_log_level(VerifierLogLevel::STATS)
             .map_max_entries("EVENTS", ring_bytes)
             .map_max_entries("CHARGES", map_entries)
+            .map_max_entries("REFUSALS", map_entries)
             .override_global("KERNEL", &Global(facts.layout), true)
             .override_global("MACHINE", &Global(facts.machine), true)
             .override_global("MARK_VICTIM", &Global(facts.mark_victim), true)
@@ -118,6 +119,8 @@ impl Probes {
         };
         let wanted = |symbol: &Symbol| match symbol {
             Symbol::ChargeReturns => charge_returns,
+            // cgroup v2 has no `oom_kill_disable`.
+            Symbol::UnderOom => facts.machine.memory_cgroup_v1 == 1,
             _ => true,
         };
         let symbols: Vec<_> = Symbol::ALL.into_iter().filter(wanted).collect();
@@ -195,6 +198,12 @@ impl Probes {
     /// How much the probes have lost there since this was last asked.
     pub fn newly_lost(&mut self, from: LostFrom) -> u64 {
         self.counted.newly_lost(from)
+    }
+
+    /// How many signals were not told, since their cgroups had used up what may be told of them in a second.
+    #[must_use]
+    pub fn untold_signals(&self) -> u64 {
+        self.counted.untold_signals()
     }
 
     /// What the probes have counted.

@@ -1,6 +1,7 @@
 //! The probes: loading them, choosing their attach points, and reading what they send.
 
 pub mod btf;
+mod commit;
 mod counted;
 mod ladder;
 mod loaded;
@@ -34,6 +35,9 @@ pub struct KernelFacts {
     pub machine: MachineLayout,
     /// The form of the tracepoint `oom:mark_victim`.
     pub mark_victim: MarkVictimFormat,
+    /// Whether the compiler has made a part of `may_expand_vm` a part of its callers, as GCC does with what comes before a
+    /// seldom branch: what is left of it as a function (`may_expand_vm.part.0`) does not see all calls. So on 5.10.
+    pub may_expand_vm_is_split: bool,
 }
 
 impl KernelFacts {
@@ -44,7 +48,14 @@ impl KernelFacts {
         let layout = btf.as_ref().map_or(KernelLayout::UNKNOWN, Btf::layout);
         let format = tracefs::format("oom", "mark_victim").unwrap_or_default();
         let mark_victim = MarkVictimFormat::resolve(|field| tracefs::field_offset(&format, field));
-        Self { btf, layout, machine: machine(), mark_victim }
+        let symbols = Symbols::read();
+        Self {
+            btf,
+            layout,
+            machine: machine(&symbols),
+            mark_victim,
+            may_expand_vm_is_split: symbols.may_expand_vm_is_split,
+        }
     }
 
     /// Whether a function of the kernel can be hooked with its arguments understood.
@@ -54,33 +65,58 @@ impl KernelFacts {
     }
 }
 
-/// What this machine is like. `/proc/kallsyms` may hide addresses (`kernel.kptr_restrict`, `CAP_SYSLOG`).
-fn machine() -> MachineLayout {
+/// What this machine is like.
+fn machine(symbols: &Symbols) -> MachineLayout {
     let cpus = fs::read_to_string("/sys/devices/system/cpu/possible")
         .ok()
         .and_then(|list| list.trim().rsplit([',', '-']).next()?.parse::<u64>().ok());
-    let (per_cpu_offsets, cpus) = match (symbol_address("__per_cpu_offset"), cpus) {
+    let (per_cpu_offsets, cpus) = match (symbols.per_cpu_offset, cpus) {
         (Some(address), Some(last)) => (address, last + 1),
         _ => (0, 0),
     };
-    let memory_cgroup_v1 = u64::from(node::cgroup_version() == Some(1));
-    MachineLayout { per_cpu_offsets, cpus, page_size: rustix::param::page_size() as u64, memory_cgroup_v1 }
+    MachineLayout {
+        per_cpu_offsets,
+        cpus,
+        page_size: rustix::param::page_size() as u64,
+        memory_cgroup_v1: u64::from(node::cgroup_version() == Some(1)),
+        panic_on_oom: symbols.panic_on_oom.unwrap_or(0),
+    }
 }
 
-/// The address of a symbol of the kernel, where it may be known.
-fn symbol_address(name: &str) -> Option<u64> {
-    let mut symbols = BufReader::new(fs::File::open("/proc/kallsyms").ok()?);
-    let mut line = String::new();
-    while symbols.read_line(&mut line).ok()? > 0 {
-        let mut fields = line.split_ascii_whitespace();
-        if let (Some(address), _, Some(symbol)) = (fields.next(), fields.next(), fields.next())
-            && symbol == name
-        {
-            return u64::from_str_radix(address, 16).ok().filter(|address| *address != 0);
+/// What `/proc/kallsyms` says. Addresses may be hidden (`kernel.kptr_restrict`, `CAP_SYSLOG`), names are not.
+#[derive(Default)]
+struct Symbols {
+    /// Address of `__per_cpu_offset`.
+    per_cpu_offset: Option<u64>,
+    /// Address of `sysctl_panic_on_oom`.
+    panic_on_oom: Option<u64>,
+    may_expand_vm_is_split: bool,
+}
+
+impl Symbols {
+    fn read() -> Self {
+        let mut found = Self::default();
+        let Ok(file) = fs::File::open("/proc/kallsyms") else { return found };
+        let mut symbols = BufReader::new(file);
+        let mut line = String::new();
+        while symbols.read_line(&mut line).is_ok_and(|len| len > 0) {
+            found.take(&line);
+            line.clear();
         }
-        line.clear();
+        found
     }
-    None
+
+    fn take(&mut self, line: &str) {
+        let mut fields = line.split_ascii_whitespace();
+        let (Some(address), _, Some(symbol)) = (fields.next(), fields.next(), fields.next()) else { return };
+        // Hidden addresses are 0.
+        let address = || u64::from_str_radix(address, 16).ok().filter(|address| *address != 0);
+        match symbol {
+            "__per_cpu_offset" => self.per_cpu_offset = address(),
+            "sysctl_panic_on_oom" => self.panic_on_oom = address(),
+            symbol => self.may_expand_vm_is_split |= symbol.starts_with("may_expand_vm.part."),
+        }
+    }
 }
 
 /// An error with its causes, each said once.

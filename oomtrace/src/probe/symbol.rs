@@ -23,10 +23,18 @@ pub enum Symbol {
     ChargeOoms,
     /// Charges that fail, by their return: on the path of every charge.
     ChargeReturns,
+    /// Memory that overcommit accounting refuses.
+    EnoughMemory,
+    /// Address space that a limit of the process refuses.
+    MayExpandVm,
+    /// Tasks that wait instead of being killed: cgroup v1's `oom_kill_disable`.
+    UnderOom,
+    /// The reaper, which takes the memory of victims that are slow to end.
+    Reaper,
 }
 
 /// Every function of the kernel that [`Symbol::ways`] hooks by fentry or fexit.
-pub(super) const FUNCTIONS: [&str; 10] = [
+pub(super) const FUNCTIONS: [&str; 13] = [
     "oom_kill_process",
     "mark_oom_victim",
     "oom_evaluate_task",
@@ -37,13 +45,20 @@ pub(super) const FUNCTIONS: [&str; 10] = [
     "mem_cgroup_out_of_memory",
     "try_charge_memcg",
     "try_charge",
+    "__vm_enough_memory",
+    "may_expand_vm",
+    "mem_cgroup_oom_synchronize",
 ];
 
 impl Symbol {
     /// All of them, in the order in which they are attached: a decision must not come before its marks can be seen.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::SignalGenerate,
         Self::SchedProcessExit,
+        Self::Reaper,
+        Self::EnoughMemory,
+        Self::MayExpandVm,
+        Self::UnderOom,
         Self::ChargeReturns,
         Self::ChargeAttempts,
         Self::ChargeOoms,
@@ -76,6 +91,10 @@ impl Symbol {
             Self::ChargeAttempts => CHARGE_ATTEMPTS,
             Self::ChargeOoms => CHARGE_OOMS,
             Self::ChargeReturns => CHARGE_RETURNS,
+            Self::EnoughMemory => ENOUGH_MEMORY,
+            Self::MayExpandVm => MAY_EXPAND_VM,
+            Self::UnderOom => UNDER_OOM,
+            Self::Reaper => REAPER,
         }
     }
 
@@ -96,6 +115,10 @@ impl Symbol {
             Self::ChargeAttempts => "that a cgroup hits its limit is seen only where it comes to an OOM",
             Self::ChargeOoms => "charge failures do not say how often they came to an OOM",
             Self::ChargeReturns => "charge failures do not say how many charges failed for good",
+            Self::EnoughMemory => "allocations that overcommit accounting refuses are not seen",
+            Self::MayExpandVm => "allocations that RLIMIT_AS or RLIMIT_DATA refuses are not seen",
+            Self::UnderOom => "a container that waits instead of being killed (oom_kill_disable) is not seen",
+            Self::Reaper => "how long the reaper took for a victim is not seen",
         }
     }
 }
@@ -180,4 +203,32 @@ const CHARGE_RETURNS: &[Way] = {
         way(Fentry, OLD, &[("try_charge_fexit", OLD)]),
         way(Kprobe, OLD, &[("try_charge_kretprobe", OLD)]),
     ]
+};
+const ENOUGH_MEMORY: &[Way] = {
+    const ENOUGH: &str = "__vm_enough_memory";
+    &[
+        way(Fentry, ENOUGH, &[("vm_enough_memory_fexit", ENOUGH)]),
+        way(Kprobe, ENOUGH, &[("vm_enough_memory_kretprobe", ENOUGH)]),
+    ]
+};
+const MAY_EXPAND_VM: &[Way] = {
+    const EXPAND: &str = "may_expand_vm";
+    &[
+        way(Fentry, EXPAND, &[("may_expand_vm_fexit", EXPAND)]),
+        way(Kprobe, EXPAND, &[("may_expand_vm_kretprobe", EXPAND)]),
+    ]
+};
+const UNDER_OOM: &[Way] = {
+    const WAIT: &str = "mem_cgroup_oom_synchronize";
+    // The end first: a wait whose end is not seen would not end.
+    &[
+        way(Fentry, WAIT, &[("oom_synchronize_fexit", WAIT), ("oom_synchronize_fentry", WAIT)]),
+        way(Kprobe, WAIT, &[("oom_synchronize_kretprobe", WAIT), ("oom_synchronize_kprobe", WAIT)]),
+    ]
+};
+const REAPER: &[Way] = {
+    const START: &str = "start_task_reaping";
+    const FINISH: &str = "finish_task_reaping";
+    const SKIP: &str = "skip_task_reaping";
+    &[way(RawTracepoint, FINISH, &[(FINISH, FINISH), (SKIP, SKIP), (START, START)])]
 };

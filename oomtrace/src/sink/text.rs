@@ -23,6 +23,8 @@ pub fn text(line: &Line) -> String {
         Event::OomDecision(kill) => oom::write_kill(&mut out, ts, "OOM decision, nobody killed", kill),
         Event::OomVictim(victim) => oom::write_victim(&mut out, ts, victim),
         Event::OomReaped(reaped) => oom::write_reaped(&mut out, ts, reaped),
+        Event::PanicOnOom(panic) => oom::write_panic(&mut out, ts, panic),
+        Event::UnderOom(wait) => oom::write_under_oom(&mut out, ts, wait),
         Event::ProcessExit(exit) => ending::write_exit(&mut out, ts, exit),
         Event::Signal(signal) => ending::write_signal(&mut out, ts, signal),
         Event::ChargeFailures(failures) => charge::write_failures(&mut out, ts, failures),

@@ -9,7 +9,7 @@ use crate::{
     Outcome,
     cgroup::{self, Cgroup, container_id, container_path},
     check_eq,
-    oomtrace::{Oomtrace, of_kind},
+    oomtrace::{Oomtrace, of_kind, wait_until},
     scenarios::Scenario,
     workload,
 };
@@ -200,8 +200,13 @@ fn map_full() -> Outcome {
     let oomtrace = Oomtrace::start(&["--map-size", "1"])?;
     for container in &containers {
         container.limit(20)?;
-        ensure!(workload::start("churn", &container.procs())?.wait()?.success(), "the workload did not live");
     }
+    // It hits its limit all the while: after some quiet seconds the other would find room.
+    let mut first = workload::start("churn-on", &containers[0].procs())?;
+    wait_until("the first cgroup hits its limit", || Ok(kernel_counts(&containers[0])?.attempts > 100))?;
+    ensure!(workload::start("churn", &containers[1].procs())?.wait()?.success(), "the workload did not live");
+    first.kill()?;
+    first.wait()?;
     let lines = oomtrace.stop()?;
     ensure!(!failures(&lines, &containers[0]).is_empty(), "the first cgroup was not told");
     ensure!(failures(&lines, &containers[1]).is_empty(), "the second cgroup found room");

@@ -5,10 +5,16 @@
 mod cgroup;
 mod charges;
 mod doctor;
+mod compare;
+mod decisions;
+mod endings;
 mod kernel_log;
+mod kills;
 mod leak;
+mod losses;
 mod oomtrace;
 mod rungs;
+mod refusals;
 mod scenarios;
 mod start;
 mod workload;
@@ -27,6 +33,12 @@ fn main() {
         if in_vm { [charges::ALL, scenarios::ALL, leak::ALL, rungs::ALL, start::ALL].concat() } else { Vec::new() };
     let scenarios = if in_vm { [scenarios::ALL, leak::ALL, rungs::ALL, doctor::ALL].concat() } else { Vec::new() };
     let ignored = |name| in_vm && cgroup::is_v1() && !scenarios::possible_on_v1(name);
+    let scenarios = if in_vm {
+        [kills::ALL, decisions::ALL, charges::ALL, refusals::ALL, endings::ALL, losses::ALL, leak::ALL].concat()
+    } else {
+        Vec::new()
+    };
+    let ignored = |name| in_vm && !scenarios::possible(name);
     let trials = scenarios
         .into_iter()
         .map(|(name, test)| Trial::test(name, move || test().map_err(Into::into)).with_ignored_flag(ignored(name)))

@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    os::unix::fs::FileExt as _,
+    os::unix::{fs::FileExt as _, process::CommandExt as _},
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -58,11 +58,19 @@ fn run(what: &str, procs: &str) -> Result<()> {
             eat();
         }
         // The first process of a pid namespace: what a container's is.
-        "init" | "init-that-fails" => {
+        "init" | "init-that-fails" | "init-that-is-killed" => {
             // SAFETY: no precondition.
             unsafe { libc::unshare(libc::CLONE_NEWPID) };
-            let what = if what == "init" { "eat" } else { "fail" };
-            command(what, Path::new(""))?.spawn()?.wait()?;
+            let inside = match what {
+                "init" => "eat",
+                "init-that-fails" => "fail",
+                _ => "rest",
+            };
+            let mut first = command(inside, Path::new(""))?.spawn()?;
+            if what == "init-that-is-killed" {
+                first.kill()?;
+            }
+            first.wait()?;
         }
         "fault" => {
             // SAFETY: not safe at all, and meant not to be: reading the first page is a fault.
@@ -73,6 +81,19 @@ fn run(what: &str, procs: &str) -> Result<()> {
             unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
         }
         "churn" => churn()?,
+        "churn-on" => loop {
+            churn()?;
+        },
+        "map-too-much" => exit(map_too_much()),
+        "map-beyond-rlimit-as" => exit(map_beyond(libc::RLIMIT_AS)?),
+        "map-beyond-rlimit-data" => exit(map_beyond(libc::RLIMIT_DATA)?),
+        // The next one to be killed, whatever its parent is.
+        "eat-killable" => {
+            fs::write("/proc/self/oom_score_adj", "0")?;
+            eat();
+        }
+        "slow-to-die" => slow_to_die()?,
+        "kill-children" => kill_children()?,
         "write-until-refused" => exit(write_until_refused()?),
         // SAFETY: ends this process, in which nothing needs to be unwound.
         "fail" => unsafe { libc::_exit(3) },
@@ -130,6 +151,78 @@ fn write_until_refused() -> Result<i32> {
         at += 4096;
     }
     Ok(refused)
+}
+
+/// The limit that `map_beyond` sets, bytes.
+pub(crate) const RLIMIT: u64 = 1 << 30;
+
+/// Asks for 4 GiB, ten times; gives how often it was refused.
+fn map_too_much() -> i32 {
+    let (read_write, private) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: new memory of this process, which nothing uses.
+    let map = || unsafe { libc::mmap(std::ptr::null_mut(), 4 << 30, read_write, private, -1, 0) };
+    (0..10).map(|_| i32::from(map() == libc::MAP_FAILED)).sum()
+}
+
+/// The same, beyond a limit of the process.
+fn map_beyond(resource: libc::__rlimit_resource_t) -> Result<i32> {
+    let limit = libc::rlimit { rlim_cur: RLIMIT, rlim_max: RLIMIT };
+    // SAFETY: the limit is one.
+    anyhow::ensure!(unsafe { libc::setrlimit(resource, &raw const limit) } == 0, "no limit is set");
+    Ok(map_too_much())
+}
+
+/// Has a child killed that is held up at its end for six seconds, memory and all: as its tracer, `PTRACE_O_TRACEEXIT`.
+fn slow_to_die() -> Result<()> {
+    let mut child = command("eat", Path::new(""))?;
+    // SAFETY: `ptrace` is a system call and nothing else.
+    unsafe {
+        child.pre_exec(|| match libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    }
+    let pid = i32::try_from(child.spawn()?.id())?;
+    let wait = || {
+        let mut status = 0;
+        // SAFETY: the status is written to.
+        let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+        anyhow::ensure!(waited == pid, "the child cannot be waited for");
+        Ok(status)
+    };
+    // SAFETY: the child is stopped whenever it has been waited for.
+    let resume = || unsafe { libc::ptrace(libc::PTRACE_CONT, pid, 0, 0) };
+    anyhow::ensure!(libc::WIFSTOPPED(wait()?), "the child does not stop at its start");
+    // SAFETY: as above.
+    unsafe { libc::ptrace(libc::PTRACE_SETOPTIONS, pid, 0, libc::PTRACE_O_TRACEEXIT) };
+    resume();
+    anyhow::ensure!(wait()? >> 16 == libc::PTRACE_EVENT_EXIT, "the child does not stop at its end");
+    thread::sleep(Duration::from_secs(6));
+    resume();
+    anyhow::ensure!(libc::WIFSIGNALED(wait()?), "the child was not killed");
+    Ok(())
+}
+
+/// How many children `kill_children` kills.
+pub(crate) const CHILDREN: u64 = 200;
+
+/// What a process does that ends its workers with SIGKILL, all day.
+fn kill_children() -> Result<()> {
+    for _ in 0..CHILDREN {
+        // SAFETY: the child does nothing but wait for its end.
+        unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                loop {
+                    libc::pause();
+                }
+            }
+            anyhow::ensure!(child > 0, "no child");
+            libc::kill(child, libc::SIGKILL);
+            libc::waitpid(child, std::ptr::null_mut(), 0);
+        }
+    }
+    Ok(())
 }
 
 /// Takes memory until killed.

@@ -12,10 +12,12 @@ pub(super) fn write_exit(out: &mut String, ts: &str, exit: &ProcessExit) -> std:
         (None, None) => "in an unknown way".to_owned(),
     };
     let after = exit.since_mark_ms.map_or_else(String::new, |ms| format!(", {ms:.1} ms after its mark"));
+    let reaped =
+        exit.mark_to_reaped_ms.map_or_else(String::new, |ms| format!(" (its memory was taken after {ms:.1} ms)"));
     let container =
         exit.container_exit_code.map_or_else(String::new, |code| format!("; the container's exit code is {code}"));
     let place = place(exit.pod.as_ref(), exit.container.as_ref());
-    writeln!(out, "{ts}  process end: {} in {place} {how}{after}{container}", who(&exit.task))
+    writeln!(out, "{ts}  process end: {} in {place} {how}{after}{reaped}{container}", who(&exit.task))
 }
 
 pub(super) fn write_signal(out: &mut String, ts: &str, signal: &Signal) -> std::fmt::Result {
@@ -30,6 +32,7 @@ pub(super) fn write_signal(out: &mut String, ts: &str, signal: &Signal) -> std::
         SenderRole::Runtime => format!("the container runtime, {}", who(&signal.sender.task)),
         SenderRole::Oomd => format!("a killer for memory in user space, {}", who(&signal.sender.task)),
         SenderRole::Systemd => format!("systemd, {}", who(&signal.sender.task)),
+        SenderRole::Person => format!("{} of a login session", who(&signal.sender.task)),
         SenderRole::Process => who(&signal.sender.task),
     };
     let place = place(signal.pod.as_ref(), signal.container.as_ref());

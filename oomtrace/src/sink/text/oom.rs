@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::words::{describe_limit, escape, number, place, size, who};
-use crate::event::{OomKill, OomReaped, OomVictim, Task, Why};
+use crate::event::{Cause, OomKill, OomReaped, OomVictim, PanicOnOom, Task, UnderOom, UnderOomState, Why};
 
 pub(super) fn write_kill(out: &mut String, ts: &str, what: &str, kill: &OomKill) -> std::fmt::Result {
     let victim = &kill.victim;
@@ -13,6 +13,14 @@ pub(super) fn write_kill(out: &mut String, ts: &str, what: &str, kill: &OomKill)
         _ => place(kill.pod.as_ref(), kill.container.as_ref()),
     };
     writeln!(out, "{ts}  {what}: {} in {place_or_unit}", who(&victim.task))?;
+    match kill.cause {
+        Some(Cause::Sysrq) => writeln!(out, "    cause      a person asked for it: SysRq-f")?,
+        Some(Cause::AllocatingTask) => {
+            writeln!(out, "    cause      vm.oom_kill_allocating_task: whoever asks for memory is killed")?;
+        }
+        Some(Cause::LimitLowered) => writeln!(out, "    cause      the limit was set below what is in use")?,
+        Some(Cause::Ordinary) | None => {}
+    }
     if let Some(limit) = &kill.limit {
         writeln!(out, "    limit      {}", describe_limit(limit))?;
     }
@@ -87,4 +95,25 @@ pub(super) fn write_reaped(out: &mut String, ts: &str, reaped: &OomReaped) -> st
     let after = reaped.since_kill_ms.map_or_else(String::new, |ms| format!(", {ms:.1} ms after the kill"));
     let place = place(reaped.pod.as_ref(), reaped.container.as_ref());
     writeln!(out, "{ts}  OOM reaper: {} in {place}: {how}{after}", who(&reaped.task))
+}
+
+pub(super) fn write_panic(out: &mut String, ts: &str, panic: &PanicOnOom) -> std::fmt::Result {
+    let limit = panic.limit.as_ref().map_or_else(|| "not known whose".to_owned(), describe_limit);
+    writeln!(
+        out,
+        "{ts}  PANIC AHEAD: vm.panic_on_oom is {}; {} needs memory",
+        panic.panic_on_oom,
+        who(&panic.trigger)
+    )?;
+    writeln!(out, "    limit      {limit}")
+}
+
+pub(super) fn write_under_oom(out: &mut String, ts: &str, wait: &UnderOom) -> std::fmt::Result {
+    let place = place(wait.pod.as_ref(), wait.container.as_ref());
+    let how = match wait.state {
+        UnderOomState::Began => "is frozen at its limit instead of killed (oom_kill_disable)".to_owned(),
+        UnderOomState::Ended => format!("goes on after {:.1} ms", wait.waited_ms.unwrap_or(0.0)),
+    };
+    let limit = wait.limit.as_ref().map_or_else(String::new, |limit| format!("; {}", describe_limit(limit)));
+    writeln!(out, "{ts}  under OOM: {place} {how}{limit}")
 }

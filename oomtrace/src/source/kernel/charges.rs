@@ -160,20 +160,9 @@ mod tests {
     use bytemuck::Zeroable as _;
 
     use super::*;
-    use crate::probe::tracefs::FlagNames;
+    use crate::source::kernel::machine::tests::machine;
 
     const SECOND: u64 = 1_000_000_000;
-
-    fn machine() -> Machine {
-        Machine {
-            page_size: 4096,
-            cgroup_version: Some(2),
-            gfp_flags: FlagNames::default(),
-            sees_signals: true,
-            sees_marks: true,
-            sees_charges: SeesCharges { attempts: true, failed: false, ooms: true },
-        }
-    }
 
     fn counts(attempts: u64, last_ns: u64) -> ChargeCounts {
         ChargeCounts { attempts, first_ns: SECOND, last_ns, ..NOTHING }

@@ -3,8 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 use bytes::Bytes;
 use oomtrace_common::record::{
-    Candidate, ChargeFailure, Decision, DecisionEnd, Exit, Header, LONG_PATH_LEN, LongPath, Mark, PathHead,
-    SHORT_PATH_LEN, ShortPath, Signal, tag,
+    Candidate, ChargeFailure, Decision, DecisionEnd, Exit, Header, LONG_PATH_LEN, LongPath, Mark, PanicAhead, PathHead,
+    Reaping, Refusal, SHORT_PATH_LEN, ShortPath, Signal, UnderOom, tag,
 };
 
 /// One record.
@@ -24,6 +24,14 @@ pub enum Record {
     Signal(Box<Signal>),
     /// A cgroup hit its limit.
     ChargeFailure(Box<ChargeFailure>),
+    /// A process was refused an allocation.
+    Refusal(Box<Refusal>),
+    /// A task waits instead of being killed, or does no more.
+    UnderOom(Box<UnderOom>),
+    /// The reaper works on a victim.
+    Reaping(Reaping),
+    /// The kernel may panic instead of killing.
+    PanicAhead(Box<PanicAhead>),
     /// A cgroup's path.
     Path(CgroupPath),
 }
@@ -66,6 +74,10 @@ pub fn decode(bytes: &Bytes) -> Result<Record, DecodeError> {
         tag::EXIT => Record::Exit(Box::new(read(bytes, "an exit")?)),
         tag::SIGNAL => Record::Signal(Box::new(read(bytes, "a signal")?)),
         tag::CHARGE_FAILURE => Record::ChargeFailure(Box::new(read(bytes, "a charge failure")?)),
+        tag::REFUSAL => Record::Refusal(Box::new(read(bytes, "a refusal")?)),
+        tag::UNDER_OOM => Record::UnderOom(Box::new(read(bytes, "a wait")?)),
+        tag::REAPING => Record::Reaping(read(bytes, "a step of the reaper")?),
+        tag::PANIC_AHEAD => Record::PanicAhead(Box::new(read(bytes, "a coming panic")?)),
         tag::SHORT_PATH => {
             let record: ShortPath = read(bytes, "a short path")?;
             Record::Path(path(record.path, &record.names[..SHORT_PATH_LEN]))
@@ -141,6 +153,10 @@ mod tests {
             (tag::EXIT, size_of::<Exit>()),
             (tag::SIGNAL, size_of::<Signal>()),
             (tag::CHARGE_FAILURE, size_of::<ChargeFailure>()),
+            (tag::REFUSAL, size_of::<Refusal>()),
+            (tag::UNDER_OOM, size_of::<UnderOom>()),
+            (tag::REAPING, size_of::<Reaping>()),
+            (tag::PANIC_AHEAD, size_of::<PanicAhead>()),
             (tag::SHORT_PATH, size_of::<ShortPath>()),
             (tag::LONG_PATH, size_of::<LongPath>()),
         ] {

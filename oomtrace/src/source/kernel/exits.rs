@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-use oomtrace_common::record::{Exit, Mark};
+use oomtrace_common::record::{Exit, Mark, Reaping, reaping};
 
 use super::{
-    machine::{known_u32, task, told},
+    machine::{known_u32, milliseconds, task, told},
     paths::Paths,
 };
-use crate::event::{Event, ProcessExit, Told};
+use crate::event::{Event, OomReaped, ProcessExit, Told};
 
 /// How many marks and ends are remembered: as many as can die at once.
 const REMEMBERED: usize = 1024;
@@ -19,16 +19,43 @@ const CORE_DUMP: u32 = 0x80;
 /// What has been marked and has not ended, and what has ended.
 #[derive(Default)]
 pub(super) struct Exits {
-    /// Process id and time of the mark, `CLOCK_BOOTTIME` in nanoseconds.
-    marked: VecDeque<(u32, u64)>,
+    marked: VecDeque<Marked>,
     /// Process ids and start times: the last two threads of a process may both say that it ended.
     ended: VecDeque<(u32, u64)>,
 }
 
+/// A process that was marked.
+struct Marked {
+    mark: Box<Mark>,
+    /// When the reaper had taken its memory, `CLOCK_BOOTTIME` in nanoseconds.
+    reaped_ns: Option<u64>,
+}
+
 impl Exits {
     /// A process was marked.
-    pub(super) fn mark(&mut self, mark: &Mark) {
-        push(&mut self.marked, (mark.task.tgid, mark.header.boot_ns));
+    pub(super) fn mark(&mut self, mark: Box<Mark>) {
+        push(&mut self.marked, Marked { mark, reaped_ns: None });
+    }
+
+    /// The reaper works on a victim. Told is its end.
+    pub(super) fn reap(&mut self, record: &Reaping, paths: &Paths) -> Option<Told> {
+        if record.step != reaping::FINISHED {
+            return None;
+        }
+        let Marked { mark, reaped_ns } =
+            self.marked.iter_mut().rev().find(|marked| marked.mark.task.tid == record.tid)?;
+        *reaped_ns = Some(record.header.boot_ns);
+        let task = task(&mark.task, paths.path(mark.task.cgroup_id));
+        let event = OomReaped {
+            decision: (mark.header.decision != 0).then_some(mark.header.decision),
+            pod: task.pod.clone(),
+            container: task.container.clone(),
+            cgroup: paths.cgroup(mark.task.cgroup_id),
+            task,
+            left_anon_bytes: None,
+            since_kill_ms: Some(milliseconds(record.header.boot_ns.saturating_sub(mark.header.boot_ns))),
+        };
+        Some(told(record.header.boot_ns, Event::OomReaped(Box::new(event))))
     }
 
     /// A process ended. Nothing where that was told already, or where it is neither a victim nor in a container.
@@ -38,8 +65,11 @@ impl Exits {
             return None;
         }
         push(&mut self.ended, identity);
-        let marked = self.marked.iter().position(|(tgid, _)| *tgid == exit.task.tgid);
+        // The tracepoint `oom:mark_victim` gives a thread's id alone; the kernel marks a process's first thread as a rule.
+        let is_it = |mark: &Mark| mark.task.tgid == exit.task.tgid || mark.task.tid == exit.task.tgid;
+        let marked = self.marked.iter().position(|marked| is_it(&marked.mark));
         let marked = marked.and_then(|position| self.marked.remove(position));
+        let since_mark = |marked: &Marked, ns: u64| milliseconds(ns.saturating_sub(marked.mark.header.boot_ns));
 
         let task = task(&exit.task, paths.path(exit.task.cgroup_id));
         let oom_victim = exit.task.oom_marked == 1;
@@ -61,7 +91,8 @@ impl Exits {
             signal,
             core_dumped: code.is_some_and(|code| code & CORE_DUMP != 0),
             oom_victim,
-            since_mark_ms: marked.map(|(_, at)| milliseconds(exit.header.boot_ns.saturating_sub(at))),
+            since_mark_ms: marked.as_ref().map(|marked| since_mark(marked, exit.header.boot_ns)),
+            mark_to_reaped_ms: marked.as_ref().and_then(|marked| Some(since_mark(marked, marked.reaped_ns?))),
         };
         Some(told(exit.header.boot_ns, Event::ProcessExit(Box::new(event))))
     }
@@ -72,10 +103,4 @@ fn push<T>(queue: &mut VecDeque<T>, item: T) {
         queue.pop_front();
     }
     queue.push_back(item);
-}
-
-/// To the microsecond, and so exact in a double for 285 years.
-#[expect(clippy::cast_precision_loss, reason = "microseconds of a process's death fit 53 bits")]
-fn milliseconds(ns: u64) -> f64 {
-    (ns / 1_000) as f64 / 1_000.0
 }

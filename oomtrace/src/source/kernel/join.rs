@@ -8,20 +8,23 @@ use std::cmp::Reverse;
 
 use oomtrace_common::{
     layout::rung,
-    record::{self, Decision, Mark},
+    record::{self, Decision, Mark, MemcgCounters, PanicAhead},
 };
 
 use super::{
+    cause,
     charges::Charges,
     decode::Record,
     exits::Exits,
     limits,
     machine::{Machine, known, known_i32, known_u32, task, text, told},
     paths::Paths,
+    refusals::Refusals,
     signals,
+    under_oom::Frozen,
 };
 use crate::{
-    event::{Candidate, Event, Limit, OomKill, OomVictim, Told, Victim, Why},
+    event::{Candidate, Event, Limit, OomKill, OomVictim, PanicOnOom, Told, Victim, Why},
     probe::{Counts, Quiet},
 };
 
@@ -31,6 +34,8 @@ pub struct Joiner {
     paths: Paths,
     exits: Exits,
     charges: Charges,
+    refusals: Refusals,
+    frozen: Frozen,
     open: Option<Open>,
 }
 
@@ -55,12 +60,20 @@ impl Joiner {
     /// A joiner that has seen nothing.
     #[must_use]
     pub fn new(machine: Machine) -> Self {
-        Self { machine, paths: Paths::default(), exits: Exits::default(), charges: Charges::default(), open: None }
+        Self {
+            machine,
+            paths: Paths::default(),
+            exits: Exits::default(),
+            charges: Charges::default(),
+            refusals: Refusals::default(),
+            frozen: Frozen::default(),
+            open: None,
+        }
     }
 
     /// Takes a record; gives what it completes.
     pub fn push(&mut self, record: Record) -> Vec<Told> {
-        if let (Some(open), Record::Exit(_) | Record::Signal(_)) = (&mut self.open, &record) {
+        if let (Some(open), Record::Exit(_) | Record::Signal(_) | Record::Reaping(_)) = (&mut self.open, &record) {
             open.later.push(record);
             return Vec::new();
         }
@@ -76,13 +89,13 @@ impl Joiner {
                 told
             }
             Record::Mark(mark) if mark.header.decision == 0 => {
-                self.exits.mark(&mark);
                 let mut told = self.flush();
                 told.extend(self.tell_lone_mark(&mark));
+                self.exits.mark(mark);
                 told
             }
             Record::Mark(mark) => {
-                self.exits.mark(&mark);
+                self.exits.mark(mark.clone());
                 let told = self.flush_unless(mark.header.decision);
                 self.opened(mark.header.decision).marks.push(*mark);
                 told
@@ -97,6 +110,13 @@ impl Joiner {
             Record::ChargeFailure(failure) => {
                 self.charges.tell(&failure, &self.paths, &self.machine).into_iter().collect()
             }
+            Record::Refusal(refusal) => {
+                self.refusals.note(&refusal, &self.paths, &self.machine);
+                Vec::new()
+            }
+            Record::UnderOom(wait) => self.frozen.tell(&wait, &self.paths, &self.machine).into_iter().collect(),
+            Record::Reaping(step) => self.exits.reap(&step, &self.paths).into_iter().collect(),
+            Record::PanicAhead(panic) => vec![self.tell_panic(&panic)],
             Record::DecisionEnd(_) => self.flush(),
         }
     }
@@ -104,8 +124,11 @@ impl Joiner {
     /// Takes what the probes have counted by `now_ns`, `CLOCK_BOOTTIME`. Gives what there is to tell of it, and what does not
     /// need to be counted on. At the `end` of tracing that is everything.
     pub fn count(&mut self, now_ns: u64, counts: &Counts, end: bool) -> (Vec<Told>, Quiet) {
-        let (told, charges) = self.charges.poll(now_ns, &counts.charges, end, &self.machine);
-        (told, Quiet { charges })
+        let (mut told, charges) = self.charges.poll(now_ns, &counts.charges, end, &self.machine);
+        let (refused, refusals) = self.refusals.poll(now_ns, &counts.refusals, counts.commit_limit_bytes, end);
+        told.extend(refused);
+        told.extend(self.frozen.poll(now_ns));
+        (told, Quiet { charges, refusals })
     }
 
     /// Gives what is open, for want of its end.
@@ -227,14 +250,9 @@ impl Joiner {
                 memory: self.machine.memory(memory),
                 points: known(decision.points).map(u64::cast_signed),
             },
-            limit: known(decision.limit_cgroup_id).map(|id| {
-                let total_bytes = self.machine.bytes(decision.total_pages);
-                if id == 0 {
-                    limits::of_node(total_bytes)
-                } else {
-                    Limit { total_bytes, ..limits::of_cgroup(id, &decision.counters, &self.paths, &self.machine) }
-                }
-            }),
+            cause: Some(cause::of(decision, &self.paths)),
+            limit: known(decision.limit_cgroup_id)
+                .map(|id| self.limit(id, &decision.counters, self.machine.bytes(decision.total_pages))),
             constraint: known_u32(decision.constraint).map(constraint),
             order: known_i32(decision.order),
             gfp: known_u32(decision.gfp_mask).map(|mask| self.machine.gfp_flags.describe(mask.into())),
@@ -247,6 +265,29 @@ impl Joiner {
         }
     }
 
+    /// The limit of a cgroup, or with id 0 the node's.
+    fn limit(&self, id: u64, counters: &MemcgCounters, total_bytes: Option<u64>) -> Limit {
+        if id == 0 {
+            limits::of_node(total_bytes)
+        } else {
+            Limit { total_bytes, ..limits::of_cgroup(id, counters, &self.paths, &self.machine) }
+        }
+    }
+
+    /// The kernel is about to panic.
+    fn tell_panic(&self, panic: &PanicAhead) -> Told {
+        let limit = known(panic.limit_cgroup_id).map(|id| self.limit(id, &panic.counters, None));
+        let event = PanicOnOom {
+            pod: limit.as_ref().and_then(|limit| limit.pod.clone()),
+            container: limit.as_ref().and_then(|limit| limit.container.clone()),
+            cgroup: known(panic.limit_cgroup_id).filter(|id| *id != 0).and_then(|id| self.paths.cgroup(id)),
+            trigger: task(&panic.trigger, self.paths.path(panic.trigger.cgroup_id)),
+            limit,
+            panic_on_oom: panic.panic_on_oom,
+        };
+        told(panic.header.boot_ns, Event::PanicOnOom(Box::new(event)))
+    }
+
     fn kill_without_decision(&self, mark: &Mark) -> OomKill {
         let victim = task(&mark.task, self.paths.path(mark.task.cgroup_id));
         OomKill {
@@ -256,6 +297,7 @@ impl Joiner {
             cgroup: self.paths.cgroup(mark.task.cgroup_id),
             trigger: task(&mark.trigger, self.paths.path(mark.trigger.cgroup_id)),
             victim: Victim { task: victim, memory: self.machine.memory(&mark.memory), points: None },
+            cause: None,
             limit: None,
             constraint: None,
             order: None,
@@ -287,17 +329,10 @@ mod tests {
     use oomtrace_common::record::{ABSENT, DecisionEnd, Exit, Task};
 
     use super::*;
-    use crate::{probe::tracefs::FlagNames, source::kernel::SeesCharges};
+    use crate::source::kernel::machine::tests::machine;
 
     fn joiner() -> Joiner {
-        Joiner::new(Machine {
-            page_size: 4096,
-            cgroup_version: Some(2),
-            gfp_flags: FlagNames::default(),
-            sees_signals: true,
-            sees_marks: true,
-            sees_charges: SeesCharges::default(),
-        })
+        Joiner::new(machine())
     }
 
     fn who(tgid: u32) -> Task {

@@ -105,3 +105,26 @@ pub(super) fn task(task: &record::Task, path: Option<&str>) -> Task {
         cgroup_id: known(task.cgroup_id),
     }
 }
+
+/// To the microsecond, and so exact in a double for 285 years.
+#[expect(clippy::cast_precision_loss, reason = "microseconds of a process's death fit 53 bits")]
+pub(super) fn milliseconds(ns: u64) -> f64 {
+    (ns / 1_000) as f64 / 1_000.0
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A machine that sees everything that is seen by default.
+    pub(in super::super) fn machine() -> Machine {
+        Machine {
+            page_size: 4096,
+            cgroup_version: Some(2),
+            gfp_flags: FlagNames::default(),
+            sees_signals: true,
+            sees_marks: true,
+            sees_charges: SeesCharges { attempts: true, failed: false, ooms: true },
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Events from the probes: records are decoded, and those of one decision joined into one event.
 
+mod cause;
 mod charges;
 mod decode;
 mod exits;
@@ -7,7 +8,9 @@ mod join;
 mod limits;
 mod machine;
 mod paths;
+mod refusals;
 mod signals;
+mod under_oom;
 
 pub use charges::SeesCharges;
 pub use decode::{CgroupPath, DecodeError, Record, decode};

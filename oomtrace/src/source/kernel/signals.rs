@@ -14,6 +14,9 @@ const KUBELETS: [&str; 7] = ["kubelet", "k3s", "k3s-server", "k3s-agent", "rke2"
 const RUNTIMES: [&str; 8] = ["containerd-shim", "containerd", "conmon", "conmonrs", "crio", "dockerd", "runc", "crun"];
 const OOMDS: [&str; 3] = ["systemd-oomd", "oomd", "earlyoom"];
 
+/// Where systemd keeps login sessions: `systemd.special(7)`.
+const SESSIONS: &str = "/user.slice/";
+
 /// A signal as an event; nothing where its target is in no container.
 pub(super) fn tell(signal: &record::Signal, paths: &Paths) -> Option<Told> {
     let target = task(&signal.target, paths.path(signal.target.cgroup_id));
@@ -27,7 +30,7 @@ pub(super) fn tell(signal: &record::Signal, paths: &Paths) -> Option<Told> {
         signal: signal.signal,
         name: name(signal.signal),
         sender: Sender {
-            role: role(&sender, &target, by_kernel),
+            role: role(&sender, &target, by_kernel, paths.path(signal.sender.cgroup_id)),
             unit: paths.cgroup(signal.sender.cgroup_id).and_then(|cgroup| cgroup.unit),
             task: sender,
         },
@@ -36,7 +39,7 @@ pub(super) fn tell(signal: &record::Signal, paths: &Paths) -> Option<Told> {
     Some(told(signal.header.boot_ns, Event::Signal(Box::new(event))))
 }
 
-fn role(sender: &Task, target: &Task, by_kernel: bool) -> SenderRole {
+fn role(sender: &Task, target: &Task, by_kernel: bool, path: Option<&str>) -> SenderRole {
     if by_kernel {
         return SenderRole::Kernel;
     }
@@ -54,6 +57,8 @@ fn role(sender: &Task, target: &Task, by_kernel: bool) -> SenderRole {
         SenderRole::Oomd
     } else if comm == "systemd" && sender.tgid == Some(1) {
         SenderRole::Systemd
+    } else if path.is_some_and(|path| path.starts_with(SESSIONS)) {
+        SenderRole::Person
     } else {
         SenderRole::Process
     }
@@ -110,7 +115,9 @@ mod tests {
             (process("kubelet", Some('a')), false, SenderRole::SameContainer),
             (process("kubelet", Some('b')), false, SenderRole::OtherContainer),
         ] {
-            assert_eq!(role(&sender, &target, by_kernel), expected, "{sender:?}");
+            assert_eq!(role(&sender, &target, by_kernel, Some("/system.slice/x.service")), expected, "{sender:?}");
         }
+        let path = Some("/user.slice/user-0.slice/session-3.scope");
+        assert_eq!(role(&process("bash", None), &target, false, path), SenderRole::Person);
     }
 }

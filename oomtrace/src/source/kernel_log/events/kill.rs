@@ -2,7 +2,7 @@
 
 use super::Table;
 use crate::{
-    event::{Cgroup, Level, Limit, Memory, OomKill, OomVictim, Task, Victim, Why},
+    event::{Cause, Cgroup, Level, Limit, Memory, OomKill, OomVictim, Task, Victim, Why},
     node::{self, cgroup_path::CgroupIdentity},
     source::kernel_log::{
         form::When,
@@ -63,6 +63,7 @@ pub(super) fn tell(decision: &Decision, number: u64, table: &Table<'_>) -> OomKi
                 None => task,
             }
         }),
+        cause: trigger.map(|trigger| Cause::of(Some(trigger.order), message(decision))),
         limit: limit(decision, table, places.limit.as_ref()),
         constraint: report
             .and_then(|report| report.constraint.clone())

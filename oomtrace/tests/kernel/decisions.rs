@@ -1,0 +1,155 @@
+//! What makes the kernel choose besides the ordinary, and what it may do instead of killing.
+
+use std::{fs, thread, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::{
+    Outcome,
+    cgroup::{Cgroup, container_id, container_path},
+    check_eq,
+    oomtrace::{Oomtrace, of_kind, wait_until},
+    scenarios::{Scenario, only, run_to_death},
+    workload,
+};
+
+pub(crate) const ALL: &[Scenario] = &[
+    ("a_kill_that_a_person_asked_for_is_told_as_such", sysrq),
+    ("a_kill_of_whoever_asked_for_memory_is_told_as_such", allocating_task),
+    ("a_kill_because_the_limit_set_below_what_is_in_use_is_told_as_such", limit_lowered),
+    ("a_container_frozen_instead_of_killed_is_told_from_its_first_wait_to_its_last", frozen),
+    ("a_node_that_panics_instead_of_killing_says_so_in_its_status", panic_on_oom),
+];
+
+/// A setting of the kernel, put back when dropped.
+pub(crate) struct Sysctl {
+    path: String,
+    before: String,
+}
+
+impl Sysctl {
+    pub(crate) fn set(name: &str, value: &str) -> Result<Self> {
+        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        let before = fs::read_to_string(&path).with_context(|| path.clone())?;
+        fs::write(&path, value).with_context(|| path.clone())?;
+        Ok(Self { path, before })
+    }
+}
+
+impl Drop for Sysctl {
+    fn drop(&mut self) {
+        let _ = fs::write(&self.path, &self.before);
+    }
+}
+
+fn sysrq() -> Outcome {
+    let container = Cgroup::make(&container_path(40, 40))?;
+    let oomtrace = Oomtrace::start(&[])?;
+    let mut held = workload::start("hold-30", &container.procs())?;
+    fs::write(format!("/proc/{}/oom_score_adj", held.id()), "1000")?;
+    thread::sleep(Duration::from_millis(500));
+    fs::write("/proc/sysrq-trigger", "f")?;
+    held.wait()?;
+    let lines = oomtrace.stop()?;
+    let kill = only(&lines, "oom_kill")?;
+    check_eq!(kill["victim"]["tgid"], json!(held.id()), "victim.tgid");
+    check_eq!(kill["cause"], json!("sysrq"), "cause");
+    check_eq!(kill["order"], json!(-1), "order");
+    ensure!(of_kind(&lines, "charge_failures").is_empty(), "no limit was hit: {lines:#?}");
+    Ok(())
+}
+
+/// With this setting the kernel kills whoever asks, be it this test or oomtrace: both are spared.
+fn allocating_task() -> Outcome {
+    let container = Cgroup::make(&container_path(41, 41))?;
+    let oomtrace = Oomtrace::start(&[])?;
+    let mut bystander = workload::start("hold-8", &container.procs())?;
+    fs::write(format!("/proc/{}/oom_score_adj", bystander.id()), "1000")?;
+    let spared = ["self".to_owned(), oomtrace.pid().to_string()];
+    for process in &spared {
+        fs::write(format!("/proc/{process}/oom_score_adj"), "-1000")?;
+    }
+    let setting = Sysctl::set("vm.oom_kill_allocating_task", "1")?;
+    let killed = run_to_death("eat-killable", &container);
+    drop(setting);
+    fs::write("/proc/self/oom_score_adj", "0")?;
+    killed?;
+    let lines = oomtrace.stop()?;
+    ensure!(bystander.try_wait()?.is_none(), "the one to be killed first was killed");
+    bystander.kill()?;
+    bystander.wait()?;
+    let kill = only(&lines, "oom_kill")?;
+    check_eq!(kill["cause"], json!("allocating_task"), "cause");
+    check_eq!(kill["trigger"]["tgid"], kill["victim"]["tgid"], "the trigger and the victim");
+    check_eq!(kill["candidates"], Value::Null, "candidates, since nobody was weighed");
+    Ok(())
+}
+
+fn limit_lowered() -> Outcome {
+    let container = Cgroup::make(&container_path(42, 42))?;
+    let oomtrace = Oomtrace::start(&[])?;
+    let mut held = workload::start("hold-16", &container.procs())?;
+    thread::sleep(Duration::from_millis(800));
+    container.limit(8)?;
+    held.wait()?;
+    let lines = oomtrace.stop()?;
+    let kill = only(&lines, "oom_kill")?;
+    check_eq!(kill["cause"], json!("limit_lowered"), "cause");
+    check_eq!(kill["trigger"]["tgid"], json!(std::process::id()), "trigger.tgid");
+    check_eq!(kill["limit"]["cgroup"], json!(container.path), "limit.cgroup");
+    check_eq!(kill["limit"]["limit_bytes"], json!(8 << 20), "limit.limit_bytes");
+    Ok(())
+}
+
+fn frozen() -> Outcome {
+    for rung in ["fentry", "kprobe"] {
+        let container = Cgroup::make(&container_path(43, 43))?;
+        container.limit(20)?;
+        fs::write(container.folder().join("memory.oom_control"), "1")?;
+        let oomtrace = Oomtrace::start(&["--probe", rung])?;
+        let mut held = workload::start("hold-40", &container.procs())?;
+        wait_until("the cgroup is under OOM", || {
+            let control = fs::read_to_string(container.folder().join("memory.oom_control"))?;
+            Ok(control.contains("under_oom 1"))
+        })?;
+        thread::sleep(Duration::from_secs(1));
+        ensure!(held.try_wait()?.is_none(), "the process was killed");
+        container.limit(80)?;
+        thread::sleep(Duration::from_secs(3));
+        let lines = oomtrace.stop()?;
+        held.kill()?;
+        held.wait()?;
+        let waits = of_kind(&lines, "under_oom");
+        let [began, ended] = waits[..] else { anyhow::bail!("not a beginning and an end: {lines:#?}") };
+        check_eq!(began["state"], json!("began"), "the first state");
+        check_eq!(began["container"]["id"], json!(container_id(43)), "container.id");
+        check_eq!(began["first_task"]["tgid"], json!(held.id()), "first_task.tgid");
+        check_eq!(began["limit"]["limit_bytes"], json!(20 << 20), "limit.limit_bytes");
+        check_eq!(ended["state"], json!("ended"), "the last state");
+        let waited = ended["waited_ms"].as_f64().context("waited_ms is not known")?;
+        ensure!((900.0..20_000.0).contains(&waited), "it waited {waited} ms");
+        ensure!(of_kind(&lines, "oom_kill").is_empty(), "somebody was killed: {lines:#?}");
+    }
+    Ok(())
+}
+
+/// 1 spares cgroups that are over their own limits: the panic itself would end this test.
+fn panic_on_oom() -> Outcome {
+    let container = Cgroup::make(&container_path(44, 44))?;
+    container.limit(20)?;
+    let setting = Sysctl::set("vm.panic_on_oom", "1")?;
+    let oomtrace = Oomtrace::start(&[])?;
+    let said = |status: &Value| status["degraded"].to_string().contains("vm.panic_on_oom is 1");
+    ensure!(said(&oomtrace.status), "{}", oomtrace.status);
+    run_to_death("eat", &container)?;
+    drop(setting);
+    thread::sleep(Duration::from_millis(1200));
+    let lines = oomtrace.stop()?;
+    check_eq!(only(&lines, "oom_kill")?["cause"], json!("ordinary"), "cause");
+    ensure!(of_kind(&lines, "panic_on_oom").is_empty(), "a panic was told: {lines:#?}");
+    let status: Vec<_> =
+        of_kind(&lines, "status").into_iter().map(|status| (status["phase"].clone(), said(status))).collect();
+    check_eq!(status, [(json!("running"), false), (json!("stopped"), false)], "phases, and what they say of panics");
+    Ok(())
+}
