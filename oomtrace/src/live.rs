@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! probes ────────┐
-//! other sources ─┼─▶ what memory looks like ─▶ names ─▶ numbers ─▶ standard output, --record
-//! oomtrace ──────┘            └───────────── Pipeline ─────────────┘
+//! other sources ─┼─▶ what memory looks like ─▶ names ─▶ numbers ─▶ incidents ─▶ standard output, --record
+//! oomtrace ──────┘            └──────────────────── Pipeline ────────────────────┘
 //! ```
 //!
 //! All of it runs on one thread, and nothing in it waits but the loop in [`run`]. The probes are a source that is drained
@@ -80,6 +80,8 @@ pub struct Options {
     pub kernel_log_backlog: bool,
     /// How often a status is told; never where it is zero.
     pub heartbeat: Duration,
+    /// Whether incidents are told among the events.
+    pub incidents: bool,
 }
 
 /// Traces until interrupted, or until what `options` say.
@@ -122,7 +124,10 @@ impl Live {
         };
         let probes = rung::climb(options, hierarchy.as_ref(), &mut sources)?;
         let pressure = Pressure::new(hierarchy);
-        let pipeline = Pipeline::new(options.node.clone(), options.format, pressure, stdout, record);
+        let mut pipeline = Pipeline::new(options.node.clone(), options.format, pressure, stdout, record);
+        if options.incidents {
+            pipeline.watch_incidents();
+        }
         Ok(Self { probes, sources, pipeline, reader_gone })
     }
 
@@ -163,6 +168,7 @@ impl Live {
         if let Some(probes) = &mut self.probes {
             self.pipeline.push_all(probes.tick());
         }
+        self.pipeline.tell_incidents();
         self.pipeline.count_lost();
         if self.probes.as_mut().is_some_and(ProbeSource::settings_changed) {
             self.status(Phase::Running);
@@ -175,6 +181,7 @@ impl Live {
         }
         self.pipeline.push_all(self.sources.finish().await);
         self.pipeline.release();
+        self.pipeline.close_incidents();
         self.pipeline.count_lost();
         self.status(Phase::Stopped);
         match self.pipeline.finish() {

@@ -53,6 +53,9 @@ pub(super) struct Args {
     /// How often to tell a `status`, with what was lost so far; 0s for never.
     #[arg(long, value_name = "TIME", default_value = "5m")]
     heartbeat: SignedDuration,
+    /// Tell events alone, not the incidents that they make.
+    #[arg(long)]
+    no_incidents: bool,
 }
 
 /// A size that the kernel takes: `ringbuf_map_alloc`, `kernel/bpf/ringbuf.c`.
@@ -83,5 +86,6 @@ pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Re
         cgroup_root: args.cgroup_root.clone(),
         kernel_log_backlog: args.kernel_log_backlog,
         heartbeat: args.heartbeat.unsigned_abs(),
+        incidents: !args.no_incidents,
     })
 }

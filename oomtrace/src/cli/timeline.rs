@@ -121,6 +121,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let node = node(args, &recorded, &known)?;
     let logs = logs::Logs::read(&args.kernel_log, &args.kubelet_log, args)?;
 
+    known.kubelet_span = logs.kubelet_span;
     let mut timeline = Timeline::new(Keep::ALL, known);
     for line in &recorded {
         timeline.push(line);

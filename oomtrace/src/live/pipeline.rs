@@ -5,8 +5,9 @@ use std::{io, time::Instant};
 use super::{pressure::Pressure, waiting::Waiting};
 use crate::{
     clock::{self, WallClock},
-    event::{Event, Failure, Line, Lost, LostFrom, Moment, Source, Status, Told},
+    event::{Event, Failure, Incident, Line, Lost, LostFrom, Moment, Source, Status, Told},
     sink::{Format, Writer},
+    timeline::{Keep, Known, Timeline},
 };
 
 /// Takes events from all sources; names, numbers and prints them.
@@ -17,6 +18,7 @@ pub struct Pipeline {
     format: Format,
     stdout: Writer,
     record: Option<Writer>,
+    timeline: Option<Timeline>,
     kills: u64,
     lost: Vec<Lost>,
 }
@@ -26,7 +28,17 @@ impl Pipeline {
     #[must_use]
     pub fn new(node: String, format: Format, pressure: Pressure, stdout: Writer, record: Option<Writer>) -> Self {
         let numbering = Numbering { node, clock: WallClock::now(), seq: 0 };
-        Self { pressure, waiting: Waiting::default(), numbering, format, stdout, record, kills: 0, lost: Vec::new() }
+        Self {
+            pressure,
+            waiting: Waiting::default(),
+            numbering,
+            format,
+            stdout,
+            record,
+            timeline: None,
+            kills: 0,
+            lost: Vec::new(),
+        }
     }
 
     /// Kills told so far.
@@ -114,7 +126,35 @@ impl Pipeline {
             _ => {}
         }
         let line = self.numbering.number(told);
+        if let Some(timeline) = &mut self.timeline {
+            timeline.push(&line);
+        }
         self.print(&line);
+    }
+
+    /// Makes incidents of the events, and tells them among these.
+    pub fn watch_incidents(&mut self) {
+        self.timeline = Some(Timeline::new(Keep::LIVE, Known::default()));
+    }
+
+    /// Tells the incidents that have opened or closed.
+    pub fn tell_incidents(&mut self) {
+        let Some(timeline) = &mut self.timeline else { return };
+        timeline.advance(jiff::Timestamp::now());
+        let news = timeline.news();
+        self.tell_all(news);
+    }
+
+    /// Tells the incidents that are open still, as nothing more will come.
+    pub fn close_incidents(&mut self) {
+        let news = self.timeline.as_mut().map(Timeline::finish).unwrap_or_default();
+        self.tell_all(news);
+    }
+
+    fn tell_all(&mut self, incidents: Vec<Incident>) {
+        for incident in incidents {
+            self.say(Event::Incident(Box::new(incident)));
+        }
     }
 
     fn count(&mut self, lost: &Lost) {

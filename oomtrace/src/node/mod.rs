@@ -4,9 +4,9 @@ pub mod cgroup_path;
 pub mod fact;
 pub mod hierarchy;
 pub mod index;
+pub mod memory;
 pub mod names;
 pub mod snapshot;
-pub mod memory;
 
 use cgroup_path::CgroupIdentity;
 

@@ -11,6 +11,10 @@ mod words;
 use std::fmt::Write as _;
 
 use self::words::escape;
+pub(super) use self::{
+    incident::{headline, offset, pod_and_container, shows, since_boot},
+    words::size,
+};
 use crate::event::{Event, Line};
 
 /// One event as text, with a final line end.

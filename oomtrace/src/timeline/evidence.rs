@@ -1,15 +1,20 @@
 //! A node's lines, sorted out: kills, ends, evictions, signals and refusals, each with who it is about.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
 
 use super::{
     Kept,
     names::{Names, PodKey},
-    windows::{EVICTION, PASS, SAME_KILL, SAME_STEP},
+    windows::{EVICTION, OBSERVED, PASS, SAME_KILL, SAME_STEP, SOFT},
 };
 use crate::event::{
-    AllocationRefused, ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Line, OomKill,
-    Signal, Source,
+    AllocationRefused, Container, ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Level,
+    Limit, Line, Memory, OomKill, Signal, Source, SystemOom, Task, Victim,
 };
 
 /// A line and its time.
@@ -167,6 +172,7 @@ impl Evidence {
             }
         }
         evidence.evicted = evicted(&evictions, names);
+        evidence.add_noticed(names);
         for (index, change) in evidence.changes.iter().enumerate() {
             if let (ContainerAction::Reported, Some(id)) = (change.what.action, &change.container) {
                 evidence.reported.entry(id.clone()).or_insert(index);
@@ -218,6 +224,42 @@ impl Evidence {
         }
     }
 
+    /// Kills that no line of the kernel's tells, and that others noticed: the runtime or cAdvisor in a container, the
+    /// kubelet on the node, a pod's status.
+    fn add_noticed(&mut self, names: &Names<'_>) {
+        let told: BTreeSet<_> = self.kills.iter().filter_map(|kill| kill.container.clone()).collect();
+        let pids: BTreeSet<_> = self.kills.iter().filter_map(|kill| process(&kill.told)).collect();
+        let mut last: BTreeMap<ContainerId, i64> = BTreeMap::new();
+        let mut noticed = Vec::new();
+        for change in self.changes.iter().filter(|change| change.what.action == ContainerAction::OomNoticed) {
+            let Some(id) = change.container.clone().filter(|id| !told.contains(id)) else { continue };
+            // Several notice the same one.
+            if last.insert(id.clone(), change.at).is_none_or(|before| change.at - before > SAME_KILL) {
+                let pod = change.pod.clone().or_else(|| names.key(None, Some(&id), change.at));
+                noticed.push(Kill::noticed(change.at, pod, Some(id), &change.line, None));
+            }
+        }
+        for (at, line) in &self.system_ooms {
+            let Event::SystemOom(oom) = &line.event else { continue };
+            if !oom.pid.is_some_and(|pid| pids.contains(&pid)) {
+                noticed.push(Kill::noticed(*at, None, None, line, Some(oom)));
+            }
+        }
+        for death in &self.deaths {
+            let Some(id) = death.container.clone().filter(|id| !told.contains(id) && !last.contains_key(id)) else {
+                continue;
+            };
+            let reported = self.reported(&id).and_then(|reported| reported.reason.as_deref());
+            if reported.or_else(|| names.end_reason(&id)) == Some("OOMKilled")
+                && let Some((_, line)) = death.lines.first()
+            {
+                noticed.push(Kill::noticed(death.at, death.pod.clone(), Some(id), line, None));
+            }
+        }
+        self.kills.append(&mut noticed);
+        self.kills.sort_by_key(|kill| kill.at);
+    }
+
     fn add_death(
         &mut self,
         at: i64,
@@ -242,10 +284,71 @@ impl Evidence {
         self.deaths.push(Death { at, pod, container, exit_code, oom_victim, lines: vec![(at, Arc::clone(line))] });
     }
 
+    /// The kubelet was listened to between these, too.
+    pub(super) fn kubelet_spoke(&mut self, first: Timestamp, last: Timestamp) {
+        let nanoseconds = |at: Timestamp| i64::try_from(at.as_nanosecond()).ok();
+        let (first, last) = (nanoseconds(first), nanoseconds(last));
+        self.kubelet_from = self.kubelet_from.into_iter().chain(first).min();
+        self.kubelet_until = self.kubelet_until.max(last);
+    }
+
     /// Whether the kubelet was listened to from a time on and for so long.
     pub(super) fn kubelet_covers(&self, from: i64, span: i64) -> bool {
         self.kubelet_from.is_some_and(|first| first <= from)
             && self.kubelet_until.is_some_and(|last| last >= from + span)
+    }
+}
+
+impl Kill {
+    /// A kill of which only others tell: who, and when about. Where the kubelet says that the node was out of memory, it is
+    /// known whose limit it was.
+    fn noticed(
+        at: i64,
+        pod: Option<PodKey>,
+        container: Option<ContainerId>,
+        line: &Arc<Line>,
+        node: Option<&SystemOom>,
+    ) -> Self {
+        let victim = Task {
+            pid: node.and_then(|oom| oom.pid),
+            tgid: node.and_then(|oom| oom.pid),
+            comm: node.and_then(|oom| oom.comm.clone()),
+            ..Task::default()
+        };
+        let limit = node.map(|_| Limit {
+            level: Some(Level::Node),
+            cgroup: None,
+            cgroup_id: None,
+            pod: None,
+            container: None,
+            nested: None,
+            usage_bytes: None,
+            limit_bytes: None,
+            swap_usage_bytes: None,
+            swap_limit_bytes: None,
+            swap_counter: None,
+            total_bytes: None,
+        });
+        let told = OomKill {
+            decision: None,
+            cause: None,
+            pod: None,
+            container: container.clone().map(|id| Container { id: Some(id), ..Container::default() }),
+            cgroup: None,
+            trigger: Task::default(),
+            victim: Victim { task: victim, memory: Memory::default(), points: None },
+            limit,
+            constraint: None,
+            order: None,
+            gfp: None,
+            gfp_mask: None,
+            message: None,
+            group: None,
+            members: Vec::new(),
+            candidates_weighed: None,
+            candidates: None,
+        };
+        Self { at, pod, container, told, lines: vec![(at, Arc::clone(line))] }
     }
 }
 
@@ -354,6 +457,15 @@ fn evicted(steps: &[(i64, &Eviction, &Arc<Line>)], names: &Names<'_>) -> Vec<Evi
     all
 }
 
+/// How long after a step pods may be ranked because of it.
+fn reach(phase: EvictionPhase) -> i64 {
+    match phase {
+        EvictionPhase::Observed | EvictionPhase::NodeConditions => OBSERVED,
+        EvictionPhase::GracePeriodNotMet => SOFT,
+        _ => PASS,
+    }
+}
+
 /// The passes that came to ranking pods.
 fn passes<'a>(steps: &[(i64, &'a Eviction, &'a Arc<Line>)], names: &Names<'_>) -> Vec<Pass<'a>> {
     let mut passes: Vec<Pass<'_>> = Vec::new();
@@ -366,7 +478,7 @@ fn passes<'a>(steps: &[(i64, &'a Eviction, &'a Arc<Line>)], names: &Names<'_>) -
             | EvictionPhase::NodeConditions
             | EvictionPhase::MustEvict => open.push((*at, step, line)),
             EvictionPhase::Ranked => {
-                open.retain(|(earlier, _, _)| at - earlier <= PASS);
+                open.retain(|(earlier, step, _)| at - earlier <= reach(step.phase));
                 // The pass begins with the last threshold that was met before pods were ranked.
                 let began = open
                     .iter()
@@ -397,7 +509,7 @@ fn passes<'a>(steps: &[(i64, &'a Eviction, &'a Arc<Line>)], names: &Names<'_>) -
                 } else {
                     passes.push(Pass { at: began, lines, resource, memory, ranked });
                 }
-                open.clear();
+                open.retain(|(_, step, _)| step.phase == EvictionPhase::GracePeriodNotMet);
             }
             EvictionPhase::Reclaimed | EvictionPhase::NothingToEvict => open.clear(),
             _ => {}

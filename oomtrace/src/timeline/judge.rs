@@ -13,10 +13,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use self::case::{Case, Class, Subject};
 use super::{
     Kept, Known,
-    evidence::{At, Death, Evicted, Evidence, Kill},
+    evidence::{Death, Evicted, Evidence, Kill},
     fnv1a,
     names::{Names, PodKey},
-    windows::{CLOSES_AFTER, CRASH_LOOP, EVICTION, KILL_TO_EVICTION, NOTICED, SECOND},
+    windows::{CLOSES_AFTER, CRASH_LOOP, EVICTION, KILL_TO_EVICTION, NOTICED, RELIST, SECOND},
 };
 use crate::event::{ContainerAction, ContainerId, EventRef, Incident, IncidentState, Line, Pod, Source};
 
@@ -45,7 +45,10 @@ struct Court<'a> {
 /// input has ended.
 pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, now: Option<i64>) -> Vec<Judged> {
     let mut names = Names::learn(lines, &known.snapshot);
-    let evidence = Evidence::of(lines, &names);
+    let mut evidence = Evidence::of(lines, &names);
+    if let Some((first, last)) = known.kubelet_span {
+        evidence.kubelet_spoke(first, last);
+    }
     name_victims(&mut names, &evidence);
     let court = Court { names: &names, evidence: &evidence, known };
     let mut cases = of_kills(&court);
@@ -185,7 +188,7 @@ fn add_deaths<'a>(court: &Court<'a>, cases: &mut [Case<'a>]) -> Vec<&'a Death> {
     for death in &court.evidence.deaths {
         let killed =
             death.container.as_ref().and_then(|id| by_container.get(id)).into_iter().flatten().copied().find(|index| {
-                cases[*index].kills.iter().any(|kill| kill.container == death.container && explains(kill, death))
+                cases[*index].kills.iter().any(|kill| kill.container == death.container && explains(court, kill, death))
             });
         let of_pod = death.pod.as_ref().and_then(|pod| by_pod.get(pod));
         let explained = killed.or_else(|| {
@@ -214,9 +217,23 @@ fn by_pod(cases: &[Case<'_>]) -> BTreeMap<PodKey, Vec<usize>> {
     by_pod
 }
 
-/// Whether a kill may be why its container ended. Clocks of two logs are the same node's, but some have whole seconds.
-fn explains(kill: &Kill, death: &Death) -> bool {
-    (kill.at - 2 * SECOND..=kill.at + NOTICED).contains(&death.at)
+/// Whether a kill is why its container ended. An end before a kill in the same container is one that a clock without
+/// seconds' parts tells. Where the kubelet told the container to end after the kill, it had outlived it, unless its first
+/// process was killed.
+fn explains(court: &Court<'_>, kill: &Kill, death: &Death) -> bool {
+    if death.at > kill.at + NOTICED {
+        return false;
+    }
+    let victim = &kill.told.victim.task;
+    if kill.told.group == Some(true) || victim.container_init == Some(true) {
+        return true;
+    }
+    let Some(pod) = &death.pod else { return true };
+    !court.evidence.changes_of(pod).any(|change| {
+        change.what.action == ContainerAction::Killing
+            && change.container == death.container
+            && (kill.at + RELIST..=death.at).contains(&change.at)
+    })
 }
 
 /// Whether a container ended because its pod was evicted.
@@ -238,17 +255,17 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
     incident.boot_time_only = began < YEAR_OF_BOOT && lines.iter().any(|(_, line)| line.source == Source::Kmsg);
     incident.steps = steps::steps(&lines, at, case, court);
     incident.memory = picture::points(case, court, &lines);
-    let half = EVENTS / 2;
-    let omitted = lines.len().saturating_sub(EVENTS);
-    let kept: Vec<&At> = if omitted == 0 {
-        lines.iter().collect()
-    } else {
-        lines[..half].iter().chain(&lines[lines.len() - half..]).collect()
-    };
-    incident.events = kept.iter().map(|(_, line)| EventRef::Seq(line.seq)).collect();
-    incident.events_omitted = omitted as u64;
-    let lines = kept.into_iter().map(|(_, line)| Arc::clone(line)).collect();
+    let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
+    incident.events_omitted = lines.len().saturating_sub(EVENTS) as u64;
+    incident.events = told(&lines).map(|line| EventRef::Seq(line.seq)).collect();
     Judged { at, closes, node: node.to_owned(), incident, lines }
+}
+
+/// The lines of an incident that are told: all, or the first and the last.
+pub(super) fn told(lines: &[Arc<Line>]) -> impl Iterator<Item = &Arc<Line>> {
+    let half = if lines.len() > EVENTS { EVENTS / 2 } else { lines.len() };
+    let last = if lines.len() > EVENTS { &lines[lines.len() - half..] } else { &[][..] };
+    lines[..half].iter().chain(last)
 }
 
 /// Until the end of 1970: a time since boot that is told as a date.

@@ -18,7 +18,8 @@
 //!
 //! # What is kept
 //!
-//! At most [`Keep`] lines. Beyond that the oldest go, and [`Timeline::dropped`] counts them.
+//! At most [`Keep`] lines. Live, what can make no incident any more goes first. Beyond the limit the oldest go, and
+//! [`Timeline::dropped`] counts them: then a crash loop that goes on for days is told anew from where its lines begin.
 
 mod evidence;
 mod judge;
@@ -63,6 +64,9 @@ pub struct Known {
     pub snapshot: Snapshot,
     /// `kubelet_evictions` of the kubelet's `/metrics` by `eviction_signal`, the last reading.
     pub evictions_by_signal: BTreeMap<String, u64>,
+    /// The times of the first and the last line of the kubelet's log, whatever they say: what it does not tell in between,
+    /// the kubelet did not notice.
+    pub kubelet_span: Option<(Timestamp, Timestamp)>,
     /// The ends too that have nothing to do with memory, and that only logs tell of: pods that were deleted, evictions
     /// for disk space.
     pub everything: bool,
@@ -213,7 +217,7 @@ impl Timeline {
         let judged = self.judged(None).into_iter();
         judged
             .map(|judge::Judged { mut incident, lines, node, .. }| {
-                incident.events = lines.iter().map(|line| EventRef::Line(Box::new((**line).clone()))).collect();
+                incident.events = judge::told(&lines).map(|line| EventRef::Line(Box::new((**line).clone()))).collect();
                 (node, incident)
             })
             .collect()
@@ -232,6 +236,9 @@ impl Timeline {
         self.stale = false;
         let judged = self.judged(now);
         self.due = judged.iter().filter(|judged| judged.incident.state == IncidentState::Open).map(|j| j.closes).min();
+        if let Some(now) = now {
+            self.forget(&judged, now - 2 * windows::CRASH_LOOP);
+        }
         let mut told = BTreeMap::new();
         let mut news = Vec::new();
         for judge::Judged { incident, .. } in judged {
@@ -252,6 +259,19 @@ impl Timeline {
         }
         self.told = told;
         news
+    }
+
+    /// Lets go of what can make no incident any more, where much is kept: lines from before `old` that are in no incident,
+    /// or in one that closed before.
+    fn forget(&mut self, judged: &[judge::Judged], old: i64) {
+        let many = self.evidence.len() > self.keep.evidence / 2 || self.context.len() > self.keep.context / 2;
+        if !many {
+            return;
+        }
+        let alive = judged.iter().filter(|judged| judged.closes >= old).flat_map(|judged| &judged.lines);
+        let alive: BTreeSet<*const Line> = alive.map(Arc::as_ptr).collect();
+        self.evidence.retain(|order, line| order.at >= old || alive.contains(&Arc::as_ptr(line)));
+        self.context.retain(|order, line| order.at >= old || alive.contains(&Arc::as_ptr(line)));
     }
 
     fn judged(&self, now: Option<i64>) -> Vec<judge::Judged> {
@@ -312,13 +332,19 @@ impl Weight {
                 _ => Self::Evidence,
             }),
             Event::Container(change) => Some(match change.action {
-                ContainerAction::Created | ContainerAction::Started | ContainerAction::Removed => Self::Context,
+                ContainerAction::Created
+                | ContainerAction::Started
+                | ContainerAction::Removed
+                // Every few seconds while a container waits.
+                | ContainerAction::BackOff => Self::Context,
                 _ => Self::Evidence,
             }),
             Event::ChargeFailures(_) | Event::Pressure(_) => Some(Self::Context),
             Event::OomDecision(_)
             | Event::OomVictim(_)
             | Event::OomReaped(_)
+            | Event::PanicOnOom(_)
+            | Event::UnderOom(_)
             | Event::Incident(_)
             | Event::Lost(_)
             | Event::Error(_)

@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Kept;
 use crate::{
-    event::{Container, ContainerAction, ContainerId, Event, Pod, PodUid},
+    event::{Container, ContainerAction, ContainerId, ContainerRole, Event, Pod, PodUid},
     node::snapshot::{ContainerRecord, PodRecord, Snapshot},
 };
+
+/// What the kubelet notices at once, it logs in any order.
+const SANDBOX_FIRST: i64 = super::windows::SECOND / 10;
 
 /// Who a pod is: its uid where that is known, for names come back.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,6 +57,7 @@ impl<'a> Names<'a> {
         for kept in lines {
             names.learn_line(kept);
         }
+        names.learn_sandboxes(lines);
         names.learn_by_elimination();
         names
     }
@@ -140,6 +144,10 @@ impl<'a> Names<'a> {
         known.name = least(known.name.take(), container.name.clone());
         known.image = least(known.image.take(), container.image.clone());
         known.restart_count = known.restart_count.max(container.restart_count);
+        known.role = known.role.or(container.role);
+        if container.role == Some(ContainerRole::Sandbox) {
+            seen.sandbox = Some(true);
+        }
     }
 
     fn learn_pod(&mut self, pod: &Pod, at: Option<i64>) {
@@ -157,9 +165,45 @@ impl<'a> Names<'a> {
         seen.pod.namespace = least(seen.pod.namespace.take(), pod.namespace.clone());
         seen.pod.name = least(seen.pod.name.take(), pod.name.clone());
         seen.pod.qos = seen.pod.qos.or(pod.qos);
+        if seen.pod.owner.is_none() {
+            seen.pod.owner.clone_from(&pod.owner);
+        }
         if let Some(at) = at {
             seen.first = seen.first.min(at);
             seen.last = seen.last.max(at);
+        }
+    }
+
+    /// A pod's sandbox is the first of it to run: where nothing says which id it is, the one that was there clearly before
+    /// the others, and that nobody was killed in or gave a name.
+    fn learn_sandboxes(&mut self, lines: &[Kept]) {
+        let mut by_pod: BTreeMap<&PodUid, Vec<(i64, &ContainerId, &SeenContainer)>> = BTreeMap::new();
+        for (id, seen) in &self.containers {
+            if let (Some(uid), Some(started)) = (&seen.pod, seen.started) {
+                by_pod.entry(uid).or_default().push((started, id, seen));
+            }
+        }
+        let mut first = BTreeSet::new();
+        for ids in by_pod.values_mut() {
+            ids.sort_by_key(|(started, ..)| *started);
+            if let [(earliest, id, seen), (next, ..), ..] = ids[..]
+                && ids.iter().all(|(.., seen)| seen.sandbox != Some(true))
+                && seen.sandbox.is_none()
+                && seen.container.name.is_none()
+                && next - earliest > SANDBOX_FIRST
+            {
+                first.insert(id.clone());
+            }
+        }
+        for kept in lines {
+            if let Event::OomKill(kill) = &kept.line.event
+                && let Some(id) = kill.container.as_ref().and_then(|container| container.id.as_ref())
+            {
+                first.remove(id);
+            }
+        }
+        for id in first {
+            self.containers.entry(id).or_default().sandbox = Some(true);
         }
     }
 
@@ -247,6 +291,12 @@ impl<'a> Names<'a> {
         {
             seen.container.name = Some(name.to_owned());
         }
+    }
+
+    /// The reason that the files have for the end of a container.
+    pub(super) fn end_reason(&self, id: &ContainerId) -> Option<&str> {
+        let (_, _, container) = self.snapshot.container(id)?;
+        container.ends.get(id)?.reason.as_deref()
     }
 
     /// Whether it is a pod's sandbox.

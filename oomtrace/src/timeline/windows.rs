@@ -18,6 +18,10 @@ pub(super) const SAME_STEP: i64 = 2 * SECOND;
 /// but on a node short of memory a relist was seen to take 10 s. More than three times that.
 pub(super) const NOTICED: i64 = 35 * SECOND;
 
+/// Until the kubelet relists it may tell a container to end that has ended already: `genericPlegRelistPeriod`, and the relist
+/// itself.
+pub(super) const RELIST: i64 = 3 * SECOND;
+
 /// An incident closes when nothing has come for so long: the eviction loop's 10 s (`monitoringInterval`), its wait for
 /// clean-up of 30 s (`podCleanupTimeout`), and the seconds of [`NOTICED`] in which the last step is logged.
 pub(super) const CLOSES_AFTER: i64 = 75 * SECOND;
@@ -35,8 +39,15 @@ pub(super) const KILL_TO_EVICTION: i64 = CRASH_LOOP;
 /// (`evictionMaxPodGracePeriod` is seldom more than minutes), and the clean-up.
 pub(super) const EVICTION: i64 = 10 * 60 * SECOND;
 
-/// Within a pass the kubelet logs what it observed before it says that it has to evict.
+/// From what was observed to the threshold that is met by it: one pass, which is over before the next begins, 10 s later.
+pub(super) const OBSERVED: i64 = 8 * SECOND;
+
+/// From a threshold that is met to the ranking of pods: reclaiming comes between.
 pub(super) const PASS: i64 = 20 * SECOND;
+
+/// From a soft threshold that is not met for long enough to the eviction for it: one pass, or several where a pod was
+/// evicted and cleaned up in between.
+pub(super) const SOFT: i64 = 60 * SECOND;
 
 /// From a signal to the end it leads to: SIGTERM's grace period is 30 s unless the pod asks for more.
 pub(super) const SIGTERM_TO_END: i64 = 10 * 60 * SECOND;

@@ -4,17 +4,17 @@
 
 mod cgroup;
 mod charges;
-mod doctor;
 mod compare;
 mod decisions;
+mod doctor;
 mod endings;
 mod kernel_log;
 mod kills;
 mod leak;
 mod losses;
 mod oomtrace;
-mod rungs;
 mod refusals;
+mod rungs;
 mod scenarios;
 mod start;
 mod workload;

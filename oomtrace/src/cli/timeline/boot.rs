@@ -43,12 +43,12 @@ pub(super) fn zero(asked: Option<Timestamp>, recorded: &[Line], logs: &Logs, kno
             by_kubelet(&from_boot, &logs.kubelet).map(|zero| (zero, "what the kubelet noticed of the same containers"))
         });
     if let Some((zero, by)) = found {
-        info!("the node booted at {zero:.3}: told by {by}")
+        info!("the node booted at {zero:.3}: told by {by}");
     } else {
         warn!(
             "the kernel's log counts from the node's boot, and nothing tells when that was: times are told as if it were \
          1970-01-01 (give --boot-time, or a log with dates)"
-        )
+        );
     }
     Zero(found.map(|(zero, _)| zero))
 }

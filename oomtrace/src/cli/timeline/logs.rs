@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::{Args, boot::Zero, input};
@@ -21,11 +22,13 @@ pub(super) struct Logs {
     pub(super) kernel: Vec<Told>,
     pub(super) kubelet: Vec<Told>,
     readers: Vec<Reader>,
+    /// The first and the last time in the kubelet's logs.
+    pub(super) kubelet_span: Option<(Timestamp, Timestamp)>,
 }
 
 impl Logs {
     pub(super) fn read(kernel: &[PathBuf], kubelet: &[PathBuf], args: &Args) -> anyhow::Result<Self> {
-        let mut logs = Self { kernel: Vec::new(), kubelet: Vec::new(), readers: Vec::new() };
+        let mut logs = Self { kernel: Vec::new(), kubelet: Vec::new(), readers: Vec::new(), kubelet_span: None };
         for path in kernel {
             logs.read_kernel(path, args)?;
         }
@@ -66,12 +69,15 @@ impl Logs {
         let calendar = Calendar { not_after: input.latest, zone: args.time_zone.clone() };
         let mut reader = Reader::new(calendar, Vec::new())?;
         let mut told = Vec::new();
+        let (mut first, mut last) = (None, Tail::default());
         loop {
             let bytes = input.reader.fill_buf().with_context(|| format!("{name} cannot be read to its end"))?;
             if bytes.is_empty() {
                 break;
             }
             let count = bytes.len();
+            first = first.or_else(|| bytes.split(|byte| *byte == b'\n').find_map(|line| reader.time_of(line)));
+            last.keep(bytes);
             reader.push(bytes, &mut told);
             input.reader.consume(count);
         }
@@ -94,6 +100,10 @@ impl Logs {
                 warn!("{name}: {count} lines {what}{last}");
             }
         }
+        if let (Some(first), Some(last)) = (first, last.time(&reader)) {
+            let (earliest, latest) = self.kubelet_span.unwrap_or((first, last));
+            self.kubelet_span = Some((first.min(earliest), last.max(latest)));
+        }
         self.kubelet.append(&mut told);
         self.readers.push(reader);
         Ok(())
@@ -101,7 +111,7 @@ impl Logs {
 
     /// All of it as lines of a node, with what the kubelet's log tells of names in the kernel's kills.
     pub(super) fn into_lines(self, node: &str, zero: Zero) -> impl Iterator<Item = Line> {
-        let Self { kernel, kubelet, readers } = self;
+        let Self { kernel, kubelet, readers, .. } = self;
         let node = node.to_owned();
         kernel
             .into_iter()
@@ -122,6 +132,27 @@ impl Logs {
                 };
                 Line { ts, seq, node: node.clone(), source, boot_ns, event }
             })
+    }
+}
+
+/// The end of a file that is read piece by piece.
+#[derive(Default)]
+struct Tail {
+    before: Vec<u8>,
+    latest: Vec<u8>,
+}
+
+impl Tail {
+    fn keep(&mut self, bytes: &[u8]) {
+        std::mem::swap(&mut self.before, &mut self.latest);
+        self.latest.clear();
+        self.latest.extend_from_slice(bytes);
+    }
+
+    /// When the last line that has a time was logged.
+    fn time(mut self, reader: &Reader) -> Option<Timestamp> {
+        self.before.append(&mut self.latest);
+        self.before.rsplit(|byte| *byte == b'\n').find_map(|line| reader.time_of(line))
     }
 }
 

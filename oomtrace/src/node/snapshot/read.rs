@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{ContainerRecord, EndRecord, EvictionNotice, PodRecord, Snapshot};
 use crate::{
-    event::{ContainerId, EvictionPhase, Pod, PodUid, QosClass},
+    event::{ContainerId, EvictionPhase, Owner, Pod, PodUid, QosClass},
     quantity,
     source::kubelet_log,
 };
@@ -99,7 +99,7 @@ fn pod(value: &Value, into: &mut Snapshot) -> Option<()> {
         name: text(metadata, "name").map(str::to_owned),
         uid: Some(uid.clone()),
         qos: status.and_then(|status| text(status, "qosClass")).and_then(qos),
-        ..Pod::default()
+        owner: owner(metadata),
     };
     if let Some(node) = text(spec, "nodeName").filter(|node| !into.nodes.iter().any(|known| known == node)) {
         into.nodes.push(node.to_owned());
@@ -260,6 +260,7 @@ pub(super) fn enter(into: &mut Snapshot, pod: Pod) -> Option<&mut PodRecord> {
     known.namespace = known.namespace.take().or(pod.namespace);
     known.name = known.name.take().or(pod.name);
     known.qos = known.qos.or(pod.qos);
+    known.owner = known.owner.take().or(pod.owner);
     Some(record)
 }
 
@@ -272,6 +273,13 @@ pub(super) fn add_id(entry: &mut ContainerRecord, id: ContainerId) {
 /// `containerd://<id>`, or the id alone.
 fn container_id(text: &str) -> Option<ContainerId> {
     text.rsplit("://").next()?.parse().ok()
+}
+
+/// The controller among `metadata.ownerReferences`.
+fn owner(metadata: &Value) -> Option<Owner> {
+    let references = metadata.get("ownerReferences")?.as_array()?;
+    let controller = references.iter().find(|owner| owner.get("controller") == Some(&Value::Bool(true)))?;
+    Some(Owner { kind: text(controller, "kind")?.to_owned(), name: text(controller, "name")?.to_owned() })
 }
 
 fn qos(class: &str) -> Option<QosClass> {

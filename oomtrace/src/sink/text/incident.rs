@@ -52,14 +52,7 @@ pub(super) fn write_incident(out: &mut String, ts: &str, incident: &Incident) ->
 /// By itself: a block.
 pub(super) fn write_block(out: &mut String, node: &str, incident: &Incident, colour: bool) -> std::fmt::Result {
     let (paint, verdict) = (Paint { on: colour }, &incident.verdict);
-    let whose = match (&incident.pod, &incident.container) {
-        (None, None) => incident
-            .cgroup
-            .as_ref()
-            .and_then(|cgroup| cgroup.unit.as_deref())
-            .map_or_else(|| "the node".to_owned(), escape),
-        (pod, container) => place(pod.as_ref(), container.as_ref()),
-    };
+    let whose = pod_and_container(incident);
     let head = format!("{}  {whose}", paint.bold(headline(verdict.scenario)));
     let started = if incident.boot_time_only { since_boot(&incident.started) } else { incident.started.clone() };
     writeln!(
@@ -117,6 +110,17 @@ pub(in crate::sink) fn headline(scenario: Scenario) -> &'static str {
         Scenario::OtherLimit => "OOM kill: a limit outside of Kubernetes",
         Scenario::Killed => "Killed by a process, not for memory by the kernel",
         Scenario::Crashed => "Crashed",
+    }
+}
+
+/// Who an incident is about.
+pub(in crate::sink) fn pod_and_container(incident: &Incident) -> String {
+    match (&incident.pod, &incident.container) {
+        (None, None) => {
+            let unit = incident.cgroup.as_ref().and_then(|cgroup| cgroup.unit.as_deref());
+            unit.map_or_else(|| "the node".to_owned(), |unit| format!("unit {}", escape(unit)))
+        }
+        (pod, container) => place(pod.as_ref(), container.as_ref()),
     }
 }
 

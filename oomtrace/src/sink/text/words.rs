@@ -46,7 +46,7 @@ pub(super) fn number(value: Option<impl ToString>) -> String {
 }
 
 /// Bytes in the unit that people would choose.
-pub(super) fn size(bytes: Option<u64>) -> String {
+pub(in crate::sink) fn size(bytes: Option<u64>) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     let Some(bytes) = bytes else { return "?".to_owned() };
     if bytes < 1024 {

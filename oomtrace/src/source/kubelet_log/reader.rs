@@ -117,6 +117,16 @@ impl Reader {
         self.calendar.not_after = now;
     }
 
+    /// When a line was logged, whatever it says: what a log covers.
+    #[must_use]
+    pub fn time_of(&self, line: &[u8]) -> Option<Timestamp> {
+        let line = Unwrapped::read(&line[..line.len().min(MAX_LINE_BYTES)]).ok()?;
+        match Message::read(&line.text) {
+            Some(message) => self.calendar.resolve(message.wall, line.kept),
+            None => line.kept.and_then(|kept| self.calendar.kept(kept)),
+        }
+    }
+
     /// Reads a piece of a log, cut anywhere. Events are added to `told`.
     pub fn push(&mut self, bytes: &[u8], told: &mut Vec<Told>) {
         match std::mem::take(&mut self.framing) {

@@ -211,7 +211,7 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: i32, again: &str) -> 
                     "from another container".to_owned(),
                     "Only a container that shares the pid namespace, or has the node's, can do that: look at what it is for.",
                 ),
-                SenderRole::Systemd | SenderRole::Process | SenderRole::Kernel => (
+                SenderRole::Person | SenderRole::Systemd | SenderRole::Process | SenderRole::Kernel => (
                     format!("{comm}{pid} on the node"),
                     "outside of Kubernetes".to_owned(),
                     "Somebody or something on the node did it: a person's shell, a script, a service.",

@@ -6,12 +6,12 @@
 //! 2. what the kubelet observed in the same pass (verbosity 3). Where both signals are below their thresholds it is
 //!    `allocatableMemory.available`: the kubelet sorts memory first, and of the two the one that it appended to its list
 //!    (`byEvictionPriority` and `addAllocatableThresholds`, `pkg/kubelet/eviction/helpers.go`, 1.20 to 1.36);
-//! 3. a soft threshold, which only `memory.available` has (`addAllocatableThresholds` copies hard ones alone);
-//! 4. the kubelet's counter `kubelet_evictions`, where it counted one of the two alone;
+//! 3. the kubelet's counter `kubelet_evictions`, where it counted one of the two alone;
+//! 4. a soft threshold, which only `memory.available` has (`addAllocatableThresholds` copies hard ones alone);
 //! 5. oomtrace's own readings of the node's memory;
 //! 6. nothing: the likelier one, with low confidence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     super::{
@@ -73,16 +73,39 @@ pub(super) fn signals(court: &Court<'_>, cases: &[Case<'_>]) -> BTreeMap<usize, 
     }
     let memory: Vec<_> =
         [NODE, ALLOCATABLE].into_iter().filter(|signal| left.get(*signal).is_some_and(|count| *count > 0)).collect();
+    // It counted both, and as many as there are: where both signals are below their thresholds it is allocatable, which is
+    // when pressure is highest, so at first.
+    let mut undecided: Vec<_> = evicted
+        .iter()
+        .filter(|(index, evicted)| !told.contains_key(index) && evicted.memory != Some(false))
+        .map(|(index, evicted)| (evicted.at, *index))
+        .collect();
+    undecided.sort_unstable();
+    let count = |signal: &str| left.get(signal).copied().unwrap_or(0);
+    let shared = memory.len() == 2 && count(NODE) + count(ALLOCATABLE) == undecided.len() as u64;
+    let first: BTreeSet<usize> = undecided.iter().zip(0..count(ALLOCATABLE)).map(|((_, index), _)| *index).collect();
     evicted
         .into_iter()
         .map(|(index, evicted)| {
-            let (signal, from) = told.remove(&index).unwrap_or_else(|| match memory[..] {
-                _ if evicted.memory == Some(false) => (resource(evicted), ToldBy::Log),
-                [only] => (only.to_owned(), ToldBy::Metrics),
-                _ => by_readings(court, evicted)
-                    .map_or_else(|| likelier(court, evicted), |signal| (signal.to_owned(), ToldBy::Pressure)),
+            let told = told.remove(&index).or_else(|| match memory[..] {
+                _ if evicted.memory == Some(false) => Some((resource(evicted), ToldBy::Log)),
+                [only] => Some((only.to_owned(), ToldBy::Metrics)),
+                _ if shared => {
+                    Some((if first.contains(&index) { ALLOCATABLE } else { NODE }.to_owned(), ToldBy::Metrics))
+                }
+                _ => None,
             });
-            (index, crossed(court, evicted, signal, from))
+            let told = told.or_else(|| Some((by_soft_threshold(evicted)?, ToldBy::SoftThreshold)));
+            let told = told.or_else(|| Some((by_readings(court, evicted)?.to_owned(), ToldBy::Pressure)));
+            let (signal, from) = told.unwrap_or_else(|| likelier(court, evicted));
+            let mut crossed = crossed(court, evicted, signal, from);
+            if shared && from == ToldBy::Metrics {
+                crossed.confidence = Confidence::Medium;
+                crossed.missing.push(
+                    "which of these evictions was for which signal: the kubelet's counter has the sums".to_owned(),
+                );
+            }
+            (index, crossed)
         })
         .collect()
 }
@@ -116,7 +139,14 @@ fn by_log(evicted: &Evicted) -> Option<(String, ToldBy)> {
     if crossed.contains(&NODE) {
         return Some((NODE.to_owned(), ToldBy::Observation));
     }
-    said(&[EvictionPhase::GracePeriodNotMet]).map(|signal| (signal, ToldBy::SoftThreshold))
+    None
+}
+
+/// A soft threshold that was met before, and now for long enough.
+fn by_soft_threshold(evicted: &Evicted) -> Option<String> {
+    steps(evicted)
+        .filter(|(_, step)| step.phase == EvictionPhase::GracePeriodNotMet)
+        .find_map(|(_, step)| step.signal.clone())
 }
 
 struct Observed<'a> {

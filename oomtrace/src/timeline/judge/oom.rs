@@ -12,7 +12,10 @@ use super::{
     case::Case,
     eviction, named, shown,
 };
-use crate::event::{Candidate, Confidence, ContainerId, Incident, Level, Limit, Memory, OomKill, Scenario, Verdict};
+use crate::event::{
+    Candidate, Cause, Confidence, ContainerId, ContainerRole, Event, Incident, Level, Limit, Memory, OomKill, Scenario,
+    Verdict,
+};
 
 /// What the pod's other containers are known to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +97,15 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&eviction
 }
 
 fn scenario(case: &Case<'_>, court: &Court<'_>, kill: &Kill, missing: &mut Vec<String>) -> (Scenario, Confidence) {
+    // No limit was hit: a person asked for it.
+    if kill.told.cause == Some(Cause::Sysrq) {
+        return (Scenario::Killed, Confidence::High);
+    }
     let Some(limit) = &kill.told.limit else {
+        if kill.lines.iter().all(|(_, line)| !matches!(line.event, Event::OomKill(_))) {
+            missing.push("whose limit was hit: the kernel's log (--kernel-log)".to_owned());
+            return (Scenario::ContainerLimit, Confidence::Low);
+        }
         missing.push(
             "whose limit was hit: the kernel left its report out (10 in 5 s), or its beginning is not in the log"
                 .to_owned(),
@@ -135,7 +146,8 @@ fn siblings(case: &Case<'_>, court: &Court<'_>, kill: &Kill) -> Siblings {
     let record =
         court.names.container_record(Some(pod), container.as_ref().and_then(|container| container.name.as_deref()));
     // Init containers run one at a time.
-    if record.is_some_and(|record| record.init) {
+    let role = container.as_ref().and_then(|container| container.role);
+    if record.is_some_and(|record| record.init) || role == Some(ContainerRole::Init) {
         return Siblings::None;
     }
     if let Some(count) = court.names.containers_at(pod, kill.at) {
@@ -207,7 +219,7 @@ fn survived(kill: &Kill, case: &Case<'_>, court: &Court<'_>) -> Option<bool> {
         return Some(false);
     }
     if let Some(death) = court.evidence.death_of(id) {
-        return Some(death.at > kill.at + NOTICED);
+        return Some(!super::explains(court, kill, death));
     }
     if init == Some(false) || court.evidence.kubelet_covers(kill.at, NOTICED) {
         return Some(true);
@@ -311,7 +323,7 @@ struct Told<'a> {
 impl Told<'_> {
     fn summary(&self, case: &Case<'_>, kill: &Kill, invisible: Option<bool>) -> String {
         let victim = &kill.told.victim;
-        let comm = victim.task.comm.as_deref().unwrap_or("?");
+        let comm = victim.task.comm.as_deref().unwrap_or("a process");
         let pid = victim.task.tgid.or(victim.task.pid).map_or_else(String::new, |pid| format!(" (pid {pid})"));
         let unit = kill.told.cgroup.as_ref().and_then(|cgroup| cgroup.unit.as_deref());
         let inside = match (self.pod.is_none() && self.container.is_none(), unit) {
@@ -329,7 +341,7 @@ impl Told<'_> {
                 of("it hit a limit that was set inside the container, a")
             }
             Scenario::ContainerLimit if limit.is_none() => {
-                "a memory limit was hit, the kernel's report does not tell whose".to_owned()
+                "a memory limit was hit; what is at hand does not tell whose".to_owned()
             }
             Scenario::ContainerLimit if limit.and_then(|limit| limit.level) == Some(Level::Pod) => {
                 of("the container hit its limit, which is also the pod's")
@@ -341,6 +353,7 @@ impl Told<'_> {
             Scenario::OtherLimit => {
                 of(&format!("cgroup {} hit its", limit.and_then(|limit| limit.cgroup.as_deref()).unwrap_or("?")))
             }
+            Scenario::Killed => "a person asked for a kill (SysRq-f, /proc/sysrq-trigger); no limit was hit".to_owned(),
             _ => "its pod was already being evicted".to_owned(),
         };
         let count = case.kills.len() as u64;
@@ -417,6 +430,7 @@ impl Told<'_> {
                     "The node had no memory left before the kubelet acted: reserve memory for the system (--system-reserved, --kube-reserved) and raise --eviction-hard memory.available, so that pods are bounded by allocatable and evicted in time.{eater}"
                 )
             }
+            Scenario::Killed => "Not memory: somebody used SysRq-f.".to_owned(),
             _ => eviction::advice(),
         }
     }

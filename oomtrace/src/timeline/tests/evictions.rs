@@ -55,10 +55,18 @@ fn the_kubelets_counter_tells_the_two_signals_apart() {
             (scenario, Some(signal), Some(ToldBy::Metrics))
         );
     }
-    // It counted both: then it does not tell.
+    // It counted both, and more than there are: then it does not tell.
     let mut world = evicted();
     world.known.evictions_by_signal.extend([(NODE.to_owned(), 1), (ALLOCATABLE.to_owned(), 1)]);
     assert_eq!(world.incident().verdict.confidence, Confidence::Low);
+    // As many as there are: allocatable is when pressure is highest, at first.
+    world.evicts(30.0, 'b').killing(30.2, 'b', container("web", '7'));
+    let verdicts: Vec<_> = world.incidents().into_iter().map(|incident| incident.verdict).collect();
+    let told: Vec<_> = verdicts.iter().map(|verdict| (verdict.scenario, verdict.confidence)).collect();
+    assert_eq!(
+        told,
+        [(Scenario::AllocatableEvicted, Confidence::Medium), (Scenario::NodePressureEvicted, Confidence::Medium)]
+    );
 }
 
 #[test]
@@ -93,6 +101,20 @@ fn a_soft_threshold_is_always_the_nodes() {
     world.eviction(-10.0, not_yet);
     let verdict = world.incident().verdict;
     assert_eq!((verdict.scenario, verdict.signal_from), (Scenario::NodePressureEvicted, Some(ToldBy::SoftThreshold)));
+}
+
+#[test]
+fn a_sandbox_is_no_container() {
+    let mut world = World::default();
+    world
+        .started(-60.0, pod('a'), unnamed('0'))
+        .started(-50.0, pod('a'), unnamed('1'))
+        .file_says('a', &[("web", None)])
+        .evicts(0.0, 'a')
+        .killing(0.2, 'a', container("web", '1'))
+        .died(6.0, pod('a'), unnamed('1'), 0)
+        .died(8.0, pod('a'), unnamed('0'), 0);
+    assert_eq!(world.incident().deaths, 1);
 }
 
 #[test]

@@ -248,3 +248,37 @@ fn a_host_service_over_its_limit_is_told_as_such() {
     assert_eq!(incident.verdict.scenario, Scenario::OtherLimit);
     assert!(incident.verdict.summary.contains("in unit pg.service"), "{}", incident.verdict.summary);
 }
+
+#[test]
+fn a_container_that_the_kubelet_ended_later_had_outlived_the_kill() {
+    let child = OomKill { group: Some(false), ..kill(pod('a'), container("app", '1'), Level::Container, 64) };
+    let mut world = World::default();
+    world
+        .kill(0.0, child)
+        .killing(12.0, 'a', container("app", '1'))
+        .died(14.0, pod('a'), unnamed('1'), 137)
+        .kubelet_speaks(60.0);
+    let verdict = world.incident().verdict;
+    assert_eq!((verdict.invisible, verdict.kubernetes_shows), (Some(true), vec!["nothing".to_owned()]));
+}
+
+#[test]
+fn a_kill_that_only_the_kubelet_noticed_is_told_and_what_is_missing_is_said() {
+    let mut world = World::default();
+    world
+        .change(0.0, change(ContainerAction::OomNoticed, pod('a'), Some(unnamed('1'))))
+        .change(0.2, change(ContainerAction::OomNoticed, pod('a'), Some(unnamed('1'))))
+        .died(1.0, pod('a'), container("app", '1'), 137);
+    let incident = world.incident();
+    assert_eq!((incident.kills, incident.deaths, incident.verdict.confidence), (1, 1, Confidence::Low));
+    assert!(incident.verdict.missing.iter().any(|missing| missing.contains("--kernel-log")));
+    // The kernel tells it, too: then it is one, and nothing is missing.
+    world.kill(-1.0, kill(pod('a'), container("app", '1'), Level::Container, 64));
+    let incident = world.incident();
+    assert_eq!((incident.kills, incident.verdict.confidence), (1, Confidence::High));
+    // The node was out of memory, says the kubelet alone.
+    let mut world = World::default();
+    let oom = crate::event::SystemOom { pid: Some(801), comm: Some("memhog".to_owned()) };
+    world.tell(0.0, Source::Kubelet, crate::event::Event::SystemOom(Box::new(oom)));
+    assert_eq!(world.incident().verdict.scenario, Scenario::SystemOom);
+}

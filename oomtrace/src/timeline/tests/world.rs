@@ -32,7 +32,7 @@ pub(super) fn pod(letter: char) -> Pod {
             .parse()
             .ok(),
         qos: Some(QosClass::Burstable),
-        ..Pod::default()
+        owner: None,
     }
 }
 

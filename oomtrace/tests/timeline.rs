@@ -1,0 +1,295 @@
+//! `oomtrace timeline` on what real nodes left behind, against what really happened there (`truth.json`, worked out from
+//! the nodes' own state).
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+const KUBELET: [&str; 4] =
+    ["kubelet.log.zst", "kubelet.journal-short.log.zst", "kubelet.journal-iso.log.zst", "kubelet.journal.json.zst"];
+const KERNEL: [&str; 4] = ["kmsg", "dmesg.txt", "dmesg-T.txt", "kernel.journal.log"];
+
+fn data(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(path)
+}
+
+fn run(arguments: &[&str]) -> Output {
+    let arguments = arguments.iter().map(|argument| {
+        let file = data(argument);
+        if file.exists() { file.into_os_string() } else { argument.into() }
+    });
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oomtrace"));
+    command.arg("timeline").args(arguments).stdin(Stdio::null()).output().expect("oomtrace runs")
+}
+
+/// Its lines, and that all went well.
+fn lines(arguments: &[&str]) -> Vec<Value> {
+    let output = run(&[arguments, &["--format", "json"]].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+fn truth(capture: &str) -> Value {
+    let text = std::fs::read(data(&format!("{capture}/truth.json"))).expect("the truth");
+    serde_json::from_slice(&text).expect("JSON")
+}
+
+/// What is known beside the logs.
+#[derive(Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is known or not, whatever the others are")]
+struct Beside {
+    names: bool,
+    signal: bool,
+    amounts: bool,
+    every_state: bool,
+}
+
+/// Every incident of the truth is there, and no other.
+fn compare(capture: &str, found: &[Value], beside: Beside, how: &str) {
+    let truth = truth(capture);
+    let expected = truth["incidents"].as_array().expect("incidents");
+    let summaries: Vec<_> = found.iter().map(|line| &line["verdict"]["summary"]).collect();
+    assert_eq!(found.len(), expected.len(), "{how}: {summaries:#?}");
+    for incident in expected {
+        let told = found.iter().find(|line| line["pod"]["uid"] == incident["uid"]);
+        assert!(told.is_some(), "{how}: {incident} is not among {summaries:#?}");
+        let Some(told) = told else { continue };
+        let same = |field: &str, told: &Value| {
+            if !incident[field].is_null() {
+                assert_eq!(told, &incident[field], "{how}: {field} of {}", incident["pod"]);
+            }
+        };
+        let verdict = &told["verdict"];
+        if beside.signal || incident["signal_from"].is_null() {
+            same("scenario", &verdict["scenario"]);
+            same("signal", &verdict["signal"]);
+        }
+        if beside.amounts || incident["amounts_from"].is_null() {
+            same("threshold_bytes", &verdict["threshold_bytes"]);
+            same("available_bytes", &verdict["available_bytes"]);
+        }
+        same("limit_level", &told["limit_level"]);
+        same("limit_bytes", &told["limit_bytes"]);
+        same("kills", &told["kills"]);
+        same("kernel_kills", &told["kills"]);
+        same("group", &told["group"]);
+        same("invisible", &verdict["invisible"]);
+        same("victim_comm", &told["victim_comm"]);
+        if beside.names {
+            let name = format!(
+                "{}/{}",
+                told["pod"]["namespace"].as_str().unwrap_or("?"),
+                told["pod"]["name"].as_str().unwrap_or("?")
+            );
+            same("pod", &Value::String(name));
+            same("container", &told["container"]["name"]);
+            let names = |list: &Value, name: &dyn Fn(&Value) -> Value| -> BTreeSet<String> {
+                list.as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|entry| name(entry).as_str().map(str::to_owned))
+                    .collect()
+            };
+            if !incident["containers"].is_null() {
+                let told = names(&told["containers"], &|entry| entry["name"].clone());
+                assert_eq!(told, names(&incident["containers"], &Value::clone), "{how}: {}", incident["pod"]);
+            }
+        }
+        if beside.every_state {
+            same("kubernetes_shows", &verdict["kubernetes_shows"]);
+        }
+    }
+}
+
+#[test]
+fn kills_are_told_right_from_every_form_of_both_logs() {
+    let capture = "oomkill-1.36-systemd";
+    for kernel in KERNEL {
+        for kubelet in KUBELET {
+            let (kernel, kubelet) = (format!("kernel-log/oomkill.{kernel}"), format!("{capture}/{kubelet}"));
+            let found = lines(&["--kernel-log", &kernel, "--kubelet-log", &kubelet]);
+            let beside = Beside { names: true, every_state: true, ..Beside::default() };
+            compare(capture, &found, beside, &format!("{kernel} {kubelet}"));
+        }
+    }
+}
+
+#[test]
+fn kills_are_told_from_the_kernels_log_alone_and_named_by_any_file_that_names_pods() {
+    let capture = "oomkill-1.36-systemd";
+    for kernel in KERNEL {
+        let kernel = format!("kernel-log/oomkill.{kernel}");
+        compare(capture, &lines(&["--kernel-log", &kernel]), Beside::default(), &kernel);
+        for pods in ["pods-mid.json.zst", "cri-mid.json.zst"] {
+            let pods = format!("{capture}/{pods}");
+            let found = lines(&["--kernel-log", &kernel, "--pods", &pods]);
+            compare(capture, &found, Beside { names: true, ..Beside::default() }, &format!("{kernel} {pods}"));
+        }
+    }
+}
+
+#[test]
+fn what_kubernetes_shows_is_taken_from_the_pods_own_states() {
+    let capture = "oomkill-1.36-systemd";
+    let states =
+        ["pods-early.json.zst", "pods-mid.json.zst", "pods.json.zst"].map(|state| format!("{capture}/{state}"));
+    let found = lines(&["--kernel-log", "kernel-log/oomkill.kmsg", "--pods", &states[0], &states[1], &states[2]]);
+    compare(capture, &found, Beside { names: true, every_state: true, ..Beside::default() }, "states");
+}
+
+#[test]
+fn evictions_are_told_right_from_every_form_of_the_log() {
+    for capture in ["evict-1.36-systemd", "evict-1.20-systemd"] {
+        for kubelet in KUBELET {
+            let kubelet = format!("{capture}/{kubelet}");
+            let how = |what: &str| format!("{kubelet} {what}");
+            let bare = ["--kubelet-log", kubelet.as_str()];
+            let beside = Beside { names: true, ..Beside::default() };
+            compare(capture, &lines(&bare), beside, &how("alone"));
+            let metrics = format!("{capture}/metrics-evict.txt");
+            let with_metrics = [&bare[..], &["--kubelet-metrics", &metrics]].concat();
+            compare(capture, &lines(&with_metrics), Beside { signal: true, ..beside }, &how("with metrics"));
+            for pods in ["pods.json.zst", "events.json.zst", "kubelet-pods.json.zst"] {
+                let pods = format!("{capture}/{pods}");
+                let all = [&with_metrics[..], &["--pods", &pods, "--kernel-log", "kernel-log/evict.kmsg"]].concat();
+                // The kubelet's own /pods has forgotten the pods that it evicted.
+                let amounts = !pods.contains("kubelet-pods");
+                compare(
+                    capture,
+                    &lines(&all),
+                    Beside { signal: true, amounts, every_state: true, ..beside },
+                    &how(&pods),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_given_twice_and_the_same_log_in_two_forms_double_nothing() {
+    let capture = "oomkill-1.36-systemd";
+    let [bare, short, .., json] = KUBELET.map(|kubelet| format!("{capture}/{kubelet}"));
+    let kernel = KERNEL.map(|kernel| format!("kernel-log/oomkill.{kernel}"));
+    let twice = [
+        "--kernel-log",
+        &kernel[0],
+        &kernel[0],
+        &kernel[1],
+        &kernel[2],
+        &kernel[3],
+        "--kubelet-log",
+        &bare,
+        &bare,
+        &short,
+        &json,
+    ];
+    compare(capture, &lines(&twice), Beside { names: true, every_state: true, ..Beside::default() }, "twice");
+    let capture = "evict-1.20-systemd";
+    let [bare, short, .., json] = KUBELET.map(|kubelet| format!("{capture}/{kubelet}"));
+    let beside = Beside { names: true, signal: true, amounts: true, every_state: true };
+    compare(capture, &lines(&["--kubelet-log", &bare, &bare, &short, &json]), beside, "twice");
+}
+
+#[test]
+fn a_quiet_log_has_no_incident() {
+    for kernel in KERNEL {
+        let kernel = format!("kernel-log/evict.{kernel}");
+        assert!(lines(&["--kernel-log", &kernel]).is_empty(), "{kernel}");
+    }
+}
+
+#[test]
+fn refused_pods_are_told_only_when_everything_is_asked_for_and_then_as_events() {
+    let log = "evict-1.20-systemd/kubelet.log.zst";
+    let refused = |lines: &[Value]| lines.iter().filter(|line| line["phase"] == "admission_refused").count();
+    assert_eq!(refused(&lines(&["--kubelet-log", log])), 0);
+    let full = lines(&["--kubelet-log", log, "--full"]);
+    assert!(refused(&full) > 0);
+    assert!(full.iter().any(|line| line["kind"] == "incident" && line["events"][0]["kind"] == "eviction"));
+}
+
+#[test]
+fn incidents_are_chosen_by_pod_container_scenario_and_time() {
+    let logs = ["--kernel-log", "kernel-log/oomkill.kmsg", "--kubelet-log", "oomkill-1.36-systemd/kubelet.log.zst"];
+    for (option, value, expected) in [
+        ("--pod", "team-a/oom-init", 1),
+        ("--pod", "oom-init", 1),
+        ("--pod", "default/oom-init", 0),
+        ("--container", "app", 1),
+        ("--scenario", "container_limit", 3),
+        ("--scenario", "system_oom", 0),
+        ("--since", "2026-11-23T23:21:00Z", 2),
+        ("--until", "2026-11-23T23:20:50Z", 2),
+    ] {
+        assert_eq!(lines(&[&logs[..], &[option, value]].concat()).len(), expected, "{option} {value}");
+    }
+}
+
+#[test]
+fn a_kernel_log_without_dates_is_told_from_boot_unless_something_tells_when_that_was() {
+    let kernel = "kernel-log/oomkill.dmesg.txt";
+    let started = |more: &[&str]| {
+        let found = lines(&[&["--kernel-log", kernel], more].concat());
+        let first = found.first().expect("incidents").clone();
+        (first["started"].as_str().expect("a time").to_owned(), first["boot_time_only"].clone())
+    };
+    let (from_boot, only) = started(&[]);
+    assert!(from_boot.starts_with("1970-01-01T00:0") && only == Value::Bool(true), "{from_boot}");
+    // The kernel's journal of the same node says 23:20:37.
+    let near = |time: &str| time.starts_with("2026-11-23T23:20:36") || time.starts_with("2026-11-23T23:20:37");
+    for more in [
+        &["--boot-time", "2026-11-23T23:18:04.3Z"][..],
+        &["--kernel-log", "kernel-log/oomkill.kernel.journal.log"],
+        &["--kubelet-log", "oomkill-1.36-systemd/kubelet.log.zst"],
+    ] {
+        let (time, only) = started(more);
+        assert!(near(&time) && only == Value::Bool(false), "{more:?}: {time}");
+    }
+}
+
+#[test]
+fn text_has_a_block_for_each_incident_and_html_a_picture() {
+    let logs = [
+        "--kernel-log",
+        "kernel-log/oomkill.kmsg",
+        "--kubelet-log",
+        "oomkill-1.36-systemd/kubelet.log.zst",
+        "--format",
+    ];
+    let text = String::from_utf8(run(&[&logs[..], &["text"]].concat()).stdout).expect("UTF-8");
+    assert_eq!(text.matches("What would help:").count(), 3, "{text}");
+    assert!(text.contains("pod team-a/oom-burstable, container app") && !text.contains('\u{1b}'), "{text}");
+    let html = String::from_utf8(run(&[&logs[..], &["html"]].concat()).stdout).expect("UTF-8");
+    assert_eq!((html.matches("<svg").count(), html.matches("<article").count()), (3, 3));
+    assert!(html.starts_with("<!doctype html>") && html.ends_with("</html>\n"));
+}
+
+#[test]
+fn what_cannot_be_read_is_named_with_the_remedy() {
+    for (arguments, code, words) in [
+        (&["--kernel-log", "no-such-file"][..], 1, "no-such-file cannot be opened"),
+        (&["--events", "kernel-log/oomkill.kmsg"], 1, "--kernel-log"),
+        (
+            &["--kubelet-log", "evict-1.36-systemd/kubelet.log.zst", "--pods", "kernel-log/oomkill.kmsg"],
+            1,
+            "kubectl get pods -A -o json",
+        ),
+        (&["--kernel-log", "-", "--kubelet-log", "-"], 1, "standard input (-) can be read once"),
+        (&["--pods", "evict-1.36-systemd/pods.json.zst"], 2, "required"),
+        (&["--kernel-log", "-", "--time-zone", "CET"], 2, "+02:00"),
+        // A wrong file is no failure: it may be one of many. It is said.
+        (&["--kubelet-log", "kernel-log/oomkill.kmsg"], 0, "no message of the kubelet's in it"),
+        (&["--kernel-log", "evict-1.36-systemd/metrics-evict.txt"], 0, "no line of the kernel's in it"),
+    ] {
+        let output = run(arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    }
+}
