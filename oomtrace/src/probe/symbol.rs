@@ -79,6 +79,12 @@ impl Symbol {
         self.ways().iter().all(|way| way.hooked == self.name())
     }
 
+    /// The rungs that it can be hooked at, best first.
+    #[must_use]
+    pub fn rungs(self) -> Vec<Rung> {
+        self.ways().iter().map(|way| way.rung).collect()
+    }
+
     /// The ways to hook it, best first.
     pub(super) fn ways(self) -> &'static [Way] {
         match self {

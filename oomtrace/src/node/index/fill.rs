@@ -3,7 +3,7 @@
 use super::{ContainerKey, ContainerRecord, Index, PodKey};
 use crate::event::{
     AllocationRefused, ChargeFailures, Container, ContainerChange, ContainerId, ContainerRole, Event, Limit, OomKill,
-    OomReaped, OomVictim, Pod, PodUid, Pressure, ProcessExit, Signal, Task,
+    OomReaped, OomVictim, PanicOnOom, Pod, PodUid, Pressure, ProcessExit, Signal, Task, UnderOom,
 };
 
 impl Index {
@@ -59,6 +59,16 @@ impl Index {
                 let OomReaped { pod, container, cgroup, task, .. } = reaped.as_mut();
                 let cgroup = cgroup.as_ref().and_then(|cgroup| cgroup.id).or(task.cgroup_id);
                 self.place(pod, container, cgroup) | self.task(task)
+            }
+            Event::PanicOnOom(panic) => {
+                let PanicOnOom { pod, container, cgroup, trigger, limit, .. } = panic.as_mut();
+                let cgroup = cgroup.as_ref().and_then(|cgroup| cgroup.id);
+                self.place(pod, container, cgroup) | self.limit(limit) | self.task(trigger)
+            }
+            Event::UnderOom(under) => {
+                let UnderOom { pod, container, cgroup, limit, first_task, .. } = under.as_mut();
+                let cgroup = cgroup.as_ref().and_then(|cgroup| cgroup.id);
+                self.place(pod, container, cgroup) | self.limit(limit) | self.tasks(first_task.as_mut())
             }
             // An incident is made of events that had their names, or did not get them in time.
             Event::Incident(_) | Event::SystemOom(_) | Event::Lost(_) | Event::Error(_) | Event::Status(_) => false,
