@@ -11,7 +11,7 @@ use crate::{
     clock,
     event::{Container, Event, Line, Moment, OomKill, Pod, Told},
     source::{
-        kernel_log::{self, Clock, Machine},
+        kernel_log::{self, Clock, Machine, form::Form},
         kubelet_log::{Calendar, Names, Reader},
     },
     timeline::UNNUMBERED,
@@ -57,8 +57,11 @@ impl Logs {
             "{name}: kernel log{}, {form}, {} lines of the kernel's of {}, {} decisions of the OOM killer",
             input.packing, read.kernel_lines, read.lines, read.decisions
         );
+        let needs = "it needs the output of dmesg, journalctl -k or /dev/kmsg";
         if read.kernel_lines == 0 && read.lines > 0 {
-            warn!("{name}: no line of the kernel's in it: it needs the output of dmesg, journalctl -k or /dev/kmsg");
+            warn!("{name}: no line of the kernel's in it: {needs}");
+        } else if read.form == Some(Form::Bare) && read.decisions == 0 {
+            warn!("{name}: no kill, and lines without any form of a kernel log: {needs}");
         }
         Ok(())
     }
