@@ -142,6 +142,8 @@ kernel_layout! {
     memory_cgrp_id: Enumerator("cgroup_subsys_id", "memory_cgrp_id"),
     /// `struct cgroup *cgroup`.
     css_cgroup: Member("cgroup_subsys_state", "cgroup"),
+    /// `struct cgroup_subsys_state *subsys[]`: a cgroup's part of each controller that is enabled in it.
+    cgroup_subsys: Member("cgroup", "subsys"),
     /// `struct kernfs_node *kn`: the cgroup's directory.
     cgroup_kn: Member("cgroup", "kn"),
     /// `u64 id`: the directory's inode number, the cgroup's id.

@@ -53,6 +53,10 @@ pub mod tag {
     pub const REAPING: u32 = 12;
     /// A [`PanicAhead`](super::PanicAhead).
     pub const PANIC_AHEAD: u32 = 13;
+    /// A [`CgroupLife`](super::CgroupLife) that begins.
+    pub const CGROUP_MADE: u32 = 32;
+    /// A [`CgroupLife`](super::CgroupLife) that ends.
+    pub const CGROUP_GONE: u32 = 33;
 }
 
 /// What the probes count because they cannot tell it: indices of the map `LOST`.
@@ -377,6 +381,14 @@ records! {
         @128 panic_on_oom: u32,
         /// Zero.
         @132 reserved: u32,
+    }
+
+    /// A cgroup of the memory controller was made, or removed: the header's tag tells which.
+    pub struct CgroupLife [32] {
+        /// The header.
+        @0 header: Header,
+        /// The cgroup.
+        @24 cgroup_id: u64,
     }
 
     /// `oom_kill_process` returned: every mark of this decision has been seen.

@@ -2,8 +2,8 @@
 //!
 //! Each file is one concern of the kernel: [`charges`] counts what hits a limit and [`refusals`] what is not granted at all, [`oom`]
 //! hooks the OOM killer's decisions, [`candidates`] those it could have chosen, [`panics`] and [`under_oom`] what may happen
-//! instead, [`exit`] how victims ended, [`signal`] tells a kill from a mark, [`task`] and [`cgroup`] read who and where, [`kernel`]
-//! reads memory at the offsets the daemon found in BTF, [`ring`] sends.
+//! instead, [`exit`] how victims ended, [`signal`] tells a kill from a mark, [`cgroup_life`] tells of cgroups as they come
+//! and go, [`task`] and [`cgroup`] read who and where, [`kernel`] reads memory at the offsets the daemon found in BTF, [`ring`] sends.
 //!
 //! For any other target than BPF this is an empty program, so that the workspace builds, lints and tests as one.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
@@ -20,6 +20,7 @@
 
 mod candidates;
 mod cgroup;
+mod cgroup_life;
 mod charges;
 mod exit;
 mod kernel;

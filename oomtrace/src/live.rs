@@ -9,6 +9,7 @@
 //! All of it runs on one thread, and nothing in it waits but the loop in [`run`]. The probes are a source that is drained
 //! here ([`ProbeSource`]); every other source is a task of its own that sends over a bounded channel ([`Sources`]).
 
+mod names;
 mod panic_on_oom;
 mod pipeline;
 mod pressure;
@@ -32,7 +33,9 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+use self::names::Learning;
 pub use self::{
+    names::Options as NameOptions,
     pipeline::Pipeline,
     pressure::Pressure,
     probes::ProbeSource,
@@ -82,6 +85,8 @@ pub struct Options {
     pub heartbeat: Duration,
     /// Whether incidents are told among the events.
     pub incidents: bool,
+    /// How pods and containers get their names.
+    pub names: NameOptions,
 }
 
 /// Traces until interrupted, or until what `options` say.
@@ -102,6 +107,7 @@ struct Live {
     probes: Option<ProbeSource>,
     sources: Sources,
     pipeline: Pipeline,
+    learning: Learning,
     reader_gone: oneshot::Receiver<()>,
 }
 
@@ -124,11 +130,15 @@ impl Live {
         };
         let probes = rung::climb(options, hierarchy.as_ref(), &mut sources)?;
         let pressure = Pressure::new(hierarchy);
-        let mut pipeline = Pipeline::new(options.node.clone(), options.format, pressure, stdout, record);
+        let mut names = options.names.clone();
+        names.sources.sees_cgroups = probes.as_ref().is_some_and(ProbeSource::sees_cgroups);
+        let learning = Learning::start(&names).context("names of pods and containers cannot be asked for")?;
+        let waiting = Waiting::new(Box::new(learning.known()), names.wait);
+        let mut pipeline = Pipeline::new(options.node.clone(), options.format, pressure, waiting, stdout, record);
         if options.incidents {
             pipeline.watch_incidents();
         }
-        Ok(Self { probes, sources, pipeline, reader_gone })
+        Ok(Self { probes, sources, pipeline, learning, reader_gone })
     }
 
     async fn run(mut self, options: &Options) -> anyhow::Result<()> {
@@ -149,9 +159,15 @@ impl Live {
         while options.count.is_none_or(|count| self.pipeline.kills() < count) {
             tokio::select! {
                 told = ProbeSource::next(&mut self.probes) => {
-                    self.pipeline.push_all(told.context("the ring buffer cannot be waited for")?);
+                    let told = told.context("the ring buffer cannot be waited for")?;
+                    self.learn();
+                    self.pipeline.push_all(told);
                 }
                 told = self.sources.next() => self.pipeline.push(told),
+                told = self.learning.next() => {
+                    self.pipeline.push_all(told);
+                    self.pipeline.advance();
+                }
                 () = self.pipeline.due() => self.pipeline.advance(),
                 _ = tick.tick() => self.tick(),
                 _ = heartbeat.tick() => self.status(Phase::Running),
@@ -164,7 +180,15 @@ impl Live {
         self.finish().await
     }
 
+    /// Takes in what the probes saw of cgroups.
+    fn learn(&mut self) {
+        if let Some(probes) = &mut self.probes {
+            self.learning.learn(probes.take_facts());
+        }
+    }
+
     fn tick(&mut self) {
+        self.learning.tick();
         if let Some(probes) = &mut self.probes {
             self.pipeline.push_all(probes.tick());
         }

@@ -6,6 +6,7 @@ mod apt;
 mod bpf_linker;
 mod bpftrace;
 mod busybox;
+mod containerd;
 mod kernel;
 mod qemu;
 mod rust_src;
@@ -18,6 +19,7 @@ pub(crate) use self::{
     bpf_linker::bpf_linker,
     bpftrace::bpftrace,
     busybox::busybox,
+    containerd::containerd,
     kernel::{Kernel, KernelFiles, kernel},
     qemu::qemu,
     rust_src::rust_src,
@@ -55,6 +57,7 @@ pub(crate) fn toolchain() -> Result<()> {
 pub(crate) fn guests(kernels: &[Kernel]) -> Result<()> {
     qemu()?;
     busybox()?;
+    containerd()?;
     let failed: Vec<_> = kernels.iter().filter_map(|each| kernel(*each).err()).collect();
     if failed.is_empty() {
         return Ok(());
@@ -72,6 +75,7 @@ fn report() -> Result<()> {
     show("bpf-linker", &bpf_linker()?)?;
     show("qemu", qemu()?.folder())?;
     show("busybox", &busybox()?)?;
+    show("containerd and runc", &containerd()?)?;
     for each in Kernel::ALL {
         let files = kernel(each)?;
         show(&format!("kernel {}", files.release), &files.folder)?;

@@ -10,7 +10,7 @@ use std::{ffi::OsString, fs::File, io, path::PathBuf, process::ExitCode, str::Fr
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-pub(crate) use self::guest::{Accel, Cgroup, Guest, Outcome, Sink};
+pub(crate) use self::guest::{Accel, Cgroup, Guest, Outcome, Sink, With};
 use crate::{build, setup::Kernel};
 
 /// Our exit status where the guest's command has none: far from those that commands use, and `docker run`'s for the
@@ -31,9 +31,12 @@ pub(crate) struct Vm {
     /// The cgroup hierarchy to mount; v1 needs a kernel that has its memory controller
     #[arg(long, value_enum, default_value_t = Cgroup::V2)]
     cgroup: Cgroup,
-    /// The guest's memory
-    #[arg(long, value_name = "MIB", default_value_t = 1024)]
-    memory: u32,
+    /// What else the guest has
+    #[arg(long, value_enum)]
+    with: Option<With>,
+    /// The guest's memory [default: 1024, with a runtime 2048]
+    #[arg(long, value_name = "MIB")]
+    memory: Option<u32>,
     /// The guest's processors
     #[arg(long, value_name = "N", default_value_t = 2)]
     cpus: u32,
@@ -127,7 +130,8 @@ impl Vm {
         };
         let guest = Guest {
             cgroup: self.cgroup,
-            memory: self.memory,
+            memory: self.memory.unwrap_or(if self.with.is_some() { 2048 } else { 1024 }),
+            with: self.with,
             cpus: self.cpus,
             accel: self.accel,
             programs: vec![(oomtrace, "oomtrace")],

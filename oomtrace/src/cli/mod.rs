@@ -2,6 +2,8 @@
 
 mod doctor;
 mod leak;
+mod names;
+mod pods;
 mod run;
 mod timeline;
 
@@ -53,6 +55,10 @@ enum Command {
     ///
     /// Exit status: 0 where tracing is possible, 1 where it is not.
     Doctor(doctor::Args),
+    /// Show the pods and containers that are known now, with their limits, and which source told each name.
+    ///
+    /// The quickest check that names work on a node.
+    Pods(pods::Args),
     /// Leak memory on purpose, step by step, to see what becomes of it.
     Leak(leak::Args),
     /// Print the JSON Schema of the lines that `--format json` prints.
@@ -127,6 +133,7 @@ impl Cli {
             Command::Run(args) => run::run(&args, log_level.of_probes()).map(|()| ExitCode::SUCCESS),
             Command::Timeline(args) => timeline::run(&args),
             Command::Doctor(args) => doctor::run(&args),
+            Command::Pods(args) => pods::run(&args).map(|()| ExitCode::SUCCESS),
             Command::Leak(args) => leak::run(&args),
             Command::Schema => schema().map(|()| ExitCode::SUCCESS),
         };

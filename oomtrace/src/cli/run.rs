@@ -7,6 +7,7 @@ use std::{
 
 use jiff::SignedDuration;
 
+use super::names;
 use crate::{
     live::{self, Options},
     probe::Choice,
@@ -56,6 +57,8 @@ pub(super) struct Args {
     /// Tell events alone, not the incidents that they make.
     #[arg(long)]
     no_incidents: bool,
+    #[command(flatten)]
+    names: names::Args,
 }
 
 /// A size that the kernel takes: `ringbuf_map_alloc`, `kernel/bpf/ringbuf.c`.
@@ -87,5 +90,6 @@ pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Re
         kernel_log_backlog: args.kernel_log_backlog,
         heartbeat: args.heartbeat.unsigned_abs(),
         incidents: !args.no_incidents,
+        names: args.names.options(&args.cgroup_root),
     })
 }

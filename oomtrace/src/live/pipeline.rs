@@ -26,19 +26,16 @@ pub struct Pipeline {
 impl Pipeline {
     /// A pipeline that has seen nothing.
     #[must_use]
-    pub fn new(node: String, format: Format, pressure: Pressure, stdout: Writer, record: Option<Writer>) -> Self {
+    pub fn new(
+        node: String,
+        format: Format,
+        pressure: Pressure,
+        waiting: Waiting,
+        stdout: Writer,
+        record: Option<Writer>,
+    ) -> Self {
         let numbering = Numbering { node, clock: WallClock::now(), seq: 0 };
-        Self {
-            pressure,
-            waiting: Waiting::default(),
-            numbering,
-            format,
-            stdout,
-            record,
-            timeline: None,
-            kills: 0,
-            lost: Vec::new(),
-        }
+        Self { pressure, waiting, numbering, format, stdout, record, timeline: None, kills: 0, lost: Vec::new() }
     }
 
     /// Kills told so far.

@@ -9,9 +9,9 @@ use super::panic_on_oom;
 use crate::{
     clock,
     event::{Event, Failure, Lost, LostFrom, Moment, ProbeStatus, Source, Told},
-    node,
+    node::{self, fact::Fact},
     probe::{KernelFacts, LoadError, Options, Probes, Symbol, tracefs::FlagNames},
-    source::kernel::{Joiner, Machine, SeesCharges, decode},
+    source::kernel::{Joiner, Machine, Record, SeesCharges, decode},
 };
 
 /// How long an open decision waits for its end. Between the two the kernel writes its report to the console, which takes
@@ -25,6 +25,7 @@ pub struct ProbeSource {
     last_record: Instant,
     /// `vm.panic_on_oom`, where it can be read.
     panic_on_oom: Option<u32>,
+    facts: Vec<Fact>,
 }
 
 impl ProbeSource {
@@ -43,7 +44,7 @@ impl ProbeSource {
                 ooms: probes.rung(Symbol::ChargeOoms).is_some(),
             },
         });
-        Ok(Self { probes, joiner, last_record: Instant::now(), panic_on_oom: panic_on_oom::read() })
+        Ok(Self { probes, joiner, last_record: Instant::now(), panic_on_oom: panic_on_oom::read(), facts: Vec::new() })
     }
 
     /// Waits for records, and gives what they complete. For ever, where there are no probes.
@@ -72,11 +73,26 @@ impl ProbeSource {
         told
     }
 
+    /// What the records told of cgroups since this was last asked.
+    pub(super) fn take_facts(&mut self) -> Vec<Fact> {
+        std::mem::take(&mut self.facts)
+    }
+
+    /// Whether cgroups are seen when they are made.
+    pub(super) fn sees_cgroups(&self) -> bool {
+        self.probes.rung(Symbol::CgroupMkdir).is_some()
+    }
+
     /// Reads all that is in the ring.
     fn drain(&mut self) -> Vec<Told> {
         let mut told = Vec::new();
         while let Some(bytes) = self.probes.next_record() {
             match decode(&bytes) {
+                Ok(Record::CgroupMade(id)) => {
+                    let path = self.joiner.path(id).map(ToOwned::to_owned);
+                    self.facts.extend(path.map(|path| Fact::Cgroup { id, path }));
+                }
+                Ok(Record::CgroupGone(id)) => self.facts.push(Fact::CgroupGone { id }),
                 Ok(record) => told.extend(self.joiner.push(record)),
                 Err(error) => told.push(own(Event::Error(Failure { message: error.to_string() }))),
             }

@@ -17,6 +17,10 @@ pub enum Symbol {
     OomBadness,
     /// How processes end.
     SchedProcessExit,
+    /// Cgroups as they are made.
+    CgroupMkdir,
+    /// Cgroups as they are removed.
+    CgroupRmdir,
     /// Charges that hit a cgroup's limit.
     ChargeAttempts,
     /// Charges that come to an OOM.
@@ -52,7 +56,9 @@ pub(super) const FUNCTIONS: [&str; 13] = [
 
 impl Symbol {
     /// All of them, in the order in which they are attached: a decision must not come before its marks can be seen.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
+        Self::CgroupMkdir,
+        Self::CgroupRmdir,
         Self::SignalGenerate,
         Self::SchedProcessExit,
         Self::Reaper,
@@ -94,6 +100,8 @@ impl Symbol {
             Self::OomEvaluateTask => OOM_EVALUATE_TASK,
             Self::OomBadness => OOM_BADNESS,
             Self::SchedProcessExit => SCHED_PROCESS_EXIT,
+            Self::CgroupMkdir => CGROUP_MKDIR,
+            Self::CgroupRmdir => CGROUP_RMDIR,
             Self::ChargeAttempts => CHARGE_ATTEMPTS,
             Self::ChargeOoms => CHARGE_OOMS,
             Self::ChargeReturns => CHARGE_RETURNS,
@@ -115,6 +123,8 @@ impl Symbol {
             }
             Self::OomEvaluateTask => "kills do not say who else could have been chosen",
             Self::SchedProcessExit => "how and when victims and containers' first processes end is not seen",
+            Self::CgroupMkdir => "containers that live for less than a second may have no names",
+            Self::CgroupRmdir => "the end of a container may be noticed seconds later",
             Self::SignalGenerate => {
                 "who sent a signal is not seen, and a decision's victim that was dying already counts as killed"
             }
@@ -165,6 +175,8 @@ const MARK_OOM_VICTIM: &[Way] = {
 const SIGNAL_GENERATE: &[Way] = &[way(RawTracepoint, "signal_generate", &[("signal_generate", "signal_generate")])];
 const SCHED_PROCESS_EXIT: &[Way] =
     &[way(RawTracepoint, "sched_process_exit", &[("sched_process_exit", "sched_process_exit")])];
+const CGROUP_MKDIR: &[Way] = &[way(RawTracepoint, "cgroup_mkdir", &[("cgroup_mkdir", "cgroup_mkdir")])];
+const CGROUP_RMDIR: &[Way] = &[way(RawTracepoint, "cgroup_rmdir", &[("cgroup_rmdir", "cgroup_rmdir")])];
 const OOM_EVALUATE_TASK: &[Way] = {
     const EVALUATE: &str = "oom_evaluate_task";
     const OOM: &str = "out_of_memory";

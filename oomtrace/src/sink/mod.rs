@@ -5,7 +5,7 @@ mod text;
 mod writer;
 
 pub use html::html;
-pub use text::{incidents_as_text, text};
+pub use text::{escape, incidents_as_text, size, text};
 pub use writer::Writer;
 
 use clap::ValueEnum;

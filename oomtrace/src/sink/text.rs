@@ -10,11 +10,8 @@ mod words;
 
 use std::fmt::Write as _;
 
-use self::words::escape;
-pub(super) use self::{
-    incident::{headline, offset, pod_and_container, shows, since_boot},
-    words::size,
-};
+pub use self::words::{escape, size};
+pub(super) use self::incident::{headline, offset, pod_and_container, shows, since_boot};
 use crate::event::{Event, Line};
 
 /// One event as text, with a final line end.

@@ -15,6 +15,7 @@ mod losses;
 mod oomtrace;
 mod refusals;
 mod rungs;
+mod runtime;
 mod scenarios;
 mod start;
 mod workload;
@@ -29,14 +30,24 @@ fn main() {
     if !in_vm {
         eprintln!("the kernel tests need a machine of their own: `cargo xtask test` boots one for them");
     }
-    let scenarios =
-        if in_vm { [charges::ALL, scenarios::ALL, leak::ALL, rungs::ALL, start::ALL].concat() } else { Vec::new() };
-    let scenarios = if in_vm { [scenarios::ALL, leak::ALL, rungs::ALL, doctor::ALL].concat() } else { Vec::new() };
-    let ignored = |name| in_vm && cgroup::is_v1() && !scenarios::possible_on_v1(name);
-    let scenarios = if in_vm {
-        [kills::ALL, decisions::ALL, charges::ALL, refusals::ALL, endings::ALL, losses::ALL, leak::ALL].concat()
-    } else {
-        Vec::new()
+    // A guest with a container runtime has the tests that need one, and no others.
+    let with_runtime = std::env::var_os("OOMTRACE_VM_WITH").is_some_and(|with| with == "containerd");
+    let scenarios = match (in_vm, with_runtime) {
+        (true, true) => runtime::ALL.to_vec(),
+        (true, false) => [
+            kills::ALL,
+            decisions::ALL,
+            charges::ALL,
+            refusals::ALL,
+            endings::ALL,
+            losses::ALL,
+            leak::ALL,
+            rungs::ALL,
+            start::ALL,
+            doctor::ALL,
+        ]
+        .concat(),
+        (false, _) => Vec::new(),
     };
     let ignored = |name| in_vm && !scenarios::possible(name);
     let trials = scenarios

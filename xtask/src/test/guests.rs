@@ -22,7 +22,7 @@ use crate::{
     build,
     setup::{self, Kernel},
     tool,
-    vm::{Cgroup, Guest, Outcome, Sink},
+    vm::{Cgroup, Guest, Outcome, Sink, With},
 };
 
 /// For a guest with all its tests, emulated on a busy machine.
@@ -39,6 +39,7 @@ struct Programs {
 struct Cell {
     kernel: Kernel,
     cgroup: Cgroup,
+    with: Option<With>,
 }
 
 /// Builds the tests and runs them on each of these kernels, `jobs` guests at a time. By default it is one a processor:
@@ -68,18 +69,24 @@ pub(super) fn run(kernels: &[Kernel], filter: Option<&str>, jobs: Option<NonZero
     rows
 }
 
-/// cgroup v2 on every kernel, and v1 where the kernel can.
+/// cgroup v2 on every kernel, v1 where the kernel can, and on two kernels a container runtime.
 fn cells(kernel: Kernel) -> Vec<Cell> {
     // A kernel that cannot be had is reported by its v2 cell.
     let v1 = setup::kernel(kernel).and_then(|files| files.has_memory_v1()).unwrap_or(false);
     let versions = if v1 { vec![Cgroup::V2, Cgroup::V1] } else { vec![Cgroup::V2] };
-    versions.into_iter().map(|cgroup| Cell { kernel, cgroup }).collect()
+    let mut cells: Vec<_> = versions.into_iter().map(|cgroup| Cell { kernel, cgroup, with: None }).collect();
+    // The runtime is the same everywhere; what differs is how cgroups come and go.
+    if matches!(kernel, Kernel::V6_1 | Kernel::V6_12) {
+        cells.push(Cell { kernel, cgroup: Cgroup::V2, with: Some(With::Containerd) });
+    }
+    cells
 }
 
 impl Cell {
     /// Runs the guest. What it prints is shown as it comes if it is the only one, else in one piece at its end.
     fn run(self, programs: &Programs, filter: Option<&str>, alone: bool) -> Row {
-        let headline = |release: &str| format!("== kernel tests on {release}, cgroup {}\n", self.cgroup);
+        let with = if self.with.is_some() { " with containerd" } else { "" };
+        let headline = |release: &str| format!("== kernel tests on {release}, cgroup {}{with}\n", self.cgroup);
         let transcript = Transcript::default();
         if alone {
             print!("{}", headline(self.kernel.label()));
@@ -94,13 +101,14 @@ impl Cell {
             Err(error) => (Tally::FAILURE, format!("error: {error:#}")),
         };
         let shown = if alone { String::new() } else { headline(&release) + &transcript.text() };
-        println!("{shown}{}, cgroup {}: {ending}", self.kernel, self.cgroup);
-        Row { name: format!("kernel tests on {release} {}", self.cgroup), tally, seconds }
+        println!("{shown}{}, cgroup {}{with}: {ending}", self.kernel, self.cgroup);
+        Row { name: format!("kernel tests on {release} {}{with}", self.cgroup), tally, seconds }
     }
 
     fn boot(self, programs: &Programs, filter: Option<&str>, transcript: &Transcript, live: bool) -> Result<Outcome> {
-        let Self { kernel, cgroup } = self;
-        let out = build::target_folder()?.join(format!("kernel-tests/{kernel}-{cgroup}"));
+        let Self { kernel, cgroup, with } = self;
+        let what = if with.is_some() { "-containerd" } else { "" };
+        let out = build::target_folder()?.join(format!("kernel-tests/{kernel}-{cgroup}{what}"));
         if out.exists() {
             fs::remove_dir_all(&out).with_context(|| format!("cannot clear {} of an earlier run", out.display()))?;
         }
@@ -108,6 +116,8 @@ impl Cell {
         let command = ["kernel-tests".to_owned()].into_iter().chain(filter.map(str::to_owned));
         let guest = Guest {
             cgroup,
+            with,
+            memory: if with.is_some() { 2048 } else { 1024 },
             programs: vec![(programs.oomtrace.clone(), "oomtrace"), (programs.tests.clone(), "kernel-tests")],
             console: Box::new(File::create(out.join("console.log"))?),
             timeout: TIMEOUT,

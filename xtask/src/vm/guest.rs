@@ -24,6 +24,7 @@ use crate::{
 };
 
 const INIT: &str = include_str!("init.sh");
+const CONTAINERD_CONFIG: &str = include_str!("containerd.toml");
 /// Room for what a guest leaves in /out. The file is sparse: only what is written takes space.
 const OUT_DISK_BYTES: u64 = 8 << 30;
 
@@ -54,6 +55,13 @@ pub(crate) enum Accel {
     Kvm,
 }
 
+/// What a guest has beside a kernel and busybox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum With {
+    /// containerd, running, with runc and ctr: cgroup v2, cgroupfs driver, no images and no network but the guest's own
+    Containerd,
+}
+
 /// Where a stream of the guest goes, as it comes.
 pub(crate) type Sink = Box<dyn Write + Send>;
 
@@ -71,6 +79,8 @@ pub(crate) struct Guest {
     pub(crate) programs: Vec<(PathBuf, &'static str)>,
     /// Files and folders to put in: where from (host), and where to (guest).
     pub(crate) files: Vec<(PathBuf, PathBuf)>,
+    /// What else is there.
+    pub(crate) with: Option<With>,
     /// Kernel modules to load, by name.
     pub(crate) modules: Vec<&'static str>,
     /// The folder that appears at /share.
@@ -116,6 +126,7 @@ impl Guest {
             instructions: false,
             programs: Vec::new(),
             files: Vec::new(),
+            with: None,
             modules: Vec::new(),
             share: None,
             out: None,
@@ -174,6 +185,10 @@ impl Guest {
         initramfs.file(Path::new("/vm/command"), 0o644, &shell_line("exec", &self.command))?;
         initramfs.copy(&setup::busybox()?, Path::new("/bin/busybox"))?;
         let mut modules = self.modules.clone();
+        if self.with == Some(With::Containerd) {
+            write_containerd(&mut initramfs)?;
+            modules.push("overlay");
+        }
         if self.out.is_some() {
             modules.extend(["virtio_pci", "virtio_blk"]);
         }
@@ -206,6 +221,7 @@ impl Guest {
             ("OOMTRACE_VM", "1"),
             ("OOMTRACE_VM_KERNEL", self.kernel.label()),
             ("OOMTRACE_VM_CGROUP", &self.cgroup.to_string()),
+            ("OOMTRACE_VM_WITH", if self.with == Some(With::Containerd) { "containerd" } else { "" }),
         ];
         let own = own.map(|(name, value)| (name.to_owned(), OsString::from(value)));
         for (name, value) in own.iter().chain(&self.environment) {
@@ -215,6 +231,23 @@ impl Guest {
         }
         settings
     }
+}
+
+/// Of the packages only what runs: with its documentation an initramfs would take twice as long to unpack.
+fn write_containerd(initramfs: &mut Initramfs) -> Result<()> {
+    let root = setup::containerd()?;
+    for program in ["containerd", "containerd-shim-runc-v2", "ctr"] {
+        initramfs.copy(&root.join("usr/bin").join(program), &Path::new("/usr/bin").join(program))?;
+    }
+    initramfs.copy(&root.join("usr/sbin/runc"), Path::new("/usr/sbin/runc"))?;
+    let libraries = root.join("usr/lib/x86_64-linux-gnu");
+    initramfs.copy(&libraries.join("ld-linux-x86-64.so.2"), Path::new("/lib64/ld-linux-x86-64.so.2"))?;
+    for library in ["libc.so.6", "libseccomp.so.2"] {
+        let file = libraries.join(library);
+        let file = file.canonicalize().with_context(|| format!("no {} in containerd's packages", file.display()))?;
+        initramfs.copy(&file, &Path::new("/lib/x86_64-linux-gnu").join(library))?;
+    }
+    initramfs.file(Path::new("/etc/containerd/config.toml"), 0o644, CONTAINERD_CONFIG.as_bytes())
 }
 
 /// A line of shell that keeps each argument as it is, whatever bytes are in it.

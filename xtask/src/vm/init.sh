@@ -71,6 +71,20 @@ echo "root:x:0:" >/etc/group
 # What systemd gives a service.
 ulimit -Hn 524288
 
+if [ "$OOMTRACE_VM_WITH" = containerd ]; then
+    # What an image's layers and a container's files are kept on has to support overlays.
+    mount_at tmpfs /var/lib/containerd
+    : >/etc/resolv.conf
+    containerd --log-level warn >/run/containerd.log 2>&1 &
+    echo $! >/run/containerd.pid
+    tries=0
+    until ctr version >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        [ $tries -lt 300 ] || { cat /run/containerd.log; fail "containerd does not answer"; }
+        sleep 0.2
+    done
+fi
+
 # A global out-of-memory kill must take neither the output's way to the host nor, with it, the verdict.
 echo -1000 >/proc/self/oom_score_adj
 mkdir /run/vm

@@ -13,12 +13,13 @@ use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
-use tracing::warn;
+use tracing::{debug, info, warn};
 
-use super::{Heard, cgroups, cri, engine, host::Host, oci, pod_logs};
+use super::{Heard, cgroups, cri, engine, host::Host, kubelet, oci, pod_logs};
 use crate::node::{
-    cgroup_path::{ContainerId, PodUid},
+    cgroup_path::{CgroupIdentity, ContainerId, PodUid},
     fact::Fact,
+    hierarchy::Hierarchy,
 };
 
 /// Where to look.
@@ -26,12 +27,22 @@ use crate::node::{
 pub struct Options {
     /// Where the node's files are.
     pub host: Host,
-    /// The runtime's socket; where there is none, the usual places are tried.
-    pub cri_endpoint: Option<PathBuf>,
+    /// Where its cgroups are mounted: `/sys/fs/cgroup`.
+    pub cgroup_root: PathBuf,
+    /// How to ask the runtime.
+    pub cri: cri::Access,
+    /// How to ask the kubelet; not at all, where there is none.
+    pub kubelet: Option<kubelet::Access>,
+    /// Whether the kernel tells of cgroups when they are made. Else they are looked for often.
+    pub sees_cgroups: bool,
 }
 
 /// How often folders are looked at whether they have changed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often cgroups are looked for where the kernel tells of them when they are made: what was lost is made good.
+const WALK_EVERY: Duration = Duration::from_secs(30);
+/// How often the kubelet is asked.
+const KUBELET_EVERY: Duration = Duration::from_secs(20);
 /// When a container that nobody knows yet is asked about again. Its cgroup is made before some of the sources have it.
 const AGAIN_AFTER: [Duration; 4] =
     [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(400), Duration::from_secs(2)];
@@ -59,10 +70,11 @@ pub fn start(options: Options, told: mpsc::Sender<Heard>) -> io::Result<Asker> {
     thread::Builder::new().name("names".to_owned()).spawn(move || {
         runtime.block_on(async {
             let (to_runtime, wanted) = mpsc::channel(QUESTIONS);
-            let files = Files::new(options.host.clone(), told.clone(), to_runtime);
+            let files = Files::new(&options, told.clone(), to_runtime);
             tokio::select! {
                 () = files.follow(questions) => {}
-                () = cri::follow(&options.host, options.cri_endpoint.as_deref(), wanted, told) => {}
+                () = follow_kubelet(options.kubelet.clone(), told.clone()) => {}
+                () = cri::follow(&options.host, &options.cri, wanted, told) => {}
             }
         });
     })?;
@@ -71,9 +83,15 @@ pub fn start(options: Options, told: mpsc::Sender<Heard>) -> io::Result<Asker> {
 
 /// All that every source knows now, and what went wrong on the way.
 pub async fn collect_once(options: &Options) -> (Vec<Fact>, Vec<String>) {
-    let Options { host, cri_endpoint } = options;
-    let mut facts = cgroups::root(host).map(|root| cgroups::walk(&root)).unwrap_or_default();
+    let Options { host, cgroup_root, cri, kubelet, sees_cgroups: _ } = options;
     let mut trouble = Vec::new();
+    let mut facts = match Hierarchy::find(cgroup_root) {
+        Ok(hierarchy) => cgroups::walk(hierarchy.root()),
+        Err(error) => {
+            trouble.push(error.to_string());
+            Vec::new()
+        }
+    };
     let mut add = |result: Result<Vec<Fact>, String>| match result {
         Ok(told) => facts.extend(told),
         Err(error) => trouble.push(error),
@@ -86,13 +104,54 @@ pub async fn collect_once(options: &Options) -> (Vec<Fact>, Vec<String>) {
     for id in oci::list(host) {
         add(oci::look_up(host, &id));
     }
-    add(cri::list_once(host, cri_endpoint.as_deref()).await.map_err(|error| format!("CRI: {error}")));
+    if let Some(kubelet) = kubelet {
+        match kubelet.ask() {
+            // Where the read-only port is closed, as it mostly is, nothing is wrong.
+            Err(kubelet::KubeletError::Ask { url, error }) => debug!("{url}: {error}"),
+            told => add(told.map_err(|error| format!("the kubelet: {error}"))),
+        }
+    }
+    add(cri::list_once(host, cri.endpoint.as_deref()).await.map_err(|error| format!("CRI: {error}")));
     (facts, trouble)
+}
+
+/// Asks the kubelet now and then.
+async fn follow_kubelet(access: Option<kubelet::Access>, told: mpsc::Sender<Heard>) {
+    let Some(access) = access else { return std::future::pending().await };
+    let mut tick = interval(KUBELET_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut answered = true;
+    loop {
+        tick.tick().await;
+        let access = access.clone();
+        // The one source that blocks.
+        match tokio::task::spawn_blocking(move || access.ask()).await {
+            Ok(Ok(facts)) => {
+                answered = true;
+                for fact in facts {
+                    if told.send(Heard::Fact(fact)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            Ok(Err(error)) if answered => {
+                answered = false;
+                info!("the kubelet tells no limits, owners and roles: {error}");
+            }
+            Ok(Err(error)) => debug!("the kubelet: {error}"),
+            Err(error) => debug!("asking the kubelet failed: {error}"),
+        }
+    }
 }
 
 /// The sources that are files.
 struct Files {
     host: Host,
+    cgroup_root: PathBuf,
+    walk_every: Duration,
+    walked: Instant,
+    /// The cgroups that were there when they were last looked for.
+    cgroups: HashSet<u64>,
     told: mpsc::Sender<Heard>,
     to_runtime: mpsc::Sender<ContainerId>,
     /// Folders' times of change when they were last read.
@@ -110,9 +169,13 @@ struct Files {
 struct Gone;
 
 impl Files {
-    fn new(host: Host, told: mpsc::Sender<Heard>, to_runtime: mpsc::Sender<ContainerId>) -> Self {
+    fn new(options: &Options, told: mpsc::Sender<Heard>, to_runtime: mpsc::Sender<ContainerId>) -> Self {
         Self {
-            host,
+            host: options.host.clone(),
+            cgroup_root: options.cgroup_root.clone(),
+            walk_every: if options.sees_cgroups { WALK_EVERY } else { LOOK_EVERY },
+            walked: Instant::now(),
+            cgroups: HashSet::new(),
             told,
             to_runtime,
             seen: HashMap::new(),
@@ -129,9 +192,7 @@ impl Files {
     }
 
     async fn work(&mut self, questions: &mut mpsc::Receiver<ContainerId>) -> Result<(), Gone> {
-        if let Some(root) = cgroups::root(&self.host) {
-            self.tell(cgroups::walk(&root)).await?;
-        }
+        self.walk().await?;
         for id in oci::list(&self.host).into_iter().chain(engine::docker_ids(&self.host)) {
             self.answer(&id).await?;
         }
@@ -196,8 +257,42 @@ impl Files {
         Ok(true)
     }
 
+    /// Tells which cgroups are there, and which are no more; asks whose the new ones are.
+    async fn walk(&mut self) -> Result<(), Gone> {
+        self.walked = Instant::now();
+        let facts = match Hierarchy::find(&self.cgroup_root) {
+            Ok(hierarchy) => cgroups::walk(hierarchy.root()),
+            Err(error) => {
+                self.complain(error.to_string());
+                return Ok(());
+            }
+        };
+        let mut now = HashSet::new();
+        let mut new = Vec::new();
+        for fact in &facts {
+            if let Fact::Cgroup { id, path } = fact
+                && now.insert(*id)
+                && !self.cgroups.contains(id)
+            {
+                let CgroupIdentity { container_id, nested, .. } = CgroupIdentity::parse(path);
+                new.extend(container_id.filter(|_| nested.is_none()));
+            }
+        }
+        let gone: Vec<_> = self.cgroups.difference(&now).map(|id| Fact::CgroupGone { id: *id }).collect();
+        self.cgroups = now;
+        self.tell(facts).await?;
+        self.tell(gone).await?;
+        for id in new {
+            self.look_up(id, 0).await?;
+        }
+        Ok(())
+    }
+
     /// Reads anew what has changed.
     async fn look(&mut self) -> Result<(), Gone> {
+        if self.walked.elapsed() >= self.walk_every {
+            self.walk().await?;
+        }
         if self.changed(&["/var/log/pods", "/var/log/containers"]) {
             let facts = pod_logs::list(&self.host);
             let pods: HashSet<_> = facts

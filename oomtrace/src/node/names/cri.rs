@@ -10,7 +10,7 @@ pub(super) mod read;
 mod tests;
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -23,7 +23,13 @@ use tracing::{debug, info, warn};
 
 pub use self::client::{Client, CriError};
 use super::{Heard, host::Host};
-use crate::node::{cgroup_path::ContainerId, fact::Fact};
+use crate::{
+    event::{ContainerRole, Moment, Told},
+    node::{
+        cgroup_path::ContainerId,
+        fact::{ContainerFact, Fact},
+    },
+};
 
 /// Where runtimes have their sockets: containerd, K3s and RKE2, `MicroK8s`, k0s, CRI-O, cri-dockerd.
 pub const SOCKETS: [&str; 6] = [
@@ -37,7 +43,7 @@ pub const SOCKETS: [&str; 6] = [
 
 /// All containers are listed anew after so long: what the events left out is made good.
 const LIST_EVERY: Duration = Duration::from_secs(30);
-/// The same where the runtime serves no events (containerd before 1.7, CRI-O before 1.26, cri-dockerd).
+/// The same without events: containerd before 2.0, CRI-O before 1.26, cri-dockerd.
 const POLL_EVERY: Duration = Duration::from_secs(3);
 /// The first pause before a new try; it doubles up to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -48,27 +54,41 @@ const LAST_PAUSE: Duration = Duration::from_secs(5);
 pub fn socket(host: &Host, asked: Option<&Path>) -> Option<PathBuf> {
     asked.map_or_else(
         || SOCKETS.iter().map(|path| host.path(path)).find(|path| path.exists()),
-        |path| Some(path.strip_prefix("unix://").unwrap_or(path).to_path_buf()),
+        |path| {
+            let plain = path.to_str().and_then(|path| path.strip_prefix("unix://"));
+            Some(plain.map_or_else(|| path.to_path_buf(), PathBuf::from))
+        },
     )
+}
+
+/// How to ask the runtime.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// The socket; where there is none, the usual places are tried.
+    pub endpoint: Option<PathBuf>,
+    /// Whether to follow its events also where it gives each to one client only: containerd 1.x.
+    pub events: bool,
 }
 
 /// Tells all that the runtime knows and comes to know, for ever; answers for single containers that are asked about.
 pub(super) async fn follow(
     host: &Host,
-    asked: Option<&Path>,
+    access: &Access,
     mut wanted: mpsc::Receiver<ContainerId>,
     told: mpsc::Sender<Heard>,
 ) {
     let mut pause = FIRST_PAUSE;
     let mut said = String::new();
+    // Of what ended before this, an event that was kept for us tells too late.
+    let began = jiff::Timestamp::now();
     loop {
         let started = Instant::now();
-        let trouble = match socket(host, asked) {
+        let trouble = match socket(host, access.endpoint.as_deref()) {
             Some(path) => match Client::connect(&path).await {
                 Ok(client) => {
                     info!("names come from the container runtime at {}", path.display());
                     said.clear();
-                    match (Session { client, told: &told, known: HashSet::new() }).run(&mut wanted).await {
+                    match Session::new(client, &told, access.events, began).run(&mut wanted).await {
                         Ok(()) => return,
                         Err(error) => format!("the container runtime at {}: {error}", path.display()),
                     }
@@ -104,19 +124,30 @@ pub(super) async fn follow(
 struct Session<'a> {
     client: Client,
     told: &'a mpsc::Sender<Heard>,
-    /// What was there when it was last listed.
-    known: HashSet<ContainerId>,
+    events: bool,
+    began: jiff::Timestamp,
+    /// What was there when it was last listed, and whether it had ended.
+    known: HashMap<ContainerId, bool>,
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    fn new(client: Client, told: &'a mpsc::Sender<Heard>, events: bool, began: jiff::Timestamp) -> Self {
+        let events = events || client.tells_everybody();
+        Self { client, told, events, began, known: HashMap::new() }
+    }
+
     /// Until the connection fails, or nobody listens any more.
     async fn run(mut self, wanted: &mut mpsc::Receiver<ContainerId>) -> Result<(), CriError> {
         // The events first, so that nothing falls between.
-        let mut events = match self.client.events().await {
-            Ok(events) => Some(events),
-            Err(CriError::Unimplemented) => None,
-            Err(error) => return Err(error),
-        };
+        let mut events = None;
+        if self.events {
+            match self.client.events().await {
+                Ok(stream) => events = Some(stream),
+                Err(CriError::Unimplemented) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.events = events.is_some();
         self.list().await?;
         let every = if events.is_some() { LIST_EVERY } else { POLL_EVERY };
         let mut tick = interval_at(Instant::now() + every, every);
@@ -132,14 +163,13 @@ impl Session<'_> {
                     Ok(Some(event)) => {
                         let (facts, told) = read::event(event);
                         self.tell(facts).await?;
-                        if let Some(told) = told {
-                            self.hear(Heard::Event(told)).await?;
-                        }
+                        self.tell_ending(told).await?;
                     }
                     Ok(None) => return Err(CriError::Closed),
                     // containerd 1.7 says so only now, where its configuration leaves events out.
                     Err(CriError::Unimplemented) => {
                         events = None;
+                        self.events = false;
                         tick = interval_at(Instant::now() + POLL_EVERY, POLL_EVERY);
                     }
                     Err(error) => return Err(error),
@@ -147,6 +177,11 @@ impl Session<'_> {
                 id = wanted.recv() => match id {
                     Some(id) => {
                         let facts = self.client.look_up(&id).await?;
+                        let found = facts.iter().any(|fact| matches!(fact, Fact::Container(told) if !told.ended));
+                        if found {
+                            // So that its end is told, should it come before the next list.
+                            self.known.insert(id, false);
+                        }
                         self.tell(facts).await?;
                     }
                     None => return Ok(()),
@@ -156,18 +191,39 @@ impl Session<'_> {
         }
     }
 
-    /// Tells all that is there, and what is no more.
+    /// Tells all that is there, and what is no more; without events, what has ended since the last time.
     async fn list(&mut self) -> Result<(), CriError> {
         let facts = self.client.list().await?;
-        let ids = facts.iter().filter_map(|fact| match fact {
-            Fact::Container(container) => Some(container.id.clone()),
+        let containers = facts.iter().filter_map(|fact| match fact {
+            Fact::Container(container) => Some(container),
             _ => None,
         });
-        let now: HashSet<_> = ids.collect();
-        let gone: Vec<_> = self.known.difference(&now).cloned().map(|id| Fact::ContainerGone { id }).collect();
+        let now: HashMap<_, _> = containers.clone().map(|container| (container.id.clone(), container.ended)).collect();
+        let sandbox = |container: &ContainerFact| container.role == Some(ContainerRole::Sandbox);
+        let ended = containers
+            .filter(|container| !self.events && container.ended && !sandbox(container))
+            .filter(|container| self.known.get(&container.id) == Some(&false))
+            .map(|container| container.id.clone());
+        let ended: Vec<_> = ended.collect();
+        let gone = self.known.keys().filter(|id| !now.contains_key(*id));
+        let gone: Vec<_> = gone.cloned().map(|id| Fact::ContainerGone { id }).collect();
         self.known = now;
         self.tell(facts).await?;
-        self.tell(gone).await
+        self.tell(gone).await?;
+        for id in ended {
+            let told = self.client.status(&id).await?.and_then(|status| read::ending(&status, 0));
+            self.tell_ending(told).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_ending(&self, told: Option<Told>) -> Result<(), CriError> {
+        match told {
+            Some(told) if !matches!(told.at, Moment::Wall(at) if at < self.began) => {
+                self.hear(Heard::Event(told)).await
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn tell(&self, facts: Vec<Fact>) -> Result<(), CriError> {

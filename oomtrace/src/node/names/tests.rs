@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    cgroups, collect_once,
+    collect_once,
     cri::messages::{
         Container, ContainerMetadata, ContainerResources, ContainerStatus, ImageSpec, LinuxContainerResources,
         PodSandbox, PodSandboxMetadata,
@@ -430,15 +430,6 @@ fn names_of_log_folders_that_are_not_the_kubelets_are_no_pods() {
 }
 
 #[test]
-fn the_memory_controllers_mount_is_found_on_both_versions_and_where_both_are() {
-    let v1 = "30 24 0:26 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n31 24 0:27 / /sys/fs/cgroup/memory rw,nosuid - cgroup cgroup rw,memory\n32 24 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
-    let v2 = "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
-    assert_eq!(cgroups::mount_point(v1).as_deref(), Some(Path::new("/sys/fs/cgroup/memory")));
-    assert_eq!(cgroups::mount_point(v2).as_deref(), Some(Path::new("/sys/fs/cgroup")));
-    assert_eq!(cgroups::mount_point("1 2 0:3 / / rw - ext4 /dev/vda rw\n"), None);
-}
-
-#[test]
 fn a_node_mounted_elsewhere_is_read_there_and_damaged_files_are_named() {
     let root = tempfile::tempdir().expect("a folder");
     let (good, bad) = (format!("{:064x}", 1), format!("{:064x}", 2));
@@ -449,7 +440,13 @@ fn a_node_mounted_elsewhere_is_read_there_and_damaged_files_are_named() {
         fs::create_dir_all(bundle(id)).expect("a bundle");
         fs::write(bundle(id).join("config.json"), json).expect("a configuration");
     }
-    let options = Options { host: Host::at(root.path()), cri_endpoint: None };
+    let options = Options {
+        host: Host::at(root.path()),
+        cgroup_root: root.path().to_path_buf(),
+        cri: cri::Access::default(),
+        kubelet: None,
+        sees_cgroups: true,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (facts, trouble) = runtime.block_on(collect_once(&options));
     let known = index(facts).known(&good.parse().expect("an id")).expect("it is known");

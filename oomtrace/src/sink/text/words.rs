@@ -46,7 +46,8 @@ pub(super) fn number(value: Option<impl ToString>) -> String {
 }
 
 /// Bytes in the unit that people would choose.
-pub(in crate::sink) fn size(bytes: Option<u64>) -> String {
+#[must_use]
+pub fn size(bytes: Option<u64>) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     let Some(bytes) = bytes else { return "?".to_owned() };
     if bytes < 1024 {
@@ -59,7 +60,8 @@ pub(in crate::sink) fn size(bytes: Option<u64>) -> String {
 }
 
 /// Text from outside, safe for a terminal: control characters are shown as escapes.
-pub(super) fn escape(text: &str) -> String {
+#[must_use]
+pub fn escape(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
             // Bidirectional marks could make a line read as another.

@@ -3,8 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 use bytes::Bytes;
 use oomtrace_common::record::{
-    Candidate, ChargeFailure, Decision, DecisionEnd, Exit, Header, LONG_PATH_LEN, LongPath, Mark, PanicAhead, PathHead,
-    Reaping, Refusal, SHORT_PATH_LEN, ShortPath, Signal, UnderOom, tag,
+    Candidate, CgroupLife, ChargeFailure, Decision, DecisionEnd, Exit, Header, LONG_PATH_LEN, LongPath, Mark,
+    PanicAhead, PathHead, Reaping, Refusal, SHORT_PATH_LEN, ShortPath, Signal, UnderOom, tag,
 };
 
 /// One record.
@@ -34,6 +34,10 @@ pub enum Record {
     PanicAhead(Box<PanicAhead>),
     /// A cgroup's path.
     Path(CgroupPath),
+    /// A cgroup was made; its path came before.
+    CgroupMade(u64),
+    /// A cgroup was removed.
+    CgroupGone(u64),
 }
 
 /// A cgroup's path, put together.
@@ -86,6 +90,8 @@ pub fn decode(bytes: &Bytes) -> Result<Record, DecodeError> {
             let record: LongPath = read(bytes, "a long path")?;
             Record::Path(path(record.path, &record.names[..LONG_PATH_LEN]))
         }
+        tag::CGROUP_MADE => Record::CgroupMade(read::<CgroupLife>(bytes, "a cgroup's beginning")?.cgroup_id),
+        tag::CGROUP_GONE => Record::CgroupGone(read::<CgroupLife>(bytes, "a cgroup's end")?.cgroup_id),
         unknown => return Err(DecodeError::UnknownTag(unknown)),
     })
 }

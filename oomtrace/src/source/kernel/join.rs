@@ -118,6 +118,8 @@ impl Joiner {
             Record::Reaping(step) => self.exits.reap(&step, &self.paths).into_iter().collect(),
             Record::PanicAhead(panic) => vec![self.tell_panic(&panic)],
             Record::DecisionEnd(_) => self.flush(),
+            // Facts, not events: whoever reads the records keeps them.
+            Record::CgroupMade(_) | Record::CgroupGone(_) => Vec::new(),
         }
     }
 
@@ -129,6 +131,12 @@ impl Joiner {
         told.extend(refused);
         told.extend(self.frozen.poll(now_ns));
         (told, Quiet { charges, refusals })
+    }
+
+    /// The path of a cgroup, where its record came lately.
+    #[must_use]
+    pub fn path(&self, cgroup_id: u64) -> Option<&str> {
+        self.paths.path(cgroup_id)
     }
 
     /// Gives what is open, for want of its end.

@@ -13,8 +13,9 @@ use tonic_prost::ProstCodec;
 
 use super::{
     messages::{
-        ContainerEvent, ContainerFilter, GetEventsRequest, ListContainersRequest, ListContainersResponse,
-        ListPodSandboxRequest, ListPodSandboxResponse, PodSandboxFilter,
+        ContainerEvent, ContainerFilter, ContainerStatus, ContainerStatusRequest, ContainerStatusResponse,
+        GetEventsRequest, ListContainersRequest, ListContainersResponse, ListPodSandboxRequest, ListPodSandboxResponse,
+        PodSandboxFilter, VersionRequest, VersionResponse,
     },
     read,
 };
@@ -69,7 +70,9 @@ impl From<Status> for CriError {
 /// A connection to a container runtime.
 pub struct Client {
     grpc: Grpc<Channel>,
+    patience: Duration,
     service: &'static str,
+    tells_everybody: bool,
 }
 
 impl Client {
@@ -86,17 +89,21 @@ impl Client {
             .map_err(|_| CriError::Slow)?
             .map_err(|error| connect(&error))?;
         let grpc = Grpc::new(channel).max_decoding_message_size(MOST_BYTES);
-        let mut client = Self { grpc, service: V1 };
-        // An id that nothing has: the shortest answer.
-        let probe = || ListPodSandboxRequest { filter: Some(PodSandboxFilter { id: "0".repeat(64) }) };
-        match client.call::<_, ListPodSandboxResponse>("ListPodSandbox", probe()).await {
+        let mut client = Self { grpc, patience: PATIENCE, service: V1, tells_everybody: false };
+        let version: VersionResponse = match client.call("Version", VersionRequest {}).await {
             Err(CriError::Unimplemented) => {
                 client.service = V1ALPHA2;
-                client.call::<_, ListPodSandboxResponse>("ListPodSandbox", probe()).await?;
+                client.call("Version", VersionRequest {}).await?
             }
-            result => drop(result?),
-        }
-        Ok(client)
+            result => result?,
+        };
+        Ok(Self { tells_everybody: version.tells_everybody(), ..client })
+    }
+
+    /// The same, that waits so long for an answer.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Calls a method of the runtime's service.
@@ -106,12 +113,13 @@ impl Client {
         A: prost::Message + Default + 'static,
     {
         let path = self.method(method)?;
+        let patience = self.patience;
         let answer = async {
             self.grpc.ready().await.map_err(|error| CriError::Connect(error.to_string()))?;
             let answer = self.grpc.unary(Request::new(request), path, ProstCodec::<Q, A>::default()).await?;
             Ok(answer.into_inner())
         };
-        timeout(PATIENCE, answer).await.map_err(|_| CriError::Slow)?
+        timeout(patience, answer).await.map_err(|_| CriError::Slow)?
     }
 
     /// Everything that is there.
@@ -137,6 +145,21 @@ impl Client {
         }
         facts.extend(containers.into_iter().flat_map(read::container));
         Ok(facts)
+    }
+
+    /// Whether to follow the runtime's events takes them from nobody.
+    pub(super) fn tells_everybody(&self) -> bool {
+        self.tells_everybody
+    }
+
+    /// A container's status; nothing, where it has gone meanwhile.
+    pub(super) async fn status(&mut self, id: &ContainerId) -> Result<Option<ContainerStatus>, CriError> {
+        let request = ContainerStatusRequest { container_id: id.to_string() };
+        match self.call("ContainerStatus", request).await {
+            Ok(ContainerStatusResponse { status }) => Ok(status),
+            Err(CriError::Refused { code: Code::NotFound, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The stream of what becomes of containers.

@@ -218,6 +218,48 @@ pub struct ContainerStatus {
     pub resources: Option<ContainerResources>,
 }
 
+/// `VersionRequest`.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct VersionRequest {}
+
+/// `VersionResponse`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct VersionResponse {
+    /// `containerd`, `cri-o`, `docker`.
+    #[prost(string, tag = "2")]
+    pub runtime_name: String,
+    /// Its version: `1.7.24`, `v2.1.0`.
+    #[prost(string, tag = "3")]
+    pub runtime_version: String,
+}
+
+impl VersionResponse {
+    /// Whether each of several clients gets every event. containerd 1.x gives an event to one of them only
+    /// (`GetContainerEvents`, `pkg/cri/server/container_events.go`): taken from a kubelet that follows events (`EventedPLEG`),
+    /// it would be missed there.
+    #[must_use]
+    pub fn tells_everybody(&self) -> bool {
+        let version = self.runtime_version.trim_start_matches('v');
+        !(self.runtime_name == "containerd" && version.starts_with("1."))
+    }
+}
+
+/// `ContainerStatusRequest`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ContainerStatusRequest {
+    /// Which.
+    #[prost(string, tag = "1")]
+    pub container_id: String,
+}
+
+/// `ContainerStatusResponse`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ContainerStatusResponse {
+    /// What is known of it.
+    #[prost(message, optional, tag = "1")]
+    pub status: Option<ContainerStatus>,
+}
+
 /// `GetEventsRequest`.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub struct GetEventsRequest {}

@@ -115,7 +115,7 @@ pub(in super::super) fn event(event: ContainerEvent) -> (Vec<Fact>, Option<Told>
 }
 
 /// How a container ended, as the runtime will tell the kubelet.
-fn ending(status: &ContainerStatus, created_at: i64) -> Option<Told> {
+pub(in super::super) fn ending(status: &ContainerStatus, created_at: i64) -> Option<Told> {
     let at = if status.finished_at > 0 { status.finished_at } else { created_at };
     let change = ContainerChange {
         action: ContainerAction::Died,

@@ -1,0 +1,71 @@
+//! Options of the subcommands that name pods and containers.
+
+use std::path::{Path, PathBuf};
+
+use jiff::SignedDuration;
+
+use crate::{
+    live::NameOptions,
+    node::{
+        index::Bounds,
+        names::{Host, KubeletAccess, Options, cri},
+    },
+};
+
+/// Where names come from.
+#[derive(Clone, Debug, clap::Args)]
+#[group(id = "sources")]
+pub(super) struct Sources {
+    /// The container runtime's socket. Default: the first there is of containerd's, K3s', CRI-O's and cri-dockerd's.
+    #[arg(long, value_name = "SOCKET", env = "CONTAINER_RUNTIME_ENDPOINT")]
+    cri_endpoint: Option<PathBuf>,
+    /// Follow the runtime's events also where it gives each to one client only, containerd 1.x. Not where the kubelet
+    /// follows them, too (its feature gate `EventedPLEG`, which is off by default). Else the runtime is asked every 3 s.
+    #[arg(long)]
+    cri_events: bool,
+    /// Where the node's root folder is, if oomtrace runs in a container that has it mounted.
+    #[arg(long, value_name = "FOLDER", default_value = "/")]
+    host_root: PathBuf,
+    /// The kubelet's read-only address for `/pods`, which knows limits, owners and roles; `off` not to ask it.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:10255")]
+    kubelet_url: String,
+}
+
+/// How long names are kept and waited for.
+#[derive(Clone, Debug, clap::Args)]
+#[group(id = "names")]
+pub(super) struct Args {
+    #[command(flatten)]
+    sources: Sources,
+    /// How long an event waits for names that are not known yet.
+    #[arg(long, value_name = "TIME", default_value = "500ms")]
+    name_wait: SignedDuration,
+    /// How long names are kept after the end of their container.
+    #[arg(long, value_name = "TIME", default_value = "10m")]
+    name_keep: SignedDuration,
+    /// How many containers' names are kept at most, the ended among them.
+    #[arg(long, value_name = "N", default_value = "10000")]
+    name_entries: usize,
+}
+
+impl Sources {
+    pub(super) fn options(&self, cgroup_root: &Path) -> Options {
+        Options {
+            cgroup_root: cgroup_root.to_path_buf(),
+            host: Host::at(&self.host_root),
+            cri: cri::Access { endpoint: self.cri_endpoint.clone(), events: self.cri_events },
+            kubelet: (self.kubelet_url != "off").then(|| KubeletAccess { url: self.kubelet_url.clone() }),
+            sees_cgroups: false,
+        }
+    }
+}
+
+impl Args {
+    pub(super) fn options(&self, cgroup_root: &Path) -> NameOptions {
+        NameOptions {
+            sources: self.sources.options(cgroup_root),
+            bounds: Bounds { entries: self.name_entries, keep: self.name_keep.unsigned_abs() },
+            wait: self.name_wait.unsigned_abs(),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! `oomtrace pods`: what is known of this node's pods and containers now, and who told.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+use tokio::runtime;
+use tracing::warn;
+
+use super::names::Sources;
+use crate::{
+    event::{Cgroup, Container, ContainerRole, Level, Pod},
+    node::{
+        cgroup_path::CgroupIdentity,
+        fact::{Fact, NameSource},
+        hierarchy::Hierarchy,
+        index::{Bounds, Index},
+        names,
+    },
+    sink::{Format, escape, size},
+};
+
+/// Options of `oomtrace pods`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// How to print: a table, or one JSON array.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Where the node's cgroups are mounted: in a container, where the host's /sys/fs/cgroup is.
+    #[arg(long, value_name = "PATH", default_value = "/sys/fs/cgroup")]
+    cgroup_root: PathBuf,
+    #[command(flatten)]
+    sources: Sources,
+}
+
+/// A cgroup of a pod or a container, and whose it is.
+#[derive(Debug, Serialize)]
+struct Row {
+    cgroup: Cgroup,
+    level: Level,
+    pod: Option<Pod>,
+    labels: Vec<(String, String)>,
+    container: Option<Container>,
+    /// `memory.max`, `memory.limit_in_bytes`; `null` where there is none.
+    limit_bytes: Option<u64>,
+    /// The memory limit of the specification.
+    spec_limit_bytes: Option<u64>,
+    /// `memory.current`, `memory.usage_in_bytes`.
+    usage_bytes: Option<u64>,
+    /// Of the first process in it.
+    oom_score_adj: Option<i32>,
+    /// Who told its name; `null` where it has none.
+    source: Option<NameSource>,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let options = args.sources.options(&args.cgroup_root);
+    let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let (facts, trouble) = runtime.block_on(names::collect_once(&options));
+    for trouble in trouble {
+        warn!("{trouble}");
+    }
+    let rows = rows(facts, Hierarchy::find(&options.cgroup_root).ok().as_ref());
+    let mut out = io::stdout().lock();
+    let written = match args.format {
+        Format::Json => {
+            serde_json::to_string_pretty(&rows).map_err(Into::into).and_then(|json| writeln!(out, "{json}"))
+        }
+        Format::Text => out.write_all(table(&rows).as_bytes()),
+    };
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// Every cgroup that is there, a pod's before its containers'.
+fn rows(facts: Vec<Fact>, hierarchy: Option<&Hierarchy>) -> Vec<Row> {
+    let cgroups = |fact: &Fact| match fact {
+        Fact::Cgroup { id, path } => Some((path.clone(), *id)),
+        _ => None,
+    };
+    let mut found: Vec<_> = facts.iter().filter_map(cgroups).collect();
+    found.sort_unstable();
+    let mut index = Index::new(Bounds { entries: found.len().max(Bounds::default().entries), ..Bounds::default() });
+    for fact in facts {
+        index.learn(fact, 0);
+    }
+    let row = |(path, id): (String, u64)| {
+        let identity = CgroupIdentity::parse(&path);
+        // What a container made inside itself is not the node's.
+        let own = matches!(identity.level, Level::Pod | Level::Container) && identity.nested.is_none();
+        let known = index.known_cgroup(id).filter(|_| own)?;
+        let folder = hierarchy.and_then(|hierarchy| hierarchy.folder(&path));
+        let read = |names: [&str; 2]| names.iter().find_map(|name| number(&folder.as_ref()?.join(name)));
+        Some(Row {
+            level: identity.level,
+            limit_bytes: read(["memory.max", "memory.limit_in_bytes"]),
+            usage_bytes: read(["memory.current", "memory.usage_in_bytes"]),
+            oom_score_adj: folder.as_deref().and_then(oom_score_adj),
+            cgroup: Cgroup { path: Some(path), id: Some(id), unit: identity.unit },
+            pod: known.pod,
+            labels: known.labels,
+            container: known.container,
+            spec_limit_bytes: known.limit_bytes,
+            source: known.source,
+        })
+    };
+    found.into_iter().filter_map(row).collect()
+}
+
+/// A limit or a usage. cgroup v1 has a number near the largest there is where there is no limit.
+fn number(path: &Path) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok().filter(|number| *number < 1 << 62)
+}
+
+fn oom_score_adj(folder: &Path) -> Option<i32> {
+    let processes = fs::read_to_string(folder.join("cgroup.procs")).ok()?;
+    let first = processes.lines().next()?;
+    fs::read_to_string(format!("/proc/{first}/oom_score_adj")).ok()?.trim().parse().ok()
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut cells = vec![["POD", "CONTAINER", "LIMIT", "USAGE", "ADJ", "SOURCE", "CGROUP"].map(ToOwned::to_owned)];
+    cells.extend(rows.iter().map(Row::cells));
+    let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..6).map(width).collect();
+    let mut text = String::new();
+    for row in &cells {
+        for (cell, width) in row.iter().zip(&widths) {
+            // A `String` takes everything.
+            let _ = write!(text, "{cell:<width$}  ");
+        }
+        text.push_str(&row[6]);
+        text.push('\n');
+    }
+    text
+}
+
+impl Row {
+    fn cells(&self) -> [String; 7] {
+        let unknown = || "?".to_owned();
+        let pod = self.pod.as_ref().map_or_else(
+            || "-".to_owned(),
+            |pod| match (&pod.namespace, &pod.name, &pod.uid) {
+                (Some(namespace), Some(name), _) => format!("{}/{}", escape(namespace), escape(name)),
+                (_, _, Some(uid)) => format!("uid {uid}"),
+                _ => unknown(),
+            },
+        );
+        let container = self.container.as_ref().map_or_else(
+            || "-".to_owned(),
+            |container| match (container.role, &container.name) {
+                (Some(ContainerRole::Sandbox), _) => "(sandbox)".to_owned(),
+                (_, Some(name)) => escape(name),
+                (_, None) => container.id.as_ref().map_or_else(unknown, |id| format!("id {:.12}", id.to_string())),
+            },
+        );
+        let bytes = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), |bytes| size(Some(bytes)));
+        let source = self.source.and_then(|source| serde_json::to_value(source).ok());
+        [
+            pod,
+            container,
+            bytes(self.limit_bytes),
+            bytes(self.usage_bytes),
+            self.oom_score_adj.map_or_else(|| "-".to_owned(), |adj| adj.to_string()),
+            source.and_then(|source| source.as_str().map(ToOwned::to_owned)).unwrap_or_else(unknown),
+            escape(self.cgroup.path.as_deref().unwrap_or_default()),
+        ]
+    }
+}

@@ -1,0 +1,143 @@
+//! Names of pods and containers for the events that pass.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    io,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc;
+
+use super::waiting;
+use crate::{
+    clock,
+    event::{ContainerId, Event, Told},
+    node::{
+        cgroup_path::CgroupIdentity,
+        fact::Fact,
+        index::{Bounds, Index},
+        names::{self, Asker, Heard},
+    },
+};
+
+/// Facts that may wait to be taken in. The sources wait with the rest.
+const WAITING: usize = 1024;
+/// Facts that are taken in at a time, so that events do not wait for many.
+const AT_A_TIME: usize = 256;
+/// The sources are not asked again about the same container so soon: they try again by themselves.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(3);
+/// How often what ended long ago is forgotten.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// How names are learnt, and how long they are kept and waited for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where to look.
+    pub sources: names::Options,
+    /// How much is kept.
+    pub bounds: Bounds,
+    /// How long an event waits for names.
+    pub wait: Duration,
+}
+
+/// The index, and what fills it.
+pub(super) struct Learning {
+    heard: mpsc::Receiver<Heard>,
+    known: Known,
+    swept: Instant,
+}
+
+/// The index, as the pipeline asks it. All of it is on one thread.
+#[derive(Clone)]
+pub(super) struct Known(Rc<RefCell<State>>);
+
+struct State {
+    index: Index,
+    asker: Asker,
+    asked: HashMap<ContainerId, Instant>,
+    unnamed: Vec<ContainerId>,
+}
+
+impl Learning {
+    /// Starts asking the sources.
+    pub(super) fn start(options: &Options) -> io::Result<Self> {
+        let (told, heard) = mpsc::channel(WAITING);
+        let asker = names::start(options.sources.clone(), told)?;
+        let index = Index::new(options.bounds);
+        let state = State { index, asker, asked: HashMap::new(), unnamed: Vec::new() };
+        Ok(Self { heard, known: Known(Rc::new(RefCell::new(state))), swept: Instant::now() })
+    }
+
+    /// Who knows the names.
+    pub(super) fn known(&self) -> Known {
+        self.known.clone()
+    }
+
+    /// Waits until something is heard, and takes it in; gives what is to be told.
+    pub(super) async fn next(&mut self) -> Vec<Told> {
+        let Some(first) = self.heard.recv().await else {
+            // The thread has gone, which it does only if it fails: names stay as they are.
+            return std::future::pending().await;
+        };
+        let more = std::iter::from_fn(|| self.heard.try_recv().ok()).take(AT_A_TIME);
+        let mut told = Vec::new();
+        let now_ns = clock::boot_ns();
+        let mut state = self.known.0.borrow_mut();
+        for heard in [first].into_iter().chain(more) {
+            match heard {
+                Heard::Fact(fact) => state.index.learn(fact, now_ns),
+                Heard::Event(event) => told.push(event),
+            }
+        }
+        told
+    }
+
+    /// Takes in what the kernel told of cgroups, and asks whose they are.
+    pub(super) fn learn(&self, facts: Vec<Fact>) {
+        let now_ns = clock::boot_ns();
+        let mut state = self.known.0.borrow_mut();
+        for fact in facts {
+            if let Fact::Cgroup { path, .. } = &fact
+                && let CgroupIdentity { container_id: Some(id), nested: None, .. } = CgroupIdentity::parse(path)
+            {
+                state.ask(id);
+            }
+            state.index.learn(fact, now_ns);
+        }
+    }
+
+    /// Now and then.
+    pub(super) fn tick(&mut self) {
+        if self.swept.elapsed() >= SWEEP_EVERY {
+            self.swept = Instant::now();
+            let mut state = self.known.0.borrow_mut();
+            state.index.sweep(clock::boot_ns());
+            state.asked.retain(|_, asked| asked.elapsed() < ASK_AGAIN_AFTER);
+        }
+    }
+}
+
+impl State {
+    fn ask(&mut self, id: ContainerId) {
+        let now = Instant::now();
+        if self.asked.get(&id).is_none_or(|asked| now.duration_since(*asked) >= ASK_AGAIN_AFTER) {
+            self.asker.ask(id.clone());
+            self.asked.insert(id, now);
+        }
+    }
+}
+
+impl waiting::Names for Known {
+    fn fill(&mut self, event: &mut Event) -> bool {
+        let mut state = self.0.borrow_mut();
+        let mut unnamed = std::mem::take(&mut state.unnamed);
+        let missing = state.index.fill_noting(event, &mut unnamed);
+        for id in unnamed.drain(..) {
+            state.ask(id);
+        }
+        state.unnamed = unnamed;
+        missing
+    }
+}

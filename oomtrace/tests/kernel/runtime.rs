@@ -1,0 +1,263 @@
+//! Names of containers that a real runtime made: containerd and runc, asked as a kubelet asks them.
+
+mod kubelet;
+mod requests;
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use self::kubelet::{Container, IMAGE, Kubelet, Pod, start_containerd, stop_containerd};
+use crate::{
+    Outcome,
+    cgroup::uid,
+    check_eq,
+    oomtrace::{Oomtrace, of_kind},
+    scenarios::Scenario,
+};
+
+pub(crate) const ALL: &[Scenario] = &[
+    ("a_container_over_its_limit_is_named", over_limit),
+    ("the_runtimes_events_tell_an_end_with_its_exit_code", events),
+    ("a_container_that_is_gone_before_anybody_looks_is_named", gone_at_once),
+    ("a_pod_in_slices_is_named", in_slices),
+    ("100_containers_that_live_for_a_moment_are_all_named_right", a_hundred),
+    ("a_runtime_that_comes_later_and_restarts_is_asked_again", runtime_restarts),
+    ("without_a_runtime_the_folders_of_logs_name_the_same", logs_alone),
+    ("pods_shows_sandbox_and_container_with_limit_and_source", pods),
+];
+
+const EAT: [&str; 4] = ["/workload", "--workload", "eat", ""];
+/// Begins to eat after two seconds.
+const EAT_LATER: [&str; 3] = ["/bin/sh", "-c", "sleep 2; exec /workload --workload eat ''"];
+/// How long the kills of a test are waited for.
+const LONG: Duration = Duration::from_mins(2);
+
+/// Waits until the kernel has killed in a container, or its cgroup is gone for that.
+fn wait_for_kill(container: &Container) -> Result<()> {
+    let events = Path::new("/sys/fs/cgroup").join(container.cgroup.trim_start_matches('/')).join("memory.events");
+    let started = Instant::now();
+    loop {
+        match fs::read_to_string(&events) {
+            Ok(events) if !events.lines().any(|line| line == "oom_kill 0") => return Ok(()),
+            Ok(_) => thread::sleep(Duration::from_millis(1)),
+            Err(_) => return Ok(()),
+        }
+        ensure!(started.elapsed() < LONG, "{} is not killed", container.name);
+    }
+}
+
+/// That an object of a line names this pod and container.
+fn check_names(what: &Value, pod: &Pod, container: &Container) -> Outcome {
+    check_eq!(what["pod"]["namespace"], "shop", "the namespace in {what}");
+    check_eq!(what["pod"]["name"], pod.name.as_str(), "the pod in {what}");
+    check_eq!(what["pod"]["uid"], pod.uid.as_str(), "the uid in {what}");
+    check_eq!(what["container"]["name"], container.name.as_str(), "the container in {what}");
+    check_eq!(what["container"]["id"], container.id.as_str(), "the id in {what}");
+    Ok(())
+}
+
+fn only_kill(lines: &[Value]) -> Result<&Value> {
+    let kills = of_kind(lines, "oom_kill");
+    ensure!(kills.len() == 1, "{} kills: {lines:#?}", kills.len());
+    Ok(kills[0])
+}
+
+fn over_limit() -> Outcome {
+    told_with_its_end(900, &[])
+}
+
+fn events() -> Outcome {
+    told_with_its_end(906, &["--cri-events"])
+}
+
+fn told_with_its_end(number: u32, arguments: &[&str]) -> Outcome {
+    let mut kubelet = Kubelet::start()?;
+    let oomtrace = Oomtrace::start(arguments)?;
+    let pod = kubelet.pod(number)?;
+    let container = kubelet.container(&pod, "app", 3, &EAT)?;
+    wait_for_kill(&container)?;
+    // Without events the runtime is asked every 3 s.
+    thread::sleep(Duration::from_secs(5));
+    let lines = oomtrace.stop()?;
+    kubelet.remove_pod(&pod)?;
+    let kill = only_kill(&lines)?;
+    check_names(kill, &pod, &container)?;
+    check_names(&kill["victim"], &pod, &container)?;
+    check_names(&kill["limit"], &pod, &container)?;
+    check_eq!(kill["container"]["image"], IMAGE, "the image");
+    check_eq!(kill["container"]["restart_count"], 3, "the restart count, which only CRI tells here");
+    let ends = of_kind(&lines, "process_exit");
+    let end = ends.iter().find(|end| end["oom_victim"] == true).context("no end of the victim")?;
+    check_names(end, &pod, &container)?;
+    // What the runtime tells of it in its own time.
+    let changes = of_kind(&lines, "container");
+    let died = changes.iter().find(|change| change["action"] == "died").context("the runtime told no end")?;
+    check_names(died, &pod, &container)?;
+    check_eq!(died["exit_code"], 137, "the exit code");
+    check_eq!(died["source"], "cri", "the source");
+    Ok(())
+}
+
+fn gone_at_once() -> Outcome {
+    let mut kubelet = Kubelet::start()?;
+    let oomtrace = Oomtrace::start(&[])?;
+    let pod = kubelet.pod(901)?;
+    let container = kubelet.container(&pod, "app", 0, &EAT_LATER)?;
+    thread::sleep(Duration::from_secs(1));
+    // From before the kill until everything is gone, nothing can be read or asked.
+    oomtrace.signal(libc::SIGSTOP)?;
+    wait_for_kill(&container)?;
+    let killed = Instant::now();
+    kubelet.remove(&container)?;
+    let removed = killed.elapsed();
+    kubelet.remove_pod(&pod)?;
+    ensure!(!Path::new("/sys/fs/cgroup").join(&container.cgroup[1..]).exists(), "its cgroup is still there");
+    oomtrace.signal(libc::SIGCONT)?;
+    let lines = oomtrace.stop()?;
+    println!("removed {removed:?} after the kill was seen");
+    check_names(only_kill(&lines)?, &pod, &container)
+}
+
+fn in_slices() -> Outcome {
+    let mut kubelet = Kubelet::start()?;
+    let oomtrace = Oomtrace::start(&[])?;
+    let slice = format!("kubepods-burstable-pod{}.slice", uid(902).replace('-', "_"));
+    let pod = kubelet.pod_in(902, &format!("/kubepods.slice/kubepods-burstable.slice/{slice}"))?;
+    let container = kubelet.container(&pod, "app", 0, &EAT)?;
+    wait_for_kill(&container)?;
+    thread::sleep(Duration::from_secs(1));
+    let lines = oomtrace.stop()?;
+    kubelet.remove_pod(&pod)?;
+    check_names(only_kill(&lines)?, &pod, &container)
+}
+
+fn a_hundred() -> Outcome {
+    let mut kubelet = Kubelet::start()?;
+    let oomtrace = Oomtrace::start(&[])?;
+    let mut containers = HashMap::new();
+    let pods: Vec<_> = (910..914).map(|number| kubelet.pod(number)).collect::<Result<_>>()?;
+    let started = Instant::now();
+    let mut slowest = Duration::ZERO;
+    for number in 0..100_u32 {
+        let pod = &pods[number as usize % pods.len()];
+        let container = kubelet.container(pod, &format!("app-{number}"), number, &EAT)?;
+        wait_for_kill(&container)?;
+        let killed = Instant::now();
+        kubelet.remove(&container)?;
+        slowest = slowest.max(killed.elapsed());
+        containers.insert(container.id.clone(), (pod, container, number));
+    }
+    let took = started.elapsed();
+    let lines = oomtrace.stop()?;
+    for pod in &pods {
+        kubelet.remove_pod(pod)?;
+    }
+    println!(
+        "100 containers in {took:?}: {:.1} a second, none removed later than {slowest:?} after its kill",
+        100.0 / took.as_secs_f64()
+    );
+    let kills = of_kind(&lines, "oom_kill");
+    let mut named = HashSet::new();
+    for kill in kills {
+        let id = kill["container"]["id"].as_str().context("a kill without a container")?;
+        let (pod, container, number) = containers.get(id).with_context(|| format!("a kill in {id}"))?;
+        check_names(kill, pod, container)?;
+        check_eq!(kill["container"]["restart_count"], *number, "the restart count of {}", container.name);
+        named.insert(id);
+    }
+    check_eq!(named.len(), 100, "containers with a kill that has their names");
+    Ok(())
+}
+
+fn runtime_restarts() -> Outcome {
+    let mut kubelet = Kubelet::start()?;
+    let pod = kubelet.pod(903)?;
+    stop_containerd()?;
+    let oomtrace = Oomtrace::start(&[])?;
+    thread::sleep(Duration::from_secs(1));
+    start_containerd()?;
+    let mut kubelet = Kubelet::start()?;
+    let first = kubelet.container(&pod, "first", 5, &EAT_LATER)?;
+    wait_for_kill(&first)?;
+    stop_containerd()?;
+    start_containerd()?;
+    let mut kubelet = Kubelet::start()?;
+    // It begins anew after 100 ms, 200 ms, … 5 s.
+    thread::sleep(Duration::from_secs(6));
+    let second = kubelet.container(&pod, "second", 6, &EAT_LATER)?;
+    wait_for_kill(&second)?;
+    thread::sleep(Duration::from_secs(2));
+    let lines = oomtrace.stop()?;
+    kubelet.remove_pod(&pod)?;
+    let kills = of_kind(&lines, "oom_kill");
+    check_eq!(kills.len(), 2, "kills");
+    for (kill, (container, restarts)) in kills.iter().zip([(first, 5), (second, 6)]) {
+        check_names(kill, &pod, &container)?;
+        check_eq!(kill["container"]["restart_count"], restarts, "what only CRI knows");
+    }
+    Ok(())
+}
+
+/// `oomtrace pods` with these arguments, by container.
+fn ask_pods(arguments: &[&str]) -> Result<HashMap<String, Value>> {
+    let output =
+        Command::new("oomtrace").args(["pods", "--format", "json", "--kubelet-url", "off"]).args(arguments).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let rows: Vec<Value> = serde_json::from_slice(&output.stdout)?;
+    let by_id = rows.into_iter().filter_map(|row| Some((row["container"]["id"].as_str()?.to_owned(), row)));
+    Ok(by_id.collect())
+}
+
+fn logs_alone() -> Outcome {
+    let mut kubelet = Kubelet::start()?;
+    let pod = kubelet.pod(904)?;
+    let container = kubelet.container(&pod, "app", 2, &["/bin/sleep", "1000"])?;
+    let folder = Path::new("/tmp/logs-alone/var");
+    fs::create_dir_all(folder)?;
+    std::os::unix::fs::symlink("/var/log", folder.join("log"))
+        .or_else(|error| if error.kind() == std::io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) })?;
+    let alone = ask_pods(&["--host-root", "/tmp/logs-alone"])?;
+    let with_cri = ask_pods(&[])?;
+    kubelet.remove_pod(&pod)?;
+    let (alone, with_cri) = (&alone[&container.id], &with_cri[&container.id]);
+    check_eq!(alone["source"], "pod_logs", "who told");
+    check_eq!(with_cri["source"], "cri", "who told");
+    check_eq!(alone["pod"], with_cri["pod"], "the pod");
+    for what in ["name", "id", "restart_count"] {
+        check_eq!(alone["container"][what], with_cri["container"][what], "the container's {what}");
+    }
+    check_names(alone, &pod, &container)
+}
+
+fn pods() -> Outcome {
+    let mut kubelet = Kubelet::start()?;
+    let pod = kubelet.pod(905)?;
+    let container = kubelet.container(&pod, "app", 0, &["/bin/sleep", "1000"])?;
+    let rows = ask_pods(&[])?;
+    let table = Command::new("oomtrace").args(["pods", "--kubelet-url", "off"]).output()?;
+    kubelet.remove_pod(&pod)?;
+    let row = rows.get(&container.id).context("the container is not shown")?;
+    check_names(row, &pod, &container)?;
+    check_eq!(row["limit_bytes"], 20 << 20, "the limit in force");
+    check_eq!(row["spec_limit_bytes"], 20 << 20, "the limit of the specification");
+    check_eq!(row["cgroup"]["path"], container.cgroup.as_str(), "the cgroup");
+    ensure!(row["usage_bytes"].as_u64().is_some_and(|usage| usage > 0), "no usage: {row}");
+    ensure!(row["oom_score_adj"].is_i64(), "no oom_score_adj: {row}");
+    check_eq!(row["labels"], serde_json::json!([["app", "web"]]), "the pod's labels");
+    let sandbox = rows.get(&pod.sandbox).context("the sandbox is not shown")?;
+    check_eq!(sandbox["container"]["role"], "sandbox", "the sandbox's role");
+    check_eq!(sandbox["pod"]["name"], pod.name.as_str(), "the sandbox's pod");
+    let table = String::from_utf8(table.stdout)?;
+    let line = table.lines().find(|line| line.contains(&container.id)).context("not in the table")?;
+    ensure!(line.starts_with("shop/web-905 ") && line.contains(" app ") && line.contains(" 20.0 MiB "), "{line}");
+    Ok(())
+}

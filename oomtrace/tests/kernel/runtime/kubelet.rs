@@ -1,0 +1,225 @@
+//! A kubelet, as far as names are concerned: pods and containers in a real runtime, with the labels, the cgroups and the
+//! folders of logs that a kubelet gives them.
+
+use std::{
+    collections::HashMap,
+    env, fs,
+    os::unix::fs::symlink,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use oomtrace::node::names::cri::{
+    Client,
+    messages::{ContainerMetadata, ImageSpec, PodSandboxMetadata},
+};
+use tokio::runtime::Runtime;
+
+use super::requests::{
+    ContainerConfig, ContainerSecurity, CreateContainer, Id, LinuxContainerConfig, LinuxPodSandboxConfig, Mount,
+    NamespaceOption, Nothing, PodSandboxConfig, Resources, RunPodSandbox, SandboxSecurity,
+};
+use crate::{cgroup::uid, oomtrace::wait_until};
+
+pub(crate) const SOCKET: &str = "/run/containerd/containerd.sock";
+pub(crate) const IMAGE: &str = "localhost/busybox:1";
+const NAMESPACE: &str = "shop";
+/// Emulated, a runtime takes seconds for what takes others milliseconds.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Makes an image of busybox and gives it to containerd, once.
+const IMPORT: &str = r#"
+set -e
+ctr -n k8s.io images ls -q | grep -q localhost/busybox:1 && exit 0
+image=/tmp/image
+mkdir -p $image/root/bin $image/root/proc $image/root/tmp
+cp /bin/busybox $image/root/bin/busybox
+for name in sh sleep; do ln -s busybox $image/root/bin/$name; done
+tar -C $image/root -cf $image/layer.tar .
+sum=$(sha256sum $image/layer.tar | cut -d ' ' -f 1)
+cat >$image/config.json <<END
+{"architecture":"amd64","os":"linux","config":{"Env":["PATH=/bin"],"Cmd":["/bin/sleep","1000000"]},
+"rootfs":{"type":"layers","diff_ids":["sha256:$sum"]}}
+END
+echo '[{"Config":"config.json","RepoTags":["localhost/busybox:1"],"Layers":["layer.tar"]}]' >$image/manifest.json
+tar -C $image -cf $image/image.tar manifest.json config.json layer.tar
+ctr -n k8s.io images import $image/image.tar >/dev/null
+"#;
+
+/// Whoever asks the runtime for pods.
+pub(crate) struct Kubelet {
+    runtime: Runtime,
+    client: Client,
+}
+
+/// A pod that runs.
+pub(crate) struct Pod {
+    pub(crate) name: String,
+    pub(crate) uid: String,
+    pub(crate) sandbox: String,
+    config: PodSandboxConfig,
+}
+
+/// A container that was started.
+pub(crate) struct Container {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    /// From the hierarchy's root.
+    pub(crate) cgroup: String,
+}
+
+impl Kubelet {
+    /// Connects to the runtime.
+    pub(crate) fn start() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let mut connected = None;
+        wait_until("the runtime answers", || {
+            connected = runtime.block_on(Client::connect(Path::new(SOCKET))).ok();
+            Ok(connected.is_some())
+        })?;
+        let client = connected.context("no connection")?.with_patience(PATIENCE);
+        let imported = Command::new("sh").args(["-c", IMPORT]).stdin(Stdio::null()).status()?;
+        ensure!(imported.success(), "the image is not taken: {imported}");
+        Ok(Self { runtime, client })
+    }
+
+    fn call<Q, A>(&mut self, method: &str, request: Q) -> Result<A>
+    where
+        Q: prost::Message + 'static,
+        A: prost::Message + Default + 'static,
+    {
+        self.runtime.block_on(self.client.call(method, request)).with_context(|| method.to_owned())
+    }
+
+    /// Starts a burstable pod's sandbox.
+    pub(crate) fn pod(&mut self, number: u32) -> Result<Pod> {
+        self.pod_in(number, &format!("/kubepods/burstable/pod{}", uid(number)))
+    }
+
+    /// The same, in a cgroup of this path.
+    pub(crate) fn pod_in(&mut self, number: u32, cgroup_parent: &str) -> Result<Pod> {
+        let (name, uid) = (format!("web-{number}"), uid(number));
+        let log_directory = format!("/var/log/pods/{NAMESPACE}_{name}_{uid}");
+        fs::create_dir_all(&log_directory)?;
+        let config = PodSandboxConfig {
+            metadata: Some(PodSandboxMetadata {
+                name: name.clone(),
+                uid: uid.clone(),
+                namespace: NAMESPACE.to_owned(),
+                attempt: 0,
+            }),
+            log_directory,
+            labels: labels(&name, &uid, [("app", "web")]),
+            linux: Some(LinuxPodSandboxConfig {
+                cgroup_parent: cgroup_parent.to_owned(),
+                security_context: Some(SandboxSecurity { namespace_options: Some(NAMESPACES) }),
+            }),
+        };
+        let Id { id } = self.call("RunPodSandbox", RunPodSandbox { config: Some(config.clone()) })?;
+        Ok(Pod { name, uid, sandbox: id, config })
+    }
+
+    /// Creates and starts a container that may use 20 MiB.
+    pub(crate) fn container(&mut self, pod: &Pod, name: &str, attempt: u32, command: &[&str]) -> Result<Container> {
+        let log_directory = Path::new(&pod.config.log_directory).join(name);
+        fs::create_dir_all(&log_directory)?;
+        let this_program = env::current_exe()?.canonicalize()?;
+        let config = ContainerConfig {
+            metadata: Some(ContainerMetadata { name: name.to_owned(), attempt }),
+            image: Some(ImageSpec { image: IMAGE.to_owned(), user_specified_image: IMAGE.to_owned() }),
+            command: command.iter().map(|&word| word.to_owned()).collect(),
+            mounts: vec![Mount {
+                container_path: "/workload".to_owned(),
+                host_path: this_program.to_string_lossy().into_owned(),
+                readonly: true,
+            }],
+            labels: labels(&pod.name, &pod.uid, [("io.kubernetes.container.name", name)]),
+            annotations: HashMap::from([("io.kubernetes.container.restartCount".to_owned(), attempt.to_string())]),
+            log_path: format!("{name}/{attempt}.log"),
+            linux: Some(LinuxContainerConfig {
+                resources: Some(Resources { memory_limit_in_bytes: 20 << 20 }),
+                security_context: Some(ContainerSecurity { namespace_options: Some(NAMESPACES) }),
+            }),
+        };
+        let create = CreateContainer {
+            pod_sandbox_id: pod.sandbox.clone(),
+            config: Some(config),
+            sandbox_config: Some(pod.config.clone()),
+        };
+        let Id { id } = self.call("CreateContainer", create)?;
+        // The kubelet makes it once the container is started, as `<pod>_<namespace>_<container>-<id>.log`.
+        let links = Path::new("/var/log/containers");
+        fs::create_dir_all(links)?;
+        symlink(
+            log_directory.join(format!("{attempt}.log")),
+            links.join(format!("{}_{NAMESPACE}_{name}-{id}.log", pod.name)),
+        )?;
+        let Nothing {} = self.call("StartContainer", Id { id: id.clone() })?;
+        let parent = pod.config.linux.as_ref().map(|linux| linux.cgroup_parent.clone()).unwrap_or_default();
+        // Of a slice containerd makes what runc would tell systemd; runc without systemd takes it for a name.
+        let cgroup = match parent.rsplit_once('/') {
+            Some((_, slice)) if slice.ends_with(".slice") => format!("/{slice}:cri-containerd:{id}"),
+            _ => format!("{parent}/{id}"),
+        };
+        Ok(Container { name: name.to_owned(), cgroup, id })
+    }
+
+    /// Removes a container, running or not.
+    pub(crate) fn remove(&mut self, container: &Container) -> Result<()> {
+        let Nothing {} = self.call("RemoveContainer", Id { id: container.id.clone() })?;
+        for link in fs::read_dir("/var/log/containers")? {
+            let link = link?;
+            if link.file_name().to_string_lossy().contains(&container.id) {
+                fs::remove_file(link.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops and removes a pod with all its containers, and its folder.
+    pub(crate) fn remove_pod(&mut self, pod: &Pod) -> Result<()> {
+        let Nothing {} = self.call("StopPodSandbox", Id { id: pod.sandbox.clone() })?;
+        let Nothing {} = self.call("RemovePodSandbox", Id { id: pod.sandbox.clone() })?;
+        fs::remove_dir_all(&pod.config.log_directory)?;
+        Ok(())
+    }
+}
+
+/// The node's network, a pid namespace for each container.
+const NAMESPACES: NamespaceOption = NamespaceOption { network: 2, pid: 1 };
+
+fn labels<'a>(
+    pod: &'a str,
+    uid: &'a str,
+    more: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> HashMap<String, String> {
+    let of_pod =
+        [("io.kubernetes.pod.name", pod), ("io.kubernetes.pod.namespace", NAMESPACE), ("io.kubernetes.pod.uid", uid)];
+    of_pod.into_iter().chain(more).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// Ends containerd; its containers live on.
+pub(crate) fn stop_containerd() -> Result<()> {
+    let pid: i32 = fs::read_to_string("/run/containerd.pid")?.trim().parse()?;
+    // SAFETY: no precondition.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+    wait_until("containerd has ended", || {
+        // Its parent is the guest's first process, which may leave it a zombie.
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        Ok(stat.is_empty() || stat.contains(") Z "))
+    })?;
+    fs::remove_file(SOCKET).ok();
+    Ok(())
+}
+
+/// Starts it again.
+pub(crate) fn start_containerd() -> Result<()> {
+    let log = fs::File::options().append(true).create(true).open("/run/containerd.log")?;
+    let mut command = Command::new("containerd");
+    let child =
+        command.args(["--log-level", "warn"]).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
+    fs::write("/run/containerd.pid", child.id().to_string())?;
+    Ok(())
+}
