@@ -27,7 +27,6 @@ pub use self::{
         Verdict,
     },
     oom::{Candidate, Cause, Limit, OomKill, OomVictim, PanicOnOom, SwapCounter, UnderOom, UnderOomState, Victim, Why},
-    oom::{Candidate, Limit, OomKill, OomVictim, SwapCounter, Victim, Why},
     pressure::{Pressure, PressureScope, Stall},
     reaped::OomReaped,
     status::{Failure, Lost, LostFrom, Phase, ProbeStatus, Refusal, Rung, Status},

@@ -73,6 +73,7 @@ pub(super) fn candidate(comm: &str, pid: u32, mib: u64, of: Option<(Pod, Contain
 
 pub(super) fn kill(pod: Pod, container: Container, level: Level, mib: u64) -> OomKill {
     OomKill {
+        cause: None,
         decision: None,
         pod: Some(pod),
         container: Some(container),
@@ -206,6 +207,7 @@ impl World {
             container_exit_code: Some(code),
             oom_victim: false,
             since_mark_ms: None,
+            mark_to_reaped_ms: None,
         };
         self.tell(second, Source::Kernel, Event::ProcessExit(Box::new(exit)))
     }
