@@ -80,8 +80,8 @@ fn ends<'a>(
     let text = |text: &Option<Cow<'_, str>>| text.as_deref().map(str::to_owned);
     // Counted are the restarts up to now: of what ended last, that is one less.
     let before = status.restart_count.and_then(|count| count.checked_sub(1));
-    let states = [(&status.last_state, before), (&status.state, status.restart_count)];
-    states.into_iter().filter_map(move |(state, restart_count)| {
+    let both = [(&status.last_state, before), (&status.state, status.restart_count)];
+    both.into_iter().filter_map(move |(state, restart_count)| {
         let ended = state.as_ref()?.terminated.as_ref()?;
         Some(ContainerChange {
             pod: Some(pod.clone()),
