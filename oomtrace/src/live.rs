@@ -47,6 +47,7 @@ use crate::{
     node::{self, hierarchy::Hierarchy},
     probe::Choice,
     sink::{Format, Writer},
+    source::kubelet::{Kubelet, Log},
 };
 
 /// How often losses are counted, and what is overdue is told.
@@ -87,6 +88,10 @@ pub struct Options {
     pub incidents: bool,
     /// How pods and containers get their names.
     pub names: NameOptions,
+    /// Where the kubelet's log is, if it is to be read.
+    pub kubelet_log: Option<Log>,
+    /// Whether its lack is an error.
+    pub kubelet_log_asked_for: bool,
 }
 
 /// Traces until interrupted, or until what `options` say.
@@ -129,6 +134,13 @@ impl Live {
             }
         };
         let probes = rung::climb(options, hierarchy.as_ref(), &mut sources)?;
+        if let Some(log) = &options.kubelet_log {
+            match Kubelet::open(log) {
+                Ok(kubelet) => sources.start(|tell, stop| kubelet.run(tell, stop)),
+                Err(error) if options.kubelet_log_asked_for => return Err(error.into()),
+                Err(error) => sources.lacks(format!("no evictions, probes and other words of the kubelet: {error}")),
+            }
+        }
         let pressure = Pressure::new(hierarchy);
         let mut names = options.names.clone();
         names.sources.sees_cgroups = probes.as_ref().is_some_and(ProbeSource::sees_cgroups);

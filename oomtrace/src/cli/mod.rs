@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 mod doctor;
+mod kubelet;
 mod leak;
 mod names;
 mod pods;

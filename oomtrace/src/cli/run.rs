@@ -59,6 +59,8 @@ pub(super) struct Args {
     no_incidents: bool,
     #[command(flatten)]
     names: names::Args,
+    #[command(flatten)]
+    kubelet: super::kubelet::Args,
 }
 
 /// A size that the kernel takes: `ringbuf_map_alloc`, `kernel/bpf/ringbuf.c`.
@@ -72,6 +74,7 @@ fn ring_size(text: &str) -> Result<u32, String> {
 /// Traces until interrupted, or until what `args` say.
 pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Result<()> {
     let terminal = io::stdout().is_terminal();
+    let (kubelet_log, kubelet_log_asked_for) = args.kubelet.log();
     live::run(&Options {
         format: args.format.unwrap_or(if terminal { Format::Text } else { Format::Json }),
         node: args
@@ -91,5 +94,7 @@ pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Re
         heartbeat: args.heartbeat.unsigned_abs(),
         incidents: !args.no_incidents,
         names: args.names.options(&args.cgroup_root),
+        kubelet_log,
+        kubelet_log_asked_for,
     })
 }

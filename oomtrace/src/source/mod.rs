@@ -3,5 +3,7 @@
 pub mod kernel;
 pub mod kernel_log;
 pub mod kmsg;
+pub mod kubelet;
 pub mod kubelet_log;
+pub mod kubelet_metrics;
 mod log_form;

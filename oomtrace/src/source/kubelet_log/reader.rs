@@ -18,6 +18,7 @@ use super::{
     writer::{self, Writer},
 };
 use crate::event::{Event, Lost, LostFrom, Moment, Source, Told};
+use crate::source::log_form::when::Wall;
 
 /// Of a longer line, only so much is read: a status dump of a large pod is tens of KiB, as JSON in JSON a few times that.
 pub const MAX_LINE_BYTES: usize = 1024 * 1024;
@@ -39,6 +40,8 @@ pub struct Reader {
     stems: Stems,
     joiner: Joiner,
     framing: Framing,
+    /// Whether lines are read as they are written.
+    as_written: bool,
     /// The start of a line whose end is yet to come.
     open: Vec<u8>,
     /// What is beyond the limit of the line that is open is passed over.
@@ -92,6 +95,7 @@ impl Reader {
             stems: Stems::new()?,
             joiner: Joiner::new(),
             framing: Framing::Unknown,
+            as_written: false,
             open: Vec::new(),
             overlong: false,
             parts: String::new(),
@@ -125,6 +129,12 @@ impl Reader {
             Some(message) => self.calendar.resolve(message.wall, line.kept),
             None => line.kept.and_then(|kept| self.calendar.kept(kept)),
         }
+    }
+
+    /// Tells a reader that it reads lines as they are written: those that nothing else dates are of now, and of the zone
+    /// that makes them so. [`set_not_after`](Self::set_not_after) tells it when now is.
+    pub fn read_as_written(&mut self) {
+        self.as_written = true;
     }
 
     /// Reads a piece of a log, cut anywhere. Events are added to `told`.
@@ -292,7 +302,12 @@ impl Reader {
             return;
         }
         self.counts.messages += 1;
-        match self.calendar.resolve(message.wall, line.kept) {
+        let kept = match line.kept {
+            Some(Wall::Absolute(_)) => line.kept,
+            _ if self.as_written => Some(Wall::Absolute(self.calendar.not_after)),
+            _ => line.kept,
+        };
+        match self.calendar.resolve(message.wall, kept) {
             Some(at) => self.joiner.push(at, &message, told),
             None => self.counts.undated += 1,
         }

@@ -15,14 +15,13 @@ struct Patch<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Status<'a> {
-    #[serde(borrow)]
-    init_container_statuses: Option<Vec<ContainerStatus<'a>>>,
-    #[serde(borrow)]
-    container_statuses: Option<Vec<ContainerStatus<'a>>>,
-    #[serde(borrow)]
-    ephemeral_container_statuses: Option<Vec<ContainerStatus<'a>>>,
+    #[serde(borrow, rename = "initContainerStatuses")]
+    init: Option<Vec<ContainerStatus<'a>>>,
+    #[serde(borrow, rename = "containerStatuses")]
+    app: Option<Vec<ContainerStatus<'a>>>,
+    #[serde(borrow, rename = "ephemeralContainerStatuses")]
+    ephemeral: Option<Vec<ContainerStatus<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -60,16 +59,11 @@ struct Terminated<'a> {
 /// The containers of a patch that ended, now or before they were started again.
 pub(super) fn of_patch(pod: &Pod, patch: &str) -> Vec<ContainerChange> {
     let Ok(Patch { status: Some(status) }) = serde_json::from_str(patch) else { return Vec::new() };
-    let Status { init_container_statuses, container_statuses, ephemeral_container_statuses } = status;
     // Sidecars are among the init containers, and not marked.
-    [
-        (init_container_statuses, None),
-        (container_statuses, Some(ContainerRole::App)),
-        (ephemeral_container_statuses, Some(ContainerRole::Ephemeral)),
-    ]
-    .iter()
-    .flat_map(|(containers, role)| containers.iter().flatten().flat_map(|container| ends(pod, container, *role)))
-    .collect()
+    [(status.init, None), (status.app, Some(ContainerRole::App)), (status.ephemeral, Some(ContainerRole::Ephemeral))]
+        .iter()
+        .flat_map(|(containers, role)| containers.iter().flatten().flat_map(|container| ends(pod, container, *role)))
+        .collect()
 }
 
 fn ends<'a>(

@@ -1,0 +1,38 @@
+//! Where `oomtrace run` reads the kubelet's log.
+
+use std::path::{Path, PathBuf};
+
+use crate::source::kubelet::Log;
+
+/// Options about the kubelet's log.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "The kubelet's log")]
+pub(super) struct Args {
+    /// Follow the kubelet's log in this file, across rotation; `-` reads standard input. Default: the node's journal.
+    #[arg(long, value_name = "FILE")]
+    kubelet_log: Option<PathBuf>,
+    /// The systemd unit that runs the kubelet; may be given several times. Default: all that are known (kubelet, k3s,
+    /// RKE2, k0s and others).
+    #[arg(long, value_name = "UNIT", conflicts_with = "kubelet_log")]
+    kubelet_unit: Vec<String>,
+    /// The folder with the journal's files, where it is not the node's own.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "kubelet_log")]
+    journal: Option<PathBuf>,
+    /// Do not read the kubelet's log.
+    #[arg(long, conflicts_with_all = ["kubelet_log", "kubelet_unit", "journal"])]
+    no_kubelet_log: bool,
+}
+
+impl Args {
+    /// Where it is, if it is wanted; and whether it was asked for, so that its lack is an error.
+    pub(super) fn log(&self) -> (Option<Log>, bool) {
+        let Self { kubelet_log, kubelet_unit, journal, no_kubelet_log } = self;
+        let log = match kubelet_log {
+            _ if *no_kubelet_log => return (None, false),
+            Some(path) if path == Path::new("-") => Log::Stdin,
+            Some(path) => Log::File(path.clone()),
+            None => Log::Journal { units: kubelet_unit.clone(), folder: journal.clone() },
+        };
+        (Some(log), kubelet_log.is_some() || journal.is_some() || !kubelet_unit.is_empty())
+    }
+}

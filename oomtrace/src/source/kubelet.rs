@@ -1,0 +1,100 @@
+//! The log of the kubelet that runs on this node, read as it is written.
+//!
+//! | from | how |
+//! |---|---|
+//! | the node's journal | the node's own `journalctl --follow`, in a container entered by process 1's mount namespace |
+//! | a file | followed across rotation and truncation |
+//! | standard input | as it comes |
+//!
+//! What a log says is read by [`kubelet_log`](super::kubelet_log); here is only where its bytes come from.
+
+mod feed;
+mod file;
+mod journal;
+mod stdin;
+
+use std::path::PathBuf;
+
+use tokio::sync::{mpsc, watch};
+
+pub use self::journal::NoJournal;
+use self::{feed::Feed, file::Followed, journal::Journal};
+use super::kubelet_log::Unprepared;
+use crate::event::Told;
+
+/// Where the kubelet's log is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Log {
+    /// In the node's journal.
+    Journal {
+        /// The units of which it is the log; all that are known to run a kubelet where there are none.
+        units: Vec<String>,
+        /// The folder with the journal's files, where they are not in the usual place.
+        folder: Option<PathBuf>,
+    },
+    /// In a file.
+    File(PathBuf),
+    /// On standard input.
+    Stdin,
+}
+
+/// Why the kubelet's log cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// There is no journal to be had.
+    #[error(transparent)]
+    Journal(#[from] NoJournal),
+    /// The file.
+    #[error("the kubelet's log {path} cannot be read: {error}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Nothing can.
+    #[error(transparent)]
+    Unprepared(#[from] Unprepared),
+}
+
+/// The kubelet's log, from now on.
+pub struct Kubelet {
+    feed: Feed,
+    from: Opened,
+}
+
+enum Opened {
+    Journal(Journal),
+    File(Followed),
+    Stdin,
+}
+
+impl Kubelet {
+    /// Opens it.
+    pub fn open(log: &Log) -> Result<Self, Unreadable> {
+        let (from, units) = match log {
+            Log::Journal { units, folder } => {
+                (Opened::Journal(Journal::find(units, folder.clone())?), units.as_slice())
+            }
+            Log::File(path) => {
+                let followed = Followed::open(path).map_err(|error| Unreadable::File { path: path.clone(), error })?;
+                (Opened::File(followed), [].as_slice())
+            }
+            Log::Stdin => (Opened::Stdin, [].as_slice()),
+        };
+        let identifiers = units.iter().map(|unit| unit.strip_suffix(".service").unwrap_or(unit).to_owned()).collect();
+        Ok(Self { feed: Feed::new(identifiers)?, from })
+    }
+
+    /// Reads and tells until `stop` says so, or nobody listens any more; then tells what is open.
+    pub async fn run(self, tell: mpsc::Sender<Told>, stop: watch::Receiver<bool>) {
+        let Self { mut feed, from } = self;
+        // Whoever listens has gone, and there is nobody to be told so.
+        let _ = match from {
+            Opened::Journal(journal) => journal.run(&mut feed, &tell, stop).await,
+            Opened::File(file) => file.run(&mut feed, &tell, stop).await,
+            Opened::Stdin => stdin::run(&mut feed, &tell, stop).await,
+        };
+        let _ = feed.finish(&tell).await;
+    }
+}
