@@ -159,12 +159,17 @@ impl Journal {
         let (mut pause, mut failed) = (PAUSES.0, false);
         loop {
             let started = Instant::now();
-            let ended = match self.follow() {
+            let (ended, worked) = match self.follow() {
                 Ok(mut child) => match self.read(&mut child, feed, tell, &mut stop).await? {
-                    Ended::Stopped => return Ok(()),
-                    Ended::Itself => last_words(child).await,
+                    Ended::Stopped => {
+                        if let Err(error) = child.kill().await {
+                            debug!("journalctl cannot be ended: {error}");
+                        }
+                        return Ok(());
+                    }
+                    Ended::Itself { worked } => (last_words(child).await, worked),
                 },
-                Err(error) => error.to_string(),
+                Err(error) => (error.to_string(), false),
             };
             feed.idle(tell).await?;
             if self.chooses_fields && ended.contains("output-fields") {
@@ -172,7 +177,7 @@ impl Journal {
                 self.chooses_fields = false;
                 continue;
             }
-            if started.elapsed() > LIVED {
+            if worked || started.elapsed() > LIVED {
                 (pause, failed) = (PAUSES.0, false);
                 info!("journalctl ended ({ended}); another goes on where it was");
             } else if !failed {
@@ -197,7 +202,8 @@ impl Journal {
         tell: &mpsc::Sender<Told>,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<Ended, Gone> {
-        let Some(mut stdout) = child.stdout.take() else { return Ok(Ended::Itself) };
+        let mut worked = false;
+        let Some(mut stdout) = child.stdout.take() else { return Ok(Ended::Itself { worked }) };
         self.buffer.clear();
         loop {
             let read = tokio::select! {
@@ -205,8 +211,11 @@ impl Journal {
                 _ = stop.wait_for(|stop| *stop) => return Ok(Ended::Stopped),
             };
             match read {
-                Ok(Ok(0) | Err(_)) => return Ok(Ended::Itself),
-                Ok(Ok(_)) => self.take(feed, tell).await?,
+                Ok(Ok(0) | Err(_)) => return Ok(Ended::Itself { worked }),
+                Ok(Ok(_)) => {
+                    worked = true;
+                    self.take(feed, tell).await?;
+                }
                 Err(_) => feed.idle(tell).await?,
             }
         }
@@ -244,7 +253,10 @@ impl Journal {
 /// How following came to an end.
 enum Ended {
     Stopped,
-    Itself,
+    /// Whether it had anything to say before.
+    Itself {
+        worked: bool,
+    },
 }
 
 /// `"__CURSOR":"s=…;i=…"` of the last entry that has one.

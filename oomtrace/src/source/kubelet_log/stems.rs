@@ -7,9 +7,10 @@ use memchr::memmem;
 /// A part of a message that no form escapes, and what has to stand in the line besides, if anything.
 ///
 /// This only finds lines; what they say is decided when they are read.
-const STEMS: [&str; 25] = [
+const STEMS: [&str; 26] = [
     OBSERVATION,
-    "Evict",
+    "Evicting pod",
+    "Evicted",
     "Failed to admit pod",
     "SyncLoop ADD",
     "SyncLoop DELETE",

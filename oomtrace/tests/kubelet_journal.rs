@@ -1,0 +1,119 @@
+//! The kubelet's log out of a real journal, by a real `journalctl`.
+//!
+//! Needs `journalctl`, and `systemd-journal-remote` to write a journal with (Debian's package of that name). Where it is
+//! not installed, `OOMTRACE_JOURNAL_REMOTE` may name the program. Without them it says so, and tests nothing.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use jiff::{Timestamp, tz::TimeZone};
+use oomtrace::{
+    event::{Event, Told},
+    source::kubelet::{Kubelet, Log},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{sleep, timeout},
+};
+
+fn writer() -> Option<PathBuf> {
+    let asked_for = std::env::var_os("OOMTRACE_JOURNAL_REMOTE").map(PathBuf::from);
+    let usual = ["/usr/lib/systemd/systemd-journal-remote", "/lib/systemd/systemd-journal-remote"].map(PathBuf::from);
+    let reader = Command::new("journalctl").arg("--version").stdout(Stdio::null()).status();
+    reader.ok().and(asked_for.into_iter().chain(usual).find(|path| path.exists()))
+}
+
+struct Journal {
+    writer: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+impl Journal {
+    /// Writes an entry: the deletion of a pod, as `unit` logs it.
+    fn write(&self, file: &str, unit: &str, at: Timestamp, pod: &str) {
+        let local = TimeZone::UTC.to_datetime(at);
+        let (date, time) = (local.strftime("%m%d"), local.strftime("%H:%M:%S%.6f"));
+        let entry = format!(
+            "__REALTIME_TIMESTAMP={}\n__MONOTONIC_TIMESTAMP=1000000\n_BOOT_ID=2d2f3db61ac04566ac083baf40c46441\n\
+             _MACHINE_ID=58eb296b506d43b286e3c8c78019b52d\n_SYSTEMD_UNIT={unit}.service\nSYSLOG_IDENTIFIER={unit}\n_PID=440\n\
+             MESSAGE=I{date} {time}     440 kubelet.go:1] \"SyncLoop DELETE\" source=\"api\" pods=[\"default/{pod}\"]\n\n",
+            at.as_microsecond(),
+        );
+        let export = self.folder.path().join("entry.export");
+        fs::write(&export, entry).expect("written");
+        let journal = self.journal().join(file);
+        let status = Command::new(&self.writer).arg("-o").arg(journal).arg(&export).stderr(Stdio::null()).status();
+        assert!(status.expect("it runs").success());
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.folder.path().join("journal")
+    }
+}
+
+async fn pod(told: &mut mpsc::Receiver<Told>) -> String {
+    let told = timeout(Duration::from_secs(60), told.recv()).await.expect("in time").expect("an event");
+    match told.event {
+        Event::Container(change) => change.pod.and_then(|pod| pod.name).expect("a name"),
+        event => panic!("{event:?}"),
+    }
+}
+
+/// The `journalctl`s that this process runs.
+fn readers() -> Vec<i32> {
+    let mut found = Vec::new();
+    for task in fs::read_dir("/proc/self/task").expect("tasks").flatten() {
+        let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        for pid in children.split_whitespace() {
+            let comm = fs::read_to_string(Path::new("/proc").join(pid).join("comm")).unwrap_or_default();
+            if comm.trim() == "journalctl" {
+                found.push(pid.parse().expect("a pid"));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn nothing_of_a_journal_is_lost_or_told_twice_when_its_reader_ends_or_it_is_rotated() {
+    let Some(writer) = writer() else {
+        eprintln!("SKIPPED: needs journalctl and systemd-journal-remote, which are not here");
+        return;
+    };
+    let journal = Journal { writer, folder: tempfile::tempdir().expect("a folder") };
+    fs::create_dir(journal.journal()).expect("a folder");
+    let minute = jiff::SignedDuration::from_mins(1);
+    journal.write("first.journal", "kubelet", Timestamp::now() - minute, "past");
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let (tell, mut told) = mpsc::channel(64);
+        let (stop, stopped) = watch::channel(false);
+        let log = Log::Journal { units: Vec::new(), folder: Some(journal.journal()) };
+        let reading = tokio::spawn(Kubelet::open(&log).expect("journalctl is here").run(tell, stopped));
+        sleep(Duration::from_secs(1)).await;
+
+        journal.write("first.journal", "app", Timestamp::now(), "forged");
+        journal.write("first.journal", "kubelet", Timestamp::now(), "present");
+        assert_eq!(pod(&mut told).await, "present", "neither the past nor what another unit says");
+
+        for reader in readers() {
+            let pid = rustix::process::Pid::from_raw(reader).expect("a pid");
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+        }
+        journal.write("first.journal", "k3s", Timestamp::now(), "meanwhile");
+        assert_eq!(pod(&mut told).await, "meanwhile");
+
+        journal.write("second.journal", "kubelet", Timestamp::now(), "rotated");
+        assert_eq!(pod(&mut told).await, "rotated");
+
+        stop.send_replace(true);
+        reading.await.expect("it ends");
+        assert!(told.recv().await.is_none(), "and nothing else was told");
+        assert!(readers().is_empty());
+    });
+}
