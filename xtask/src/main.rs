@@ -5,6 +5,8 @@ mod build;
 mod cache;
 mod demo;
 mod fuzz;
+mod in_guest;
+mod scenarios;
 mod setup;
 mod test;
 mod tool;
@@ -31,9 +33,11 @@ enum Xtask {
     Bench(bench::Bench),
     /// Feed what oomtrace reads from outside with what nobody would write
     Fuzz(fuzz::Fuzz),
-    /// What a bench runs in its guest
+    /// Make every memory death of the table happen, and check what oomtrace says of it
+    Scenarios(scenarios::Scenarios),
+    /// What the others run in their guests
     #[command(hide = true, subcommand)]
-    InGuest(bench::guest::InGuest),
+    InGuest(in_guest::InGuest),
     /// Run a command in a virtual machine with a real kernel
     Vm(vm::Vm),
 }
@@ -48,7 +52,8 @@ fn main() -> ExitCode {
         Xtask::Demo(demo) => demo::run(&demo),
         Xtask::Bench(bench) => bench::run(&bench),
         Xtask::Fuzz(fuzz) => fuzz::run(&fuzz),
-        Xtask::InGuest(what) => bench::guest::run(&what).map(|()| ExitCode::SUCCESS),
+        Xtask::Scenarios(scenarios) => scenarios::run(&scenarios),
+        Xtask::InGuest(what) => in_guest::run(&what).map(|()| ExitCode::SUCCESS),
         Xtask::Vm(vm) => vm::run(&vm),
     };
     result.unwrap_or_else(|error| {

@@ -36,6 +36,10 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
+    pub(crate) fn run(&self) -> Result<()> {
+        run(self)
+    }
+
     pub(crate) fn words(&self) -> Vec<String> {
         let Self { kills, pause } = self;
         vec!["latency".to_owned(), format!("--kills={kills}"), format!("--pause={pause}")]
@@ -82,7 +86,7 @@ struct Kill {
     arrived: HashMap<Teller, i64>,
 }
 
-pub(super) fn run(options: &Latency) -> Result<()> {
+fn run(options: &Latency) -> Result<()> {
     let mut tracer = Tracer::start(&[])?;
     println!("kernel   {}\nhooks    {}", rustix::system::uname().release().to_string_lossy(), tracer.hooks());
     let (sender, words) = mpsc::channel();

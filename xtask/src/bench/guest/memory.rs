@@ -31,6 +31,10 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
+    pub(crate) fn run(&self) -> Result<()> {
+        run(self)
+    }
+
     pub(crate) fn words(&self) -> Vec<String> {
         vec!["memory".to_owned(), format!("--kills={}", self.kills)]
     }
@@ -61,7 +65,7 @@ impl Resident {
     }
 }
 
-pub(super) fn run(options: &Memory) -> Result<()> {
+fn run(options: &Memory) -> Result<()> {
     let mut tracer = Tracer::start(&[])?;
     println!("kernel   {}\nhooks    {}\n", rustix::system::uname().release().to_string_lossy(), tracer.hooks());
     let output = tracer.output()?;

@@ -33,6 +33,10 @@ pub(crate) struct Overhead {
 }
 
 impl Overhead {
+    pub(crate) fn run(&self) -> Result<()> {
+        run(self)
+    }
+
     pub(crate) fn words(&self) -> Vec<String> {
         let Self { rounds, lasting, clock } = self;
         let lasting = lasting.unwrap_or(clock.lasting());
@@ -68,7 +72,7 @@ struct Setting {
     ratios: [Vec<f64>; Kind::ALL.len()],
 }
 
-pub(super) fn run(options: &Overhead) -> Result<()> {
+fn run(options: &Overhead) -> Result<()> {
     let lasting = Duration::from_millis(options.lasting.unwrap_or(options.clock.lasting()));
     let measure = || Kind::ALL.iter().map(|kind| rate(*kind, lasting)).collect::<Result<Vec<f64>>>();
     let mut settings = settings()?;

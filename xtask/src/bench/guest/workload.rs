@@ -73,6 +73,12 @@ pub(crate) struct Workload {
     cgroup: PathBuf,
 }
 
+impl Workload {
+    pub(crate) fn run(&self) -> Result<()> {
+        run(self)
+    }
+}
+
 /// Runs a workload in a container and gives how often a second it did its work.
 pub(super) fn rate(kind: Kind, lasting: Duration) -> Result<f64> {
     let number = 100 + kind as u32;
@@ -104,7 +110,7 @@ pub(super) fn rate(kind: Kind, lasting: Duration) -> Result<f64> {
 }
 
 /// The workload's own process: prints its rate.
-pub(super) fn run(workload: &Workload) -> Result<()> {
+fn run(workload: &Workload) -> Result<()> {
     let Workload { kind, lasting, cgroup } = workload;
     cgroup::write(&cgroup.join("cgroup.procs"), "0")?;
     let lasting = Duration::from_millis(*lasting);

@@ -1,0 +1,28 @@
+//! `xtask in-guest`: what this program does where it was copied into a guest.
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::{bench::guest as bench, scenarios::guest as scenarios};
+
+/// What the host asks the guest for.
+#[derive(Subcommand)]
+pub(crate) enum InGuest {
+    Overhead(bench::Overhead),
+    Latency(bench::Latency),
+    Memory(bench::Memory),
+    Workload(bench::Workload),
+    Scenarios(scenarios::InGuest),
+    Fault,
+}
+
+pub(crate) fn run(what: &InGuest) -> Result<()> {
+    match what {
+        InGuest::Overhead(options) => options.run(),
+        InGuest::Latency(options) => options.run(),
+        InGuest::Memory(options) => options.run(),
+        InGuest::Workload(options) => options.run(),
+        InGuest::Scenarios(options) => scenarios::run(options),
+        InGuest::Fault => scenarios::fault(),
+    }
+}
