@@ -57,6 +57,7 @@ const OOM_SCORE_ADJ: &str = "-999";
 
 /// What to trace, and where to tell it.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line of its own")]
 pub struct Options {
     /// How standard output is printed.
     pub format: Format,

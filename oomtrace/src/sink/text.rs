@@ -10,8 +10,8 @@ mod words;
 
 use std::fmt::Write as _;
 
-pub use self::words::{escape, size};
 pub(super) use self::incident::{headline, offset, pod_and_container, shows, since_boot};
+pub use self::words::{escape, size};
 use crate::event::{Event, Line};
 
 /// One event as text, with a final line end.

@@ -68,7 +68,7 @@ pub(super) fn try_all(facts: &KernelFacts, cgroup_root: &Path) -> anyhow::Result
 fn not_attached(status: &[ProbeStatus], kinds: &[Rung]) -> Option<String> {
     let lines: Vec<_> = Symbol::ALL
         .iter()
-        .filter(|symbol| symbol.rungs().any(|rung| kinds.contains(&rung)))
+        .filter(|symbol| symbol.rungs().iter().any(|rung| kinds.contains(rung)))
         .filter_map(|symbol| status.iter().find(|probe| probe.symbol == symbol.name() && probe.attached.is_none()))
         .map(|probe| {
             let reasons: Vec<_> = probe.refused.iter().map(|refusal| refusal.reason.as_str()).collect();

@@ -81,9 +81,9 @@ pub(super) fn signals(court: &Court<'_>, cases: &[Case<'_>]) -> BTreeMap<usize, 
         .map(|(index, evicted)| (evicted.at, *index))
         .collect();
     undecided.sort_unstable();
-    let count = |signal: &str| left.get(signal).copied().unwrap_or(0);
-    let shared = memory.len() == 2 && count(NODE) + count(ALLOCATABLE) == undecided.len() as u64;
-    let first: BTreeSet<usize> = undecided.iter().zip(0..count(ALLOCATABLE)).map(|((_, index), _)| *index).collect();
+    let counted = |signal: &str| left.get(signal).copied().unwrap_or(0);
+    let shared = memory.len() == 2 && counted(NODE) + counted(ALLOCATABLE) == undecided.len() as u64;
+    let first: BTreeSet<usize> = undecided.iter().zip(0..counted(ALLOCATABLE)).map(|((_, index), _)| *index).collect();
     evicted
         .into_iter()
         .map(|(index, evicted)| {

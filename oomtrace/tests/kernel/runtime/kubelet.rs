@@ -160,7 +160,7 @@ impl Kubelet {
         let parent = pod.config.linux.as_ref().map(|linux| linux.cgroup_parent.clone()).unwrap_or_default();
         // Of a slice containerd makes what runc would tell systemd; runc without systemd takes it for a name.
         let cgroup = match parent.rsplit_once('/') {
-            Some((_, slice)) if slice.ends_with(".slice") => format!("/{slice}:cri-containerd:{id}"),
+            Some((_, slice)) if slice.strip_suffix(".slice").is_some() => format!("/{slice}:cri-containerd:{id}"),
             _ => format!("{parent}/{id}"),
         };
         Ok(Container { name: name.to_owned(), cgroup, id })

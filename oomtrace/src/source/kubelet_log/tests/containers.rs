@@ -191,7 +191,7 @@ fn an_oom_of_the_whole_node_has_its_victim() {
         r#""Got sys oom event" event={"Pid":801,"ProcessName":"mem hog","TimeOfDeath":"2026-11-23T23:20:37Z","ContainerName":"/","VictimContainerName":"/","Constraint":""}"#,
         r#""Got sys oom event" event=&{Pid:801 ProcessName:mem hog TimeOfDeath:2026-11-23 23:20:37.44 +0000 UTC m=+82.2 ContainerName:/ VictimContainerName:/ Constraint:}"#,
         "Got sys oom event: &{801 mem hog 2026-11-23 23:20:37.44 +0000 UTC m=+82.2 / / }",
-        r#"Got sys oom event: &{Pid:801 ProcessName:mem hog TimeOfDeath:2026-11-23 23:20:37.44 +0000 UTC ContainerName:/}"#,
+        r"Got sys oom event: &{Pid:801 ProcessName:mem hog TimeOfDeath:2026-11-23 23:20:37.44 +0000 UTC ContainerName:/}",
     ] {
         assert_eq!(one(line), json!({"kind": "system_oom", "pid": 801, "comm": "mem hog"}), "{line}");
     }

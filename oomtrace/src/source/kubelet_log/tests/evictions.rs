@@ -17,7 +17,7 @@ fn multi() -> Value {
 #[test]
 fn all_forms_of_pod_lists_give_the_same_pods_in_their_order() {
     for (kubelet, pods) in [
-        ("1.21 to 1.25, 1.27", r#"pods=[default/be-hog team-a/be-multi]"#),
+        ("1.21 to 1.25, 1.27", r"pods=[default/be-hog team-a/be-multi]"),
         ("1.26", r#"pods="[default/be-hog team-a/be-multi]""#),
         ("1.28 on", r#"pods=["default/be-hog","team-a/be-multi"]"#),
         ("as objects", r#"pods=[{"name":"be-hog","namespace":"default"},{"name":"be-multi","namespace":"team-a"}]"#),
