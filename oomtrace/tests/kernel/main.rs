@@ -12,6 +12,7 @@ mod kernel_log;
 mod kills;
 mod leak;
 mod losses;
+mod names;
 mod oomtrace;
 mod refusals;
 mod rungs;
@@ -41,6 +42,7 @@ fn main() {
             refusals::ALL,
             endings::ALL,
             losses::ALL,
+            names::ALL,
             leak::ALL,
             rungs::ALL,
             start::ALL,

@@ -27,6 +27,8 @@ use crate::{
 
 /// For a guest with all its tests, emulated on a busy machine.
 const TIMEOUT: Duration = Duration::from_mins(15);
+/// The same with a container runtime, which takes seconds there for what takes others milliseconds.
+const RUNTIME_TIMEOUT: Duration = Duration::from_mins(45);
 
 /// What the guests run.
 struct Programs {
@@ -120,7 +122,7 @@ impl Cell {
             memory: if with.is_some() { 2048 } else { 1024 },
             programs: vec![(programs.oomtrace.clone(), "oomtrace"), (programs.tests.clone(), "kernel-tests")],
             console: Box::new(File::create(out.join("console.log"))?),
-            timeout: TIMEOUT,
+            timeout: if with.is_some() { RUNTIME_TIMEOUT } else { TIMEOUT },
             stdout: transcript.stdout(live),
             stderr: transcript.stderr(live),
             out: Some(out),
