@@ -84,7 +84,7 @@ pub fn records(mut data: &[u8]) {
         gfp_flags: FlagNames::default(),
         sees_signals: true,
         sees_marks: true,
-        sees_charges: true,
+        sees_charges: kernel::SeesCharges { attempts: true, failed: true, ooms: true },
     });
     let mut told = Vec::new();
     while let [units, rest @ ..] = data {

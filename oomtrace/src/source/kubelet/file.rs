@@ -187,7 +187,7 @@ mod tests {
                 Event::Container(change) if change.action == ContainerAction::PodDeleted => {
                     change.pod.and_then(|pod| pod.name).expect("a name")
                 }
-                event => panic!("{event:?}"),
+                event => unreachable!("{event:?}"),
             }
         }
     }

@@ -32,7 +32,7 @@ fn told(log: &[u8]) -> Vec<Told> {
 /// What lines say, without what is not known. Each line gets klog's head; `{UID}` and so on are filled in.
 fn said(lines: &str) -> Vec<Value> {
     let log: String =
-        lines.lines().map(|line| format!("I1123 23:24:42.998045     440 file.go:381] {}\n", line.trim())).collect();
+        lines.lines().flat_map(|line| ["I1123 23:24:42.998045     440 file.go:381] ", line.trim(), "\n"]).collect();
     let log = filled(&log);
     told(log.as_bytes()).into_iter().map(|told| known(serde_json::to_value(told.event).expect("JSON"))).collect()
 }
@@ -65,6 +65,6 @@ fn known(value: Value) -> Value {
 fn at(told: &Told) -> String {
     match told.at {
         Moment::Wall(at) => at.to_string(),
-        Moment::Boot(_) => panic!("the kubelet knows no boot time"),
+        Moment::Boot(_) => unreachable!("the kubelet knows no boot time"),
     }
 }

@@ -75,7 +75,6 @@ pub(super) fn kill(pod: Pod, container: Container, level: Level, mib: u64) -> Oo
     OomKill {
         cause: None,
         decision: None,
-        cause: None,
         pod: Some(pod),
         container: Some(container),
         cgroup: None,

@@ -64,7 +64,8 @@ fn a_sandbox_ends_without_an_exit_code_where_containers_have_one() {
 fn half_of_a_death_waits_two_seconds_and_no_longer() {
     let head = |time: &str| format!("I1123 {time}     440 file.go:1] ");
     let mut log = filled(&format!("{}{PLEG_DIED}\n", head("23:24:42.000000")));
-    log += &format!("{}\"SyncLoop DELETE\" source=\"api\" pods=[\"default/other\"]\n", head("23:24:43.500000"));
+    log += &head("23:24:43.500000");
+    log += "\"SyncLoop DELETE\" source=\"api\" pods=[\"default/other\"]\n";
     let (mut reader, mut told) = (reader(), Vec::new());
     reader.push(log.as_bytes(), &mut told);
     assert_eq!(told.len(), 1);
