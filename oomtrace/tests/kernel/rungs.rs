@@ -239,7 +239,8 @@ fn pressure() -> Outcome {
         let size = |field: &str| of_container[field].as_u64().with_context(|| format!("{rung}: no {field}"));
         ensure!((4 << 20..=20 << 20).contains(&size("usage_bytes")?), "{rung}: {of_container:#}");
         ensure!(size("working_set_bytes")? <= size("usage_bytes")?, "{rung}: {of_container:#}");
-        ensure!(size("anon_bytes")? >= 4 << 20, "{rung}: {of_container:#}");
+        // The kernel adds to these some pages at a time.
+        ensure!(size("anon_bytes")? >= 3 << 20, "{rung}: {of_container:#}");
         ensure!(size("events_max")? > 0, "{rung}: {of_container:#}");
         let node = samples[4];
         let size = |field: &str| node[field].as_u64().with_context(|| format!("{rung}: the node has no {field}"));
@@ -273,8 +274,10 @@ fn left_out_reports() -> Outcome {
         ensure!(id.is_null() || *id == json!(expected), "kill {number} is placed in {id}");
         ensure!(id.is_string() || kill["limit"].is_null(), "a kill with its report has no container: {kill:#}");
     }
-    // Some victims are gone before their line is read; most of them are not.
-    ensure!(placed > 40 - without_limit, "of {without_limit} kills without a report none was placed");
+    // Some victims are gone before their line is read; most of them are not. On cgroup v1 the kernel does not say where
+    // an exiting task was.
+    let none_placed = placed <= 40 - without_limit && !cgroup::is_v1();
+    ensure!(!none_placed, "of {without_limit} kills without a report none was placed");
     Ok(())
 }
 

@@ -141,7 +141,8 @@ impl Process {
     }
 }
 
-/// `5:memory:/path` on cgroup v1, else `0::/path`: `proc_cgroup_show`, `kernel/cgroup/cgroup.c`.
+/// `5:memory:/path` on cgroup v1, else `0::/path`: `proc_cgroup_show`, `kernel/cgroup/cgroup.c`. On v1 it says `/` of
+/// every task that is exiting, wherever it was: that is not known.
 fn memory_cgroup(text: &str) -> Option<&str> {
     let of = |controller: &str| {
         text.lines().find_map(|line| {
@@ -150,7 +151,7 @@ fn memory_cgroup(text: &str) -> Option<&str> {
             controllers.split(',').any(|known| known == controller).then(|| fields.next())?
         })
     };
-    let path = of("memory").or_else(|| of(""))?;
+    let path = of("memory").map_or_else(|| of(""), |path| Some(path).filter(|path| *path != "/"))?;
     Some(path.strip_suffix(" (deleted)").unwrap_or(path))
 }
 
@@ -202,6 +203,7 @@ mod tests {
     fn the_memory_controllers_cgroup_counts_on_either_version() {
         assert_eq!(memory_cgroup("12:cpu,cpuacct:/a\n5:memory:/b:c\n0::/d\n"), Some("/b:c"));
         assert_eq!(memory_cgroup("0::/d (deleted)\n"), Some("/d"));
+        assert_eq!(memory_cgroup("5:memory:/\n0::/d\n"), None);
         assert_eq!(memory_cgroup("1:name=systemd:/x\n"), None);
     }
 
