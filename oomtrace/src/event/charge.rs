@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cgroup, Container, Event, Limit, Pod, Task};
+use super::{Cgroup, Container, Event, Limit, Pod, Task, task::without_place};
 
 /// Charges to a cgroup that hit a limit, in a window: counted in the kernel, never an event per failure.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -86,7 +86,7 @@ pub struct AllocationRefused {
     /// The process's cgroup.
     pub cgroup: Option<Cgroup>,
     /// The process.
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "without_place")]
     pub task: Task,
     /// What refused.
     pub by: RefusedBy,

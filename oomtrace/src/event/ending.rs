@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cgroup, Container, Pod, Task};
+use super::{Cgroup, Container, Pod, Task, task::without_place};
 
 /// How a process ended.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -15,7 +15,7 @@ pub struct ProcessExit {
     /// Its cgroup.
     pub cgroup: Option<Cgroup>,
     /// Who; its `pid` is the process's.
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "without_place")]
     pub task: Task,
     /// The status it exited with, 0 to 255; `null` where a signal ended it.
     pub exit_code: Option<u8>,

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cgroup, Container, Memory, Pod, Task};
+use super::{Cgroup, Container, Memory, Pod, Task, task::without_place};
 use crate::node::cgroup_path::Level;
 
 /// The victim of a kill.
@@ -169,7 +169,7 @@ pub struct OomVictim {
     /// Its cgroup.
     pub cgroup: Option<Cgroup>,
     /// Who.
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "without_place")]
     pub task: Task,
     /// Its memory.
     #[serde(flatten)]

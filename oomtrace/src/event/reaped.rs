@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cgroup, Container, Pod, Task};
+use super::{Cgroup, Container, Pod, Task, task::without_place};
 
 /// The reaper took a victim's memory, or could not: `oom_reap_task`, `mm/oom_kill.c`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -17,7 +17,7 @@ pub struct OomReaped {
     /// The victim's cgroup.
     pub cgroup: Option<Cgroup>,
     /// The victim.
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "without_place")]
     pub task: Task,
     /// Resident anonymous memory that is left; `null` where the reaper was unable to take any, and where only the probes tell.
     pub left_anon_bytes: Option<u64>,

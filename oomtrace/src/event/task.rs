@@ -1,7 +1,7 @@
 //! Who and where: pods, containers, cgroups, tasks.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::node::cgroup_path::{ContainerId, PodUid, QosClass};
 
@@ -96,6 +96,32 @@ pub struct Task {
     pub cgroup_id: Option<u64>,
 }
 
+/// A task without its pod and container, for events that say these themselves: an object that has a name twice is read back
+/// by nobody.
+pub(super) fn without_place<S: Serializer>(task: &Task, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Placeless<'a> {
+        pid: Option<u32>,
+        tgid: Option<u32>,
+        comm: Option<&'a str>,
+        uid: Option<u32>,
+        oom_score_adj: Option<i32>,
+        container_init: Option<bool>,
+        cgroup_id: Option<u64>,
+    }
+    let Task { pid, tgid, comm, uid, oom_score_adj, container_init, pod: _, container: _, cgroup_id } = task;
+    Placeless {
+        pid: *pid,
+        tgid: *tgid,
+        comm: comm.as_deref(),
+        uid: *uid,
+        oom_score_adj: *oom_score_adj,
+        container_init: *container_init,
+        cgroup_id: *cgroup_id,
+    }
+    .serialize(serializer)
+}
+
 /// A task's memory, from its `mm_struct`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Memory {
@@ -111,4 +137,24 @@ pub struct Memory {
     pub swap_bytes: Option<u64>,
     /// Page tables.
     pub pgtables_bytes: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::event::{Container, Event, Line, Memory, OomVictim, Pod, Source, Task, Why};
+
+    #[test]
+    fn an_event_of_a_task_in_a_pod_says_so_once_and_is_read_back() -> Result<(), serde_json::Error> {
+        let (pod, container) = (Some(Pod::default()), Some(Container::default()));
+        let task = Task { pid: Some(7), pod: pod.clone(), container: container.clone(), ..Task::default() };
+        let (why, memory) = (Why::Killed, Memory::default());
+        let event = OomVictim { why, decision: None, pod, container, cgroup: None, task, memory };
+        let event = Event::OomVictim(Box::new(event));
+        let node = "node".to_owned();
+        let line = Line { ts: String::new(), seq: 1, node, source: Source::Kernel, boot_ns: None, event };
+        let json = serde_json::to_string(&line)?;
+        assert_eq!(json.matches(r#""pod":"#).count(), 1, "{json}");
+        assert_eq!(serde_json::to_string(&serde_json::from_str::<Line>(&json)?)?, json);
+        Ok(())
+    }
 }
