@@ -56,10 +56,10 @@ impl Journal {
 }
 
 async fn pod(told: &mut mpsc::Receiver<Told>) -> String {
-    let told = timeout(Duration::from_secs(60), told.recv()).await.expect("in time").expect("an event");
+    let told = timeout(Duration::from_mins(1), told.recv()).await.expect("in time").expect("an event");
     match told.event {
         Event::Container(change) => change.pod.and_then(|pod| pod.name).expect("a name"),
-        event => panic!("{event:?}"),
+        event => unreachable!("{event:?}"),
     }
 }
 
