@@ -1,5 +1,6 @@
 //! Each fuzz target with its seeds, and with seeds that were damaged: a short run of the fuzzer that needs none.
 
+#[expect(unreachable_pub, reason = "a library of its own, compiled here as a module")]
 #[path = "../fuzz/src/lib.rs"]
 mod targets;
 

@@ -14,7 +14,7 @@ const FORMS: [&str; 4] =
 
 fn log(capture: &str, form: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(capture).join(format!("{form}.zst"));
-    let file = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let file = File::open(&path).unwrap_or_else(|error| unreachable!("{}: {error}", path.display()));
     let mut bytes = Vec::new();
     ruzstd::decoding::StreamingDecoder::new(file).expect("zstd").read_to_end(&mut bytes).expect("zstd");
     bytes
@@ -36,8 +36,8 @@ fn read(bytes: &[u8]) -> Vec<Told> {
 fn printed(told: &[Told]) -> String {
     let mut out = String::new();
     for told in told {
-        let Moment::Wall(at) = told.at else { panic!("the kubelet tells wall time") };
-        out += &format!("{at} {}\n", serde_json::to_string(&told.event).expect("JSON"));
+        let Moment::Wall(at) = told.at else { unreachable!("the kubelet tells wall time") };
+        out.extend([at.to_string().as_str(), " ", &serde_json::to_string(&told.event).expect("JSON"), "\n"]);
     }
     out
 }
