@@ -6,6 +6,7 @@ use crate::source::kubelet::Log;
 
 /// Options about the kubelet's log.
 #[derive(Debug, clap::Args)]
+#[group(id = "kubelet")]
 #[command(next_help_heading = "The kubelet's log")]
 pub(super) struct Args {
     /// Follow the kubelet's log in this file, across rotation; `-` reads standard input. Default: the node's journal.

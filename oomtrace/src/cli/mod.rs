@@ -154,3 +154,13 @@ fn schema() -> anyhow::Result<()> {
 fn kernel_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_has_no_option_and_no_group_twice() {
+        Cli::command().debug_assert();
+    }
+}

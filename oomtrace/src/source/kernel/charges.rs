@@ -119,7 +119,7 @@ impl Spell {
     /// Tells that it begins or goes on, where there is something new and the last telling is long enough ago.
     fn tell_if_due(&mut self, now_ns: u64, counts: &ChargeCounts, machine: &Machine) -> Option<Told> {
         let is_new =
-            counts.attempts + counts.failed + counts.ooms > self.told.attempts + self.told.failed + self.told.ooms;
+            counts.attempts > self.told.attempts || counts.failed > self.told.failed || counts.ooms > self.told.ooms;
         let state = match self.told_ns {
             None => ChargeState::Began,
             Some(told_ns) if is_new && now_ns.saturating_sub(told_ns) >= TELL_EVERY_NS => ChargeState::GoesOn,

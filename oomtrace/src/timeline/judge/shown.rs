@@ -11,6 +11,10 @@ use crate::{
 /// Of containers that the kernel killed in. Seen where a file has the container's end by its id, else what containerd and
 /// CRI-O make of it: `OOMKilled` where they noticed the kernel's event in time.
 pub(super) fn of_kills(case: &Case<'_>, court: &Court<'_>, invisible: Option<bool>) -> (Vec<String>, bool) {
+    // The container outlived the kills: what became of it later has nothing to do with them.
+    if invisible == Some(true) && case.evicted.is_none() {
+        return (vec!["nothing".to_owned()], false);
+    }
     let ids: Vec<&ContainerId> = case.kills.iter().filter_map(|kill| kill.container.as_ref()).collect();
     let mut shows: Vec<String> = Vec::new();
     for id in &ids {
