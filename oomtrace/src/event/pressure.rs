@@ -54,7 +54,7 @@ pub struct Pressure {
 }
 
 /// What a pressure was read for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PressureScope {
     /// The first charge failure of a cgroup.

@@ -17,14 +17,15 @@ use crate::{
     },
 };
 
-/// A cgroup is read at most so often, whatever happens in it.
+/// A cgroup is read at most so often for the same kind of event: a kill right after its first charge failure is read for, too.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 
 /// Reads memory for the events that pass.
 pub struct Pressure {
     hierarchy: Option<Hierarchy>,
-    /// When each cgroup was read last, by its path; the node's is empty. Those of more than a second ago are forgotten.
-    read: HashMap<String, Instant>,
+    /// When each cgroup was read last, by what for and its path; the node's is empty. Those of more than a second ago are
+    /// forgotten.
+    read: HashMap<(PressureScope, String), Instant>,
     /// A failure is told once: the next would be the same.
     failed: bool,
 }
@@ -42,9 +43,10 @@ impl Pressure {
         self.read.retain(|_, at| now.duration_since(*at) < AT_MOST_EVERY);
         let mut read = Vec::new();
         for path in paths {
-            if !self.read.contains_key(&path) {
-                let memory = self.memory(&path);
-                self.read.insert(path, now);
+            let key = (scope, path);
+            if !self.read.contains_key(&key) {
+                let memory = self.memory(&key.1);
+                self.read.insert(key, now);
                 read.extend(self.tell(memory, scope));
             }
         }
