@@ -12,6 +12,9 @@ use crate::{
     source::kmsg,
 };
 
+/// The rung that only comes along with `kmsg`.
+pub(super) const CGROUP_EVENTS: &str = "cgroup-events";
+
 /// One rung.
 #[derive(Serialize)]
 pub(super) struct RungReport {
@@ -60,7 +63,7 @@ pub(super) fn try_all(facts: &KernelFacts, cgroup_root: &Path) -> anyhow::Result
     let counters = Hierarchy::find(cgroup_root);
     let possible = counters.is_ok();
     let reason = counters.err().map(|error| error.to_string());
-    rungs.push(RungReport { rung: "cgroup-events", possible, used: auto.is_empty() && possible, reason });
+    rungs.push(RungReport { rung: CGROUP_EVENTS, possible, used: auto.is_empty() && possible, reason });
     Ok((rungs, auto))
 }
 
