@@ -181,6 +181,9 @@ impl Mapping {
         let at = unsafe {
             rustix::mm::mmap_anonymous(std::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, flags)
         }?;
+        // One page touched of a huge page would take all of it. A kernel without huge pages refuses, and has none to spare.
+        // SAFETY: the mapping is ours, and the advice changes nothing of what is in it.
+        let _ = unsafe { rustix::mm::madvise(at, len, rustix::mm::Advice::LinuxNoHugepage) };
         let at = NonNull::new(at.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { at, len })
     }
