@@ -12,7 +12,7 @@ use crate::event::LostFrom;
 /// A map's key or value, in the form that aya takes it in.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
-struct Value<T>(T);
+pub(super) struct Value<T>(pub(super) T);
 
 // SAFETY: `repr(C)` integers without padding.
 unsafe impl aya::Pod for Value<ChargeCounts> {}

@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use super::{
     KernelFacts,
     symbol::{Symbol, Way},
-    with_causes,
+    trial, with_causes,
 };
 use crate::event::{ProbeStatus, Refusal, Rung};
 
@@ -93,9 +93,6 @@ fn attach(ebpf: &mut Ebpf, symbol: Symbol, way: &Way, facts: &KernelFacts, btf: 
     {
         return Err("this kernel's tracepoint gives a thread id instead of a task".to_owned());
     }
-    if symbol == Symbol::MayExpandVm && facts.may_expand_vm_is_split {
-        return Err("in this kernel it does not see all calls: parts of it are parts of its callers".to_owned());
-    }
     for (position, (name, target)) in programs.iter().enumerate() {
         if let Err(reason) = attach_program(program(ebpf, name)?, target, btf) {
             // It may be loaded, though it hooks nothing; the next way may take the same one.
@@ -105,6 +102,14 @@ fn attach(ebpf: &mut Ebpf, symbol: Symbol, way: &Way, facts: &KernelFacts, btf: 
             }
             return Err(reason);
         }
+    }
+    if symbol == Symbol::MayExpandVm
+        && let Err(reason) = trial::sees_rlimits(ebpf)
+    {
+        for (attached, _) in programs {
+            detach(program(ebpf, attached)?)?;
+        }
+        return Err(reason);
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ mod loaded;
 mod loader;
 mod symbol;
 pub mod tracefs;
+mod trial;
 
 pub use counted::{Counts, Quiet};
 pub use ladder::Choice;
@@ -35,9 +36,6 @@ pub struct KernelFacts {
     pub machine: MachineLayout,
     /// The form of the tracepoint `oom:mark_victim`.
     pub mark_victim: MarkVictimFormat,
-    /// Whether the compiler has made a part of `may_expand_vm` a part of its callers, as GCC does with what comes before a
-    /// seldom branch: what is left of it as a function (`may_expand_vm.part.0`) does not see all calls. So on 5.10.
-    pub may_expand_vm_is_split: bool,
 }
 
 impl KernelFacts {
@@ -48,14 +46,7 @@ impl KernelFacts {
         let layout = btf.as_ref().map_or(KernelLayout::UNKNOWN, Btf::layout);
         let format = tracefs::format("oom", "mark_victim").unwrap_or_default();
         let mark_victim = MarkVictimFormat::resolve(|field| tracefs::field_offset(&format, field));
-        let symbols = Symbols::read();
-        Self {
-            btf,
-            layout,
-            machine: machine(&symbols),
-            mark_victim,
-            may_expand_vm_is_split: symbols.may_expand_vm_is_split,
-        }
+        Self { btf, layout, machine: machine(&Symbols::read()), mark_victim }
     }
 
     /// Whether a function of the kernel can be hooked with its arguments understood.
@@ -90,7 +81,6 @@ struct Symbols {
     per_cpu_offset: Option<u64>,
     /// Address of `sysctl_panic_on_oom`.
     panic_on_oom: Option<u64>,
-    may_expand_vm_is_split: bool,
 }
 
 impl Symbols {
@@ -114,7 +104,7 @@ impl Symbols {
         match symbol {
             "__per_cpu_offset" => self.per_cpu_offset = address(),
             "sysctl_panic_on_oom" => self.panic_on_oom = address(),
-            symbol => self.may_expand_vm_is_split |= symbol.starts_with("may_expand_vm.part."),
+            _ => {}
         }
     }
 }

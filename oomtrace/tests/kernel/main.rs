@@ -54,7 +54,10 @@ fn main() {
     let ignored = |name| in_vm && !scenarios::possible(name);
     let trials = scenarios
         .into_iter()
-        .map(|(name, test)| Trial::test(name, move || test().map_err(Into::into)).with_ignored_flag(ignored(name)))
+        .map(|(name, test)| {
+            Trial::test(name, move || test().map_err(|error| format!("{error:#}").into()))
+                .with_ignored_flag(ignored(name))
+        })
         .collect();
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);

@@ -69,7 +69,7 @@ fn rlimits() -> Outcome {
     let degraded = oomtrace.status["degraded"].to_string();
     oomtrace.stop()?;
     if hooked["attached"].is_null() {
-        // Where the compiler has made parts of it parts of its callers, nothing cheap is left to hook.
+        // Where the compiler has made it a part of its callers, nothing cheap is left to hook.
         println!("not attached: {}", hooked["refused"]);
         ensure!(degraded.contains("RLIMIT_AS or RLIMIT_DATA refuses are not seen"), "{degraded}");
         return Ok(());

@@ -17,12 +17,6 @@ pub(crate) type Scenario = (&'static str, fn() -> Outcome);
 /// limit that is lowered, which v1 refuses to lower then. What v2 lacks: `oom_kill_disable`.
 pub(crate) fn possible(name: &str) -> bool {
     let (only_v2, only_v1) = (["group_kill", "memory_high", "limit_set_below"], ["frozen_instead_of_killed"]);
-    // `may_expand_vm` is there to hook on these kernels, but the compiler has made it a part of its callers.
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    if name.contains("refused_by_a_limit_of_the_process") && (release.starts_with("5.") || release.starts_with("6.1."))
-    {
-        return false;
-    }
     let missing: &[&str] = if cgroup::is_v1() { &only_v2 } else { &only_v1 };
     !missing.iter().any(|what| name.contains(what))
 }

@@ -1,0 +1,69 @@
+//! Whether a hook sees what it is for, found out by doing it.
+//!
+//! The compiler may make a function, or the part of it before a seldom branch, a part of its callers. What is left as a function
+//! of its own can be hooked, and is never called. So it is with `may_expand_vm` on Debian's 5.10 and 6.1.
+
+use aya::{
+    Ebpf,
+    maps::{HashMap, MapData},
+};
+use oomtrace_common::record::{RefusalCounts, RefusalKey, refused_by};
+use rustix::{
+    mm::{MapFlags, ProtFlags, mmap_anonymous, munmap},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
+
+use super::counted::Value;
+
+type Refusals<'a> = HashMap<&'a mut MapData, Value<RefusalKey>, Value<RefusalCounts>>;
+
+/// What this process may not map for a moment, and then asks for: room that is there on every 64-bit machine (Arm's smallest
+/// address space is 512 GiB), and far more than any other thread of this process asks for meanwhile.
+const TOO_MUCH: usize = 128 << 30;
+
+/// Has the kernel refuse this process address space (`RLIMIT_AS`), and looks whether the probes have counted it.
+pub(super) fn sees_rlimits(ebpf: &mut Ebpf) -> Result<(), String> {
+    let map = ebpf.map_mut("REFUSALS").ok_or("the map REFUSALS is missing")?;
+    let mut refusals = Refusals::try_from(map).map_err(|error| error.to_string())?;
+    let before = of_rlimits(&refusals).len();
+    provoke()?;
+    let counted = of_rlimits(&refusals);
+    for key in &counted {
+        // It can only fail where it is gone already.
+        let _ = refusals.remove(key);
+    }
+    if counted.len() == before {
+        return Err(
+            "a refusal that was provoked to try it was not seen: the compiler has made it a part of its callers"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+fn of_rlimits(refusals: &Refusals<'_>) -> Vec<Value<RefusalKey>> {
+    let keys = refusals.keys().filter_map(Result::ok);
+    keys.filter(|key| key.0.by != refused_by::OVERCOMMIT).collect()
+}
+
+/// Asks for more than the process may have.
+fn provoke() -> Result<(), String> {
+    let usual = getrlimit(Resource::As);
+    let lowered =
+        Rlimit { current: Some(usual.current.map_or(TOO_MUCH as u64, |limit| limit.min(TOO_MUCH as u64))), ..usual };
+    let limit = |limit| setrlimit(Resource::As, limit).map_err(|error| format!("RLIMIT_AS cannot be set: {error}"));
+    limit(lowered)?;
+    // SAFETY: a mapping at an address of the kernel's choice touches none that is in use.
+    let asked = unsafe {
+        mmap_anonymous(std::ptr::null_mut(), TOO_MUCH, ProtFlags::empty(), MapFlags::PRIVATE | MapFlags::NORESERVE)
+    };
+    limit(usual)?;
+    match asked {
+        Ok(address) => {
+            // SAFETY: just mapped, and nothing refers to it.
+            unsafe { munmap(address, TOO_MUCH) }.map_err(|error| error.to_string())?;
+            Err("a mapping beyond RLIMIT_AS was granted".to_owned())
+        }
+        Err(_) => Ok(()),
+    }
+}
