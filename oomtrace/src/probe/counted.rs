@@ -4,7 +4,7 @@ use aya::{
     Ebpf,
     maps::{HashMap, MapData, PerCpuArray},
 };
-use oomtrace_common::record::{ChargeCounts, RefusalCounts, RefusalKey, lost};
+use oomtrace_common::record::{ChargeCounts, RefusalCounts, RefusalKey, lost, refused_by};
 
 use super::commit;
 use crate::event::LostFrom;
@@ -25,6 +25,8 @@ unsafe impl aya::Pod for Value<RefusalKey> {}
 pub(super) struct Counted {
     charges: HashMap<MapData, u64, Value<ChargeCounts>>,
     refusals: HashMap<MapData, Value<RefusalKey>, Value<RefusalCounts>>,
+    /// How often the kernel asks before it refuses what is beyond a limit of the process.
+    rlimit_askings: u64,
     lost: PerCpuArray<MapData, u64>,
     /// What of `lost` has been told.
     told: [u64; lost::LEN as usize],
@@ -52,12 +54,13 @@ pub struct Quiet {
 
 impl Counted {
     /// Takes the maps.
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, String> {
+    pub(super) fn take(ebpf: &mut Ebpf, rlimit_askings: u64) -> Result<Self, String> {
         let mut map = |name: &str| ebpf.take_map(name).ok_or_else(|| format!("the map {name} is missing"));
         let (charges, refusals, lost) = (map("CHARGES")?, map("REFUSALS")?, map("LOST")?);
         Ok(Self {
             charges: HashMap::try_from(charges).map_err(|error| error.to_string())?,
             refusals: HashMap::try_from(refusals).map_err(|error| error.to_string())?,
+            rlimit_askings: rlimit_askings.max(1),
             lost: PerCpuArray::try_from(lost).map_err(|error| error.to_string())?,
             told: [0; lost::LEN as usize],
         })
@@ -67,10 +70,16 @@ impl Counted {
     pub(super) fn counts(&self) -> Counts {
         // A key that cannot be read has been taken out meanwhile, which only this program does.
         let charges = self.charges.iter().filter_map(Result::ok).map(|(id, counts)| (id, counts.0)).collect();
-        let refusals: Vec<_> =
-            self.refusals.iter().filter_map(Result::ok).map(|(key, counts)| (key.0, counts.0)).collect();
+        let refusals = self.refusals.iter().filter_map(Result::ok);
+        let refusals: Vec<_> = refusals.map(|(key, counts)| (key.0, self.in_refusals(key.0, counts.0))).collect();
         let commit_limit_bytes = if refusals.is_empty() { None } else { commit::limit_bytes() };
         Counts { charges, refusals, commit_limit_bytes }
+    }
+
+    /// Askings into refusals. A stack or a heap that may not grow is asked for once only, hence upwards.
+    fn in_refusals(&self, key: RefusalKey, counts: RefusalCounts) -> RefusalCounts {
+        let askings = if key.by == refused_by::OVERCOMMIT { 1 } else { self.rlimit_askings };
+        RefusalCounts { count: counts.count.div_ceil(askings), ..counts }
     }
 
     /// Takes out what is quiet.

@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use super::{
     KernelFacts,
     symbol::{Symbol, Way},
-    trial, with_causes,
+    with_causes,
 };
 use crate::event::{ProbeStatus, Refusal, Rung};
 
@@ -103,15 +103,18 @@ fn attach(ebpf: &mut Ebpf, symbol: Symbol, way: &Way, facts: &KernelFacts, btf: 
             return Err(reason);
         }
     }
-    if symbol == Symbol::MayExpandVm
-        && let Err(reason) = trial::sees_rlimits(ebpf)
-    {
-        for (attached, _) in programs {
-            detach(program(ebpf, attached)?)?;
-        }
-        return Err(reason);
-    }
     Ok(())
+}
+
+/// Takes a symbol's probes back, for a reason that showed only once they were attached.
+pub(super) fn give_up(ebpf: &mut Ebpf, symbol: Symbol, status: &mut ProbeStatus, reason: String) {
+    let Some(rung) = status.attached.take() else { return };
+    status.refused.push(Refusal { rung, reason });
+    for (name, _) in symbol.ways().iter().filter(|way| way.rung == rung).flat_map(|way| way.programs) {
+        if let Err(error) = program(ebpf, name).and_then(detach) {
+            tracing::warn!("{name} stays attached: {error}");
+        }
+    }
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, String> {

@@ -14,10 +14,10 @@ use tokio::io::unix::AsyncFd;
 use super::{
     Choice, KernelFacts, Symbol,
     counted::{Counted, Counts, Quiet},
-    ladder::climb,
+    ladder::{climb, give_up},
     loader,
     symbol::FUNCTIONS,
-    with_causes,
+    trial, with_causes,
 };
 use crate::event::{LostFrom, ProbeStatus, Rung};
 
@@ -124,9 +124,17 @@ impl Probes {
             _ => true,
         };
         let symbols: Vec<_> = Symbol::ALL.into_iter().filter(wanted).collect();
-        let status: Vec<_> =
+        let mut status: Vec<_> =
             symbols.iter().map(|symbol| climb(&mut ebpf, *symbol, choice, facts, functions.as_ref())).collect();
         drop(functions);
+        let mut rlimit_askings = 1;
+        let hooked = symbols.iter().zip(&mut status).find(|(symbol, _)| **symbol == Symbol::MayExpandVm);
+        if let Some((symbol, probe)) = hooked.filter(|(_, probe)| probe.attached.is_some()) {
+            match trial::rlimit_askings(&mut ebpf) {
+                Ok(askings) => rlimit_askings = askings,
+                Err(reason) => give_up(&mut ebpf, *symbol, probe, reason),
+            }
+        }
         // The allocator keeps what it got for all this.
         // SAFETY: no precondition.
         unsafe { libc::malloc_trim(0) };
@@ -140,7 +148,7 @@ impl Probes {
         let ring = ebpf.take_map("EVENTS").ok_or_else(|| LoadError::Ring("the map EVENTS is missing".to_owned()))?;
         let ring = RingBuf::try_from(ring).map_err(|error| LoadError::Ring(error.to_string()))?;
         let ring = register(ring)?;
-        let counted = Counted::take(&mut ebpf).map_err(LoadError::Ring)?;
+        let counted = Counted::take(&mut ebpf, rlimit_askings).map_err(LoadError::Ring)?;
         Ok(Self { ring, counted, logger, symbols, status, _ebpf: ebpf })
     }
 

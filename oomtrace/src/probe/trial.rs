@@ -1,7 +1,7 @@
 //! Whether a hook sees what it is for, found out by doing it.
 //!
 //! The compiler may make a function, or the part of it before a seldom branch, a part of its callers. What is left as a function
-//! of its own can be hooked, and is never called. So it is with `may_expand_vm` on Debian's 5.10 and 6.1.
+//! of its own can be hooked, and is never called. So it is with `may_expand_vm` on Debian's 5.10.
 
 use aya::{
     Ebpf,
@@ -21,29 +21,23 @@ type Refusals<'a> = HashMap<&'a mut MapData, Value<RefusalKey>, Value<RefusalCou
 /// address space is 512 GiB), and far more than any other thread of this process asks for meanwhile.
 const TOO_MUCH: usize = 128 << 30;
 
-/// Has the kernel refuse this process address space (`RLIMIT_AS`), and looks whether the probes have counted it.
-pub(super) fn sees_rlimits(ebpf: &mut Ebpf) -> Result<(), String> {
+/// Has the kernel refuse this process address space (`RLIMIT_AS`), and gives how often the probes have counted it. `mmap_region`
+/// of Linux up to 6.11 asks `may_expand_vm` a second time where the first answer is no, in case the mapping replaces another.
+pub(super) fn rlimit_askings(ebpf: &mut Ebpf) -> Result<u64, String> {
     let map = ebpf.map_mut("REFUSALS").ok_or("the map REFUSALS is missing")?;
     let mut refusals = Refusals::try_from(map).map_err(|error| error.to_string())?;
-    let before = of_rlimits(&refusals).len();
     provoke()?;
-    let counted = of_rlimits(&refusals);
-    for key in &counted {
+    // This process's id may be another one here than in the kernel: in a container. Whoever else was refused something in the
+    // milliseconds since the probes were attached was counted as well.
+    let counted: Vec<_> =
+        refusals.iter().filter_map(Result::ok).filter(|(key, _)| key.0.by != refused_by::OVERCOMMIT).collect();
+    for (key, _) in &counted {
         // It can only fail where it is gone already.
         let _ = refusals.remove(key);
     }
-    if counted.len() == before {
-        return Err(
-            "a refusal that was provoked to try it was not seen: the compiler has made it a part of its callers"
-                .to_owned(),
-        );
-    }
-    Ok(())
-}
-
-fn of_rlimits(refusals: &Refusals<'_>) -> Vec<Value<RefusalKey>> {
-    let keys = refusals.keys().filter_map(Result::ok);
-    keys.filter(|key| key.0.by != refused_by::OVERCOMMIT).collect()
+    counted.iter().map(|(_, counts)| counts.0.count).min().ok_or_else(|| {
+        "a refusal that was provoked to try it was not seen: the compiler has made it a part of its callers".to_owned()
+    })
 }
 
 /// Asks for more than the process may have.
