@@ -3,8 +3,12 @@
 
 mod status;
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
 use super::{
-    klog::{Message, Value, go_field},
+    klog::{Message, Value},
     pods,
 };
 use crate::{
@@ -43,12 +47,12 @@ pub(super) enum Said {
 
 /// Reads a message about a container or a pod. `None` for any other.
 pub(super) fn read(message: &Message<'_>) -> Option<Said> {
-    let pods = || message.key("pods").map(pods::list_of_value).unwrap_or_default();
+    let pods = || message.key("pods").as_ref().map(pods::list_of_value).unwrap_or_default();
     Some(match &*message.text {
         "SyncLoop ADD" => Said::Added(pods()),
         "SyncLoop DELETE" => Said::Deleted(pods()),
         "SyncLoop (PLEG): event for pod" => {
-            lifecycle(message.key("pod").and_then(pods::of_value)?, message.key("event")?)?
+            lifecycle(message.key("pod").as_ref().and_then(pods::of_value)?, &message.key("event")?)?
         }
         "Generic (PLEG): container finished" => {
             let pod = Pod { uid: message.word("podID")?.parse().ok(), ..Pod::default() };
@@ -59,13 +63,13 @@ pub(super) fn read(message: &Message<'_>) -> Option<Said> {
         "Killing container with a grace period override" | "Killing container before removal" => names(message)?,
         "Message for Container of pod" => {
             let (pod, container) =
-                (message.key("pod").and_then(pods::of_value)?, container(message, "containerStatusID"));
+                (message.key("pod").as_ref().and_then(pods::of_value)?, container(message, "containerStatusID"));
             Said::KillReason(pod, container, message.word("containerMessage")?.into_owned())
         }
         "Probe failed" => probe_failed(message)?,
         "Error syncing pod, skipping" => back_off(message)?,
         "Event occurred" => event(message)?,
-        "Got sys oom event" => Said::SystemOom(system_oom(message.key("event")?)),
+        "Got sys oom event" => Said::SystemOom(system_oom(&message.key("event")?)),
         "Patch status for pod" => Said::Reported(status::of_patch(&pod(message), &message.word("patch")?)),
         "Shutdown manager killing pod with gracePeriod" => Said::Shutdown(pod(message)),
         "Created PodSandbox for pod" => Said::Sandbox(pod(message), id_of(&message.word("podSandboxID")?)?),
@@ -83,15 +87,15 @@ pub(super) fn read_runtime(text: &str) -> Option<ContainerChange> {
 }
 
 fn pod(message: &Message<'_>) -> Pod {
-    let mut pod = message.key("pod").and_then(pods::of_value).unwrap_or_default();
+    let mut pod = message.key("pod").as_ref().and_then(pods::of_value).unwrap_or_default();
     pod.uid = message.word("podUID").and_then(|uid| pods::by_uid(&uid)).or(pod.uid);
     pod
 }
 
 fn container(message: &Message<'_>, id: &str) -> Container {
-    let name = message.word("containerName").map(std::borrow::Cow::into_owned);
+    let name = message.word("containerName").map(Cow::into_owned);
     let id = message.key(id).and_then(|id| match id {
-        Value::Text(text) => id_of(text),
+        Value::Text(text) => id_of(&text),
         _ => id_of(&id.field("ID")?),
     });
     Container { name, id, ..Container::default() }
@@ -108,7 +112,7 @@ fn killing(message: &Message<'_>, action: Action) -> Said {
         pod: Some(pod(message)),
         container: Some(container(message, "containerID")),
         grace_period_ms: seconds.and_then(|seconds| seconds.checked_mul(1000)),
-        message: message.word("err").map(std::borrow::Cow::into_owned),
+        message: message.word("err").map(Cow::into_owned),
         ..ContainerChange::new(action)
     }))
 }
@@ -120,12 +124,28 @@ fn names(message: &Message<'_>) -> Option<Said> {
 }
 
 /// `{"ID":"<uid>","Type":"ContainerDied","Data":"<container>"}`: `pleg.PodLifecycleEvent`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Lifecycle<'a> {
+    #[serde(rename = "ID", borrow)]
+    id: Cow<'a, str>,
+    #[serde(rename = "Type", borrow)]
+    kind: Cow<'a, str>,
+    /// Not a text where it is about the pod as a whole.
+    #[serde(borrow)]
+    data: Cow<'a, str>,
+}
+
 fn lifecycle(pod: Pod, event: &Value<'_>) -> Option<Said> {
-    let pod = Pod { uid: event.field("ID").and_then(|uid| pods::by_uid(&uid)).or(pod.uid.clone()), ..pod };
-    let id = id_of(&event.field("Data")?)?;
-    match event.field("Type")?.as_str() {
-        "ContainerStarted" => Some(Said::Started(pod, id)),
-        "ContainerDied" => Some(Said::Died(pod, id)),
+    let Lifecycle { id, kind, data } = event.parsed().or_else(|| {
+        let field = |name| event.field(name).map(Cow::Owned);
+        Some(Lifecycle { id: field("ID")?, kind: field("Type")?, data: field("Data")? })
+    })?;
+    let pod = Pod { uid: pods::by_uid(&id).or(pod.uid), ..pod };
+    let container = id_of(&data)?;
+    match &*kind {
+        "ContainerStarted" => Some(Said::Started(pod, container)),
+        "ContainerDied" => Some(Said::Died(pod, container)),
         _ => None,
     }
 }
@@ -137,7 +157,7 @@ fn probe_failed(message: &Message<'_>) -> Option<Said> {
         pod: Some(pod(message)),
         container: Some(container(message, "containerID")),
         reason: Some(probe),
-        message: message.word("output").map(std::borrow::Cow::into_owned),
+        message: message.word("output").map(Cow::into_owned),
         ..ContainerChange::new(Action::ProbeFailed)
     })))
 }
@@ -162,8 +182,11 @@ fn backed_off(pod: Pod, error: &str) -> Option<Said> {
 
 /// An Event that the kubelet recorded, at V(3): the reason for a kill, which no other line has.
 fn event(message: &Message<'_>) -> Option<Said> {
-    let pod =
-        message.key("object").and_then(pods::of_value).filter(|_| message.word("kind").as_deref() == Some("Pod"))?;
+    let pod = message
+        .key("object")
+        .as_ref()
+        .and_then(pods::of_value)
+        .filter(|_| message.word("kind").as_deref() == Some("Pod"))?;
     let path = message.word("fieldPath");
     let in_braces = path.as_deref().and_then(|path| path.split_once('{')?.1.strip_suffix('}'));
     let container = Container { name: in_braces.map(str::to_owned), ..Container::default() };
@@ -232,9 +255,7 @@ fn printf(text: &str) -> Option<Said> {
 fn sync_loop(rest: &str) -> Option<Said> {
     if let Some(rest) = rest.strip_prefix("PLEG): \"") {
         let (name, event) = rest.split_once("\", event: ")?;
-        let pod = pods::by_full_name(name)?;
-        let uid = go_field(event, "ID").and_then(|uid| pods::by_uid(&uid));
-        return lifecycle(Pod { uid: uid.or(pod.uid.clone()), ..pod }, &Value::Raw(event));
+        return lifecycle(pods::by_full_name(name)?, &Value::Raw(event));
     }
     let (kind, rest) = rest.split_once(", \"")?;
     let names = rest.split_once("): \"")?.1.strip_suffix('"')?;

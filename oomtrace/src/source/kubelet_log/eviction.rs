@@ -82,9 +82,9 @@ fn structured(message: &Message<'_>, said: &str) -> Option<Said> {
     };
     let word = |key: &str| message.word(key).map(Cow::into_owned);
     let mut eviction = about(word("resourceName").filter(|name| bytes(name).is_none()), word("signal"), phase);
-    eviction.pod = message.key("pod").and_then(pods::of_value);
-    eviction.pods = message.key("pods").map(pods::list_of_value).unwrap_or_default();
-    eviction.node_conditions = message.key("nodeCondition").map(Value::list).unwrap_or_default();
+    eviction.pod = message.key("pod").as_ref().and_then(pods::of_value);
+    eviction.pods = message.key("pods").as_ref().map(pods::list_of_value).unwrap_or_default();
+    eviction.node_conditions = message.key("nodeCondition").as_ref().map(Value::list).unwrap_or_default();
     eviction.error = word("err").or_else(|| (phase == Phase::Error).then(|| said.to_owned()));
     if eviction.memory == Some(true) {
         // 1.21 calls what is available `resource`.
@@ -136,7 +136,7 @@ fn refused(node_conditions: Vec<String>) -> Eviction {
 }
 
 fn with_pod(eviction: Eviction, message: &Message<'_>) -> Eviction {
-    let mut pod = message.key("pod").and_then(pods::of_value).unwrap_or_default();
+    let mut pod = message.key("pod").as_ref().and_then(pods::of_value).unwrap_or_default();
     pod.uid = message.word("podUID").and_then(|uid| pods::by_uid(&uid));
     Eviction { pod: Some(pod), ..eviction }
 }
@@ -144,7 +144,7 @@ fn with_pod(eviction: Eviction, message: &Message<'_>) -> Eviction {
 /// `"Evicting pod" pod="ns/name" podUID="…" message="…"` (1.25 on, V(3)), and the Event that the pod gets (V(3)).
 fn evicting(message: &Message<'_>, pod: &str) -> Option<Eviction> {
     let read = message::read(&message.word("message")?)?;
-    let mut pod = message.key(pod).and_then(pods::of_value)?;
+    let mut pod = message.key(pod).as_ref().and_then(pods::of_value)?;
     pod.uid = message.word("podUID").and_then(|uid| pods::by_uid(&uid));
     Some(Eviction { pod: Some(pod), ..read })
 }

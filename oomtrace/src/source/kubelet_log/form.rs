@@ -73,7 +73,8 @@ impl<'a> Unwrapped<'a> {
 
     /// Takes the wrapping off a line, whatever it is.
     pub fn read(line: &'a [u8]) -> Result<Self, LineError> {
-        let mut unwrapped = Self::bare(String::from_utf8_lossy(line));
+        let text = std::str::from_utf8(line).map_or_else(|_| String::from_utf8_lossy(line), Cow::Borrowed);
+        let mut unwrapped = Self::bare(text);
         for _ in 0..MAX_DEPTH {
             let inner = match &unwrapped.text {
                 Cow::Borrowed(text) => layer(text)?,

@@ -15,8 +15,10 @@ mod value;
 
 use std::borrow::Cow;
 
+use serde_json::{Map, Value as Json};
+
+pub(super) use self::text::unquote;
 pub use self::value::Value;
-pub(super) use self::{text::unquote, value::go_field};
 use crate::source::log_form::when::Wall;
 
 /// A message of the kubelet.
@@ -32,7 +34,16 @@ pub struct Message<'a> {
     pub text: Cow<'a, str>,
     /// Whether keys can follow it. A printf message has everything in its text.
     pub structured: bool,
-    keys: Vec<(Cow<'a, str>, Value<'a>)>,
+    keys: Keys<'a>,
+}
+
+/// Where the keys are: they are read when they are asked for.
+#[derive(Clone, Debug, PartialEq)]
+enum Keys<'a> {
+    /// ` key=value key=value`.
+    Text(&'a str),
+    /// An object's fields.
+    Json(Map<String, Json>),
 }
 
 /// How serious a message is.
@@ -57,14 +68,17 @@ impl<'a> Message<'a> {
 
     /// The value of a key.
     #[must_use]
-    pub fn key(&self, name: &str) -> Option<&Value<'a>> {
-        self.keys.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    pub fn key(&self, name: &str) -> Option<Value<'_>> {
+        match &self.keys {
+            Keys::Text(text) => text::key(text, name),
+            Keys::Json(object) => object.get(name).map(Value::of),
+        }
     }
 
     /// The text of a key.
     #[must_use]
     pub fn word(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.key(name)?.text()
+        self.key(name)?.into_text()
     }
 }
 

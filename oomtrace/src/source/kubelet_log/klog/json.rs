@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
 
-use super::{Message, Severity, Value};
+use super::{Keys, Message, Severity};
 use crate::source::log_form::when::Wall;
 
 pub(super) fn read(line: &str) -> Option<Message<'_>> {
@@ -14,9 +14,8 @@ pub(super) fn read(line: &str) -> Option<Message<'_>> {
     let Some(Json::String(text)) = object.remove("msg") else { return None };
     let wall = Wall::Absolute(timestamp(&object.remove("ts")?)?);
     let severity = if object.remove("v").is_some() { Severity::Info } else { Severity::Error };
-    let keys = object.into_iter().map(|(key, value)| (Cow::Owned(key), Value::of(value))).collect();
     // Printf messages come through here too: they have no keys of their own, and their text is all that tells them apart.
-    Some(Message { severity, wall, pid: None, text: Cow::Owned(text), structured: true, keys })
+    Some(Message { severity, wall, pid: None, text: Cow::Owned(text), structured: true, keys: Keys::Json(object) })
 }
 
 /// Milliseconds; a double holds today's to a quarter of a microsecond.

@@ -3,7 +3,9 @@
 
 use std::borrow::Cow;
 
-use super::{Message, Severity, Value};
+use memchr::{memchr, memchr2};
+
+use super::{Keys, Message, Severity, Value};
 use crate::source::log_form::{
     scan::Scan,
     when::{LocalTime, Wall},
@@ -31,9 +33,9 @@ pub(super) fn read(line: &str) -> Option<Message<'_>> {
     if let Some((text, rest)) = unquote(body)
         && (rest.is_empty() || rest.starts_with(' '))
     {
-        return Some(Message { severity, wall, pid, text, structured: true, keys: keys(rest) });
+        return Some(Message { severity, wall, pid, text, structured: true, keys: Keys::Text(rest) });
     }
-    Some(Message { severity, wall, pid, text: Cow::Borrowed(body), structured: false, keys: Vec::new() })
+    Some(Message { severity, wall, pid, text: Cow::Borrowed(body), structured: false, keys: Keys::Text("") })
 }
 
 /// `1123 23:24:42.998045`.
@@ -51,31 +53,43 @@ fn time(scan: &mut Scan<'_>) -> Option<LocalTime> {
     valid.then_some(LocalTime { year: None, month, day, hour, minute, second: second.min(59), nanosecond })
 }
 
-/// ` key=value key=value`: up to what cannot be read, as in a line that was cut.
-fn keys(mut rest: &str) -> Vec<(Cow<'_, str>, Value<'_>)> {
-    let mut keys = Vec::new();
-    while let Some((key, after)) = rest.trim_start_matches(' ').split_once('=') {
+/// The value of a key in ` key=value key=value`; none behind what cannot be read, as in a line that was cut.
+pub(super) fn key<'a>(mut rest: &'a str, wanted: &str) -> Option<Value<'a>> {
+    loop {
+        let (key, after) = rest.trim_start_matches(' ').split_once('=')?;
         if key.is_empty() || key.contains([' ', '"']) {
-            break;
+            return None;
         }
-        let Some((value, after)) = value(after) else { break };
-        keys.push((Cow::Borrowed(key), value));
+        let (value, after) = after.split_at(length(after)?);
+        if key == wanted {
+            return Some(match value.as_bytes().first() {
+                Some(b'"') => Value::Text(unquote(value)?.0),
+                Some(b'{' | b'[' | b'&') => Value::Raw(value),
+                _ => Value::Text(Cow::Borrowed(value)),
+            });
+        }
         rest = after;
     }
-    keys
 }
 
-fn value(text: &str) -> Option<(Value<'_>, &str)> {
+/// How long the value at the start of `text` is.
+fn length(text: &str) -> Option<usize> {
     match text.as_bytes().first() {
-        Some(b'"') => unquote(text).map(|(text, rest)| (Value::Text(text), rest)),
-        Some(b'{' | b'[' | b'&') => {
-            let (raw, rest) = text.split_at(bracketed(text)?);
-            Some((Value::Raw(raw), rest))
+        Some(b'"') => quoted(text),
+        Some(b'{' | b'[' | b'&') => bracketed(text),
+        _ => Some(memchr(b' ', text.as_bytes()).unwrap_or(text.len())),
+    }
+}
+
+/// How long a quoted text is, with its quotes.
+fn quoted(text: &str) -> Option<usize> {
+    let (bytes, mut at) = (text.as_bytes(), 1);
+    loop {
+        at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        if bytes[at] == b'"' {
+            return Some(at + 1);
         }
-        _ => {
-            let (bare, rest) = text.split_at(text.find(' ').unwrap_or(text.len()));
-            Some((Value::Text(Cow::Borrowed(bare)), rest))
-        }
+        at += 2;
     }
 }
 
@@ -107,7 +121,7 @@ fn bracketed(text: &str) -> Option<usize> {
 /// Undoes Go's `strconv.Quote` at the start of `text`: the string, and what follows it.
 pub(in crate::source::kubelet_log) fn unquote(text: &str) -> Option<(Cow<'_, str>, &str)> {
     let inner = text.strip_prefix('"')?;
-    let end = inner.find(['"', '\\'])?;
+    let end = memchr2(b'"', b'\\', inner.as_bytes())?;
     if inner.as_bytes()[end] == b'"' {
         return Some((Cow::Borrowed(&inner[..end]), &inner[end + 1..]));
     }
@@ -119,7 +133,7 @@ pub(in crate::source::kubelet_log) fn unquote(text: &str) -> Option<(Cow<'_, str
             b'"' => return Some((Cow::Owned(String::from_utf8_lossy(&plain).into_owned()), &rest[1..])),
             b'\\' => rest = unescape(&rest[1..], &mut plain)?,
             _ => {
-                let end = rest.find(['"', '\\'])?;
+                let end = memchr2(b'"', b'\\', rest.as_bytes())?;
                 plain.extend_from_slice(&rest.as_bytes()[..end]);
                 rest = &rest[end..];
             }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use serde::Deserialize;
 use serde_json::Value as Json;
 
 /// The value of a key.
@@ -12,16 +13,26 @@ pub enum Value<'a> {
     /// Something in brackets, as it was written: JSON since klog 2.100, Go's `%+v` before.
     Raw(&'a str),
     /// What a JSON log has: an array or an object.
-    Json(Json),
+    Json(&'a Json),
 }
 
-impl Value<'_> {
-    pub(super) fn of(json: Json) -> Self {
+impl<'a> Value<'a> {
+    pub(super) fn of(json: &'a Json) -> Self {
         match json {
-            Json::String(text) => Self::Text(Cow::Owned(text)),
+            Json::String(text) => Self::Text(Cow::Borrowed(text)),
             Json::Number(number) => Self::Text(Cow::Owned(number.to_string())),
-            Json::Bool(value) => Self::Text(Cow::Borrowed(if value { "true" } else { "false" })),
+            Json::Bool(value) => Self::Text(Cow::Borrowed(if *value { "true" } else { "false" })),
             json => Self::Json(json),
+        }
+    }
+
+    /// The text; of what is in brackets, as it was written.
+    #[must_use]
+    pub fn into_text(self) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Raw(text) => Some(Cow::Borrowed(text)),
+            Self::Json(_) => None,
         }
     }
 
@@ -43,6 +54,16 @@ impl Value<'_> {
             Self::Text(_) => None,
             Self::Raw(text) => serde_json::from_str(text).ok().map(Cow::Owned),
             Self::Json(json) => Some(Cow::Borrowed(json)),
+        }
+    }
+
+    /// The value as a type of its own, where it was written as JSON.
+    #[must_use]
+    pub fn parsed<'v, T: Deserialize<'v>>(&'v self) -> Option<T> {
+        match self {
+            Self::Text(text) => serde_json::from_str(text).ok(),
+            Self::Raw(text) => serde_json::from_str(text).ok(),
+            Self::Json(json) => T::deserialize(*json).ok(),
         }
     }
 
@@ -73,7 +94,7 @@ impl Value<'_> {
 }
 
 /// A field of a struct as Go prints it for `%+v` and `%#v`. A text that is not quoted ends before the next field's name.
-pub(in crate::source::kubelet_log) fn go_field(text: &str, name: &str) -> Option<String> {
+fn go_field(text: &str, name: &str) -> Option<String> {
     let inner = &text[text.find('{')? + 1..];
     let label = format!("{name}:");
     let at = match inner.strip_prefix(&label) {
