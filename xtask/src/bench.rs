@@ -2,6 +2,7 @@
 //! run in an emulated machine, beside what it is compared with.
 
 pub(crate) mod guest;
+mod parse;
 mod statistics;
 
 use std::{env, ffi::OsString, fs, process::ExitCode, time::Duration};
@@ -36,16 +37,20 @@ enum What {
     Latency(guest::Latency),
     /// How much memory oomtrace takes: at its start, idle, and after many kills
     Memory(guest::Memory),
+    /// How fast a large log of a kubelet is read, beside grep
+    Parse(parse::Parse),
 }
 
 pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
-    let oomtrace = build::oomtrace(true)?;
-    let this = env::current_exe().context("where this program is, is not known")?;
+    println!("host     {}", host());
     let (words, instructions) = match &bench.what {
         What::Overhead(options) => (options.words(), options.clock == guest::Clock::Instructions),
         What::Latency(options) => (options.words(), false),
         What::Memory(options) => (options.words(), false),
+        What::Parse(options) => return options.run(),
     };
+    let oomtrace = build::oomtrace(true)?;
+    let this = env::current_exe().context("where this program is, is not known")?;
     let command = ["bench", "in-guest"].map(OsString::from).into_iter().chain(words.into_iter().map(OsString::from));
     let mut guest = Guest {
         programs: vec![(oomtrace, "oomtrace"), (this, "bench")],
@@ -61,7 +66,6 @@ pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
         guest.files.push((setup::bpftrace()?, guest::BPFTRACE.into()));
         guest.memory = 2560;
     }
-    println!("host     {}", host());
     println!(
         "guest    {} processor(s), {} MiB, emulated by QEMU (TCG){}",
         guest.cpus,
