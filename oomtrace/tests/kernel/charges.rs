@@ -129,6 +129,22 @@ fn one_rung(rung: &str) -> Outcome {
         check_eq!(line["first_ts"], began["first_ts"], "first_ts");
     }
     ensure!(of_kind(&lines, "oom_kill").is_empty(), "the workload was killed");
+    memory_was_read(&lines, &container)
+}
+
+/// Memory of the container and all above it, read at its first charge failure.
+fn memory_was_read(lines: &[Value], container: &Cgroup) -> Outcome {
+    let samples: Vec<_> =
+        of_kind(lines, "pressure").into_iter().filter(|sample| sample["scope"] == json!("charge_failure")).collect();
+    let levels: Vec<_> = samples.iter().map(|sample| sample["level"].clone()).collect();
+    check_eq!(
+        levels,
+        ["container", "pod", "qos", "kubepods", "node"].map(|level| json!(level)),
+        "levels of memory read"
+    );
+    check_eq!(samples[0]["cgroup"]["path"], json!(container.path), "cgroup.path of the innermost");
+    check_eq!(samples[0]["limit_bytes"], json!(20 << 20), "its limit_bytes");
+    ensure!(samples[0]["events_max"].as_u64().is_some_and(|max| max > 0), "its events_max: {}", samples[0]);
     Ok(())
 }
 

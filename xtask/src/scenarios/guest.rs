@@ -2,6 +2,7 @@
 
 mod deaths;
 mod pod;
+mod replay;
 
 use std::{
     fs,
@@ -22,6 +23,13 @@ use self::deaths::{ALL, Death, Expected};
 /// What is told of a death is told by then.
 const SETTLED: Duration = Duration::from_millis(1500);
 const RECORD: &str = "/tmp/recording.jsonl";
+/// What a kubelet's counter says after it evicted two pods for the node's sake. No recording at hand has it: the same load as in
+/// the recorded ones crosses the one threshold or the other, whichever the kubelet's loop sees first.
+const NODE_PRESSURE: &str = "/tmp/node-pressure.txt";
+const NODE_PRESSURE_METRICS: &str = "\
+# TYPE kubelet_evictions counter
+kubelet_evictions{eviction_signal=\"memory.available\"} 2
+";
 
 #[derive(Args)]
 pub(crate) struct InGuest {
@@ -33,6 +41,7 @@ pub(crate) struct InGuest {
 pub(crate) fn run(options: &InGuest) -> Result<()> {
     // The kernel's own report must not have to wait for a serial line.
     fs::write("/proc/sys/kernel/printk", "1 4 1 7")?;
+    fs::write(NODE_PRESSURE, NODE_PRESSURE_METRICS)?;
     let mut wrong = 0;
     println!("{:<50} {:<20} verdict", "death", "expected");
     for (name, death, expected) in ALL {
@@ -55,7 +64,12 @@ pub(crate) fn run(options: &InGuest) -> Result<()> {
 fn incidents(death: &Death, verbose: bool) -> Result<Vec<Value>> {
     let arguments = match death {
         Death::Made(make) => {
-            record(*make)?;
+            record(&[], *make)?;
+            vec!["--events".to_owned(), RECORD.to_owned()]
+        }
+        Death::Replayed(capture) => {
+            let log = replay::Log::read(&Path::new(super::RECORDINGS).join(capture).join("kubelet.log.zst"))?;
+            record(&["--kubelet-log", replay::FILE], || log.replay())?;
             vec!["--events".to_owned(), RECORD.to_owned()]
         }
         Death::Recorded(arguments) => {
@@ -63,7 +77,7 @@ fn incidents(death: &Death, verbose: bool) -> Result<Vec<Value>> {
             arguments.iter().map(|argument| argument.replace("RECORDINGS", recordings)).collect()
         }
     };
-    if verbose && matches!(death, Death::Made(_)) {
+    if verbose && !matches!(death, Death::Recorded(_)) {
         eprint!("{}", fs::read_to_string(RECORD)?);
     }
     let output = Command::new("oomtrace")
@@ -81,12 +95,13 @@ fn incidents(death: &Death, verbose: bool) -> Result<Vec<Value>> {
 }
 
 /// Runs oomtrace while something happens, and keeps its events in a file.
-fn record(make: fn() -> Result<()>) -> Result<()> {
+fn record(arguments: &[&str], make: impl FnOnce() -> Result<()>) -> Result<()> {
     if Path::new(RECORD).exists() {
         fs::remove_file(RECORD)?;
     }
     let mut oomtrace = Command::new("oomtrace")
         .args(["run", "--format", "json", "--log-level", "error", "--record", RECORD])
+        .args(arguments)
         .stdout(Stdio::piped())
         .spawn()
         .context("oomtrace does not start")?;

@@ -13,6 +13,8 @@ pub(super) enum Death {
     Made(fn() -> Result<()>),
     /// On a node, some time ago: what to give `oomtrace timeline` of what was recorded there.
     Recorded(&'static [&'static str]),
+    /// The same, told to a running oomtrace: the kubelet's log in this folder grows as fast as it did there.
+    Replayed(&'static str),
 }
 
 /// What is to be said of it.
@@ -64,6 +66,21 @@ pub(super) const ALL: &[(&str, Death, Expected)] = &[
             "RECORDINGS/evict-1.36-systemd/metrics-evict.txt",
         ]),
         Expected { scenario: "allocatable_evicted", modifiers: &[], incidents: 2 },
+    ),
+    (
+        "pods over allocatable, slowly, as it happens",
+        Death::Replayed("evict-1.20-systemd"),
+        one("allocatable_evicted", &[]),
+    ),
+    (
+        "a node short of memory (kubelet 1.36, its counter set)",
+        Death::Recorded(&[
+            "--kubelet-log",
+            "RECORDINGS/evict-1.36-systemd/kubelet.log.zst",
+            "--kubelet-metrics",
+            super::NODE_PRESSURE,
+        ]),
+        Expected { scenario: "node_pressure_evicted", modifiers: &[], incidents: 2 },
     ),
     ("a node out of memory", Death::Made(node), one("system_oom", &[("invisible", false)])),
 ];
