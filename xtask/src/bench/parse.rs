@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File},
-    io::{BufWriter, Read as _, Write as _},
+    io::{self, BufWriter, Read as _, Write as _},
     mem::MaybeUninit,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
@@ -19,8 +19,8 @@ use crate::build;
 
 /// The share of grep's speed that is to be had.
 const GOAL: f64 = 0.5;
-/// The message that grep looks for: a kubelet's at any verbosity.
-const MESSAGE: &str = "Evicting pod";
+/// The message that grep looks for: a kubelet's at any verbosity, 1.20 to 1.36.
+const MESSAGE: &str = "must evict pod";
 /// Each log is over within this time, so that the next copy may begin.
 const APART: SignedDuration = SignedDuration::from_hours(2);
 /// klog writes no year.
@@ -145,11 +145,13 @@ fn shifted(line: &str, shift: SignedDuration) -> String {
     }
 }
 
-/// Runs a program to its end, its output to nowhere.
+/// Runs a program to its end, and drops its output: `grep` that writes to `/dev/null` stops at the first match.
 #[expect(clippy::cast_sign_loss, reason = "the kernel gives no negative times and sizes")]
 fn cost(command: &mut Command) -> Result<Cost> {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let child = command.spawn().with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    let mut output = child.stdout.take().context("no standard output")?;
+    io::copy(&mut output, &mut io::sink())?;
     let (mut status, mut usage) = (0, MaybeUninit::<libc::rusage>::uninit());
     // SAFETY: both are written by the call, which is for a child of this process that nobody else waits for.
     let waited = unsafe { libc::wait4(i32::try_from(child.id())?, &raw mut status, 0, usage.as_mut_ptr()) };
