@@ -46,11 +46,11 @@ impl Log {
         let mut moments =
             lines.iter().filter(|(_, line)| MOMENTS.iter().any(|moment| line.contains(moment))).map(|(at, _)| *at);
         let first = moments.next().context("the log tells of no eviction")?;
-        let (from, to) = (first.saturating_sub(AROUND), moments.last().unwrap_or(first) + AROUND);
+        let (from, to) = (first.saturating_sub(AROUND), moments.next_back().unwrap_or(first) + AROUND);
         let mut file = File::options().append(true).open(FILE)?;
         let started = Instant::now();
         for (at, line) in lines {
-            let due = (*at).clamp(from, to) - from;
+            let due = (*at).clamp(from, to).saturating_sub(from);
             thread::sleep(due.saturating_sub(started.elapsed()));
             file.write_all(line.as_bytes())?;
         }
