@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::{
     Kept,
     names::{Names, PodKey},
-    windows::{EVICTION, OBSERVED, PASS, SAME_KILL, SAME_STEP, SOFT},
+    windows::{EVICTION, NOTICED, OBSERVED, PASS, SAME_KILL, SAME_STEP, SECOND, SOFT},
 };
 use crate::event::{
     AllocationRefused, Container, ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Level,
@@ -241,7 +241,15 @@ impl Evidence {
         }
         for (at, line) in &self.system_ooms {
             let Event::SystemOom(oom) = &line.event else { continue };
-            if !oom.pid.is_some_and(|pid| pids.contains(&pid)) {
+            let known = match oom.pid {
+                Some(pid) => pids.contains(&pid),
+                // What cannot be told apart is not told twice.
+                None => self.kills.iter().any(|kill| {
+                    let node = kill.told.limit.as_ref().and_then(|limit| limit.level) == Some(Level::Node);
+                    node && (at - NOTICED..=at + SECOND).contains(&kill.at)
+                }),
+            };
+            if !known {
                 noticed.push(Kill::noticed(*at, None, None, line, Some(oom)));
             }
         }

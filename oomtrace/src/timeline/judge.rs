@@ -89,6 +89,17 @@ fn name_victims(names: &mut Names<'_>, evidence: &Evidence) {
             names.name_container(id, &name);
         }
     }
+    // A container that failed is started again under its name: where the pod has no other, the next one is the same. The
+    // latest first, for a name goes back through all its restarts.
+    for death in evidence.deaths.iter().rev() {
+        let (Some(id), Some(pod)) = (&death.container, &death.pod) else { continue };
+        let nameless = names.container(id).is_some_and(|seen| seen.container.name.is_none());
+        if nameless && death.exit_code.is_some_and(|code| code != 0) && names.containers_at(pod, death.at) == Some(1) {
+            if let Some(name) = names.next_name(pod, death.at) {
+                names.name_container(id, &name);
+            }
+        }
+    }
     // Of a pod's containers, the one with the limit that was hit.
     for kill in &evidence.kills {
         let Some(id) = unnamed(names, kill) else { continue };

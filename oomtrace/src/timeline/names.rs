@@ -328,6 +328,12 @@ impl<'a> Names<'a> {
         (containers > 0).then_some(containers)
     }
 
+    /// The name of the container of a pod that was started first after a time.
+    pub(super) fn next_name(&self, key: &PodKey, after: i64) -> Option<String> {
+        let later = self.containers_of(key).filter(|seen| seen.started.is_some_and(|started| started > after));
+        later.min_by_key(|seen| seen.started).and_then(|seen| seen.container.name.clone())
+    }
+
     /// Every container of a pod that was seen, without its sandbox.
     pub(super) fn containers_of(&self, key: &PodKey) -> impl Iterator<Item = &SeenContainer> {
         let uid = match key {
