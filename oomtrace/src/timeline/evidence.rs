@@ -14,7 +14,7 @@ use super::{
 };
 use crate::event::{
     AllocationRefused, Container, ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Level,
-    Limit, Line, Memory, OomKill, Signal, Source, SystemOom, Task, Victim,
+    Limit, Line, OomKill, PanicOnOom, Pod, Signal, Source, SystemOom, Task, UnderOom, Victim,
 };
 
 /// A line and its time.
@@ -73,6 +73,8 @@ pub(super) struct Evidence {
     pub(super) evicted: Vec<Evicted>,
     pub(super) signals: Vec<Cause<Signal>>,
     pub(super) refusals: Vec<Cause<AllocationRefused>>,
+    pub(super) frozen: Vec<Cause<UnderOom>>,
+    pub(super) panics: Vec<Cause<PanicOnOom>>,
     changes: Vec<Cause<ContainerChange>>,
     changes_by_pod: BTreeMap<PodKey, Vec<usize>>,
     /// Where it is that a status told a container's end.
@@ -84,8 +86,6 @@ pub(super) struct Evidence {
     pub(super) kubelet_until: Option<i64>,
     /// The time of the first one.
     pub(super) kubelet_from: Option<i64>,
-    /// Whether the kernel was heard at all: by its probes or its log.
-    pub(super) kernel: bool,
 }
 
 impl Evidence {
@@ -99,7 +99,6 @@ impl Evidence {
                 evidence.kubelet_from.get_or_insert(at);
                 evidence.kubelet_until = Some(at);
             }
-            evidence.kernel |= matches!(line.source, Source::Kernel | Source::Kmsg);
             match &line.event {
                 Event::OomKill(kill) => evidence.add_kill(at, kill, line, names),
                 Event::ProcessExit(exit) => {
@@ -109,24 +108,17 @@ impl Evidence {
                     evidence.add_death(at, pod, container, Some(code.into()), exit.oom_victim, line);
                 }
                 Event::Signal(signal) => {
-                    evidence.signals.push(cause(
-                        at,
-                        line,
-                        names,
-                        signal.pod.as_ref(),
-                        signal.container.as_ref(),
-                        (**signal).clone(),
-                    ));
+                    evidence.signals.push(cause(at, line, names, (&signal.pod, &signal.container), (**signal).clone()));
                 }
                 Event::AllocationRefused(refused) => {
-                    evidence.refusals.push(cause(
-                        at,
-                        line,
-                        names,
-                        refused.pod.as_ref(),
-                        refused.container.as_ref(),
-                        (**refused).clone(),
-                    ));
+                    let place = (&refused.pod, &refused.container);
+                    evidence.refusals.push(cause(at, line, names, place, (**refused).clone()));
+                }
+                Event::UnderOom(frozen) => {
+                    evidence.frozen.push(cause(at, line, names, (&frozen.pod, &frozen.container), (**frozen).clone()));
+                }
+                Event::PanicOnOom(panic) => {
+                    evidence.panics.push(cause(at, line, names, (&panic.pod, &panic.container), (**panic).clone()));
                 }
                 Event::Container(change) => {
                     let container = change.container.as_ref().and_then(|container| container.id.clone());
@@ -136,35 +128,15 @@ impl Evidence {
                             evidence.add_death(at, pod, container, change.exit_code, false, line);
                         }
                     } else {
-                        evidence.changes.push(cause(
-                            at,
-                            line,
-                            names,
-                            change.pod.as_ref(),
-                            change.container.as_ref(),
-                            (**change).clone(),
-                        ));
+                        let place = (&change.pod, &change.container);
+                        evidence.changes.push(cause(at, line, names, place, (**change).clone()));
                     }
                 }
                 Event::ChargeFailures(failures) => {
-                    evidence.pictures.push(cause(
-                        at,
-                        line,
-                        names,
-                        failures.pod.as_ref(),
-                        failures.container.as_ref(),
-                        (),
-                    ));
+                    evidence.pictures.push(cause(at, line, names, (&failures.pod, &failures.container), ()));
                 }
                 Event::Pressure(pressure) => {
-                    evidence.pictures.push(cause(
-                        at,
-                        line,
-                        names,
-                        pressure.pod.as_ref(),
-                        pressure.container.as_ref(),
-                        (),
-                    ));
+                    evidence.pictures.push(cause(at, line, names, (&pressure.pod, &pressure.container), ()));
                 }
                 Event::Eviction(eviction) => evictions.push((at, eviction, line)),
                 Event::SystemOom(_) => evidence.system_ooms.push((at, Arc::clone(line))),
@@ -323,38 +295,11 @@ impl Kill {
             comm: node.and_then(|oom| oom.comm.clone()),
             ..Task::default()
         };
-        let limit = node.map(|_| Limit {
-            level: Some(Level::Node),
-            cgroup: None,
-            cgroup_id: None,
-            pod: None,
-            container: None,
-            nested: None,
-            usage_bytes: None,
-            limit_bytes: None,
-            swap_usage_bytes: None,
-            swap_limit_bytes: None,
-            swap_counter: None,
-            total_bytes: None,
-        });
         let told = OomKill {
-            decision: None,
-            cause: None,
-            pod: None,
             container: container.clone().map(|id| Container { id: Some(id), ..Container::default() }),
-            cgroup: None,
-            trigger: Task::default(),
-            victim: Victim { task: victim, memory: Memory::default(), points: None },
-            limit,
-            constraint: None,
-            order: None,
-            gfp: None,
-            gfp_mask: None,
-            message: None,
-            group: None,
-            members: Vec::new(),
-            candidates_weighed: None,
-            candidates: None,
+            victim: Victim { task: victim, ..Victim::default() },
+            limit: node.map(|_| Limit { level: Some(Level::Node), ..Limit::default() }),
+            ..OomKill::default()
         };
         Self { at, pod, container, told, lines: vec![(at, Arc::clone(line))] }
     }
@@ -364,12 +309,11 @@ fn cause<T>(
     at: i64,
     line: &Arc<Line>,
     names: &Names<'_>,
-    pod: Option<&crate::event::Pod>,
-    container: Option<&crate::event::Container>,
+    (pod, container): (&Option<Pod>, &Option<Container>),
     what: T,
 ) -> Cause<T> {
-    let container = container.and_then(|container| container.id.clone());
-    Cause { at, pod: names.key(pod, container.as_ref(), at), container, what, line: Arc::clone(line) }
+    let container = container.as_ref().and_then(|container| container.id.clone());
+    Cause { at, pod: names.key(pod.as_ref(), container.as_ref(), at), container, what, line: Arc::clone(line) }
 }
 
 /// The victim's process id: the log has one id only.

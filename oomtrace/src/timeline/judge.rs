@@ -7,6 +7,7 @@ mod oom;
 mod picture;
 mod shown;
 mod steps;
+mod stopped;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -55,6 +56,7 @@ pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, now: Option<i64>)
     add_evictions(&court, &mut cases);
     let unexplained = add_deaths(&court, &mut cases);
     ending::add(&court, unexplained, &mut cases);
+    stopped::add(&court, &mut cases);
     let signals = eviction::signals(&court, &cases);
     cases
         .iter()
@@ -94,10 +96,12 @@ fn name_victims(names: &mut Names<'_>, evidence: &Evidence) {
     for death in evidence.deaths.iter().rev() {
         let (Some(id), Some(pod)) = (&death.container, &death.pod) else { continue };
         let nameless = names.container(id).is_some_and(|seen| seen.container.name.is_none());
-        if nameless && death.exit_code.is_some_and(|code| code != 0) && names.containers_at(pod, death.at) == Some(1) {
-            if let Some(name) = names.next_name(pod, death.at) {
-                names.name_container(id, &name);
-            }
+        if nameless
+            && death.exit_code.is_some_and(|code| code != 0)
+            && names.containers_at(pod, death.at) == Some(1)
+            && let Some(name) = names.next_name(pod, death.at)
+        {
+            names.name_container(id, &name);
         }
     }
     // Of a pod's containers, the one with the limit that was hit.

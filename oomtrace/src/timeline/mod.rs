@@ -318,9 +318,12 @@ impl Weight {
     fn of(event: &Event) -> Option<Self> {
         use crate::event::{ContainerAction, EvictionPhase};
         match event {
-            Event::OomKill(_) | Event::Signal(_) | Event::AllocationRefused(_) | Event::SystemOom(_) => {
-                Some(Self::Evidence)
-            }
+            Event::OomKill(_)
+            | Event::Signal(_)
+            | Event::AllocationRefused(_)
+            | Event::SystemOom(_)
+            | Event::PanicOnOom(_)
+            | Event::UnderOom(_) => Some(Self::Evidence),
             Event::ProcessExit(exit) => {
                 (exit.oom_victim || exit.container.is_some() || exit.pod.is_some()).then_some(Self::Evidence)
             }
@@ -343,8 +346,6 @@ impl Weight {
             Event::OomDecision(_)
             | Event::OomVictim(_)
             | Event::OomReaped(_)
-            | Event::PanicOnOom(_)
-            | Event::UnderOom(_)
             | Event::Incident(_)
             | Event::Lost(_)
             | Event::Error(_)

@@ -103,6 +103,8 @@ impl<'a> Names<'a> {
             Event::Signal(signal) => self.learn_both(signal.pod.as_ref(), signal.container.as_ref(), at),
             Event::ChargeFailures(failures) => self.learn_both(failures.pod.as_ref(), failures.container.as_ref(), at),
             Event::AllocationRefused(refused) => self.learn_both(refused.pod.as_ref(), refused.container.as_ref(), at),
+            Event::UnderOom(frozen) => self.learn_both(frozen.pod.as_ref(), frozen.container.as_ref(), at),
+            Event::PanicOnOom(panic) => self.learn_both(panic.pod.as_ref(), panic.container.as_ref(), at),
             Event::Pressure(pressure) => self.learn_both(pressure.pod.as_ref(), pressure.container.as_ref(), at),
             Event::Eviction(eviction) => {
                 for pod in eviction.pod.iter().chain(&eviction.pods) {
