@@ -184,6 +184,7 @@ mod tests {
             r#"kubelet_evictions_total{eviction_signal="memory.available"} 3"#,
             r#"kubelet_evictions{node="n",eviction_signal="memory.available",x="a}b\"c"} 3.0 1795476283001"#,
             r#"kubelet_evictions{ eviction_signal="memory.available", } 3e0"#,
+            "kubelet_evictions{eviction_signal=\"memory.available\"} 3 1795476000000",
         ] {
             assert_eq!(Metrics::read(line).evictions.get("memory.available"), Some(&3), "{line}");
         }

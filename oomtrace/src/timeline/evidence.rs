@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Kept,
+    Heard, Kept,
     names::{Names, PodKey},
     windows::{EVICTION, NOTICED, OBSERVED, PASS, SAME_KILL, SAME_STEP, SECOND, SOFT},
 };
@@ -90,15 +90,11 @@ pub(super) struct Evidence {
 
 impl Evidence {
     /// Sorts lines out that are in the order of time.
-    pub(super) fn of(lines: &[Kept], names: &Names<'_>) -> Self {
-        let mut evidence = Self::default();
+    pub(super) fn of(lines: &[Kept], names: &Names<'_>, heard: Heard) -> Self {
+        let mut evidence = Self { kubelet_from: heard.from, kubelet_until: heard.until, ..Self::default() };
         let mut evictions: Vec<(i64, &Eviction, &Arc<Line>)> = Vec::new();
-        for Kept { at, line } in lines {
+        for Kept { at, line, .. } in lines.iter().filter(|kept| !kept.lesson) {
             let at = *at;
-            if line.source == Source::Kubelet {
-                evidence.kubelet_from.get_or_insert(at);
-                evidence.kubelet_until = Some(at);
-            }
             match &line.event {
                 Event::OomKill(kill) => evidence.add_kill(at, kill, line, names),
                 Event::ProcessExit(exit) => {

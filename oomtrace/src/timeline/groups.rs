@@ -9,7 +9,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{Order, windows::NOTICED};
+use super::{
+    Order, RESTLESS, RESTS_PER_LINE, digest,
+    judge::{Judged, id},
+    windows::{CRASH_LOOP, NOTICED},
+};
 use crate::{
     event::{Cgroup, Container, ContainerId, Event, EvictionPhase, IncidentState, Level, Line, OomKill, Pod, PodUid},
     node::snapshot::Snapshot,
@@ -66,6 +70,48 @@ pub(super) struct Group {
 }
 
 impl Group {
+    /// What there is to tell of its incidents, as they are judged now.
+    pub(super) fn news(&mut self, judged: Vec<Judged>, now: Option<i64>) -> Vec<Judged> {
+        self.stale = false;
+        let large = self.lines.len() > RESTLESS;
+        self.rests =
+            now.filter(|_| large).map(|now| now + RESTS_PER_LINE * i64::try_from(self.lines.len()).unwrap_or(0));
+        self.due = judged.iter().filter(|j| j.incident.state == IncidentState::Open).map(|j| j.closes).min();
+        let mut told = BTreeMap::new();
+        let mut news = Vec::new();
+        for mut judged in judged {
+            if self.cut {
+                self.keep_beginning(&mut judged);
+            }
+            let (digest, state) = (digest(&judged.incident), judged.incident.state);
+            let before = self.told.remove(&judged.incident.id);
+            let is_news = before.as_ref().is_none_or(|before| {
+                // What only lost its first lines is no news.
+                let more = !self.cut || judged.last > before.last || state != before.state;
+                before.digest != digest && state == IncidentState::Closed && more
+            });
+            let (digest, state) = before.filter(|_| !is_news).map_or((digest, state), |b| (b.digest, b.state));
+            let (chain, began, started) = (judged.chain.clone(), judged.at, judged.incident.started.clone());
+            told.insert(judged.incident.id.clone(), Told { digest, state, last: judged.last, chain, began, started });
+            if is_news {
+                news.push(judged);
+            }
+        }
+        self.told = told;
+        news
+    }
+
+    /// What goes on though its first lines had to go is the same incident.
+    fn keep_beginning(&self, judged: &mut Judged) {
+        let same = self.told.values().filter(|told| told.chain == judged.chain && told.began < judged.at);
+        let Some(told) = same.filter(|told| judged.at - told.last <= CRASH_LOOP).max_by_key(|told| told.began) else {
+            return;
+        };
+        judged.at = told.began;
+        judged.incident.id = id(&judged.node, &judged.identity, judged.at);
+        judged.incident.started.clone_from(&told.started);
+    }
+
     /// The time of its last line.
     fn last(&self) -> Option<i64> {
         self.lines.keys().next_back().map(|order| order.at)
@@ -76,7 +122,7 @@ impl Group {
 #[derive(Default)]
 pub(super) struct Groups {
     by_key: BTreeMap<Key, u64>,
-    groups: BTreeMap<u64, Group>,
+    by_id: BTreeMap<u64, Group>,
     next: u64,
 }
 
@@ -94,7 +140,7 @@ impl Groups {
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Group> {
-        self.groups.values_mut()
+        self.by_id.values_mut()
     }
 
     pub(super) fn add(&mut self, order: &Order, line: &Arc<Line>, snapshot: &Snapshot) {
@@ -113,7 +159,7 @@ impl Groups {
         let keys = std::iter::once(keys(&line.event, snapshot)).chain(lessons(&line.event, snapshot));
         let of: BTreeSet<u64> = keys.flatten().filter_map(|key| self.by_key.get(&key).copied()).collect();
         for id in of {
-            let Some(group) = self.groups.get_mut(&id) else { continue };
+            let Some(group) = self.by_id.get_mut(&id) else { continue };
             group.lines.remove(order);
             (group.stale, group.cut) = (true, true);
             if group.lines.is_empty() {
@@ -123,23 +169,29 @@ impl Groups {
     }
 
     /// Lets go of the groups whose lines are all from before a time, and gives the lines' places.
-    pub(super) fn forget(&mut self, before: i64) -> Vec<Order> {
-        let old = self.groups.iter().filter(|(_, group)| group.last().is_some_and(|last| last < before));
+    pub(super) fn forget(&mut self, before: i64, snapshot: &Snapshot) -> Vec<Order> {
+        let old = self.by_id.iter().filter(|(_, group)| group.last().is_some_and(|last| last < before));
         let old: Vec<u64> = old.map(|(id, _)| *id).collect();
         let mut gone = Vec::new();
         for id in old {
-            if let Some(group) = self.groups.get(&id) {
-                // A lesson goes with the group that it belongs to.
-                gone.extend(group.lines.iter().filter(|(_, (_, lesson))| !lesson).map(|(order, _)| order.clone()));
-            }
+            let lines = self.by_id.get_mut(&id).map(|group| std::mem::take(&mut group.lines)).unwrap_or_default();
             self.drop(id);
+            // A lesson goes with the group that it belongs to.
+            for (order, (line, _)) in lines.into_iter().filter(|(_, (_, lesson))| !lesson) {
+                for key in lessons(&line.event, snapshot).iter().flatten() {
+                    if let Some(group) = self.by_key.get(key).and_then(|id| self.by_id.get_mut(id)) {
+                        group.lines.remove(&order);
+                    }
+                }
+                gone.push(order);
+            }
         }
         gone
     }
 
     /// The kubelet was heard until later than before: what was not sure that it had noticed all, is to be judged.
     pub(super) fn kubelet_goes_on(&mut self, before: Option<i64>) {
-        for group in self.groups.values_mut() {
+        for group in self.by_id.values_mut() {
             let waits = group.last().is_some_and(|last| before.is_none_or(|before| last + NOTICED > before));
             group.stale |= waits;
         }
@@ -147,13 +199,13 @@ impl Groups {
 
     /// Everything is to be judged.
     pub(super) fn all_stale(&mut self) {
-        for group in self.groups.values_mut() {
+        for group in self.by_id.values_mut() {
             group.stale = true;
         }
     }
 
     fn drop(&mut self, id: u64) {
-        let Some(group) = self.groups.get_mut(&id) else { return };
+        let Some(group) = self.by_id.get_mut(&id) else { return };
         if group.lasting {
             let (keys, lasting) = (std::mem::take(&mut group.keys), true);
             *group = Group { keys, lasting, ..Group::default() };
@@ -162,21 +214,21 @@ impl Groups {
         for key in &group.keys {
             self.by_key.remove(key);
         }
-        self.groups.remove(&id);
+        self.by_id.remove(&id);
     }
 
     /// The group of all these keys: of several, they become one.
     fn joined(&mut self, keys: Vec<Key>) -> &mut Group {
         let found: BTreeSet<u64> = keys.iter().filter_map(|key| self.by_key.get(key).copied()).collect();
         // The largest takes the others in.
-        let into = found.iter().copied().max_by_key(|id| self.groups.get(id).map_or(0, |group| group.lines.len()));
+        let into = found.iter().copied().max_by_key(|id| self.by_id.get(id).map_or(0, |group| group.lines.len()));
         let into = into.unwrap_or_else(|| {
             self.next += 1;
             self.next
         });
         let others: Vec<Group> =
-            found.iter().filter(|id| **id != into).filter_map(|id| self.groups.remove(id)).collect();
-        let group = self.groups.entry(into).or_default();
+            found.iter().filter(|id| **id != into).filter_map(|id| self.by_id.remove(id)).collect();
+        let group = self.by_id.entry(into).or_default();
         for other in others {
             let Group { keys, lines, lasting, stale: _, cut, due: _, rests: _, told } = other;
             for key in keys {

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use self::case::{Case, Class, Subject};
 use super::{
-    Kept, Known,
+    Heard, Kept, Known,
     evidence::{Death, Evicted, Evidence, Kill},
     fnv1a,
     names::{Names, PodKey},
@@ -28,8 +28,14 @@ const EVENTS: usize = 256;
 pub(super) struct Judged {
     /// When it began, nanoseconds since 1970.
     pub(super) at: i64,
+    /// The time of its last line.
+    pub(super) last: i64,
     /// When it closes, if nothing comes.
     pub(super) closes: i64,
+    /// Who it is about: its `id` is made of that.
+    pub(super) identity: String,
+    /// Who and what it is about.
+    pub(super) chain: String,
     pub(super) node: String,
     pub(super) incident: Incident,
     pub(super) lines: Vec<Arc<Line>>,
@@ -44,9 +50,9 @@ struct Court<'a> {
 
 /// The incidents of a node, from its lines in the order of time. At `now` those are open that may get more; without, the
 /// input has ended.
-pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, now: Option<i64>) -> Vec<Judged> {
+pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, heard: Heard, now: Option<i64>) -> Vec<Judged> {
     let mut names = Names::learn(lines, &known.snapshot);
-    let mut evidence = Evidence::of(lines, &names);
+    let mut evidence = Evidence::of(lines, &names, heard);
     if let Some((first, last)) = known.kubelet_span {
         evidence.kubelet_spoke(first, last);
     }
@@ -262,8 +268,11 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
     let (first, last) = (lines.first(), lines.last());
     let began = first.map_or(0, |(at, _)| *at);
     let at = case.began();
-    let closes = last.map_or(at, |(at, _)| *at) + CLOSES_AFTER;
-    incident.id = format!("{:016x}", fnv1a(format!("{node}\n{}\n{at}", case.identity()).as_bytes()));
+    let last_at = last.map_or(at, |(at, _)| *at);
+    let closes = last_at + CLOSES_AFTER;
+    let identity = case.identity();
+    let chain = format!("{:?} {:?}", case.subject, incident.verdict.scenario);
+    incident.id = id(node, &identity, at);
     incident.state = if now.is_some_and(|now| now < closes) { IncidentState::Open } else { IncidentState::Closed };
     incident.started = first.map(|(_, line)| line.ts.clone()).unwrap_or_default();
     incident.ended = last.filter(|_| incident.state == IncidentState::Closed).map(|(_, line)| line.ts.clone());
@@ -273,7 +282,12 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
     let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
     incident.events_omitted = lines.len().saturating_sub(EVENTS) as u64;
     incident.events = told(&lines).map(|line| EventRef::Seq(line.seq)).collect();
-    Judged { at, closes, node: node.to_owned(), incident, lines }
+    Judged { at, last: last_at, closes, identity, chain, node: node.to_owned(), incident, lines }
+}
+
+/// An incident's name.
+pub(super) fn id(node: &str, identity: &str, began: i64) -> String {
+    format!("{:016x}", fnv1a(format!("{node}\n{identity}\n{began}").as_bytes()))
 }
 
 /// The lines of an incident that are told: all, or the first and the last.

@@ -74,7 +74,9 @@ fn plain(json: &str) -> String {
 fn json(head: &str, rest: &str) -> String {
     let time = format!("2026-{}-{}T{}Z", &head[1..3], &head[3..5], &head[6..21]);
     let at: jiff::Timestamp = time.parse().expect("a time");
-    let ts = serde_json::Number::from_f64(at.as_microsecond() as f64 / 1000.0).expect("a number");
+    let ts = f64::from(at.subsec_microsecond()) / 1000.0;
+    #[expect(clippy::cast_precision_loss, reason = "seconds fit 53 bits")]
+    let ts = at.as_second() as f64 * 1000.0 + ts;
     let mut object = serde_json::json!({ "ts": ts, "caller": head.rsplit(' ').next() });
     if head.starts_with('I') {
         object["v"] = 2.into();

@@ -7,7 +7,7 @@ use super::{
 
 fn read(path: &str) -> String {
     let bytes = std::fs::read(data(path)).expect("a file");
-    if !path.ends_with(".zst") {
+    if !bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
         return String::from_utf8_lossy(&bytes).into_owned();
     }
     let mut text = Vec::new();

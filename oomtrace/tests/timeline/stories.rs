@@ -90,9 +90,9 @@ fn a_soft_threshold_is_met_for_long_enough() {
 fn a_container_over_its_limit_in_a_crash_loop_is_one_incident() {
     let mut story = Story::default();
     story.starts(0.0, Place::new('a', "app", '1'));
-    for (second, id) in [(10.0, '1'), (30.0, '2'), (70.0, '3')] {
+    for (second, pid, id) in [(10.0, 801, '1'), (30.0, 802, '2'), (70.0, 803, '3')] {
         let place = Place::new('a', "app", id);
-        story.oom(second, place, second as u32 + 800, Over::Container, true, &[]).ends(second + 1.0, place, 137).klog(
+        story.oom(second, place, pid, Over::Container, true, &[]).ends(second + 1.0, place, 137).klog(
             second + 2.0,
             r#""Error syncing pod, skipping" err="failed to \"StartContainer\" for \"app\" with CrashLoopBackOff: \"back-off 10s restarting failed container=app pod=pod-a_default(aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa)\"" pod="default/pod-a" podUID="aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa""#,
         );

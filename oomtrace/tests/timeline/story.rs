@@ -59,8 +59,8 @@ pub(crate) struct Story {
 }
 
 fn time(second: f64) -> String {
-    let micros = (second * 1e6).round() as u64 + 20 * 60_000_000;
-    format!("23:{:02}:{:02}.{:06}", micros / 60_000_000, micros / 1_000_000 % 60, micros % 1_000_000)
+    let minutes = (second / 60.0).floor();
+    format!("23:{:02}:{:09.6}", minutes + 20.0, second - minutes * 60.0)
 }
 
 impl Story {
