@@ -87,6 +87,32 @@ fn a_soft_threshold_is_met_for_long_enough() {
 }
 
 #[test]
+fn of_two_signals_below_their_thresholds_it_is_the_one_that_the_kubelet_compared_last() {
+    for (last, first, scenario) in [
+        ("memory.available", "allocatableMemory.available", "node_pressure_evicted"),
+        ("allocatableMemory.available", "memory.available", "allocatable_evicted"),
+    ] {
+        let place = Place::new('a', "app", '1');
+        let mut story = Story::default();
+        story.starts(0.0, place).klog(39.0, r#""Eviction manager: synchronize housekeeping""#);
+        for (second, log, signal) in [
+            (39.1, "thresholds - ignoring grace period", "memory.available"),
+            (39.2, "thresholds - ignoring grace period", "allocatableMemory.available"),
+            (39.3, "thresholds - updated stats", first),
+            (39.4, "thresholds - updated stats", last),
+        ] {
+            let available = if signal == "memory.available" { "700Mi" } else { "900Mi" };
+            story.klog(
+                second,
+                &format!(r#""Eviction manager: threshold observed resource" log="{log}" signal="{signal}" resourceName="memory" quantity="1Gi" available="{available}""#),
+            );
+        }
+        story.evicts(40.0, place, 143, 2).goes_on(200.0);
+        assert_eq!(told(&story, &[]), [json!(["pod-a", "app", scenario, null, 0, false, ["Evicted"]])]);
+    }
+}
+
+#[test]
 fn a_container_over_its_limit_in_a_crash_loop_is_one_incident() {
     let mut story = Story::default();
     story.starts(0.0, Place::new('a', "app", '1'));
