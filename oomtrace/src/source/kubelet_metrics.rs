@@ -6,7 +6,11 @@
 //!
 //! Read is the Prometheus text format and `OpenMetrics`, which writes the name of a counter with `_total`.
 
+mod watch;
+
 use std::collections::BTreeMap;
+
+pub use self::watch::{Access, MetricsError};
 
 /// What the kubelet counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -71,6 +71,8 @@ pub(super) struct Evidence {
     /// Where the end of a container is.
     ended: BTreeMap<ContainerId, usize>,
     pub(super) evicted: Vec<Evicted>,
+    /// What the kubelet's counter of evictions went up by.
+    pub(super) counted: Vec<(i64, Eviction)>,
     pub(super) signals: Vec<Cause<Signal>>,
     pub(super) refusals: Vec<Cause<AllocationRefused>>,
     pub(super) frozen: Vec<Cause<UnderOom>>,
@@ -133,6 +135,9 @@ impl Evidence {
                 }
                 Event::Pressure(pressure) => {
                     evidence.pictures.push(cause(at, line, names, (&pressure.pod, &pressure.container), ()));
+                }
+                Event::Eviction(eviction) if eviction.phase == EvictionPhase::Counted => {
+                    evidence.counted.push((at, (**eviction).clone()));
                 }
                 Event::Eviction(eviction) => evictions.push((at, eviction, line)),
                 Event::SystemOom(_) => evidence.system_ooms.push((at, Arc::clone(line))),

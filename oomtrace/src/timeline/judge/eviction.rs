@@ -5,7 +5,8 @@
 //! 1. the line itself, where it has the signal;
 //! 2. what the kubelet observed in the same pass (verbosity 3), where one signal alone is below its threshold. Where both
 //!    are, the kubelet takes either, and the order of its lines tells which: the reader of its log knows;
-//! 3. the kubelet's counter `kubelet_evictions`, where it counted one of the two alone;
+//! 3. the kubelet's counter `kubelet_evictions`, where it counted one of the two alone: over all, or, live, since it was read
+//!    before;
 //! 4. a soft threshold, which only `memory.available` has (`addAllocatableThresholds` copies hard ones alone);
 //! 5. oomtrace's own readings of the node's memory;
 //! 6. nothing: the likelier one, with low confidence.
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     super::{
         evidence::Evicted,
-        windows::{PASS, PICTURE, SECOND},
+        windows::{COUNTED, PASS, PICTURE, SECOND},
         words::{listed, pod_name, size},
     },
     Court,
@@ -93,6 +94,7 @@ pub(super) fn signals(court: &Court<'_>, cases: &[Case<'_>]) -> BTreeMap<usize, 
                 }
                 _ => None,
             });
+            let told = told.or_else(|| Some((by_count(court, evicted)?, ToldBy::Metrics)));
             let told = told.or_else(|| Some((by_soft_threshold(evicted)?, ToldBy::SoftThreshold)));
             let told = told.or_else(|| Some((by_readings(court, evicted)?.to_owned(), ToldBy::Pressure)));
             let (signal, from) = told.unwrap_or_else(|| likelier(court, evicted));
@@ -133,6 +135,20 @@ fn by_log(evicted: &Evicted) -> Option<(String, ToldBy)> {
         observations(evicted).filter(|observed| observed.crossed).map(|observed| observed.signal).collect();
     let only = crossed.first().filter(|_| crossed.len() == 1)?;
     Some(((*only).to_owned(), ToldBy::Observation))
+}
+
+/// The counter that went up just after the pod was evicted (`evictPod`, then `metrics.Evictions`, `eviction_manager.go`): of
+/// memory's two one alone.
+fn by_count(court: &Court<'_>, evicted: &Evicted) -> Option<String> {
+    let done = steps(evicted)
+        .find(|(_, step)| {
+            matches!(step.phase, EvictionPhase::Evicted | EvictionPhase::Failed | EvictionPhase::AwaitingCleanup)
+        })
+        .map_or(evicted.ending, |(at, _)| at);
+    let after = court.evidence.counted.iter().filter(|(at, _)| (done - SECOND..=done + COUNTED).contains(at));
+    let signals: BTreeSet<&str> =
+        after.filter(|(_, step)| step.memory == Some(true)).filter_map(|(_, step)| step.signal.as_deref()).collect();
+    signals.first().filter(|_| signals.len() == 1).map(|signal| (*signal).to_owned())
 }
 
 /// A soft threshold that was met before, and now for long enough.
