@@ -28,7 +28,15 @@ fn a_recording_is_told_as_it_was_live() -> Outcome {
     {
         let cgroup = Cgroup::make(&container_path(pod, container))?;
         cgroup.limit(20)?;
-        workload::start(what, &cgroup.procs())?.wait()?;
+        let mut first = workload::start(what, &cgroup.procs())?;
+        if what == "parent" {
+            // It would outlive its child by minutes.
+            wait_until("the child is killed", || {
+                Ok(fs::read_to_string(RECORD)?.matches("\"kind\":\"oom_kill\"").count() > 2)
+            })?;
+            first.kill()?;
+        }
+        first.wait()?;
     }
     evict(35)?;
     wait_until("the recording has the eviction's last line", || {
