@@ -1,5 +1,7 @@
 //! A node's lines, sorted out: kills, ends, evictions, signals and refusals, each with who it is about.
 
+mod evictions;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -10,7 +12,7 @@ use jiff::Timestamp;
 use super::{
     Heard, Kept,
     names::{Names, PodKey},
-    windows::{EVICTION, NOTICED, OBSERVED, PASS, SAME_KILL, SAME_STEP, SECOND, SOFT},
+    windows::{NOTICED, SAME_KILL, SECOND},
 };
 use crate::event::{
     AllocationRefused, Container, ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Level,
@@ -94,7 +96,7 @@ impl Evidence {
     /// Sorts lines out that are in the order of time.
     pub(super) fn of(lines: &[Kept], names: &Names<'_>, heard: Heard) -> Self {
         let mut evidence = Self { kubelet_from: heard.from, kubelet_until: heard.until, ..Self::default() };
-        let mut evictions: Vec<(i64, &Eviction, &Arc<Line>)> = Vec::new();
+        let mut steps: Vec<(i64, &Eviction, &Arc<Line>)> = Vec::new();
         for Kept { at, line, .. } in lines.iter().filter(|kept| !kept.lesson) {
             let at = *at;
             match &line.event {
@@ -139,12 +141,12 @@ impl Evidence {
                 Event::Eviction(eviction) if eviction.phase == EvictionPhase::Counted => {
                     evidence.counted.push((at, (**eviction).clone()));
                 }
-                Event::Eviction(eviction) => evictions.push((at, eviction, line)),
+                Event::Eviction(eviction) => steps.push((at, eviction, line)),
                 Event::SystemOom(_) => evidence.system_ooms.push((at, Arc::clone(line))),
                 _ => {}
             }
         }
-        evidence.evicted = evicted(&evictions, names);
+        evidence.evicted = evictions::evicted(&steps, names);
         evidence.add_noticed(names);
         for (index, change) in evidence.changes.iter().enumerate() {
             if let (ContainerAction::Reported, Some(id)) = (change.what.action, &change.container) {
@@ -347,126 +349,4 @@ fn merged(first: &OomKill, second: &OomKill, second_by_probes: bool) -> OomKill 
     }
     kill.candidates = kill.candidates.or_else(|| other.candidates.clone());
     kill
-}
-
-/// A pass of the eviction manager: what it said of the node, and the pods it ranked.
-struct Pass<'a> {
-    at: i64,
-    lines: Vec<(i64, &'a Arc<Line>)>,
-    resource: Option<String>,
-    memory: Option<bool>,
-    ranked: Vec<PodKey>,
-}
-
-/// The pods that were evicted, from the steps in the order of time. At most one a pass.
-fn evicted(steps: &[(i64, &Eviction, &Arc<Line>)], names: &Names<'_>) -> Vec<Evicted> {
-    let mut found: BTreeMap<PodKey, Vec<Evicted>> = BTreeMap::new();
-    let passes = passes(steps, names);
-    for (at, step, line) in steps {
-        let says_evicted = matches!(
-            step.phase,
-            EvictionPhase::Evicting
-                | EvictionPhase::Evicted
-                | EvictionPhase::Failed
-                | EvictionPhase::AwaitingCleanup
-                | EvictionPhase::CleanedUp
-                | EvictionPhase::CleanupTimedOut
-        );
-        if !says_evicted {
-            continue;
-        }
-        for pod in step.pod.iter().chain(&step.pods) {
-            let Some(key) = names.key(Some(pod), None, *at) else { continue };
-            let of_pod = found.entry(key.clone()).or_default();
-            if let Some(evicted) = of_pod.last_mut().filter(|evicted| *at - evicted.ending <= EVICTION) {
-                evicted.memory = evicted.memory.or(step.memory);
-                evicted.lines.push((*at, Arc::clone(line)));
-            } else {
-                let pass = passes
-                    .iter()
-                    .rev()
-                    .find(|pass| pass.at <= *at && at - pass.at <= EVICTION && pass.ranked.contains(&key))
-                    .or_else(|| passes.iter().rev().find(|pass| pass.at <= *at && at - pass.at <= PASS));
-                of_pod.push(Evicted {
-                    at: pass.map_or(*at, |pass| pass.at),
-                    ending: *at,
-                    pod: key,
-                    memory: step.memory.or_else(|| pass.and_then(|pass| pass.memory)).or_else(|| {
-                        step.resource
-                            .as_deref()
-                            .or_else(|| pass.and_then(|pass| pass.resource.as_deref()))
-                            .map(|resource| resource == "memory")
-                    }),
-                    lines: vec![(*at, Arc::clone(line))],
-                    pass: pass
-                        .map(|pass| pass.lines.iter().map(|(at, line)| (*at, Arc::clone(line))).collect())
-                        .unwrap_or_default(),
-                });
-            }
-        }
-    }
-    let mut all: Vec<_> = found.into_values().flatten().collect();
-    all.sort_by(|a, b| (a.at, &a.pod).cmp(&(b.at, &b.pod)));
-    all
-}
-
-/// How long after a step pods may be ranked because of it.
-fn reach(phase: EvictionPhase) -> i64 {
-    match phase {
-        EvictionPhase::Observed | EvictionPhase::NodeConditions => OBSERVED,
-        EvictionPhase::GracePeriodNotMet => SOFT,
-        _ => PASS,
-    }
-}
-
-/// The passes that came to ranking pods.
-fn passes<'a>(steps: &[(i64, &'a Eviction, &'a Arc<Line>)], names: &Names<'_>) -> Vec<Pass<'a>> {
-    let mut passes: Vec<Pass<'_>> = Vec::new();
-    let mut open: Vec<(i64, &Eviction, &Arc<Line>)> = Vec::new();
-    for (at, step, line) in steps {
-        match step.phase {
-            EvictionPhase::Observed
-            | EvictionPhase::ThresholdMet
-            | EvictionPhase::GracePeriodNotMet
-            | EvictionPhase::NodeConditions
-            | EvictionPhase::MustEvict => open.push((*at, step, line)),
-            EvictionPhase::Ranked => {
-                open.retain(|(earlier, step, _)| at - earlier <= reach(step.phase));
-                // The pass begins with the last threshold that was met before pods were ranked.
-                let began = open
-                    .iter()
-                    .rev()
-                    .find(|(_, step, _)| step.phase == EvictionPhase::ThresholdMet)
-                    .map_or(*at, |(began, _, _)| *began);
-                let resource = open.iter().rev().find_map(|(_, step, _)| {
-                    matches!(step.phase, EvictionPhase::ThresholdMet | EvictionPhase::MustEvict)
-                        .then(|| step.resource.clone())
-                        .flatten()
-                });
-                let memory = open.iter().rev().find_map(|(_, step, _)| {
-                    matches!(step.phase, EvictionPhase::ThresholdMet | EvictionPhase::MustEvict)
-                        .then_some(step.memory)
-                        .flatten()
-                });
-                let mut lines: Vec<_> = open.iter().map(|(at, _, line)| (*at, *line)).collect();
-                lines.push((*at, line));
-                let ranked = step.pods.iter().filter_map(|pod| names.key(Some(pod), None, *at)).collect();
-                // The same pass read from a second form of the log.
-                if let Some(last) = passes.last_mut()
-                    && at - last.lines.last().map_or(last.at, |(at, _)| *at) <= SAME_STEP
-                    && last.ranked == ranked
-                {
-                    last.memory = last.memory.or(memory);
-                    last.resource = last.resource.take().or(resource);
-                    last.lines.extend(lines);
-                } else {
-                    passes.push(Pass { at: began, lines, resource, memory, ranked });
-                }
-                open.retain(|(_, step, _)| step.phase == EvictionPhase::GracePeriodNotMet);
-            }
-            EvictionPhase::Reclaimed | EvictionPhase::NothingToEvict => open.clear(),
-            _ => {}
-        }
-    }
-    passes
 }

@@ -1,7 +1,7 @@
-use super::world::{MIB, World, container, kill, pod, task, unnamed};
+use super::world::{MIB, World, container, kill, pod, refused, task, unnamed};
 use crate::event::{
-    AllocationRefused, Cause, Event, Level, Limit, OomKill, PanicOnOom, RefusedBy, Scenario, SenderRole, Source,
-    UnderOom, UnderOomState,
+    AllocationRefused, Cause, Event, Level, Limit, OomKill, PanicOnOom, Scenario, SenderRole, Source, UnderOom,
+    UnderOomState,
 };
 
 #[test]
@@ -109,18 +109,9 @@ fn a_panic_instead_of_a_kill_is_an_incident_of_the_node() {
 #[test]
 fn a_program_may_end_before_its_refusals_are_told() {
     let refused = AllocationRefused {
-        pod: Some(pod('a')),
-        container: Some(container("app", '1')),
-        cgroup: None,
-        task: task("java", 7),
-        by: RefusedBy::RlimitAs,
-        count: 3,
-        requested_bytes: Some(512 * MIB),
-        limit_bytes: Some(256 * MIB),
         first_ts: "2026-11-23T23:20:00.5Z".to_owned(),
         last_ts: "2026-11-23T23:20:00.9Z".to_owned(),
-        count_total: 3,
-        span: crate::event::Span::default(),
+        ..refused()
     };
     let mut world = World::default();
     world.exit(1.0, pod('a'), container("app", '1'), 3).tell(
