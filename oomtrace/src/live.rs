@@ -47,7 +47,10 @@ use crate::{
     node::{self, hierarchy::Hierarchy},
     probe::Choice,
     sink::{Format, Writer},
-    source::kubelet::{Kubelet, Log},
+    source::{
+        kubelet::{Kubelet, Log},
+        kubelet_metrics,
+    },
 };
 
 /// How often losses are counted, and what is overdue is told.
@@ -93,6 +96,8 @@ pub struct Options {
     pub kubelet_log: Option<Log>,
     /// Whether its lack is an error.
     pub kubelet_log_asked_for: bool,
+    /// Where the kubelet's counters are, if they are to be read.
+    pub kubelet_metrics: Option<kubelet_metrics::Access>,
 }
 
 /// Traces until interrupted, or until what `options` say.
@@ -141,6 +146,10 @@ impl Live {
                 Err(error) if options.kubelet_log_asked_for => return Err(error.into()),
                 Err(error) => sources.lacks(format!("no evictions, probes and other words of the kubelet: {error}")),
             }
+        }
+        if let Some(access) = options.kubelet_metrics.clone() {
+            let before = access.read().context("the kubelet's counters of evictions cannot be read")?;
+            sources.start(|tell, stop| access.watch(before, tell, stop));
         }
         let pressure = Pressure::new(hierarchy);
         let mut names = options.names.clone();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::source::kubelet::Log;
+use crate::source::{kubelet::Log, kubelet_metrics};
 
 /// Options about the kubelet's log.
 #[derive(Debug, clap::Args)]
@@ -22,12 +22,21 @@ pub(super) struct Args {
     /// Do not read the kubelet's log.
     #[arg(long, conflicts_with_all = ["kubelet_log", "kubelet_unit", "journal"])]
     no_kubelet_log: bool,
+    /// The kubelet's `/metrics`, which say for which signal pods are evicted when its log does not: the read-only port's
+    /// `http://127.0.0.1:10255/metrics`, or a file. Read every 10 s. Default: not read.
+    #[arg(long, value_name = "URL|FILE")]
+    kubelet_metrics: Option<kubelet_metrics::Access>,
 }
 
 impl Args {
+    /// Where its counters are, if they are wanted.
+    pub(super) fn metrics(&self) -> Option<kubelet_metrics::Access> {
+        self.kubelet_metrics.clone()
+    }
+
     /// Where it is, if it is wanted; and whether it was asked for, so that its lack is an error.
     pub(super) fn log(&self) -> (Option<Log>, bool) {
-        let Self { kubelet_log, kubelet_unit, journal, no_kubelet_log } = self;
+        let Self { kubelet_log, kubelet_unit, journal, no_kubelet_log, kubelet_metrics: _ } = self;
         let log = match kubelet_log {
             _ if *no_kubelet_log => return (None, false),
             Some(path) if path == Path::new("-") => Log::Stdin,

@@ -45,6 +45,9 @@ pub struct Eviction {
     pub message: Option<String>,
     /// Why the step failed.
     pub error: Option<String>,
+    /// How many pods were counted as evicted for the signal since the counters were read before.
+    #[serde(default)]
+    pub counted: Option<u64>,
 }
 
 impl Eviction {
@@ -70,6 +73,7 @@ impl Eviction {
             node_conditions: Vec::new(),
             message: None,
             error: None,
+            counted: None,
         }
     }
 }
@@ -121,6 +125,8 @@ pub enum EvictionPhase {
     CleanupTimedOut,
     /// A pod was refused admission because of the node's conditions. It never ran.
     AdmissionRefused,
+    /// The kubelet's own counter went up: for which signal pods were evicted since it was read before.
+    Counted,
     /// The manager itself failed: it could not get statistics, or rank.
     Error,
 }

@@ -10,9 +10,6 @@ use crate::{
     timeline::{Keep, Known, Timeline},
 };
 
-/// Judging takes the longer the more has happened, and nothing is read meanwhile: it rests so many times as long as it took.
-const JUDGING_RESTS: u32 = 20;
-
 /// Takes events from all sources; names, numbers and prints them.
 pub struct Pipeline {
     pressure: Pressure,
@@ -22,8 +19,6 @@ pub struct Pipeline {
     stdout: Writer,
     record: Option<Writer>,
     timeline: Option<Timeline>,
-    /// When incidents may be judged again.
-    judged_again: Instant,
     kills: u64,
     lost: Vec<Lost>,
 }
@@ -40,18 +35,7 @@ impl Pipeline {
         record: Option<Writer>,
     ) -> Self {
         let numbering = Numbering { node, clock: WallClock::now(), seq: 0 };
-        Self {
-            pressure,
-            waiting,
-            numbering,
-            format,
-            stdout,
-            record,
-            timeline: None,
-            judged_again: Instant::now(),
-            kills: 0,
-            lost: Vec::new(),
-        }
+        Self { pressure, waiting, numbering, format, stdout, record, timeline: None, kills: 0, lost: Vec::new() }
     }
 
     /// Kills told so far.
@@ -153,13 +137,8 @@ impl Pipeline {
     /// Tells the incidents that have opened or closed.
     pub fn tell_incidents(&mut self) {
         let Some(timeline) = &mut self.timeline else { return };
-        let started = Instant::now();
-        if started < self.judged_again {
-            return;
-        }
         timeline.advance(jiff::Timestamp::now());
         let news = timeline.news();
-        self.judged_again = Instant::now() + started.elapsed() * JUDGING_RESTS;
         self.tell_all(news);
     }
 

@@ -6,7 +6,11 @@
 //!
 //! Read is the Prometheus text format and `OpenMetrics`, which writes the name of a counter with `_total`.
 
+mod watch;
+
 use std::collections::BTreeMap;
+
+pub use self::watch::{Access, MetricsError};
 
 /// What the kubelet counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -184,6 +188,7 @@ mod tests {
             r#"kubelet_evictions_total{eviction_signal="memory.available"} 3"#,
             r#"kubelet_evictions{node="n",eviction_signal="memory.available",x="a}b\"c"} 3.0 1795476283001"#,
             r#"kubelet_evictions{ eviction_signal="memory.available", } 3e0"#,
+            "kubelet_evictions{eviction_signal=\"memory.available\"} 3 1795476000000",
         ] {
             assert_eq!(Metrics::read(line).evictions.get("memory.available"), Some(&3), "{line}");
         }

@@ -1,5 +1,7 @@
 //! A node's lines, sorted out: kills, ends, evictions, signals and refusals, each with who it is about.
 
+mod evictions;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -8,13 +10,13 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Kept,
+    Heard, Kept,
     names::{Names, PodKey},
-    windows::{EVICTION, OBSERVED, PASS, SAME_KILL, SAME_STEP, SOFT},
+    windows::{NOTICED, SAME_KILL, SECOND},
 };
 use crate::event::{
     AllocationRefused, Container, ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Level,
-    Limit, Line, Memory, OomKill, Signal, Source, SystemOom, Task, Victim,
+    Limit, Line, OomKill, PanicOnOom, Pod, Signal, Source, SystemOom, Task, UnderOom, Victim,
 };
 
 /// A line and its time.
@@ -71,8 +73,12 @@ pub(super) struct Evidence {
     /// Where the end of a container is.
     ended: BTreeMap<ContainerId, usize>,
     pub(super) evicted: Vec<Evicted>,
+    /// What the kubelet's counter of evictions went up by.
+    pub(super) counted: Vec<(i64, Eviction)>,
     pub(super) signals: Vec<Cause<Signal>>,
     pub(super) refusals: Vec<Cause<AllocationRefused>>,
+    pub(super) frozen: Vec<Cause<UnderOom>>,
+    pub(super) panics: Vec<Cause<PanicOnOom>>,
     changes: Vec<Cause<ContainerChange>>,
     changes_by_pod: BTreeMap<PodKey, Vec<usize>>,
     /// Where it is that a status told a container's end.
@@ -84,22 +90,15 @@ pub(super) struct Evidence {
     pub(super) kubelet_until: Option<i64>,
     /// The time of the first one.
     pub(super) kubelet_from: Option<i64>,
-    /// Whether the kernel was heard at all: by its probes or its log.
-    pub(super) kernel: bool,
 }
 
 impl Evidence {
     /// Sorts lines out that are in the order of time.
-    pub(super) fn of(lines: &[Kept], names: &Names<'_>) -> Self {
-        let mut evidence = Self::default();
-        let mut evictions: Vec<(i64, &Eviction, &Arc<Line>)> = Vec::new();
-        for Kept { at, line } in lines {
+    pub(super) fn of(lines: &[Kept], names: &Names<'_>, heard: Heard) -> Self {
+        let mut evidence = Self { kubelet_from: heard.from, kubelet_until: heard.until, ..Self::default() };
+        let mut steps: Vec<(i64, &Eviction, &Arc<Line>)> = Vec::new();
+        for Kept { at, line, .. } in lines.iter().filter(|kept| !kept.lesson) {
             let at = *at;
-            if line.source == Source::Kubelet {
-                evidence.kubelet_from.get_or_insert(at);
-                evidence.kubelet_until = Some(at);
-            }
-            evidence.kernel |= matches!(line.source, Source::Kernel | Source::Kmsg);
             match &line.event {
                 Event::OomKill(kill) => evidence.add_kill(at, kill, line, names),
                 Event::ProcessExit(exit) => {
@@ -109,24 +108,17 @@ impl Evidence {
                     evidence.add_death(at, pod, container, Some(code.into()), exit.oom_victim, line);
                 }
                 Event::Signal(signal) => {
-                    evidence.signals.push(cause(
-                        at,
-                        line,
-                        names,
-                        signal.pod.as_ref(),
-                        signal.container.as_ref(),
-                        (**signal).clone(),
-                    ));
+                    evidence.signals.push(cause(at, line, names, (&signal.pod, &signal.container), (**signal).clone()));
                 }
                 Event::AllocationRefused(refused) => {
-                    evidence.refusals.push(cause(
-                        at,
-                        line,
-                        names,
-                        refused.pod.as_ref(),
-                        refused.container.as_ref(),
-                        (**refused).clone(),
-                    ));
+                    let place = (&refused.pod, &refused.container);
+                    evidence.refusals.push(cause(at, line, names, place, (**refused).clone()));
+                }
+                Event::UnderOom(frozen) => {
+                    evidence.frozen.push(cause(at, line, names, (&frozen.pod, &frozen.container), (**frozen).clone()));
+                }
+                Event::PanicOnOom(panic) => {
+                    evidence.panics.push(cause(at, line, names, (&panic.pod, &panic.container), (**panic).clone()));
                 }
                 Event::Container(change) => {
                     let container = change.container.as_ref().and_then(|container| container.id.clone());
@@ -136,42 +128,25 @@ impl Evidence {
                             evidence.add_death(at, pod, container, change.exit_code, false, line);
                         }
                     } else {
-                        evidence.changes.push(cause(
-                            at,
-                            line,
-                            names,
-                            change.pod.as_ref(),
-                            change.container.as_ref(),
-                            (**change).clone(),
-                        ));
+                        let place = (&change.pod, &change.container);
+                        evidence.changes.push(cause(at, line, names, place, (**change).clone()));
                     }
                 }
                 Event::ChargeFailures(failures) => {
-                    evidence.pictures.push(cause(
-                        at,
-                        line,
-                        names,
-                        failures.pod.as_ref(),
-                        failures.container.as_ref(),
-                        (),
-                    ));
+                    evidence.pictures.push(cause(at, line, names, (&failures.pod, &failures.container), ()));
                 }
                 Event::Pressure(pressure) => {
-                    evidence.pictures.push(cause(
-                        at,
-                        line,
-                        names,
-                        pressure.pod.as_ref(),
-                        pressure.container.as_ref(),
-                        (),
-                    ));
+                    evidence.pictures.push(cause(at, line, names, (&pressure.pod, &pressure.container), ()));
                 }
-                Event::Eviction(eviction) => evictions.push((at, eviction, line)),
+                Event::Eviction(eviction) if eviction.phase == EvictionPhase::Counted => {
+                    evidence.counted.push((at, (**eviction).clone()));
+                }
+                Event::Eviction(eviction) => steps.push((at, eviction, line)),
                 Event::SystemOom(_) => evidence.system_ooms.push((at, Arc::clone(line))),
                 _ => {}
             }
         }
-        evidence.evicted = evicted(&evictions, names);
+        evidence.evicted = evictions::evicted(&steps, names);
         evidence.add_noticed(names);
         for (index, change) in evidence.changes.iter().enumerate() {
             if let (ContainerAction::Reported, Some(id)) = (change.what.action, &change.container) {
@@ -241,7 +216,15 @@ impl Evidence {
         }
         for (at, line) in &self.system_ooms {
             let Event::SystemOom(oom) = &line.event else { continue };
-            if !oom.pid.is_some_and(|pid| pids.contains(&pid)) {
+            let known = match oom.pid {
+                Some(pid) => pids.contains(&pid),
+                // What cannot be told apart is not told twice.
+                None => self.kills.iter().any(|kill| {
+                    let node = kill.told.limit.as_ref().and_then(|limit| limit.level) == Some(Level::Node);
+                    node && (at - NOTICED..=at + SECOND).contains(&kill.at)
+                }),
+            };
+            if !known {
                 noticed.push(Kill::noticed(*at, None, None, line, Some(oom)));
             }
         }
@@ -315,38 +298,11 @@ impl Kill {
             comm: node.and_then(|oom| oom.comm.clone()),
             ..Task::default()
         };
-        let limit = node.map(|_| Limit {
-            level: Some(Level::Node),
-            cgroup: None,
-            cgroup_id: None,
-            pod: None,
-            container: None,
-            nested: None,
-            usage_bytes: None,
-            limit_bytes: None,
-            swap_usage_bytes: None,
-            swap_limit_bytes: None,
-            swap_counter: None,
-            total_bytes: None,
-        });
         let told = OomKill {
-            decision: None,
-            cause: None,
-            pod: None,
             container: container.clone().map(|id| Container { id: Some(id), ..Container::default() }),
-            cgroup: None,
-            trigger: Task::default(),
-            victim: Victim { task: victim, memory: Memory::default(), points: None },
-            limit,
-            constraint: None,
-            order: None,
-            gfp: None,
-            gfp_mask: None,
-            message: None,
-            group: None,
-            members: Vec::new(),
-            candidates_weighed: None,
-            candidates: None,
+            victim: Victim { task: victim, ..Victim::default() },
+            limit: node.map(|_| Limit { level: Some(Level::Node), ..Limit::default() }),
+            ..OomKill::default()
         };
         Self { at, pod, container, told, lines: vec![(at, Arc::clone(line))] }
     }
@@ -356,12 +312,11 @@ fn cause<T>(
     at: i64,
     line: &Arc<Line>,
     names: &Names<'_>,
-    pod: Option<&crate::event::Pod>,
-    container: Option<&crate::event::Container>,
+    (pod, container): (&Option<Pod>, &Option<Container>),
     what: T,
 ) -> Cause<T> {
-    let container = container.and_then(|container| container.id.clone());
-    Cause { at, pod: names.key(pod, container.as_ref(), at), container, what, line: Arc::clone(line) }
+    let container = container.as_ref().and_then(|container| container.id.clone());
+    Cause { at, pod: names.key(pod.as_ref(), container.as_ref(), at), container, what, line: Arc::clone(line) }
 }
 
 /// The victim's process id: the log has one id only.
@@ -394,126 +349,4 @@ fn merged(first: &OomKill, second: &OomKill, second_by_probes: bool) -> OomKill 
     }
     kill.candidates = kill.candidates.or_else(|| other.candidates.clone());
     kill
-}
-
-/// A pass of the eviction manager: what it said of the node, and the pods it ranked.
-struct Pass<'a> {
-    at: i64,
-    lines: Vec<(i64, &'a Arc<Line>)>,
-    resource: Option<String>,
-    memory: Option<bool>,
-    ranked: Vec<PodKey>,
-}
-
-/// The pods that were evicted, from the steps in the order of time. At most one a pass.
-fn evicted(steps: &[(i64, &Eviction, &Arc<Line>)], names: &Names<'_>) -> Vec<Evicted> {
-    let mut found: BTreeMap<PodKey, Vec<Evicted>> = BTreeMap::new();
-    let passes = passes(steps, names);
-    for (at, step, line) in steps {
-        let says_evicted = matches!(
-            step.phase,
-            EvictionPhase::Evicting
-                | EvictionPhase::Evicted
-                | EvictionPhase::Failed
-                | EvictionPhase::AwaitingCleanup
-                | EvictionPhase::CleanedUp
-                | EvictionPhase::CleanupTimedOut
-        );
-        if !says_evicted {
-            continue;
-        }
-        for pod in step.pod.iter().chain(&step.pods) {
-            let Some(key) = names.key(Some(pod), None, *at) else { continue };
-            let of_pod = found.entry(key.clone()).or_default();
-            if let Some(evicted) = of_pod.last_mut().filter(|evicted| *at - evicted.ending <= EVICTION) {
-                evicted.memory = evicted.memory.or(step.memory);
-                evicted.lines.push((*at, Arc::clone(line)));
-            } else {
-                let pass = passes
-                    .iter()
-                    .rev()
-                    .find(|pass| pass.at <= *at && at - pass.at <= EVICTION && pass.ranked.contains(&key))
-                    .or_else(|| passes.iter().rev().find(|pass| pass.at <= *at && at - pass.at <= PASS));
-                of_pod.push(Evicted {
-                    at: pass.map_or(*at, |pass| pass.at),
-                    ending: *at,
-                    pod: key,
-                    memory: step.memory.or_else(|| pass.and_then(|pass| pass.memory)).or_else(|| {
-                        step.resource
-                            .as_deref()
-                            .or_else(|| pass.and_then(|pass| pass.resource.as_deref()))
-                            .map(|resource| resource == "memory")
-                    }),
-                    lines: vec![(*at, Arc::clone(line))],
-                    pass: pass
-                        .map(|pass| pass.lines.iter().map(|(at, line)| (*at, Arc::clone(line))).collect())
-                        .unwrap_or_default(),
-                });
-            }
-        }
-    }
-    let mut all: Vec<_> = found.into_values().flatten().collect();
-    all.sort_by(|a, b| (a.at, &a.pod).cmp(&(b.at, &b.pod)));
-    all
-}
-
-/// How long after a step pods may be ranked because of it.
-fn reach(phase: EvictionPhase) -> i64 {
-    match phase {
-        EvictionPhase::Observed | EvictionPhase::NodeConditions => OBSERVED,
-        EvictionPhase::GracePeriodNotMet => SOFT,
-        _ => PASS,
-    }
-}
-
-/// The passes that came to ranking pods.
-fn passes<'a>(steps: &[(i64, &'a Eviction, &'a Arc<Line>)], names: &Names<'_>) -> Vec<Pass<'a>> {
-    let mut passes: Vec<Pass<'_>> = Vec::new();
-    let mut open: Vec<(i64, &Eviction, &Arc<Line>)> = Vec::new();
-    for (at, step, line) in steps {
-        match step.phase {
-            EvictionPhase::Observed
-            | EvictionPhase::ThresholdMet
-            | EvictionPhase::GracePeriodNotMet
-            | EvictionPhase::NodeConditions
-            | EvictionPhase::MustEvict => open.push((*at, step, line)),
-            EvictionPhase::Ranked => {
-                open.retain(|(earlier, step, _)| at - earlier <= reach(step.phase));
-                // The pass begins with the last threshold that was met before pods were ranked.
-                let began = open
-                    .iter()
-                    .rev()
-                    .find(|(_, step, _)| step.phase == EvictionPhase::ThresholdMet)
-                    .map_or(*at, |(began, _, _)| *began);
-                let resource = open.iter().rev().find_map(|(_, step, _)| {
-                    matches!(step.phase, EvictionPhase::ThresholdMet | EvictionPhase::MustEvict)
-                        .then(|| step.resource.clone())
-                        .flatten()
-                });
-                let memory = open.iter().rev().find_map(|(_, step, _)| {
-                    matches!(step.phase, EvictionPhase::ThresholdMet | EvictionPhase::MustEvict)
-                        .then_some(step.memory)
-                        .flatten()
-                });
-                let mut lines: Vec<_> = open.iter().map(|(at, _, line)| (*at, *line)).collect();
-                lines.push((*at, line));
-                let ranked = step.pods.iter().filter_map(|pod| names.key(Some(pod), None, *at)).collect();
-                // The same pass read from a second form of the log.
-                if let Some(last) = passes.last_mut()
-                    && at - last.lines.last().map_or(last.at, |(at, _)| *at) <= SAME_STEP
-                    && last.ranked == ranked
-                {
-                    last.memory = last.memory.or(memory);
-                    last.resource = last.resource.take().or(resource);
-                    last.lines.extend(lines);
-                } else {
-                    passes.push(Pass { at: began, lines, resource, memory, ranked });
-                }
-                open.retain(|(_, step, _)| step.phase == EvictionPhase::GracePeriodNotMet);
-            }
-            EvictionPhase::Reclaimed | EvictionPhase::NothingToEvict => open.clear(),
-            _ => {}
-        }
-    }
-    passes
 }

@@ -7,12 +7,14 @@ mod oom;
 mod picture;
 mod shown;
 mod steps;
+mod stopped;
+mod victims;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use self::case::{Case, Class, Subject};
 use super::{
-    Kept, Known,
+    Heard, Kept, Known,
     evidence::{Death, Evicted, Evidence, Kill},
     fnv1a,
     names::{Names, PodKey},
@@ -27,8 +29,14 @@ const EVENTS: usize = 256;
 pub(super) struct Judged {
     /// When it began, nanoseconds since 1970.
     pub(super) at: i64,
+    /// The time of its last line.
+    pub(super) last: i64,
     /// When it closes, if nothing comes.
     pub(super) closes: i64,
+    /// Who it is about: its `id` is made of that.
+    pub(super) identity: String,
+    /// Who and what it is about.
+    pub(super) chain: String,
     pub(super) node: String,
     pub(super) incident: Incident,
     pub(super) lines: Vec<Arc<Line>>,
@@ -43,18 +51,19 @@ struct Court<'a> {
 
 /// The incidents of a node, from its lines in the order of time. At `now` those are open that may get more; without, the
 /// input has ended.
-pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, now: Option<i64>) -> Vec<Judged> {
+pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, heard: Heard, now: Option<i64>) -> Vec<Judged> {
     let mut names = Names::learn(lines, &known.snapshot);
-    let mut evidence = Evidence::of(lines, &names);
+    let mut evidence = Evidence::of(lines, &names, heard);
     if let Some((first, last)) = known.kubelet_span {
         evidence.kubelet_spoke(first, last);
     }
-    name_victims(&mut names, &evidence);
+    victims::name(&mut names, &evidence);
     let court = Court { names: &names, evidence: &evidence, known };
     let mut cases = of_kills(&court);
     add_evictions(&court, &mut cases);
     let unexplained = add_deaths(&court, &mut cases);
     ending::add(&court, unexplained, &mut cases);
+    stopped::add(&court, &mut cases);
     let signals = eviction::signals(&court, &cases);
     cases
         .iter()
@@ -64,76 +73,6 @@ pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, now: Option<i64>)
             finished(node, case, &court, incident, now)
         })
         .collect()
-}
-
-/// Finds out the names of containers that were killed and that no line names directly.
-fn name_victims(names: &mut Names<'_>, evidence: &Evidence) {
-    let unnamed = |names: &Names<'_>, kill: &Kill| {
-        let id = kill.container.clone()?;
-        let nameless = names.container(&id).is_none_or(|seen| seen.container.name.is_none());
-        (nameless && kill.told.container.as_ref().is_none_or(|container| container.name.is_none())).then_some(id)
-    };
-    // The kubelet ends a container's back-off line with its name, right after the container's end.
-    for death in &evidence.deaths {
-        let (Some(id), Some(pod)) = (&death.container, &death.pod) else { continue };
-        let soon = death.at - 2 * SECOND..death.at + 2 * SECOND;
-        let back_off = evidence
-            .changes_of(pod)
-            .find(|change| change.what.action == ContainerAction::BackOff && (death.at..soon.end).contains(&change.at));
-        let from = evidence.deaths.partition_point(|other| other.at < soon.start);
-        let together = evidence.deaths[from..].iter().take_while(|other| other.at < soon.end);
-        if together.filter(|other| other.pod.as_ref() == Some(pod)).count() > 1 {
-            continue;
-        }
-        if let Some(name) = back_off.and_then(|change| change.what.container.as_ref()?.name.clone()) {
-            names.name_container(id, &name);
-        }
-    }
-    // Of a pod's containers, the one with the limit that was hit.
-    for kill in &evidence.kills {
-        let Some(id) = unnamed(names, kill) else { continue };
-        let (Some(key), Some(limit)) = (&kill.pod, kill.told.limit.as_ref().and_then(|limit| limit.limit_bytes)) else {
-            continue;
-        };
-        let Some(record) = names.record(key) else { continue };
-        let mut with_limit = record.containers.iter().filter(|(_, container)| container.limit_bytes == Some(limit));
-        if let (Some((name, _)), None) = (with_limit.next(), with_limit.next()) {
-            let name = name.clone();
-            names.name_container(&id, &name);
-        }
-    }
-    // Of a pod's containers, the one that was killed before with the same limit and the same process.
-    let alike = |kill: &Kill| {
-        let limit = kill.told.limit.as_ref()?;
-        Some((
-            kill.pod.clone()?,
-            limit.level.map(|level| level as u8),
-            limit.limit_bytes?,
-            kill.told.victim.task.comm.clone()?,
-        ))
-    };
-    let mut known: BTreeMap<_, Option<String>> = BTreeMap::new();
-    for kill in &evidence.kills {
-        let name =
-            kill.container.as_ref().and_then(|id| names.container(id)).and_then(|seen| seen.container.name.clone());
-        if let (Some(alike), Some(name)) = (alike(kill), name) {
-            // Two names: neither.
-            known
-                .entry(alike)
-                .and_modify(|known| {
-                    if known.as_ref() != Some(&name) {
-                        *known = None;
-                    }
-                })
-                .or_insert(Some(name));
-        }
-    }
-    for kill in &evidence.kills {
-        let Some(id) = unnamed(names, kill) else { continue };
-        if let Some(name) = alike(kill).and_then(|alike| known.get(&alike).cloned().flatten()) {
-            names.name_container(&id, &name);
-        }
-    }
 }
 
 /// Chains of kills of one container for one cause.
@@ -247,8 +186,11 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
     let (first, last) = (lines.first(), lines.last());
     let began = first.map_or(0, |(at, _)| *at);
     let at = case.began();
-    let closes = last.map_or(at, |(at, _)| *at) + CLOSES_AFTER;
-    incident.id = format!("{:016x}", fnv1a(format!("{node}\n{}\n{at}", case.identity()).as_bytes()));
+    let last_at = last.map_or(at, |(at, _)| *at);
+    let closes = last_at + CLOSES_AFTER;
+    let identity = case.identity();
+    let chain = format!("{:?} {:?}", case.subject, incident.verdict.scenario);
+    incident.id = id(node, &identity, at);
     incident.state = if now.is_some_and(|now| now < closes) { IncidentState::Open } else { IncidentState::Closed };
     incident.started = first.map(|(_, line)| line.ts.clone()).unwrap_or_default();
     incident.ended = last.filter(|_| incident.state == IncidentState::Closed).map(|(_, line)| line.ts.clone());
@@ -258,7 +200,12 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
     let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
     incident.events_omitted = lines.len().saturating_sub(EVENTS) as u64;
     incident.events = told(&lines).map(|line| EventRef::Seq(line.seq)).collect();
-    Judged { at, closes, node: node.to_owned(), incident, lines }
+    Judged { at, last: last_at, closes, identity, chain, node: node.to_owned(), incident, lines }
+}
+
+/// An incident's name.
+pub(super) fn id(node: &str, identity: &str, began: i64) -> String {
+    format!("{:016x}", fnv1a(format!("{node}\n{identity}\n{began}").as_bytes()))
 }
 
 /// The lines of an incident that are told: all, or the first and the last.

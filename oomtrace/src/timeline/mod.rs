@@ -19,9 +19,16 @@
 //! # What is kept
 //!
 //! At most [`Keep`] lines. Live, what can make no incident any more goes first. Beyond the limit the oldest go, and
-//! [`Timeline::dropped`] counts them: then a crash loop that goes on for days is told anew from where its lines begin.
+//! [`Timeline::dropped`] counts them: a crash loop that goes on for days keeps its `id` and its beginning, and counts what
+//! is left of it.
+//!
+//! # What is judged
+//!
+//! After the fact everything, at once. Live, only the groups of lines ([`groups`]) that an event touched since the last
+//! time: that gives the same, and takes as long as the group is large, not as the node is busy.
 
 mod evidence;
+mod groups;
 mod judge;
 mod names;
 #[cfg(test)]
@@ -36,8 +43,9 @@ use std::{
 
 use jiff::Timestamp;
 
+use self::groups::Groups;
 use crate::{
-    event::{Event, EventRef, Incident, IncidentState, Line, Source},
+    event::{Event, EventRef, Incident, Line, Source},
     node::snapshot::Snapshot,
 };
 
@@ -78,7 +86,22 @@ struct Kept {
     /// Nanoseconds since 1970.
     at: i64,
     line: Arc<Line>,
+    /// It only teaches names.
+    lesson: bool,
 }
+
+/// When a node's kubelet was heard first and last, nanoseconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Heard {
+    from: Option<i64>,
+    until: Option<i64>,
+}
+
+/// A group is judged again only when the events' time has gone on by so much for each of its lines: a kill takes some
+/// microseconds to judge, and a storm of them in one container must not keep the other events waiting.
+const RESTS_PER_LINE: i64 = windows::SECOND / 1000;
+/// Smaller ones do not rest.
+const RESTLESS: usize = 64;
 
 /// By what lines are ordered: two lines that are the same in all of this are one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,29 +125,18 @@ pub struct Timeline {
     dropped: u64,
     /// The latest time of any event, nanoseconds since 1970.
     now: Option<i64>,
-    /// Evidence has come since the incidents were last made.
-    stale: bool,
-    /// What was told of each incident: a digest of it, and whether it was closed.
-    told: BTreeMap<String, (u64, IncidentState)>,
-    /// When the next open incident is due to close.
-    due: Option<i64>,
+    /// By node.
+    heard: BTreeMap<String, Heard>,
+    groups: Groups,
 }
 
 impl Timeline {
     /// An empty one.
     #[must_use]
     pub fn new(keep: Keep, known: Known) -> Self {
-        Self {
-            keep,
-            known,
-            evidence: BTreeMap::new(),
-            context: BTreeMap::new(),
-            dropped: 0,
-            now: None,
-            stale: false,
-            told: BTreeMap::new(),
-            due: None,
-        }
+        let groups = Groups::new(&known.snapshot);
+        let (evidence, context, heard) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { keep, known, evidence, context, dropped: 0, now: None, heard, groups }
     }
 
     /// Takes an event. What [`Timeline::news`] then tells may have changed.
@@ -132,18 +144,38 @@ impl Timeline {
         let Some(at) = nanoseconds(&line.ts) else { return };
         self.now = self.now.max(Some(at));
         let Some(weight) = Weight::of(&line.event) else { return };
+        self.hear(line.source, &line.node, at);
         let order =
             Order { at, node: line.node.clone(), source: line.source, digest: digest(&line.event), seq: line.seq };
         let (kept, most) = match weight {
             Weight::Evidence => (&mut self.evidence, self.keep.evidence),
             Weight::Context => (&mut self.context, self.keep.context),
         };
-        kept.insert(order, Arc::new(line.clone()));
-        if kept.len() > most {
-            kept.pop_first();
+        let line = Arc::new(line.clone());
+        self.groups.add(&order, &line, &self.known.snapshot);
+        kept.insert(order, line);
+        if kept.len() > most
+            && let Some((order, line)) = kept.pop_first()
+        {
+            self.groups.remove(&order, &line, &self.known.snapshot);
             self.dropped += 1;
         }
-        self.stale = true;
+    }
+
+    /// What the kubelet has not noticed by its last line, it may notice yet.
+    fn hear(&mut self, source: Source, node: &str, at: i64) {
+        if source != Source::Kubelet {
+            return;
+        }
+        let heard = self.heard.entry(node.to_owned()).or_default();
+        let before = *heard;
+        heard.from = heard.from.map_or(Some(at), |from| Some(from.min(at)));
+        heard.until = heard.until.max(Some(at));
+        if heard.from != before.from {
+            self.groups.all_stale();
+        } else if heard.until != before.until {
+            self.groups.kubelet_goes_on(before.until);
+        }
     }
 
     /// The clock has moved on though nothing happened: nanoseconds since 1970. An open incident may close by it.
@@ -153,12 +185,10 @@ impl Timeline {
 
     /// The incidents that have opened, or have closed with more than was told of them, since this was last asked.
     pub fn news(&mut self) -> Vec<Incident> {
-        let due = self.due.is_some_and(|due| self.now.is_some_and(|now| now >= due));
-        if !self.stale && !due {
-            return Vec::new();
-        }
-        let now = self.now;
-        self.tell(now)
+        let Some(now) = self.now else { return Vec::new() };
+        let news = self.tell(Some(now));
+        self.forget(now - 2 * windows::CRASH_LOOP);
+        news
     }
 
     /// As [`Timeline::news`], at the end of the input: every incident closes.
@@ -195,6 +225,10 @@ impl Timeline {
                     None => (order, line),
                 })
                 .collect();
+        }
+        self.groups = Groups::new(&self.known.snapshot);
+        for (order, line) in merge(&self.evidence, &self.context) {
+            self.groups.add(order, line, &self.known.snapshot);
         }
     }
 
@@ -233,66 +267,83 @@ impl Timeline {
     }
 
     fn tell(&mut self, now: Option<i64>) -> Vec<Incident> {
-        self.stale = false;
-        let judged = self.judged(now);
-        self.due = judged.iter().filter(|judged| judged.incident.state == IncidentState::Open).map(|j| j.closes).min();
-        if let Some(now) = now {
-            self.forget(&judged, now - 2 * windows::CRASH_LOOP);
-        }
-        let mut told = BTreeMap::new();
         let mut news = Vec::new();
-        for judge::Judged { incident, .. } in judged {
-            let digest = digest(&incident);
-            let is_news = match self.told.get(&incident.id) {
-                None => true,
-                Some((before, _)) if *before == digest => false,
-                Some(_) => incident.state == IncidentState::Closed,
-            };
-            let remembered = match self.told.get(&incident.id) {
-                Some(before) if !is_news => *before,
-                _ => (digest, incident.state),
-            };
-            told.insert(incident.id.clone(), remembered);
-            if is_news {
-                news.push(incident);
+        for group in self.groups.iter_mut() {
+            let due = group.due.is_some_and(|due| now.is_none_or(|now| now >= due));
+            let rests = group.rests.is_some_and(|rests| now.is_some_and(|now| now < rests));
+            if !due && (!group.stale || rests) {
+                continue;
             }
-        }
-        self.told = told;
-        news
-    }
-
-    /// Lets go of what can make no incident any more, where much is kept: lines from before `old` that are in no incident,
-    /// or in one that closed before.
-    fn forget(&mut self, judged: &[judge::Judged], old: i64) {
-        let many = self.evidence.len() > self.keep.evidence / 2 || self.context.len() > self.keep.context / 2;
-        if !many {
-            return;
-        }
-        let alive = judged.iter().filter(|judged| judged.closes >= old).flat_map(|judged| &judged.lines);
-        let alive: BTreeSet<*const Line> = alive.map(Arc::as_ptr).collect();
-        self.evidence.retain(|order, line| order.at >= old || alive.contains(&Arc::as_ptr(line)));
-        self.context.retain(|order, line| order.at >= old || alive.contains(&Arc::as_ptr(line)));
-    }
-
-    fn judged(&self, now: Option<i64>) -> Vec<judge::Judged> {
-        let mut nodes: BTreeMap<&str, Vec<Kept>> = BTreeMap::new();
-        let mut before: Option<&Order> = None;
-        for (order, line) in merge(&self.evidence, &self.context) {
-            // The same line read from two files.
-            let twice = before.is_some_and(|before| {
-                (before.at, &before.node, before.source, before.digest)
-                    == (order.at, &order.node, order.source, order.digest)
+            let nodes = by_node(group.lines.iter().map(|(order, (line, lesson))| (order, line, *lesson)));
+            let judged = nodes.into_iter().flat_map(|(node, lines)| {
+                judge::judge(node, &lines, &self.known, self.heard.get(node).copied().unwrap_or_default(), now)
             });
-            before = Some(order);
-            if !twice {
-                nodes.entry(&order.node).or_default().push(Kept { at: order.at, line: Arc::clone(line) });
+            let judged: Vec<_> = judged.collect();
+            news.extend(group.news(judged, now));
+        }
+        sort(&mut news);
+        news.into_iter().map(|judged| judged.incident).collect()
+    }
+
+    /// Lets go of what can make no incident any more, where much is kept: groups of lines that are all from before `old`.
+    fn forget(&mut self, old: i64) {
+        let many = self.evidence.len() > self.keep.evidence / 2 || self.context.len() > self.keep.context / 2;
+        if many {
+            for order in self.groups.forget(old, &self.known.snapshot) {
+                self.evidence.remove(&order);
+                self.context.remove(&order);
             }
         }
-        let mut all: Vec<_> =
-            nodes.into_iter().flat_map(|(node, lines)| judge::judge(node, &lines, &self.known, now)).collect();
-        all.sort_by(|a, b| (a.at, &a.node, &a.incident.id).cmp(&(b.at, &b.node, &b.incident.id)));
+    }
+
+    /// All incidents as at the end of the input, each group judged by itself.
+    #[cfg(test)]
+    fn incidents_by_group(&mut self) -> Vec<Incident> {
+        let mut all: Vec<_> = Vec::new();
+        for group in self.groups.iter_mut() {
+            let lines = group.lines.iter().map(|(order, (line, lesson))| (order, line, *lesson));
+            for (node, lines) in by_node(lines) {
+                let heard = self.heard.get(node).copied().unwrap_or_default();
+                all.extend(judge::judge(node, &lines, &self.known, heard, None));
+            }
+        }
+        sort(&mut all);
+        all.into_iter().map(|judged| judged.incident).collect()
+    }
+
+    /// Everything, at once.
+    fn judged(&self, now: Option<i64>) -> Vec<judge::Judged> {
+        let nodes = by_node(merge(&self.evidence, &self.context).map(|(order, line)| (order, line, false)));
+        let mut all: Vec<_> = nodes
+            .into_iter()
+            .flat_map(|(node, lines)| {
+                judge::judge(node, &lines, &self.known, self.heard.get(node).copied().unwrap_or_default(), now)
+            })
+            .collect();
+        sort(&mut all);
         all
     }
+}
+
+fn sort(judged: &mut [judge::Judged]) {
+    judged.sort_by(|a, b| (a.at, &a.node, &a.incident.id).cmp(&(b.at, &b.node, &b.incident.id)));
+}
+
+/// Lines by node, each once: the same may be read from two files.
+fn by_node<'a>(lines: impl Iterator<Item = (&'a Order, &'a Arc<Line>, bool)>) -> BTreeMap<&'a str, Vec<Kept>> {
+    let mut nodes: BTreeMap<&str, Vec<Kept>> = BTreeMap::new();
+    let mut before: Option<&Order> = None;
+    for (order, line, lesson) in lines {
+        let twice = before.is_some_and(|before| {
+            (before.at, &before.node, before.source, before.digest)
+                == (order.at, &order.node, order.source, order.digest)
+        });
+        before = Some(order);
+        if !twice {
+            nodes.entry(&order.node).or_default().push(Kept { at: order.at, line: Arc::clone(line), lesson });
+        }
+    }
+    nodes
 }
 
 /// Both in one order.
@@ -318,9 +369,12 @@ impl Weight {
     fn of(event: &Event) -> Option<Self> {
         use crate::event::{ContainerAction, EvictionPhase};
         match event {
-            Event::OomKill(_) | Event::Signal(_) | Event::AllocationRefused(_) | Event::SystemOom(_) => {
-                Some(Self::Evidence)
-            }
+            Event::OomKill(_)
+            | Event::Signal(_)
+            | Event::AllocationRefused(_)
+            | Event::SystemOom(_)
+            | Event::PanicOnOom(_)
+            | Event::UnderOom(_) => Some(Self::Evidence),
             Event::ProcessExit(exit) => {
                 (exit.oom_victim || exit.container.is_some() || exit.pod.is_some()).then_some(Self::Evidence)
             }
@@ -343,8 +397,6 @@ impl Weight {
             Event::OomDecision(_)
             | Event::OomVictim(_)
             | Event::OomReaped(_)
-            | Event::PanicOnOom(_)
-            | Event::UnderOom(_)
             | Event::Incident(_)
             | Event::Lost(_)
             | Event::Error(_)

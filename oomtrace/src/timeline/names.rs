@@ -103,6 +103,8 @@ impl<'a> Names<'a> {
             Event::Signal(signal) => self.learn_both(signal.pod.as_ref(), signal.container.as_ref(), at),
             Event::ChargeFailures(failures) => self.learn_both(failures.pod.as_ref(), failures.container.as_ref(), at),
             Event::AllocationRefused(refused) => self.learn_both(refused.pod.as_ref(), refused.container.as_ref(), at),
+            Event::UnderOom(frozen) => self.learn_both(frozen.pod.as_ref(), frozen.container.as_ref(), at),
+            Event::PanicOnOom(panic) => self.learn_both(panic.pod.as_ref(), panic.container.as_ref(), at),
             Event::Pressure(pressure) => self.learn_both(pressure.pod.as_ref(), pressure.container.as_ref(), at),
             Event::Eviction(eviction) => {
                 for pod in eviction.pod.iter().chain(&eviction.pods) {
@@ -326,6 +328,12 @@ impl<'a> Names<'a> {
         // Where it is not known which is the sandbox, it is one of them; and where there is only one, its start was not seen.
         let containers = if sandbox { flagged } else { flagged.saturating_sub(1) };
         (containers > 0).then_some(containers)
+    }
+
+    /// The name of the container of a pod that was started first after a time.
+    pub(super) fn next_name(&self, key: &PodKey, after: i64) -> Option<String> {
+        let later = self.containers_of(key).filter(|seen| seen.started.is_some_and(|started| started > after));
+        later.min_by_key(|seen| seen.started).and_then(|seen| seen.container.name.clone())
     }
 
     /// Every container of a pod that was seen, without its sandbox.

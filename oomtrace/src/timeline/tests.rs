@@ -1,5 +1,6 @@
 //! Statements about the world, each made of a few events.
 
+mod causes;
 mod deaths;
 mod evictions;
 mod kills;

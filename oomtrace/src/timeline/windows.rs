@@ -39,6 +39,9 @@ pub(super) const KILL_TO_EVICTION: i64 = CRASH_LOOP;
 /// (`evictionMaxPodGracePeriod` is seldom more than minutes), and the clean-up.
 pub(super) const EVICTION: i64 = 10 * 60 * SECOND;
 
+/// From an eviction to when the kubelet's counter of them is read: every 10 s, and the kubelet may take its time to answer.
+pub(super) const COUNTED: i64 = 16 * SECOND;
+
 /// From what was observed to the threshold that is met by it: one pass, which is over before the next begins, 10 s later.
 pub(super) const OBSERVED: i64 = 8 * SECOND;
 

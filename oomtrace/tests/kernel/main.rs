@@ -15,6 +15,7 @@ mod losses;
 mod names;
 mod oomtrace;
 mod refusals;
+mod replay;
 mod rungs;
 mod runtime;
 mod scenarios;
@@ -44,6 +45,7 @@ fn main() {
             losses::ALL,
             names::ALL,
             leak::ALL,
+            replay::ALL,
             rungs::ALL,
             start::ALL,
             doctor::ALL,

@@ -6,7 +6,10 @@ use anyhow::Context as _;
 use tracing::{info, warn};
 
 use super::input;
-use crate::node::snapshot::{self, Snapshot, log_dir};
+use crate::{
+    node::snapshot::{self, Snapshot, log_dir},
+    source::kubelet_metrics::Metrics,
+};
 
 /// How deep folders are looked into: `state/var/log/pods/<pod>/<container>`.
 const DEPTH: u8 = 5;
@@ -90,44 +93,9 @@ fn folder(path: &Path, depth: u8, into: &mut Snapshot, entered: &mut Entered) ->
 /// `kubelet_evictions` by signal, from the text of `/metrics`.
 pub(super) fn evictions_by_signal(path: &Path) -> anyhow::Result<BTreeMap<String, u64>> {
     let (text, _) = input::read_whole(path)?;
-    let counts = parse_evictions(&String::from_utf8_lossy(&text));
+    let counts = Metrics::read(&String::from_utf8_lossy(&text)).evictions;
     let told: Vec<_> = counts.iter().map(|(signal, count)| format!("{signal} {count}")).collect();
     let told = if told.is_empty() { "no evictions".to_owned() } else { told.join(", ") };
     info!("{}: metrics of the kubelet, {told}", path.display());
     Ok(counts)
-}
-
-/// `kubelet_evictions{eviction_signal="memory.available"} 2`: `pkg/kubelet/metrics/metrics.go`, 1.20 to 1.36.
-fn parse_evictions(text: &str) -> BTreeMap<String, u64> {
-    let counts = text.lines().filter_map(|line| {
-        let rest = line.strip_prefix("kubelet_evictions").map(|rest| rest.strip_prefix("_total").unwrap_or(rest))?;
-        let (labels, value) = rest.strip_prefix('{')?.split_once('}')?;
-        let signal =
-            labels.split(',').find_map(|label| label.trim().strip_prefix("eviction_signal=\"")?.strip_suffix('"'))?;
-        let number =
-            value.split_whitespace().next()?.parse::<f64>().ok().filter(|number| (0.0..1e15).contains(number))?;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a count, checked to be one just above"
-        )]
-        Some((signal.to_owned(), number as u64))
-    });
-    counts.collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_kubelets_counter_is_read_and_its_histogram_is_not() {
-        let text = "# TYPE kubelet_evictions counter\n\
-            kubelet_eviction_stats_age_seconds_count{eviction_signal=\"memory.available\"} 2\n\
-            kubelet_evictions{eviction_signal=\"allocatableMemory.available\"} 2\n\
-            kubelet_evictions{eviction_signal=\"memory.available\"} 1e1 1795476000000\n\
-            kubelet_evictions{eviction_signal=\"x\"} NaN\n";
-        let expected = [("allocatableMemory.available", 2), ("memory.available", 10)];
-        assert_eq!(parse_evictions(text), expected.map(|(signal, count)| (signal.to_owned(), count)).into());
-    }
 }

@@ -8,7 +8,8 @@ use crate::event::{Eviction, EvictionPhase as Phase, Pod};
 pub(super) struct Pass {
     /// The resource that is being reclaimed, since a threshold of it was met.
     resource: Option<String>,
-    /// The thresholds that were seen crossed: signal, threshold, available. Only at V(3) and above.
+    /// The thresholds that were seen crossed: signal, threshold, available. Only at V(3) and above. In the order in which
+    /// they were compared last: see [`Pass::complete`].
     crossed: Vec<Crossed>,
     /// The pods in the order in which they are to go, but for those that were spared.
     ranked: Vec<Pod>,
@@ -124,6 +125,10 @@ impl Pass {
         }
     }
 
+    /// Of several signals of one resource that are crossed, the kubelet acts on the one that it compares last. It puts
+    /// those that are met for long enough into any order (a map's: `thresholdsMetGracePeriod`), logs them in it, and sorts
+    /// them with an order that calls each of memory's signals less than the other (`byEvictionPriority.Less`): that turns
+    /// them round (`pkg/kubelet/eviction/helpers.go`, 1.20 to 1.36; `sort.Sort` inserts where there are fewer than 12).
     fn complete(&self, step: &mut Eviction) {
         if step.resource.is_some() && self.resource.is_some() && step.resource != self.resource {
             return;
@@ -132,12 +137,11 @@ impl Pass {
             step.resource.clone_from(&self.resource);
             step.memory = step.resource.as_ref().map(|resource| resource == "memory");
         }
-        // Where both of memory's signals are crossed, only what was available can tell them apart.
         let mut of_resource = self.crossed.iter().filter(|crossed| {
             crossed.resource == step.resource
                 && (step.available_bytes.is_none() || crossed.available_bytes == step.available_bytes)
         });
-        let (Some(crossed), None) = (of_resource.next(), of_resource.next()) else { return };
+        let Some(crossed) = of_resource.next_back() else { return };
         if step.resource.is_none() || step.signal.as_ref().is_some_and(|signal| *signal != crossed.signal) {
             return;
         }

@@ -2,12 +2,12 @@
 
 use super::{
     super::{
-        evidence::{Death, Evicted, Kill},
+        evidence::{Cause, Death, Evicted, Kill},
         names::{Names, PodKey},
     },
-    Court, ending, eviction, oom,
+    Court, ending, eviction, oom, stopped,
 };
-use crate::event::{Container, ContainerId, Incident, Level};
+use crate::event::{self, AllocationRefused, Container, ContainerId, Incident, Level, PanicOnOom, UnderOom};
 
 /// Who a chain of deaths is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,13 +32,19 @@ pub(super) enum Class {
     Node,
     Other,
     Unknown,
+    /// None: a person asked.
+    Nobodys,
 }
 
 /// Why something ended that neither a kill nor an eviction explains.
 pub(super) enum Ending<'a> {
     Crashed,
-    Refused(&'a super::super::evidence::Cause<crate::event::AllocationRefused>),
+    Refused(&'a Cause<AllocationRefused>),
     Killed(ending::By<'a>),
+    /// Nothing ended: it waits, frozen, each time for room under its limit.
+    Frozen(Vec<&'a Cause<UnderOom>>),
+    /// Nothing ended alone: the kernel was about to panic.
+    Panic(&'a Cause<PanicOnOom>),
 }
 
 /// An incident in the making.
@@ -72,9 +78,10 @@ impl Subject {
         }
     }
 
-    pub(super) fn of_death(death: &Death, names: &Names<'_>) -> Self {
-        let seen = death.container.as_ref().and_then(|id| names.container(id));
-        match (&death.pod, seen.and_then(|seen| seen.container.name.clone()), &death.container) {
+    /// A container that nothing was killed in.
+    pub(super) fn of(pod: Option<&PodKey>, container: Option<&ContainerId>, names: &Names<'_>) -> Self {
+        let seen = container.and_then(|id| names.container(id));
+        match (pod, seen.and_then(|seen| seen.container.name.clone()), container) {
             (Some(pod), Some(name), _) => Self::Named(pod.clone(), name),
             (Some(pod), None, _) => Self::Alike(pod.clone(), None, None),
             (None, _, Some(id)) => Self::Container(id.clone()),
@@ -85,6 +92,9 @@ impl Subject {
 
 impl Class {
     pub(super) fn of_kill(kill: &Kill) -> Self {
+        if kill.told.cause == Some(event::Cause::Sysrq) {
+            return Self::Nobodys;
+        }
         match kill.told.limit.as_ref().and_then(|limit| limit.level) {
             Some(Level::Container | Level::Pod) => Self::Own,
             Some(Level::Qos | Level::Kubepods) => Self::Pods,
@@ -112,14 +122,11 @@ impl<'a> Case<'a> {
     }
 
     pub(super) fn of_ending(subject: Subject, death: &'a Death, ending: Ending<'a>) -> Self {
-        Self {
-            subject,
-            pod: death.pod.clone(),
-            kills: Vec::new(),
-            evicted: None,
-            deaths: vec![death],
-            ending: Some(ending),
-        }
+        Self { deaths: vec![death], ..Self::of_stop(subject, death.pod.clone(), ending) }
+    }
+
+    pub(super) fn of_stop(subject: Subject, pod: Option<PodKey>, ending: Ending<'a>) -> Self {
+        Self { subject, pod, kills: Vec::new(), evicted: None, deaths: Vec::new(), ending: Some(ending) }
     }
 
     pub(super) fn last_kill(&self) -> i64 {
@@ -131,7 +138,12 @@ impl<'a> Case<'a> {
         let kill = self.kills.first().map(|kill| kill.at);
         let evicted = self.evicted.map(|evicted| evicted.at);
         let death = self.deaths.first().filter(|_| kill.is_none() && evicted.is_none()).map(|death| death.at);
-        [kill, evicted, death].into_iter().flatten().min().unwrap_or(0)
+        let stopped = match &self.ending {
+            Some(Ending::Frozen(frozen)) => frozen.first().map(|frozen| frozen.at),
+            Some(Ending::Panic(panic)) => Some(panic.at),
+            _ => None,
+        };
+        [kill, evicted, death, stopped].into_iter().flatten().min().unwrap_or(0)
     }
 
     /// Who it is about, for its id: of a pod always the pod, for a kill may join an eviction that was told already.
@@ -157,6 +169,11 @@ impl<'a> Case<'a> {
             // An eviction is about the pod.
             self.evicted.is_none().then(|| self.deaths.iter().rev().find_map(|death| death.container.clone())).flatten()
         });
+        let id = id.or_else(|| match &self.ending {
+            Some(Ending::Frozen(frozen)) => frozen.first()?.container.clone(),
+            Some(Ending::Panic(panic)) => panic.container.clone(),
+            _ => None,
+        });
         let seen = id.as_ref().and_then(|id| court.names.container(id)).map(|seen| seen.container.clone());
         let told = self.kills.iter().rev().find_map(|kill| kill.told.container.clone());
         let mut container = seen.or(told)?;
@@ -174,6 +191,8 @@ impl<'a> Case<'a> {
     pub(super) fn judge(&self, court: &Court<'_>, signal: Option<&eviction::Crossed>) -> Incident {
         if self.kills.is_empty() {
             match &self.ending {
+                Some(Ending::Frozen(frozen)) => stopped::frozen(self, court, frozen),
+                Some(Ending::Panic(panic)) => stopped::panic(self, court, panic),
                 Some(ending) => ending::judge(self, court, ending),
                 None => eviction::judge(self, court, signal),
             }

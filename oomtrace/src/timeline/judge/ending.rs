@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::{
     super::{
         evidence::{Cause, Death},
+        nanoseconds,
         windows::{CRASH_LOOP, KILL_REASON_TO_END, REFUSED_TO_END, SECOND, SIGKILL_TO_END, SIGTERM_TO_END},
         words::{place, pod_name, signal_name, size, times},
     },
@@ -39,9 +40,9 @@ pub(super) fn add<'a>(court: &Court<'a>, deaths: Vec<&'a Death>, cases: &mut Vec
         let kind = match ending {
             Ending::Crashed => 0,
             Ending::Refused(_) => 1,
-            Ending::Killed(_) => 2,
+            _ => 2,
         };
-        let key = (Subject::of_death(death, court.names), kind);
+        let key = (Subject::of(death.pod.as_ref(), death.container.as_ref(), court.names), kind);
         let chain = open
             .get(&key)
             .copied()
@@ -64,7 +65,12 @@ fn why<'a>(court: &Court<'a>, death: &'a Death) -> Option<Ending<'a>> {
         .iter()
         .filter(|refused| same(&refused.container))
         .rev()
-        .find(|refused| (death.at - REFUSED_TO_END..=death.at + SECOND).contains(&refused.at));
+        // Several refusals are told together, the last of them perhaps when the program has ended.
+        .find(|refused| {
+            let at = |ts: &str| nanoseconds(ts).unwrap_or(refused.at);
+            let (first, last) = (at(&refused.what.first_ts), at(&refused.what.last_ts));
+            first <= death.at + SECOND && last >= death.at - REFUSED_TO_END
+        });
     if let Some(refused) = refused.filter(|_| !matches!(code, 0 | 137 | 143)) {
         return Some(Ending::Refused(refused));
     }
@@ -156,6 +162,8 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
             let (summary, advice, seq) = killed(by, &capital(&inside), pod_name(pod.as_ref()).as_deref(), code, &again);
             (Scenario::Killed, summary, advice, Confidence::High, Some(seq))
         }
+        // Those are judged elsewhere: nothing ended.
+        Ending::Frozen(_) | Ending::Panic(_) => return Incident::default(),
     };
     let (kubernetes_shows, kubernetes_shows_seen) = shown::of_end(case, court);
     let verdict = Verdict {
@@ -197,7 +205,11 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: i32, again: &str) -> 
                     "Kubernetes does not know of it: look at that service's own settings (systemd-oomd: ManagedOOMMemoryPressure and ManagedOOMSwap of the slices), and exempt kubepods or raise its limit.",
                 ),
                 SenderRole::Kubelet | SenderRole::Runtime => (
-                    format!("the container runtime ({comm}{pid})"),
+                    if sender.role == SenderRole::Kubelet {
+                        format!("the kubelet ({comm}{pid})")
+                    } else {
+                        format!("the container runtime ({comm}{pid})")
+                    },
                     because(*reason, pod),
                     "Not memory. What asked for it: a deletion, a rollout, a drain, a failed probe.",
                 ),
@@ -211,10 +223,20 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: i32, again: &str) -> 
                     "from another container".to_owned(),
                     "Only a container that shares the pid namespace, or has the node's, can do that: look at what it is for.",
                 ),
-                SenderRole::Person | SenderRole::Systemd | SenderRole::Process | SenderRole::Kernel => (
-                    format!("{comm}{pid} on the node"),
+                SenderRole::Person => (
+                    format!("{comm}{pid} in a login session on the node"),
                     "outside of Kubernetes".to_owned(),
-                    "Somebody or something on the node did it: a person's shell, a script, a service.",
+                    "A person did it, from a shell or with what was started there: the node's login records and shell histories say who.",
+                ),
+                SenderRole::Systemd => (
+                    format!("systemd ({comm}{pid}) on the node"),
+                    "outside of Kubernetes".to_owned(),
+                    "A unit that holds the container's processes was stopped or restarted, or its limits on time: the node's journal says which.",
+                ),
+                SenderRole::Process | SenderRole::Kernel => (
+                    format!("{comm}{pid} on the node{}", sender.unit.as_deref().map_or_else(String::new, |unit| format!(" ({unit})"))),
+                    "outside of Kubernetes".to_owned(),
+                    "Something on the node did it: a script, a service, an agent.",
                 ),
             };
             (
@@ -277,7 +299,7 @@ fn refused_by(by: RefusedBy) -> (&'static str, &'static str) {
     }
 }
 
-fn capital(text: &str) -> String {
+pub(super) fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + chars.as_str())
 }

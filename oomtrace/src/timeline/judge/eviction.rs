@@ -3,10 +3,10 @@
 //! At its default verbosity the kubelet's log does not say which signal crossed its threshold. In this order:
 //!
 //! 1. the line itself, where it has the signal;
-//! 2. what the kubelet observed in the same pass (verbosity 3). Where both signals are below their thresholds it is
-//!    `allocatableMemory.available`: the kubelet sorts memory first, and of the two the one that it appended to its list
-//!    (`byEvictionPriority` and `addAllocatableThresholds`, `pkg/kubelet/eviction/helpers.go`, 1.20 to 1.36);
-//! 3. the kubelet's counter `kubelet_evictions`, where it counted one of the two alone;
+//! 2. what the kubelet observed in the same pass (verbosity 3), where one signal alone is below its threshold. Where both
+//!    are, the kubelet takes either, and the order of its lines tells which: the reader of its log knows;
+//! 3. the kubelet's counter `kubelet_evictions`, where it counted one of the two alone: over all, or, live, since it was read
+//!    before;
 //! 4. a soft threshold, which only `memory.available` has (`addAllocatableThresholds` copies hard ones alone);
 //! 5. oomtrace's own readings of the node's memory;
 //! 6. nothing: the likelier one, with low confidence.
@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     super::{
         evidence::Evicted,
-        windows::{PASS, PICTURE, SECOND},
+        windows::{COUNTED, PASS, PICTURE, SECOND},
         words::{listed, pod_name, size},
     },
     Court,
@@ -73,8 +73,7 @@ pub(super) fn signals(court: &Court<'_>, cases: &[Case<'_>]) -> BTreeMap<usize, 
     }
     let memory: Vec<_> =
         [NODE, ALLOCATABLE].into_iter().filter(|signal| left.get(*signal).is_some_and(|count| *count > 0)).collect();
-    // It counted both, and as many as there are: where both signals are below their thresholds it is allocatable, which is
-    // when pressure is highest, so at first.
+    // It counted both, and as many as there are: which was for which is a guess.
     let mut undecided: Vec<_> = evicted
         .iter()
         .filter(|(index, evicted)| !told.contains_key(index) && evicted.memory != Some(false))
@@ -95,12 +94,13 @@ pub(super) fn signals(court: &Court<'_>, cases: &[Case<'_>]) -> BTreeMap<usize, 
                 }
                 _ => None,
             });
+            let told = told.or_else(|| Some((by_count(court, evicted)?, ToldBy::Metrics)));
             let told = told.or_else(|| Some((by_soft_threshold(evicted)?, ToldBy::SoftThreshold)));
             let told = told.or_else(|| Some((by_readings(court, evicted)?.to_owned(), ToldBy::Pressure)));
             let (signal, from) = told.unwrap_or_else(|| likelier(court, evicted));
             let mut crossed = crossed(court, evicted, signal, from);
             if shared && from == ToldBy::Metrics {
-                crossed.confidence = Confidence::Medium;
+                crossed.confidence = Confidence::Low;
                 crossed.missing.push(
                     "which of these evictions was for which signal: the kubelet's counter has the sums".to_owned(),
                 );
@@ -131,15 +131,24 @@ fn by_log(evicted: &Evicted) -> Option<(String, ToldBy)> {
     {
         return Some((signal, ToldBy::Log));
     }
-    let crossed: Vec<&str> =
+    let crossed: BTreeSet<&str> =
         observations(evicted).filter(|observed| observed.crossed).map(|observed| observed.signal).collect();
-    if crossed.contains(&ALLOCATABLE) {
-        return Some((ALLOCATABLE.to_owned(), ToldBy::Observation));
-    }
-    if crossed.contains(&NODE) {
-        return Some((NODE.to_owned(), ToldBy::Observation));
-    }
-    None
+    let only = crossed.first().filter(|_| crossed.len() == 1)?;
+    Some(((*only).to_owned(), ToldBy::Observation))
+}
+
+/// The counter that went up just after the pod was evicted (`evictPod`, then `metrics.Evictions`, `eviction_manager.go`): of
+/// memory's two one alone.
+fn by_count(court: &Court<'_>, evicted: &Evicted) -> Option<String> {
+    let done = steps(evicted)
+        .find(|(_, step)| {
+            matches!(step.phase, EvictionPhase::Evicted | EvictionPhase::Failed | EvictionPhase::AwaitingCleanup)
+        })
+        .map_or(evicted.ending, |(at, _)| at);
+    let after = court.evidence.counted.iter().filter(|(at, _)| (done - SECOND..=done + COUNTED).contains(at));
+    let signals: BTreeSet<&str> =
+        after.filter(|(_, step)| step.memory == Some(true)).filter_map(|(_, step)| step.signal.as_deref()).collect();
+    signals.first().filter(|_| signals.len() == 1).map(|signal| (*signal).to_owned())
 }
 
 /// A soft threshold that was met before, and now for long enough.
@@ -184,7 +193,7 @@ fn by_readings(court: &Court<'_>, evicted: &Evicted) -> Option<&'static str> {
 
 /// Nothing tells. Pods can only exceed allocatable where much of the node is reserved, or where the threshold is a large
 /// part of it: else the system's own use takes `memory.available` below the threshold first. Where both are below, the
-/// kubelet says allocatable (see above).
+/// kubelet takes either.
 fn likelier(court: &Court<'_>, evicted: &Evicted) -> (String, ToldBy) {
     let (threshold, ..) = amounts(court, evicted, NODE);
     let snapshot = &court.known.snapshot;

@@ -60,7 +60,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&eviction
         also,
         invisible,
         group_kill: group,
-        innocent: innocent(&kill.told),
+        innocent: if scenario == Scenario::Killed { None } else { innocent(&kill.told) },
         bystander,
         summary: names.summary(case, kill, invisible),
         advice: names.advice(case, kill),
@@ -307,6 +307,7 @@ fn used(memory: &Memory) -> u64 {
 fn bystander(scenario: Scenario, case: &Case<'_>, eaters: Option<&Eaters>) -> Option<bool> {
     match scenario {
         Scenario::ContainerLimit => Some(false),
+        Scenario::Killed => None,
         _ if case.kills.is_empty() => None,
         _ => eaters.map(|eaters| !eaters.victim_is_most),
     }
@@ -336,7 +337,22 @@ impl Told<'_> {
             let amount = bytes.map_or_else(|| "which the log does not tell".to_owned(), size);
             format!("{whose} memory limit of {amount}")
         };
+        let lowered = kill.told.cause == Some(Cause::LimitLowered);
         let hit = match self.scenario {
+            Scenario::Killed => "a person asked for a kill (SysRq-f, /proc/sysrq-trigger); no limit was hit".to_owned(),
+            _ if lowered => {
+                let whose = match limit.and_then(|limit| limit.level) {
+                    Some(Level::Container) => "the container's",
+                    Some(Level::Pod) => "the pod's",
+                    Some(Level::Qos | Level::Kubepods) => "all pods'",
+                    _ => "a",
+                };
+                let used = limit
+                    .and_then(|limit| limit.usage_bytes)
+                    .map_or_else(String::new, |used| format!(" ({})", size(used)));
+                let by = kill.told.trigger.comm.as_deref().map_or_else(String::new, |comm| format!(" by {comm}"));
+                format!("{} was lowered{by} below what was in use{used}", of(whose))
+            }
             Scenario::ContainerLimit if limit.is_some_and(|limit| limit.nested.is_some()) => {
                 of("it hit a limit that was set inside the container, a")
             }
@@ -353,7 +369,6 @@ impl Told<'_> {
             Scenario::OtherLimit => {
                 of(&format!("cgroup {} hit its", limit.and_then(|limit| limit.cgroup.as_deref()).unwrap_or("?")))
             }
-            Scenario::Killed => "a person asked for a kill (SysRq-f, /proc/sysrq-trigger); no limit was hit".to_owned(),
             _ => "its pod was already being evicted".to_owned(),
         };
         let count = case.kills.len() as u64;
@@ -372,7 +387,9 @@ impl Told<'_> {
         };
         let lives = if invisible == Some(true) { "; the container lives on, and Kubernetes shows nothing" } else { "" };
         let eater = match self.eaters {
-            Some(eaters) if !eaters.victim_is_most && self.scenario != Scenario::ContainerLimit => {
+            Some(eaters)
+                if !eaters.victim_is_most && !matches!(self.scenario, Scenario::ContainerLimit | Scenario::Killed) =>
+            {
                 format!(
                     "; {} used most ({} against the victim's {})",
                     eaters.most,
@@ -382,9 +399,16 @@ impl Told<'_> {
             }
             _ => String::new(),
         };
+        let asked = if kill.told.cause == Some(Cause::AllocatingTask) {
+            "; vm.oom_kill_allocating_task is set, so that whoever asks for memory is killed, whatever others use"
+        } else {
+            ""
+        };
         let anon =
             victim.memory.rss_anon_bytes.map_or_else(String::new, |anon| format!(" with {} of its own", size(anon)));
-        format!("The kernel killed {comm}{pid}{anon}{with} in {inside} {again}because {hit}{eater}{lives}{after}.")
+        format!(
+            "The kernel killed {comm}{pid}{anon}{with} in {inside} {again}because {hit}{asked}{eater}{lives}{after}."
+        )
     }
 
     fn advice(&self, case: &Case<'_>, kill: &Kill) -> String {
@@ -392,6 +416,15 @@ impl Told<'_> {
         let memory = &kill.told.victim.memory;
         let (anon, file, shmem) = (memory.rss_anon_bytes, memory.rss_file_bytes, memory.rss_shmem_bytes);
         let amount = limit.map_or_else(|| "the limit".to_owned(), size);
+        match (kill.told.cause, self.scenario) {
+            (Some(Cause::LimitLowered), scenario) if scenario != Scenario::Killed => return format!(
+                "A limit is to be lowered only to more than is in use (memory.current): raise it above {amount}, or let a resize start the container anew (resizePolicy RestartContainer). The write came from {}: a person, an in-place resize or an autoscaler.",
+                kill.told.trigger.comm.as_deref().unwrap_or("outside of the container")
+            ),
+            (Some(Cause::AllocatingTask), scenario) if scenario != Scenario::ContainerLimit => return
+                "Set vm.oom_kill_allocating_task=0: then the kernel chooses whoever uses most and matters least to Kubernetes (oom_score_adj), not whoever happens to ask.".to_owned(),
+            _ => {}
+        }
         match self.scenario {
             Scenario::ContainerLimit | Scenario::OtherLimit => {
                 let what = match (anon, shmem) {
@@ -430,7 +463,7 @@ impl Told<'_> {
                     "The node had no memory left before the kubelet acted: reserve memory for the system (--system-reserved, --kube-reserved) and raise --eviction-hard memory.available, so that pods are bounded by allocatable and evicted in time.{eater}"
                 )
             }
-            Scenario::Killed => "Not memory: somebody used SysRq-f.".to_owned(),
+            Scenario::Killed => "Not memory: somebody used SysRq-f or wrote f to /proc/sysrq-trigger, and the kernel killed whoever had the most points. kernel.sysrq says who may.".to_owned(),
             _ => eviction::advice(),
         }
     }

@@ -22,6 +22,14 @@ pub(super) fn of_kills(case: &Case<'_>, court: &Court<'_>, invisible: Option<boo
             add(&mut shows, text);
         }
     }
+    // An evicted pod's status has forgotten the ids: `ContainerStatusUnknown`.
+    if case.evicted.is_some() && shows.is_empty() {
+        let name = case.container(court).and_then(|container| container.name);
+        let record = court.names.container_record(case.pod.as_ref(), name.as_deref());
+        for text in record.iter().flat_map(|record| &record.unnamed_ends).cloned().filter_map(written) {
+            add(&mut shows, text);
+        }
+    }
     let seen = !shows.is_empty();
     if !seen {
         let codes = ids.iter().filter_map(|id| court.evidence.death_of(id)).filter_map(|death| death.exit_code);

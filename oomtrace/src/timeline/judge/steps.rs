@@ -13,7 +13,10 @@ use super::{
     case::{Case, Ending},
     ending::By,
 };
-use crate::event::{ContainerAction, ContainerId, Event, Eviction, EvictionPhase, Mark, Step};
+use crate::event::{
+    ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Line, Mark, Source, Step,
+    UnderOomState,
+};
 
 /// Steps that are told; of more the first and the last.
 const STEPS: usize = 48;
@@ -40,6 +43,8 @@ pub(super) fn lines(case: &Case<'_>, court: &Court<'_>) -> Vec<At> {
         Some(Ending::Killed(By::Probe(change) | By::Kubelet(change))) => {
             all.push((change.at, Arc::clone(&change.line)));
         }
+        Some(Ending::Frozen(frozen)) => all.extend(frozen.iter().map(|one| (one.at, Arc::clone(&one.line)))),
+        Some(Ending::Panic(panic)) => all.push((panic.at, Arc::clone(&panic.line))),
         Some(Ending::Crashed) | None => {}
     }
     let (Some(first), Some(last)) = (all.iter().map(|(at, _)| *at).min(), all.iter().map(|(at, _)| *at).max()) else {
@@ -140,7 +145,7 @@ pub(super) fn steps(lines: &[At], began: i64, case: &Case<'_>, court: &Court<'_>
     let mut steps: Vec<Step> = Vec::new();
     let mut container: BTreeSet<&ContainerId> = BTreeSet::new();
     for (at, line) in lines {
-        let Some((mark, what)) = words(&line.event, case, court) else { continue };
+        let Some((mark, what)) = words(line, case, court) else { continue };
         // The end of a container is told by the kernel and by the kubelet in turn.
         if let Event::Container(change) = &line.event
             && change.action == ContainerAction::Died
@@ -172,7 +177,7 @@ fn milliseconds(ns: i64) -> f64 {
     (ns / 1_000) as f64 / 1_000.0
 }
 
-fn words(event: &Event, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, String)> {
+fn words(line: &Line, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, String)> {
     let several = case.kills.iter().filter_map(|kill| kill.container.as_ref()).collect::<BTreeSet<_>>().len()
         + case.deaths.len()
         > 1;
@@ -184,7 +189,7 @@ fn words(event: &Event, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, Str
         name.or_else(|| id.map(|id| format!("{:.12}", id.as_str())))
             .map_or_else(|| "the container".to_owned(), |name| format!("container {name}"))
     };
-    Some(match event {
+    Some(match &line.event {
         Event::OomKill(kill) => {
             let comm = kill.victim.task.comm.as_deref().unwrap_or("?");
             let pid =
@@ -236,35 +241,49 @@ fn words(event: &Event, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, Str
             )
         }
         Event::Eviction(step) => eviction(step)?,
-        Event::SystemOom(_) => (Mark::Other, "the kubelet notes that the node was out of memory".to_owned()),
-        Event::Container(change) => {
-            let who = of(change.container.as_ref());
-            let code = change.exit_code.map_or_else(String::new, |code| format!(" with exit code {code}"));
-            let words = change
-                .message
-                .as_deref()
-                .or(change.reason.as_deref())
-                .map_or_else(String::new, |text| format!(": {text}"));
-            match change.action {
-                ContainerAction::Died => (Mark::Exit, format!("the kubelet sees {who} ended{code}")),
-                ContainerAction::Killing => {
-                    let grace =
-                        change.grace_period_ms.map_or_else(String::new, |ms| format!(", {} s of grace", ms / 1000));
-                    (Mark::Signal, format!("the kubelet ends {who}{grace}{words}"))
-                }
-                ContainerAction::KillFailed => (Mark::Other, format!("the kubelet cannot end {who}{words}")),
-                ContainerAction::ProbeFailed => (Mark::Other, format!("a probe of {who} failed{words}")),
-                ContainerAction::BackOff => (Mark::Other, format!("the kubelet waits before it starts {who} again")),
-                ContainerAction::PodDeleted => (Mark::Other, "the pod is being deleted".to_owned()),
-                ContainerAction::Reported => {
-                    let reason = change.reason.as_deref().unwrap_or("nothing");
-                    (Mark::Other, format!("Kubernetes shows {who} as {reason}{code}"))
-                }
-                ContainerAction::OomNoticed => (Mark::Other, format!("the OOM kill in {who} was noticed")),
-                ContainerAction::Created | ContainerAction::Started | ContainerAction::Removed => return None,
-            }
+        Event::UnderOom(frozen) => {
+            let words = match frozen.state {
+                UnderOomState::Began => "the limit was hit, and who asks for more waits".to_owned(),
+                UnderOomState::Ended => format!(
+                    "nobody waits any more{}",
+                    frozen.waited_ms.map_or_else(String::new, |ms| format!(", after {:.1} s", ms / 1000.0))
+                ),
+            };
+            (Mark::Failure, words)
         }
+        Event::PanicOnOom(panic) => {
+            (Mark::Kill, format!("the kernel is about to panic: vm.panic_on_oom is {}", panic.panic_on_oom))
+        }
+        Event::SystemOom(_) => (Mark::Other, "the kubelet notes that the node was out of memory".to_owned()),
+        Event::Container(change) => changed(change, line.source, &of(change.container.as_ref()))?,
         _ => return None,
+    })
+}
+
+/// What became of a container.
+fn changed(change: &ContainerChange, source: Source, who: &str) -> Option<(Mark, String)> {
+    let code = change.exit_code.map_or_else(String::new, |code| format!(" with exit code {code}"));
+    let words =
+        change.message.as_deref().or(change.reason.as_deref()).map_or_else(String::new, |text| format!(": {text}"));
+    Some(match change.action {
+        ContainerAction::Died => {
+            let witness = if source == Source::Cri { "the container runtime" } else { "the kubelet" };
+            (Mark::Exit, format!("{witness} sees {who} ended{code}"))
+        }
+        ContainerAction::Killing => {
+            let grace = change.grace_period_ms.map_or_else(String::new, |ms| format!(", {} s of grace", ms / 1000));
+            (Mark::Signal, format!("the kubelet ends {who}{grace}{words}"))
+        }
+        ContainerAction::KillFailed => (Mark::Other, format!("the kubelet cannot end {who}{words}")),
+        ContainerAction::ProbeFailed => (Mark::Other, format!("a probe of {who} failed{words}")),
+        ContainerAction::BackOff => (Mark::Other, format!("the kubelet waits before it starts {who} again")),
+        ContainerAction::PodDeleted => (Mark::Other, "the pod is being deleted".to_owned()),
+        ContainerAction::Reported => {
+            let reason = change.reason.as_deref().unwrap_or("nothing");
+            (Mark::Other, format!("Kubernetes shows {who} as {reason}{code}"))
+        }
+        ContainerAction::OomNoticed => (Mark::Other, format!("the OOM kill in {who} was noticed")),
+        ContainerAction::Created | ContainerAction::Started | ContainerAction::Removed => return None,
     })
 }
 

@@ -1,5 +1,5 @@
-use super::world::{MIB, World, change, container, pod, task, unnamed};
-use crate::event::{AllocationRefused, ContainerAction, Event, RefusedBy, Scenario, SenderRole, Source};
+use super::world::{World, change, container, pod, refused, unnamed};
+use crate::event::{ContainerAction, Event, Scenario, SenderRole, Source};
 
 #[test]
 fn a_pod_that_is_deleted_was_not_out_of_memory() {
@@ -95,20 +95,7 @@ fn a_fault_is_a_crash_and_an_exit_with_1_is_nothing() {
 
 #[test]
 fn a_program_that_gives_up_when_it_is_refused_memory() {
-    let refused = AllocationRefused {
-        pod: Some(pod('a')),
-        container: Some(container("app", '1')),
-        cgroup: None,
-        task: task("java", 7),
-        by: RefusedBy::RlimitAs,
-        count: 1,
-        requested_bytes: Some(512 * MIB),
-        limit_bytes: Some(256 * MIB),
-        first_ts: String::new(),
-        last_ts: String::new(),
-        count_total: 1,
-        span: crate::event::Span::default(),
-    };
+    let refused = refused();
     let mut world = World::default();
     world.tell(0.0, Source::Kernel, Event::AllocationRefused(Box::new(refused))).exit(
         1.0,

@@ -1,8 +1,10 @@
 //! The incidents are a function of the set of events, and of nothing else.
 
-use super::world::{World, container, kill, pod, pod_by_uid, unnamed};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::world::{World, candidate, container, kill, pod, pod_by_uid, step, task, unnamed};
 use crate::{
-    event::{IncidentState, Level, Line, SenderRole},
+    event::{Event, Eviction, EvictionPhase, Incident, IncidentState, Level, Limit, Line, OomKill, SenderRole, Source},
     timeline::{Keep, Timeline},
 };
 
@@ -35,6 +37,31 @@ fn busy() -> World {
     world
 }
 
+/// Lines that say something of others than whom they are about: a ranking and a list of processes name pods, a note of the
+/// kubelet's is of a kill, and its going on tells what it did not notice.
+fn tangled() -> World {
+    let mut world = busy();
+    let of = |letter, id, level, pid| {
+        let mut kill = kill(pod_by_uid(letter), unnamed(id), level, 64);
+        kill.victim.task = task("app", pid);
+        kill.limit = kill.limit.map(|limit| Limit { cgroup: Some(format!("/{level:?}/{letter}")), ..limit });
+        kill
+    };
+    world
+        .kill(100.0, of('f', 'a', Level::Container, 21))
+        .eviction(160.0, Eviction { pods: vec![pod('f'), pod('8')], ..step(EvictionPhase::Ranked) });
+    world.kill(101.0, OomKill { group: Some(false), ..of('7', 'b', Level::Container, 22) });
+    let candidates = Some(vec![candidate("x", 24, 9, Some((pod('6'), container("named", 'd'))))]);
+    world.kill(102.0, OomKill { candidates, ..of('5', 'c', Level::Pod, 23) });
+    world.kill(103.0, of('6', 'd', Level::Container, 24)).kubelet_speaks(99.0).kubelet_speaks(180.0);
+    world.kill(104.0, of('4', 'e', Level::Node, 25));
+    for pid in [Some(25), Some(26), None] {
+        let oom = crate::event::SystemOom { pid, comm: None };
+        world.tell(105.0, Source::Kubelet, Event::SystemOom(Box::new(oom)));
+    }
+    world
+}
+
 fn told(lines: &[Line]) -> String {
     let mut timeline = Timeline::new(Keep::ALL, crate::timeline::Known::default());
     for line in lines {
@@ -43,21 +70,29 @@ fn told(lines: &[Line]) -> String {
     serde_json::to_string_pretty(&timeline.incidents()).expect("JSON")
 }
 
+fn json(incident: &Incident) -> String {
+    serde_json::to_string_pretty(incident).expect("JSON")
+}
+
+/// A small generator is enough to shuffle with, and the same in every run.
+fn shuffle(lines: &mut [Line], state: &mut u64) {
+    for last in (1..lines.len()).rev() {
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        let other = usize::try_from(*state % (last as u64 + 1)).expect("small");
+        lines.swap(last, other);
+    }
+}
+
 #[test]
 fn events_in_any_order_make_the_same_incidents() {
     let mut lines = busy().lines;
     let expected = told(&lines);
     assert_eq!(busy().incidents().len(), 5, "{expected}");
-    // A small generator is enough to shuffle with, and the same in every run.
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for _ in 0..200 {
-        for last in (1..lines.len()).rev() {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            let other = usize::try_from(state % (last as u64 + 1)).expect("small");
-            lines.swap(last, other);
-        }
+        shuffle(&mut lines, &mut state);
         assert_eq!(told(&lines), expected);
     }
 }
@@ -91,6 +126,98 @@ fn live_an_incident_is_told_when_it_opens_and_when_it_closes_and_ends_as_a_repla
         assert_eq!(serde_json::to_string(last).expect("JSON"), serde_json::to_string(&incident).expect("JSON"));
     }
     assert_eq!(told.iter().filter(|incident| incident.state == IncidentState::Closed).count(), 5);
+}
+
+#[test]
+fn judging_what_an_event_touches_gives_what_judging_everything_gives() {
+    let mut lines = tangled().lines;
+    let expected: Vec<String> = tangled().incidents().iter().map(json).collect();
+    assert_eq!(expected.len(), 11);
+    let mut state = 0x1234_5678_9abc_def1_u64;
+    for round in 0..60 {
+        shuffle(&mut lines, &mut state);
+        let mut live = Timeline::new(Keep::LIVE, crate::timeline::Known::default());
+        let mut told: BTreeMap<String, String> = BTreeMap::new();
+        for (index, line) in lines.iter().enumerate() {
+            live.push(line);
+            // Judged after each event, and after several.
+            if index % (1 + round % 4) == 0 {
+                told.extend(live.news().iter().map(|incident| (incident.id.clone(), json(incident))));
+            }
+            let whole: Vec<String> = live.incidents().iter().map(|(_, incident)| json(incident)).collect();
+            let parts: Vec<String> = live.incidents_by_group().iter().map(json).collect();
+            assert_eq!(parts, whole, "after {} lines of round {round}", index + 1);
+        }
+        told.extend(live.finish().iter().map(|incident| (incident.id.clone(), json(incident))));
+        for incident in &expected {
+            assert!(told.values().any(|told| told == incident), "{incident}");
+        }
+    }
+}
+
+#[test]
+fn what_the_kubelet_turns_out_not_to_have_noticed_is_told_though_the_incident_is_closed() {
+    let mut world = World::default();
+    let child = OomKill { group: Some(false), ..kill(pod('a'), container("app", '1'), Level::Container, 64) };
+    world.kubelet_speaks(-5.0).kill(0.0, child);
+    let mut live = world.timeline();
+    let later = |seconds| {
+        world.lines[1].ts.parse::<jiff::Timestamp>().expect("a time") + jiff::SignedDuration::from_secs(seconds)
+    };
+    live.advance(later(200));
+    assert_eq!(live.news().last().map(|incident| incident.verdict.invisible), Some(None));
+    world.kubelet_speaks(210.0);
+    live.push(&world.lines[2]);
+    assert_eq!(live.news().last().map(|incident| incident.verdict.invisible), Some(Some(true)));
+}
+
+#[test]
+fn a_crash_loop_of_more_lines_than_are_kept_keeps_its_id_and_its_beginning() {
+    let mut live = Timeline::new(Keep { evidence: 12, context: 12 }, crate::timeline::Known::default());
+    let mut world = World::default();
+    for restart in 0..40_u32 {
+        let at = f64::from(restart) * 60.0;
+        let id = char::from_digit(restart % 16, 16).expect("a digit");
+        world.kill(at, kill(pod('a'), container("app", id), Level::Container, 64));
+        world.died(at + 2.0, pod('a'), container("app", id), 137);
+    }
+    let mut ids = BTreeSet::new();
+    let mut started = BTreeSet::new();
+    for line in &world.lines {
+        live.push(line);
+        for incident in live.news() {
+            started.insert(incident.started.clone());
+            ids.insert(incident.id);
+        }
+    }
+    for incident in live.finish() {
+        started.insert(incident.started.clone());
+        ids.insert(incident.id);
+    }
+    assert!(live.dropped() > 0);
+    assert_eq!((ids.len(), started.len()), (1, 1), "{started:?}");
+}
+
+#[test]
+fn a_storm_in_one_container_keeps_no_other_waiting() {
+    let mut live = Timeline::new(Keep::LIVE, crate::timeline::Known::default());
+    let mut world = World::default();
+    for nth in 0..400_u32 {
+        let mut storm = kill(pod('a'), container("app", '1'), Level::Container, 64);
+        storm.victim.task.tgid = Some(1000 + nth);
+        world.kill(f64::from(nth) * 0.001, storm);
+    }
+    world.kill(0.4, kill(pod('b'), container("app", '2'), Level::Pod, 64));
+    let mut judged = 0;
+    for line in &world.lines {
+        live.push(line);
+        let news = live.news();
+        judged += news.len();
+    }
+    // Both are told at once when they open, and the large one with all its kills when it closes.
+    assert_eq!(judged, 2);
+    let closed = live.finish();
+    assert_eq!(closed.iter().map(|incident| incident.kills).max(), Some(400));
 }
 
 #[test]

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 
 use crate::{
     event::{
-        Candidate, Container, ContainerAction, ContainerChange, Event, Eviction, EvictionPhase, Incident, Level, Limit,
-        Line, Memory, OomKill, Pod, ProcessExit, Sender, SenderRole, Signal, Source, Task, Victim,
+        AllocationRefused, Candidate, Container, ContainerAction, ContainerChange, Event, Eviction, EvictionPhase,
+        Incident, Level, Limit, Line, Memory, OomKill, Pod, ProcessExit, RefusedBy, Sender, SenderRole, Signal, Source,
+        Span, Task, Victim,
     },
     node::{
         cgroup_path::QosClass,
@@ -107,6 +108,24 @@ pub(super) fn kill(pod: Pod, container: Container, level: Level, mib: u64) -> Oo
         members: Vec::new(),
         candidates_weighed: None,
         candidates: None,
+    }
+}
+
+/// Java was refused an allocation by its own limit.
+pub(super) fn refused() -> AllocationRefused {
+    AllocationRefused {
+        pod: Some(pod('a')),
+        container: Some(container("app", '1')),
+        cgroup: None,
+        task: task("java", 7),
+        by: RefusedBy::RlimitAs,
+        count: 1,
+        requested_bytes: Some(512 * MIB),
+        limit_bytes: Some(256 * MIB),
+        first_ts: String::new(),
+        last_ts: String::new(),
+        count_total: 1,
+        span: Span::default(),
     }
 }
 

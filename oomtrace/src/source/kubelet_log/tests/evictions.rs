@@ -217,14 +217,16 @@ fn a_threshold_that_was_observed_is_the_one_that_is_met() {
 }
 
 #[test]
-fn where_both_of_memorys_signals_are_crossed_what_was_available_tells_which() {
+fn where_both_of_memorys_signals_are_crossed_the_one_compared_last_is_reclaimed_unless_what_was_available_tells() {
     let observed = r#""Eviction manager: threshold observed resource" log="thresholds - grace periods satisfied" signal="allocatableMemory.available" resourceName="memory" quantity="1Gi" available="757248Ki"
         "Eviction manager: threshold observed resource" log="thresholds - grace periods satisfied" signal="memory.available" resourceName="memory" quantity="1Gi" available="700000Ki"
         "Eviction manager: attempting to reclaim" resourceName="memory"
         "Evicting pod" pod="default/be-hog" podUID="{UID}" message="The node was low on resource: memory. Threshold quantity: 1Gi, available: 700000Ki. ""#;
     let pass = said(observed);
-    assert_eq!(pass[2].get("signal"), None);
+    assert_eq!(pass[2]["signal"], "memory.available");
     assert_eq!(pass[3]["signal"], "memory.available");
+    let other = said(&observed.replace("available: 700000Ki", "available: 757248Ki"));
+    assert_eq!(other[3]["signal"], "allocatableMemory.available");
 }
 
 #[test]

@@ -1,5 +1,10 @@
 //! `oomtrace timeline` on what real nodes left behind, against what really happened there (`truth.json`, worked out from
-//! the nodes' own state).
+//! the nodes' own state), and on what nodes of other versions would have left.
+
+mod recast;
+mod recast_captures;
+mod stories;
+mod story;
 
 use std::{
     collections::BTreeSet,
@@ -33,6 +38,33 @@ fn lines(arguments: &[&str]) -> Vec<Value> {
     assert!(output.status.success(), "{arguments:?}: {said}");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// Logs that a test has written.
+struct Logs(tempfile::TempDir);
+
+impl Logs {
+    fn of(kernel: &str, kubelet: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        // klog has no year: it is the one before the file was written last.
+        let written = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_795_550_000);
+        for (name, text) in [("kernel", kernel), ("kubelet", kubelet)] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).expect("a file");
+            let file = std::fs::File::options().append(true).open(&path).expect("a file");
+            file.set_modified(written).expect("a time");
+        }
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().expect("UTF-8").to_owned()
+    }
+
+    fn told(&self, more: &[&str]) -> Vec<Value> {
+        let logs = ["--kernel-log", &self.path("kernel"), "--kubelet-log", &self.path("kubelet")];
+        lines(&[&logs[..], more].concat())
+    }
 }
 
 fn truth(capture: &str) -> Value {

@@ -1,0 +1,134 @@
+//! The eviction manager's steps, put together: passes that ranked pods, and the pods that were evicted in them.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    super::{
+        names::{Names, PodKey},
+        windows::{EVICTION, OBSERVED, PASS, SAME_STEP, SOFT},
+    },
+    Evicted,
+};
+use crate::event::{Eviction, EvictionPhase, Line};
+
+/// A pass of the eviction manager: what it said of the node, and the pods it ranked.
+struct Pass<'a> {
+    at: i64,
+    lines: Vec<(i64, &'a Arc<Line>)>,
+    resource: Option<String>,
+    memory: Option<bool>,
+    ranked: Vec<PodKey>,
+}
+
+/// The pods that were evicted, from the steps in the order of time. At most one a pass.
+pub(super) fn evicted(steps: &[(i64, &Eviction, &Arc<Line>)], names: &Names<'_>) -> Vec<Evicted> {
+    let mut found: BTreeMap<PodKey, Vec<Evicted>> = BTreeMap::new();
+    let passes = passes(steps, names);
+    for (at, step, line) in steps {
+        let says_evicted = matches!(
+            step.phase,
+            EvictionPhase::Evicting
+                | EvictionPhase::Evicted
+                | EvictionPhase::Failed
+                | EvictionPhase::AwaitingCleanup
+                | EvictionPhase::CleanedUp
+                | EvictionPhase::CleanupTimedOut
+        );
+        if !says_evicted {
+            continue;
+        }
+        for pod in step.pod.iter().chain(&step.pods) {
+            let Some(key) = names.key(Some(pod), None, *at) else { continue };
+            let of_pod = found.entry(key.clone()).or_default();
+            if let Some(evicted) = of_pod.last_mut().filter(|evicted| *at - evicted.ending <= EVICTION) {
+                evicted.memory = evicted.memory.or(step.memory);
+                evicted.lines.push((*at, Arc::clone(line)));
+            } else {
+                let pass = passes
+                    .iter()
+                    .rev()
+                    .find(|pass| pass.at <= *at && at - pass.at <= EVICTION && pass.ranked.contains(&key))
+                    .or_else(|| passes.iter().rev().find(|pass| pass.at <= *at && at - pass.at <= PASS));
+                of_pod.push(Evicted {
+                    at: pass.map_or(*at, |pass| pass.at),
+                    ending: *at,
+                    pod: key,
+                    memory: step.memory.or_else(|| pass.and_then(|pass| pass.memory)).or_else(|| {
+                        step.resource
+                            .as_deref()
+                            .or_else(|| pass.and_then(|pass| pass.resource.as_deref()))
+                            .map(|resource| resource == "memory")
+                    }),
+                    lines: vec![(*at, Arc::clone(line))],
+                    pass: pass
+                        .map(|pass| pass.lines.iter().map(|(at, line)| (*at, Arc::clone(line))).collect())
+                        .unwrap_or_default(),
+                });
+            }
+        }
+    }
+    let mut all: Vec<_> = found.into_values().flatten().collect();
+    all.sort_by(|a, b| (a.at, &a.pod).cmp(&(b.at, &b.pod)));
+    all
+}
+
+/// How long after a step pods may be ranked because of it.
+fn reach(phase: EvictionPhase) -> i64 {
+    match phase {
+        EvictionPhase::Observed | EvictionPhase::NodeConditions => OBSERVED,
+        EvictionPhase::GracePeriodNotMet => SOFT,
+        _ => PASS,
+    }
+}
+
+/// The passes that came to ranking pods.
+fn passes<'a>(steps: &[(i64, &'a Eviction, &'a Arc<Line>)], names: &Names<'_>) -> Vec<Pass<'a>> {
+    let mut passes: Vec<Pass<'_>> = Vec::new();
+    let mut open: Vec<(i64, &Eviction, &Arc<Line>)> = Vec::new();
+    for (at, step, line) in steps {
+        match step.phase {
+            EvictionPhase::Observed
+            | EvictionPhase::ThresholdMet
+            | EvictionPhase::GracePeriodNotMet
+            | EvictionPhase::NodeConditions
+            | EvictionPhase::MustEvict => open.push((*at, step, line)),
+            EvictionPhase::Ranked => {
+                open.retain(|(earlier, step, _)| at - earlier <= reach(step.phase));
+                // The pass begins with the last threshold that was met before pods were ranked.
+                let began = open
+                    .iter()
+                    .rev()
+                    .find(|(_, step, _)| step.phase == EvictionPhase::ThresholdMet)
+                    .map_or(*at, |(began, _, _)| *began);
+                let resource = open.iter().rev().find_map(|(_, step, _)| {
+                    matches!(step.phase, EvictionPhase::ThresholdMet | EvictionPhase::MustEvict)
+                        .then(|| step.resource.clone())
+                        .flatten()
+                });
+                let memory = open.iter().rev().find_map(|(_, step, _)| {
+                    matches!(step.phase, EvictionPhase::ThresholdMet | EvictionPhase::MustEvict)
+                        .then_some(step.memory)
+                        .flatten()
+                });
+                let mut lines: Vec<_> = open.iter().map(|(at, _, line)| (*at, *line)).collect();
+                lines.push((*at, line));
+                let ranked = step.pods.iter().filter_map(|pod| names.key(Some(pod), None, *at)).collect();
+                // The same pass read from a second form of the log.
+                if let Some(last) = passes.last_mut()
+                    && at - last.lines.last().map_or(last.at, |(at, _)| *at) <= SAME_STEP
+                    && last.ranked == ranked
+                {
+                    last.memory = last.memory.or(memory);
+                    last.resource = last.resource.take().or(resource);
+                    last.lines.extend(lines);
+                } else {
+                    passes.push(Pass { at: began, lines, resource, memory, ranked });
+                }
+                open.retain(|(_, step, _)| step.phase == EvictionPhase::GracePeriodNotMet);
+            }
+            EvictionPhase::Reclaimed | EvictionPhase::NothingToEvict => open.clear(),
+            _ => {}
+        }
+    }
+    passes
+}

@@ -1,0 +1,337 @@
+//! Which lines can have to do with each other, so that only what an event touches is judged anew.
+//!
+//! Two lines are of one group where they name the same pod, container, process or cgroup; all evictions are one, for they
+//! compete. What a group comes to depends on nothing but its lines, on its lessons (lines of others that teach a name in it)
+//! and on when the kubelet was heard. So judging each by itself gives what judging all at once gives.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{
+    Order, RESTLESS, RESTS_PER_LINE, digest,
+    judge::{Judged, id},
+    windows::{CRASH_LOOP, NOTICED},
+};
+use crate::{
+    event::{Cgroup, Container, ContainerId, Event, EvictionPhase, IncidentState, Level, Line, OomKill, Pod, PodUid},
+    node::snapshot::Snapshot,
+};
+
+/// What makes lines belong together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Uid(PodUid),
+    Name(String, String),
+    Container(ContainerId),
+    /// A victim's process id: one kill is told by several.
+    Process(u32),
+    /// A cgroup whose limit is hit, or that is read.
+    Path(String),
+    /// Evictions, and what is observed of the node's memory.
+    Evictions,
+    /// The node is out of memory.
+    Node,
+    /// What names nobody.
+    Nobody,
+}
+
+/// What was told of an incident.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) digest: u64,
+    pub(super) state: IncidentState,
+    /// The time of its last line.
+    pub(super) last: i64,
+    /// Whom and what it is about, and when it began: what goes on under a limit on lines is the same incident still.
+    pub(super) chain: String,
+    pub(super) began: i64,
+    pub(super) started: String,
+}
+
+/// Lines that belong together, and what was told of them.
+#[derive(Default)]
+pub(super) struct Group {
+    keys: BTreeSet<Key>,
+    /// Each with whether it is only a lesson.
+    pub(super) lines: BTreeMap<Order, (Arc<Line>, bool)>,
+    /// Its links are of files, which stay.
+    lasting: bool,
+    /// It has to be judged.
+    pub(super) stale: bool,
+    /// Its first lines had to go.
+    pub(super) cut: bool,
+    /// When the next of its open incidents is due to close.
+    pub(super) due: Option<i64>,
+    /// It is not judged again before, for it is large and takes long.
+    pub(super) rests: Option<i64>,
+    pub(super) told: BTreeMap<String, Told>,
+}
+
+impl Group {
+    /// What there is to tell of its incidents, as they are judged now.
+    pub(super) fn news(&mut self, judged: Vec<Judged>, now: Option<i64>) -> Vec<Judged> {
+        self.stale = false;
+        let large = self.lines.len() > RESTLESS;
+        self.rests =
+            now.filter(|_| large).map(|now| now + RESTS_PER_LINE * i64::try_from(self.lines.len()).unwrap_or(0));
+        self.due = judged.iter().filter(|j| j.incident.state == IncidentState::Open).map(|j| j.closes).min();
+        let mut told = BTreeMap::new();
+        let mut news = Vec::new();
+        for mut judged in judged {
+            if self.cut {
+                self.keep_beginning(&mut judged);
+            }
+            let (digest, state) = (digest(&judged.incident), judged.incident.state);
+            let before = self.told.remove(&judged.incident.id);
+            let is_news = before.as_ref().is_none_or(|before| {
+                // What only lost its first lines is no news.
+                let more = !self.cut || judged.last > before.last || state != before.state;
+                before.digest != digest && state == IncidentState::Closed && more
+            });
+            let (digest, state) = before.filter(|_| !is_news).map_or((digest, state), |b| (b.digest, b.state));
+            let (chain, began, started) = (judged.chain.clone(), judged.at, judged.incident.started.clone());
+            told.insert(judged.incident.id.clone(), Told { digest, state, last: judged.last, chain, began, started });
+            if is_news {
+                news.push(judged);
+            }
+        }
+        self.told = told;
+        news
+    }
+
+    /// What goes on though its first lines had to go is the same incident.
+    fn keep_beginning(&self, judged: &mut Judged) {
+        let same = self.told.values().filter(|told| told.chain == judged.chain && told.began < judged.at);
+        let Some(told) = same.filter(|told| judged.at - told.last <= CRASH_LOOP).max_by_key(|told| told.began) else {
+            return;
+        };
+        judged.at = told.began;
+        judged.incident.id = id(&judged.node, &judged.identity, judged.at);
+        judged.incident.started.clone_from(&told.started);
+    }
+
+    /// The time of its last line.
+    fn last(&self) -> Option<i64> {
+        self.lines.keys().next_back().map(|order| order.at)
+    }
+}
+
+/// All groups.
+#[derive(Default)]
+pub(super) struct Groups {
+    by_key: BTreeMap<Key, u64>,
+    by_id: BTreeMap<u64, Group>,
+    next: u64,
+}
+
+impl Groups {
+    /// No lines; pods of files are known.
+    pub(super) fn new(snapshot: &Snapshot) -> Self {
+        let mut groups = Self::default();
+        for record in snapshot.pods.values() {
+            let ids = record.containers.values().flat_map(|container| &container.ids).chain(&record.sandboxes);
+            let keys = pod_keys(Some(&record.pod), snapshot).chain(ids.cloned().map(Key::Container));
+            let group = groups.joined(keys.collect());
+            group.lasting = true;
+        }
+        groups
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Group> {
+        self.by_id.values_mut()
+    }
+
+    pub(super) fn add(&mut self, order: &Order, line: &Arc<Line>, snapshot: &Snapshot) {
+        let group = self.joined(keys(&line.event, snapshot));
+        group.lines.insert(order.clone(), (Arc::clone(line), false));
+        group.stale = true;
+        for keys in lessons(&line.event, snapshot) {
+            let group = self.joined(keys);
+            group.lines.entry(order.clone()).or_insert_with(|| (Arc::clone(line), true));
+            group.stale = true;
+        }
+    }
+
+    /// A line had to go.
+    pub(super) fn remove(&mut self, order: &Order, line: &Line, snapshot: &Snapshot) {
+        let keys = std::iter::once(keys(&line.event, snapshot)).chain(lessons(&line.event, snapshot));
+        let of: BTreeSet<u64> = keys.flatten().filter_map(|key| self.by_key.get(&key).copied()).collect();
+        for id in of {
+            let Some(group) = self.by_id.get_mut(&id) else { continue };
+            group.lines.remove(order);
+            (group.stale, group.cut) = (true, true);
+            if group.lines.is_empty() {
+                self.drop(id);
+            }
+        }
+    }
+
+    /// Lets go of the groups whose lines are all from before a time, and gives the lines' places.
+    pub(super) fn forget(&mut self, before: i64, snapshot: &Snapshot) -> Vec<Order> {
+        let old = self.by_id.iter().filter(|(_, group)| group.last().is_some_and(|last| last < before));
+        let old: Vec<u64> = old.map(|(id, _)| *id).collect();
+        let mut gone = Vec::new();
+        for id in old {
+            let lines = self.by_id.get_mut(&id).map(|group| std::mem::take(&mut group.lines)).unwrap_or_default();
+            self.drop(id);
+            // A lesson goes with the group that it belongs to.
+            for (order, (line, _)) in lines.into_iter().filter(|(_, (_, lesson))| !lesson) {
+                for key in lessons(&line.event, snapshot).iter().flatten() {
+                    if let Some(group) = self.by_key.get(key).and_then(|id| self.by_id.get_mut(id)) {
+                        group.lines.remove(&order);
+                    }
+                }
+                gone.push(order);
+            }
+        }
+        gone
+    }
+
+    /// The kubelet was heard until later than before: what was not sure that it had noticed all, is to be judged.
+    pub(super) fn kubelet_goes_on(&mut self, before: Option<i64>) {
+        for group in self.by_id.values_mut() {
+            let waits = group.last().is_some_and(|last| before.is_none_or(|before| last + NOTICED > before));
+            group.stale |= waits;
+        }
+    }
+
+    /// Everything is to be judged.
+    pub(super) fn all_stale(&mut self) {
+        for group in self.by_id.values_mut() {
+            group.stale = true;
+        }
+    }
+
+    fn drop(&mut self, id: u64) {
+        let Some(group) = self.by_id.get_mut(&id) else { return };
+        if group.lasting {
+            let (keys, lasting) = (std::mem::take(&mut group.keys), true);
+            *group = Group { keys, lasting, ..Group::default() };
+            return;
+        }
+        for key in &group.keys {
+            self.by_key.remove(key);
+        }
+        self.by_id.remove(&id);
+    }
+
+    /// The group of all these keys: of several, they become one.
+    fn joined(&mut self, keys: Vec<Key>) -> &mut Group {
+        let found: BTreeSet<u64> = keys.iter().filter_map(|key| self.by_key.get(key).copied()).collect();
+        // The largest takes the others in.
+        let into = found.iter().copied().max_by_key(|id| self.by_id.get(id).map_or(0, |group| group.lines.len()));
+        let into = into.unwrap_or_else(|| {
+            self.next += 1;
+            self.next
+        });
+        let others: Vec<Group> =
+            found.iter().filter(|id| **id != into).filter_map(|id| self.by_id.remove(id)).collect();
+        let group = self.by_id.entry(into).or_default();
+        for other in others {
+            let Group { keys, lines, lasting, stale: _, cut, due: _, rests: _, told } = other;
+            for key in keys {
+                self.by_key.insert(key.clone(), into);
+                group.keys.insert(key);
+            }
+            for (order, (line, lesson)) in lines {
+                let entry = group.lines.entry(order).or_insert((line, lesson));
+                entry.1 &= lesson;
+            }
+            group.told.extend(told);
+            group.lasting |= lasting;
+            group.cut |= cut;
+            group.stale = true;
+        }
+        for key in keys {
+            if self.by_key.insert(key.clone(), into).is_none() {
+                group.keys.insert(key);
+            }
+        }
+        group
+    }
+}
+
+fn pod_keys(pod: Option<&Pod>, snapshot: &Snapshot) -> impl Iterator<Item = Key> {
+    let uid = pod.and_then(|pod| pod.uid.as_ref()).map(|uid| Key::Uid(snapshot.canonical(uid).clone()));
+    let name = pod.and_then(|pod| Some(Key::Name(pod.namespace.clone()?, pod.name.clone()?)));
+    uid.into_iter().chain(name)
+}
+
+fn place(pod: Option<&Pod>, container: Option<&Container>, snapshot: &Snapshot) -> Vec<Key> {
+    let id = container.and_then(|container| container.id.clone()).map(Key::Container);
+    pod_keys(pod, snapshot).chain(id).collect()
+}
+
+fn path(cgroup: Option<&Cgroup>) -> Option<Key> {
+    Some(Key::Path(cgroup?.path.clone()?))
+}
+
+/// What a line belongs to.
+fn keys(event: &Event, snapshot: &Snapshot) -> Vec<Key> {
+    let of = |pod: &Option<Pod>, container: &Option<Container>| place(pod.as_ref(), container.as_ref(), snapshot);
+    let mut keys = match event {
+        Event::OomKill(kill) => {
+            let mut keys = of(&kill.pod, &kill.container);
+            keys.extend(of_kill(kill));
+            keys
+        }
+        Event::ProcessExit(exit) => of(&exit.pod, &exit.container),
+        Event::Signal(signal) => of(&signal.pod, &signal.container),
+        Event::AllocationRefused(refused) => of(&refused.pod, &refused.container),
+        Event::UnderOom(frozen) => of(&frozen.pod, &frozen.container),
+        Event::PanicOnOom(panic) => of(&panic.pod, &panic.container),
+        Event::Container(change) => of(&change.pod, &change.container),
+        Event::ChargeFailures(failures) => {
+            let mut keys = of(&failures.pod, &failures.container);
+            keys.extend(path(failures.cgroup.as_ref()));
+            keys
+        }
+        Event::Pressure(pressure) => {
+            let mut keys = of(&pressure.pod, &pressure.container);
+            keys.extend(path(pressure.cgroup.as_ref()));
+            keys.extend((pressure.level == Some(Level::Node)).then_some(Key::Evictions));
+            keys
+        }
+        Event::SystemOom(oom) => oom.pid.map(Key::Process).into_iter().chain([Key::Node]).collect(),
+        Event::Eviction(step) => {
+            let listed = if step.phase == EvictionPhase::Ranked { &[][..] } else { &step.pods[..] };
+            let pods = step.pod.iter().chain(listed).flat_map(|pod| pod_keys(Some(pod), snapshot));
+            // Who is refused competes with nobody.
+            let evictions = step.phase != EvictionPhase::AdmissionRefused;
+            pods.chain(evictions.then_some(Key::Evictions)).collect()
+        }
+        _ => Vec::new(),
+    };
+    if keys.is_empty() {
+        keys.push(Key::Nobody);
+    }
+    keys
+}
+
+fn of_kill(kill: &OomKill) -> impl Iterator<Item = Key> {
+    let limit = kill.limit.as_ref();
+    let process = kill.victim.task.tgid.or(kill.victim.task.pid).map(Key::Process);
+    let path = limit.and_then(|limit| limit.cgroup.clone()).map(Key::Path);
+    let node = (limit.and_then(|limit| limit.level) == Some(Level::Node)).then_some(Key::Node);
+    let nobody = (kill.pod.is_none() && kill.container.is_none()).then_some(Key::Nobody);
+    process.into_iter().chain(path).chain(node).chain(nobody)
+}
+
+/// Whom else a line teaches a name of: pods that were ranked, and processes that could have been killed.
+fn lessons(event: &Event, snapshot: &Snapshot) -> Vec<Vec<Key>> {
+    let lessons: Vec<Vec<Key>> = match event {
+        Event::Eviction(step) if step.phase == EvictionPhase::Ranked => {
+            step.pods.iter().map(|pod| pod_keys(Some(pod), snapshot).collect()).collect()
+        }
+        Event::OomKill(kill) => kill
+            .candidates
+            .iter()
+            .flatten()
+            .map(|candidate| place(candidate.task.pod.as_ref(), candidate.task.container.as_ref(), snapshot))
+            .collect(),
+        _ => Vec::new(),
+    };
+    lessons.into_iter().filter(|keys| !keys.is_empty()).collect()
+}

@@ -1,0 +1,95 @@
+//! What is told live, and what a recording of the same is told to be later.
+
+use std::{collections::BTreeMap, fs, io::Write as _, process::Command, thread, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{
+    Outcome,
+    cgroup::{Cgroup, container_path, uid},
+    check_eq,
+    oomtrace::{Oomtrace, of_kind, wait_until},
+    scenarios::Scenario,
+    workload,
+};
+
+pub(crate) const ALL: &[Scenario] =
+    &[("a_recording_is_told_byte_for_byte_as_it_was_told_live", a_recording_is_told_as_it_was_live)];
+
+const RECORD: &str = "/tmp/replay.jsonl";
+const KUBELET: &str = "/tmp/replay-kubelet.log";
+
+fn a_recording_is_told_as_it_was_live() -> Outcome {
+    fs::write(KUBELET, "")?;
+    let oomtrace = Oomtrace::start(&["--record", RECORD, "--kubelet-log", KUBELET])?;
+    // A crash loop, a child that is killed alone, a crash, and a kill by a process.
+    for (pod, container, what) in
+        [(31, 41, "eat"), (31, 42, "eat"), (32, 43, "parent"), (33, 44, "fault"), (34, 45, "init-that-is-killed")]
+    {
+        let cgroup = Cgroup::make(&container_path(pod, container))?;
+        cgroup.limit(20)?;
+        let mut first = workload::start(what, &cgroup.procs())?;
+        if what == "parent" {
+            // It would outlive its child by minutes.
+            wait_until("the child is killed", || {
+                Ok(fs::read_to_string(RECORD)?.matches("\"kind\":\"oom_kill\"").count() > 2)
+            })?;
+            first.kill()?;
+        }
+        first.wait()?;
+    }
+    evict(35)?;
+    wait_until("the recording has the eviction's last line", || {
+        Ok(fs::read_to_string(RECORD)?.contains("\"cleaned_up\""))
+    })?;
+    thread::sleep(Duration::from_millis(500));
+    let lines = oomtrace.stop()?;
+    let told = of_kind(&lines, "incident");
+    let scenarios: Vec<_> = told.iter().map(|line| &line["verdict"]["scenario"]).collect();
+    ensure!(scenarios.iter().any(|scenario| *scenario == "container_limit"), "{scenarios:?}");
+    ensure!(scenarios.iter().any(|scenario| *scenario == "allocatable_evicted"), "{scenarios:?}");
+
+    let live = last_of_each(&fs::read_to_string(RECORD)?)?;
+    let timeline = Command::new("oomtrace").args(["timeline", "--format", "json", "--events", RECORD]).output()?;
+    ensure!(timeline.status.success(), "{}", String::from_utf8_lossy(&timeline.stderr));
+    let replayed = last_of_each(std::str::from_utf8(&timeline.stdout)?)?;
+    check_eq!(replayed.keys().collect::<Vec<_>>(), live.keys().collect::<Vec<_>>(), "the incidents' ids");
+    for (id, live) in &live {
+        check_eq!(replayed.get(id), Some(live), "incident {id}");
+    }
+    println!("{} incidents", live.len());
+    Ok(())
+}
+
+/// The kubelet evicts a pod, at its default verbosity.
+fn evict(pod: u32) -> Result<()> {
+    let mut log = fs::File::options().append(true).open(KUBELET)?;
+    for text in [
+        "\"Eviction manager: attempting to reclaim\" resourceName=\"memory\"".to_owned(),
+        "\"Eviction manager: must evict pod(s) to reclaim\" resourceName=\"memory\"".to_owned(),
+        "\"Eviction manager: pods ranked for eviction\" pods=[\"default/evicted\"]".to_owned(),
+        format!(
+            "\"Killing container with a grace period\" pod=\"default/evicted\" podUID=\"{}\" containerName=\"app\" containerID=\"containerd://{}\" gracePeriod=2",
+            uid(pod),
+            "e".repeat(64)
+        ),
+        "\"Eviction manager: pod is evicted successfully\" pod=\"default/evicted\"".to_owned(),
+        "\"Eviction manager: pods successfully cleaned up\" pods=[\"default/evicted\"]".to_owned(),
+    ] {
+        let now = jiff::Timestamp::now().strftime("%m%d %H:%M:%S%.6f");
+        writeln!(log, "I{now}     440 file.go:1] {text}")?;
+    }
+    Ok(())
+}
+
+/// The last telling of each incident, byte for byte, without its own number and time.
+fn last_of_each(lines: &str) -> Result<BTreeMap<String, String>> {
+    let mut last = BTreeMap::new();
+    for line in lines.lines().filter(|line| line.contains("\"kind\":\"incident\"")) {
+        let (_, rest) = line.split_once("\"id\":\"").context("an incident has an id")?;
+        let (id, rest) = rest.split_once('"').context("an id ends")?;
+        last.insert(id.to_owned(), rest.to_owned());
+    }
+    ensure!(last.len() >= 4, "only {} incidents: {lines}", last.len());
+    Ok(last)
+}
