@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! probes ────────┐
-//! other sources ─┼─▶ what memory looks like ─▶ names ─▶ numbers ─▶ incidents ─▶ standard output, --record
+//! other sources ─┼─▶ what memory looks like ─▶ names ─▶ numbers ─▶ incidents ─▶ outputs
 //! oomtrace ──────┘            └──────────────────── Pipeline ────────────────────┘
 //! ```
 //!
 //! All of it runs on one thread, and nothing in it waits but the loop in [`run`]. The probes are a source that is drained
 //! here ([`ProbeSource`]); every other source is a task of its own that sends over a bounded channel ([`Sources`]).
 
+mod hangup;
 mod names;
 mod panic_on_oom;
 mod pipeline;
@@ -28,12 +29,11 @@ use anyhow::Context as _;
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
-    sync::oneshot,
     time::{MissedTickBehavior, interval, interval_at, sleep},
 };
 use tracing::{info, warn};
 
-use self::names::Learning;
+use self::{hangup::Hangup, names::Learning};
 pub use self::{
     names::Options as NameOptions,
     pipeline::Pipeline,
@@ -46,7 +46,7 @@ use crate::{
     event::{Phase, Status},
     node::{self, hierarchy::Hierarchy},
     probe::Choice,
-    sink::{Format, Writer},
+    sink::{Outlets, Output, Reader, Rotation},
     source::{
         kubelet::{Kubelet, Log},
         kubelet_metrics,
@@ -62,8 +62,10 @@ const OOM_SCORE_ADJ: &str = "-999";
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line of its own")]
 pub struct Options {
-    /// How standard output is printed.
-    pub format: Format,
+    /// What is printed where.
+    pub outputs: Vec<Output>,
+    /// When files of outputs are put aside.
+    pub rotation: Rotation,
     /// The node's name in every line.
     pub node: String,
     /// Stop after this time.
@@ -80,7 +82,7 @@ pub struct Options {
     pub charge_returns: bool,
     /// How much the probes say on standard error.
     pub probes_log: Option<aya_log::Level>,
-    /// Where to keep every line, as JSON, beside standard output.
+    /// Where to keep every line, as JSON, beside the outputs.
     pub record: Option<PathBuf>,
     /// Where the node's cgroups are mounted.
     pub cgroup_root: PathBuf,
@@ -119,18 +121,17 @@ struct Live {
     sources: Sources,
     pipeline: Pipeline,
     learning: Learning,
-    reader_gone: oneshot::Receiver<()>,
+    reader: Reader,
+    /// Whether it is worth going on when nobody reads standard output any more.
+    outlives_reader: bool,
+    hangup: Hangup,
 }
 
 impl Live {
     fn start(options: &Options) -> anyhow::Result<Self> {
-        let (stdout, reader_gone) = Writer::stdout().context("standard output cannot be written to")?;
-        let record = match &options.record {
-            Some(path) => {
-                Some(Writer::file(path).with_context(|| format!("{} cannot be recorded to", path.display()))?)
-            }
-            None => None,
-        };
+        let (outlets, reader) = Outlets::open(&options.outputs, options.rotation, options.record.as_deref())?;
+        let outlives_reader = options.outputs.iter().any(|output| output.file.is_some());
+        let hangup = Hangup::handle(outlets.has_files()).context("SIGHUP cannot be awaited")?;
         let mut sources = Sources::default();
         let hierarchy = match Hierarchy::find(&options.cgroup_root) {
             Ok(hierarchy) => Some(hierarchy),
@@ -156,11 +157,11 @@ impl Live {
         names.sources.sees_cgroups = probes.as_ref().is_some_and(ProbeSource::sees_cgroups);
         let learning = Learning::start(&names).context("names of pods and containers cannot be asked for")?;
         let waiting = Waiting::new(Box::new(learning.known()), names.wait);
-        let mut pipeline = Pipeline::new(options.node.clone(), options.format, pressure, waiting, stdout, record);
+        let mut pipeline = Pipeline::new(options.node.clone(), pressure, waiting, outlets);
         if options.incidents {
             pipeline.watch_incidents();
         }
-        Ok(Self { probes, sources, pipeline, learning, reader_gone })
+        Ok(Self { probes, sources, pipeline, learning, reader, outlives_reader, hangup })
     }
 
     async fn run(mut self, options: &Options) -> anyhow::Result<()> {
@@ -193,7 +194,13 @@ impl Live {
                 () = self.pipeline.due() => self.pipeline.advance(),
                 _ = tick.tick() => self.tick(),
                 _ = heartbeat.tick() => self.status(Phase::Running),
-                _ = &mut self.reader_gone => break,
+                () = self.reader.gone() => {
+                    if !self.outlives_reader {
+                        break;
+                    }
+                    warn!("nobody reads standard output any more; the other outputs go on");
+                }
+                () = self.hangup.next() => self.pipeline.reopen_files(),
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
                 () = &mut time_up => break,
@@ -215,7 +222,7 @@ impl Live {
             self.pipeline.push_all(probes.tick());
         }
         self.pipeline.tell_incidents();
-        self.pipeline.count_lost();
+        self.pipeline.tell_outlets();
         if self.probes.as_mut().is_some_and(ProbeSource::settings_changed) {
             self.status(Phase::Running);
         }
@@ -228,7 +235,7 @@ impl Live {
         self.pipeline.push_all(self.sources.finish().await);
         self.pipeline.release();
         self.pipeline.close_incidents();
-        self.pipeline.count_lost();
+        self.pipeline.tell_outlets();
         self.status(Phase::Stopped);
         match self.pipeline.finish() {
             // Whoever reads has had enough, which is no failure: `oomtrace run | head -1`.

@@ -4,6 +4,7 @@ mod doctor;
 mod kubelet;
 mod leak;
 mod names;
+mod outputs;
 mod pods;
 mod run;
 mod timeline;
@@ -117,7 +118,20 @@ impl Cli {
                 Self::command().error(ErrorKind::ArgumentConflict, message).exit();
             }
         }
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        let cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        if let Err(conflict) = cli.check() {
+            Self::command().error(ErrorKind::ArgumentConflict, conflict).exit();
+        }
+        cli
+    }
+
+    /// What clap cannot know to be contradictory.
+    fn check(&self) -> Result<(), String> {
+        match &self.command {
+            None => self.run.outputs().map(drop),
+            Some(Command::Run(args)) => args.outputs().map(drop),
+            Some(_) => Ok(()),
+        }
     }
 
     /// Does what was asked.

@@ -7,19 +7,22 @@ use std::{
 
 use jiff::SignedDuration;
 
-use super::names;
+use super::{names, outputs};
 use crate::{
     live::{self, Options},
     probe::Choice,
-    sink::Format,
+    sink::{Format, Output},
 };
 
 /// Options of `oomtrace run`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// How to print events. Default: text on a terminal, else JSON lines.
+    /// How to print events on standard output. Default: text on a terminal, else JSON lines; nothing, where `--output` names
+    /// files alone.
     #[arg(long, value_enum)]
     format: Option<Format>,
+    #[command(flatten)]
+    outputs: outputs::Args,
     /// The node's name in every line. Default: the host's name.
     #[arg(long, env = "OOMTRACE_NODE_NAME")]
     node_name: Option<String>,
@@ -63,6 +66,14 @@ pub(super) struct Args {
     kubelet: super::kubelet::Args,
 }
 
+impl Args {
+    /// What is printed where; an error says which options do not go together.
+    pub(super) fn outputs(&self) -> Result<Vec<Output>, String> {
+        let fallback = if io::stdout().is_terminal() { Format::Text } else { Format::Json };
+        self.outputs.all(self.format, fallback)
+    }
+}
+
 /// A size that the kernel takes: `ringbuf_map_alloc`, `kernel/bpf/ringbuf.c`.
 fn ring_size(text: &str) -> Result<u32, String> {
     match text.parse::<u32>() {
@@ -73,10 +84,10 @@ fn ring_size(text: &str) -> Result<u32, String> {
 
 /// Traces until interrupted, or until what `args` say.
 pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Result<()> {
-    let terminal = io::stdout().is_terminal();
     let (kubelet_log, kubelet_log_asked_for) = args.kubelet.log();
     live::run(&Options {
-        format: args.format.unwrap_or(if terminal { Format::Text } else { Format::Json }),
+        outputs: args.outputs().map_err(anyhow::Error::msg)?,
+        rotation: args.outputs.rotation(),
         node: args
             .node_name
             .clone()

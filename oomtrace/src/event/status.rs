@@ -10,6 +10,17 @@ pub struct Lost {
     pub from: LostFrom,
     /// How many.
     pub count: u64,
+    /// Which output: `stdout`, or the file as it was named; `null` where they were lost before they came to any.
+    #[serde(default)]
+    pub output: Option<String>,
+}
+
+impl Lost {
+    /// Lost before they came to an output.
+    #[must_use]
+    pub fn new(from: LostFrom, count: u64) -> Self {
+        Self { from, count, output: None }
+    }
 }
 
 /// Where events can be lost.
@@ -29,8 +40,10 @@ pub enum LostFrom {
     KernelReport,
     /// Lines of the kubelet's log.
     KubeletLog,
-    /// Lines that the file of `--record` did not take in time.
+    /// Lines that the file of `--record` did not take, or not in time.
     Record,
+    /// Lines that a file of `--output` did not take, or not in time: `output` says which.
+    Output,
     /// Events of a source that came faster than they could be told.
     Source,
 }

@@ -5,8 +5,8 @@ use std::{io, time::Instant};
 use super::{pressure::Pressure, waiting::Waiting};
 use crate::{
     clock::{self, WallClock},
-    event::{Event, Failure, Incident, Line, Lost, LostFrom, Moment, Source, Status, Told},
-    sink::{Format, Writer},
+    event::{Event, Incident, Line, Lost, Moment, Source, Status, Told},
+    sink::Outlets,
     timeline::{Keep, Known, Timeline},
 };
 
@@ -15,9 +15,7 @@ pub struct Pipeline {
     pressure: Pressure,
     waiting: Waiting,
     numbering: Numbering,
-    format: Format,
-    stdout: Writer,
-    record: Option<Writer>,
+    outlets: Outlets,
     timeline: Option<Timeline>,
     kills: u64,
     lost: Vec<Lost>,
@@ -26,16 +24,9 @@ pub struct Pipeline {
 impl Pipeline {
     /// A pipeline that has seen nothing.
     #[must_use]
-    pub fn new(
-        node: String,
-        format: Format,
-        pressure: Pressure,
-        waiting: Waiting,
-        stdout: Writer,
-        record: Option<Writer>,
-    ) -> Self {
+    pub fn new(node: String, pressure: Pressure, waiting: Waiting, outlets: Outlets) -> Self {
         let numbering = Numbering { node, clock: WallClock::now(), seq: 0 };
-        Self { pressure, waiting, numbering, format, stdout, record, timeline: None, kills: 0, lost: Vec::new() }
+        Self { pressure, waiting, numbering, outlets, timeline: None, kills: 0, lost: Vec::new() }
     }
 
     /// Kills told so far.
@@ -89,20 +80,16 @@ impl Pipeline {
         }
     }
 
-    /// Tells what the outlets lost, and an outlet that failed.
-    pub fn count_lost(&mut self) {
-        let record = self.record.as_mut().map_or(0, Writer::newly_lost);
-        for (from, count) in [(LostFrom::Stdout, self.stdout.newly_lost()), (LostFrom::Record, record)] {
-            if count > 0 {
-                self.say(Event::Lost(Lost { from, count }));
-            }
+    /// Tells what the outputs lost, and what is wrong with them.
+    pub fn tell_outlets(&mut self) {
+        for event in self.outlets.news() {
+            self.say(event);
         }
-        if let Some(record) = self.record.take_if(|record| record.is_finished())
-            && let Err(error) = record.finish()
-        {
-            tracing::error!("the recording ends here, tracing goes on: {error}");
-            self.say(Event::Error(Failure { message: format!("the recording ended: {error}") }));
-        }
+    }
+
+    /// Opens every file that is written to again.
+    pub fn reopen_files(&self) {
+        self.outlets.reopen();
     }
 
     /// Tells the status, now.
@@ -126,7 +113,7 @@ impl Pipeline {
         if let Some(timeline) = &mut self.timeline {
             timeline.push(&line);
         }
-        self.print(&line);
+        self.outlets.print(&line);
     }
 
     /// Makes incidents of the events, and tells them among these.
@@ -155,26 +142,15 @@ impl Pipeline {
     }
 
     fn count(&mut self, lost: &Lost) {
-        match self.lost.iter_mut().find(|known| known.from == lost.from) {
+        match self.lost.iter_mut().find(|known| known.from == lost.from && known.output == lost.output) {
             Some(known) => known.count += lost.count,
             None => self.lost.push(lost.clone()),
         }
     }
 
-    fn print(&mut self, line: &Line) {
-        let text = self.format.print(line);
-        if let Some(record) = &mut self.record {
-            record.send(if self.format == Format::Json { text.clone() } else { Format::Json.print(line) });
-        }
-        self.stdout.send(text);
-    }
-
     /// Waits until every line is out.
     pub fn finish(self) -> io::Result<()> {
-        if let Some(Err(error)) = self.record.map(Writer::finish) {
-            tracing::error!("the recording is not complete: {error}");
-        }
-        self.stdout.finish()
+        self.outlets.finish()
     }
 }
 

@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_status_asks_for_nothing() {
-        let lost = crate::event::Lost { from: crate::event::LostFrom::Ring, count: 1 };
+        let lost = crate::event::Lost::new(crate::event::LostFrom::Ring, 1);
         assert!(asked(&Event::Lost(lost)).is_none());
     }
 }

@@ -110,7 +110,7 @@ impl ProbeSource {
     fn lost(&mut self) -> impl Iterator<Item = Told> {
         [LostFrom::Ring, LostFrom::Map].into_iter().filter_map(|from| {
             let count = self.probes.newly_lost(from);
-            (count > 0).then(|| own(Event::Lost(Lost { from, count })))
+            (count > 0).then(|| own(Event::Lost(Lost::new(from, count))))
         })
     }
 

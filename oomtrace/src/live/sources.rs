@@ -105,7 +105,7 @@ mod tests {
     use crate::event::{Event, Lost, LostFrom, Moment, Source};
 
     fn told(count: u64) -> Told {
-        let event = Event::Lost(Lost { from: LostFrom::Source, count });
+        let event = Event::Lost(Lost::new(LostFrom::Source, count));
         Told { source: Source::Oomtrace, at: Moment::Boot(0), event }
     }
 

@@ -1,12 +1,20 @@
 //! Where events go.
 
+mod file;
 mod html;
+mod outlets;
+mod output;
+mod queue;
 mod text;
 mod writer;
 
-pub use html::html;
-pub use text::{escape, incidents_as_text, size, text};
-pub use writer::Writer;
+pub use self::{
+    file::Rotation,
+    html::html,
+    outlets::{OpenError, Outlets, Reader},
+    output::Output,
+    text::{escape, incidents_as_text, size, text},
+};
 
 use clap::ValueEnum;
 

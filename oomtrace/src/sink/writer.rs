@@ -1,87 +1,196 @@
-//! Standard output and the recording, each written to by a thread of its own: a slow reader, or a slow disk, never keeps
-//! the ring buffer from being read.
+//! One output, written to by a thread of its own: a slow reader, or a slow disk, never keeps the ring buffer from being
+//! read.
 
 use std::{
-    fs::OpenOptions,
-    io::{self, Write},
+    io::{self, Write as _},
     path::Path,
-    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
-    thread::{self, JoinHandle},
+    sync::Arc,
+    thread,
+    time::Duration,
 };
 
 use tokio::sync::oneshot;
 
-/// Lines that may wait for a slow reader; at about 2 KiB each some 8 MiB at the worst. More are counted as lost.
-const WAITING: usize = 4096;
+use super::{
+    file::{LineFile, Rotation},
+    queue::{News, Next, Queue, Room},
+};
+
+/// A line has some 2 KiB, one of a kill with its candidates up to 10.
+const ROOM: Room = Room { lines: 4096, bytes: 4 << 20 };
+/// How long the end of the program waits for a reader.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Lines on their way out.
-pub struct Writer {
-    lines: SyncSender<String>,
-    thread: JoinHandle<io::Result<()>>,
-    lost: u64,
+pub(super) struct Writer {
+    queue: Arc<Queue>,
 }
 
 impl Writer {
     /// Standard output. The receiver is told when its reader has gone.
-    pub fn stdout() -> io::Result<(Self, oneshot::Receiver<()>)> {
+    pub(super) fn stdout() -> io::Result<(Self, oneshot::Receiver<()>)> {
         let (closed, ended) = oneshot::channel();
-        let writer = Self::start("stdout", io::stdout(), move || {
+        let writer = Self::start("stdout", ROOM, move |queue| {
+            queue.end(write_stdout(queue));
             // Nobody listens any more when the program is ending by itself.
             let _ = closed.send(());
         })?;
         Ok((writer, ended))
     }
 
-    /// A file, which is appended to: it may be cut to nothing meanwhile (logrotate's `copytruncate`).
-    pub fn file(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
-        Self::start("record", file, || {})
+    /// A file, which is appended to.
+    pub(super) fn file(path: &Path, rotation: Rotation) -> io::Result<Self> {
+        let file = LineFile::open(path, rotation)?;
+        Self::start("output", ROOM, move |queue| queue.end(write_file(queue, file)))
     }
 
-    fn start(
-        name: &str,
-        outlet: impl Write + Send + 'static,
-        ended: impl FnOnce() + Send + 'static,
-    ) -> io::Result<Self> {
-        let (lines, waiting) = sync_channel(WAITING);
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let result = write_all(&waiting, outlet);
-            ended();
-            result
-        })?;
-        Ok(Self { lines, thread, lost: 0 })
+    fn start(name: &str, room: Room, write: impl FnOnce(&Queue) + Send + 'static) -> io::Result<Self> {
+        let queue = Arc::new(Queue::new(room));
+        let of_thread = Arc::clone(&queue);
+        thread::Builder::new().name(name.to_owned()).spawn(move || write(&of_thread))?;
+        Ok(Self { queue })
     }
 
-    /// Whether it writes no more: it failed.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
+    /// Hands over a line. Never waits.
+    pub(super) fn send(&self, line: Arc<str>) {
+        self.queue.push(line);
     }
 
-    /// Hands over a line, or counts it as lost.
-    pub fn send(&mut self, line: String) {
-        if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
-            self.lost += 1;
-        }
+    /// Opens the file again.
+    pub(super) fn reopen(&self) {
+        self.queue.reopen();
     }
 
-    /// How many lines were lost since this was last asked.
-    pub fn newly_lost(&mut self) -> u64 {
-        std::mem::take(&mut self.lost)
+    /// What has become of it since this was last asked.
+    pub(super) fn news(&self) -> News {
+        self.queue.news()
     }
 
     /// Waits until every line is out.
-    pub fn finish(self) -> io::Result<()> {
-        drop(self.lines);
-        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread that writes lines died")))
+    pub(super) fn finish(&self) -> io::Result<()> {
+        self.queue.finish(PATIENCE)
     }
 }
 
-/// A line is one write, so that lines of several writers do not mix, and is out before the next one is taken.
-fn write_all(waiting: &Receiver<String>, mut outlet: impl Write) -> io::Result<()> {
-    for line in waiting {
-        outlet.write_all(line.as_bytes())?;
-        outlet.flush()?;
+/// A line is one write, so that lines of several writers do not mix, and is out before the next one is taken. The first
+/// failure is the end: whoever reads has gone.
+fn write_stdout(queue: &Queue) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    loop {
+        match queue.next() {
+            Next::Line(line) => {
+                stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()).inspect_err(|_| queue.count_lost())?;
+            }
+            Next::Reopen => {}
+            Next::End => return Ok(()),
+        }
     }
-    Ok(())
+}
+
+/// A disk that is full may have room again: each line is tried, and those that fail are lost. The result is the last line's.
+fn write_file(queue: &Queue, mut file: LineFile) -> io::Result<()> {
+    let mut last = Ok(());
+    loop {
+        match queue.next() {
+            Next::Line(line) => {
+                if file.is_full(&line)
+                    && let Err(error) = file.rotate()
+                {
+                    queue.complain(format!("it cannot be rotated, and grows: {error}"));
+                }
+                let result = file.write(&line);
+                match (&last, &result) {
+                    (Ok(()), Err(error)) => {
+                        queue.complain(format!("lines are lost until it can be written to again: {error}"));
+                    }
+                    (Err(_), Ok(())) => queue.complain("it can be written to again".to_owned()),
+                    _ => {}
+                }
+                if result.is_err() {
+                    queue.count_lost();
+                }
+                last = result;
+            }
+            Next::Reopen => {
+                if let Err(error) = file.reopen() {
+                    queue.complain(format!("it cannot be opened again, and stays as it is: {error}"));
+                }
+            }
+            Next::End => return last,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Instant};
+
+    use super::*;
+
+    const LITTLE: Room = Room { lines: 3, bytes: 1 << 10 };
+
+    /// A writer whose reader takes one line each time it is let to, and what it took.
+    fn slow() -> io::Result<(Writer, mpsc::Sender<()>, mpsc::Receiver<String>)> {
+        let (allow, allowed) = mpsc::channel();
+        let (take, taken) = mpsc::channel();
+        let writer = Writer::start("slow", LITTLE, move |queue| {
+            while allowed.recv().is_ok()
+                && let Next::Line(line) = queue.next()
+            {
+                let _ = take.send(line.to_string());
+            }
+            queue.end(Ok(()));
+        })?;
+        Ok((writer, allow, taken))
+    }
+
+    #[test]
+    fn a_slow_reader_gets_the_newest_lines_and_the_oldest_are_counted() -> io::Result<()> {
+        let (writer, allow, taken) = slow()?;
+        for number in 1..=10 {
+            writer.send(format!("{number}\n").into());
+        }
+        assert_eq!(writer.news(), News { lost: 7, trouble: Vec::new() });
+        for _ in 0..4 {
+            let _ = allow.send(());
+        }
+        writer.finish()?;
+        assert_eq!(taken.iter().collect::<Vec<_>>(), ["8\n", "9\n", "10\n"]);
+        assert_eq!(writer.news().lost, 0, "they are counted once");
+        Ok(())
+    }
+
+    #[test]
+    fn what_waits_is_bounded_by_its_bytes_too() -> io::Result<()> {
+        let (writer, ..) = slow()?;
+        for _ in 0..3 {
+            writer.send("x".repeat(600).into());
+        }
+        assert_eq!(writer.news().lost, 2);
+        Ok(())
+    }
+
+    #[test]
+    fn a_reader_that_never_reads_does_not_keep_the_program_from_ending() -> io::Result<()> {
+        let (writer, _allow, _taken) = slow()?;
+        writer.send("one\n".into());
+        let started = Instant::now();
+        let error = writer.queue.finish(Duration::from_millis(50)).expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+        Ok(())
+    }
+
+    #[test]
+    fn a_full_disk_is_said_once_and_each_line_counted() -> io::Result<()> {
+        let writer = Writer::file(Path::new("/dev/full"), Rotation::NEVER)?;
+        for _ in 0..5 {
+            writer.send("line\n".into());
+        }
+        let error = writer.finish().expect_err("the disk is full");
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        let News { lost, trouble } = writer.news();
+        assert_eq!((lost, trouble.len()), (5, 1), "{trouble:?}");
+        Ok(())
+    }
 }

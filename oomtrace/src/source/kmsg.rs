@@ -248,7 +248,7 @@ impl Reader {
                 // The lines before and after the gap are not of the same report.
                 told.extend(self.flush());
                 let count = sequence.saturating_sub(expected).max(1);
-                told.push(own(Event::Lost(Lost { from: LostFrom::KernelLog, count })));
+                told.push(own(Event::Lost(Lost::new(LostFrom::KernelLog, count))));
             }
             self.last = Some(sequence);
             self.stamps.saw(stamp_ns, clock::boot_ns());

@@ -42,8 +42,10 @@ pub(super) fn write_lost(out: &mut String, ts: &str, lost: &Lost) -> std::fmt::R
         LostFrom::KernelLog => "records of the kernel's log: it was overwritten before it was read",
         LostFrom::KernelReport => "reports of kills: the kernel's rate limit left them out of its log",
         LostFrom::KubeletLog => "lines of the kubelet's log",
-        LostFrom::Record => "lines: the file of --record was not written in time",
+        LostFrom::Record => "lines: the file of --record did not take them, or not in time",
+        LostFrom::Output => "lines: a file of --output did not take them, or not in time",
         LostFrom::Source => "events: a source was faster than they could be told",
     };
-    writeln!(out, "{ts}  LOST {} {what}", lost.count)
+    let output = lost.output.as_deref().map(|output| format!(" ({})", escape(output))).unwrap_or_default();
+    writeln!(out, "{ts}  LOST {} {what}{output}", lost.count)
 }

@@ -147,7 +147,7 @@ impl Events {
             }
             Item::Suppressed { when, reports } => {
                 self.statistics.suppressed_reports += reports;
-                let lost = Event::Lost(Lost { from: LostFrom::KernelReport, count: reports });
+                let lost = Event::Lost(Lost::new(LostFrom::KernelReport, reports));
                 vec![told(self.at(&when), lost)]
             }
             Item::Torn { when, text } => {

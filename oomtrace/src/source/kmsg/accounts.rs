@@ -80,7 +80,7 @@ impl Accounts {
         told.extend(overdue.into_iter().flat_map(|counted| self.tell(&counted)));
         let left_out = self.counters.left_out();
         if left_out > self.left_out {
-            told.push(own(Event::Lost(Lost { from: LostFrom::Map, count: left_out - self.left_out })));
+            told.push(own(Event::Lost(Lost::new(LostFrom::Map, left_out - self.left_out))));
             self.left_out = left_out;
         }
         Ok(())
@@ -115,7 +115,7 @@ impl Accounts {
             })
             .collect();
         if *kills > MOST_TOLD {
-            told.push(own(Event::Lost(Lost { from: LostFrom::KernelLog, count: kills - MOST_TOLD })));
+            told.push(own(Event::Lost(Lost::new(LostFrom::KernelLog, kills - MOST_TOLD))));
         }
         told
     }

@@ -74,7 +74,7 @@ impl Feed {
     /// Lines of it are known to be missing.
     pub(super) fn lose(&mut self, count: u64) {
         if count > 0 {
-            self.told.push(now(Event::Lost(Lost { from: LostFrom::KubeletLog, count })));
+            self.told.push(now(Event::Lost(Lost::new(LostFrom::KubeletLog, count))));
         }
     }
 

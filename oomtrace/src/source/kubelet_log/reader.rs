@@ -283,7 +283,7 @@ impl Reader {
         if who == Writer::Journald {
             if let Some(count) = writer::suppressed(&line.text, &self.identifiers) {
                 let at = line.kept.and_then(|kept| self.calendar.kept(kept)).unwrap_or(self.calendar.not_after);
-                let event = Event::Lost(Lost { from: LostFrom::KubeletLog, count });
+                let event = Event::Lost(Lost::new(LostFrom::KubeletLog, count));
                 told.push(Told { source: Source::Kubelet, at: Moment::Wall(at), event });
             }
             return;

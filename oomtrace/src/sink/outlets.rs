@@ -1,0 +1,191 @@
+//! All outputs of a run.
+
+use std::{io, path::Path, sync::Arc};
+
+use tokio::sync::oneshot;
+
+use super::{Format, Output, Rotation, queue::News, writer::Writer};
+use crate::event::{Event, Failure, Line, Lost, LostFrom};
+
+/// An output that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} cannot be written to: {error}")]
+pub struct OpenError {
+    /// Which.
+    what: String,
+    /// Why.
+    error: io::Error,
+}
+
+/// Where every line goes.
+#[derive(Default)]
+pub struct Outlets {
+    all: Vec<Outlet>,
+}
+
+/// Whether somebody reads standard output still.
+pub struct Reader(Option<oneshot::Receiver<()>>);
+
+impl Reader {
+    /// Waits until it has gone, and tells so once; for ever, where nothing is printed there.
+    pub async fn gone(&mut self) {
+        match &mut self.0 {
+            Some(gone) => {
+                // An error is the same: the thread that writes has ended.
+                let _ = gone.await;
+                self.0 = None;
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+struct Outlet {
+    format: Format,
+    writer: Writer,
+    /// What a lost line is called.
+    from: LostFrom,
+    /// `stdout`, or the file.
+    name: String,
+}
+
+impl Outlets {
+    /// Opens them, and the file of `--record`.
+    pub fn open(outputs: &[Output], rotation: Rotation, record: Option<&Path>) -> Result<(Self, Reader), OpenError> {
+        let (mut outlets, mut reader) = (Self::default(), Reader(None));
+        for Output { format, file } in outputs {
+            if let Some(path) = file {
+                outlets.add_file(*format, path, rotation, LostFrom::Output)?;
+                continue;
+            }
+            let (writer, gone) =
+                Writer::stdout().map_err(|error| OpenError { what: "standard output".to_owned(), error })?;
+            reader = Reader(Some(gone));
+            outlets.all.push(Outlet { format: *format, writer, from: LostFrom::Stdout, name: "stdout".to_owned() });
+        }
+        if let Some(path) = record {
+            outlets.add_file(Format::Json, path, Rotation::NEVER, LostFrom::Record)?;
+        }
+        Ok((outlets, reader))
+    }
+
+    fn add_file(&mut self, format: Format, path: &Path, rotation: Rotation, from: LostFrom) -> Result<(), OpenError> {
+        let name = path.display().to_string();
+        let writer = Writer::file(path, rotation).map_err(|error| OpenError { what: name.clone(), error })?;
+        self.all.push(Outlet { format, writer, from, name });
+        Ok(())
+    }
+
+    /// Whether some are files, which can be opened again.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        self.all.iter().any(|outlet| outlet.from != LostFrom::Stdout)
+    }
+
+    /// Prints a line everywhere: in each format once, however many have it.
+    pub fn print(&self, line: &Line) {
+        for format in [Format::Json, Format::Text] {
+            let mut those = self.all.iter().filter(|outlet| outlet.format == format).peekable();
+            if those.peek().is_some() {
+                let text: Arc<str> = format.print(line).into();
+                those.for_each(|outlet| outlet.writer.send(Arc::clone(&text)));
+            }
+        }
+    }
+
+    /// Opens every file again: whoever rotates logs has moved them away.
+    pub fn reopen(&self) {
+        self.all.iter().for_each(|outlet| outlet.writer.reopen());
+    }
+
+    /// What was lost, and what went wrong, since this was last asked. It is told to all outputs.
+    #[must_use]
+    pub fn news(&self) -> Vec<Event> {
+        let mut events = Vec::new();
+        for Outlet { writer, from, name, .. } in &self.all {
+            let News { lost, trouble } = writer.news();
+            for trouble in trouble {
+                let message = format!("{name}: {trouble}");
+                tracing::warn!("{message}");
+                events.push(Event::Error(Failure { message }));
+            }
+            if lost > 0 {
+                events.push(Event::Lost(Lost { output: Some(name.clone()), ..Lost::new(*from, lost) }));
+            }
+        }
+        events
+    }
+
+    /// Waits until every line is out. An error is standard output's; what is wrong with a file is said.
+    pub fn finish(self) -> io::Result<()> {
+        let mut stdout = Ok(());
+        for Outlet { writer, from, name, .. } in &self.all {
+            match writer.finish() {
+                Err(error) if *from == LostFrom::Stdout => stdout = Err(error),
+                Err(error) => tracing::error!("{name} is not complete: {error}"),
+                Ok(()) => {}
+            }
+        }
+        stdout
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Source;
+
+    fn line(seq: u64) -> Line {
+        let event = Event::Lost(Lost::new(LostFrom::Ring, 7));
+        let (ts, node) = ("2026-01-01T00:00:00Z".to_owned(), "node".to_owned());
+        Line { ts, seq, node, source: Source::Oomtrace, boot_ns: None, event }
+    }
+
+    #[test]
+    fn every_output_gets_every_line_in_its_own_format() -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let [json, text, record] = ["json", "text", "record"].map(|name| folder.path().join(name));
+        let outputs = [format!("jsonl:{}", json.display()), format!("text:{}", text.display())];
+        let outputs: Vec<Output> =
+            outputs.iter().map(|output| output.parse().map_err(anyhow::Error::msg)).collect::<Result<_, _>>()?;
+        let (outlets, _) = Outlets::open(&outputs, Rotation::NEVER, Some(&record))?;
+        outlets.print(&line(1));
+        outlets.print(&line(2));
+        outlets.finish()?;
+        let [json, text, record] = [json, text, record].map(std::fs::read_to_string);
+        let (json, text) = (json?, text?);
+        assert_eq!(json, record?);
+        assert_eq!(json, Format::Json.print(&line(1)) + &Format::Json.print(&line(2)));
+        assert_eq!(text, Format::Text.print(&line(1)) + &Format::Text.print(&line(2)));
+        Ok(())
+    }
+
+    #[test]
+    fn what_an_output_lost_is_told_with_its_name() -> anyhow::Result<()> {
+        let full = Output { format: Format::Json, file: Some("/dev/full".into()) };
+        let (outlets, _) = Outlets::open(&[full], Rotation::NEVER, None)?;
+        outlets.print(&line(1));
+        let mut news = Vec::new();
+        for _ in 0..500 {
+            news.extend(outlets.news());
+            if news.len() == 2 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let json = serde_json::to_string(&news)?;
+        assert!(json.contains(r#"{"kind":"error","message":"/dev/full: lines are lost"#), "{json}");
+        assert!(json.contains(r#"{"kind":"lost","from":"output","count":1,"output":"/dev/full"}"#), "{json}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_named() {
+        let nowhere = Output { format: Format::Json, file: Some("/nowhere/events.jsonl".into()) };
+        let error = Outlets::open(&[nowhere], Rotation::NEVER, None).err().map(|error| error.to_string());
+        assert_eq!(
+            error.as_deref(),
+            Some("/nowhere/events.jsonl cannot be written to: No such file or directory (os error 2)")
+        );
+    }
+}

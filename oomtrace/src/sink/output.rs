@@ -1,0 +1,131 @@
+//! What is to be printed where.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use super::Format;
+
+/// An output of `oomtrace run`: `jsonl`, `text`, `jsonl:FILE`, `text:FILE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// How lines are printed.
+    pub format: Format,
+    /// The file; `None` for standard output.
+    pub file: Option<PathBuf>,
+}
+
+impl Output {
+    /// Standard output.
+    #[must_use]
+    pub fn stdout(format: Format) -> Self {
+        Self { format, file: None }
+    }
+
+    /// What `--output` and `--format` come to; `fallback` where neither says anything. An error says which two of them do
+    /// not go together.
+    pub fn all(outputs: &[Self], format: Option<Format>, fallback: Format) -> Result<Vec<Self>, String> {
+        for (at, output) in outputs.iter().enumerate() {
+            if let Some(same) = outputs[..at].iter().find(|other| other.file == output.file) {
+                return Err(match &output.file {
+                    Some(file) => format!("--output {same} and --output {output} both write to {}", file.display()),
+                    None => format!("--output {same} and --output {output} both write to standard output"),
+                });
+            }
+        }
+        let stdout = outputs.iter().find(|output| output.file.is_none());
+        match (format, stdout) {
+            (Some(format), Some(output)) if format != output.format => Err(format!(
+                "--format {} and --output {output} both say how standard output is printed: leave one of them out",
+                if format == Format::Json { "json" } else { "text" }
+            )),
+            (Some(format), None) => Ok([&[Self::stdout(format)], outputs].concat()),
+            _ if outputs.is_empty() => Ok(vec![Self::stdout(fallback)]),
+            _ => Ok(outputs.to_vec()),
+        }
+    }
+}
+
+impl FromStr for Output {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (format, file) = match text.split_once(':') {
+            Some((format, file)) => (format, Some(file)),
+            None => (text, None),
+        };
+        let format = match format {
+            "jsonl" | "json" => Format::Json,
+            "text" => Format::Text,
+            other => {
+                return Err(format!(
+                    "there is no format {other:?}: jsonl or text to standard output, jsonl:FILE or text:FILE to a file"
+                ));
+            }
+        };
+        match file {
+            Some("") => Err(format!("no file is named behind {text:?}")),
+            Some("-") | None => Ok(Self::stdout(format)),
+            Some(file) => Ok(Self { format, file: Some(Path::new(file).to_path_buf()) }),
+        }
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.format {
+            Format::Json => "jsonl",
+            Format::Text => "text",
+        })?;
+        match &self.file {
+            Some(file) => write!(f, ":{}", file.display()),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(outputs: &[&str], format: Option<Format>) -> Result<Vec<String>, String> {
+        let outputs = outputs.iter().map(|output| output.parse()).collect::<Result<Vec<_>, _>>()?;
+        let all = Output::all(&outputs, format, Format::Json)?;
+        Ok(all.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn without_any_option_standard_output_is_printed_as_fits_it() {
+        assert_eq!(all(&[], None), Ok(vec!["jsonl".to_owned()]));
+        assert_eq!(all(&[], Some(Format::Text)), Ok(vec!["text".to_owned()]));
+    }
+
+    #[test]
+    fn files_alone_leave_standard_output_empty() {
+        assert_eq!(all(&["text:/a:b"], None), Ok(vec!["text:/a:b".to_owned()]));
+    }
+
+    #[test]
+    fn format_is_about_standard_output_beside_any_files() {
+        let both = Ok(vec!["text".to_owned(), "jsonl:/a".to_owned()]);
+        assert_eq!(all(&["jsonl:/a"], Some(Format::Text)), both);
+        assert_eq!(all(&["text", "jsonl:/a"], Some(Format::Text)), both);
+    }
+
+    #[test]
+    fn two_formats_for_one_place_are_refused_by_name() {
+        let error = all(&["jsonl"], Some(Format::Text)).expect_err("a conflict");
+        assert!(error.contains("--format text") && error.contains("--output jsonl"), "{error}");
+        let error = all(&["jsonl:/a", "text:/a"], None).expect_err("a conflict");
+        assert!(error.contains("--output jsonl:/a") && error.contains("--output text:/a"), "{error}");
+        assert!(all(&["jsonl", "text:-"], None).is_err());
+    }
+
+    #[test]
+    fn what_is_no_output_is_refused_with_what_would_be_one() {
+        assert!("xml".parse::<Output>().expect_err("no such format").contains("jsonl:FILE"));
+        assert!("jsonl:".parse::<Output>().is_err());
+    }
+}

@@ -1,0 +1,151 @@
+//! Lines between whoever tells them, who never waits, and the thread that writes them, which may wait for long.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// What waits for a slow output is no more than this: the oldest lines make room for the newest, and are counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Lines.
+    pub(super) lines: usize,
+    /// Their bytes.
+    pub(super) bytes: usize,
+}
+
+/// What the thread is to do next.
+pub(super) enum Next {
+    /// Write this.
+    Line(Arc<str>),
+    /// Open its file again: somebody may have moved it away.
+    Reopen,
+    /// Nothing more: everything is written.
+    End,
+}
+
+/// What has become of an output since it was last asked.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct News {
+    /// Lines that made room for newer ones, or could not be written.
+    pub(super) lost: u64,
+    /// What began to go wrong, or went wrong on the way, each in a sentence.
+    pub(super) trouble: Vec<String>,
+}
+
+/// Shared by both sides.
+pub(super) struct Queue {
+    room: Room,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    lines: VecDeque<Arc<str>>,
+    bytes: usize,
+    reopen: bool,
+    closing: bool,
+    news: News,
+    /// How the thread ended, once it has.
+    ended: Option<io::Result<()>>,
+}
+
+impl Queue {
+    pub(super) fn new(room: Room) -> Self {
+        Self { room, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code that holds the lock can leave it half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a line; the oldest go where there is no room. Behind the thread's end, all are gone.
+    pub(super) fn push(&self, line: Arc<str>) {
+        let mut state = self.state();
+        if state.ended.is_some() {
+            return;
+        }
+        state.bytes += line.len();
+        state.lines.push_back(line);
+        while state.lines.len() > self.room.lines || (state.bytes > self.room.bytes && state.lines.len() > 1) {
+            let Some(oldest) = state.lines.pop_front() else { break };
+            state.bytes -= oldest.len();
+            state.news.lost += 1;
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Has the file opened again.
+    pub(super) fn reopen(&self) {
+        self.state().reopen = true;
+        self.changed.notify_all();
+    }
+
+    /// What has happened since this was last asked.
+    pub(super) fn news(&self) -> News {
+        std::mem::take(&mut self.state().news)
+    }
+
+    /// Waits until every line is written, but no longer than `patience`: whoever does not read may never do so.
+    pub(super) fn finish(&self, patience: Duration) -> io::Result<()> {
+        let mut state = self.state();
+        state.closing = true;
+        self.changed.notify_all();
+        let (mut state, _) = self
+            .changed
+            .wait_timeout_while(state, patience, |state| state.ended.is_none())
+            .unwrap_or_else(PoisonError::into_inner);
+        state.ended.take().unwrap_or_else(|| {
+            let left = state.lines.len() + 1;
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("it takes nothing any more, and {left} lines are left"),
+            ))
+        })
+    }
+
+    /// For the thread: waits for something to do.
+    pub(super) fn next(&self) -> Next {
+        let mut state = self
+            .changed
+            .wait_while(self.state(), |state| state.lines.is_empty() && !state.reopen && !state.closing)
+            .unwrap_or_else(PoisonError::into_inner);
+        if std::mem::take(&mut state.reopen) {
+            return Next::Reopen;
+        }
+        match state.lines.pop_front() {
+            Some(line) => {
+                state.bytes -= line.len();
+                Next::Line(line)
+            }
+            None => Next::End,
+        }
+    }
+
+    /// For the thread: a line could not be written.
+    pub(super) fn count_lost(&self) {
+        self.state().news.lost += 1;
+    }
+
+    /// For the thread: something went wrong.
+    pub(super) fn complain(&self, trouble: String) {
+        self.state().news.trouble.push(trouble);
+    }
+
+    /// For the thread: it is over.
+    pub(super) fn end(&self, result: io::Result<()>) {
+        let mut state = self.state();
+        let left = state.lines.len() as u64;
+        state.news.lost += left;
+        state.lines.clear();
+        state.bytes = 0;
+        state.ended = Some(result);
+        drop(state);
+        self.changed.notify_all();
+    }
+}
