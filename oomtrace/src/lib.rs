@@ -4,11 +4,13 @@
 //! [`live`] is where they meet while a node is traced.
 //! [`probe`] holds what runs in the kernel.
 
+pub mod build_info;
 pub mod cli;
 pub mod clock;
 pub mod event;
 pub mod leak;
 pub mod live;
+pub mod metrics;
 pub mod node;
 pub mod probe;
 pub mod quantity;

@@ -22,6 +22,7 @@ mod waiting;
 use std::{
     fs, io,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -44,6 +45,7 @@ pub use self::{
 };
 use crate::{
     event::{Phase, Status},
+    metrics::{self, Metrics},
     node::{self, hierarchy::Hierarchy},
     probe::Choice,
     sink::{Outlets, Output, Reader, Rotation},
@@ -92,6 +94,10 @@ pub struct Options {
     pub heartbeat: Duration,
     /// Whether incidents are told among the events.
     pub incidents: bool,
+    /// Where figures are asked for, if they are.
+    pub metrics_listen: Option<metrics::Address>,
+    /// How many series of figures are kept.
+    pub metrics_max_series: usize,
     /// How pods and containers get their names.
     pub names: NameOptions,
     /// Where the kubelet's log is, if it is to be read.
@@ -116,6 +122,17 @@ fn protect_from_oom_killer() {
     }
 }
 
+/// Answers whoever asks for figures, from before the probes are loaded: that takes seconds, in which it is alive but not
+/// ready.
+fn serve_metrics(options: &Options) -> anyhow::Result<Option<Arc<Metrics>>> {
+    let Some(address) = &options.metrics_listen else { return Ok(None) };
+    let metrics = Metrics::new(options.metrics_max_series);
+    let address = metrics::serve(address, Arc::clone(&metrics))
+        .with_context(|| format!("--metrics-listen {address}: it cannot be listened on"))?;
+    info!("figures are at http://{address}/metrics");
+    Ok(Some(metrics))
+}
+
 struct Live {
     probes: Option<ProbeSource>,
     sources: Sources,
@@ -125,12 +142,14 @@ struct Live {
     /// Whether it is worth going on when nobody reads standard output any more.
     outlives_reader: bool,
     hangup: Hangup,
+    metrics: Option<Arc<Metrics>>,
 }
 
 impl Live {
     fn start(options: &Options) -> anyhow::Result<Self> {
+        let metrics = serve_metrics(options)?;
         let (outlets, reader) = Outlets::open(&options.outputs, options.rotation, options.record.as_deref())?;
-        let outlives_reader = options.outputs.iter().any(|output| output.file.is_some());
+        let outlives_reader = metrics.is_some() || options.outputs.iter().any(|output| output.file.is_some());
         let hangup = Hangup::handle(outlets.has_files()).context("SIGHUP cannot be awaited")?;
         let mut sources = Sources::default();
         let hierarchy = match Hierarchy::find(&options.cgroup_root) {
@@ -161,7 +180,10 @@ impl Live {
         if options.incidents {
             pipeline.watch_incidents();
         }
-        Ok(Self { probes, sources, pipeline, learning, reader, outlives_reader, hangup })
+        if let Some(metrics) = &metrics {
+            pipeline.count_in(Arc::clone(metrics));
+        }
+        Ok(Self { probes, sources, pipeline, learning, reader, outlives_reader, hangup, metrics })
     }
 
     async fn run(mut self, options: &Options) -> anyhow::Result<()> {
@@ -218,6 +240,9 @@ impl Live {
 
     fn tick(&mut self) {
         self.learning.tick();
+        if let Some(metrics) = &self.metrics {
+            metrics.beat();
+        }
         if let Some(probes) = &mut self.probes {
             self.pipeline.push_all(probes.tick());
         }

@@ -3,6 +3,7 @@
 mod doctor;
 mod kubelet;
 mod leak;
+mod metrics;
 mod names;
 mod outputs;
 mod pods;
@@ -24,7 +25,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::event::Line;
+use crate::{build_info, event::Line};
 
 /// Why did this container die, and what would have prevented it?
 ///
@@ -33,7 +34,7 @@ use crate::event::Line;
 ///
 /// Data goes to standard output, diagnostics to standard error. Exit status: 0 done; 1 failed; 2 wrong usage.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version = build_info::LONG)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

@@ -7,7 +7,7 @@ use std::{
 
 use jiff::SignedDuration;
 
-use super::{names, outputs};
+use super::{metrics, names, outputs};
 use crate::{
     live::{self, Options},
     probe::Choice,
@@ -61,6 +61,8 @@ pub(super) struct Args {
     #[arg(long)]
     no_incidents: bool,
     #[command(flatten)]
+    metrics: metrics::Args,
+    #[command(flatten)]
     names: names::Args,
     #[command(flatten)]
     kubelet: super::kubelet::Args,
@@ -104,6 +106,8 @@ pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Re
         kernel_log_backlog: args.kernel_log_backlog,
         heartbeat: args.heartbeat.unsigned_abs(),
         incidents: !args.no_incidents,
+        metrics_listen: args.metrics.listen.clone(),
+        metrics_max_series: args.metrics.max_series(),
         names: args.names.options(&args.cgroup_root),
         kubelet_log,
         kubelet_log_asked_for,

@@ -1,11 +1,12 @@
 //! The stages that every event passes, in their order.
 
-use std::{io, time::Instant};
+use std::{io, sync::Arc, time::Instant};
 
 use super::{pressure::Pressure, waiting::Waiting};
 use crate::{
     clock::{self, WallClock},
     event::{Event, Incident, Line, Lost, Moment, Source, Status, Told},
+    metrics::Metrics,
     sink::Outlets,
     timeline::{Keep, Known, Timeline},
 };
@@ -16,7 +17,10 @@ pub struct Pipeline {
     waiting: Waiting,
     numbering: Numbering,
     outlets: Outlets,
+    metrics: Option<Arc<Metrics>>,
     timeline: Option<Timeline>,
+    /// Whether incidents are told, and not only counted.
+    tells_incidents: bool,
     kills: u64,
     lost: Vec<Lost>,
 }
@@ -26,7 +30,17 @@ impl Pipeline {
     #[must_use]
     pub fn new(node: String, pressure: Pressure, waiting: Waiting, outlets: Outlets) -> Self {
         let numbering = Numbering { node, clock: WallClock::now(), seq: 0 };
-        Self { pressure, waiting, numbering, outlets, timeline: None, kills: 0, lost: Vec::new() }
+        Self {
+            pressure,
+            waiting,
+            numbering,
+            outlets,
+            metrics: None,
+            timeline: None,
+            tells_incidents: false,
+            kills: 0,
+            lost: Vec::new(),
+        }
     }
 
     /// Kills told so far.
@@ -110,6 +124,9 @@ impl Pipeline {
             _ => {}
         }
         let line = self.numbering.number(told);
+        if let Some(metrics) = &self.metrics {
+            metrics.observe(&line);
+        }
         if let Some(timeline) = &mut self.timeline {
             timeline.push(&line);
         }
@@ -118,7 +135,14 @@ impl Pipeline {
 
     /// Makes incidents of the events, and tells them among these.
     pub fn watch_incidents(&mut self) {
+        self.tells_incidents = true;
         self.timeline = Some(Timeline::new(Keep::LIVE, Known::default()));
+    }
+
+    /// Counts what is told. What a kill came to only its incident says, so those are made even where they are not told.
+    pub fn count_in(&mut self, metrics: Arc<Metrics>) {
+        self.timeline.get_or_insert_with(|| Timeline::new(Keep::LIVE, Known::default()));
+        self.metrics = Some(metrics);
     }
 
     /// Tells the incidents that have opened or closed.
@@ -137,7 +161,11 @@ impl Pipeline {
 
     fn tell_all(&mut self, incidents: Vec<Incident>) {
         for incident in incidents {
-            self.say(Event::Incident(Box::new(incident)));
+            if self.tells_incidents {
+                self.say(Event::Incident(Box::new(incident)));
+            } else if let Some(metrics) = &self.metrics {
+                metrics.judge(&incident);
+            }
         }
     }
 

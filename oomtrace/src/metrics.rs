@@ -1,0 +1,92 @@
+//! Figures for a monitoring system: what has happened, counted, as `OpenMetrics` over HTTP.
+//!
+//! [`Metrics`] is fed every line that oomtrace tells, and derives everything from these alone; a thread of its own
+//! ([`serve`]) answers whoever asks, so that neither waits for the other.
+
+mod expose;
+mod figures;
+mod place;
+mod process;
+mod series;
+mod serve;
+mod verdicts;
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use self::figures::Figures;
+pub use self::serve::{Address, serve};
+use crate::event::{Event, Incident, Line, Phase};
+
+/// The main loop goes round twice a second; one that has not for so long hangs.
+const ALIVE_FOR: Duration = Duration::from_mins(1);
+
+/// Figures, shared by whoever counts and whoever is asked.
+#[derive(Debug)]
+pub struct Metrics {
+    figures: Mutex<Figures>,
+    /// Whether this node is being traced.
+    tracing: AtomicBool,
+    began: Instant,
+    /// When the main loop last went round, milliseconds since `began`.
+    beat_ms: AtomicU64,
+}
+
+impl Metrics {
+    /// None yet. Of what has a pod, a container or a unit, no more than `max_series` series are kept.
+    #[must_use]
+    pub fn new(max_series: usize) -> Arc<Self> {
+        Arc::new(Self {
+            figures: Mutex::new(Figures::new(max_series)),
+            tracing: AtomicBool::new(false),
+            began: Instant::now(),
+            beat_ms: AtomicU64::new(0),
+        })
+    }
+
+    fn figures(&self) -> MutexGuard<'_, Figures> {
+        // A count that is half done is a count that is one too low.
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a line.
+    pub fn observe(&self, line: &Line) {
+        if let Event::Status(status) = &line.event {
+            let attached = status.probes.iter().any(|probe| probe.attached.is_some());
+            self.tracing.store(attached && status.phase != Phase::Stopped, Ordering::Relaxed);
+        }
+        self.figures().observe(line, Instant::now());
+    }
+
+    /// Takes an incident that is not told.
+    pub fn judge(&self, incident: &Incident) {
+        self.figures().judge(incident);
+    }
+
+    /// The main loop goes round.
+    pub fn beat(&self) {
+        let now = Instant::now();
+        self.beat_ms.store(millis(now - self.began), Ordering::Relaxed);
+        self.figures().tick(now);
+    }
+
+    /// Whether this node is being traced: something is attached.
+    fn is_ready(&self) -> bool {
+        self.tracing.load(Ordering::Relaxed)
+    }
+
+    /// Whether the main loop still goes round.
+    fn is_alive(&self) -> bool {
+        let silent_ms = millis(self.began.elapsed()).saturating_sub(self.beat_ms.load(Ordering::Relaxed));
+        silent_ms < millis(ALIVE_FOR)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
