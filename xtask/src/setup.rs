@@ -8,6 +8,7 @@ mod bpftrace;
 mod busybox;
 mod containerd;
 mod kernel;
+mod prometheus;
 mod qemu;
 mod rust_src;
 
@@ -21,6 +22,7 @@ pub(crate) use self::{
     busybox::busybox,
     containerd::containerd,
     kernel::{Kernel, KernelFiles, kernel},
+    prometheus::prometheus,
     qemu::qemu,
     rust_src::rust_src,
 };
@@ -58,6 +60,7 @@ pub(crate) fn guests(kernels: &[Kernel]) -> Result<()> {
     qemu()?;
     busybox()?;
     containerd()?;
+    prometheus()?;
     let failed: Vec<_> = kernels.iter().filter_map(|each| kernel(*each).err()).collect();
     if failed.is_empty() {
         return Ok(());
@@ -76,6 +79,7 @@ fn report() -> Result<()> {
     show("qemu", qemu()?.folder())?;
     show("busybox", &busybox()?)?;
     show("containerd and runc", &containerd()?)?;
+    show("prometheus", &prometheus()?)?;
     for each in Kernel::ALL {
         let files = kernel(each)?;
         show(&format!("kernel {}", files.release), &files.folder)?;

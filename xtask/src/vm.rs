@@ -34,7 +34,7 @@ pub(crate) struct Vm {
     /// What else the guest has
     #[arg(long, value_enum)]
     with: Option<With>,
-    /// The guest's memory [default: 1024, with a runtime 2048]
+    /// The guest's memory [default: 1024, with anything else 2048]
     #[arg(long, value_name = "MIB")]
     memory: Option<u32>,
     /// The guest's processors

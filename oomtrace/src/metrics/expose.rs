@@ -1,6 +1,6 @@
 //! The figures as `OpenMetrics` text.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use prometheus_client::{
     collector::Collector,
@@ -11,8 +11,6 @@ use prometheus_client::{
 
 use super::{Metrics, figures::Figures, process::Process, series::Figure};
 use crate::{build_info, event::Status};
-
-use std::sync::Arc;
 
 /// How figures are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +69,7 @@ fn series(figures: &Figures, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result
             counter(&mut family, &labels, count)?;
         }
     }
-    let help = "Series that are kept of the figures above; --max-series is their bound";
+    let help = "Series that are kept of the figures above; --metrics-max-series is their bound";
     let family = encoder.encode_descriptor("oomtrace_metrics_series", help, None, MetricType::Gauge)?;
     ConstGauge::new(figures.series.len()).encode(family)?;
     let help = "Series that made room for newer ones, by the metric that they were of";

@@ -103,7 +103,9 @@ impl Figures {
         for (subject, says) in judged {
             match subject {
                 Subject::Kill { place, level } => self.series.add(Figure::OomKills, with(&place, [&says, level]), 1),
-                Subject::Eviction { place } => self.series.add(Figure::Evictions, with(&place, [says.as_str()]), 1),
+                Subject::Eviction { place: Place { namespace, pod, .. } } => {
+                    self.series.add(Figure::Evictions, vec![namespace, pod, says], 1);
+                }
             }
         }
     }

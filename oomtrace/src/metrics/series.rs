@@ -66,12 +66,12 @@ impl Figure {
         }
     }
 
-    /// The labels' names, in their order. The first are those of a place.
+    /// The labels' names, in their order.
     pub(super) fn labels(self) -> &'static [&'static str] {
         match self {
             Self::OomKills | Self::Incidents => &["namespace", "pod", "container", "unit", "scenario", "limit_level"],
             Self::InvisibleKills => &["namespace", "pod", "container", "unit"],
-            Self::Evictions => &["namespace", "pod", "container", "unit", "signal"],
+            Self::Evictions => &["namespace", "pod", "signal"],
             Self::ChargeFailures | Self::ChargeEnomem | Self::ChargeOoms => {
                 &["namespace", "pod", "container", "unit", "limit_level"]
             }

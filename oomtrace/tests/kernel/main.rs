@@ -14,6 +14,7 @@ mod leak;
 mod losses;
 mod names;
 mod oomtrace;
+mod prometheus;
 mod refusals;
 mod replay;
 mod rungs;
@@ -32,11 +33,12 @@ fn main() {
     if !in_vm {
         eprintln!("the kernel tests need a machine of their own: `cargo xtask test` boots one for them");
     }
-    // A guest with a container runtime has the tests that need one, and no others.
-    let with_runtime = std::env::var_os("OOMTRACE_VM_WITH").is_some_and(|with| with == "containerd");
-    let scenarios = match (in_vm, with_runtime) {
-        (true, true) => runtime::ALL.to_vec(),
-        (true, false) => [
+    // A guest with something that only some tests need has those, and no others.
+    let with = std::env::var("OOMTRACE_VM_WITH").unwrap_or_default();
+    let scenarios = match (in_vm, with.as_str()) {
+        (true, "containerd") => runtime::ALL.to_vec(),
+        (true, "prometheus") => prometheus::ALL.to_vec(),
+        (true, _) => [
             kills::ALL,
             decisions::ALL,
             charges::ALL,

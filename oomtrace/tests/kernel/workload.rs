@@ -58,12 +58,13 @@ fn run(what: &str, procs: &str) -> Result<()> {
             eat();
         }
         // The first process of a pid namespace: what a container's is.
-        "init" | "init-that-fails" | "init-that-is-killed" => {
+        "init" | "init-that-fails" | "init-that-is-killed" | "init-that-survives" => {
             // SAFETY: no precondition.
             unsafe { libc::unshare(libc::CLONE_NEWPID) };
             let inside = match what {
                 "init" => "eat",
                 "init-that-fails" => "fail",
+                "init-that-survives" => "parent",
                 _ => "rest",
             };
             let mut first = command(inside, Path::new(""))?.spawn()?;

@@ -27,7 +27,7 @@ use crate::{
 
 /// For a guest with all its tests, emulated on a busy machine.
 const TIMEOUT: Duration = Duration::from_mins(15);
-/// The same with a container runtime, which takes seconds there for what takes others milliseconds.
+/// The same with a container runtime or Prometheus, which takes seconds there for what takes others milliseconds.
 const RUNTIME_TIMEOUT: Duration = Duration::from_mins(45);
 
 /// What the guests run.
@@ -71,7 +71,7 @@ pub(super) fn run(kernels: &[Kernel], filter: Option<&str>, jobs: Option<NonZero
     rows
 }
 
-/// cgroup v2 on every kernel, v1 where the kernel can, and on two kernels a container runtime.
+/// cgroup v2 on every kernel, v1 where the kernel can, on two kernels a container runtime, and on one Prometheus.
 fn cells(kernel: Kernel) -> Vec<Cell> {
     // A kernel that cannot be had is reported by its v2 cell.
     let v1 = setup::kernel(kernel).and_then(|files| files.has_memory_v1()).unwrap_or(false);
@@ -81,13 +81,17 @@ fn cells(kernel: Kernel) -> Vec<Cell> {
     if matches!(kernel, Kernel::V6_1 | Kernel::V6_12) {
         cells.push(Cell { kernel, cgroup: Cgroup::V2, with: Some(With::Containerd) });
     }
+    // What is counted is the same everywhere, too.
+    if kernel == Kernel::V6_12 {
+        cells.push(Cell { kernel, cgroup: Cgroup::V2, with: Some(With::Prometheus) });
+    }
     cells
 }
 
 impl Cell {
     /// Runs the guest. What it prints is shown as it comes if it is the only one, else in one piece at its end.
     fn run(self, programs: &Programs, filter: Option<&str>, alone: bool) -> Row {
-        let with = if self.with.is_some() { " with containerd" } else { "" };
+        let with = self.with.map(|with| format!(" with {}", with.name())).unwrap_or_default();
         let headline = |release: &str| format!("== kernel tests on {release}, cgroup {}{with}\n", self.cgroup);
         let transcript = Transcript::default();
         if alone {
@@ -109,7 +113,7 @@ impl Cell {
 
     fn boot(self, programs: &Programs, filter: Option<&str>, transcript: &Transcript, live: bool) -> Result<Outcome> {
         let Self { kernel, cgroup, with } = self;
-        let what = if with.is_some() { "-containerd" } else { "" };
+        let what = with.map(|with| format!("-{}", with.name())).unwrap_or_default();
         let out = build::target_folder()?.join(format!("kernel-tests/{kernel}-{cgroup}{what}"));
         if out.exists() {
             fs::remove_dir_all(&out).with_context(|| format!("cannot clear {} of an earlier run", out.display()))?;

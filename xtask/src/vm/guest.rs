@@ -60,6 +60,18 @@ pub(crate) enum Accel {
 pub(crate) enum With {
     /// containerd, running, with runc and ctr: cgroup v2, cgroupfs driver, no images and no network but the guest's own
     Containerd,
+    /// Prometheus and promtool, not running, and what is in deploy/prometheus and deploy/grafana, at /deploy
+    Prometheus,
+}
+
+impl With {
+    /// The name, as the guest's command and people see it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Containerd => "containerd",
+            Self::Prometheus => "prometheus",
+        }
+    }
 }
 
 /// Where a stream of the guest goes, as it comes.
@@ -185,9 +197,13 @@ impl Guest {
         initramfs.file(Path::new("/vm/command"), 0o644, &shell_line("exec", &self.command))?;
         initramfs.copy(&setup::busybox()?, Path::new("/bin/busybox"))?;
         let mut modules = self.modules.clone();
-        if self.with == Some(With::Containerd) {
-            write_containerd(&mut initramfs)?;
-            modules.push("overlay");
+        match self.with {
+            Some(With::Containerd) => {
+                write_containerd(&mut initramfs)?;
+                modules.push("overlay");
+            }
+            Some(With::Prometheus) => write_prometheus(&mut initramfs)?,
+            None => {}
         }
         if self.out.is_some() {
             modules.extend(["virtio_pci", "virtio_blk"]);
@@ -221,7 +237,7 @@ impl Guest {
             ("OOMTRACE_VM", "1"),
             ("OOMTRACE_VM_KERNEL", self.kernel.label()),
             ("OOMTRACE_VM_CGROUP", &self.cgroup.to_string()),
-            ("OOMTRACE_VM_WITH", if self.with == Some(With::Containerd) { "containerd" } else { "" }),
+            ("OOMTRACE_VM_WITH", self.with.map_or("", With::name)),
         ];
         let own = own.map(|(name, value)| (name.to_owned(), OsString::from(value)));
         for (name, value) in own.iter().chain(&self.environment) {
@@ -240,14 +256,33 @@ fn write_containerd(initramfs: &mut Initramfs) -> Result<()> {
         initramfs.copy(&root.join("usr/bin").join(program), &Path::new("/usr/bin").join(program))?;
     }
     initramfs.copy(&root.join("usr/sbin/runc"), Path::new("/usr/sbin/runc"))?;
+    write_libraries(initramfs, &root, &["libc.so.6", "libseccomp.so.2"])?;
+    initramfs.file(Path::new("/etc/containerd/config.toml"), 0o644, CONTAINERD_CONFIG.as_bytes())
+}
+
+fn write_prometheus(initramfs: &mut Initramfs) -> Result<()> {
+    let root = setup::prometheus()?;
+    for program in ["prometheus", "promtool"] {
+        initramfs.copy(&root.join("usr/bin").join(program), &Path::new("/usr/bin").join(program))?;
+    }
+    write_libraries(initramfs, &root, &["libc.so.6", "libresolv.so.2"])?;
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy");
+    for folder in ["prometheus", "grafana"] {
+        initramfs.copy(&deploy.join(folder), &Path::new("/deploy").join(folder))?;
+    }
+    Ok(())
+}
+
+/// The loader and libraries of packages that were unpacked in `root`.
+fn write_libraries(initramfs: &mut Initramfs, root: &Path, names: &[&str]) -> Result<()> {
     let libraries = root.join("usr/lib/x86_64-linux-gnu");
     initramfs.copy(&libraries.join("ld-linux-x86-64.so.2"), Path::new("/lib64/ld-linux-x86-64.so.2"))?;
-    for library in ["libc.so.6", "libseccomp.so.2"] {
-        let file = libraries.join(library);
-        let file = file.canonicalize().with_context(|| format!("no {} in containerd's packages", file.display()))?;
-        initramfs.copy(&file, &Path::new("/lib/x86_64-linux-gnu").join(library))?;
+    for name in names {
+        let file = libraries.join(name);
+        let file = file.canonicalize().with_context(|| format!("no {} in the packages", file.display()))?;
+        initramfs.copy(&file, &Path::new("/lib/x86_64-linux-gnu").join(name))?;
     }
-    initramfs.file(Path::new("/etc/containerd/config.toml"), 0o644, CONTAINERD_CONFIG.as_bytes())
+    Ok(())
 }
 
 /// A line of shell that keeps each argument as it is, whatever bytes are in it.

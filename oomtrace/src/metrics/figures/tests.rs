@@ -5,7 +5,7 @@ use std::{
 
 use super::*;
 use crate::{
-    event::{Container, EventRef, Limit, Pod, Scenario, Source, Verdict},
+    event::{Container, EventRef, Limit, Phase, Pod, ProbeStatus, Rung, Scenario, Source, Verdict},
     metrics::{
         Metrics,
         expose::{Exposition, expose},
@@ -153,9 +153,7 @@ fn an_eviction_is_counted_by_the_signal_that_its_log_or_its_incident_tells() {
         ..Eviction::new(EvictionPhase::Evicting)
     })));
     world.later();
-    let of = |signal: &str| {
-        format!(r#"oomtrace_evictions_total{{namespace="shop",pod="web",container="",unit="",signal="{signal}"}} 1"#)
-    };
+    let of = |signal: &str| format!(r#"oomtrace_evictions_total{{namespace="shop",pod="web",signal="{signal}"}} 1"#);
     assert_eq!(world.samples("oomtrace_evictions_total"), [of("memory.available"), of("nodefs.available")]);
 }
 
@@ -193,4 +191,33 @@ fn a_name_from_outside_cannot_break_out_of_its_label() {
     world.kill("a\"} 1\n\\");
     world.later();
     assert_eq!(world.samples("oomtrace_oom_kills_total"), [kills_of(r#"a\"} 1\n\\"#, "unknown", 1)]);
+}
+
+#[test]
+fn it_is_ready_while_something_is_attached_and_until_it_stops() {
+    let mut world = World::new();
+    assert!(!world.metrics.is_ready() && world.metrics.is_alive());
+    let probe =
+        ProbeStatus { symbol: "oom_kill_process".to_owned(), attached: Some(Rung::Fentry), refused: Vec::new() };
+    let status = |phase, probes: &[ProbeStatus]| {
+        Event::Status(Box::new(Status {
+            phase,
+            version: String::new(),
+            kernel: String::new(),
+            cgroup_version: None,
+            probes: probes.to_vec(),
+            degraded: Vec::new(),
+            kills: 0,
+            lost: 0,
+            losses: Vec::new(),
+            untold_signals: 0,
+        }))
+    };
+    world.tell(status(Phase::Started, &[]));
+    assert!(!world.metrics.is_ready(), "nothing is attached");
+    world.tell(status(Phase::Started, std::slice::from_ref(&probe)));
+    assert!(world.metrics.is_ready());
+    assert_eq!(world.samples("oomtrace_attached"), [r#"oomtrace_attached{symbol="oom_kill_process",rung="fentry"} 1"#]);
+    world.tell(status(Phase::Stopped, &[probe]));
+    assert!(!world.metrics.is_ready());
 }
