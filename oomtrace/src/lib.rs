@@ -7,6 +7,7 @@
 pub mod build_info;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod event;
 pub mod leak;
 pub mod live;

@@ -1,8 +1,11 @@
 //! The command line: one file per subcommand.
 
+mod completions;
+mod config;
 mod doctor;
 mod kubelet;
 mod leak;
+mod man;
 mod metrics;
 mod names;
 mod outputs;
@@ -11,10 +14,14 @@ mod run;
 mod timeline;
 
 use std::{
-    io::{self, IsTerminal as _},
+    env,
+    ffi::OsString,
+    io::{self, IsTerminal as _, Write as _},
+    path::PathBuf,
     process::ExitCode,
 };
 
+use anyhow::Context as _;
 use clap::{
     CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, error::ErrorKind, parser::ValueSource,
 };
@@ -32,7 +39,14 @@ use crate::{build_info, event::Line};
 /// Traces the kernel's OOM killer on this node: which process was killed, in which pod and container, on whose behalf,
 /// and which limit was hit. Without a subcommand it does what `oomtrace run` does.
 ///
-/// Data goes to standard output, diagnostics to standard error. Exit status: 0 done; 1 failed; 2 wrong usage.
+/// Every option of `run` can also be given as an environment variable (`--ring-size` as `OOMTRACE_RING_SIZE`; several values
+/// with commas between them) or in /etc/oomtrace/config.toml (`ring-size = 512`); `oomtrace config` shows what is in force.
+/// Those of another subcommand are `OOMTRACE_PODS_FORMAT`, or in the table `[pods]`.
+///
+/// Data goes to standard output, diagnostics to standard error, in colour on a terminal unless `NO_COLOR` is set.
+///
+/// Exit status: 0 done; 1 failed; 2 wrong usage, or a wrong configuration. `timeline` and `doctor` say in their help what they
+/// mean by that.
 #[derive(Debug, Parser)]
 #[command(version = build_info::LONG)]
 pub struct Cli {
@@ -43,6 +57,12 @@ pub struct Cli {
     /// How much to say on standard error. From `debug` on, the probes in the kernel speak, too.
     #[arg(long, value_enum, default_value_t = LogLevel::Info, global = true)]
     log_level: LogLevel,
+    /// Read options from this TOML file. Default: /etc/oomtrace/config.toml, if it is there.
+    #[arg(long, value_name = "FILE", env = "OOMTRACE_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    /// To be said once it can be.
+    #[arg(skip)]
+    warnings: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -64,6 +84,14 @@ enum Command {
     Pods(pods::Args),
     /// Leak memory on purpose, step by step, to see what becomes of it.
     Leak(leak::Args),
+    /// Show which options `oomtrace run` would go by, and where each comes from, as a file that would say the same.
+    ///
+    /// Options of `run` stand behind it to see what they would come to.
+    Config(config::Args),
+    /// Print what a shell needs to complete oomtrace's command line.
+    Completions(completions::Args),
+    /// Write the manual's pages.
+    Man(man::Args),
     /// Print the JSON Schema of the lines that `--format json` prints.
     Schema,
 }
@@ -107,19 +135,29 @@ impl Cli {
     /// Reads the command line; ends the program where it is wrong, or asks for help.
     #[must_use]
     pub fn from_command_line() -> Self {
-        let matches = Self::command().get_matches();
+        let arguments: Vec<OsString> = env::args_os().collect();
+        let layered = crate::config::layered(Self::command(), &arguments, env::vars_os()).unwrap_or_else(|error| {
+            // As clap exits where it is the command line that is wrong.
+            Self::command().error(ErrorKind::ValueValidation, error).exit()
+        });
+        let matches = layered.command.clone().get_matches_from(arguments);
         // Options of `run` may stand alone, but before another subcommand they would be taken for its.
         if let Some((subcommand, _)) = matches.subcommand() {
-            let stray = matches
-                .ids()
-                .find(|id| *id != "log_level" && matches.value_source(id.as_str()) == Some(ValueSource::CommandLine));
+            let stray = matches.ids().find(|id| {
+                !["log_level", "config"].contains(&id.as_str())
+                    && matches.value_source(id.as_str()) == Some(ValueSource::CommandLine)
+            });
             if let Some(id) = stray.filter(|id| matches.try_contains_id(id.as_str()).is_ok()) {
                 let option = id.as_str().replace('_', "-");
                 let message = format!("--{option} has to stand behind `{subcommand}`");
                 Self::command().error(ErrorKind::ArgumentConflict, message).exit();
             }
         }
-        let cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        if let (Some(Command::Config(args)), Some((_, matches))) = (&mut cli.command, matches.subcommand()) {
+            args.listing = config::listing(&layered, matches);
+        }
+        cli.warnings = layered.warnings;
         if let Err(conflict) = cli.check() {
             Self::command().error(ErrorKind::ArgumentConflict, conflict).exit();
         }
@@ -131,6 +169,7 @@ impl Cli {
         match &self.command {
             None => self.run.outputs().map(drop),
             Some(Command::Run(args)) => args.outputs().map(drop),
+            Some(Command::Config(args)) => args.run().outputs().map(drop),
             Some(_) => Ok(()),
         }
     }
@@ -138,19 +177,25 @@ impl Cli {
     /// Does what was asked.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let Self { command, run, log_level } = self;
-        let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let Self { command, run, log_level, config: _, warnings } = self;
+        let colour = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         // Fails only where a subscriber is set already, which then serves.
         let _ = tracing_subscriber::registry()
             .with(log_level.filter())
             .with(fmt::layer().with_writer(io::stderr).with_ansi(colour).with_target(false))
             .try_init();
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
         let done = match command.unwrap_or(Command::Run(run)) {
             Command::Run(args) => run::run(&args, log_level.of_probes()).map(|()| ExitCode::SUCCESS),
             Command::Timeline(args) => timeline::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Pods(args) => pods::run(&args).map(|()| ExitCode::SUCCESS),
             Command::Leak(args) => leak::run(&args),
+            Command::Config(args) => print(&args.listing).map(|()| ExitCode::SUCCESS),
+            Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),
+            Command::Man(args) => man::run(&args).map(|()| ExitCode::SUCCESS),
             Command::Schema => schema().map(|()| ExitCode::SUCCESS),
         };
         done.unwrap_or_else(|error| {
@@ -161,8 +206,15 @@ impl Cli {
 }
 
 fn schema() -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(&schemars::schema_for!(Line))?);
-    Ok(())
+    print(&(serde_json::to_string_pretty(&schemars::schema_for!(Line))? + "\n"))
+}
+
+/// Prints to whoever reads, be it that they have had enough: `oomtrace schema | head`.
+fn print(text: &str) -> anyhow::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("standard output cannot be written to"),
+    }
 }
 
 /// The kernel's release, `uname -r`.

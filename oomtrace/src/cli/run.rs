@@ -24,7 +24,7 @@ pub(super) struct Args {
     #[command(flatten)]
     outputs: outputs::Args,
     /// The node's name in every line. Default: the host's name.
-    #[arg(long, env = "OOMTRACE_NODE_NAME")]
+    #[arg(long, value_name = "NAME")]
     node_name: Option<String>,
     /// Stop after this time: 90s, 5m, 1h30m.
     #[arg(long)]

@@ -14,6 +14,7 @@ mod leak;
 mod losses;
 mod names;
 mod oomtrace;
+mod outputs;
 mod prometheus;
 mod refusals;
 mod replay;
@@ -45,6 +46,7 @@ fn main() {
             refusals::ALL,
             endings::ALL,
             losses::ALL,
+            outputs::ALL,
             names::ALL,
             leak::ALL,
             replay::ALL,

@@ -151,7 +151,8 @@ fn journald_says_what_it_did_not_keep_of_the_kubelets() {
     ] {
         let told = told(line.as_bytes());
         let said = told.first().map(|told| serde_json::to_value(&told.event).expect("JSON"));
-        let expected = count.map(|count| serde_json::json!({"kind": "lost", "from": "kubelet_log", "count": count}));
+        let expected = count
+            .map(|count| serde_json::json!({"kind": "lost", "from": "kubelet_log", "count": count, "output": null}));
         assert_eq!(said, expected, "{line}");
     }
 }
