@@ -111,7 +111,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Flag => f.write_str("flag"),
             Self::Variable(name) => write!(f, "environment variable {name}"),
-            Self::File(path, line) => write!(f, "file {}:{line}", path.display()),
+            Self::File(path, line) => write!(f, "{}:{line}", path.display()),
             Self::Default => f.write_str("default"),
         }
     }

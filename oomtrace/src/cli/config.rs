@@ -8,6 +8,7 @@ use crate::config::{CONFIG, DEFAULT_FILE, Layered, Origin, toml_value};
 
 /// Options of `oomtrace config`: those of `oomtrace run`, to see what they would come to.
 #[derive(Debug, clap::Args)]
+#[group(id = "shown")]
 pub(super) struct Args {
     #[command(flatten)]
     run: super::run::Args,
@@ -41,7 +42,8 @@ pub(super) fn listing(layered: &Layered, matches: &ArgMatches) -> String {
         let _ = match matches.get_raw(id) {
             Some(values) => {
                 let (value, origin) = (toml_value(arg, values), layered.origin(id, matches));
-                writeln!(out, "{long} = {value}  # {origin}")
+                let file = if matches!(origin, Origin::File(..)) { "file " } else { "" };
+                writeln!(out, "{long} = {value}  # {file}{origin}")
             }
             None => writeln!(out, "# {long} is not set  # {}", Origin::Default),
         };

@@ -9,5 +9,5 @@ use crate::cache;
 
 /// The folder that they are unpacked in.
 pub(crate) fn prometheus() -> Result<PathBuf> {
-    cache::piece("prometheus", |folder| Suite::open("trixie")?.unpack(&["prometheus", "libc6"], folder))
+    cache::piece("prometheus", |folder| Suite::open("trixie")?.unpack(&["prometheus", "promtool", "libc6"], folder))
 }

@@ -265,7 +265,7 @@ fn write_prometheus(initramfs: &mut Initramfs) -> Result<()> {
     for program in ["prometheus", "promtool"] {
         initramfs.copy(&root.join("usr/bin").join(program), &Path::new("/usr/bin").join(program))?;
     }
-    write_libraries(initramfs, &root, &["libc.so.6", "libresolv.so.2"])?;
+    write_libraries(initramfs, &root, &["libc.so.6"])?;
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy");
     for folder in ["prometheus", "grafana"] {
         initramfs.copy(&deploy.join(folder), &Path::new("/deploy").join(folder))?;
