@@ -247,7 +247,7 @@ impl Live {
             self.pipeline.push_all(probes.tick());
         }
         self.pipeline.tell_incidents();
-        self.pipeline.tell_outlets();
+        self.pipeline.tell_outlets(false);
         if self.probes.as_mut().is_some_and(ProbeSource::settings_changed) {
             self.status(Phase::Running);
         }
@@ -260,7 +260,7 @@ impl Live {
         self.pipeline.push_all(self.sources.finish().await);
         self.pipeline.release();
         self.pipeline.close_incidents();
-        self.pipeline.tell_outlets();
+        self.pipeline.tell_outlets(true);
         self.status(Phase::Stopped);
         match self.pipeline.finish() {
             // Whoever reads has had enough, which is no failure: `oomtrace run | head -1`.

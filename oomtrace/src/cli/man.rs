@@ -22,3 +22,22 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     info!("the manual's pages are in {folder}");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_subcommand_has_a_page_that_tells_its_options() -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        run(&Args { folder: folder.path().join("man1") })?;
+        for subcommand in super::super::Cli::command().get_subcommands() {
+            let page = folder.path().join(format!("man1/oomtrace-{}.1", subcommand.get_name()));
+            let text = fs::read_to_string(&page)?.replace('\\', "");
+            for option in subcommand.get_arguments().filter_map(clap::Arg::get_long) {
+                assert!(text.contains(&format!("--{option}")), "{}: no --{option}", page.display());
+            }
+        }
+        Ok(())
+    }
+}

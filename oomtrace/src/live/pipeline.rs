@@ -94,9 +94,9 @@ impl Pipeline {
         }
     }
 
-    /// Tells what the outputs lost, and what is wrong with them.
-    pub fn tell_outlets(&mut self) {
-        for event in self.outlets.news() {
+    /// Tells what the outputs lost, and what is wrong with them; at the `end` all of it.
+    pub fn tell_outlets(&mut self, end: bool) {
+        for event in self.outlets.news(end) {
             self.say(event);
         }
     }

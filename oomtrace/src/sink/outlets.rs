@@ -98,12 +98,13 @@ impl Outlets {
         self.all.iter().for_each(|outlet| outlet.writer.reopen());
     }
 
-    /// What was lost, and what went wrong, since this was last asked. It is told to all outputs.
+    /// What was lost, and what went wrong, since this was last asked; at the `end` all of it, else losses of an output at most once
+    /// a minute. It is told to all outputs.
     #[must_use]
-    pub fn news(&self) -> Vec<Event> {
+    pub fn news(&self, end: bool) -> Vec<Event> {
         let mut events = Vec::new();
         for Outlet { writer, from, name, .. } in &self.all {
-            let News { lost, trouble } = writer.news();
+            let News { lost, trouble } = writer.news(end);
             for trouble in trouble {
                 let message = format!("{name}: {trouble}");
                 tracing::warn!("{message}");
@@ -167,7 +168,7 @@ mod tests {
         outlets.print(&line(1));
         let mut news = Vec::new();
         for _ in 0..500 {
-            news.extend(outlets.news());
+            news.extend(outlets.news(false));
             if news.len() == 2 {
                 break;
             }

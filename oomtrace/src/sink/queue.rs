@@ -4,8 +4,11 @@ use std::{
     collections::VecDeque,
     io,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+/// How long after losses were told more of the same output are.
+const LOST_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
 /// What waits for a slow output is no more than this: the oldest lines make room for the newest, and are counted.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +52,7 @@ struct State {
     reopen: bool,
     closing: bool,
     news: News,
+    lost_told: Option<Instant>,
     /// How the thread ended, once it has.
     ended: Option<io::Result<()>>,
 }
@@ -86,9 +90,17 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// What has happened since this was last asked.
-    pub(super) fn news(&self) -> News {
-        std::mem::take(&mut self.state().news)
+    /// What has happened since this was last asked. Losses are told when the first line is lost, and then now and then, or `all`
+    /// of them: that lines are lost is a line, too, which makes another one go.
+    pub(super) fn news(&self, all: bool) -> News {
+        let mut state = self.state();
+        let mut news = std::mem::take(&mut state.news);
+        if all || state.lost_told.is_none_or(|told| told.elapsed() >= LOST_AGAIN_AFTER) {
+            state.lost_told = if news.lost > 0 { Some(Instant::now()) } else { state.lost_told };
+        } else {
+            state.news.lost = std::mem::take(&mut news.lost);
+        }
+        news
     }
 
     /// Waits until every line is written, but no longer than `patience`: whoever does not read may never do so.

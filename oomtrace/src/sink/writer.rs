@@ -61,9 +61,9 @@ impl Writer {
         self.queue.reopen();
     }
 
-    /// What has become of it since this was last asked.
-    pub(super) fn news(&self) -> News {
-        self.queue.news()
+    /// What has become of it since this was last asked: [`Queue::news`].
+    pub(super) fn news(&self, all: bool) -> News {
+        self.queue.news(all)
     }
 
     /// Waits until every line is out.
@@ -150,13 +150,13 @@ mod tests {
         for number in 1..=10 {
             writer.send(format!("{number}\n").into());
         }
-        assert_eq!(writer.news(), News { lost: 7, trouble: Vec::new() });
+        assert_eq!(writer.news(false), News { lost: 7, trouble: Vec::new() });
         for _ in 0..4 {
             let _ = allow.send(());
         }
         writer.finish()?;
         assert_eq!(taken.iter().collect::<Vec<_>>(), ["8\n", "9\n", "10\n"]);
-        assert_eq!(writer.news().lost, 0, "they are counted once");
+        assert_eq!(writer.news(true).lost, 0, "they are counted once");
         Ok(())
     }
 
@@ -166,7 +166,20 @@ mod tests {
         for _ in 0..3 {
             writer.send("x".repeat(600).into());
         }
-        assert_eq!(writer.news().lost, 2);
+        assert_eq!(writer.news(false).lost, 2);
+        Ok(())
+    }
+
+    #[test]
+    fn that_lines_are_lost_is_not_told_so_often_that_it_is_what_loses_them() -> io::Result<()> {
+        let (writer, ..) = slow()?;
+        let send = |lines| (0..lines).for_each(|_| writer.send("line\n".into()));
+        send(5);
+        assert_eq!(writer.news(false).lost, 2);
+        send(1);
+        assert_eq!(writer.news(false).lost, 0, "it was told just now");
+        send(1);
+        assert_eq!(writer.news(true).lost, 2, "at the end everything is");
         Ok(())
     }
 
@@ -189,7 +202,7 @@ mod tests {
         }
         let error = writer.finish().expect_err("the disk is full");
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        let News { lost, trouble } = writer.news();
+        let News { lost, trouble } = writer.news(true);
         assert_eq!((lost, trouble.len()), (5, 1), "{trouble:?}");
         Ok(())
     }
