@@ -34,6 +34,9 @@ use tracing_subscriber::{
 
 use crate::{build_info, event::Line};
 
+/// Options of every subcommand stand below none of the headings of `run`'s.
+const NO_HEADING: Option<&str> = None;
+
 /// Why did this container die, and what would have prevented it?
 ///
 /// Traces the kernel's OOM killer on this node: which process was killed, in which pod and container, on whose behalf,
@@ -55,10 +58,10 @@ pub struct Cli {
     #[command(flatten)]
     run: run::Args,
     /// How much to say on standard error. From `debug` on, the probes in the kernel speak, too.
-    #[arg(long, value_enum, default_value_t = LogLevel::Info, global = true)]
+    #[arg(long, value_enum, default_value_t = LogLevel::Info, global = true, help_heading = NO_HEADING)]
     log_level: LogLevel,
     /// Read options from this TOML file. Default: /etc/oomtrace/config.toml, if it is there.
-    #[arg(long, value_name = "FILE", env = "OOMTRACE_CONFIG", global = true)]
+    #[arg(long, value_name = "FILE", env = "OOMTRACE_CONFIG", global = true, help_heading = NO_HEADING)]
     config: Option<PathBuf>,
     /// To be said once it can be.
     #[arg(skip)]
@@ -225,6 +228,23 @@ fn kernel_release() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_option_stands_below_a_heading_only_where_it_belongs_there() {
+        let command = Cli::command();
+        for (long, heading) in [
+            ("output-rotate-keep", Some("Outputs")),
+            ("metrics-listen", Some("Figures")),
+            ("journal", Some("The kubelet's log")),
+            ("node-name", None),
+            ("cri-endpoint", None),
+            ("log-level", None),
+            ("config", None),
+        ] {
+            let found = command.get_arguments().find(|arg| arg.get_long() == Some(long));
+            assert_eq!(found.map(clap::Arg::get_help_heading), Some(heading), "--{long}");
+        }
+    }
 
     #[test]
     fn the_command_line_has_no_option_and_no_group_twice() {

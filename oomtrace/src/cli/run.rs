@@ -21,8 +21,6 @@ pub(super) struct Args {
     /// files alone.
     #[arg(long, value_enum)]
     format: Option<Format>,
-    #[command(flatten)]
-    outputs: outputs::Args,
     /// The node's name in every line. Default: the host's name.
     #[arg(long, value_name = "NAME")]
     node_name: Option<String>,
@@ -61,9 +59,12 @@ pub(super) struct Args {
     #[arg(long)]
     no_incidents: bool,
     #[command(flatten)]
-    metrics: metrics::Args,
-    #[command(flatten)]
     names: names::Args,
+    // What has a heading of its own comes last: whatever follows would stand below it.
+    #[command(flatten)]
+    outputs: outputs::Args,
+    #[command(flatten)]
+    metrics: metrics::Args,
     #[command(flatten)]
     kubelet: super::kubelet::Args,
 }
