@@ -274,8 +274,8 @@ impl Files {
                 && now.insert(*id)
                 && !self.cgroups.contains(id)
             {
-                let CgroupIdentity { container_id, nested, .. } = CgroupIdentity::parse(path);
-                new.extend(container_id.filter(|_| nested.is_none()));
+                let identity = CgroupIdentity::parse(path);
+                new.extend(identity.is_own().then_some(identity.container_id).flatten());
             }
         }
         let gone: Vec<_> = self.cgroups.difference(&now).map(|id| Fact::CgroupGone { id: *id }).collect();
