@@ -1,7 +1,8 @@
-//! `cargo xtask bench`: what tracing costs, how soon a kill is told, how much memory it takes. Each figure is taken in one
-//! run in an emulated machine, beside what it is compared with.
+//! `cargo xtask bench`: what tracing costs, how soon a kill is told, how much memory it takes, what names cost. Each figure is
+//! taken in one run, as a rule in an emulated machine, beside what it is compared with.
 
 pub(crate) mod guest;
+mod names;
 mod statistics;
 
 use std::{env, ffi::OsString, fs, process::ExitCode, time::Duration};
@@ -36,16 +37,19 @@ enum What {
     Latency(guest::Latency),
     /// How much memory oomtrace takes: at its start, idle, and after many kills
     Memory(guest::Memory),
+    /// What the names of ten thousand containers cost: a lookup, the walk of cgroups at start, memory
+    Names(names::Names),
 }
 
 pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
-    let oomtrace = build::oomtrace(true)?;
-    let this = env::current_exe().context("where this program is, is not known")?;
     let (words, instructions) = match &bench.what {
+        What::Names(options) => return options.run(bench.kernel),
         What::Overhead(options) => (options.words(), options.clock == guest::Clock::Instructions),
         What::Latency(options) => (options.words(), false),
         What::Memory(options) => (options.words(), false),
     };
+    let oomtrace = build::oomtrace(true)?;
+    let this = env::current_exe().context("where this program is, is not known")?;
     let command = ["bench", "in-guest"].map(OsString::from).into_iter().chain(words.into_iter().map(OsString::from));
     let mut guest = Guest {
         programs: vec![(oomtrace, "oomtrace"), (this, "bench")],
