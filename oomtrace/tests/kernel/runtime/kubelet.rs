@@ -13,13 +13,13 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use oomtrace::node::names::cri::{
     Client,
-    messages::{ContainerMetadata, ImageSpec, PodSandboxMetadata},
+    messages::{ContainerMetadata, Id, ImageSpec, Nothing, PodSandboxMetadata},
 };
 use tokio::runtime::Runtime;
 
 use super::requests::{
-    ContainerConfig, ContainerSecurity, CreateContainer, Id, LinuxContainerConfig, LinuxPodSandboxConfig, Mount,
-    NamespaceOption, Nothing, PodSandboxConfig, Resources, RunPodSandbox, SandboxSecurity,
+    ContainerConfig, ContainerSecurity, CreateContainer, LinuxContainerConfig, LinuxPodSandboxConfig, Mount,
+    NamespaceOption, PodSandboxConfig, Resources, RunPodSandbox, SandboxSecurity,
 };
 use crate::{cgroup::uid, oomtrace::wait_until};
 
