@@ -1,7 +1,8 @@
-//! `cargo xtask bench`: what tracing costs, how soon a kill is told, how much memory it takes. Each figure is taken in one
-//! run in an emulated machine, beside what it is compared with.
+//! `cargo xtask bench`: what tracing costs, how soon a kill is told, how much memory it takes, what names cost, how fast a log is
+//! read. Each figure is taken in one run, as a rule in an emulated machine, beside what it is compared with.
 
 pub(crate) mod guest;
+mod names;
 mod parse;
 mod statistics;
 
@@ -39,11 +40,14 @@ enum What {
     Memory(guest::Memory),
     /// How fast a large log of a kubelet is read, beside grep
     Parse(parse::Parse),
+    /// What the names of ten thousand containers cost: a lookup, the walk of cgroups at start, memory
+    Names(names::Names),
 }
 
 pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
     println!("host     {}", host());
     let (words, instructions) = match &bench.what {
+        What::Names(options) => return options.run(bench.kernel),
         What::Overhead(options) => (options.words(), options.clock == guest::Clock::Instructions),
         What::Latency(options) => (options.words(), false),
         What::Memory(options) => (options.words(), false),

@@ -12,6 +12,7 @@ use object::{
     Endianness, elf,
     read::elf::{ElfFile64, ProgramHeader as _},
 };
+use serde_json::Value;
 
 use crate::{setup, tool};
 
@@ -48,9 +49,19 @@ pub(crate) fn oomtrace(release: bool) -> Result<PathBuf> {
 /// Where cargo puts what it builds.
 pub(crate) fn target_folder() -> Result<PathBuf> {
     let metadata = tool::output(tool::cargo().args(["metadata", "--format-version=1", "--no-deps", "--offline"]))?;
-    let metadata: serde_json::Value = serde_json::from_str(&metadata).context("`cargo metadata` is not JSON")?;
+    let metadata: Value = serde_json::from_str(&metadata).context("`cargo metadata` is not JSON")?;
     let folder = metadata["target_directory"].as_str().context("`cargo metadata` names no target directory")?;
     Ok(PathBuf::from(folder))
+}
+
+/// The program of a target, out of cargo's messages, a JSON object a line.
+pub(crate) fn executable(messages: &str, kind: &str, name: &str) -> Option<PathBuf> {
+    let mut messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    messages.find_map(|message| {
+        let target = &message["target"];
+        let found = target["name"] == name && target["kind"][0] == kind;
+        message["executable"].as_str().filter(|_| found).map(PathBuf::from)
+    })
 }
 
 /// Copies a program without its debug information: most of its size, and in a guest all files are in memory.
@@ -98,5 +109,16 @@ mod tests {
     fn a_program_of_the_distribution_is_not() {
         let error = check_static(Path::new("/bin/true")).expect_err("it fails").to_string();
         assert!(error.contains("is not static: it has an interpreter"), "{error}");
+    }
+
+    #[test]
+    fn cargo_tells_where_it_put_a_program() {
+        let messages = r#"
+            {"reason":"compiler-artifact","target":{"kind":["lib"],"name":"oomtrace"},"executable":null}
+            {"reason":"compiler-artifact","target":{"kind":["bin"],"name":"oomtrace"},"executable":"/target/oomtrace"}
+            {"reason":"compiler-artifact","target":{"kind":["test"],"name":"kernel"},"executable":"/target/kernel-1"}"#;
+        assert_eq!(executable(messages, "bin", "oomtrace"), Some(PathBuf::from("/target/oomtrace")));
+        assert_eq!(executable(messages, "test", "kernel"), Some(PathBuf::from("/target/kernel-1")));
+        assert_eq!(executable(messages, "test", "other"), None);
     }
 }

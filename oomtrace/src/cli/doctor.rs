@@ -1,10 +1,11 @@
 //! `oomtrace doctor`: what this node allows, what would be used, what is missing and how to fix it.
 //!
 //! A check a function, by what it is about: [`kernel`] how the kernel was built and booted, [`privileges`] what this
-//! process may do, [`mounts`] what it can see; [`rungs`] tries every rung of the ladder.
+//! process may do, [`mounts`] what it can see, [`names`] who would name pods and containers; [`rungs`] tries every rung of the ladder.
 
 mod kernel;
 mod mounts;
+mod names;
 mod print;
 mod privileges;
 mod rungs;
@@ -27,6 +28,8 @@ pub(super) struct Args {
     /// Where the node's cgroups are mounted: in a container, where the host's /sys/fs/cgroup is.
     #[arg(long, value_name = "PATH", default_value = "/sys/fs/cgroup")]
     cgroup_root: PathBuf,
+    #[command(flatten)]
+    sources: super::names::Sources,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -109,6 +112,7 @@ fn report(args: &Args) -> anyhow::Result<Report> {
     let mut checks = privileges::checks()?;
     checks.extend(kernel::checks(&facts));
     checks.extend(mounts::checks(&args.cgroup_root));
+    checks.extend(names::checks(&args.sources.options(&args.cgroup_root))?);
     Ok(Report {
         // The counts of cgroups only complete what the kernel's log tells: alone they tell nothing.
         possible: rungs.iter().any(|rung| rung.possible && rung.rung != rungs::CGROUP_EVENTS),

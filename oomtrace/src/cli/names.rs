@@ -8,7 +8,7 @@ use crate::{
     live::NameOptions,
     node::{
         index::Bounds,
-        names::{Host, KubeletAccess, Options, cri},
+        names::{Host, KubeletAccess, KubeletTrust, Options, cri},
     },
 };
 
@@ -26,9 +26,19 @@ pub(super) struct Sources {
     /// Where the node's root folder is, if oomtrace runs in a container that has it mounted.
     #[arg(long, value_name = "FOLDER", default_value = "/")]
     host_root: PathBuf,
-    /// The kubelet's read-only address for `/pods`, which knows limits, owners and roles; `off` not to ask it.
+    /// The kubelet's address for `/pods`, which knows limits, owners and roles: its read-only one, or `https://NODE:10250`
+    /// with the node's name as its certificate has it; `off` not to ask it.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:10255")]
     kubelet_url: String,
+    /// The token that a kubelet at `https://` is shown: of a service account that may get nodes/proxy.
+    #[arg(long, value_name = "FILE", default_value = "/var/run/secrets/kubernetes.io/serviceaccount/token")]
+    kubelet_token: PathBuf,
+    /// What has to have signed the certificate of a kubelet at `https://`.
+    #[arg(long, value_name = "FILE", default_value = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")]
+    kubelet_ca: PathBuf,
+    /// Show the token to whoever answers at `https://`, whatever their certificate is.
+    #[arg(long, conflicts_with = "kubelet_ca")]
+    kubelet_insecure: bool,
 }
 
 /// How long names are kept and waited for.
@@ -54,8 +64,20 @@ impl Sources {
             cgroup_root: cgroup_root.to_path_buf(),
             host: Host::at(&self.host_root),
             cri: cri::Access { endpoint: self.cri_endpoint.clone(), events: self.cri_events },
-            kubelet: (self.kubelet_url != "off").then(|| KubeletAccess { url: self.kubelet_url.clone() }),
+            kubelet: (self.kubelet_url != "off").then(|| self.kubelet()),
             sees_cgroups: false,
+        }
+    }
+
+    fn kubelet(&self) -> KubeletAccess {
+        KubeletAccess {
+            url: self.kubelet_url.clone(),
+            token: self.kubelet_token.clone(),
+            trust: if self.kubelet_insecure {
+                KubeletTrust::Anybody
+            } else {
+                KubeletTrust::Authorities(self.kubelet_ca.clone())
+            },
         }
     }
 }

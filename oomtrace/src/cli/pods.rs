@@ -93,8 +93,7 @@ fn rows(facts: Vec<Fact>, hierarchy: Option<&Hierarchy>) -> Vec<Row> {
     let row = |(path, id): (String, u64)| {
         let identity = CgroupIdentity::parse(&path);
         // What a container made inside itself is not the node's.
-        let own = matches!(identity.level, Level::Pod | Level::Container) && identity.nested.is_none();
-        let known = index.known_cgroup(id).filter(|_| own)?;
+        let known = index.known_cgroup(id).filter(|_| identity.is_own())?;
         let folder = hierarchy.and_then(|hierarchy| hierarchy.folder(&path));
         let read = |names: [&str; 2]| names.iter().find_map(|name| number(&folder.as_ref()?.join(name)));
         Some(Row {

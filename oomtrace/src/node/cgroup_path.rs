@@ -148,6 +148,13 @@ impl CgroupIdentity {
             .unwrap_or_else(|| Self::of_unit(&names))
     }
 
+    /// Whether the node made the cgroup for a pod or a container: not one that a container made inside itself, nor a
+    /// monitor's.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        matches!(self.level, Level::Pod | Level::Container) && self.nested.is_none()
+    }
+
     /// Reads a path as the node sees it whose own cgroup is `node`: a node of kind, in a container or in another
     /// cluster's pod. There `node` itself is [`Level::Node`]. A path that is not below `node` is read as
     /// [`parse`](Self::parse) does.

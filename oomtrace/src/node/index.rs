@@ -83,6 +83,8 @@ struct InSpec {
 struct CgroupRecord {
     container: Option<ContainerKey>,
     pod: Option<PodKey>,
+    /// Whether it is the container's or the pod's own: not one inside it, whose end is not theirs.
+    own: bool,
 }
 
 /// What is known of one container and its pod: for people who ask, events take it by [`Index::fill`].
@@ -189,14 +191,14 @@ impl Index {
     }
 
     fn cgroup(&mut self, id: u64, path: &str, now_ns: u64) {
-        let CgroupIdentity { container_id, pod_uid, nested, .. } = CgroupIdentity::parse(path);
+        let identity = CgroupIdentity::parse(path);
+        let own = identity.is_own();
+        let CgroupIdentity { container_id, pod_uid, qos, .. } = identity;
         let (container, pod) = (container_id.map(|id| id.packed()), pod_uid.map(|uid| uid.packed()));
         if container.is_none() && pod.is_none() {
             return;
         }
-        // One made inside the container is not the container's own: its end is not the container's.
-        let own = nested.is_none();
-        *self.cgroups.tell(id, now_ns) = CgroupRecord { container, pod };
+        *self.cgroups.tell(id, now_ns) = CgroupRecord { container, pod, own };
         self.cgroups.revive(&id);
         if let Some(key) = container {
             let record = self.containers.tell(key, now_ns);
@@ -207,7 +209,7 @@ impl Index {
             }
         }
         if let Some(key) = pod {
-            self.pods.tell(key, now_ns).qos = CgroupIdentity::parse(path).qos;
+            self.pods.tell(key, now_ns).qos = qos;
             if own {
                 self.pods.revive(&key);
             }
@@ -216,15 +218,15 @@ impl Index {
 
     fn cgroup_gone(&mut self, id: u64, now_ns: u64) {
         self.cgroups.end(&id, now_ns);
-        let Some(CgroupRecord { container, pod }) = self.cgroups.get(&id) else { return };
-        match (container, pod) {
-            (Some(container), _) => {
-                if self.containers.get(container).is_some_and(|record| record.cgroup_id == Some(id)) {
-                    self.containers.end(container, now_ns);
-                }
+        match self.cgroups.get(&id) {
+            // A container that was started again may have another one by now.
+            Some(CgroupRecord { container: Some(container), own: true, .. })
+                if self.containers.get(container).is_some_and(|record| record.cgroup_id == Some(id)) =>
+            {
+                self.containers.end(container, now_ns);
             }
-            (None, Some(pod)) => self.pods.end(pod, now_ns),
-            (None, None) => {}
+            Some(CgroupRecord { container: None, pod: Some(pod), own: true }) => self.pods.end(pod, now_ns),
+            _ => {}
         }
     }
 
@@ -300,6 +302,13 @@ fn take<T>(field: &mut Option<T>, told: Option<T>, better: bool) {
     }
 }
 
+/// Into a gap what is known; what is there already costs nothing.
+fn fill<T>(field: &mut Option<T>, known: impl FnOnce() -> Option<T>) {
+    if field.is_none() {
+        *field = known();
+    }
+}
+
 fn text(text: Option<&Arc<str>>) -> Option<String> {
     text.map(|text| text.as_ref().to_owned())
 }
@@ -320,11 +329,11 @@ impl PodRecord {
     /// Fills what is missing.
     fn complete(&self, pod: &mut Pod) {
         let Pod { namespace, name, uid: _, qos, owner } = pod;
-        take(namespace, text(self.namespace.as_ref()), false);
-        take(name, text(self.name.as_ref()), false);
-        take(qos, self.qos, false);
-        let known = self.owner.as_ref().filter(|_| owner.is_none());
-        take(owner, known.map(|(kind, name)| Owner { kind: kind.to_string(), name: name.to_string() }), false);
+        fill(namespace, || text(self.namespace.as_ref()));
+        fill(name, || text(self.name.as_ref()));
+        fill(qos, || self.qos);
+        let owned = |(kind, name): &(Arc<str>, Arc<str>)| Owner { kind: kind.to_string(), name: name.to_string() };
+        fill(owner, || self.owner.as_ref().map(owned));
     }
 }
 
@@ -337,9 +346,9 @@ impl ContainerRecord {
     /// Fills what is missing.
     fn complete(&self, container: &mut Container, pod: Option<&PodRecord>) {
         let Container { name, id: _, image, restart_count, role } = container;
-        take(name, text(self.name.as_ref()), false);
-        take(image, text(self.image.as_ref()), false);
-        take(restart_count, self.restart_count, false);
-        take(role, self.role.or(self.in_spec(pod).map(|spec| spec.role)), false);
+        fill(name, || text(self.name.as_ref()));
+        fill(image, || text(self.image.as_ref()));
+        fill(restart_count, || self.restart_count);
+        fill(role, || self.role.or_else(|| self.in_spec(pod).map(|spec| spec.role)));
     }
 }

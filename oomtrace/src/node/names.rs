@@ -17,7 +17,7 @@ mod tests;
 pub use self::{
     collector::{Asker, Options, collect_once, start},
     host::Host,
-    kubelet::Access as KubeletAccess,
+    kubelet::{Access as KubeletAccess, Trust as KubeletTrust},
 };
 use super::fact::Fact;
 use crate::event::Told;

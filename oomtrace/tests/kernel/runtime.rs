@@ -4,18 +4,18 @@ mod kubelet;
 mod requests;
 
 use std::{
-    collections::{HashMap, HashSet},
-    fs,
+    collections::HashMap,
+    env, fs,
     path::Path,
     process::Command,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::Value;
 
-use self::kubelet::{Container, IMAGE, Kubelet, Pod, start_containerd, stop_containerd};
+use self::kubelet::{Container, IMAGE, Kubelet, Pod, SOCKET, start_containerd, stop_containerd};
 use crate::{
     Outcome,
     cgroup::uid,
@@ -29,9 +29,10 @@ pub(crate) const ALL: &[Scenario] = &[
     ("the_runtimes_events_tell_an_end_with_its_exit_code", events),
     ("a_container_that_is_gone_before_anybody_looks_is_named", gone_at_once),
     ("a_pod_in_slices_is_named", in_slices),
-    ("containers_that_live_for_a_moment_one_after_the_other_are_all_named_right", in_a_row),
+    ("containers_made_killed_and_removed_several_at_a_time_are_all_named_right", short_lives),
     ("a_runtime_that_comes_later_and_restarts_is_asked_again", runtime_restarts),
     ("without_a_runtime_the_folders_of_logs_name_the_same", logs_alone),
+    ("doctor_finds_the_sources_of_names_that_a_node_has", doctor),
     ("pods_shows_sandbox_and_container_with_limit_and_source", pods),
 ];
 
@@ -140,44 +141,75 @@ fn in_slices() -> Outcome {
     check_names(only_kill(&lines)?, &pod, &container)
 }
 
-/// How many: each takes an emulated guest seconds.
-const IN_A_ROW: u32 = 12;
+/// How many containers live for a moment at a time.
+const AT_A_TIME: usize = 4;
 
-fn in_a_row() -> Outcome {
-    let mut kubelet = Kubelet::start()?;
-    let oomtrace = Oomtrace::start(&[])?;
-    let mut containers = HashMap::new();
-    let pods: Vec<_> = (910..914).map(|number| kubelet.pod(number)).collect::<Result<_>>()?;
-    let started = Instant::now();
-    let mut slowest = Duration::ZERO;
-    for number in 0..IN_A_ROW {
-        let pod = &pods[number as usize % pods.len()];
-        let container = kubelet.container(pod, &format!("app-{number}"), number, &EAT)?;
+/// How many there are in all: each takes an emulated guest seconds. `OOMTRACE_TEST_SHORT_LIVES=100` takes it many minutes.
+fn short_lives_wanted() -> Result<usize> {
+    env::var("OOMTRACE_TEST_SHORT_LIVES").map_or(Ok(16), |number| Ok(number.parse()?))
+}
+
+/// A container that was made, killed and removed as soon as that was seen.
+struct ShortLife<'a> {
+    pod: &'a Pod,
+    container: Container,
+    restarts: u32,
+    /// How long after its kill it was gone.
+    gone: Duration,
+}
+
+/// One after the other.
+fn lives(pod: &Pod, numbers: impl Iterator<Item = usize>) -> Result<Vec<ShortLife<'_>>> {
+    let mut kubelet = Kubelet::connect()?;
+    let live = |number: usize| {
+        let restarts = u32::try_from(number)?;
+        let container = kubelet.container(pod, &format!("app-{number}"), restarts, &EAT)?;
         wait_for_kill(&container)?;
         let killed = Instant::now();
         kubelet.remove(&container)?;
-        slowest = slowest.max(killed.elapsed());
-        containers.insert(container.id.clone(), (pod, container, number));
-    }
+        Ok(ShortLife { pod, container, restarts, gone: killed.elapsed() })
+    };
+    numbers.map(live).collect()
+}
+
+fn short_lives() -> Outcome {
+    let mut kubelet = Kubelet::start()?;
+    let pods: Vec<_> = (910..).take(AT_A_TIME).map(|number| kubelet.pod(number)).collect::<Result<_>>()?;
+    let wanted = short_lives_wanted()?;
+    let oomtrace = Oomtrace::start(&[])?;
+    let started = Instant::now();
+    let removed = thread::scope(|scope| {
+        let start = |(first, pod)| scope.spawn(move || lives(pod, (first..wanted).step_by(AT_A_TIME)));
+        let threads: Vec<_> = pods.iter().enumerate().map(start).collect();
+        let joined = threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?);
+        joined.collect::<Result<Vec<_>>>()
+    })?;
     let took = started.elapsed();
     let lines = oomtrace.stop()?;
     for pod in &pods {
         kubelet.remove_pod(pod)?;
     }
+    let removed: Vec<_> = removed.into_iter().flatten().collect();
+    let mut gone: Vec<_> = removed.iter().map(|life| life.gone).collect();
+    gone.sort_unstable();
     println!(
-        "{IN_A_ROW} containers in {took:?}: {:.1} a second, none removed later than {slowest:?} after its kill",
-        f64::from(IN_A_ROW) / took.as_secs_f64()
+        "{} containers in {took:?}: {:.1} a second, gone {:?} (the quickest), {:?} (half), {:?} (all) after the kill was seen",
+        removed.len(),
+        f64::from(u32::try_from(removed.len())?) / took.as_secs_f64(),
+        gone[0],
+        gone[gone.len() / 2],
+        gone[gone.len() - 1],
     );
-    let kills = of_kind(&lines, "oom_kill");
-    let mut named = HashSet::new();
-    for kill in kills {
-        let id = kill["container"]["id"].as_str().context("a kill without a container")?;
-        let (pod, container, number) = containers.get(id).with_context(|| format!("a kill in {id}"))?;
+    let kills: HashMap<_, _> =
+        of_kind(&lines, "oom_kill").into_iter().map(|kill| (kill["container"]["id"].as_str(), kill)).collect();
+    check_eq!(removed.len(), wanted, "containers");
+    for ShortLife { pod, container, restarts, .. } in &removed {
+        let kill = kills.get(&Some(&container.id)).with_context(|| format!("no kill in {}", container.name))?;
         check_names(kill, pod, container)?;
-        check_eq!(kill["container"]["restart_count"], *number, "the restart count of {}", container.name);
-        named.insert(id);
+        check_names(&kill["victim"], pod, container)?;
+        check_eq!(kill["container"]["image"], IMAGE, "the image of {}", container.name);
+        check_eq!(kill["container"]["restart_count"], *restarts, "the restart count of {}", container.name);
     }
-    check_eq!(named.len(), IN_A_ROW as usize, "containers with a kill that has their names");
     Ok(())
 }
 
@@ -262,5 +294,33 @@ fn pods() -> Outcome {
     let table = String::from_utf8(table.stdout)?;
     let line = table.lines().find(|line| line.contains(&container.id)).context("not in the table")?;
     ensure!(line.starts_with("shop/web-905 ") && line.contains(" app ") && line.contains(" 20.0 MiB "), "{line}");
+    Ok(())
+}
+
+fn doctor() -> Outcome {
+    let mut kubelet = Kubelet::start()?;
+    let pod = kubelet.pod(907)?;
+    kubelet.container(&pod, "app", 0, &["/bin/sleep", "1000"])?;
+    let ask = |arguments: &[&str]| {
+        let output = Command::new("oomtrace").args(["doctor", "--format", "json"]).args(arguments).output()?;
+        let report: Value = serde_json::from_slice(&output.stdout)?;
+        Ok::<_, anyhow::Error>(report["checks"].as_array().cloned().unwrap_or_default())
+    };
+    let here = ask(&["--kubelet-url", "off"])?;
+    let elsewhere = ask(&["--cri-endpoint", "/nowhere.sock", "--host-root", "/nowhere"])?;
+    kubelet.remove_pod(&pod)?;
+    let check = |checks: &[Value], name: &str| {
+        checks.iter().find(|check| check["name"] == name).cloned().with_context(|| format!("no check {name}"))
+    };
+    for (name, said) in [
+        ("container runtime", SOCKET),
+        ("folders of pods' logs", "/var/log/containers"),
+        ("runtimes' state files", "/run/containerd/io.containerd.runtime.v2.task"),
+    ] {
+        let found = check(&here, name)?;
+        ensure!(found["ok"] == true && found["found"].as_str().is_some_and(|found| found.contains(said)), "{found}");
+        let missing = check(&elsewhere, name)?;
+        ensure!(missing["ok"] == false && missing["remedy"].is_string() && missing["lost"].is_string(), "{missing}");
+    }
     Ok(())
 }

@@ -15,7 +15,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
 
 use super::{Row, step, tally::Tally};
 use crate::{
@@ -204,22 +203,12 @@ fn compile() -> Result<Programs> {
     command.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stderr(Stdio::inherit());
     let messages = tool::output(&mut command)?;
     let program = |kind: &str, name: &str| {
-        let path = executable(&messages, kind, name)
+        let path = build::executable(&messages, kind, name)
             .with_context(|| format!("cargo did not say where the {kind} `{name}` of oomtrace is"))?;
         build::check_static(&path)?;
         Ok::<_, anyhow::Error>(path)
     };
     Ok(Programs { oomtrace: program("bin", "oomtrace")?, tests: program("test", "kernel")? })
-}
-
-/// The program of a target, out of cargo's messages, a JSON object a line.
-fn executable(messages: &str, kind: &str, name: &str) -> Option<PathBuf> {
-    let mut messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    messages.find_map(|message| {
-        let target = &message["target"];
-        let found = target["name"] == name && target["kind"][0] == kind;
-        message["executable"].as_str().filter(|_| found).map(PathBuf::from)
-    })
 }
 
 #[cfg(test)]
@@ -242,16 +231,5 @@ mod tests {
         let tally = Tally { passed: 3, failed: 0, skipped: 0 };
         assert!(verdict(Ok(ended(0)), None).is_err());
         assert!(verdict(Ok(ended(137)), Some(tally)).is_err());
-    }
-
-    #[test]
-    fn cargo_tells_where_it_put_a_program() {
-        let messages = r#"
-            {"reason":"compiler-artifact","target":{"kind":["lib"],"name":"oomtrace"},"executable":null}
-            {"reason":"compiler-artifact","target":{"kind":["bin"],"name":"oomtrace"},"executable":"/target/oomtrace"}
-            {"reason":"compiler-artifact","target":{"kind":["test"],"name":"kernel"},"executable":"/target/kernel-1"}"#;
-        assert_eq!(executable(messages, "bin", "oomtrace"), Some(PathBuf::from("/target/oomtrace")));
-        assert_eq!(executable(messages, "test", "kernel"), Some(PathBuf::from("/target/kernel-1")));
-        assert_eq!(executable(messages, "test", "other"), None);
     }
 }

@@ -223,3 +223,15 @@ fn packed_ids_read_back() {
     }
     assert_eq!(ContainerId::from_packed(&id(0xdead_beef).packed()), id(0xdead_beef));
 }
+
+#[test]
+fn the_end_of_a_cgroup_inside_a_pod_is_not_the_pods() {
+    let mut index = index();
+    let pods = format!("/kubepods/burstable/pod{}", uid(1));
+    index.learn(Fact::Cgroup { id: 10, path: pods.clone() }, 0);
+    index.learn(Fact::Cgroup { id: 11, path: format!("{pods}/crio-conmon-{}.scope", id(2)) }, 0);
+    index.learn(Fact::CgroupGone { id: 11 }, SECOND);
+    assert!(index.known_pod(&uid(1)).is_some_and(|pod| !pod.ended), "the pod lives on");
+    index.learn(Fact::CgroupGone { id: 10 }, SECOND);
+    assert!(index.known_pod(&uid(1)).is_some_and(|pod| pod.ended), "its own cgroup's end is its end");
+}

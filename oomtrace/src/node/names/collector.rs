@@ -107,7 +107,7 @@ pub async fn collect_once(options: &Options) -> (Vec<Fact>, Vec<String>) {
     if let Some(kubelet) = kubelet {
         match kubelet.ask() {
             // Where the read-only port is closed, as it mostly is, nothing is wrong.
-            Err(kubelet::KubeletError::Ask { url, error }) => debug!("{url}: {error}"),
+            Err(kubelet::KubeletError::Ask { url, error }) if !kubelet.is_secret() => debug!("{url}: {error}"),
             told => add(told.map_err(|error| format!("the kubelet: {error}"))),
         }
     }
@@ -123,9 +123,9 @@ async fn follow_kubelet(access: Option<kubelet::Access>, told: mpsc::Sender<Hear
     let mut answered = true;
     loop {
         tick.tick().await;
-        let access = access.clone();
+        let asked = access.clone();
         // The one source that blocks.
-        match tokio::task::spawn_blocking(move || access.ask()).await {
+        match tokio::task::spawn_blocking(move || asked.ask()).await {
             Ok(Ok(facts)) => {
                 answered = true;
                 for fact in facts {
@@ -136,7 +136,9 @@ async fn follow_kubelet(access: Option<kubelet::Access>, told: mpsc::Sender<Hear
             }
             Ok(Err(error)) if answered => {
                 answered = false;
-                info!("the kubelet tells no limits, owners and roles: {error}");
+                let lost = "the kubelet tells no limits, owners and roles";
+                // The read-only port is closed as a rule.
+                if access.is_secret() { warn!("{lost}: {error}") } else { info!("{lost}: {error}") }
             }
             Ok(Err(error)) => debug!("the kubelet: {error}"),
             Err(error) => debug!("asking the kubelet failed: {error}"),
@@ -274,8 +276,8 @@ impl Files {
                 && now.insert(*id)
                 && !self.cgroups.contains(id)
             {
-                let CgroupIdentity { container_id, nested, .. } = CgroupIdentity::parse(path);
-                new.extend(container_id.filter(|_| nested.is_none()));
+                let identity = CgroupIdentity::parse(path);
+                new.extend(identity.is_own().then_some(identity.container_id).flatten());
             }
         }
         let gone: Vec<_> = self.cgroups.difference(&now).map(|id| Fact::CgroupGone { id: *id }).collect();

@@ -17,7 +17,8 @@ use crate::node::{
     fact::{ContainerFact, Fact, NameSource},
 };
 
-const DOCKER: &str = "/var/lib/docker/containers";
+/// Where Docker has a folder for each container.
+pub const DOCKER: &str = "/var/lib/docker/containers";
 const STORAGE: [&str; 2] = [
     "/run/containers/storage/overlay-containers/containers.json",
     "/var/lib/containers/storage/overlay-containers/containers.json",

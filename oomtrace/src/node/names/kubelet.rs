@@ -1,9 +1,12 @@
 //! The kubelet's `/pods`: what the pods' specifications say.
 
-use std::time::Duration;
+mod access;
+#[cfg(test)]
+mod tests;
 
 use serde::Deserialize;
 
+pub use self::access::{Access, KubeletError, Trust};
 use super::annotations::Keys;
 use crate::{
     event::{ContainerRole, Owner},
@@ -17,53 +20,6 @@ use crate::{
 /// mirror is the API server's, and stands nowhere on the node.
 const CONFIG_HASH: &str = "kubernetes.io/config.hash";
 const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";
-
-/// How long the kubelet may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Ten times what 250 pods take.
-const MOST_BYTES: u64 = 64 << 20;
-
-/// How to ask the kubelet.
-#[derive(Clone, Debug)]
-pub struct Access {
-    /// The address of its read-only server: `http://127.0.0.1:10255`.
-    pub url: String,
-}
-
-/// Why the kubelet told nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum KubeletError {
-    /// It cannot be asked.
-    #[error("{url}: {error}")]
-    Ask {
-        /// What was asked for.
-        url: String,
-        /// What became of it.
-        error: Box<ureq::Error>,
-    },
-    /// Its answer is not a list of pods.
-    #[error("{url}: not a list of pods: {error}")]
-    Answer {
-        /// What was asked for.
-        url: String,
-        /// What is wrong with it.
-        error: serde_json::Error,
-    },
-}
-
-impl Access {
-    /// All that the kubelet tells of its pods now.
-    pub fn ask(&self) -> Result<Vec<Fact>, KubeletError> {
-        let url = format!("{}/pods", self.url.trim_end_matches('/'));
-        let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).proxy(None).build().new_agent();
-        let answer = agent
-            .get(&url)
-            .call()
-            .and_then(|mut answer| answer.body_mut().with_config().limit(MOST_BYTES).read_to_vec())
-            .map_err(|error| KubeletError::Ask { url: url.clone(), error: Box::new(error) })?;
-        parse(&answer).map_err(|error| KubeletError::Answer { url, error })
-    }
-}
 
 #[derive(Deserialize)]
 struct PodList {

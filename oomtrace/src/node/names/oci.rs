@@ -90,6 +90,11 @@ pub(super) fn look_up(host: &Host, id: &ContainerId) -> Result<Vec<Fact>, String
     Ok(Vec::new())
 }
 
+/// Where runtimes keep their containers' folders.
+pub fn folders(host: &Host) -> impl Iterator<Item = PathBuf> {
+    CONTAINERD.iter().chain(&STORAGE).map(|folder| host.path(folder))
+}
+
 /// The containers that have a folder here now.
 pub(super) fn list(host: &Host) -> Vec<ContainerId> {
     let folders = namespaces(host).into_iter().chain(STORAGE.iter().map(|folder| host.path(folder)));

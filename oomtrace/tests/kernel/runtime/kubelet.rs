@@ -13,13 +13,13 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use oomtrace::node::names::cri::{
     Client,
-    messages::{ContainerMetadata, ImageSpec, PodSandboxMetadata},
+    messages::{ContainerMetadata, Id, ImageSpec, Nothing, PodSandboxMetadata},
 };
 use tokio::runtime::Runtime;
 
 use super::requests::{
-    ContainerConfig, ContainerSecurity, CreateContainer, Id, LinuxContainerConfig, LinuxPodSandboxConfig, Mount,
-    NamespaceOption, Nothing, PodSandboxConfig, Resources, RunPodSandbox, SandboxSecurity,
+    ContainerConfig, ContainerSecurity, CreateContainer, LinuxContainerConfig, LinuxPodSandboxConfig, Mount,
+    NamespaceOption, PodSandboxConfig, Resources, RunPodSandbox, SandboxSecurity,
 };
 use crate::{cgroup::uid, oomtrace::wait_until};
 
@@ -71,8 +71,16 @@ pub(crate) struct Container {
 }
 
 impl Kubelet {
-    /// Connects to the runtime.
+    /// Connects to the runtime, and sees to it that it has the image.
     pub(crate) fn start() -> Result<Self> {
+        let kubelet = Self::connect()?;
+        let imported = Command::new("sh").args(["-c", IMPORT]).stdin(Stdio::null()).status()?;
+        ensure!(imported.success(), "the image is not taken: {imported}");
+        Ok(kubelet)
+    }
+
+    /// Connects to a runtime that has it.
+    pub(crate) fn connect() -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut connected = None;
         wait_until("the runtime answers", || {
@@ -80,8 +88,6 @@ impl Kubelet {
             Ok(connected.is_some())
         })?;
         let client = connected.context("no connection")?.with_patience(PATIENCE);
-        let imported = Command::new("sh").args(["-c", IMPORT]).stdin(Stdio::null()).status()?;
-        ensure!(imported.success(), "the image is not taken: {imported}");
         Ok(Self { runtime, client })
     }
 

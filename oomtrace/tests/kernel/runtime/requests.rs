@@ -45,16 +45,6 @@ pub(crate) struct RunPodSandbox {
     pub(crate) config: Option<PodSandboxConfig>,
 }
 
-/// The request of each call that takes a container's or a sandbox's id, and the answer of each that gives one.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Id {
-    #[prost(string, tag = "1")]
-    pub(crate) id: String,
-}
-
-#[derive(Clone, Copy, PartialEq, prost::Message)]
-pub(crate) struct Nothing {}
-
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Mount {
     #[prost(string, tag = "1")]

@@ -13,9 +13,8 @@ use tonic_prost::ProstCodec;
 
 use super::{
     messages::{
-        ContainerEvent, ContainerFilter, ContainerStatus, ContainerStatusRequest, ContainerStatusResponse,
-        GetEventsRequest, ListContainersRequest, ListContainersResponse, ListPodSandboxRequest, ListPodSandboxResponse,
-        PodSandboxFilter, VersionRequest, VersionResponse,
+        ContainerEvent, ContainerStatus, ContainerStatusResponse, Id, ListContainersResponse, ListPodSandboxResponse,
+        ListRequest, Nothing, VersionResponse,
     },
     read,
 };
@@ -90,10 +89,10 @@ impl Client {
             .map_err(|error| connect(&error))?;
         let grpc = Grpc::new(channel).max_decoding_message_size(MOST_BYTES);
         let mut client = Self { grpc, patience: PATIENCE, service: V1, tells_everybody: false };
-        let version: VersionResponse = match client.call("Version", VersionRequest {}).await {
+        let version: VersionResponse = match client.call("Version", Nothing {}).await {
             Err(CriError::Unimplemented) => {
                 client.service = V1ALPHA2;
-                client.call("Version", VersionRequest {}).await?
+                client.call("Version", Nothing {}).await?
             }
             result => result?,
         };
@@ -133,14 +132,11 @@ impl Client {
     }
 
     async fn listed(&mut self, id: Option<&ContainerId>) -> Result<Vec<Fact>, CriError> {
-        let filter = id.map(|id| ContainerFilter { id: id.to_string() });
-        let ListContainersResponse { containers } =
-            self.call("ListContainers", ListContainersRequest { filter }).await?;
+        let request = ListRequest { filter: id.map(|id| Id { id: id.to_string() }) };
+        let ListContainersResponse { containers } = self.call("ListContainers", request.clone()).await?;
         let mut facts = Vec::new();
         if id.is_none() || containers.is_empty() {
-            let filter = id.map(|id| PodSandboxFilter { id: id.to_string() });
-            let ListPodSandboxResponse { items } =
-                self.call("ListPodSandbox", ListPodSandboxRequest { filter }).await?;
+            let ListPodSandboxResponse { items } = self.call("ListPodSandbox", request).await?;
             facts.extend(items.into_iter().flat_map(read::sandbox));
         }
         facts.extend(containers.into_iter().flat_map(read::container));
@@ -154,8 +150,7 @@ impl Client {
 
     /// A container's status; nothing, where it has gone meanwhile.
     pub(super) async fn status(&mut self, id: &ContainerId) -> Result<Option<ContainerStatus>, CriError> {
-        let request = ContainerStatusRequest { container_id: id.to_string() };
-        match self.call("ContainerStatus", request).await {
+        match self.call("ContainerStatus", Id { id: id.to_string() }).await {
             Ok(ContainerStatusResponse { status }) => Ok(status),
             Err(CriError::Refused { code: Code::NotFound, .. }) => Ok(None),
             Err(error) => Err(error),
@@ -165,10 +160,10 @@ impl Client {
     /// The stream of what becomes of containers.
     pub(super) async fn events(&mut self) -> Result<Streaming<ContainerEvent>, CriError> {
         let path = self.method("GetContainerEvents")?;
-        let codec = ProstCodec::<GetEventsRequest, ContainerEvent>::default();
+        let codec = ProstCodec::<Nothing, ContainerEvent>::default();
         let answer = async {
             self.grpc.ready().await.map_err(|error| CriError::Connect(error.to_string()))?;
-            Ok(self.grpc.server_streaming(Request::new(GetEventsRequest {}), path, codec).await?.into_inner())
+            Ok(self.grpc.server_streaming(Request::new(Nothing {}), path, codec).await?.into_inner())
         };
         timeout(PATIENCE, answer).await.map_err(|_| CriError::Slow)?
     }

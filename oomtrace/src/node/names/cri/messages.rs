@@ -6,6 +6,26 @@
 
 use std::collections::HashMap;
 
+/// The requests that say nothing: `VersionRequest`, `GetEventsRequest`; and the answers that do not.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Nothing {}
+
+/// A container's id or a sandbox's, and nothing else: `ContainerStatusRequest`, `ContainerFilter`, `PodSandboxFilter`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Id {
+    /// The whole id; of a filter, or its beginning.
+    #[prost(string, tag = "1")]
+    pub id: String,
+}
+
+/// `ListContainersRequest`, `ListPodSandboxRequest`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ListRequest {
+    /// Which; all, where there is none.
+    #[prost(message, optional, tag = "1")]
+    pub filter: Option<Id>,
+}
+
 /// `PodSandboxMetadata`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct PodSandboxMetadata {
@@ -85,22 +105,6 @@ pub struct Container {
     pub annotations: HashMap<String, String>,
 }
 
-/// `ContainerFilter`.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct ContainerFilter {
-    /// The id, or the beginning of one.
-    #[prost(string, tag = "1")]
-    pub id: String,
-}
-
-/// `ListContainersRequest`.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct ListContainersRequest {
-    /// Which; all, where there is none.
-    #[prost(message, optional, tag = "1")]
-    pub filter: Option<ContainerFilter>,
-}
-
 /// `ListContainersResponse`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ListContainersResponse {
@@ -124,22 +128,6 @@ pub struct PodSandbox {
     /// The pod's labels, and the kubelet's.
     #[prost(map = "string, string", tag = "5")]
     pub labels: HashMap<String, String>,
-}
-
-/// `PodSandboxFilter`.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct PodSandboxFilter {
-    /// The id, or the beginning of one.
-    #[prost(string, tag = "1")]
-    pub id: String,
-}
-
-/// `ListPodSandboxRequest`.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct ListPodSandboxRequest {
-    /// Which; all, where there is none.
-    #[prost(message, optional, tag = "1")]
-    pub filter: Option<PodSandboxFilter>,
 }
 
 /// `ListPodSandboxResponse`.
@@ -218,10 +206,6 @@ pub struct ContainerStatus {
     pub resources: Option<ContainerResources>,
 }
 
-/// `VersionRequest`.
-#[derive(Clone, Copy, PartialEq, prost::Message)]
-pub struct VersionRequest {}
-
 /// `VersionResponse`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct VersionResponse {
@@ -244,14 +228,6 @@ impl VersionResponse {
     }
 }
 
-/// `ContainerStatusRequest`.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct ContainerStatusRequest {
-    /// Which.
-    #[prost(string, tag = "1")]
-    pub container_id: String,
-}
-
 /// `ContainerStatusResponse`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ContainerStatusResponse {
@@ -259,10 +235,6 @@ pub struct ContainerStatusResponse {
     #[prost(message, optional, tag = "1")]
     pub status: Option<ContainerStatus>,
 }
-
-/// `GetEventsRequest`.
-#[derive(Clone, Copy, PartialEq, prost::Message)]
-pub struct GetEventsRequest {}
 
 /// `ContainerEventType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]

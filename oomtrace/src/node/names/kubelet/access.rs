@@ -1,0 +1,170 @@
+//! How the kubelet is asked: in the clear where its read-only port is open, else through TLS with a service account's token.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+
+use super::parse;
+use crate::node::fact::Fact;
+
+/// How long the kubelet may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Ten times what 250 pods take.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// How to ask the kubelet.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// The address of its server: the read-only `http://127.0.0.1:10255`, or `https://<node>:10250`.
+    pub url: String,
+    /// The file with the token that is sent through TLS, and never without. Read each time: the kubelet renews it.
+    pub token: PathBuf,
+    /// Whose certificates are believed.
+    pub trust: Trust,
+}
+
+/// Whose certificates are believed.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// Theirs that these ones signed: a file of certificates in PEM.
+    Authorities(PathBuf),
+    /// Everybody's: whoever takes the kubelet's port gets the token.
+    Anybody,
+}
+
+/// Why the kubelet told nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum KubeletError {
+    /// It cannot be asked.
+    #[error("{url}: {error}")]
+    Ask {
+        /// What was asked for.
+        url: String,
+        /// What became of it.
+        error: Box<ureq::Error>,
+    },
+    /// It is not to be believed.
+    #[error(
+        "{url}: {error}; name what signed its certificate with --kubelet-ca (one that it made itself is in \
+         /var/lib/kubelet/pki/kubelet.crt), and the node in --kubelet-url as the certificate does"
+    )]
+    Certificate {
+        /// What was asked for.
+        url: String,
+        /// What is wrong with the certificate.
+        error: rustls::Error,
+    },
+    /// It does not want to tell us.
+    #[error("{url}: {error}; {remedy}")]
+    Refused {
+        /// What was asked for.
+        url: String,
+        /// HTTP's status.
+        error: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// What is needed to ask it is not there.
+    #[error("{}: {error}; {option} says where it is", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: String,
+        /// The option that names it.
+        option: &'static str,
+    },
+    /// Its answer is not a list of pods.
+    #[error("{url}: not a list of pods: {error}")]
+    Answer {
+        /// What was asked for.
+        url: String,
+        /// What is wrong with it.
+        error: serde_json::Error,
+    },
+}
+
+impl Access {
+    /// All that the kubelet tells of its pods now.
+    pub fn ask(&self) -> Result<Vec<Fact>, KubeletError> {
+        let url = format!("{}/pods", self.url.trim_end_matches('/'));
+        let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).proxy(None).max_redirects(0);
+        let request = if self.is_secret() {
+            let token = read(&self.token, "--kubelet-token")?;
+            let agent = config.tls_config(self.trust.tls()?).build().new_agent();
+            agent.get(&url).header("Authorization", format!("Bearer {}", token.trim_ascii()))
+        } else {
+            config.build().new_agent().get(&url)
+        };
+        let answer = request
+            .call()
+            .and_then(|mut answer| answer.body_mut().with_config().limit(MOST_BYTES).read_to_vec())
+            .map_err(|error| KubeletError::of(url.clone(), error))?;
+        parse(&answer).map_err(|error| KubeletError::Answer { url, error })
+    }
+
+    /// Whether it is asked through TLS.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        self.url.starts_with("https://")
+    }
+}
+
+impl Trust {
+    fn tls(&self) -> Result<TlsConfig, KubeletError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
+        let tls = match self {
+            Self::Authorities(path) => tls.root_certs(RootCerts::Specific(Arc::new(certificates(path)?))),
+            Self::Anybody => tls.disable_verification(true),
+        };
+        Ok(tls.build())
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, KubeletError> {
+    const OPTION: &str = "--kubelet-ca";
+    let text = read(path, OPTION)?;
+    let certificates = parse_pem(text.as_bytes()).filter_map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    });
+    let certificates: Vec<_> = certificates.collect();
+    if certificates.is_empty() {
+        let error = "no certificate in PEM is in it".to_owned();
+        return Err(KubeletError::File { path: path.to_owned(), error, option: OPTION });
+    }
+    Ok(certificates)
+}
+
+fn read(path: &Path, option: &'static str) -> Result<String, KubeletError> {
+    let error = |error: std::io::Error| KubeletError::File { path: path.to_owned(), error: error.to_string(), option };
+    fs::read_to_string(path).map_err(error)
+}
+
+impl KubeletError {
+    fn of(url: String, error: ureq::Error) -> Self {
+        // What TLS refuses comes out of a read or a write.
+        let refused = match &error {
+            ureq::Error::Rustls(error) => Some(error),
+            ureq::Error::Io(error) => error.get_ref().and_then(|error| error.downcast_ref()),
+            _ => None,
+        };
+        if let Some(error @ rustls::Error::InvalidCertificate(_)) = refused {
+            return Self::Certificate { url, error: error.clone() };
+        }
+        let remedy = match error {
+            ureq::Error::StatusCode(401) => "give a service account's token with --kubelet-token",
+            ureq::Error::StatusCode(403) => {
+                "let the token's service account get nodes/proxy; from 1.33 on nodes/pods does"
+            }
+            error => return Self::Ask { url, error: Box::new(error) },
+        };
+        Self::Refused { url, error: error.to_string(), remedy }
+    }
+}
