@@ -15,6 +15,7 @@ mod panic_on_oom;
 mod pipeline;
 mod pressure;
 mod probes;
+mod resident;
 mod rung;
 mod sources;
 mod waiting;
@@ -201,6 +202,7 @@ impl Live {
 
         self.announce();
         self.status(Phase::Started);
+        resident::let_go_of_start();
         while options.count.is_none_or(|count| self.pipeline.kills() < count) {
             tokio::select! {
                 told = ProbeSource::next(&mut self.probes) => {

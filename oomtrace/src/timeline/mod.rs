@@ -59,8 +59,8 @@ pub struct Keep {
 }
 
 impl Keep {
-    /// On a node: some megabytes at the worst.
-    pub const LIVE: Self = Self { evidence: 2_048, context: 1_024 };
+    /// On a node: about 4 MiB at the worst, some two hundred kills.
+    pub const LIVE: Self = Self { evidence: 640, context: 320 };
     /// Of logs and recordings after the fact.
     pub const ALL: Self = Self { evidence: 200_000, context: 200_000 };
 }
