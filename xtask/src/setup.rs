@@ -9,6 +9,7 @@ mod busybox;
 mod containerd;
 mod kernel;
 mod prometheus;
+mod kubernetes;
 mod qemu;
 mod rust_src;
 
@@ -23,6 +24,7 @@ pub(crate) use self::{
     containerd::containerd,
     kernel::{Kernel, KernelFiles, kernel},
     prometheus::prometheus,
+    kubernetes::{kubectl, python},
     qemu::qemu,
     rust_src::rust_src,
 };
