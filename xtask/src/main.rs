@@ -4,6 +4,7 @@ mod archive;
 mod bench;
 mod build;
 mod cache;
+mod deb;
 mod demo;
 mod fuzz;
 mod image;
@@ -30,6 +31,8 @@ enum Xtask {
     Build(build::Build),
     /// Make the container image, without a container daemon
     Image(image::Image),
+    /// Make the Debian package, without Debian's tools
+    Deb(deb::Deb),
     /// Render and check the manifests in deploy/
     Manifests(manifests::Manifests),
     /// Run every check: formatting, clippy, unit tests, and the kernel tests on each kernel
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Xtask::Setup => setup::run(),
         Xtask::Build(build) => build::run(&build),
         Xtask::Image(image) => image::run(&image),
+        Xtask::Deb(deb) => deb::run(&deb),
         Xtask::Manifests(manifests) => manifests::run(&manifests),
         Xtask::Test(test) => Ok(test::run(&test)),
         Xtask::Demo(demo) => demo::run(&demo),

@@ -7,6 +7,7 @@ mod bpf_linker;
 mod bpftrace;
 mod busybox;
 mod containerd;
+mod journald;
 mod kernel;
 mod prometheus;
 mod kubernetes;
@@ -22,6 +23,7 @@ pub(crate) use self::{
     bpftrace::bpftrace,
     busybox::busybox,
     containerd::containerd,
+    journald::journald,
     kernel::{Kernel, KernelFiles, kernel},
     prometheus::prometheus,
     kubernetes::{kubectl, python},
@@ -63,6 +65,7 @@ pub(crate) fn guests(kernels: &[Kernel]) -> Result<()> {
     busybox()?;
     containerd()?;
     prometheus()?;
+    journald()?;
     let failed: Vec<_> = kernels.iter().filter_map(|each| kernel(*each).err()).collect();
     if failed.is_empty() {
         return Ok(());
@@ -82,6 +85,7 @@ fn report() -> Result<()> {
     show("busybox", &busybox()?)?;
     show("containerd and runc", &containerd()?)?;
     show("prometheus", &prometheus()?)?;
+    show("journald", &journald()?)?;
     for each in Kernel::ALL {
         let files = kernel(each)?;
         show(&format!("kernel {}", files.release), &files.folder)?;

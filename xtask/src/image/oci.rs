@@ -170,4 +170,25 @@ mod tests {
         assert_eq!(inside[PROGRAM], (0o755, 1_700_000_000, b"a program".to_vec()));
         Ok(())
     }
+
+    #[test]
+    fn the_dockerfile_says_the_same() -> Result<()> {
+        let (_, last) = include_str!("../../../deploy/Dockerfile").rsplit_once("\nFROM ").context("no stage")?;
+        let (base, last) = last.split_once('\n').context("an empty stage")?;
+        assert_eq!(base, "scratch");
+        let files = unpack(&source().layout()?.0)?;
+        let index: Value = serde_json::from_slice(&files["index.json"].2)?;
+        let manifest: Value = serde_json::from_slice(&follow(&files, &index["manifests"][0])?)?;
+        let config = &serde_json::from_slice::<Value>(&follow(&files, &manifest["config"])?)?["config"];
+        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        for line in [
+            format!("ENV {}", word(&config["Env"][0])),
+            format!("USER {}", word(&config["User"])),
+            format!("ENTRYPOINT {}", config["Entrypoint"]),
+            format!("CMD {}", config["Cmd"]),
+        ] {
+            assert!(last.lines().any(|said| said == line), "no {line}");
+        }
+        Ok(())
+    }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     EAT, check_names,
+    journal::Journal,
     kubelet::{Container, Kubelet, Pod},
     manifest::Manifest,
     only_kill, wait_for_kill,
@@ -15,7 +16,7 @@ use crate::{
     Outcome,
     cgroup::uid,
     check_eq,
-    oomtrace::{of_kind, validated, wait_until},
+    oomtrace::{Oomtrace, of_kind, validated, wait_until},
 };
 
 const IMAGE: &str = "/vm/deployed/image.tar";
@@ -54,7 +55,6 @@ impl Deployed {
                 bail!("not an entry of a container's log: {entry}");
             };
             if stream == "stderr" {
-                println!("oomtrace said: {text}");
                 continue;
             }
             line.push_str(text);
@@ -72,36 +72,68 @@ impl Deployed {
         fs::read_to_string(&path).with_context(|| path.display().to_string())
     }
 
-    fn pid(&self) -> Result<u32> {
-        Ok(self.cgroup("cgroup.procs")?.lines().next().context("it has no process")?.parse()?)
+    /// Its processes' names and what each is granted against the OOM killer, in the order of the names.
+    fn processes(&self) -> Result<Vec<(String, i32)>> {
+        let of = |pid: &str| -> Result<_> {
+            let read =
+                |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).map(|text| text.trim().to_owned());
+            Ok((read("comm")?, read("oom_score_adj")?.parse()?))
+        };
+        let mut processes: Vec<_> = self.cgroup("cgroup.procs")?.lines().map(of).collect::<Result<_>>()?;
+        processes.sort();
+        Ok(processes)
+    }
+
+    /// Ends it as a kubelet does at first, and gives all that it printed.
+    fn stop(&self) -> Result<Vec<Value>> {
+        for pid in self.cgroup("cgroup.procs")?.lines() {
+            // SAFETY: no precondition.
+            unsafe { libc::kill(pid.parse()?, libc::SIGTERM) };
+        }
+        wait_until("oomtrace has ended", || {
+            Ok(self.lines()?.last().is_some_and(|line| line["kind"] == "status" && line["phase"] == "stopped"))
+        })?;
+        self.lines()
     }
 }
 
-pub(super) fn names_a_kill() -> Outcome {
+pub(super) fn names_and_pairs() -> Outcome {
     let mut kubelet = Kubelet::start()?;
+    let journal = Journal::start()?;
+    let alone = Oomtrace::start(&[])?;
+    let outside = alone.status.clone();
+    alone.stop()?;
     let oomtrace = Deployed::start(&mut kubelet, 930)?;
     let pod = kubelet.pod(931)?;
     let victim = kubelet.container(&pod, "app", 2, &EAT)?;
     wait_for_kill(&victim)?;
     wait_until("the kill is told", || Ok(!of_kind(&oomtrace.lines()?, "oom_kill").is_empty()))?;
-    let pid = oomtrace.pid()?;
-    let score = fs::read_to_string(format!("/proc/{pid}/oom_score_adj"))?;
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let lines = oomtrace.lines()?;
-    for file in ["memory.current", "memory.peak", "memory.stat"] {
-        println!("{file}: {:?}", oomtrace.cgroup(file));
-    }
-    for field in ["VmRSS", "VmHWM", "CapEff", "Seccomp:", "NoNewPrivs"] {
-        println!("{:?}", status.lines().find(|line| line.starts_with(field)));
-    }
-    println!("{:#}", lines[0]);
+    journal.evict("shop/web-931")?;
+    let cleaned_up = |line: &&Value| line["phase"] == "cleaned_up";
+    wait_until("the eviction is told", || Ok(of_kind(&oomtrace.lines()?, "eviction").iter().any(cleaned_up)))?;
+    let processes = oomtrace.processes()?;
+    println!("memory.peak: {:?}", oomtrace.cgroup("memory.peak").map(|peak| peak.trim().to_owned()));
+    let lines = oomtrace.stop()?;
     kubelet.remove_pod(&pod)?;
     kubelet.remove_pod(&oomtrace.pod)?;
+
+    // Whatever this kernel cannot: the manifest grants all that root has.
+    for what in ["degraded", "probes"] {
+        check_eq!(lines[0][what], outside[what], "{what} in the container, and outside of it");
+    }
     let kill = only_kill(&lines)?;
     check_names(kill, &pod, &victim)?;
     check_names(&kill["victim"], &pod, &victim)?;
     check_eq!(kill["container"]["restart_count"], 2, "what only the runtime knows");
     check_eq!(kill["node"], NODE, "the node's name");
-    check_eq!(score.trim(), "-999", "oomtrace's own oom_score_adj");
+    ensure!(kill["limit"]["limit_bytes"].is_u64() && kill["victim"]["rss_anon_bytes"].is_u64(), "no sizes: {kill}");
+    let incidents = of_kind(&lines, "incident");
+    let closed: Vec<_> = incidents.iter().filter(|incident| incident["state"] == "closed").collect();
+    ensure!(closed.len() == 1, "not one incident: {incidents:#?}");
+    check_eq!(closed[0]["pod"]["name"], "web-931", "whom the incident is about");
+    check_eq!(closed[0]["kills"], 1, "the kernel's part in it");
+    check_eq!(closed[0]["evicted"], true, "the kubelet's part in it");
+    // Itself the last to be killed, its helper like any other process.
+    check_eq!(processes, [("journalctl".to_owned(), 0), ("oomtrace".to_owned(), -999)], "oom_score_adj");
     Ok(())
 }
