@@ -1,8 +1,9 @@
 //! `cargo xtask manifests`: what is in `deploy/` for a cluster, rendered as a cluster's tools would and judged as its API
-//! would: by kubectl's kustomize, by Helm's own engine, and by the API's schemas.
+//! would: by kubectl's kustomize, by Helm's own engine, and by the API's schemas. And the unit for a host without a cluster.
 
 mod render;
 mod rules;
+mod unit;
 
 use std::process::ExitCode;
 
@@ -65,6 +66,7 @@ pub(crate) fn judge() -> Result<Vec<bool>> {
         complaints.extend(lint(&values)?);
         judged.push(say(&format!("chart with {values}"), &complaints));
     }
+    judged.push(say("the unit, by systemd-analyze", &unit::complaints(unit::UNIT)?));
     Ok(judged)
 }
 

@@ -23,7 +23,7 @@ pub(crate) use self::{
     bpftrace::bpftrace,
     busybox::busybox,
     containerd::containerd,
-    journald::journald,
+    journald::{journald, systemd_analyze},
     kernel::{Kernel, KernelFiles, kernel},
     prometheus::prometheus,
     kubernetes::{kubectl, python},

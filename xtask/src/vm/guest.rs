@@ -286,6 +286,7 @@ fn write_libraries(initramfs: &mut Initramfs, root: &Path, names: &[&str]) -> Re
         let file = file.canonicalize().with_context(|| format!("no {} in the packages", file.display()))?;
         initramfs.copy(&file, &Path::new("/lib/x86_64-linux-gnu").join(name))?;
     for library in ["libc.so.6", "libm.so.6", "libseccomp.so.2"] {
+    for library in ["libc.so.6", "libseccomp.so.2"] {
         let file = libraries.join(library);
         let file = file.canonicalize().with_context(|| format!("no {} in containerd's packages", file.display()))?;
         initramfs.copy(&file, &Path::new("/lib/x86_64-linux-gnu").join(library))?;
