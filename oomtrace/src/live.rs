@@ -114,13 +114,6 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     runtime.block_on(async { Live::start(options)?.run(options).await })
 }
 
-/// Whoever watches the OOM killer should not be its victim.
-fn protect_from_oom_killer() {
-    if let Err(error) = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ) {
-        warn!("oom_score_adj stays as it is ({error}); oomtrace itself may be killed: needs CAP_SYS_RESOURCE");
-    }
-}
-
 /// Answers whoever asks for figures, from before the probes are loaded: that takes seconds, in which it is alive but not
 /// ready.
 fn serve_metrics(options: &Options) -> anyhow::Result<Option<Arc<Metrics>>> {

@@ -9,8 +9,8 @@ mod busybox;
 mod containerd;
 mod journald;
 mod kernel;
-mod prometheus;
 mod kubernetes;
+mod prometheus;
 mod qemu;
 mod rust_src;
 
@@ -25,8 +25,8 @@ pub(crate) use self::{
     containerd::containerd,
     journald::{journald, systemd_analyze},
     kernel::{Kernel, KernelFiles, kernel},
-    prometheus::prometheus,
     kubernetes::{kubectl, python},
+    prometheus::prometheus,
     qemu::qemu,
     rust_src::rust_src,
 };

@@ -15,7 +15,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{Row, step, tally::Tally};
@@ -141,7 +140,8 @@ impl Cell {
         }
         fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
         let command = ["kernel-tests".to_owned()].into_iter().chain(filter.map(str::to_owned));
-        let deployed = with.map(|_| Deployed::make(&programs.oomtrace)).transpose().context("nothing to deploy")?;
+        let deployed = (with == Some(With::Containerd)).then(|| Deployed::make(&programs.oomtrace));
+        let deployed = deployed.transpose().context("nothing to deploy")?;
         let files = deployed.iter().map(|deployed| (deployed.folder.path().to_owned(), Deployed::IN_GUEST.into()));
         let guest = Guest {
             cgroup,

@@ -58,7 +58,8 @@ pub(crate) enum Accel {
 /// What a guest has beside a kernel and busybox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum With {
-    /// containerd, running, with runc and ctr, and a journald to be started: cgroup v2, cgroupfs driver, no images and no network but the guest's own
+    /// containerd, running, with runc and ctr, and a journald to be started: cgroup v2, cgroupfs driver, no images, and no
+    /// network but the guest's own
     Containerd,
     /// Prometheus and promtool, not running, and what is in deploy/prometheus and deploy/grafana, at /deploy
     Prometheus,
@@ -200,14 +201,11 @@ impl Guest {
         match self.with {
             Some(With::Containerd) => {
                 write_containerd(&mut initramfs)?;
+                write_journald(&mut initramfs)?;
                 modules.push("overlay");
             }
             Some(With::Prometheus) => write_prometheus(&mut initramfs)?,
             None => {}
-        if self.with == Some(With::Containerd) {
-            write_containerd(&mut initramfs)?;
-            write_journald(&mut initramfs)?;
-            modules.push("overlay");
         }
         if self.out.is_some() {
             modules.extend(["virtio_pci", "virtio_blk"]);
@@ -285,11 +283,6 @@ fn write_libraries(initramfs: &mut Initramfs, root: &Path, names: &[&str]) -> Re
         let file = libraries.join(name);
         let file = file.canonicalize().with_context(|| format!("no {} in the packages", file.display()))?;
         initramfs.copy(&file, &Path::new("/lib/x86_64-linux-gnu").join(name))?;
-    for library in ["libc.so.6", "libm.so.6", "libseccomp.so.2"] {
-    for library in ["libc.so.6", "libseccomp.so.2"] {
-        let file = libraries.join(library);
-        let file = file.canonicalize().with_context(|| format!("no {} in containerd's packages", file.display()))?;
-        initramfs.copy(&file, &Path::new("/lib/x86_64-linux-gnu").join(library))?;
     }
     Ok(())
 }
