@@ -9,8 +9,8 @@ use tracing::warn;
 
 /// Less likely to be killed than any pod, like the kubelet itself (`pkg/kubelet/qos/policy.go`), yet not immortal.
 const OOM_SCORE_ADJ: &str = "-999";
-/// What it takes at most, together with `journalctl`: while the probes are loaded, and the journal's past is read.
-const NEEDED_BYTES: u64 = 48 << 20;
+/// Twice what it was seen to take, together with `journalctl`: 20 MiB, while the probes are loaded (`memory.peak`).
+const NEEDED_BYTES: u64 = 40 << 20;
 
 /// Whoever watches the OOM killer should not be its victim.
 pub(crate) fn protect_from_oom_killer() {
@@ -26,7 +26,7 @@ pub(crate) fn too_little_memory() -> Option<String> {
     let (limit, file) = limit(&cgroups, Path::new("/sys/fs/cgroup"))?;
     (limit < NEEDED_BYTES).then(|| {
         format!(
-            "oomtrace's own memory is limited to {} MiB ({}), and it takes up to {} MiB: it may be killed for that; raise \
+            "oomtrace's own memory is limited to {} MiB ({}), and it may take up to {} MiB: it may be killed for that; raise \
              `resources.limits.memory`, or MemoryMax= of its unit",
             limit >> 20,
             file.display(),
