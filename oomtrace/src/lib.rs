@@ -13,6 +13,7 @@ pub mod leak;
 pub mod live;
 pub mod metrics;
 pub mod node;
+mod own;
 pub mod probe;
 pub mod quantity;
 pub mod sink;

@@ -21,7 +21,7 @@ mod sources;
 mod waiting;
 
 use std::{
-    fs, io,
+    io,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -48,6 +48,7 @@ use crate::{
     event::{Phase, Status},
     metrics::{self, Metrics},
     node::{self, hierarchy::Hierarchy},
+    own,
     probe::Choice,
     sink::{Outlets, Output, Reader, Rotation},
     source::{
@@ -58,8 +59,6 @@ use crate::{
 
 /// How often losses are counted, and what is overdue is told.
 const TICK: Duration = Duration::from_millis(500);
-/// Less likely to be killed than any pod, like the kubelet itself (`pkg/kubelet/qos/policy.go`), yet not immortal.
-const OOM_SCORE_ADJ: &str = "-999";
 
 /// What to trace, and where to tell it.
 #[derive(Clone, Debug)]
@@ -111,16 +110,9 @@ pub struct Options {
 
 /// Traces until interrupted, or until what `options` say.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    protect_from_oom_killer();
+    own::protect_from_oom_killer();
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     runtime.block_on(async { Live::start(options)?.run(options).await })
-}
-
-/// Whoever watches the OOM killer should not be its victim.
-fn protect_from_oom_killer() {
-    if let Err(error) = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ) {
-        warn!("oom_score_adj stays as it is ({error}); oomtrace itself may be killed: needs CAP_SYS_RESOURCE");
-    }
 }
 
 /// Answers whoever asks for figures, from before the probes are loaded: that takes seconds, in which it is alive but not
@@ -160,6 +152,9 @@ impl Live {
                 None
             }
         };
+        if let Some(too_little) = own::too_little_memory() {
+            sources.lacks(too_little);
+        }
         let probes = rung::climb(options, hierarchy.as_ref(), &mut sources)?;
         if let Some(log) = &options.kubelet_log {
             match Kubelet::open(log) {

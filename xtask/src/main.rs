@@ -1,11 +1,15 @@
 //! Sets up, builds, tests and demonstrates oomtrace.
 
+mod archive;
 mod bench;
 mod build;
 mod cache;
+mod deb;
 mod demo;
 mod fuzz;
+mod image;
 mod in_guest;
+mod manifests;
 mod scenarios;
 mod setup;
 mod test;
@@ -25,6 +29,12 @@ enum Xtask {
     Setup,
     /// Build the static `oomtrace` binary
     Build(build::Build),
+    /// Make the container image, without a container daemon
+    Image(image::Image),
+    /// Make the Debian package, without Debian's tools
+    Deb(deb::Deb),
+    /// Render and check the manifests in deploy/
+    Manifests(manifests::Manifests),
     /// Run every check: formatting, clippy, unit tests, and the kernel tests on each kernel
     Test(test::Test),
     /// Show oomtrace at work: a real kernel kills two containers for memory
@@ -48,6 +58,9 @@ fn main() -> ExitCode {
     let result = match xtask {
         Xtask::Setup => setup::run(),
         Xtask::Build(build) => build::run(&build),
+        Xtask::Image(image) => image::run(&image),
+        Xtask::Deb(deb) => deb::run(&deb),
+        Xtask::Manifests(manifests) => manifests::run(&manifests),
         Xtask::Test(test) => Ok(test::run(&test)),
         Xtask::Demo(demo) => demo::run(&demo),
         Xtask::Bench(bench) => bench::run(&bench),

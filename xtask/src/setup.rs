@@ -7,7 +7,9 @@ mod bpf_linker;
 mod bpftrace;
 mod busybox;
 mod containerd;
+mod journald;
 mod kernel;
+mod kubernetes;
 mod prometheus;
 mod qemu;
 mod rust_src;
@@ -21,7 +23,9 @@ pub(crate) use self::{
     bpftrace::bpftrace,
     busybox::busybox,
     containerd::containerd,
+    journald::{journald, systemd_analyze},
     kernel::{Kernel, KernelFiles, kernel},
+    kubernetes::{kubectl, python},
     prometheus::prometheus,
     qemu::qemu,
     rust_src::rust_src,
@@ -61,6 +65,7 @@ pub(crate) fn guests(kernels: &[Kernel]) -> Result<()> {
     busybox()?;
     containerd()?;
     prometheus()?;
+    journald()?;
     let failed: Vec<_> = kernels.iter().filter_map(|each| kernel(*each).err()).collect();
     if failed.is_empty() {
         return Ok(());
@@ -80,6 +85,7 @@ fn report() -> Result<()> {
     show("busybox", &busybox()?)?;
     show("containerd and runc", &containerd()?)?;
     show("prometheus", &prometheus()?)?;
+    show("journald", &journald()?)?;
     for each in Kernel::ALL {
         let files = kernel(each)?;
         show(&format!("kernel {}", files.release), &files.folder)?;

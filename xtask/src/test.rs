@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::Args;
 
 use self::tally::Tally;
-use crate::{setup, tool, vm::Kernels};
+use crate::{manifests, setup, tool, vm::Kernels};
 
 #[derive(Args)]
 #[command(
@@ -52,6 +52,7 @@ pub(crate) fn run(test: &Test) -> ExitCode {
             step("toolchain for the probes", || setup::toolchain().map(|()| Tally::default())),
             step("clippy", || quiet(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
             step("unit tests", tally::cargo_test),
+            step("manifests", || Ok(Tally::of(&manifests::judge()?))),
         ];
         if !test.skip_kernel {
             rows.extend(guests::run(&test.kernel.0, test.filter.as_deref(), test.jobs));

@@ -26,7 +26,12 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// Runs a command whose output is for us, and gives what it wrote to its standard output. What it said on standard
 /// error is shown only if it fails.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output().or_else(|error| bail!(not_started(command, &error)))?;
+    output_of(command, Stdio::null())
+}
+
+/// The same of a command that reads this.
+pub(crate) fn output_of(command: &mut Command, input: impl Into<Stdio>) -> Result<String> {
+    let output = command.stdin(input).output().or_else(|error| bail!(not_started(command, &error)))?;
     let Output { status, stdout, stderr } = output;
     if !status.success() {
         let said = String::from_utf8_lossy(if stderr.is_empty() { &stdout } else { &stderr });
@@ -48,7 +53,8 @@ fn not_started(command: &Command, error: &std::io::Error) -> String {
     }
     let remedy = match &*program {
         "apt-get" | "apt-cache" => "install apt: it fetches QEMU and the test kernels (no root needed)",
-        "dpkg-deb" => "install dpkg: it unpacks QEMU and the test kernels (no root needed)",
+        "dpkg" | "dpkg-deb" => "install dpkg: it unpacks QEMU and the test kernels (no root needed)",
+        "python3" => "install Python with pip: it renders the Helm chart and judges the manifests",
         "strip" => "install binutils: it makes programs small enough for a guest",
         "rustc" | "rustup" | "cargo" => "install Rust with rustup",
         _ => "install it, or put it on the PATH",

@@ -69,7 +69,7 @@ impl Oomtrace {
 }
 
 /// A line that follows the schema that oomtrace itself prints.
-fn validated(line: &str) -> Result<Value> {
+pub(crate) fn validated(line: &str) -> Result<Value> {
     static SCHEMA: OnceLock<Result<jsonschema::Validator, String>> = OnceLock::new();
     let schema = SCHEMA.get_or_init(|| {
         let output = Command::new("oomtrace").arg("schema").output().map_err(|error| error.to_string())?;

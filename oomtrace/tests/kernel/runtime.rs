@@ -1,6 +1,9 @@
 //! Names of containers that a real runtime made: containerd and runc, asked as a kubelet asks them.
 
+mod deployed;
+mod journal;
 mod kubelet;
+mod manifest;
 mod requests;
 
 use std::{
@@ -33,6 +36,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("a_runtime_that_comes_later_and_restarts_is_asked_again", runtime_restarts),
     ("without_a_runtime_the_folders_of_logs_name_the_same", logs_alone),
     ("doctor_finds_the_sources_of_names_that_a_node_has", doctor),
+    ("the_image_run_as_the_manifest_says_names_a_kill_and_pairs_it_with_the_kubelets_words", deployed::names_and_pairs),
     ("pods_shows_sandbox_and_container_with_limit_and_source", pods),
 ];
 

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     num::NonZeroUsize,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -15,10 +15,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
 
 use super::{Row, step, tally::Tally};
 use crate::{
-    build,
+    build, image, manifests,
     setup::{self, Kernel},
     tool,
     vm::{Cgroup, Guest, Outcome, Sink, With},
@@ -33,6 +34,26 @@ const RUNTIME_TIMEOUT: Duration = Duration::from_mins(45);
 struct Programs {
     oomtrace: PathBuf,
     tests: PathBuf,
+}
+
+/// What a cluster would get: the image, and the manifests. Those are JSON, a list.
+struct Deployed {
+    folder: TempDir,
+}
+
+impl Deployed {
+    /// Where a guest has it.
+    const IN_GUEST: &str = "/vm/deployed";
+
+    fn make(oomtrace: &Path) -> Result<Self> {
+        let folder = tempfile::tempdir().context("no place for the image")?;
+        let stripped = folder.path().join("oomtrace");
+        build::strip(oomtrace, &stripped)?;
+        image::write(&stripped, image::NAME, &folder.path().join("image.tar"))?;
+        fs::remove_file(stripped)?;
+        fs::write(folder.path().join("manifests.json"), serde_json::to_vec(&manifests::overlay("plain")?)?)?;
+        Ok(Self { folder })
+    }
 }
 
 /// A guest's part of the matrix.
@@ -119,9 +140,13 @@ impl Cell {
         }
         fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
         let command = ["kernel-tests".to_owned()].into_iter().chain(filter.map(str::to_owned));
+        let deployed = (with == Some(With::Containerd)).then(|| Deployed::make(&programs.oomtrace));
+        let deployed = deployed.transpose().context("nothing to deploy")?;
+        let files = deployed.iter().map(|deployed| (deployed.folder.path().to_owned(), Deployed::IN_GUEST.into()));
         let guest = Guest {
             cgroup,
             with,
+            files: files.collect(),
             memory: if with.is_some() { 2048 } else { 1024 },
             programs: vec![(programs.oomtrace.clone(), "oomtrace"), (programs.tests.clone(), "kernel-tests")],
             console: Box::new(File::create(out.join("console.log"))?),

@@ -23,6 +23,11 @@ impl Tally {
     /// A step that failed as a whole.
     pub(super) const FAILURE: Self = Self { passed: 0, failed: 1, skipped: 0 };
 
+    /// Of checks that were fine or not.
+    pub(super) fn of(checks: &[bool]) -> Self {
+        checks.iter().map(|fine| if *fine { Self { passed: 1, ..Self::default() } } else { Self::FAILURE }).sum()
+    }
+
     /// From the line that Rust's harness ends with: `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
     pub(super) fn from_line(line: &str) -> Option<Self> {
         let (_, counts) = line.trim().strip_prefix("test result: ")?.split_once(". ")?;
@@ -83,6 +88,11 @@ mod tests {
     #[test]
     fn a_line_of_a_single_test_is_not() {
         assert_eq!(Tally::from_line("test cache::tests::a_piece ... ok"), None);
+    }
+
+    #[test]
+    fn a_check_that_is_not_fine_is_a_failed_test() {
+        assert_eq!(Tally::of(&[true, false, true]), Tally { passed: 2, failed: 1, skipped: 0 });
     }
 
     #[test]

@@ -58,7 +58,8 @@ pub(crate) enum Accel {
 /// What a guest has beside a kernel and busybox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum With {
-    /// containerd, running, with runc and ctr: cgroup v2, cgroupfs driver, no images and no network but the guest's own
+    /// containerd, running, with runc and ctr, and a journald to be started: cgroup v2, cgroupfs driver, no images, and no
+    /// network but the guest's own
     Containerd,
     /// Prometheus and promtool, not running, and what is in deploy/prometheus and deploy/grafana, at /deploy
     Prometheus,
@@ -200,6 +201,7 @@ impl Guest {
         match self.with {
             Some(With::Containerd) => {
                 write_containerd(&mut initramfs)?;
+                write_journald(&mut initramfs)?;
                 modules.push("overlay");
             }
             Some(With::Prometheus) => write_prometheus(&mut initramfs)?,
@@ -281,6 +283,24 @@ fn write_libraries(initramfs: &mut Initramfs, root: &Path, names: &[&str]) -> Re
         let file = libraries.join(name);
         let file = file.canonicalize().with_context(|| format!("no {} in the packages", file.display()))?;
         initramfs.copy(&file, &Path::new("/lib/x86_64-linux-gnu").join(name))?;
+    }
+    Ok(())
+}
+
+/// Not running, and `journalctl` not on the PATH: whoever wants a journal starts it.
+fn write_journald(initramfs: &mut Initramfs) -> Result<()> {
+    let root = setup::journald()?;
+    for (program, folder) in [("systemd-journald", "usr/lib/systemd"), ("journalctl", "usr/bin")] {
+        initramfs.copy(&root.join(folder).join(program), &Path::new("/usr/lib/systemd").join(program))?;
+    }
+    let (libraries, shared) = (root.join("usr/lib/x86_64-linux-gnu"), "systemd/libsystemd-shared-257.so");
+    initramfs.copy(&libraries.join(shared), &Path::new("/usr/lib/x86_64-linux-gnu").join(shared))?;
+    for entry in fs::read_dir(&libraries).with_context(|| format!("cannot list {}", libraries.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default();
+        if !path.is_dir() && name != "libssl.so.3" {
+            initramfs.copy(&path, &Path::new("/usr/lib/x86_64-linux-gnu").join(name))?;
+        }
     }
     Ok(())
 }

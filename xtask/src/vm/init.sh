@@ -72,6 +72,8 @@ echo "root:x:0:" >/etc/group
 ulimit -Hn 524288
 
 if [ "$OOMTRACE_VM_WITH" = containerd ]; then
+    # As systemd does: what is mounted on the node later appears in containers that ask for it (HostToContainer).
+    mount --make-rshared / || fail "cannot share mounts"
     # What an image's layers and a container's files are kept on has to support overlays.
     mount_at tmpfs /var/lib/containerd
     : >/etc/resolv.conf

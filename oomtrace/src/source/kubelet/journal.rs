@@ -20,6 +20,7 @@ use std::{
 
 use memchr::{memchr, memmem, memrchr};
 use rustix::{
+    fs::{Mode, OFlags},
     process::{Signal, set_parent_process_death_signal},
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
@@ -122,6 +123,7 @@ impl Journal {
         unsafe {
             command.pre_exec(move || {
                 set_parent_process_death_signal(Some(Signal::TERM))?;
+                killable()?;
                 if let Some(node) = &node {
                     move_into_link_name_space(node.as_fd(), Some(LinkNameSpaceType::Mount))?;
                 }
@@ -248,6 +250,13 @@ impl Journal {
         }
         Ok(())
     }
+}
+
+/// Takes back what oomtrace was granted against the OOM killer: where memory ends, `journalctl` goes first, and comes again.
+fn killable() -> io::Result<()> {
+    let file = rustix::fs::open(c"/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(file, b"0")?;
+    Ok(())
 }
 
 /// How following came to an end.

@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     env, fs,
     os::unix::fs::symlink,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -62,6 +62,13 @@ pub(crate) struct Pod {
     config: PodSandboxConfig,
 }
 
+impl Pod {
+    /// Where the runtime writes what a container's first life prints.
+    pub(super) fn log(&self, container: &str) -> PathBuf {
+        Path::new(&self.config.log_directory).join(container).join("0.log")
+    }
+}
+
 /// A container that was started.
 pub(crate) struct Container {
     pub(crate) name: String,
@@ -106,31 +113,39 @@ impl Kubelet {
 
     /// The same, in a cgroup of this path.
     pub(crate) fn pod_in(&mut self, number: u32, cgroup_parent: &str) -> Result<Pod> {
-        let (name, uid) = (format!("web-{number}"), uid(number));
-        let log_directory = format!("/var/log/pods/{NAMESPACE}_{name}_{uid}");
+        self.pod_called((NAMESPACE, &format!("web-{number}")), uid(number), cgroup_parent, NAMESPACES)
+    }
+
+    /// Starts the sandbox of any pod, by its namespace and name.
+    pub(super) fn pod_called(
+        &mut self,
+        (namespace, name): (&str, &str),
+        uid: String,
+        cgroup_parent: &str,
+        namespaces: NamespaceOption,
+    ) -> Result<Pod> {
+        let log_directory = format!("/var/log/pods/{namespace}_{name}_{uid}");
         fs::create_dir_all(&log_directory)?;
         let config = PodSandboxConfig {
             metadata: Some(PodSandboxMetadata {
-                name: name.clone(),
+                name: name.to_owned(),
                 uid: uid.clone(),
-                namespace: NAMESPACE.to_owned(),
+                namespace: namespace.to_owned(),
                 attempt: 0,
             }),
             log_directory,
-            labels: labels(&name, &uid, [("app", "web")]),
+            labels: labels(name, &uid, [("app", "web"), ("io.kubernetes.pod.namespace", namespace)]),
             linux: Some(LinuxPodSandboxConfig {
                 cgroup_parent: cgroup_parent.to_owned(),
-                security_context: Some(SandboxSecurity { namespace_options: Some(NAMESPACES) }),
+                security_context: Some(SandboxSecurity { namespace_options: Some(namespaces) }),
             }),
         };
         let Id { id } = self.call("RunPodSandbox", RunPodSandbox { config: Some(config.clone()) })?;
-        Ok(Pod { name, uid, sandbox: id, config })
+        Ok(Pod { name: name.to_owned(), uid, sandbox: id, config })
     }
 
     /// Creates and starts a container that may use 20 MiB.
     pub(crate) fn container(&mut self, pod: &Pod, name: &str, attempt: u32, command: &[&str]) -> Result<Container> {
-        let log_directory = Path::new(&pod.config.log_directory).join(name);
-        fs::create_dir_all(&log_directory)?;
         let this_program = env::current_exe()?.canonicalize()?;
         let config = ContainerConfig {
             metadata: Some(ContainerMetadata { name: name.to_owned(), attempt }),
@@ -140,14 +155,37 @@ impl Kubelet {
                 container_path: "/workload".to_owned(),
                 host_path: this_program.to_string_lossy().into_owned(),
                 readonly: true,
+                propagation: 0,
             }],
-            labels: labels(&pod.name, &pod.uid, [("io.kubernetes.container.name", name)]),
             annotations: HashMap::from([("io.kubernetes.container.restartCount".to_owned(), attempt.to_string())]),
-            log_path: format!("{name}/{attempt}.log"),
             linux: Some(LinuxContainerConfig {
-                resources: Some(Resources { memory_limit_in_bytes: 20 << 20 }),
-                security_context: Some(ContainerSecurity { namespace_options: Some(NAMESPACES) }),
+                resources: Some(Resources { memory_limit_in_bytes: 20 << 20, oom_score_adj: 0 }),
+                security_context: Some(ContainerSecurity {
+                    namespace_options: Some(NAMESPACES),
+                    ..ContainerSecurity::default()
+                }),
             }),
+            ..ContainerConfig::default()
+        };
+        self.start_container(pod, name, attempt, config)
+    }
+
+    /// Creates and starts any container, with the labels and the log that a kubelet gives it.
+    pub(super) fn start_container(
+        &mut self,
+        pod: &Pod,
+        name: &str,
+        attempt: u32,
+        config: ContainerConfig,
+    ) -> Result<Container> {
+        let log_directory = Path::new(&pod.config.log_directory).join(name);
+        fs::create_dir_all(&log_directory)?;
+        let namespace = pod.config.metadata.as_ref().map(|pod| pod.namespace.clone()).unwrap_or_default();
+        let more = [("io.kubernetes.container.name", name), ("io.kubernetes.pod.namespace", &namespace)];
+        let config = ContainerConfig {
+            labels: labels(&pod.name, &pod.uid, more),
+            log_path: format!("{name}/{attempt}.log"),
+            ..config
         };
         let create = CreateContainer {
             pod_sandbox_id: pod.sandbox.clone(),
@@ -160,7 +198,7 @@ impl Kubelet {
         fs::create_dir_all(links)?;
         symlink(
             log_directory.join(format!("{attempt}.log")),
-            links.join(format!("{}_{NAMESPACE}_{name}-{id}.log", pod.name)),
+            links.join(format!("{}_{namespace}_{name}-{id}.log", pod.name)),
         )?;
         let Nothing {} = self.call("StartContainer", Id { id: id.clone() })?;
         let parent = pod.config.linux.as_ref().map(|linux| linux.cgroup_parent.clone()).unwrap_or_default();

@@ -46,6 +46,14 @@ pub(crate) struct RunPodSandbox {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct KeyValue {
+    #[prost(string, tag = "1")]
+    pub(crate) key: String,
+    #[prost(string, tag = "2")]
+    pub(crate) value: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Mount {
     #[prost(string, tag = "1")]
     pub(crate) container_path: String,
@@ -53,18 +61,54 @@ pub(crate) struct Mount {
     pub(crate) host_path: String,
     #[prost(bool, tag = "3")]
     pub(crate) readonly: bool,
+    #[prost(int32, tag = "5")]
+    pub(crate) propagation: i32,
 }
+
+/// `MountPropagation`: mounts that the node makes below appear in the container, too.
+pub(crate) const HOST_TO_CONTAINER: i32 = 1;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Resources {
     #[prost(int64, tag = "4")]
     pub(crate) memory_limit_in_bytes: i64,
+    #[prost(int64, tag = "5")]
+    pub(crate) oom_score_adj: i64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Capability {
+    #[prost(string, repeated, tag = "1")]
+    pub(crate) add_capabilities: Vec<String>,
+    #[prost(string, repeated, tag = "2")]
+    pub(crate) drop_capabilities: Vec<String>,
+}
+
+/// `SecurityProfile`, of whose types 0 is the runtime's default and 1 is none.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct SecurityProfile {
+    #[prost(int32, tag = "1")]
+    pub(crate) profile_type: i32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct ContainerSecurity {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) capabilities: Option<Capability>,
+    #[prost(bool, tag = "2")]
+    pub(crate) privileged: bool,
     #[prost(message, optional, tag = "3")]
     pub(crate) namespace_options: Option<NamespaceOption>,
+    #[prost(bool, tag = "7")]
+    pub(crate) readonly_rootfs: bool,
+    #[prost(bool, tag = "11")]
+    pub(crate) no_new_privs: bool,
+    #[prost(string, repeated, tag = "13")]
+    pub(crate) masked_paths: Vec<String>,
+    #[prost(string, repeated, tag = "14")]
+    pub(crate) readonly_paths: Vec<String>,
+    #[prost(message, optional, tag = "15")]
+    pub(crate) seccomp: Option<SecurityProfile>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -83,6 +127,10 @@ pub(crate) struct ContainerConfig {
     pub(crate) image: Option<ImageSpec>,
     #[prost(string, repeated, tag = "3")]
     pub(crate) command: Vec<String>,
+    #[prost(string, repeated, tag = "4")]
+    pub(crate) args: Vec<String>,
+    #[prost(message, repeated, tag = "6")]
+    pub(crate) envs: Vec<KeyValue>,
     #[prost(message, repeated, tag = "7")]
     pub(crate) mounts: Vec<Mount>,
     #[prost(map = "string, string", tag = "9")]

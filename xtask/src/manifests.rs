@@ -1,0 +1,101 @@
+//! `cargo xtask manifests`: what is in `deploy/` for a cluster, rendered as a cluster's tools would and judged as its API
+//! would: by kubectl's kustomize, by Helm's own engine, and by the API's schemas. And the unit for a host without a cluster.
+
+mod render;
+mod rules;
+mod unit;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::{Value, json};
+
+pub(crate) use self::render::overlay;
+use self::{
+    render::{chart, lint, refused},
+    rules::Release,
+};
+
+/// The oldest Kubernetes whose schemas are to be had, and the newest.
+const VERSIONS: [&str; 2] = ["1.25", "1.37"];
+/// Not the API's own: its schema is the Prometheus operator's.
+const CUSTOM: &str = "PodMonitor";
+
+#[derive(Args)]
+#[command(
+    after_help = "Renders the overlays of deploy/kustomize and deploy/helm/oomtrace with several values, and checks each against \
+                  the schemas of Kubernetes 1.25 and 1.37, where nothing unknown is let pass, and against what oomtrace means \
+                  to be: that it may write nowhere, that the chart and the overlays say the same. Needs python3 with pip."
+)]
+pub(crate) struct Manifests {}
+
+pub(crate) fn run(_: &Manifests) -> Result<ExitCode> {
+    let judged = judge()?;
+    Ok(if judged.iter().all(|fine| *fine) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Renders and judges everything, says so on standard output, and gives of each rendering whether it is fine.
+pub(crate) fn judge() -> Result<Vec<bool>> {
+    let metrics = json!({"metrics": {"enabled": true}});
+    let renderings = [
+        ("kustomize, plain".to_owned(), overlay("plain")?),
+        ("kustomize, prometheus".to_owned(), overlay("prometheus")?),
+        ("chart, as it comes".to_owned(), chart(&json!({}))?),
+        (format!("chart with {metrics}"), chart(&metrics)?),
+    ];
+    let more = [
+        json!({"metrics": {"enabled": true, "annotations": false, "podMonitor": {"enabled": true, "labels": {"release": "x"}}}}),
+        json!({"privileged": true}),
+        json!({"kubeletLog": {"enabled": false}, "extraArgs": ["--heartbeat=1m"], "extraEnv": [{"name": "NO_COLOR", "value": "1"}]}),
+        json!({"imagePullSecrets": [{"name": "x"}], "podLabels": {"a": "b"}, "podAnnotations": {"a": "b"}, "affinity": {"nodeAffinity": {}}}),
+    ];
+    let (alike, alike_too) = (
+        rules::differences(&renderings[0].1, &renderings[2].1),
+        rules::differences(&renderings[1].1, &renderings[3].1),
+    );
+    let mut judged = vec![
+        say("the chart as it comes is the plain overlay", &alike),
+        say("the chart with metrics is the overlay for Prometheus", &alike_too),
+    ];
+    for (name, manifests) in renderings {
+        judged.push(say(&name, &complaints(&manifests)?));
+    }
+    for values in more {
+        let mut complaints = complaints(&chart(&values)?)?;
+        complaints.extend(lint(&values)?);
+        judged.push(say(&format!("chart with {values}"), &complaints));
+    }
+    judged.push(say("the unit, by systemd-analyze", &unit::complaints(unit::UNIT)?));
+    Ok(judged)
+}
+
+fn complaints(manifests: &[Value]) -> Result<Vec<String>> {
+    let of_the_api: Vec<_> = manifests.iter().filter(|manifest| manifest["kind"] != CUSTOM).cloned().collect();
+    let mut complaints = rules::broken(&Release(manifests));
+    for version in VERSIONS {
+        complaints.extend(
+            refused(version, &of_the_api)?.into_iter().map(|refusal| format!("Kubernetes {version}: {refusal}")),
+        );
+    }
+    Ok(complaints)
+}
+
+fn say(what: &str, complaints: &[String]) -> bool {
+    println!("{what}: {}", if complaints.is_empty() { "ok" } else { "REFUSED" });
+    for complaint in complaints {
+        println!("    {complaint}");
+    }
+    complaints.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_a_complaint_is_not_fine() {
+        assert!(say("a manifest", &[]));
+        assert!(!say("a manifest", &["it is wrong".to_owned()]));
+    }
+}

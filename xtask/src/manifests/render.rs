@@ -1,0 +1,59 @@
+//! The tools that render and judge, as they are.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::{setup, tool};
+
+/// What the packages of Python are asked through.
+const SCRIPT: &str = include_str!("kubernetes.py");
+
+fn deploy() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy")
+}
+
+/// An overlay, as `kubectl apply -k` would send it.
+pub(crate) fn overlay(name: &str) -> Result<Vec<Value>> {
+    let folder = deploy().join("kustomize/overlays").join(name);
+    let yaml = tool::output(Command::new(setup::kubectl()?).arg("kustomize").arg(folder))?;
+    documents(&ask(&["read"], yaml.as_bytes())?)
+}
+
+/// The chart, as `helm install oomtrace --namespace oomtrace` would send it.
+pub(super) fn chart(values: &Value) -> Result<Vec<Value>> {
+    documents(&ask(&["chart", &folder()?, &values.to_string()], &[])?)
+}
+
+/// What `helm lint --strict` has to say, a line each.
+pub(super) fn lint(values: &Value) -> Result<Vec<String>> {
+    Ok(lines(&ask(&["lint", &folder()?, &values.to_string()], &[])?))
+}
+
+/// What the API of this version of Kubernetes would refuse, a line each.
+pub(super) fn refused(version: &str, manifests: &[Value]) -> Result<Vec<String>> {
+    Ok(lines(&ask(&["validate", version], &serde_json::to_vec(manifests)?)?))
+}
+
+fn folder() -> Result<String> {
+    deploy().join("helm/oomtrace").into_os_string().into_string().ok().context("the folder's path is not UTF-8")
+}
+
+fn documents(json: &str) -> Result<Vec<Value>> {
+    serde_json::from_str(json).context("the rendered manifests are not a JSON array")
+}
+
+fn lines(text: &str) -> Vec<String> {
+    text.lines().map(str::to_owned).collect()
+}
+
+fn ask(arguments: &[&str], input: &[u8]) -> Result<String> {
+    let mut file = tempfile::tempfile().context("no place for what Python is to read")?;
+    file.write_all(input).and_then(|()| std::io::Seek::rewind(&mut file)).context("cannot write for Python")?;
+    tool::output_of(setup::python()?.arg("-c").arg(SCRIPT).args(arguments), file)
+}

@@ -1,0 +1,268 @@
+//! What the API's schemas cannot know: what oomtrace means to be in a cluster.
+
+use serde_json::{Value, json};
+
+use super::CUSTOM;
+use crate::image;
+
+/// What may be added to a container in which nothing else is possible.
+const CAPABILITIES: [&str; 8] =
+    ["BPF", "PERFMON", "SYSLOG", "SYS_RESOURCE", "SYS_PTRACE", "DAC_READ_SEARCH", "SYS_ADMIN", "SYS_CHROOT"];
+
+/// Manifests that are applied together.
+pub(super) struct Release<'a>(pub(super) &'a [Value]);
+
+impl<'a> Release<'a> {
+    fn only(&self, kind: &str) -> Option<&'a Value> {
+        let mut found = self.0.iter().filter(|manifest| manifest["kind"] == kind);
+        found.next().filter(|_| found.next().is_none())
+    }
+}
+
+/// What a release does that it should not, or lacks.
+pub(super) fn broken(release: &Release<'_>) -> Vec<String> {
+    let Some(set) = release.only("DaemonSet") else { return vec!["there is not one DaemonSet".to_owned()] };
+    let (template, pod) = (&set["spec"]["template"], &set["spec"]["template"]["spec"]);
+    let container = &pod["containers"][0];
+    let rules = [
+        ("it is not called what the image is called", container["image"] == image::NAME),
+        (
+            "it selects other pods than its own",
+            contains(&template["metadata"]["labels"], &set["spec"]["selector"]["matchLabels"]),
+        ),
+        ("it writes to its own root", container["securityContext"]["readOnlyRootFilesystem"] == true),
+        ("it mounts what may be written", items(&container["volumeMounts"]).all(|mount| mount["readOnly"] == true)),
+        ("it mounts what is no volume", mounts_volumes(pod)),
+        ("its configuration is of another name", configured(release, pod)),
+        ("it keeps mounts of the node's alive", items(&container["volumeMounts"]).all(lets_go)),
+        (
+            "it has capabilities of which nobody knows what they are for",
+            few_capabilities(&container["securityContext"]),
+        ),
+        ("taints keep it away", pod["tolerations"] == json!([{"operator": "Exists"}])),
+        ("it has no memory limit above its request", limited(&container["resources"])),
+        ("a probe asks a port that is not there", probes_reach(container)),
+        ("it holds a token of the API that it does not need", pod["automountServiceAccountToken"] == false),
+        (
+            "its service account is not there",
+            release
+                .only("ServiceAccount")
+                .is_some_and(|account| account["metadata"]["name"] == pod["serviceAccountName"]),
+        ),
+        ("the PodMonitor does not find it", monitored(release, template)),
+    ];
+    rules.into_iter().filter(|(_, kept)| !kept).map(|(rule, _)| rule.to_owned()).collect()
+}
+
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn contains(all: &Value, some: &Value) -> bool {
+    some.as_object().is_some_and(|some| !some.is_empty() && some.iter().all(|(key, value)| all[key] == *value))
+}
+
+fn mounts_volumes(pod: &Value) -> bool {
+    items(&pod["containers"][0]["volumeMounts"])
+        .all(|mount| items(&pod["volumes"]).any(|volume| volume["name"] == mount["name"]))
+}
+
+fn configured(release: &Release<'_>, pod: &Value) -> bool {
+    let Some(config) = release.only("ConfigMap") else { return false };
+    let used = items(&pod["volumes"]).filter(|volume| volume["configMap"].is_object());
+    config["data"]["config.toml"].is_string()
+        && used.into_iter().all(|volume| volume["configMap"]["name"] == config["metadata"]["name"])
+}
+
+/// Below these, the node mounts and unmounts all the time.
+fn lets_go(mount: &Value) -> bool {
+    let busy = ["run", "log", "cgroup"].iter().any(|name| mount["name"] == *name);
+    !busy || mount["mountPropagation"] == "HostToContainer"
+}
+
+fn few_capabilities(context: &Value) -> bool {
+    context["privileged"] == true
+        || context["capabilities"]["drop"] == json!(["ALL"])
+            && items(&context["capabilities"]["add"]).all(|added| CAPABILITIES.iter().any(|known| added == known))
+}
+
+fn limited(resources: &Value) -> bool {
+    let mebibytes = |value: &Value| value.as_str().and_then(|text| text.strip_suffix("Mi")?.parse::<u32>().ok());
+    match (mebibytes(&resources["requests"]["memory"]), mebibytes(&resources["limits"]["memory"])) {
+        (Some(request), Some(limit)) => request < limit,
+        _ => false,
+    }
+}
+
+fn probes_reach(container: &Value) -> bool {
+    let ports = || items(&container["ports"]).map(|port| &port["name"]);
+    ["livenessProbe", "readinessProbe"].iter().all(|probe| {
+        let asked = &container[probe]["httpGet"]["port"];
+        asked.is_null() && ports().next().is_none() || ports().any(|port| port == asked)
+    })
+}
+
+fn monitored(release: &Release<'_>, template: &Value) -> bool {
+    let monitors = release.0.iter().filter(|manifest| manifest["kind"] == CUSTOM);
+    monitors.into_iter().all(|monitor| {
+        let ports = &template["spec"]["containers"][0]["ports"];
+        contains(&template["metadata"]["labels"], &monitor["spec"]["selector"]["matchLabels"])
+            && items(&monitor["spec"]["podMetricsEndpoints"])
+                .all(|end| items(ports).any(|port| port["name"] == end["port"]))
+    })
+}
+
+/// Where two releases run different pods. Names and labels are each tool's own.
+pub(super) fn differences(first: &[Value], second: &[Value]) -> Vec<String> {
+    let (first, second) = (Release(first), Release(second));
+    let parts = [
+        ("/spec/template/spec", "the pod"),
+        ("/spec/updateStrategy", "how it is updated"),
+        ("/spec/template/metadata/annotations", "the pod's annotations"),
+    ];
+    let mut differences = Vec::new();
+    for (pointer, what) in parts {
+        let of = |release: &Release<'_>| release.only("DaemonSet").and_then(|set| set.pointer(pointer)).map(comparable);
+        if of(&first) != of(&second) || of(&first).is_none() {
+            differences.push(format!("{what} differs: {} and {}", json!(of(&first)), json!(of(&second))));
+        }
+    }
+    let last_line = |release: &Release<'_>| {
+        let text = release.only("ConfigMap")?["data"]["config.toml"].as_str()?;
+        Some(text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n"))
+    };
+    if last_line(&first) != last_line(&second) {
+        differences.push("the configuration differs".to_owned());
+    }
+    differences
+}
+
+/// Without what is the tools' own way of rolling a changed configuration out.
+fn comparable(part: &Value) -> Value {
+    let mut part = part.clone();
+    if let Some(annotations) = part.as_object_mut() {
+        annotations.remove("checksum/config");
+    }
+    if let Some(volumes) = part.get_mut("volumes").and_then(Value::as_array_mut) {
+        for volume in volumes.iter_mut().filter(|volume| volume["configMap"].is_object()) {
+            volume["configMap"]["name"] = Value::Null;
+        }
+    }
+    part
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A release that keeps every rule.
+    fn release() -> Vec<Value> {
+        let context = json!({"readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"], "add": ["BPF"]}});
+        let container = json!({
+            "image": image::NAME,
+            "securityContext": context,
+            "resources": {"requests": {"memory": "32Mi"}, "limits": {"memory": "128Mi"}},
+            "ports": [{"name": "metrics"}],
+            "livenessProbe": {"httpGet": {"port": "metrics"}},
+            "readinessProbe": {"httpGet": {"port": "metrics"}},
+            "volumeMounts": [{"name": "run", "readOnly": true, "mountPropagation": "HostToContainer"}],
+        });
+        let pod = json!({
+            "containers": [container],
+            "volumes": [{"name": "run"}, {"name": "config", "configMap": {"name": "x"}}],
+            "tolerations": [{"operator": "Exists"}],
+            "automountServiceAccountToken": false,
+            "serviceAccountName": "x",
+        });
+        let template = json!({"metadata": {"labels": {"app": "x"}}, "spec": pod});
+        vec![
+            json!({"kind": "DaemonSet", "spec": {"selector": {"matchLabels": {"app": "x"}}, "template": template}}),
+            json!({"kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"config.toml": ""}}),
+            json!({"kind": "ServiceAccount", "metadata": {"name": "x"}}),
+            json!({"kind": CUSTOM, "spec": {"selector": {"matchLabels": {"app": "x"}}, "podMetricsEndpoints": [{"port": "metrics"}]}}),
+        ]
+    }
+
+    /// What is said of a release with one thing changed.
+    fn with(manifest: usize, pointer: &str, value: Value) -> Vec<String> {
+        let mut manifests = release();
+        *manifests[manifest].pointer_mut(pointer).expect("there is such a thing") = value;
+        broken(&Release(&manifests))
+    }
+
+    #[test]
+    fn a_release_that_keeps_the_rules_breaks_none() {
+        assert_eq!(broken(&Release(&release())), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_rule_can_be_broken() {
+        let container = "/spec/template/spec/containers/0";
+        let broken = [
+            (0, format!("{container}/image"), json!("oomtrace:latest"), "it is not called what the image is called"),
+            (0, "/spec/selector/matchLabels".to_owned(), json!({"app": "y"}), "it selects other pods than its own"),
+            (
+                0,
+                format!("{container}/securityContext/readOnlyRootFilesystem"),
+                json!(false),
+                "it writes to its own root",
+            ),
+            (0, format!("{container}/volumeMounts/0/readOnly"), json!(false), "it mounts what may be written"),
+            (0, "/spec/template/spec/volumes/0/name".to_owned(), json!("y"), "it mounts what is no volume"),
+            (1, "/metadata/name".to_owned(), json!("y"), "its configuration is of another name"),
+            (
+                0,
+                format!("{container}/volumeMounts/0/mountPropagation"),
+                json!("None"),
+                "it keeps mounts of the node's alive",
+            ),
+            (
+                0,
+                format!("{container}/securityContext/capabilities/add"),
+                json!(["NET_ADMIN"]),
+                "it has capabilities of which nobody knows what they are for",
+            ),
+            (0, "/spec/template/spec/tolerations".to_owned(), json!([]), "taints keep it away"),
+            (
+                0,
+                format!("{container}/resources/limits/memory"),
+                json!("32Mi"),
+                "it has no memory limit above its request",
+            ),
+            (
+                0,
+                format!("{container}/livenessProbe/httpGet/port"),
+                json!("http"),
+                "a probe asks a port that is not there",
+            ),
+            (
+                0,
+                "/spec/template/spec/automountServiceAccountToken".to_owned(),
+                json!(true),
+                "it holds a token of the API that it does not need",
+            ),
+            (2, "/metadata/name".to_owned(), json!("y"), "its service account is not there"),
+            (3, "/spec/selector/matchLabels".to_owned(), json!({"app": "y"}), "the PodMonitor does not find it"),
+        ];
+        for (manifest, pointer, value, rule) in broken {
+            assert_eq!(with(manifest, &pointer, value), [rule]);
+        }
+    }
+
+    #[test]
+    fn pods_differ_in_anything_but_the_configurations_name() {
+        let mut other = release();
+        other[0]["spec"]["template"]["spec"]["volumes"][1]["configMap"]["name"] = json!("x-hash");
+        for release in [&mut other, &mut release()] {
+            release[0]["spec"]["updateStrategy"] = json!({});
+        }
+        let complete = |mut manifests: Vec<Value>| {
+            manifests[0]["spec"]["updateStrategy"] = json!({});
+            manifests[0]["spec"]["template"]["metadata"]["annotations"] = json!({});
+            manifests
+        };
+        assert_eq!(differences(&complete(release()), &complete(other.clone())), Vec::<String>::new());
+        other[0]["spec"]["template"]["spec"]["hostNetwork"] = json!(true);
+        assert_eq!(differences(&complete(release()), &complete(other)).len(), 1);
+    }
+}

@@ -1,0 +1,25 @@
+//! The unit for hosts, read by systemd itself.
+
+use std::{env, fs};
+
+use anyhow::{Context as _, Result};
+
+use crate::{setup, tool};
+
+/// As it is shipped.
+pub(super) const UNIT: &str = include_str!("../../../deploy/systemd/oomtrace.service");
+/// What it runs, where it is installed.
+const PROGRAM: &str = "/usr/bin/oomtrace";
+
+/// What systemd says against a unit, a line each.
+pub(super) fn complaints(unit: &str) -> Result<Vec<String>> {
+    let folder = tempfile::tempdir().context("no place for the unit")?;
+    let file = folder.path().join("oomtrace.service");
+    let this_program = env::current_exe()?;
+    // It wants the program to be there.
+    fs::write(&file, unit.replace(PROGRAM, &this_program.to_string_lossy()))?;
+    let mut analyze = setup::systemd_analyze()?;
+    analyze.args(["verify", "--man=no", "--recursive-errors=no"]).arg(&file);
+    let said = tool::output(&mut analyze).err().map(|error| format!("{error:#}")).unwrap_or_default();
+    Ok(said.lines().map(str::to_owned).collect())
+}
