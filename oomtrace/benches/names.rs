@@ -126,7 +126,7 @@ fn fill(index: &Index, events: &mut [Event]) -> (Duration, usize) {
 /// are hardly any files to be listed.
 fn make(root: &Path, path: &str) -> Result<()> {
     let mut folder = root.to_path_buf();
-    for name in Path::new(path) {
+    for name in Path::new(path.trim_start_matches('/')) {
         let control = folder.join("cgroup.subtree_control");
         folder.push(name);
         if !folder.is_dir() {

@@ -28,7 +28,6 @@ pub(crate) struct Names {
 impl Names {
     pub(crate) fn run(&self, kernel: Kernel) -> Result<ExitCode> {
         let program = program()?;
-        println!("host     {}", super::host());
         if !self.guest {
             let status = Command::new(program).status().context("the bench does not start")?;
             return Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
