@@ -1,5 +1,7 @@
 //! What the tests have in common: what they are, and what nearly each of them does.
 
+use std::path::Path;
+
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
@@ -10,6 +12,9 @@ use crate::{
     workload,
 };
 
+/// Where a guest has the manifests.
+pub(crate) const MANIFESTS: &str = "/vm/deployed/manifests.json";
+
 /// A test and what it says about the world.
 pub(crate) type Scenario = (&'static str, fn() -> Outcome);
 
@@ -17,6 +22,10 @@ pub(crate) type Scenario = (&'static str, fn() -> Outcome);
 /// limit that is lowered, which v1 refuses to lower then. What v2 lacks: `oom_kill_disable`.
 pub(crate) fn possible(name: &str) -> bool {
     let (only_v2, only_v1) = (["group_kill", "memory_high", "limit_set_below"], ["frozen_instead_of_killed"]);
+    // The manifests are read by a tool that the machine outside may not have.
+    if name.contains("as_the_manifest_says") && !Path::new(MANIFESTS).exists() {
+        return false;
+    }
     let missing: &[&str] = if cgroup::is_v1() { &only_v2 } else { &only_v1 };
     !missing.iter().any(|what| name.contains(what))
 }

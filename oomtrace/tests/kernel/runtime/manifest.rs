@@ -12,9 +12,8 @@ use super::requests::{
     Capability, ContainerConfig, ContainerSecurity, HOST_TO_CONTAINER, KeyValue, LinuxContainerConfig, Mount,
     NamespaceOption, Resources, SecurityProfile,
 };
+use crate::scenarios::MANIFESTS;
 
-/// The rendered manifests, a JSON array.
-const MANIFESTS: &str = "/vm/deployed/manifests.json";
 /// Where configuration maps become files.
 const CONFIG_MAPS: &str = "/tmp/config-maps";
 /// Of a pod that is critical to the node: `guaranteedOOMScoreAdj`, `pkg/kubelet/qos/policy.go`.
