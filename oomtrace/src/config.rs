@@ -178,8 +178,7 @@ fn layered_over(
 
     let (name, matches) = subcommand.map_or((None, &asked), |(name, matches)| (Some(name), matches));
     let target = name.and_then(|name| layered.command.find_subcommand(name)).unwrap_or(&layered.command);
-    let shared = |id: &str| asked.value_source(id) == Some(ValueSource::CommandLine);
-    let by_flag = |id: &str| shared(id) || matches.value_source(id) == Some(ValueSource::CommandLine);
+    let by_flag = |id: &str| [&asked, matches].into_iter().any(|matches| is_on_command_line(matches, id));
     let chosen = choose(&layered.command, name, target, by_flag, &[variables, file])?;
     for (id, Entry { values, origin }) in chosen {
         let set = |arg: Arg| arg.default_values(values).env(Resettable::Reset);
@@ -193,6 +192,12 @@ fn layered_over(
         layered.origins.insert(id, origin);
     }
     Ok(layered)
+}
+
+/// Whether an option was given, be it one of another command.
+fn is_on_command_line(matches: &ArgMatches, id: &str) -> bool {
+    // Only those that it has may be asked for by name.
+    matches.ids().any(|known| known == id) && matches.value_source(id) == Some(ValueSource::CommandLine)
 }
 
 /// Whether an option of the root command is one of every subcommand.
