@@ -15,6 +15,8 @@ pub(super) struct Thresholds(BTreeMap<i64, Vec<Eviction>>);
 impl Thresholds {
     pub(super) fn add(&mut self, at: i64, threshold: &Eviction) {
         let started = self.0.entry(at).or_default();
+        // One that names no signal says that there is none.
+        started.retain(|known| [known, threshold].iter().all(|step| step.signal.is_some()));
         started.retain(|known| known.signal != threshold.signal);
         started.push(threshold.clone());
         if self.0.len() > STARTS {
