@@ -76,6 +76,20 @@ impl Eviction {
             counted: None,
         }
     }
+
+    /// The threshold in bytes where there is so much of the signal's resource: a share is a `float32` to the kubelet
+    /// (`GetThresholdQuantity`, `pkg/kubelet/eviction/api`).
+    #[must_use]
+    pub fn threshold_of(&self, capacity_bytes: u64) -> Option<u64> {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_precision_loss,
+            clippy::cast_sign_loss,
+            reason = "the kubelet computes it so"
+        )]
+        let share = |ratio: f64| (capacity_bytes as f64 * f64::from(ratio as f32)) as u64;
+        self.threshold_bytes.or_else(|| self.threshold_ratio.map(share))
+    }
 }
 
 /// What a container used against what it asked for: a sentence of the eviction message.
@@ -93,6 +107,9 @@ pub struct ContainerUse {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EvictionPhase {
+    /// The kubelet started, with this hard threshold. One of `memory.available` is one of `allocatableMemory.available`, too
+    /// (`addAllocatableThresholds`). Without a threshold: it told none of memory.
+    Configured,
     /// What was available was compared with a threshold.
     Observed,
     /// A threshold is met: the manager attempts to reclaim.

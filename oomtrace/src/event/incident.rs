@@ -187,8 +187,11 @@ pub struct Verdict {
     pub threshold_bytes: Option<u64>,
     /// What was available of it.
     pub available_bytes: Option<u64>,
-    /// What told those two.
+    /// What told those two; what was available, where they are from two sources.
     pub amounts_from: Option<ToldBy>,
+    /// What told the threshold.
+    #[serde(default)]
+    pub threshold_from: Option<ToldBy>,
 }
 
 /// What told something of an eviction.
@@ -207,6 +210,8 @@ pub enum ToldBy {
     Pressure,
     /// A soft threshold: the kubelet has those for the node's memory only.
     SoftThreshold,
+    /// What the kubelet was configured with, as its log has it from when it started.
+    Configuration,
     /// Nothing: the likelier one.
     Inference,
 }

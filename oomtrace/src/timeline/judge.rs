@@ -14,10 +14,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use self::case::{Case, Class, Subject};
 use super::{
-    Heard, Kept, Known,
+    Kept, Known, Kubelet,
     evidence::{Death, Evicted, Evidence, Kill},
     fnv1a,
     names::{Names, PodKey},
+    thresholds::Thresholds,
     windows::{CLOSES_AFTER, CRASH_LOOP, EVICTION, KILL_TO_EVICTION, NOTICED, RELIST, SECOND},
 };
 use crate::event::{ContainerAction, ContainerId, EventRef, Incident, IncidentState, Line, Pod, Source};
@@ -47,18 +48,19 @@ struct Court<'a> {
     names: &'a Names<'a>,
     evidence: &'a Evidence,
     known: &'a Known,
+    thresholds: Option<&'a Thresholds>,
 }
 
 /// The incidents of a node, from its lines in the order of time. At `now` those are open that may get more; without, the
 /// input has ended.
-pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, heard: Heard, now: Option<i64>) -> Vec<Judged> {
+pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, kubelet: Kubelet<'_>, now: Option<i64>) -> Vec<Judged> {
     let mut names = Names::learn(lines, &known.snapshot);
-    let mut evidence = Evidence::of(lines, &names, heard);
+    let mut evidence = Evidence::of(lines, &names, kubelet.heard);
     if let Some((first, last)) = known.kubelet_span {
         evidence.kubelet_spoke(first, last);
     }
     victims::name(&mut names, &evidence);
-    let court = Court { names: &names, evidence: &evidence, known };
+    let court = Court { names: &names, evidence: &evidence, known, thresholds: kubelet.thresholds };
     let mut cases = of_kills(&court);
     add_evictions(&court, &mut cases);
     let unexplained = add_deaths(&court, &mut cases);

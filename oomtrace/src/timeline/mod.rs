@@ -33,6 +33,7 @@ mod judge;
 mod names;
 #[cfg(test)]
 mod tests;
+mod thresholds;
 mod windows;
 mod words;
 
@@ -43,9 +44,9 @@ use std::{
 
 use jiff::Timestamp;
 
-use self::groups::Groups;
+use self::{groups::Groups, thresholds::Thresholds};
 use crate::{
-    event::{Event, EventRef, Incident, Line, Source},
+    event::{Event, EventRef, EvictionPhase, Incident, Line, Source},
     node::snapshot::Snapshot,
 };
 
@@ -97,6 +98,13 @@ struct Heard {
     until: Option<i64>,
 }
 
+/// What is known of a node's kubelet from all that it said.
+#[derive(Clone, Copy)]
+struct Kubelet<'a> {
+    heard: Heard,
+    thresholds: Option<&'a Thresholds>,
+}
+
 /// A group is judged again only when the events' time has gone on by so much for each of its lines: a kill takes some
 /// microseconds to judge, and a storm of them in one container must not keep the other events waiting.
 const RESTS_PER_LINE: i64 = windows::SECOND / 1000;
@@ -127,6 +135,8 @@ pub struct Timeline {
     now: Option<i64>,
     /// By node.
     heard: BTreeMap<String, Heard>,
+    /// By node.
+    thresholds: BTreeMap<String, Thresholds>,
     groups: Groups,
 }
 
@@ -135,14 +145,20 @@ impl Timeline {
     #[must_use]
     pub fn new(keep: Keep, known: Known) -> Self {
         let groups = Groups::new(&known.snapshot);
-        let (evidence, context, heard) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { keep, known, evidence, context, dropped: 0, now: None, heard, groups }
+        let (evidence, context) = (BTreeMap::new(), BTreeMap::new());
+        let (heard, thresholds) = (BTreeMap::new(), BTreeMap::new());
+        Self { keep, known, evidence, context, dropped: 0, now: None, heard, thresholds, groups }
     }
 
     /// Takes an event. What [`Timeline::news`] then tells may have changed.
     pub fn push(&mut self, line: &Line) {
         let Some(at) = nanoseconds(&line.ts) else { return };
         self.now = self.now.max(Some(at));
+        if let Event::Eviction(step) = &line.event
+            && step.phase == EvictionPhase::Configured
+        {
+            self.thresholds.entry(line.node.clone()).or_default().add(at, step);
+        }
         let Some(weight) = Weight::of(&line.event) else { return };
         self.hear(line.source, &line.node, at);
         let order =
@@ -276,7 +292,7 @@ impl Timeline {
             }
             let nodes = by_node(group.lines.iter().map(|(order, (line, lesson))| (order, line, *lesson)));
             let judged = nodes.into_iter().flat_map(|(node, lines)| {
-                judge::judge(node, &lines, &self.known, self.heard.get(node).copied().unwrap_or_default(), now)
+                judge::judge(node, &lines, &self.known, kubelet_of(node, &self.heard, &self.thresholds), now)
             });
             let judged: Vec<_> = judged.collect();
             news.extend(group.news(judged, now));
@@ -303,8 +319,8 @@ impl Timeline {
         for group in self.groups.iter_mut() {
             let lines = group.lines.iter().map(|(order, (line, lesson))| (order, line, *lesson));
             for (node, lines) in by_node(lines) {
-                let heard = self.heard.get(node).copied().unwrap_or_default();
-                all.extend(judge::judge(node, &lines, &self.known, heard, None));
+                let kubelet = kubelet_of(node, &self.heard, &self.thresholds);
+                all.extend(judge::judge(node, &lines, &self.known, kubelet, None));
             }
         }
         sort(&mut all);
@@ -317,12 +333,20 @@ impl Timeline {
         let mut all: Vec<_> = nodes
             .into_iter()
             .flat_map(|(node, lines)| {
-                judge::judge(node, &lines, &self.known, self.heard.get(node).copied().unwrap_or_default(), now)
+                judge::judge(node, &lines, &self.known, kubelet_of(node, &self.heard, &self.thresholds), now)
             })
             .collect();
         sort(&mut all);
         all
     }
+}
+
+fn kubelet_of<'a>(
+    node: &str,
+    heard: &BTreeMap<String, Heard>,
+    thresholds: &'a BTreeMap<String, Thresholds>,
+) -> Kubelet<'a> {
+    Kubelet { heard: heard.get(node).copied().unwrap_or_default(), thresholds: thresholds.get(node) }
 }
 
 fn sort(judged: &mut [judge::Judged]) {
@@ -367,7 +391,7 @@ enum Weight {
 
 impl Weight {
     fn of(event: &Event) -> Option<Self> {
-        use crate::event::{ContainerAction, EvictionPhase};
+        use crate::event::ContainerAction;
         match event {
             Event::OomKill(_)
             | Event::Signal(_)
@@ -379,6 +403,7 @@ impl Weight {
                 (exit.oom_victim || exit.container.is_some() || exit.pod.is_some()).then_some(Self::Evidence)
             }
             Event::Eviction(eviction) => Some(match eviction.phase {
+                EvictionPhase::Configured => return None,
                 EvictionPhase::Observed | EvictionPhase::NodeConditions if eviction.memory == Some(false) => {
                     return None;
                 }

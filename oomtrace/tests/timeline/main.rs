@@ -102,8 +102,8 @@ fn compare(capture: &str, found: &[Value], beside: Beside, how: &str) {
             same("scenario", &verdict["scenario"]);
             same("signal", &verdict["signal"]);
         }
+        same("threshold_bytes", &verdict["threshold_bytes"]);
         if beside.amounts || incident["amounts_from"].is_null() {
-            same("threshold_bytes", &verdict["threshold_bytes"]);
             same("available_bytes", &verdict["available_bytes"]);
         }
         same("limit_level", &told["limit_level"]);

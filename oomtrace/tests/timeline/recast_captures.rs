@@ -1,7 +1,7 @@
 //! The captures as nodes of other versions, drivers and runtimes would have written them: the truth is the same.
 
 use super::{
-    Beside, Logs, compare, data,
+    Beside, Logs, compare, data, lines,
     recast::{Cgroups, Kubelet},
 };
 
@@ -75,5 +75,30 @@ fn evictions_are_told_right_whatever_the_kubelet() {
         let (metrics, events) = (format!("{capture}/metrics-evict.txt"), format!("{capture}/events.json.zst"));
         let all = Beside { names: true, signal: true, amounts: true, every_state: true };
         compare(capture, &logs.told(&["--kubelet-metrics", &metrics, "--pods", &events]), all, &how);
+    }
+}
+
+#[test]
+fn a_quiet_kubelet_of_any_version_tells_the_threshold_as_it_starts() {
+    let default_verbosity = |log: &str| {
+        let at_three = ["observations", "eviction manager: thresholds", "Event occurred", "Event(v1.ObjectReference"];
+        let quiet = log.lines().filter(|line| !at_three.iter().any(|words| line.contains(words)));
+        quiet.fold(String::new(), |log, line| log + line + "\n")
+    };
+    for capture in ["evict-1.20-systemd", "evict-1.36-systemd"] {
+        let log = default_verbosity(&read(&format!("{capture}/kubelet.log.zst")));
+        for version in Kubelet::ALL {
+            let logs = Logs::of("", &version.recast(&log));
+            let found = lines(&["--kubelet-log", &logs.path("kubelet")]);
+            assert!(!found.is_empty(), "{capture} {version:?}");
+            for incident in found {
+                let verdict = &incident["verdict"];
+                assert_eq!(
+                    (&verdict["threshold_bytes"], &verdict["threshold_from"], &verdict["available_bytes"]),
+                    (&(1_u64 << 30).into(), &"configuration".into(), &serde_json::Value::Null),
+                    "{capture} {version:?}: {verdict}"
+                );
+            }
+        }
     }
 }

@@ -36,8 +36,11 @@ pub(super) fn write_eviction(out: &mut String, ts: &str, eviction: &Eviction) ->
     if let Some(what) = eviction.signal.as_ref().or(eviction.resource.as_ref()) {
         write!(out, " ({})", escape(what))?;
     }
-    if eviction.threshold_bytes.is_some() || eviction.available_bytes.is_some() {
-        write!(out, ", threshold {}, available {}", size(eviction.threshold_bytes), size(eviction.available_bytes))?;
+    if let Some(threshold) = eviction.threshold_bytes {
+        write!(out, ", threshold {}", size(Some(threshold)))?;
+    }
+    if let Some(available) = eviction.available_bytes {
+        write!(out, ", available {}", size(Some(available)))?;
     }
     if let Some(words) = eviction.message.as_ref().or(eviction.error.as_ref()) {
         write!(out, ": {}", escape(words))?;

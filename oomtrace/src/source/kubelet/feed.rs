@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::{
-    event::{Event, Failure, Lost, LostFrom, Moment, Source, Told},
+    event::{Event, EvictionPhase, Failure, Lost, LostFrom, Moment, Source, Told},
     source::kubelet_log::{Calendar, Counts, Reader, Unprepared},
 };
 
@@ -22,7 +22,8 @@ pub(super) struct Gone;
 pub(super) struct Feed {
     reader: Reader,
     told: Vec<Told>,
-    /// What happened before is read for the names in it, and not told.
+    /// What happened before is read for the names in it, and not told, but for the thresholds that the kubelet was started
+    /// with: those hold as of now.
     since: Timestamp,
     counted: Counts,
 }
@@ -36,11 +37,12 @@ impl Feed {
         Ok(Self { reader, told: Vec::new(), since: now, counted: Counts::default() })
     }
 
-    /// Reads a log's past, for the names in it.
+    /// Reads a log's past, for the names in it and the kubelet's last start.
     pub(super) fn learn(&mut self, bytes: &[u8]) {
         self.reader.push(bytes, &mut self.told);
         self.reader.finish(&mut self.told);
-        self.told.clear();
+        let start = self.told.drain(..).rfind(is_start);
+        self.told.extend(start.map(|told| Told { at: Moment::Wall(self.since), ..told }));
         self.counted = self.reader.counts();
     }
 
@@ -96,14 +98,21 @@ impl Feed {
     }
 
     async fn send(&mut self, tell: &mpsc::Sender<Told>) -> Result<(), Gone> {
-        for told in self.told.drain(..) {
+        for mut told in self.told.drain(..) {
             if matches!(told.at, Moment::Wall(at) if at < self.since) {
-                continue;
+                if !is_start(&told) {
+                    continue;
+                }
+                told.at = Moment::Wall(self.since);
             }
             tell.send(told).await.map_err(|_| Gone)?;
         }
         Ok(())
     }
+}
+
+fn is_start(told: &Told) -> bool {
+    matches!(&told.event, Event::Eviction(step) if step.phase == EvictionPhase::Configured)
 }
 
 fn now(event: Event) -> Told {

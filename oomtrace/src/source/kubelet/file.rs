@@ -240,6 +240,32 @@ mod tests {
     }
 
     #[test]
+    fn the_thresholds_of_the_last_start_hold_as_of_now() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("kubelet.log");
+        let starts = |threshold: &str| {
+            format!(
+                "I0101 00:00:00.000000     440 f.go:1] Creating Container Manager object based on Node Config: \
+                 {{HardEvictionThresholds:[{{Signal:memory.available Operator:LessThan Value:{{Quantity:{threshold} \
+                 Percentage:0}} GracePeriod:0s MinReclaim:<nil>}}]}}\n"
+            )
+        };
+        fs::write(&path, starts("100Mi") + &line("before") + &starts("1Gi").replace("I0101", "I0102"))
+            .expect("written");
+        let before = jiff::Timestamp::now();
+        run(async {
+            let mut following = follow(&path);
+            let told = tokio::time::timeout(Duration::from_secs(30), following.told.recv()).await.expect("in time");
+            let told = told.expect("an event");
+            assert!(matches!(&told.event, Event::Eviction(step) if step.threshold_bytes == Some(1 << 30)), "{told:?}");
+            assert!(matches!(told.at, crate::event::Moment::Wall(at) if at >= before), "{told:?}");
+            following.stop.send_replace(true);
+            following.task.await.expect("it ends");
+            assert!(following.told.recv().await.is_none(), "nothing else of the past");
+        });
+    }
+
+    #[test]
     fn a_file_that_is_not_there_is_said_to_be() {
         let log = super::super::Log::File("/nowhere/kubelet.log".into());
         let error = super::super::Kubelet::open(&log).err().expect("an error").to_string();

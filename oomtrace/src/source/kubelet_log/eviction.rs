@@ -3,6 +3,7 @@
 //! From 1.21 its messages are structured and begin with `Eviction manager: `; 1.20 prints sentences with a small `e`,
 //! which [`printf`] turns into the same.
 
+mod configured;
 pub(super) mod message;
 mod printf;
 
@@ -22,6 +23,8 @@ use crate::{
 pub(super) enum Said {
     /// A step.
     Step(Box<Eviction>),
+    /// The kubelet starts, with these thresholds of memory.
+    Configured(Vec<Eviction>),
     /// A new pass of its loop, or one that ended with nothing to do: no threshold is met any more as far as is known.
     NewPass,
 }
@@ -44,6 +47,9 @@ pub(super) fn read(message: &Message<'_>) -> Option<Said> {
             step((read.phase == EvictionPhase::AdmissionRefused).then(|| with_pod(read, message)))
         }
         text => {
+            if let Some(thresholds) = configured::read(message) {
+                return Some(Said::Configured(thresholds));
+            }
             let said = text.strip_prefix("Eviction manager:").or_else(|| text.strip_prefix("eviction manager:"));
             match said {
                 Some(said) => structured(message, said.trim_start()).or_else(|| printf::read(said.trim_start())),

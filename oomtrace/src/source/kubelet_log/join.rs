@@ -81,6 +81,12 @@ impl Joiner {
             match said {
                 eviction::Said::NewPass => self.pass.restart(),
                 eviction::Said::Step(step) => self.step(at, step, told),
+                eviction::Said::Configured(thresholds) => {
+                    self.pass.restart();
+                    for threshold in thresholds {
+                        self.step(at, Box::new(threshold), told);
+                    }
+                }
             }
         } else if let Some(said) = container::read(message) {
             self.said(at, said, told);

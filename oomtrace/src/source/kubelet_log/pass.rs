@@ -53,7 +53,7 @@ impl Pass {
                 step.memory = Some(step.node_conditions.iter().any(|condition| condition == "MemoryPressure"));
                 return news;
             }
-            Phase::GracePeriodNotMet => {
+            Phase::GracePeriodNotMet | Phase::Configured => {
                 self.weigh(step);
                 return true;
             }
@@ -106,23 +106,14 @@ impl Pass {
         self.capacities.iter().find(|(known, _)| known == signal).map(|(_, capacity)| *capacity)
     }
 
-    /// A threshold that is a share of the capacity, in bytes: `GetThresholdQuantity` (`pkg/kubelet/eviction/api`), where
-    /// the share is a `float32`.
+    /// A threshold that is a share of the capacity, in bytes.
     fn weigh(&self, step: &mut Eviction) {
         let capacity = step.signal.as_deref().and_then(|signal| self.capacity(signal));
         if step.memory != Some(true) || step.threshold_bytes.is_some() {
             return;
         }
         step.capacity_bytes = step.capacity_bytes.or(capacity);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_precision_loss,
-            clippy::cast_sign_loss,
-            reason = "the kubelet computes it so"
-        )]
-        if let (Some(ratio), Some(capacity)) = (step.threshold_ratio, capacity) {
-            step.threshold_bytes = Some((capacity as f64 * f64::from(ratio as f32)) as u64);
-        }
+        step.threshold_bytes = capacity.and_then(|capacity| step.threshold_of(capacity));
     }
 
     /// Of several signals of one resource that are crossed, the kubelet acts on the one that it compares last. It puts

@@ -7,7 +7,7 @@ use memchr::memmem;
 /// A part of a message that no form escapes, and what has to stand in the line besides, if anything.
 ///
 /// This only finds lines; what they say is decided when they are read.
-const STEMS: [&str; 26] = [
+const STEMS: [&str; 27] = [
     OBSERVATION,
     "Evicting pod",
     "Evicted",
@@ -31,6 +31,7 @@ const STEMS: [&str; 26] = [
     "Created PodSandbox",
     "Added Container",
     "Shutdown manager killing",
+    "Creating Container Manager object",
     "Suppressed ",
     "TaskOOM event",
     // A journal's message that is not all text: bytes, in which nothing is found.

@@ -42,6 +42,7 @@ pub(super) struct Crossed {
     pub(super) threshold_bytes: Option<u64>,
     pub(super) available_bytes: Option<u64>,
     pub(super) amounts_from: Option<ToldBy>,
+    pub(super) threshold_from: Option<ToldBy>,
 }
 
 impl Crossed {
@@ -153,9 +154,19 @@ fn by_count(court: &Court<'_>, evicted: &Evicted) -> Option<String> {
 
 /// A soft threshold that was met before, and now for long enough.
 fn by_soft_threshold(evicted: &Evicted) -> Option<String> {
+    soft(evicted).find_map(|step| step.signal.clone())
+}
+
+/// Where its grace period was not over by then, it was a hard one that the pod was evicted for.
+fn soft(evicted: &Evicted) -> impl Iterator<Item = &Eviction> {
+    let over = |at: i64, step: &Eviction| {
+        let met_for = step.met_for_ms.zip(u64::try_from(evicted.at - at + 2 * SECOND).ok());
+        let lasted = met_for.map(|(met_for, since)| met_for + since / 1_000_000);
+        step.grace_period_ms.zip(lasted).is_none_or(|(grace, lasted)| lasted >= grace)
+    };
     steps(evicted)
-        .filter(|(_, step)| step.phase == EvictionPhase::GracePeriodNotMet)
-        .find_map(|(_, step)| step.signal.clone())
+        .filter(move |(at, step)| step.phase == EvictionPhase::GracePeriodNotMet && over(*at, step))
+        .map(|(_, step)| step)
 }
 
 struct Observed<'a> {
@@ -179,7 +190,7 @@ fn observations(evicted: &Evicted) -> impl Iterator<Item = Observed<'_>> {
 
 /// From readings of the node's memory just before: what was available there against the threshold.
 fn by_readings(court: &Court<'_>, evicted: &Evicted) -> Option<&'static str> {
-    let threshold = amounts(court, evicted, NODE).0?;
+    let (threshold, _) = threshold(court, evicted, NODE)?;
     let before = evicted.at - PICTURE..=evicted.at + PASS;
     let available =
         court.evidence.pictures.iter().rev().filter(|picture| before.contains(&picture.at)).find_map(|picture| {
@@ -195,7 +206,7 @@ fn by_readings(court: &Court<'_>, evicted: &Evicted) -> Option<&'static str> {
 /// part of it: else the system's own use takes `memory.available` below the threshold first. Where both are below, the
 /// kubelet takes either.
 fn likelier(court: &Court<'_>, evicted: &Evicted) -> (String, ToldBy) {
-    let (threshold, ..) = amounts(court, evicted, NODE);
+    let threshold = threshold(court, evicted, NODE).map(|(threshold, _)| threshold);
     let snapshot = &court.known.snapshot;
     let node = match (snapshot.capacity_bytes, snapshot.allocatable_bytes, threshold) {
         (Some(capacity), Some(allocatable), Some(threshold)) => {
@@ -208,7 +219,9 @@ fn likelier(court: &Court<'_>, evicted: &Evicted) -> (String, ToldBy) {
 }
 
 fn crossed(court: &Court<'_>, evicted: &Evicted, signal: String, from: ToldBy) -> Crossed {
-    let (threshold_bytes, available_bytes, amounts_from) = amounts(court, evicted, &signal);
+    let (_, available_bytes, amounts_from) = amounts(court, evicted, &signal);
+    let (threshold_bytes, threshold_from) = threshold(court, evicted, &signal).unzip();
+    let amounts_from = amounts_from.or(threshold_from);
     let mut missing = Vec::new();
     let confidence = match from {
         ToldBy::Inference => {
@@ -227,7 +240,7 @@ fn crossed(court: &Court<'_>, evicted: &Evicted, signal: String, from: ToldBy) -
                 .to_owned(),
         );
     }
-    Crossed { signal, from, confidence, missing, threshold_bytes, available_bytes, amounts_from }
+    Crossed { signal, from, confidence, missing, threshold_bytes, available_bytes, amounts_from, threshold_from }
 }
 
 /// Threshold and what was available: from the line about the pod, from its event or status, from what was observed.
@@ -248,6 +261,29 @@ fn amounts(court: &Court<'_>, evicted: &Evicted, signal: &str) -> (Option<u64>, 
         Some(observed) => (observed.threshold_bytes, observed.available_bytes, Some(ToldBy::Observation)),
         None => (None, None, None),
     }
+}
+
+/// The threshold: told with what was available, or of a soft one by the lines that it was met for too short a time, or else
+/// the hard one that the kubelet was started with.
+fn threshold(court: &Court<'_>, evicted: &Evicted, signal: &str) -> Option<(u64, ToldBy)> {
+    if let (Some(threshold), _, Some(from)) = amounts(court, evicted, signal) {
+        return Some((threshold, from));
+    }
+    if ![NODE, ALLOCATABLE].contains(&signal) {
+        return None;
+    }
+    let observed = steps(evicted).filter(|(_, step)| step.signal.as_deref() == Some(signal));
+    let capacity = observed.filter_map(|(_, step)| step.capacity_bytes).last();
+    // What all pods may use is less.
+    let capacity = capacity.or(court.known.snapshot.capacity_bytes.filter(|_| signal == NODE));
+    let bytes = |step: &Eviction| step.threshold_bytes.or_else(|| step.threshold_of(capacity?));
+    if let Some(soft) = soft(evicted).filter(|step| step.signal.as_deref() == Some(signal)).last() {
+        return Some((bytes(soft)?, ToldBy::SoftThreshold));
+    }
+    let hard = court.thresholds?.at(evicted.at);
+    let named = |name: &str| hard.iter().find(|threshold| threshold.signal.as_deref() == Some(name));
+    // The kubelet copies the node's for what is allocatable (`addAllocatableThresholds`, `helpers.go`).
+    Some((bytes(named(signal).or_else(|| named(NODE))?)?, ToldBy::Configuration))
 }
 
 /// What events and statuses say of an eviction.
@@ -299,6 +335,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&Crossed>
         threshold_bytes: crossed.threshold_bytes,
         available_bytes: crossed.available_bytes,
         amounts_from: crossed.amounts_from,
+        threshold_from: crossed.threshold_from,
     };
     Incident {
         pod,
@@ -324,7 +361,8 @@ fn summary(
             format!(" ({} available, threshold {})", size(available), size(threshold))
         }
         (Some(available), None) => format!(" ({} available)", size(available)),
-        _ => String::new(),
+        (None, Some(threshold)) => format!(" (threshold {})", size(threshold)),
+        (None, None) => String::new(),
     };
     let why = match crossed.scenario() {
         Scenario::AllocatableEvicted => format!("all pods together used too much of what is allocatable{amounts}"),

@@ -74,6 +74,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&eviction
         threshold_bytes: signal.and_then(|signal| signal.threshold_bytes),
         available_bytes: signal.and_then(|signal| signal.available_bytes),
         amounts_from: signal.and_then(|signal| signal.amounts_from),
+        threshold_from: signal.and_then(|signal| signal.threshold_from),
     };
     let first = case.kills.first().map_or(kill, |first| first);
     Incident {

@@ -263,3 +263,95 @@ fn a_log_in_two_forms_does_not_double_an_eviction() {
     assert_eq!(incident.deaths, 2);
     assert_eq!(incident.steps.len(), once.incident().steps.len());
 }
+
+fn configured(threshold: Option<u64>, ratio: Option<f64>) -> Eviction {
+    let signal = threshold.map(|_| ()).or(ratio.map(|_| ())).map(|()| NODE.to_owned());
+    Eviction {
+        signal,
+        memory: Some(true),
+        threshold_bytes: threshold.map(|mib| mib * MIB),
+        threshold_ratio: ratio,
+        ..step(EvictionPhase::Configured)
+    }
+}
+
+#[test]
+fn what_the_kubelet_was_started_with_last_is_the_threshold_where_nothing_else_tells() {
+    for signal in [NODE, ALLOCATABLE] {
+        let mut world = evicted();
+        world.known.evictions_by_signal.insert(signal.to_owned(), 1);
+        world
+            .eviction(-500.0, configured(Some(100), None))
+            .eviction(-100.0, configured(Some(1024), None))
+            .eviction(50.0, configured(Some(200), None));
+        let verdict = world.incident().verdict;
+        assert_eq!(
+            (verdict.threshold_bytes, verdict.threshold_from, verdict.amounts_from, verdict.available_bytes),
+            (Some(1024 * MIB), Some(ToldBy::Configuration), Some(ToldBy::Configuration), None),
+            "{signal}"
+        );
+        assert!(verdict.summary.contains("(threshold 1 GiB)"), "{}", verdict.summary);
+    }
+    // The last start had none.
+    let mut world = evicted();
+    world.eviction(-500.0, configured(Some(100), None)).eviction(-100.0, configured(None, None));
+    assert_eq!(world.incident().verdict.threshold_bytes, None);
+    // The manager's own word is better.
+    let mut world = evicted();
+    world
+        .eviction(-100.0, configured(Some(100), None))
+        .eviction(-0.1, observed(NODE, 700, Some(1024)))
+        .eviction(-0.05, observed(ALLOCATABLE, 1900, None));
+    let verdict = world.incident().verdict;
+    assert_eq!((verdict.threshold_bytes, verdict.threshold_from), (Some(1024 * MIB), Some(ToldBy::Observation)));
+}
+
+#[test]
+fn a_share_as_threshold_is_of_the_capacity_where_that_is_known() {
+    let mut world = evicted();
+    world.known.evictions_by_signal.insert(NODE.to_owned(), 1);
+    world.eviction(-100.0, configured(None, Some(0.5)));
+    assert_eq!(world.incident().verdict.threshold_bytes, None);
+    world.known.snapshot.capacity_bytes = Some(2000 * MIB);
+    assert_eq!(world.incident().verdict.threshold_bytes, Some(1000 * MIB));
+    // What all pods may use is another capacity.
+    world.known.evictions_by_signal = std::iter::once((ALLOCATABLE.to_owned(), 1)).collect();
+    assert_eq!(world.incident().verdict.threshold_bytes, None);
+}
+
+#[test]
+fn a_configured_threshold_makes_no_incident_and_none_is_of_disk_space() {
+    let mut world = World::default();
+    world.eviction(0.0, configured(Some(1024), None)).died(1.0, pod('a'), unnamed('1'), 1);
+    assert!(world.incidents().is_empty());
+    let disk = |phase| Eviction { resource: Some("ephemeral-storage".to_owned()), memory: Some(false), ..step(phase) };
+    world
+        .eviction(10.0, disk(EvictionPhase::ThresholdMet))
+        .eviction(10.1, Eviction { pods: vec![pod_by_name('a')], ..step(EvictionPhase::Ranked) })
+        .eviction(11.0, Eviction { pod: Some(pod_by_name('a')), ..step(EvictionPhase::Evicted) });
+    world.known.everything = true;
+    let incidents = world.incidents();
+    let disk = incidents.iter().find(|incident| incident.evicted).expect("the eviction");
+    assert_eq!(disk.verdict.threshold_bytes, None);
+}
+
+#[test]
+fn a_soft_threshold_is_the_one_once_its_grace_period_is_over() {
+    let soft = |met_for_ms| Eviction {
+        signal: Some(NODE.to_owned()),
+        memory: Some(true),
+        threshold_bytes: Some(1536 * MIB),
+        grace_period_ms: Some(60_000),
+        met_for_ms: Some(met_for_ms),
+        ..step(EvictionPhase::GracePeriodNotMet)
+    };
+    for (met_for_ms, expected) in [
+        (50_000, (Some(1536 * MIB), Some(ToldBy::SoftThreshold))),
+        (20_000, (Some(1024 * MIB), Some(ToldBy::Configuration))),
+    ] {
+        let mut world = evicted();
+        world.eviction(-100.0, configured(Some(1024), None)).eviction(-10.0, soft(met_for_ms));
+        let verdict = world.incident().verdict;
+        assert_eq!((verdict.threshold_bytes, verdict.threshold_from), expected, "{met_for_ms}");
+    }
+}

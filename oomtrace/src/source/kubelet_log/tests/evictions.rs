@@ -391,3 +391,48 @@ fn a_json_log_says_the_same_as_text() {
     assert_eq!((&said[3]["error"], &said[3]["pod"]), (&json!("timeout waiting to kill pod"), &hog()));
     assert_eq!(said[4]["node_conditions"], json!(["MemoryPressure"]));
 }
+
+/// The start of a kubelet, with its configuration as Go prints it.
+const GO: &str = "{RuntimeCgroupsName: CgroupRoot:/ NodeAllocatableConfig:{ReservedSystemCPUs: EnforceNodeAllocatable:map[pods:{}] KubeReserved:map[memory:{i:{value:2966421504 scale:0} d:{Dec:<nil>} s:2829Mi Format:BinarySI}] SystemReserved:map[] HardEvictionThresholds:[{Signal:nodefs.available Operator:LessThan Value:{Quantity:<nil> Percentage:0.1} GracePeriod:0s MinReclaim:<nil>} {Signal:memory.available Operator:LessThan Value:{MEMORY} GracePeriod:0s MinReclaim:<nil>}]} QOSReserved:map[] CPUCFSQuotaPeriod:100ms}";
+const AS_JSON: &str = r#"{"NodeName":"node1","CgroupRoot":"/","EnforceNodeAllocatable":{"pods":{}},"KubeReserved":null,"HardEvictionThresholds":[{"Signal":"memory.available","Operator":"LessThan","Value":{MEMORY},"GracePeriod":0,"MinReclaim":null},{"Signal":"nodefs.available","Operator":"LessThan","Value":{"Quantity":null,"Percentage":0.1},"GracePeriod":0,"MinReclaim":null}],"QOSReserved":{}}"#;
+const STARTS: &str = "Creating Container Manager object based on Node Config";
+
+#[test]
+fn a_kubelet_says_when_it_starts_at_which_thresholds_it_will_evict() {
+    let lines = |go: &str, json: &str| {
+        let (go, json) = (GO.replace("MEMORY", go), AS_JSON.replace("MEMORY", json));
+        [format!("{STARTS}: {go}"), format!("\"{STARTS}\" nodeConfig={go}"), format!("\"{STARTS}\" nodeConfig={json}")]
+    };
+    let configured = json!({"kind": "eviction", "phase": "configured", "resource": "memory", "memory": true, "signal": "memory.available"});
+    for line in lines("Quantity:100Mi Percentage:0", r#""Quantity":"100Mi","Percentage":0"#) {
+        let mut expected = configured.clone();
+        expected["threshold_bytes"] = (100 << 20).into();
+        assert_eq!(one(&line), expected, "{line}");
+    }
+    for line in lines("Quantity:<nil> Percentage:0.05", r#""Quantity":null,"Percentage":0.05"#) {
+        let mut expected = configured.clone();
+        expected["threshold_ratio"] = 0.05.into();
+        assert_eq!(one(&line), expected, "{line}");
+    }
+    let object = format!(r#"{{"ts":1795476961825.0369,"msg":"{STARTS}","v":0,"nodeConfig":{AS_JSON}}}"#)
+        .replace("MEMORY", r#""Quantity":"1Gi","Percentage":0"#);
+    let as_object = super::told(format!("{object}\n").as_bytes());
+    assert_eq!(serde_json::to_value(&as_object[0].event).expect("JSON")["threshold_bytes"], 1 << 30);
+}
+
+#[test]
+fn a_kubelet_without_a_threshold_of_memory_says_so_and_one_whose_line_was_cut_says_nothing() {
+    let none = json!({"kind": "eviction", "phase": "configured", "resource": "memory", "memory": true});
+    for config in [
+        "{CgroupRoot:/ NodeAllocatableConfig:{HardEvictionThresholds:[]} QOSReserved:map[]}",
+        r#"{"HardEvictionThresholds":[],"QOSReserved":{}}"#,
+        r#"{"HardEvictionThresholds":null}"#,
+    ] {
+        assert_eq!(one(&format!("\"{STARTS}\" nodeConfig={config}")), none, "{config}");
+    }
+    for config in [GO, AS_JSON] {
+        let cut = &config[..config.find("nodefs").expect("a threshold")];
+        assert!(said(&format!("\"{STARTS}\" nodeConfig={cut}")).is_empty(), "{cut}");
+        assert!(said(&format!("{STARTS}: {cut}")).is_empty(), "{cut}");
+    }
+}
