@@ -55,7 +55,7 @@ pub struct Step {
 
 /// The kernel, or the allocator, gives no more.
 #[derive(Debug, thiserror::Error)]
-#[error("step {step}: another {} are refused after {}: {source}", Size(*block_bytes), Size(*allocated_bytes))]
+#[error("step {step}: another {} are refused after {}: {cause}", Size(*block_bytes), Size(*allocated_bytes))]
 pub struct Refused {
     /// The step that failed.
     pub step: u64,
@@ -64,7 +64,7 @@ pub struct Refused {
     /// What had been granted before, bytes.
     pub allocated_bytes: u64,
     /// What the system said.
-    pub source: io::Error,
+    pub cause: io::Error,
 }
 
 /// Memory that is taken and kept until this is dropped.
@@ -96,11 +96,11 @@ impl Leak {
             return Ok(None);
         }
         let touch_bytes = touch.of(block_bytes);
-        self.take(kind, block_bytes, touch_bytes).map_err(|source| Refused {
+        self.take(kind, block_bytes, touch_bytes).map_err(|cause| Refused {
             step: self.last.number + 1,
             block_bytes,
             allocated_bytes: self.last.allocated_bytes,
-            source,
+            cause,
         })?;
         self.last = Step {
             number: self.last.number + 1,
