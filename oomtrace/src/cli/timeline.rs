@@ -2,24 +2,23 @@
 
 mod boot;
 mod input;
+mod intake;
 mod logs;
 mod pods;
+mod print;
 mod recording;
 
-use std::{
-    io::{self, IsTerminal as _, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Context as _;
-use clap::{ArgGroup, ValueEnum};
+use clap::ArgGroup;
 use jiff::{Timestamp, tz::TimeZone};
-use tracing::{info, warn};
 
+use self::{
+    intake::Intake,
+    print::{Output, Printer},
+};
 use crate::{
-    event::{Event, Incident, Line, Scenario, Source},
-    sink::{self, Format},
+    event::{Incident, Line, OomKill, Scenario},
     timeline::{Keep, Known, Timeline},
 };
 
@@ -80,17 +79,6 @@ pub(super) struct Args {
     format: Option<Output>,
 }
 
-/// How incidents are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people: a block for each.
-    Text,
-    /// One JSON object a line: see `oomtrace schema`.
-    Json,
-    /// A page that needs nothing else, with a picture of each.
-    Html,
-}
-
 /// `+02:00`
 fn zone(text: &str) -> Result<TimeZone, String> {
     let offset = || {
@@ -119,57 +107,28 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let recorded = recording::read_all(&args.events)?;
     let node = node(args, &recorded, &known)?;
-    let logs = logs::Logs::read(&args.kernel_log, &args.kubelet_log, args)?;
-
-    known.kubelet_span = logs.kubelet_span;
-    let mut timeline = Timeline::new(Keep::ALL, known);
-    for line in &recorded {
-        timeline.push(line);
-    }
-    let zero = boot::zero(args.boot_time, &recorded, &logs, timeline.known());
-    for line in logs.into_lines(&node, zero) {
-        timeline.push(&line);
-    }
-    timeline.number();
-    if timeline.dropped() > 0 {
-        warn!(
-            "{} events were too many, and the oldest of them are left out: give less of the logs",
-            timeline.dropped()
-        );
-    }
-    let incidents = if args.full { timeline.incidents_with_events() } else { timeline.incidents() };
-    let chosen: Vec<_> = incidents.into_iter().filter(|(_, incident)| args.chooses(incident)).collect();
-    let seq = timeline.last_seq();
-    let mut lines: Vec<Line> = chosen
-        .into_iter()
-        .zip(seq + 1..)
-        .map(|((node, incident), seq)| Line {
-            ts: incident.started.clone(),
-            seq,
-            node,
-            source: Source::Oomtrace,
-            boot_ns: None,
-            event: Event::Incident(Box::new(incident)),
-        })
-        .collect();
-    info!("{} incidents", lines.len());
-    if args.full {
-        lines.extend(timeline.left_over());
-    }
-    let terminal = io::stdout().is_terminal();
-    let text = match args.format.unwrap_or(if terminal { Output::Text } else { Output::Json }) {
-        Output::Json => lines.iter().map(|line| Format::Json.print(line)).collect(),
-        Output::Html => sink::html(&lines),
-        Output::Text => {
-            let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-            sink::incidents_as_text(&lines, colour)
-        }
+    let kernel = logs::read_kernel(args)?;
+    let mut kubelet = logs::KubeletLogs::open(args)?;
+    let zero = match boot::zero(args.boot_time, &recorded, &kernel, &known) {
+        Some(zero) => zero,
+        None => boot::zero_by_kubelet(&kernel, kubelet.read_all()?),
     };
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        // Whoever reads has had enough: `oomtrace timeline … | head`.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        result => result.context("standard output cannot be written to").map(|()| ExitCode::SUCCESS),
+
+    let timeline = Timeline::new(Keep::ALL, known);
+    let mut intake = Intake::new(args, timeline, recorded, node, zero, Printer::new(args.format));
+    intake.take(kernel);
+    loop {
+        let goes_on = kubelet.read_piece()?;
+        intake.take(kubelet.told.drain(..));
+        if !goes_on || intake.is_unread() {
+            break;
+        }
+        if let Some(read) = kubelet.read_up_to().filter(|_| intake.is_full()) {
+            intake.advance(read, kubelet.spoke(), &|kill: &mut OomKill| kubelet.name(kill))?;
+        }
     }
+    intake.finish(kubelet.spoke(), &|kill: &mut OomKill| kubelet.name(kill))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The node that logs are from.

@@ -13,7 +13,7 @@ pub use self::{
     html::html,
     outlets::{OpenError, Outlets, Reader},
     output::Output,
-    text::{escape, incidents_as_text, size, text},
+    text::{escape, incident_as_text, size, text},
 };
 
 use clap::ValueEnum;

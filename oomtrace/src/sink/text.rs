@@ -42,18 +42,12 @@ pub fn text(line: &Line) -> String {
     out
 }
 
-/// Lines of a timeline as text, incidents as blocks.
+/// A line of a timeline as text, an incident as a block.
 #[must_use]
-pub fn incidents_as_text(lines: &[Line], colour: bool) -> String {
+pub fn incident_as_text(line: &Line, colour: bool) -> String {
+    let Event::Incident(incident) = &line.event else { return text(line) };
     let mut out = String::new();
-    for line in lines {
-        match &line.event {
-            Event::Incident(incident) => {
-                // Writing to a string does not fail.
-                let _ = incident::write_block(&mut out, &line.node, incident, colour);
-            }
-            _ => out += &text(line),
-        }
-    }
+    // Writing to a string does not fail.
+    let _ = incident::write_block(&mut out, &line.node, incident, colour);
     out
 }

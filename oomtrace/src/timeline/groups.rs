@@ -15,7 +15,7 @@ use super::{
     windows::{CRASH_LOOP, NOTICED},
 };
 use crate::{
-    event::{Cgroup, Container, ContainerId, Event, EvictionPhase, IncidentState, Level, Line, OomKill, Pod, PodUid},
+    event::{Cgroup, Container, ContainerAction, ContainerId, Event, EvictionPhase, IncidentState, Level, Line, OomKill, Pod, PodUid},
     node::snapshot::Snapshot,
 };
 
@@ -112,8 +112,13 @@ impl Group {
         judged.incident.started.clone_from(&told.started);
     }
 
+    /// Its lines in their order, each with whether it is only a lesson.
+    pub(super) fn lines(&self) -> impl Iterator<Item = (&Order, &Arc<Line>, bool)> {
+        self.lines.iter().map(|(order, (line, lesson))| (order, line, *lesson))
+    }
+
     /// The time of its last line.
-    fn last(&self) -> Option<i64> {
+    pub(super) fn last(&self) -> Option<i64> {
         self.lines.keys().next_back().map(|order| order.at)
     }
 }
@@ -189,6 +194,32 @@ impl Groups {
         gone
     }
 
+    /// Those that a line came to since they were judged, and none of them since a time.
+    pub(super) fn quiet_since(&self, before: Option<i64>) -> Vec<u64> {
+        let quiet = |group: &Group| before.is_none_or(|before| group.last().is_some_and(|last| last < before));
+        self.by_id.iter().filter(|(_, group)| group.stale && quiet(group)).map(|(id, _)| *id).collect()
+    }
+
+    pub(super) fn get(&self, id: u64) -> Option<&Group> {
+        self.by_id.get(&id)
+    }
+
+    /// Lets go of a group's lines, but for the starts of containers that go on, and gives their places. Lessons stay with
+    /// those whom they teach.
+    pub(super) fn let_go(&mut self, id: u64) -> Vec<Order> {
+        let Some(group) = self.by_id.get_mut(&id) else { return Vec::new() };
+        let ended: BTreeSet<ContainerId> = group.lines.values().filter_map(|(line, _)| ended(&line.event)).collect();
+        let goes_on = |event: &Event| started(event).is_some_and(|id| !ended.contains(id));
+        let (stay, go): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut group.lines).into_iter().partition(|(_, (line, _))| goes_on(&line.event));
+        group.lines = stay;
+        group.stale = false;
+        if group.lines.is_empty() {
+            self.drop(id);
+        }
+        go.into_iter().filter(|(_, (_, lesson))| !lesson).map(|(order, _)| order).collect()
+    }
+
     /// The kubelet was heard until later than before: what was not sure that it had noticed all, is to be judged.
     pub(super) fn kubelet_goes_on(&mut self, before: Option<i64>) {
         for group in self.by_id.values_mut() {
@@ -251,6 +282,29 @@ impl Groups {
         }
         group
     }
+}
+
+/// The container that an event tells the start of.
+fn started(event: &Event) -> Option<&ContainerId> {
+    match event {
+        Event::Container(change) if matches!(change.action, ContainerAction::Created | ContainerAction::Started) => {
+            change.container.as_ref()?.id.as_ref()
+        }
+        _ => None,
+    }
+}
+
+/// The container that an event tells the end of.
+fn ended(event: &Event) -> Option<ContainerId> {
+    let container = match event {
+        Event::Container(change) => match change.action {
+            ContainerAction::Died | ContainerAction::Removed | ContainerAction::Reported => &change.container,
+            _ => return None,
+        },
+        Event::ProcessExit(exit) if exit.container_exit_code.is_some() => &exit.container,
+        _ => return None,
+    };
+    container.as_ref()?.id.clone()
 }
 
 fn pod_keys(pod: Option<&Pod>, snapshot: &Snapshot) -> impl Iterator<Item = Key> {

@@ -24,29 +24,29 @@
 //!
 //! # What is judged
 //!
-//! After the fact everything, at once. Live, only the groups of lines ([`groups`]) that an event touched since the last
-//! time: that gives the same, and takes as long as the group is large, not as the node is busy.
+//! Groups of lines ([`groups`]), each by itself: that gives the same as judging everything at once, and takes as long as the
+//! group is large, not as the node is busy. Live, those that an event touched since the last time. After the fact, those
+//! that nothing can be added to any more ([`Timeline::settle`]).
 
 mod evidence;
 mod groups;
 mod judge;
 mod names;
+mod settle;
 #[cfg(test)]
 mod tests;
 mod thresholds;
 mod windows;
 mod words;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
+pub use self::settle::Settled;
 use self::{groups::Groups, thresholds::Thresholds};
 use crate::{
-    event::{Event, EventRef, EvictionPhase, Incident, Line, Source},
+    event::{Event, EvictionPhase, Incident, Line, Source},
     node::snapshot::Snapshot,
 };
 
@@ -77,7 +77,7 @@ pub struct Known {
     /// the kubelet did not notice.
     pub kubelet_span: Option<(Timestamp, Timestamp)>,
     /// The ends too that have nothing to do with memory, and that only logs tell of: pods that were deleted, evictions
-    /// for disk space.
+    /// for disk space. And of each incident its events instead of their numbers.
     pub everything: bool,
 }
 
@@ -115,14 +115,11 @@ const RESTLESS: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Order {
     at: i64,
-    node: String,
+    node: Arc<str>,
     source: Source,
     digest: u64,
     seq: u64,
 }
-
-/// Numbers above this are none yet: [`Timeline::number`] gives them.
-pub const UNNUMBERED: u64 = u64::MAX / 2;
 
 /// Collects events, and tells incidents.
 pub struct Timeline {
@@ -134,10 +131,23 @@ pub struct Timeline {
     /// The latest time of any event, nanoseconds since 1970.
     now: Option<i64>,
     /// By node.
-    heard: BTreeMap<String, Heard>,
+    heard: BTreeMap<Arc<str>, Heard>,
+    /// The groups that what was heard since may have changed.
+    reheard: Reheard,
     /// By node.
     thresholds: BTreeMap<String, Thresholds>,
     groups: Groups,
+}
+
+/// Since the groups were looked at last, a kubelet was heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reheard {
+    #[default]
+    No,
+    /// Later than it had been: until then, or never.
+    Later(Option<i64>),
+    /// Earlier.
+    Earlier,
 }
 
 impl Timeline {
@@ -146,28 +156,56 @@ impl Timeline {
     pub fn new(keep: Keep, known: Known) -> Self {
         let groups = Groups::new(&known.snapshot);
         let (evidence, context) = (BTreeMap::new(), BTreeMap::new());
-        let (heard, thresholds) = (BTreeMap::new(), BTreeMap::new());
-        Self { keep, known, evidence, context, dropped: 0, now: None, heard, thresholds, groups }
+        let (heard, reheard, thresholds) = (BTreeMap::new(), Reheard::No, BTreeMap::new());
+        Self { keep, known, evidence, context, dropped: 0, now: None, heard, reheard, thresholds, groups }
     }
 
-    /// Takes an event. What [`Timeline::news`] then tells may have changed.
+    /// Takes an event in. What [`Timeline::news`] then tells may have changed.
     pub fn push(&mut self, line: &Line) {
-        let Some(at) = nanoseconds(&line.ts) else { return };
+        if let Some(place) = self.place(line) {
+            self.insert(place, Arc::new(line.clone()));
+        }
+    }
+
+    /// As [`Timeline::push`], of an event that nobody else needs.
+    pub fn push_owned(&mut self, line: Line) {
+        if let Some(place) = self.place(&line) {
+            self.insert(place, Arc::new(line));
+        }
+    }
+
+    /// Where an event belongs; `None` where it makes no incident.
+    fn place(&mut self, line: &Line) -> Option<(Weight, Order)> {
+        let at = nanoseconds(&line.ts)?;
         self.now = self.now.max(Some(at));
         if let Event::Eviction(step) = &line.event
             && step.phase == EvictionPhase::Configured
         {
             self.thresholds.entry(line.node.clone()).or_default().add(at, step);
         }
-        let Some(weight) = Weight::of(&line.event) else { return };
-        self.hear(line.source, &line.node, at);
-        let order =
-            Order { at, node: line.node.clone(), source: line.source, digest: digest(&line.event), seq: line.seq };
+        let weight = Weight::of(&line.event)?;
+        let node = self.node(&line.node);
+        if line.source == Source::Kubelet {
+            self.hear(&node, at);
+        }
+        Some((weight, Order { at, node, source: line.source, digest: digest(&line.event), seq: line.seq }))
+    }
+
+    /// A node's name, once for all of its lines.
+    fn node(&mut self, name: &str) -> Arc<str> {
+        if let Some((known, _)) = self.heard.get_key_value(name) {
+            return Arc::clone(known);
+        }
+        let name: Arc<str> = name.into();
+        self.heard.insert(Arc::clone(&name), Heard::default());
+        name
+    }
+
+    fn insert(&mut self, (weight, order): (Weight, Order), line: Arc<Line>) {
         let (kept, most) = match weight {
             Weight::Evidence => (&mut self.evidence, self.keep.evidence),
             Weight::Context => (&mut self.context, self.keep.context),
         };
-        let line = Arc::new(line.clone());
         self.groups.add(&order, &line, &self.known.snapshot);
         kept.insert(order, line);
         if kept.len() > most
@@ -179,18 +217,15 @@ impl Timeline {
     }
 
     /// What the kubelet has not noticed by its last line, it may notice yet.
-    fn hear(&mut self, source: Source, node: &str, at: i64) {
-        if source != Source::Kubelet {
-            return;
-        }
-        let heard = self.heard.entry(node.to_owned()).or_default();
+    fn hear(&mut self, node: &str, at: i64) {
+        let Some(heard) = self.heard.get_mut(node) else { return };
         let before = *heard;
         heard.from = heard.from.map_or(Some(at), |from| Some(from.min(at)));
         heard.until = heard.until.max(Some(at));
         if heard.from != before.from {
-            self.groups.all_stale();
-        } else if heard.until != before.until {
-            self.groups.kubelet_goes_on(before.until);
+            self.reheard = Reheard::Earlier;
+        } else if heard.until != before.until && self.reheard == Reheard::No {
+            self.reheard = Reheard::Later(before.until);
         }
     }
 
@@ -224,65 +259,21 @@ impl Timeline {
         &self.known
     }
 
-    /// Gives the lines of logs their numbers, in the order of their time: only recordings have some. Call it when all are
-    /// there.
-    pub fn number(&mut self) {
-        let mut next = self.last_seq();
-        let mut numbered = BTreeMap::new();
-        for (order, _) in merge(&self.evidence, &self.context).filter(|(order, _)| order.seq > UNNUMBERED) {
-            next += 1;
-            numbered.insert(order.clone(), next);
-        }
-        for kept in [&mut self.evidence, &mut self.context] {
-            *kept = std::mem::take(kept)
-                .into_iter()
-                .map(|(order, line)| match numbered.get(&order) {
-                    Some(seq) => (Order { seq: *seq, ..order }, Arc::new(Line { seq: *seq, ..(*line).clone() })),
-                    None => (order, line),
-                })
-                .collect();
-        }
-        self.groups = Groups::new(&self.known.snapshot);
-        for (order, line) in merge(&self.evidence, &self.context) {
-            self.groups.add(order, line, &self.known.snapshot);
-        }
-    }
-
-    /// The highest number of any line.
-    #[must_use]
-    pub fn last_seq(&self) -> u64 {
-        let seqs = self.evidence.keys().chain(self.context.keys()).map(|order| order.seq);
-        seqs.filter(|seq| *seq <= UNNUMBERED).max().unwrap_or(0)
-    }
-
-    /// All incidents, whatever was told of them, as they are at the end of the input, with their nodes.
-    #[must_use]
-    pub fn incidents(&self) -> Vec<(String, Incident)> {
-        self.judged(None).into_iter().map(|judged| (judged.node, judged.incident)).collect()
-    }
-
-    /// The same, each with the events it is made of instead of their numbers.
-    #[must_use]
-    pub fn incidents_with_events(&self) -> Vec<(String, Incident)> {
-        let judged = self.judged(None).into_iter();
-        judged
-            .map(|judge::Judged { mut incident, lines, node, .. }| {
-                incident.events = judge::told(&lines).map(|line| EventRef::Line(Box::new((**line).clone()))).collect();
-                (node, incident)
-            })
-            .collect()
-    }
-
-    /// The events that could have made incidents and are in none.
-    #[must_use]
-    pub fn left_over(&self) -> Vec<Line> {
-        let judged = self.judged(None);
-        let used: BTreeSet<*const Line> = judged.iter().flat_map(|judged| &judged.lines).map(Arc::as_ptr).collect();
-        let left = self.evidence.values().filter(|line| !used.contains(&Arc::as_ptr(line)));
-        left.map(|line| (**line).clone()).collect()
+    /// All incidents as they are at the end of the input, judged at once.
+    #[cfg(test)]
+    fn incidents(&self) -> Vec<Incident> {
+        let lines = merge(&self.evidence, &self.context).map(|(order, line)| (order, line, false));
+        let mut all = judged(lines, &self.known, &self.heard, &self.thresholds, None);
+        sort(&mut all);
+        all.into_iter().map(|judged| judged.incident).collect()
     }
 
     fn tell(&mut self, now: Option<i64>) -> Vec<Incident> {
+        match std::mem::take(&mut self.reheard) {
+            Reheard::No => {}
+            Reheard::Later(before) => self.groups.kubelet_goes_on(before),
+            Reheard::Earlier => self.groups.all_stale(),
+        }
         let mut news = Vec::new();
         for group in self.groups.iter_mut() {
             let due = group.due.is_some_and(|due| now.is_none_or(|now| now >= due));
@@ -290,11 +281,7 @@ impl Timeline {
             if !due && (!group.stale || rests) {
                 continue;
             }
-            let nodes = by_node(group.lines.iter().map(|(order, (line, lesson))| (order, line, *lesson)));
-            let judged = nodes.into_iter().flat_map(|(node, lines)| {
-                judge::judge(node, &lines, &self.known, kubelet_of(node, &self.heard, &self.thresholds), now)
-            });
-            let judged: Vec<_> = judged.collect();
+            let judged = judged(group.lines(), &self.known, &self.heard, &self.thresholds, now);
             news.extend(group.news(judged, now));
         }
         sort(&mut news);
@@ -315,38 +302,28 @@ impl Timeline {
     /// All incidents as at the end of the input, each group judged by itself.
     #[cfg(test)]
     fn incidents_by_group(&mut self) -> Vec<Incident> {
-        let mut all: Vec<_> = Vec::new();
-        for group in self.groups.iter_mut() {
-            let lines = group.lines.iter().map(|(order, (line, lesson))| (order, line, *lesson));
-            for (node, lines) in by_node(lines) {
-                let kubelet = kubelet_of(node, &self.heard, &self.thresholds);
-                all.extend(judge::judge(node, &lines, &self.known, kubelet, None));
-            }
-        }
+        let groups = self.groups.iter_mut();
+        let mut all: Vec<_> =
+            groups.flat_map(|group| judged(group.lines(), &self.known, &self.heard, &self.thresholds, None)).collect();
         sort(&mut all);
         all.into_iter().map(|judged| judged.incident).collect()
     }
-
-    /// Everything, at once.
-    fn judged(&self, now: Option<i64>) -> Vec<judge::Judged> {
-        let nodes = by_node(merge(&self.evidence, &self.context).map(|(order, line)| (order, line, false)));
-        let mut all: Vec<_> = nodes
-            .into_iter()
-            .flat_map(|(node, lines)| {
-                judge::judge(node, &lines, &self.known, kubelet_of(node, &self.heard, &self.thresholds), now)
-            })
-            .collect();
-        sort(&mut all);
-        all
-    }
 }
 
-fn kubelet_of<'a>(
-    node: &str,
-    heard: &BTreeMap<String, Heard>,
-    thresholds: &'a BTreeMap<String, Thresholds>,
-) -> Kubelet<'a> {
-    Kubelet { heard: heard.get(node).copied().unwrap_or_default(), thresholds: thresholds.get(node) }
+/// What lines come to, of whatever nodes they are.
+fn judged<'a>(
+    lines: impl Iterator<Item = (&'a Order, &'a Arc<Line>, bool)>,
+    known: &Known,
+    heard: &BTreeMap<Arc<str>, Heard>,
+    thresholds: &BTreeMap<String, Thresholds>,
+    now: Option<i64>,
+) -> Vec<judge::Judged> {
+    let of_node = |(node, lines): (&str, Vec<Kept>)| {
+        let kubelet =
+            Kubelet { heard: heard.get(node).copied().unwrap_or_default(), thresholds: thresholds.get(node) };
+        judge::judge(node, &lines, known, kubelet, now)
+    };
+    by_node(lines).into_iter().flat_map(of_node).collect()
 }
 
 fn sort(judged: &mut [judge::Judged]) {
@@ -371,6 +348,7 @@ fn by_node<'a>(lines: impl Iterator<Item = (&'a Order, &'a Arc<Line>, bool)>) ->
 }
 
 /// Both in one order.
+#[cfg(test)]
 fn merge<'a>(
     evidence: &'a BTreeMap<Order, Arc<Line>>,
     context: &'a BTreeMap<Order, Arc<Line>>,

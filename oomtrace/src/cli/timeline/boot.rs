@@ -6,7 +6,6 @@
 use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
-use super::logs::Logs;
 use crate::{
     event::{ContainerAction, ContainerId, Event, Line, Moment, OomKill, Told},
     timeline::Known,
@@ -29,28 +28,40 @@ impl Zero {
     }
 }
 
-pub(super) fn zero(asked: Option<Timestamp>, recorded: &[Line], logs: &Logs, known: &Known) -> Zero {
-    let from_boot: Vec<(u64, &OomKill)> =
-        logs.kernel.iter().filter_map(|told| Some((stamp(told)?, kill(&told.event)?))).collect();
+/// What everything but the kubelet's log tells of it, where it matters; `None` where only that can tell.
+pub(super) fn zero(asked: Option<Timestamp>, recorded: &[Line], kernel: &[Told], known: &Known) -> Option<Zero> {
+    let from_boot = from_boot(kernel);
     if asked.is_some() || from_boot.is_empty() {
-        return Zero(asked);
+        return Some(Zero(asked));
     }
     let found = by_recordings(recorded)
         .map(|zero| (zero, "a recording"))
-        .or_else(|| by_other_log(&from_boot, &logs.kernel).map(|zero| (zero, "the same kill in another log")))
-        .or_else(|| by_runtime(&from_boot, known).map(|zero| (zero, "the runtime's time of the container's end")))
-        .or_else(|| {
-            by_kubelet(&from_boot, &logs.kubelet).map(|zero| (zero, "what the kubelet noticed of the same containers"))
-        });
-    if let Some((zero, by)) = found {
-        info!("the node booted at {zero:.3}: told by {by}");
-    } else {
-        warn!(
-            "the kernel's log counts from the node's boot, and nothing tells when that was: times are told as if it were \
-         1970-01-01 (give --boot-time, or a log with dates)"
-        );
+        .or_else(|| by_other_log(&from_boot, kernel).map(|zero| (zero, "the same kill in another log")))
+        .or_else(|| by_runtime(&from_boot, known).map(|zero| (zero, "the runtime's time of the container's end")));
+    found.map(|(zero, by)| said(zero, by))
+}
+
+/// What the whole of the kubelet's log tells of it.
+pub(super) fn zero_by_kubelet(kernel: &[Told], kubelet: &[Told]) -> Zero {
+    match by_kubelet(&from_boot(kernel), kubelet) {
+        Some(zero) => said(zero, "what the kubelet noticed of the same containers"),
+        None => {
+            warn!(
+                "the kernel's log counts from the node's boot, and nothing tells when that was: times are told as if it \
+                 were 1970-01-01 (give --boot-time, or a log with dates)"
+            );
+            Zero(None)
+        }
     }
-    Zero(found.map(|(zero, _)| zero))
+}
+
+fn said(zero: Timestamp, by: &str) -> Zero {
+    info!("the node booted at {zero:.3}: told by {by}");
+    Zero(Some(zero))
+}
+
+fn from_boot(kernel: &[Told]) -> Vec<(u64, &OomKill)> {
+    kernel.iter().filter_map(|told| Some((stamp(told)?, kill(&told.event)?))).collect()
 }
 
 fn stamp(told: &Told) -> Option<u64> {

@@ -1,92 +1,213 @@
 //! Logs of the kernel and the kubelet, as events.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::VecDeque,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
-use anyhow::Context as _;
-use jiff::Timestamp;
+use anyhow::{Context as _, Result};
+use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
-use super::{Args, boot::Zero, input};
+use super::{Args, input};
 use crate::{
-    clock,
-    event::{Container, Event, Line, Moment, OomKill, Pod, Told},
+    event::{Container, Event, EvictionPhase, Moment, OomKill, Pod, Told},
     source::{
         kernel_log::{self, Clock, Machine, form::Form},
         kubelet_log::{Calendar, Names, Reader},
     },
-    timeline::UNNUMBERED,
 };
 
-/// What was read of logs, before it is known when the node booted.
-pub(super) struct Logs {
-    pub(super) kernel: Vec<Told>,
-    pub(super) kubelet: Vec<Told>,
-    readers: Vec<Reader>,
-    /// The first and the last time in the kubelet's logs.
-    pub(super) kubelet_span: Option<(Timestamp, Timestamp)>,
+/// A log is read in pieces of this size.
+const PIECE_BYTES: usize = 1 << 18;
+/// What the kubelet observed is of use only where it ranks pods in the same pass (`windows::OBSERVED`); with room for lines
+/// that are out of order.
+const OBSERVED: SignedDuration = SignedDuration::from_secs(30);
+
+/// All that the kernel's logs tell: they are small, or most of what is in them is passed over.
+pub(super) fn read_kernel(args: &Args) -> Result<Vec<Told>> {
+    let mut told = Vec::new();
+    for path in &args.kernel_log {
+        read_kernel_log(path, args, &mut told)?;
+    }
+    Ok(told)
 }
 
-impl Logs {
-    pub(super) fn read(kernel: &[PathBuf], kubelet: &[PathBuf], args: &Args) -> anyhow::Result<Self> {
-        let mut logs = Self { kernel: Vec::new(), kubelet: Vec::new(), readers: Vec::new(), kubelet_span: None };
-        for path in kernel {
-            logs.read_kernel(path, args)?;
-        }
-        for path in kubelet {
-            logs.read_kubelet(path, args)?;
-        }
-        Ok(logs)
+fn read_kernel_log(path: &Path, args: &Args, told: &mut Vec<Told>) -> Result<()> {
+    let name = path.display();
+    let mut input = input::open(path)?;
+    let clock =
+        Clock { booted: args.boot_time, zone: args.time_zone.clone(), latest: Some(input.latest), ..Clock::default() };
+    let mut events = kernel_log::Events::new(clock, Machine::default());
+    input::lines(path, &mut input, |_, line| told.extend(events.push_line(line)))?;
+    told.extend(events.finish());
+    let read = events.statistics();
+    let form = read.form.map_or_else(|| "no form that is known".to_owned(), |form| format!("{form:?}"));
+    info!(
+        "{name}: kernel log{}, {form}, {} lines of the kernel's of {}, {} decisions of the OOM killer",
+        input.packing, read.kernel_lines, read.lines, read.decisions
+    );
+    let needs = "it needs the output of dmesg, journalctl -k or /dev/kmsg";
+    if read.kernel_lines == 0 && read.lines > 0 {
+        warn!("{name}: no line of the kernel's in it: {needs}");
+    } else if read.form == Some(Form::Bare) && read.decisions == 0 {
+        warn!("{name}: no kill, and lines without any form of a kernel log: {needs}");
+    }
+    Ok(())
+}
+
+/// The kubelet's logs, read side by side: parts of one, or the same in several forms.
+pub(super) struct KubeletLogs {
+    logs: Vec<KubeletLog>,
+    /// What they told, and nobody took yet.
+    pub(super) told: Vec<Told>,
+}
+
+impl KubeletLogs {
+    pub(super) fn open(args: &Args) -> Result<Self> {
+        let logs = args.kubelet_log.iter().map(|path| KubeletLog::open(path, args)).collect::<Result<_>>()?;
+        Ok(Self { logs, told: Vec::new() })
     }
 
-    fn read_kernel(&mut self, path: &Path, args: &Args) -> anyhow::Result<()> {
-        let name = path.display();
-        let mut input = input::open(path)?;
-        let clock = Clock {
-            booted: args.boot_time,
-            zone: args.time_zone.clone(),
-            latest: Some(input.latest),
-            ..Clock::default()
+    /// Reads on in the log that is the furthest behind. `false` where there is nothing left.
+    pub(super) fn read_piece(&mut self) -> Result<bool> {
+        let going_on = self.logs.iter_mut().filter(|log| !log.ended);
+        let Some(log) = going_on.min_by_key(|log| log.latest) else { return Ok(false) };
+        log.read_piece(&mut self.told)?;
+        Ok(true)
+    }
+
+    /// Reads all of them.
+    pub(super) fn read_all(&mut self) -> Result<&[Told]> {
+        while self.read_piece()? {}
+        Ok(&self.told)
+    }
+
+    /// What was logged before was read, but for lines that are out of order.
+    pub(super) fn read_up_to(&self) -> Option<Timestamp> {
+        let going_on = self.logs.iter().filter(|log| !log.ended);
+        going_on.map(|log| log.latest).min().flatten()
+    }
+
+    /// The first and the last time of all that was read.
+    pub(super) fn spoke(&self) -> Option<(Timestamp, Timestamp)> {
+        let first = self.logs.iter().filter_map(|log| log.first).min()?;
+        let last = self.logs.iter().filter_map(|log| log.latest).max()?;
+        Some((first, last))
+    }
+
+    /// Gives a kill the names that the logs have for its ids.
+    pub(super) fn name(&self, kill: &mut OomKill) {
+        for log in &self.logs {
+            fill(kill, log.reader.names());
+        }
+    }
+}
+
+struct KubeletLog {
+    path: PathBuf,
+    input: input::Input,
+    reader: Reader,
+    /// The piece that was read last, and the one before: the end of a line may be in either.
+    piece: Vec<u8>,
+    piece_before: Vec<u8>,
+    /// The time of its first line.
+    first: Option<Timestamp>,
+    /// The latest time that was seen.
+    latest: Option<Timestamp>,
+    events: u64,
+    /// What the kubelet observed last, each with its time.
+    observed: VecDeque<(Timestamp, Told)>,
+    ended: bool,
+}
+
+impl KubeletLog {
+    fn open(path: &Path, args: &Args) -> Result<Self> {
+        let input = input::open(path)?;
+        let calendar = Calendar { not_after: input.latest, zone: args.time_zone.clone() };
+        Ok(Self {
+            path: path.to_owned(),
+            reader: Reader::new(calendar, Vec::new())?,
+            input,
+            piece: Vec::new(),
+            piece_before: Vec::new(),
+            first: None,
+            latest: None,
+            events: 0,
+            observed: VecDeque::new(),
+            ended: false,
+        })
+    }
+
+    fn read_piece(&mut self, into: &mut Vec<Told>) -> Result<()> {
+        std::mem::swap(&mut self.piece, &mut self.piece_before);
+        self.piece.resize(PIECE_BYTES, 0);
+        let count = loop {
+            match self.input.reader.read(&mut self.piece) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                read => {
+                    break read.with_context(|| format!("{} cannot be read to its end", self.path.display()))?;
+                }
+            }
         };
-        let mut events = kernel_log::Events::new(clock, Machine::default());
-        let told = &mut self.kernel;
-        input::lines(path, &mut input, |_, line| told.extend(events.push_line(line)))?;
-        told.extend(events.finish());
-        let read = events.statistics();
-        let form = read.form.map_or_else(|| "no form that is known".to_owned(), |form| format!("{form:?}"));
-        info!(
-            "{name}: kernel log{}, {form}, {} lines of the kernel's of {}, {} decisions of the OOM killer",
-            input.packing, read.kernel_lines, read.lines, read.decisions
-        );
-        let needs = "it needs the output of dmesg, journalctl -k or /dev/kmsg";
-        if read.kernel_lines == 0 && read.lines > 0 {
-            warn!("{name}: no line of the kernel's in it: {needs}");
-        } else if read.form == Some(Form::Bare) && read.decisions == 0 {
-            warn!("{name}: no kill, and lines without any form of a kernel log: {needs}");
+        self.piece.truncate(count);
+        let mut told = Vec::new();
+        if count == 0 {
+            self.reader.finish(&mut told);
+            self.ended = true;
+            self.latest = self.latest.max(self.last_time());
+            self.say();
+        } else {
+            if self.first.is_none() {
+                self.first = self.piece.split(|byte| *byte == b'\n').find_map(|line| self.reader.time_of(line));
+            }
+            self.reader.push(&self.piece, &mut told);
+        }
+        self.events += told.len() as u64;
+        for told in told {
+            self.tell(told, into);
+        }
+        if self.ended {
+            into.extend(self.observed.drain(..).map(|(_, told)| told));
         }
         Ok(())
     }
 
-    fn read_kubelet(&mut self, path: &Path, args: &Args) -> anyhow::Result<()> {
-        let name = path.display();
-        let mut input = input::open(path)?;
-        let calendar = Calendar { not_after: input.latest, zone: args.time_zone.clone() };
-        let mut reader = Reader::new(calendar, Vec::new())?;
-        let mut told = Vec::new();
-        let (mut first, mut last) = (None, Tail::default());
-        loop {
-            let bytes = input.reader.fill_buf().with_context(|| format!("{name} cannot be read to its end"))?;
-            if bytes.is_empty() {
-                break;
-            }
-            let count = bytes.len();
-            first = first.or_else(|| bytes.split(|byte| *byte == b'\n').find_map(|line| reader.time_of(line)));
-            last.keep(bytes);
-            reader.push(bytes, &mut told);
-            input.reader.consume(count);
+    /// Hands an event on. What was observed waits until it is known to be of use.
+    fn tell(&mut self, told: Told, into: &mut Vec<Told>) {
+        let Moment::Wall(at) = told.at else { return into.push(told) };
+        self.latest = self.latest.max(Some(at));
+        match &told.event {
+            Event::Eviction(step) => match step.phase {
+                EvictionPhase::Observed => {
+                    while self.observed.front().is_some_and(|(before, _)| at.duration_since(*before) > OBSERVED) {
+                        self.observed.pop_front();
+                    }
+                    self.observed.push_back((at, told));
+                }
+                EvictionPhase::Ranked => {
+                    into.extend(self.observed.drain(..).map(|(_, told)| told));
+                    into.push(told);
+                }
+                _ => into.push(told),
+            },
+            _ => into.push(told),
         }
-        reader.finish(&mut told);
-        let counts = reader.counts();
-        info!("{name}: kubelet log{}, {} messages that matter, {} events", input.packing, counts.messages, told.len());
+    }
+
+    /// When the last line that has a time was logged.
+    fn last_time(&self) -> Option<Timestamp> {
+        let end = [&self.piece_before[..], &self.piece[..]].concat();
+        end.rsplit(|byte| *byte == b'\n').find_map(|line| self.reader.time_of(line))
+    }
+
+    fn say(&self) {
+        let (name, counts) = (self.path.display(), self.reader.counts());
+        info!(
+            "{name}: kubelet log{}, {} messages that matter, {} events",
+            self.input.packing, counts.messages, self.events
+        );
         if counts.messages == 0 {
             warn!(
                 "{name}: no message of the kubelet's in it that matters: it needs the kubelet's log, or the journal of its unit"
@@ -103,59 +224,6 @@ impl Logs {
                 warn!("{name}: {count} lines {what}{last}");
             }
         }
-        if let (Some(first), Some(last)) = (first, last.time(&reader)) {
-            let (earliest, latest) = self.kubelet_span.unwrap_or((first, last));
-            self.kubelet_span = Some((first.min(earliest), last.max(latest)));
-        }
-        self.kubelet.append(&mut told);
-        self.readers.push(reader);
-        Ok(())
-    }
-
-    /// All of it as lines of a node, with what the kubelet's log tells of names in the kernel's kills.
-    pub(super) fn into_lines(self, node: &str, zero: Zero) -> impl Iterator<Item = Line> {
-        let Self { kernel, kubelet, readers, .. } = self;
-        let node = node.to_owned();
-        kernel
-            .into_iter()
-            .map(move |mut told| {
-                if let Event::OomKill(kill) = &mut told.event {
-                    for reader in &readers {
-                        fill(kill, reader.names());
-                    }
-                }
-                told
-            })
-            .chain(kubelet)
-            .zip(UNNUMBERED + 1..)
-            .map(move |(Told { source, at, event }, seq)| {
-                let (ts, boot_ns) = match at {
-                    Moment::Wall(wall) => (clock::rfc3339(wall), None),
-                    Moment::Boot(boot_ns) => (clock::rfc3339(zero.wall(boot_ns)), Some(boot_ns)),
-                };
-                Line { ts, seq, node: node.clone(), source, boot_ns, event }
-            })
-    }
-}
-
-/// The end of a file that is read piece by piece.
-#[derive(Default)]
-struct Tail {
-    before: Vec<u8>,
-    latest: Vec<u8>,
-}
-
-impl Tail {
-    fn keep(&mut self, bytes: &[u8]) {
-        std::mem::swap(&mut self.before, &mut self.latest);
-        self.latest.clear();
-        self.latest.extend_from_slice(bytes);
-    }
-
-    /// When the last line that has a time was logged.
-    fn time(mut self, reader: &Reader) -> Option<Timestamp> {
-        self.before.append(&mut self.latest);
-        self.before.rsplit(|byte| *byte == b'\n').find_map(|line| reader.time_of(line))
     }
 }
 

@@ -144,7 +144,7 @@ fn judging_what_an_event_touches_gives_what_judging_everything_gives() {
             if index % (1 + round % 4) == 0 {
                 told.extend(live.news().iter().map(|incident| (incident.id.clone(), json(incident))));
             }
-            let whole: Vec<String> = live.incidents().iter().map(|(_, incident)| json(incident)).collect();
+            let whole: Vec<String> = live.incidents().iter().map(json).collect();
             let parts: Vec<String> = live.incidents_by_group().iter().map(json).collect();
             assert_eq!(parts, whole, "after {} lines of round {round}", index + 1);
         }

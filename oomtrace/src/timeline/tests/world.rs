@@ -256,7 +256,7 @@ impl World {
     }
 
     pub(super) fn incidents(&self) -> Vec<Incident> {
-        self.timeline().incidents().into_iter().map(|(_, incident)| incident).collect()
+        self.timeline().settle(None).incidents.into_iter().map(|ended| ended.incident).collect()
     }
 
     /// The only one.

@@ -1,0 +1,74 @@
+//! After the fact: what nothing can be added to any more is judged, told and let go of, so that a log may be of any length.
+//!
+//! A group of lines whose last one is twice as old as a crash loop may rest gets no more: every window is shorter. Of such a
+//! group only the starts of containers stay that were not seen to end, since their ends may come any time.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::{Timeline, judge, judged, sort, windows};
+use crate::event::{EventRef, Incident, Line};
+
+/// What was let go of, and what it came to.
+#[derive(Default)]
+pub struct Settled {
+    /// In the order of their time.
+    pub incidents: Vec<Ended>,
+    /// Where everything is asked for ([`super::Known::everything`]): events that could have made incidents and are in none.
+    pub left_over: Vec<Line>,
+    /// No incident that began before this time is yet to come, nanoseconds since 1970; `None` after the last.
+    pub complete_until: Option<i64>,
+}
+
+/// An incident that gets no more.
+pub struct Ended {
+    /// When it began, nanoseconds since 1970.
+    pub began: i64,
+    /// Where it was.
+    pub node: String,
+    /// What it is.
+    pub incident: Incident,
+}
+
+impl Timeline {
+    /// What a log does not tell between the times of its first and its last line, the kubelet did not notice.
+    pub fn kubelet_spoke(&mut self, span: Option<(Timestamp, Timestamp)>) {
+        self.known.kubelet_span = span;
+    }
+
+    /// Judges what ended long before a time, and lets go of it: no event from before that time comes any more. Without a time
+    /// the input has ended, and everything is judged.
+    pub fn settle(&mut self, before: Option<Timestamp>) -> Settled {
+        let before = before.and_then(|before| i64::try_from(before.as_nanosecond()).ok());
+        let before = before.map(|before| before - 2 * windows::CRASH_LOOP);
+        let (mut incidents, mut left_over) = (Vec::new(), Vec::new());
+        for id in self.groups.quiet_since(before) {
+            let Some(group) = self.groups.get(id) else { continue };
+            let of_group = judged(group.lines(), &self.known, &self.heard, &self.thresholds, None);
+            if self.known.everything {
+                let used: BTreeSet<*const Line> =
+                    of_group.iter().flat_map(|judged| &judged.lines).map(Arc::as_ptr).collect();
+                let left = group.lines().filter(|(order, line, lesson)| {
+                    !lesson && !used.contains(&Arc::as_ptr(line)) && self.evidence.contains_key(*order)
+                });
+                left_over.extend(left.map(|(_, line, _)| (**line).clone()));
+            }
+            incidents.extend(of_group);
+            for order in self.groups.let_go(id) {
+                self.evidence.remove(&order);
+                self.context.remove(&order);
+            }
+        }
+        sort(&mut incidents);
+        let complete_until = self.evidence.keys().next().map(|order| order.at);
+        let with_events = self.known.everything;
+        let ended = |judge::Judged { at, mut incident, lines, node, .. }| {
+            if with_events {
+                incident.events = judge::told(&lines).map(|line| EventRef::Line(Box::new((**line).clone()))).collect();
+            }
+            Ended { began: at, node, incident }
+        };
+        Settled { incidents: incidents.into_iter().map(ended).collect(), left_over, complete_until }
+    }
+}
