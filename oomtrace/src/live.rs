@@ -35,7 +35,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use self::{hangup::Hangup, names::Learning};
+use self::{hangup::Hangup, names::Learning, resident::Resident};
 pub use self::{
     names::Options as NameOptions,
     pipeline::Pipeline,
@@ -136,6 +136,7 @@ struct Live {
     outlives_reader: bool,
     hangup: Hangup,
     metrics: Option<Arc<Metrics>>,
+    resident: Resident,
 }
 
 impl Live {
@@ -179,7 +180,7 @@ impl Live {
         if let Some(metrics) = &metrics {
             pipeline.count_in(Arc::clone(metrics));
         }
-        Ok(Self { probes, sources, pipeline, learning, reader, outlives_reader, hangup, metrics })
+        Ok(Self { probes, sources, pipeline, learning, reader, outlives_reader, hangup, metrics, resident: Resident::started() })
     }
 
     async fn run(mut self, options: &Options) -> anyhow::Result<()> {
@@ -197,15 +198,18 @@ impl Live {
 
         self.announce();
         self.status(Phase::Started);
-        resident::let_go_of_start();
         while options.count.is_none_or(|count| self.pipeline.kills() < count) {
             tokio::select! {
                 told = ProbeSource::next(&mut self.probes) => {
                     let told = told.context("the ring buffer cannot be waited for")?;
+                    self.resident.event();
                     self.learn();
                     self.pipeline.push_all(told);
                 }
-                told = self.sources.next() => self.pipeline.push(told),
+                told = self.sources.next() => {
+                    self.resident.event();
+                    self.pipeline.push(told);
+                }
                 told = self.learning.next() => {
                     self.pipeline.push_all(told);
                     self.pipeline.advance();
@@ -236,6 +240,7 @@ impl Live {
     }
 
     fn tick(&mut self) {
+        self.resident.tick();
         self.learning.tick();
         if let Some(metrics) = &self.metrics {
             metrics.beat();

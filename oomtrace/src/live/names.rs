@@ -28,6 +28,8 @@ const WAITING: usize = 1024;
 const AT_A_TIME: usize = 256;
 /// The sources are not asked again about the same container so soon: they try again by themselves.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(3);
+/// A name that was waited for in vain is not waited for again so soon: a host without Kubernetes has none for its containers.
+const NOT_AWAITED_FOR: Duration = Duration::from_mins(1);
 /// How often what ended long ago is forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
@@ -57,6 +59,9 @@ struct State {
     index: Index,
     asker: Asker,
     asked: HashMap<ContainerId, Instant>,
+    /// When their names were waited for in vain.
+    in_vain: HashMap<ContainerId, Instant>,
+    /// The containers that the event filled last lacks the names of.
     unnamed: Vec<ContainerId>,
 }
 
@@ -66,7 +71,7 @@ impl Learning {
         let (told, heard) = mpsc::channel(WAITING);
         let asker = names::start(options.sources.clone(), told)?;
         let index = Index::new(options.bounds);
-        let state = State { index, asker, asked: HashMap::new(), unnamed: Vec::new() };
+        let state = State { index, asker, asked: HashMap::new(), in_vain: HashMap::new(), unnamed: Vec::new() };
         Ok(Self { heard, known: Known(Rc::new(RefCell::new(state))), swept: Instant::now() })
     }
 
@@ -115,6 +120,7 @@ impl Learning {
             let mut state = self.known.0.borrow_mut();
             state.index.sweep(clock::boot_ns());
             state.asked.retain(|_, asked| asked.elapsed() < ASK_AGAIN_AFTER);
+            state.in_vain.retain(|_, since| since.elapsed() < NOT_AWAITED_FOR);
         }
     }
 }
@@ -133,11 +139,21 @@ impl waiting::Names for Known {
     fn fill(&mut self, event: &mut Event) -> bool {
         let mut state = self.0.borrow_mut();
         let mut unnamed = std::mem::take(&mut state.unnamed);
+        unnamed.clear();
         let missing = state.index.fill_noting(event, &mut unnamed);
-        for id in unnamed.drain(..) {
-            state.ask(id);
+        for id in &unnamed {
+            state.ask(id.clone());
         }
+        let in_vain = !unnamed.is_empty() && unnamed.iter().all(|id| state.in_vain.contains_key(id));
         state.unnamed = unnamed;
-        missing
+        missing && !in_vain
+    }
+
+    fn give_up(&mut self) {
+        let mut state = self.0.borrow_mut();
+        let now = Instant::now();
+        for id in std::mem::take(&mut state.unnamed) {
+            state.in_vain.insert(id, now);
+        }
     }
 }

@@ -1,12 +1,48 @@
-//! What of the program itself stays in memory.
+//! What stays in memory while nothing happens.
 
-use std::{ffi::c_void, fs};
+use std::{
+    ffi::c_void,
+    fs,
+    time::{Duration, Instant},
+};
 
 use rustix::mm::{Advice, madvise};
 
-/// Lets go of the pages of the program's file that its start needed. What is still needed comes back from the page cache when it
-/// is next touched: of megabytes that load the probes once, a part.
-pub(super) fn let_go_of_start() {
+/// Without an event for so long, a node is at rest.
+const REST: Duration = Duration::from_secs(1);
+
+/// Lets go of memory when a node comes to rest: kills come in bursts, and between them oomtrace should cost nothing.
+pub(super) struct Resident {
+    last_event: Instant,
+    /// Nothing happened since memory was let go of.
+    at_rest: bool,
+}
+
+impl Resident {
+    /// The start, too, is a burst: megabytes of the program load the probes, once.
+    pub(super) fn started() -> Self {
+        Self { last_event: Instant::now(), at_rest: false }
+    }
+
+    pub(super) fn event(&mut self) {
+        self.last_event = Instant::now();
+        self.at_rest = false;
+    }
+
+    /// Now and then.
+    pub(super) fn tick(&mut self) {
+        if !self.at_rest && self.last_event.elapsed() >= REST {
+            self.at_rest = true;
+            let_go_of_program();
+            #[cfg(target_env = "gnu")]
+            // SAFETY: it gives back what is free, and touches nothing else.
+            unsafe { libc::malloc_trim(0) };
+        }
+    }
+}
+
+/// Lets go of the pages of the program's file. What is needed comes back from the page cache when it is next touched.
+fn let_go_of_program() {
     let Ok(maps) = fs::read_to_string("/proc/self/smaps") else { return };
     for (start, len) in unwritten(&maps) {
         let start = std::ptr::with_exposed_provenance_mut::<c_void>(start);
@@ -73,7 +109,7 @@ mod tests {
             }
         }
         let before = resident();
-        let_go_of_start();
+        let_go_of_program();
         let after = resident();
         assert!(after < before / 2, "{before} KiB, then {after} KiB");
     }

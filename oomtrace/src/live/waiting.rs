@@ -14,6 +14,9 @@ const MOST: usize = 4096;
 pub trait Names {
     /// Fills in the names that are known; whether some are missing still that may become known.
     fn fill(&mut self, event: &mut Event) -> bool;
+
+    /// The event that was filled last waited for its names in vain.
+    fn give_up(&mut self) {}
 }
 
 /// Events in their order. Whatever comes behind one that waits, waits too: so events stay in order.
@@ -43,6 +46,9 @@ impl Waiting {
         let missing = self.names.as_mut().is_some_and(|names| names.fill(&mut told.event));
         if missing && *deadline > now && !too_many {
             return None;
+        }
+        if missing && let Some(names) = &mut self.names {
+            names.give_up();
         }
         self.queue.pop_front().map(|(_, told)| told)
     }

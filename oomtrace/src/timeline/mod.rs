@@ -111,14 +111,14 @@ const RESTS_PER_LINE: i64 = windows::SECOND / 1000;
 /// Smaller ones do not rest.
 const RESTLESS: usize = 64;
 
-/// By what lines are ordered: two lines that are the same in all of this are one.
+/// By what lines are kept in order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Order {
     at: i64,
     node: Arc<str>,
     source: Source,
-    digest: u64,
-    seq: u64,
+    /// It tells lines of one time apart; [`by_node`] puts those in the order of what they say.
+    arrival: u64,
 }
 
 /// Collects events, and tells incidents.
@@ -128,6 +128,7 @@ pub struct Timeline {
     evidence: BTreeMap<Order, Arc<Line>>,
     context: BTreeMap<Order, Arc<Line>>,
     dropped: u64,
+    arrivals: u64,
     /// The latest time of any event, nanoseconds since 1970.
     now: Option<i64>,
     /// By node.
@@ -157,7 +158,7 @@ impl Timeline {
         let groups = Groups::new(&known.snapshot);
         let (evidence, context) = (BTreeMap::new(), BTreeMap::new());
         let (heard, reheard, thresholds) = (BTreeMap::new(), Reheard::No, BTreeMap::new());
-        Self { keep, known, evidence, context, dropped: 0, now: None, heard, reheard, thresholds, groups }
+        Self { keep, known, evidence, context, dropped: 0, arrivals: 0, now: None, heard, reheard, thresholds, groups }
     }
 
     /// Takes an event in. What [`Timeline::news`] then tells may have changed.
@@ -188,7 +189,8 @@ impl Timeline {
         if line.source == Source::Kubelet {
             self.hear(&node, at);
         }
-        Some((weight, Order { at, node, source: line.source, digest: digest(&line.event), seq: line.seq }))
+        self.arrivals += 1;
+        Some((weight, Order { at, node, source: line.source, arrival: self.arrivals }))
     }
 
     /// A node's name, once for all of its lines.
@@ -333,15 +335,16 @@ fn sort(judged: &mut [judge::Judged]) {
 /// Lines by node, each once: the same may be read from two files.
 fn by_node<'a>(lines: impl Iterator<Item = (&'a Order, &'a Arc<Line>, bool)>) -> BTreeMap<&'a str, Vec<Kept>> {
     let mut nodes: BTreeMap<&str, Vec<Kept>> = BTreeMap::new();
-    let mut before: Option<&Order> = None;
     for (order, line, lesson) in lines {
-        let twice = before.is_some_and(|before| {
-            (before.at, &before.node, before.source, before.digest)
-                == (order.at, &order.node, order.source, order.digest)
-        });
-        before = Some(order);
-        if !twice {
-            nodes.entry(&order.node).or_default().push(Kept { at: order.at, line: Arc::clone(line), lesson });
+        nodes.entry(&order.node).or_default().push(Kept { at: order.at, line: Arc::clone(line), lesson });
+    }
+    for lines in nodes.values_mut() {
+        let of_one_time = |a: &Kept, b: &Kept| (a.at, a.line.source) == (b.at, b.line.source);
+        if lines.windows(2).any(|pair| of_one_time(&pair[0], &pair[1])) {
+            for same in lines.chunk_by_mut(of_one_time).filter(|same| same.len() > 1) {
+                same.sort_by_cached_key(|kept| (digest(&kept.line.event), kept.lesson));
+            }
+            lines.dedup_by(|b, a| of_one_time(a, b) && digest(&a.line.event) == digest(&b.line.event));
         }
     }
     nodes

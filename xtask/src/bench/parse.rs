@@ -114,19 +114,19 @@ fn log(file: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// Writes at least so many bytes of logs; gives how many they are.
+/// Writes at least so many bytes of logs, the last of them with its own times: klog's times have no year, and so must not be
+/// later than the file. Gives how many bytes they are.
 fn write(file: &Path, logs: &[String], at_least: u64) -> Result<u64> {
     let mut out = BufWriter::new(File::create(file).with_context(|| format!("cannot create {}", file.display()))?);
-    let (mut written, mut shift) = (0, SignedDuration::ZERO);
-    while written < at_least {
-        for log in logs {
-            for line in log.lines() {
-                let line = shifted(line, shift);
-                out.write_all(line.as_bytes())?;
-                out.write_all(b"\n")?;
-                written += line.len() as u64 + 1;
-            }
-            shift += APART;
+    let round: usize = logs.iter().map(String::len).sum();
+    let copies = at_least.div_ceil(round as u64) * logs.len() as u64;
+    let mut written = 0;
+    for (log, before) in logs.iter().cycle().zip((0..i32::try_from(copies)?).rev()) {
+        for line in log.lines() {
+            let line = shifted(line, APART * -before);
+            out.write_all(line.as_bytes())?;
+            out.write_all(b"\n")?;
+            written += line.len() as u64 + 1;
         }
     }
     out.flush().with_context(|| format!("cannot write {}", file.display()))?;

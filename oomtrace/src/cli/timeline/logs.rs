@@ -1,18 +1,17 @@
 //! Logs of the kernel and the kubelet, as events.
 
 use std::{
-    collections::VecDeque,
     io::Read as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::{Args, input};
 use crate::{
-    event::{Container, Event, EvictionPhase, Moment, OomKill, Pod, Told},
+    event::{Container, Moment, OomKill, Pod, Told},
     source::{
         kernel_log::{self, Clock, Machine, form::Form},
         kubelet_log::{Calendar, Names, Reader},
@@ -21,9 +20,6 @@ use crate::{
 
 /// A log is read in pieces of this size.
 const PIECE_BYTES: usize = 1 << 18;
-/// What the kubelet observed is of use only where it ranks pods in the same pass (`windows::OBSERVED`); with room for lines
-/// that are out of order.
-const OBSERVED: SignedDuration = SignedDuration::from_secs(30);
 
 /// All that the kernel's logs tell: they are small, or most of what is in them is passed over.
 pub(super) fn read_kernel(args: &Args) -> Result<Vec<Told>> {
@@ -117,8 +113,6 @@ struct KubeletLog {
     /// The latest time that was seen.
     latest: Option<Timestamp>,
     events: u64,
-    /// What the kubelet observed last, each with its time.
-    observed: VecDeque<(Timestamp, Told)>,
     ended: bool,
 }
 
@@ -126,16 +120,17 @@ impl KubeletLog {
     fn open(path: &Path, args: &Args) -> Result<Self> {
         let input = input::open(path)?;
         let calendar = Calendar { not_after: input.latest, zone: args.time_zone.clone() };
+        let mut reader = Reader::new(calendar, Vec::new())?;
+        reader.pass_over_idle_observations();
         Ok(Self {
             path: path.to_owned(),
-            reader: Reader::new(calendar, Vec::new())?,
+            reader,
             input,
             piece: Vec::new(),
             piece_before: Vec::new(),
             first: None,
             latest: None,
             events: 0,
-            observed: VecDeque::new(),
             ended: false,
         })
     }
@@ -152,48 +147,28 @@ impl KubeletLog {
             }
         };
         self.piece.truncate(count);
-        let mut told = Vec::new();
+        let before = into.len();
         if count == 0 {
-            self.reader.finish(&mut told);
+            self.reader.finish(into);
             self.ended = true;
             self.latest = self.latest.max(self.last_time());
-            self.say();
         } else {
             if self.first.is_none() {
                 self.first = self.piece.split(|byte| *byte == b'\n').find_map(|line| self.reader.time_of(line));
             }
-            self.reader.push(&self.piece, &mut told);
+            self.reader.push(&self.piece, into);
         }
+        let told = &into[before..];
         self.events += told.len() as u64;
-        for told in told {
-            self.tell(told, into);
-        }
+        let times = told.iter().filter_map(|told| match told.at {
+            Moment::Wall(wall) => Some(wall),
+            Moment::Boot(_) => None,
+        });
+        self.latest = self.latest.max(times.max());
         if self.ended {
-            into.extend(self.observed.drain(..).map(|(_, told)| told));
+            self.say();
         }
         Ok(())
-    }
-
-    /// Hands an event on. What was observed waits until it is known to be of use.
-    fn tell(&mut self, told: Told, into: &mut Vec<Told>) {
-        let Moment::Wall(at) = told.at else { return into.push(told) };
-        self.latest = self.latest.max(Some(at));
-        match &told.event {
-            Event::Eviction(step) => match step.phase {
-                EvictionPhase::Observed => {
-                    while self.observed.front().is_some_and(|(before, _)| at.duration_since(*before) > OBSERVED) {
-                        self.observed.pop_front();
-                    }
-                    self.observed.push_back((at, told));
-                }
-                EvictionPhase::Ranked => {
-                    into.extend(self.observed.drain(..).map(|(_, told)| told));
-                    into.push(told);
-                }
-                _ => into.push(told),
-            },
-            _ => into.push(told),
-        }
     }
 
     /// When the last line that has a time was logged.

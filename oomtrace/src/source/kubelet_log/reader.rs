@@ -13,7 +13,7 @@ use super::{
     join::Joiner,
     klog::Message,
     names::Names,
-    stems::Stems,
+    stems::{Stem, Stems, Worth},
     time::Calendar,
     writer::{self, Writer},
 };
@@ -24,6 +24,8 @@ use crate::source::log_form::when::Wall;
 pub const MAX_LINE_BYTES: usize = 1024 * 1024;
 /// A log's form is known from so many bytes.
 const FORM_TOLD_BY: usize = 9;
+/// Two signals of memory are observed in a pass, each once.
+const OBSERVED: usize = 8;
 /// Processes whose lines are told apart.
 const PROCESSES: usize = 64;
 
@@ -48,6 +50,8 @@ pub struct Reader {
     overlong: bool,
     /// A line that its form broke into parts.
     parts: String,
+    /// What the eviction manager observed in its pass, where that is read only if anything comes of the pass.
+    observed: Option<Vec<Vec<u8>>>,
     /// By the process that a form names, the process id that its first line of klog's names.
     processes: Bounded<u32, u32>,
     counts: Counts,
@@ -99,6 +103,7 @@ impl Reader {
             open: Vec::new(),
             overlong: false,
             parts: String::new(),
+            observed: None,
             processes: Bounded::new(PROCESSES),
             counts: Counts::default(),
         })
@@ -135,6 +140,11 @@ impl Reader {
     /// that makes them so. [`set_not_after`](Self::set_not_after) tells it when now is.
     pub fn read_as_written(&mut self) {
         self.as_written = true;
+    }
+
+    /// Tells a reader that nobody needs what the kubelet observed in passes that nothing came of: nearly all, at V(3).
+    pub fn pass_over_idle_observations(&mut self) {
+        self.observed = Some(Vec::new());
     }
 
     /// Reads a piece of a log, cut anywhere. Events are added to `told`.
@@ -220,22 +230,42 @@ impl Reader {
             let found = at + found;
             let start = memrchr(b'\n', &lines[at..found]).map_or(at, |end| at + end + 1);
             let end = memchr(b'\n', &lines[found..]).map_or(lines.len(), |end| found + end);
-            if stem.is_worth(&lines[start..end]) {
-                self.read_found(&lines[start..end], told);
-            }
+            self.weigh(stem, &lines[start..end], told);
             at = end + 1;
         }
     }
 
     /// Reads one line.
     pub fn read_line(&mut self, line: &[u8], told: &mut Vec<Told>) {
-        if !self.parts.is_empty() || self.stems.find(line).is_some_and(|(_, stem)| stem.is_worth(line)) {
+        if !self.parts.is_empty() {
+            self.read_found(line, told);
+        } else if let Some((_, stem)) = self.stems.find(line) {
+            self.weigh(stem, line, told);
+        }
+    }
+
+    /// Reads a line, or keeps it for later, or passes it over.
+    fn weigh(&mut self, stem: Stem, line: &[u8], told: &mut Vec<Told>) {
+        let worth = stem.worth(line);
+        if let Some(observed) = &mut self.observed {
+            match worth {
+                Worth::Observation if observed.len() < OBSERVED => return observed.push(line.to_owned()),
+                Worth::NewPass => observed.clear(),
+                Worth::Step => {
+                    for line in std::mem::take(observed) {
+                        self.read_found(&line, told);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if worth != Worth::Nothing {
             self.read_found(line, told);
         }
     }
 
     fn read_entry(&mut self, entry: &Entry, told: &mut Vec<Told>) {
-        if self.stems.find(entry.message()).is_none_or(|(_, stem)| !stem.is_worth(entry.message())) {
+        if self.stems.find(entry.message()).is_none_or(|(_, stem)| stem.worth(entry.message()) == Worth::Nothing) {
             return;
         }
         self.counts.looked_at += 1;

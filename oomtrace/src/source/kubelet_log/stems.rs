@@ -59,15 +59,37 @@ impl Stems {
 #[derive(Clone, Copy)]
 pub(super) struct Stem(&'static str);
 
+/// What a line is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Worth {
+    Nothing,
+    /// To be read where anything comes of the pass that it is of: what the eviction manager observed of memory.
+    Observation,
+    /// A new pass of the eviction manager's.
+    NewPass,
+    /// To be read: a step of the eviction manager's.
+    Step,
+    /// To be read.
+    Other,
+}
+
 impl Stem {
-    /// Whether its line is worth to be read. At V(3) and above the eviction manager tells every ten seconds what there is
-    /// of each of a dozen resources, and a status is of megabytes of JSON before a container of it ends.
-    pub(super) fn is_worth(self, line: &[u8]) -> bool {
+    /// What its line is worth. At V(3) and above the eviction manager tells every ten seconds what there is of each of a
+    /// dozen resources, and a status is of megabytes of JSON before a container of it ends.
+    pub(super) fn worth(self, line: &[u8]) -> Worth {
         let has = |word: &str| memmem::find(line, word.as_bytes()).is_some();
         match self.0 {
-            OBSERVATION => !has("observations") || has("emory.available"),
-            STATUS => has("terminated"),
-            _ => true,
+            OBSERVATION if has("observations") => {
+                if has("emory.available") { Worth::Observation } else { Worth::Nothing }
+            }
+            OBSERVATION if has("synchronize housekeeping") => Worth::NewPass,
+            // It ends a pass, and another begins it.
+            OBSERVATION if has("no resources are starved") => Worth::Nothing,
+            // For minutes after a pass that came to something.
+            OBSERVATION if has("node conditions") => Worth::Other,
+            OBSERVATION => Worth::Step,
+            STATUS if !has("terminated") => Worth::Nothing,
+            _ => Worth::Other,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! An incident's events in order, and in words.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{cell::OnceCell, collections::BTreeSet, mem::discriminant, sync::Arc};
 
 use super::{
     super::{
@@ -125,19 +125,30 @@ fn around(case: &Case<'_>, court: &Court<'_>, first: i64, last: i64) -> Vec<At> 
 
 /// The same step, told by a second form of the same log, is one.
 fn once(all: Vec<At>) -> Vec<At> {
-    let mut kept: Vec<At> = Vec::with_capacity(all.len());
-    let mut digests: Vec<u64> = Vec::with_capacity(all.len());
+    let mut kept: Vec<(At, OnceCell<u64>)> = Vec::with_capacity(all.len());
     for (at, line) in all {
-        let digest = digest(&line.event);
-        let twice = kept.iter().zip(&digests).rev().take_while(|((other, _), _)| at - other <= SAME_STEP).any(
-            |((_, other), of_other)| Arc::ptr_eq(other, &line) || (*of_other == digest && other.source == line.source),
-        );
+        let digest_of_line = OnceCell::new();
+        let mut near = kept.iter().rev().take_while(|((other, _), _)| at - other <= SAME_STEP);
+        let twice = near.any(|((_, other), digest_of_other)| {
+            let said = |of: &Line, cell: &OnceCell<u64>| *cell.get_or_init(|| digest(&of.event));
+            Arc::ptr_eq(other, &line)
+                || alike(other, &line) && said(other, digest_of_other) == said(&line, &digest_of_line)
+        });
         if !twice {
-            kept.push((at, line));
-            digests.push(digest);
+            kept.push(((at, line), digest_of_line));
         }
     }
-    kept
+    kept.into_iter().map(|(at, _)| at).collect()
+}
+
+/// Whether two lines may say the same.
+fn alike(a: &Line, b: &Line) -> bool {
+    a.source == b.source
+        && match (&a.event, &b.event) {
+            (Event::Eviction(a), Event::Eviction(b)) => a.phase == b.phase,
+            (Event::Container(a), Event::Container(b)) => a.action == b.action && a.container == b.container,
+            (a, b) => discriminant(a) == discriminant(b),
+        }
 }
 
 /// The same in words.
