@@ -180,7 +180,17 @@ impl Live {
         if let Some(metrics) = &metrics {
             pipeline.count_in(Arc::clone(metrics));
         }
-        Ok(Self { probes, sources, pipeline, learning, reader, outlives_reader, hangup, metrics, resident: Resident::started() })
+        Ok(Self {
+            probes,
+            sources,
+            pipeline,
+            learning,
+            reader,
+            outlives_reader,
+            hangup,
+            metrics,
+            resident: Resident::started(),
+        })
     }
 
     async fn run(mut self, options: &Options) -> anyhow::Result<()> {

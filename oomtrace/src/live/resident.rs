@@ -36,7 +36,9 @@ impl Resident {
             let_go_of_program();
             #[cfg(target_env = "gnu")]
             // SAFETY: it gives back what is free, and touches nothing else.
-            unsafe { libc::malloc_trim(0) };
+            unsafe {
+                libc::malloc_trim(0)
+            };
         }
     }
 }

@@ -12,10 +12,13 @@ use std::{
 use super::{
     Order, RESTLESS, RESTS_PER_LINE, digest,
     judge::{Judged, id},
-    windows::{CRASH_LOOP, NOTICED},
+    windows::{CRASH_LOOP, NOTICED, PAUSE},
 };
 use crate::{
-    event::{Cgroup, Container, ContainerAction, ContainerId, Event, EvictionPhase, IncidentState, Level, Line, OomKill, Pod, PodUid},
+    event::{
+        Cgroup, Container, ContainerAction, ContainerId, Event, EvictionPhase, IncidentState, Level, Line, OomKill,
+        Pod, PodUid,
+    },
     node::snapshot::Snapshot,
 };
 
@@ -50,12 +53,29 @@ pub(super) struct Told {
     pub(super) started: String,
 }
 
+/// Lines in their order, each with whether it is only a lesson.
+type Lines = BTreeMap<Order, (Arc<Line>, bool)>;
+
+/// Lines of a group that are judged by themselves.
+pub(super) struct Part {
+    /// The starts before of containers that went on.
+    started: Lines,
+    lines: Lines,
+}
+
+impl Part {
+    pub(super) fn lines(&self) -> impl Iterator<Item = (&Order, &Arc<Line>, bool)> {
+        self.started.iter().chain(&self.lines).map(|(order, (line, lesson))| (order, line, *lesson))
+    }
+}
+
 /// Lines that belong together, and what was told of them.
 #[derive(Default)]
 pub(super) struct Group {
     keys: BTreeSet<Key>,
-    /// Each with whether it is only a lesson.
-    pub(super) lines: BTreeMap<Order, (Arc<Line>, bool)>,
+    pub(super) lines: Lines,
+    /// After the fact: what stays of lines that were judged, the starts of containers that go on.
+    started: Lines,
     /// Its links are of files, which stay.
     lasting: bool,
     /// It has to be judged.
@@ -118,7 +138,7 @@ impl Group {
     }
 
     /// The time of its last line.
-    pub(super) fn last(&self) -> Option<i64> {
+    fn last(&self) -> Option<i64> {
         self.lines.keys().next_back().map(|order| order.at)
     }
 }
@@ -165,9 +185,11 @@ impl Groups {
         let of: BTreeSet<u64> = keys.flatten().filter_map(|key| self.by_key.get(&key).copied()).collect();
         for id in of {
             let Some(group) = self.by_id.get_mut(&id) else { continue };
-            group.lines.remove(order);
-            (group.stale, group.cut) = (true, true);
-            if group.lines.is_empty() {
+            if group.lines.remove(order).is_some() {
+                (group.stale, group.cut) = (true, true);
+            }
+            group.started.remove(order);
+            if group.lines.is_empty() && group.started.is_empty() {
                 self.drop(id);
             }
         }
@@ -194,30 +216,52 @@ impl Groups {
         gone
     }
 
-    /// Those that a line came to since they were judged, and none of them since a time.
-    pub(super) fn quiet_since(&self, before: Option<i64>) -> Vec<u64> {
-        let quiet = |group: &Group| before.is_none_or(|before| group.last().is_some_and(|last| last < before));
-        self.by_id.iter().filter(|(_, group)| group.stale && quiet(group)).map(|(id, _)| *id).collect()
+    /// Those that a line came to since they were settled.
+    pub(super) fn stale(&self) -> Vec<u64> {
+        self.by_id.iter().filter(|(_, group)| group.stale).map(|(id, _)| *id).collect()
     }
 
-    pub(super) fn get(&self, id: u64) -> Option<&Group> {
-        self.by_id.get(&id)
-    }
-
-    /// Lets go of a group's lines, but for the starts of containers that go on, and gives their places. Lessons stay with
-    /// those whom they teach.
-    pub(super) fn let_go(&mut self, id: u64) -> Vec<Order> {
-        let Some(group) = self.by_id.get_mut(&id) else { return Vec::new() };
-        let ended: BTreeSet<ContainerId> = group.lines.values().filter_map(|(line, _)| ended(&line.event)).collect();
-        let goes_on = |event: &Event| started(event).is_some_and(|id| !ended.contains(id));
-        let (stay, go): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            std::mem::take(&mut group.lines).into_iter().partition(|(_, (line, _))| goes_on(&line.event));
-        group.lines = stay;
-        group.stale = false;
-        if group.lines.is_empty() {
-            self.drop(id);
+    /// Takes the first part of a group off that nothing can be added to any more, where no line from before a time comes any
+    /// more (none at all: `None`): it ends with a pause in which everything that could follow would have followed.
+    pub(super) fn take_part(&mut self, id: u64, before: Option<i64>) -> Option<Part> {
+        let group = self.by_id.get_mut(&id)?;
+        let (mut ends, mut goes_on) = (group.last()?, None);
+        for (this, next) in group.lines.keys().zip(group.lines.keys().skip(1)) {
+            if next.at - this.at > PAUSE {
+                (ends, goes_on) = (this.at, Some(next.clone()));
+                break;
+            }
         }
-        go.into_iter().filter(|(_, (_, lesson))| !lesson).map(|(order, _)| order).collect()
+        if goes_on.is_none() && before.is_some_and(|before| before - ends <= PAUSE) {
+            return None;
+        }
+        let rest = goes_on.map(|next| group.lines.split_off(&next)).unwrap_or_default();
+        Some(Part { started: group.started.clone(), lines: std::mem::replace(&mut group.lines, rest) })
+    }
+
+    /// Lets go of a part: but for the starts of containers that go on, whose ends may come any time. Gives the places of the
+    /// lines that go. Lessons stay with those whom they teach.
+    pub(super) fn let_go(&mut self, id: u64, part: Part) -> Vec<Order> {
+        let Part { mut started, lines } = part;
+        let ended: BTreeSet<ContainerId> = lines.values().filter_map(|(line, _)| ended(&line.event)).collect();
+        let goes_on = |event: &Event| starts(event).is_some_and(|id| !ended.contains(id));
+        let mut gone = Vec::new();
+        started.extend(lines);
+        started.retain(|order, (line, lesson)| {
+            let stays = goes_on(&line.event);
+            if !stays && !*lesson {
+                gone.push(order.clone());
+            }
+            stays
+        });
+        if let Some(group) = self.by_id.get_mut(&id) {
+            group.started = started;
+            group.stale = !group.lines.is_empty();
+            if group.lines.is_empty() && group.started.is_empty() {
+                self.drop(id);
+            }
+        }
+        gone
     }
 
     /// The kubelet was heard until later than before: what was not sure that it had noticed all, is to be judged.
@@ -250,6 +294,13 @@ impl Groups {
 
     /// The group of all these keys: of several, they become one.
     fn joined(&mut self, keys: Vec<Key>) -> &mut Group {
+        let mut groups = keys.iter().map(|key| self.by_key.get(key).copied());
+        // Nearly always the line's group is there.
+        if let Some(Some(first)) = groups.next()
+            && groups.all(|id| id == Some(first))
+        {
+            return self.by_id.entry(first).or_default();
+        }
         let found: BTreeSet<u64> = keys.iter().filter_map(|key| self.by_key.get(key).copied()).collect();
         // The largest takes the others in.
         let into = found.iter().copied().max_by_key(|id| self.by_id.get(id).map_or(0, |group| group.lines.len()));
@@ -261,7 +312,7 @@ impl Groups {
             found.iter().filter(|id| **id != into).filter_map(|id| self.by_id.remove(id)).collect();
         let group = self.by_id.entry(into).or_default();
         for other in others {
-            let Group { keys, lines, lasting, stale: _, cut, due: _, rests: _, told } = other;
+            let Group { keys, lines, started, lasting, stale: _, cut, due: _, rests: _, told } = other;
             for key in keys {
                 self.by_key.insert(key.clone(), into);
                 group.keys.insert(key);
@@ -270,6 +321,7 @@ impl Groups {
                 let entry = group.lines.entry(order).or_insert((line, lesson));
                 entry.1 &= lesson;
             }
+            group.started.extend(started);
             group.told.extend(told);
             group.lasting |= lasting;
             group.cut |= cut;
@@ -285,7 +337,7 @@ impl Groups {
 }
 
 /// The container that an event tells the start of.
-fn started(event: &Event) -> Option<&ContainerId> {
+fn starts(event: &Event) -> Option<&ContainerId> {
     match event {
         Event::Container(change) if matches!(change.action, ContainerAction::Created | ContainerAction::Started) => {
             change.container.as_ref()?.id.as_ref()

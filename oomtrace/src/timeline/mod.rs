@@ -43,7 +43,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
-pub use self::settle::Settled;
+pub use self::settle::{Ended, Settled};
 use self::{groups::Groups, thresholds::Thresholds};
 use crate::{
     event::{Event, EvictionPhase, Incident, Line, Source},
@@ -163,21 +163,20 @@ impl Timeline {
 
     /// Takes an event in. What [`Timeline::news`] then tells may have changed.
     pub fn push(&mut self, line: &Line) {
-        if let Some(place) = self.place(line) {
+        if let Some(place) = nanoseconds(&line.ts).and_then(|at| self.place(at, line)) {
             self.insert(place, Arc::new(line.clone()));
         }
     }
 
-    /// As [`Timeline::push`], of an event that nobody else needs.
-    pub fn push_owned(&mut self, line: Line) {
-        if let Some(place) = self.place(&line) {
+    /// As [`Timeline::push`], of an event that nobody else needs, and whose time is known.
+    pub fn push_owned(&mut self, at: Timestamp, line: Line) {
+        if let Some(place) = i64::try_from(at.as_nanosecond()).ok().and_then(|at| self.place(at, &line)) {
             self.insert(place, Arc::new(line));
         }
     }
 
     /// Where an event belongs; `None` where it makes no incident.
-    fn place(&mut self, line: &Line) -> Option<(Weight, Order)> {
-        let at = nanoseconds(&line.ts)?;
+    fn place(&mut self, at: i64, line: &Line) -> Option<(Weight, Order)> {
         self.now = self.now.max(Some(at));
         if let Event::Eviction(step) = &line.event
             && step.phase == EvictionPhase::Configured
@@ -240,7 +239,7 @@ impl Timeline {
     pub fn news(&mut self) -> Vec<Incident> {
         let Some(now) = self.now else { return Vec::new() };
         let news = self.tell(Some(now));
-        self.forget(now - 2 * windows::CRASH_LOOP);
+        self.forget(now - windows::PAUSE);
         news
     }
 
@@ -321,8 +320,7 @@ fn judged<'a>(
     now: Option<i64>,
 ) -> Vec<judge::Judged> {
     let of_node = |(node, lines): (&str, Vec<Kept>)| {
-        let kubelet =
-            Kubelet { heard: heard.get(node).copied().unwrap_or_default(), thresholds: thresholds.get(node) };
+        let kubelet = Kubelet { heard: heard.get(node).copied().unwrap_or_default(), thresholds: thresholds.get(node) };
         judge::judge(node, &lines, known, kubelet, now)
     };
     by_node(lines).into_iter().flat_map(of_node).collect()

@@ -1,13 +1,14 @@
 //! After the fact: what nothing can be added to any more is judged, told and let go of, so that a log may be of any length.
 //!
-//! A group of lines whose last one is twice as old as a crash loop may rest gets no more: every window is shorter. Of such a
-//! group only the starts of containers stay that were not seen to end, since their ends may come any time.
+//! A group of lines is judged in parts, between which nothing happened for longer than any window ([`windows::PAUSE`]), each
+//! when no more can come to it: so what it comes to does not depend on when that is. Of what was judged only the starts of
+//! containers stay that were not seen to end, since their ends may come any time.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{Timeline, judge, judged, sort, windows};
+use super::{Timeline, groups::Part, judge, judged, sort};
 use crate::event::{EventRef, Incident, Line};
 
 /// What was let go of, and what it came to.
@@ -41,23 +42,18 @@ impl Timeline {
     /// the input has ended, and everything is judged.
     pub fn settle(&mut self, before: Option<Timestamp>) -> Settled {
         let before = before.and_then(|before| i64::try_from(before.as_nanosecond()).ok());
-        let before = before.map(|before| before - 2 * windows::CRASH_LOOP);
         let (mut incidents, mut left_over) = (Vec::new(), Vec::new());
-        for id in self.groups.quiet_since(before) {
-            let Some(group) = self.groups.get(id) else { continue };
-            let of_group = judged(group.lines(), &self.known, &self.heard, &self.thresholds, None);
-            if self.known.everything {
-                let used: BTreeSet<*const Line> =
-                    of_group.iter().flat_map(|judged| &judged.lines).map(Arc::as_ptr).collect();
-                let left = group.lines().filter(|(order, line, lesson)| {
-                    !lesson && !used.contains(&Arc::as_ptr(line)) && self.evidence.contains_key(*order)
-                });
-                left_over.extend(left.map(|(_, line, _)| (**line).clone()));
-            }
-            incidents.extend(of_group);
-            for order in self.groups.let_go(id) {
-                self.evidence.remove(&order);
-                self.context.remove(&order);
+        for id in self.groups.stale() {
+            while let Some(part) = self.groups.take_part(id, before) {
+                let of_part = judged(part.lines(), &self.known, &self.heard, &self.thresholds, None);
+                if self.known.everything {
+                    left_over.extend(self.left_over(&part, &of_part));
+                }
+                incidents.extend(of_part);
+                for order in self.groups.let_go(id, part) {
+                    self.evidence.remove(&order);
+                    self.context.remove(&order);
+                }
             }
         }
         sort(&mut incidents);
@@ -70,5 +66,14 @@ impl Timeline {
             Ended { began: at, node, incident }
         };
         Settled { incidents: incidents.into_iter().map(ended).collect(), left_over, complete_until }
+    }
+
+    /// Events of a part that could have made incidents and are in none.
+    fn left_over(&self, part: &Part, incidents: &[judge::Judged]) -> Vec<Line> {
+        let used: BTreeSet<*const Line> = incidents.iter().flat_map(|judged| &judged.lines).map(Arc::as_ptr).collect();
+        let left = part.lines().filter(|(order, line, lesson)| {
+            !lesson && !used.contains(&Arc::as_ptr(line)) && self.evidence.contains_key(*order)
+        });
+        left.map(|(_, line, _)| (**line).clone()).collect()
     }
 }

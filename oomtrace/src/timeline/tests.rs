@@ -5,4 +5,5 @@ mod deaths;
 mod evictions;
 mod kills;
 mod order;
+mod settle;
 mod world;

@@ -67,3 +67,6 @@ pub(super) const KILL_REASON_TO_END: i64 = SIGTERM_TO_END;
 
 /// Readings of memory so long before a kill are part of its picture.
 pub(super) const PICTURE: i64 = 120 * SECOND;
+
+/// Lines that are further apart have nothing to do with each other: it is longer than all of these.
+pub(super) const PAUSE: i64 = 2 * CRASH_LOOP;

@@ -53,7 +53,9 @@ impl<'a> Intake<'a> {
     ) -> Self {
         let seq = recorded.iter().map(|line| line.seq).max().unwrap_or(0);
         for line in recorded {
-            timeline.push_owned(line);
+            if let Ok(at) = line.ts.parse() {
+                timeline.push_owned(at, line);
+            }
         }
         Self {
             args,
@@ -111,11 +113,7 @@ impl<'a> Intake<'a> {
     }
 
     /// Judges and prints the rest.
-    pub(super) fn finish(
-        mut self,
-        spoke: Option<(Timestamp, Timestamp)>,
-        name: &impl Fn(&mut OomKill),
-    ) -> Result<()> {
+    pub(super) fn finish(mut self, spoke: Option<(Timestamp, Timestamp)>, name: &impl Fn(&mut OomKill)) -> Result<()> {
         self.hand_over(None, name);
         self.timeline.kubelet_spoke(spoke);
         let settled = self.timeline.settle(None);
@@ -161,7 +159,7 @@ impl<'a> Intake<'a> {
             };
             self.seq += 1;
             let line = Line { ts: clock::rfc3339(at), seq: self.seq, node: self.node.clone(), source, boot_ns, event };
-            self.timeline.push_owned(line);
+            self.timeline.push_owned(at, line);
         }
     }
 

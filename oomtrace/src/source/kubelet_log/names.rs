@@ -87,7 +87,13 @@ impl Names {
         }
         let Some(Container { name, id: Some(id), .. }) = container else { return };
         let uid = pod.and_then(|pod| pod.uid.as_ref());
-        let mut known = self.containers.get(id).cloned().unwrap_or_default();
+        let is_new =
+            |known: &Known| uid.is_some() && uid != known.pod.as_ref() || name.is_some() && *name != known.name;
+        let known = self.containers.get(id);
+        if known.is_some_and(|known| !is_new(known)) {
+            return;
+        }
+        let mut known = known.cloned().unwrap_or_default();
         known.pod = uid.cloned().or(known.pod);
         known.name = name.clone().or(known.name);
         if let (Some(pod), Some(name)) = (&known.pod, &known.name) {

@@ -80,7 +80,11 @@ impl Stem {
         let has = |word: &str| memmem::find(line, word.as_bytes()).is_some();
         match self.0 {
             OBSERVATION if has("observations") => {
-                if has("emory.available") { Worth::Observation } else { Worth::Nothing }
+                if has("emory.available") {
+                    Worth::Observation
+                } else {
+                    Worth::Nothing
+                }
             }
             OBSERVATION if has("synchronize housekeeping") => Worth::NewPass,
             // It ends a pass, and another begins it.

@@ -39,7 +39,7 @@ fn busy() -> World {
 
 /// Lines that say something of others than whom they are about: a ranking and a list of processes name pods, a note of the
 /// kubelet's is of a kill, and its going on tells what it did not notice.
-fn tangled() -> World {
+pub(super) fn tangled() -> World {
     let mut world = busy();
     let of = |letter, id, level, pid| {
         let mut kill = kill(pod_by_uid(letter), unnamed(id), level, 64);

@@ -1,0 +1,95 @@
+//! What is judged and let go of on the way comes to the same as what is kept to the end.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    order::tangled,
+    world::{World, container, kill, pod, unnamed},
+};
+use crate::{
+    event::{Level, Limit, Line},
+    timeline::{Ended, Keep, Known, Settled, Timeline},
+};
+
+fn time(line: &Line) -> Timestamp {
+    line.ts.parse().expect("a time")
+}
+
+fn json(ended: Vec<Ended>) -> Vec<String> {
+    ended.iter().map(|ended| serde_json::to_string_pretty(&ended.incident).expect("JSON")).collect()
+}
+
+/// All incidents of lines in the order of time, judged as they come.
+fn on_the_way(lines: &[Line]) -> (Vec<String>, usize) {
+    let mut timeline = Timeline::new(Keep::ALL, Known::default());
+    let (mut told, mut most) = (Vec::new(), 0);
+    for line in lines {
+        timeline.push(line);
+        told.extend(json(timeline.settle(Some(time(line))).incidents));
+        most = most.max(timeline.evidence.len() + timeline.context.len());
+    }
+    told.extend(json(timeline.settle(None).incidents));
+    (told, most)
+}
+
+#[test]
+fn a_log_of_days_is_judged_as_it_comes_and_kept_for_an_hour() {
+    let mut one = tangled().lines;
+    one.sort_by(|a, b| (&a.ts, a.seq).cmp(&(&b.ts, b.seq)));
+    let copy = |nth: u64| -> Vec<Line> {
+        let later = SignedDuration::from_hours(2 * nth.cast_signed());
+        let moved = |line: &Line| {
+            let at = time(line).checked_add(later).expect("a time");
+            Line { ts: format!("{at:.9}"), seq: line.seq + 1000 * nth, ..line.clone() }
+        };
+        one.iter().map(moved).collect()
+    };
+    let mut expected = Vec::new();
+    for nth in 0..4 {
+        let mut alone = Timeline::new(Keep::ALL, Known::default());
+        for line in copy(nth) {
+            alone.push(&line);
+        }
+        expected.extend(alone.incidents().iter().map(|incident| serde_json::to_string_pretty(incident).expect("JSON")));
+    }
+    let (mut told, most) = on_the_way(&(0..4).flat_map(copy).collect::<Vec<_>>());
+    expected.sort();
+    told.sort();
+    for (told, expected) in told.iter().zip(&expected) {
+        assert_eq!(told, expected);
+    }
+    assert_eq!(told.len(), expected.len());
+    assert!(most <= one.len() + 10, "{most} of {} lines were kept at once", one.len());
+}
+
+#[test]
+fn the_start_of_a_container_is_remembered_until_its_end() {
+    let mut world = World::default();
+    // A sandbox and two containers, one of which hits the pod's limit a day later.
+    world.started(0.0, pod('a'), unnamed('1')).started(5.0, pod('a'), container("app", '2'));
+    world.started(6.0, pod('a'), container("proxy", '3')).kubelet_speaks(40_000.0);
+    world.kill(86_400.0, kill(pod('a'), container("app", '2'), Level::Pod, 64)).kubelet_speaks(86_500.0);
+    let whole = world.incident();
+    assert_eq!(whole.verdict.scenario, crate::event::Scenario::PodLimit);
+    let (told, _) = on_the_way(&world.lines);
+    assert_eq!(told, [serde_json::to_string_pretty(&whole).expect("JSON")]);
+}
+
+#[test]
+fn an_incident_that_began_before_another_that_is_over_is_waited_for() {
+    let mut world = World::default();
+    for minute in 0..8 {
+        world.kill(f64::from(minute) * 600.0, kill(pod('a'), container("app", '1'), Level::Container, 64));
+    }
+    let mut of_b = kill(pod('b'), container("app", '2'), Level::Container, 64);
+    of_b.victim.task.tgid = Some(8);
+    of_b.limit = of_b.limit.map(|limit| Limit { cgroup: Some("/b".to_owned()), ..limit });
+    world.kill(30.0, of_b);
+    let mut timeline = world.timeline();
+    let later = |seconds| time(&world.lines[0]).checked_add(SignedDuration::from_secs(seconds)).expect("a time");
+    let Settled { incidents, complete_until, .. } = timeline.settle(Some(later(4500)));
+    let began = incidents.iter().map(|ended| ended.began).collect::<Vec<_>>();
+    assert_eq!(began.len(), 1, "only the one of pod-b can be over");
+    assert!(complete_until.is_some_and(|until| until < began[0]), "{complete_until:?}, {began:?}");
+    assert_eq!(timeline.settle(None).incidents.len(), 1);
+}
