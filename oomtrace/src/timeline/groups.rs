@@ -244,11 +244,11 @@ impl Groups {
     pub(super) fn let_go(&mut self, id: u64, part: Part) -> Vec<Order> {
         let Part { mut started, lines } = part;
         let ended: BTreeSet<ContainerId> = lines.values().filter_map(|(line, _)| ended(&line.event)).collect();
-        let goes_on = |event: &Event| starts(event).is_some_and(|id| !ended.contains(id));
-        let mut gone = Vec::new();
+        let (mut gone, mut going_on) = (Vec::new(), BTreeSet::new());
         started.extend(lines);
         started.retain(|order, (line, lesson)| {
-            let stays = goes_on(&line.event);
+            // Told twice, a start is one.
+            let stays = starts(&line.event).is_some_and(|id| !ended.contains(id) && going_on.insert(id.clone()));
             if !stays && !*lesson {
                 gone.push(order.clone());
             }

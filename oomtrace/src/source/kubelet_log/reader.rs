@@ -230,7 +230,7 @@ impl Reader {
             let found = at + found;
             let start = memrchr(b'\n', &lines[at..found]).map_or(at, |end| at + end + 1);
             let end = memchr(b'\n', &lines[found..]).map_or(lines.len(), |end| found + end);
-            self.weigh(stem, &lines[start..end], told);
+            self.weigh(stem, &lines[start..end], found - start, told);
             at = end + 1;
         }
     }
@@ -239,14 +239,14 @@ impl Reader {
     pub fn read_line(&mut self, line: &[u8], told: &mut Vec<Told>) {
         if !self.parts.is_empty() {
             self.read_found(line, told);
-        } else if let Some((_, stem)) = self.stems.find(line) {
-            self.weigh(stem, line, told);
+        } else if let Some((found, stem)) = self.stems.find(line) {
+            self.weigh(stem, line, found, told);
         }
     }
 
-    /// Reads a line, or keeps it for later, or passes it over.
-    fn weigh(&mut self, stem: Stem, line: &[u8], told: &mut Vec<Told>) {
-        let worth = stem.worth(line);
+    /// Reads a line with a stem at `at`, or keeps it for later, or passes it over.
+    fn weigh(&mut self, stem: Stem, line: &[u8], at: usize, told: &mut Vec<Told>) {
+        let worth = self.stems.worth(stem, line, at);
         if let Some(observed) = &mut self.observed {
             match worth {
                 Worth::Observation if observed.len() < OBSERVED => return observed.push(line.to_owned()),
@@ -265,7 +265,9 @@ impl Reader {
     }
 
     fn read_entry(&mut self, entry: &Entry, told: &mut Vec<Told>) {
-        if self.stems.find(entry.message()).is_none_or(|(_, stem)| stem.worth(entry.message()) == Worth::Nothing) {
+        let message = entry.message();
+        let Some((at, stem)) = self.stems.find(message) else { return };
+        if self.stems.worth(stem, message, at) == Worth::Nothing {
             return;
         }
         self.counts.looked_at += 1;
