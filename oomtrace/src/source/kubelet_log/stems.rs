@@ -76,7 +76,11 @@ impl Stems {
             // For minutes after a pass that came to something.
             OBSERVATION if rest.starts_with(b": node conditions") => Worth::Other,
             OBSERVATION if self.observations.find(line).is_some() => {
-                if self.memory.find(line).is_some() { Worth::Observation } else { Worth::Nothing }
+                if self.memory.find(line).is_some() {
+                    Worth::Observation
+                } else {
+                    Worth::Nothing
+                }
             }
             OBSERVATION => Worth::Step,
             STATUS if self.terminated.find(rest).is_none() => Worth::Nothing,
