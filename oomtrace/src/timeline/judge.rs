@@ -34,6 +34,8 @@ pub(super) struct Judged {
     pub(super) last: i64,
     /// When it closes, if nothing comes.
     pub(super) closes: i64,
+    /// When there were kills.
+    pub(super) kills: Vec<i64>,
     /// Who it is about: its `id` is made of that.
     pub(super) identity: String,
     /// Who and what it is about.
@@ -202,7 +204,8 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
     let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
     incident.events_omitted = lines.len().saturating_sub(EVENTS) as u64;
     incident.events = told(&lines).map(|line| EventRef::Seq(line.seq)).collect();
-    Judged { at, last: last_at, closes, identity, chain, node: node.to_owned(), incident, lines }
+    let kills = case.kills.iter().map(|kill| kill.at).collect();
+    Judged { at, last: last_at, closes, kills, identity, chain, node: node.to_owned(), incident, lines }
 }
 
 /// An incident's name.
