@@ -328,7 +328,7 @@ fn behind_a_head_that_is_not_known_nobody_is_killed() {
 #[test]
 fn an_export_of_the_journal_tells_what_its_json_tells() {
     let log = std::str::from_utf8(capture("oomkill.dmesg.txt")).expect("text");
-    let (mut json, mut export) = (String::new(), Vec::new());
+    let (mut json, mut export) = (Vec::new(), Vec::new());
     let texts = log.lines().filter_map(|text| text.strip_prefix('[')?.split_once("] "));
     // Records of several lines are binary in an export.
     let texts: Vec<_> = texts.map(|(time, text)| (time, text.replace("Tasks state", "\nTasks state"))).collect();
@@ -336,9 +336,9 @@ fn an_export_of_the_journal_tells_what_its_json_tells() {
         let us = time.trim().replace('.', "");
         let wall = 1_795_475_884_300_000 + us.parse::<u64>().expect("a number");
         let message = serde_json::to_string(text).expect("JSON");
-        json += &format!(
-            "{{\"__REALTIME_TIMESTAMP\":\"{wall}\",\"_TRANSPORT\":\"kernel\",\"_SOURCE_MONOTONIC_TIMESTAMP\":\"{us}\",\"MESSAGE\":{message}}}\n"
-        );
+        json.push(format!(
+            "{{\"__REALTIME_TIMESTAMP\":\"{wall}\",\"_TRANSPORT\":\"kernel\",\"_SOURCE_MONOTONIC_TIMESTAMP\":\"{us}\",\"MESSAGE\":{message}}}"
+        ));
         export.extend(format!("__CURSOR=s=1;i=2\n__REALTIME_TIMESTAMP={wall}\n_TRANSPORT=kernel\n").bytes());
         if text.contains('\n') {
             export.extend(b"MESSAGE\n");
@@ -353,12 +353,12 @@ fn an_export_of_the_journal_tells_what_its_json_tells() {
     }
     export.truncate(export.len() - 1);
     assert!(is_export(&export));
-    let printed = |told: Vec<crate::event::Told>| {
-        told.iter().map(|told| format!("{:?} {:?}\n", told.at, told.event)).collect::<String>()
+    let printed = |told: &[crate::event::Told]| -> Vec<String> {
+        told.iter().map(|told| format!("{:?} {:?}", told.at, told.event)).collect()
     };
     let events = || Events::new(Clock::default(), Machine::default());
     let mut of_json = events();
-    let mut expected: Vec<_> = json.lines().flat_map(|line| of_json.push_line(line.as_bytes())).collect();
+    let mut expected: Vec<_> = json.iter().flat_map(|line| of_json.push_line(line.as_bytes())).collect();
     expected.extend(of_json.finish());
     assert!(expected.len() > 7);
     for piece in [1, 7, 4096] {
@@ -366,7 +366,7 @@ fn an_export_of_the_journal_tells_what_its_json_tells() {
         let mut told: Vec<_> = export.chunks(piece).flat_map(|piece| of_export.push_export(piece)).collect();
         told.extend(of_export.finish());
         assert_eq!(of_export.statistics().kernel_lines, texts.len() as u64);
-        assert!(printed(told) == printed(expected.clone()), "in pieces of {piece}");
+        assert!(printed(&told) == printed(&expected), "in pieces of {piece}");
     }
 }
 
