@@ -53,6 +53,32 @@ fn a_pod_that_makes_room_for_a_critical_one() {
 }
 
 #[test]
+fn a_pod_over_its_own_limit_of_the_disk_after_another_was_evicted_for_memory() {
+    let (one, two) = (Place::new('a', "app", '1'), Place::new('b', "app", '2'));
+    let mut story = Story::default();
+    story.starts(0.0, one).starts(0.5, two).evicts(30.0, one, 137, 2).ends_evicted(50.0, two, 137, 2).goes_on(200.0);
+    // All pods are ranked.
+    story.kubelet = story.kubelet.replace("default/other", "default/pod-b");
+    let found = told(&story, &[]);
+    assert_eq!((found.len(), &found[0][0]), (1, &"pod-a".into()), "{found:?}");
+}
+
+#[test]
+fn a_probe_that_fails_because_the_program_does() {
+    for (probe, code) in [("Liveness", 1), ("Readiness", 137)] {
+        let place = Place::new('a', "app", '1');
+        let uid = place.uid();
+        let mut story = Story::default();
+        story
+            .starts(0.0, place)
+            .klog(20.0, &format!(r#""Probe failed" probeType="{probe}" pod="default/pod-a" podUID="{uid}" containerName="app" probeResult="failure" output="connection refused""#))
+            .ends(22.0, place, code)
+            .goes_on(200.0);
+        comes_to_nothing(&story);
+    }
+}
+
+#[test]
 fn a_node_that_shuts_down() {
     let place = Place::new('a', "app", '1');
     let mut story = Story::default();

@@ -93,7 +93,7 @@ fn why<'a>(court: &Court<'a>, death: &'a Death) -> Option<Ending<'a>> {
         return Some(Ending::Killed(By::Sender(signal, by_kubelet)));
     }
     let by_kubelet = by_kubelet?;
-    if by_kubelet.what.action == ContainerAction::ProbeFailed && code != Some(0) {
+    if by_kubelet.what.action == ContainerAction::ProbeFailed && code != Some(0) && was_told_to_end(court, death) {
         return Some(Ending::Killed(By::Probe(by_kubelet)));
     }
     (court.known.everything && matches!(code, Some(137 | 143))).then_some(Ending::Killed(By::Kubelet(by_kubelet)))
@@ -106,14 +106,27 @@ fn reason<'a>(court: &Court<'a>, death: &Death) -> Option<&'a Cause<ContainerCha
     for change in court.evidence.changes_of(death.pod.as_ref()?) {
         let of_this = change.container.is_none() || change.container == death.container;
         let action = change.what.action;
-        let says =
-            matches!(action, ContainerAction::ProbeFailed | ContainerAction::Killing | ContainerAction::PodDeleted);
+        // A pod that is not ready gets no requests, and nothing else.
+        let harmless = action == ContainerAction::ProbeFailed && change.what.reason.as_deref() == Some("Readiness");
+        let says = !harmless
+            && matches!(action, ContainerAction::ProbeFailed | ContainerAction::Killing | ContainerAction::PodDeleted);
         if says && of_this && before.contains(&change.at) {
             let better = said.is_none_or(|said| weight(action) >= weight(said.what.action));
             said = if better { Some(change) } else { said };
         }
     }
     said
+}
+
+/// Whether the kubelet told this container to end: a probe that fails may be the first sign of a program that fails.
+fn was_told_to_end(court: &Court<'_>, death: &Death) -> bool {
+    let before = death.at - KILL_REASON_TO_END..=death.at + SECOND;
+    let mut changes = death.pod.iter().flat_map(|pod| court.evidence.changes_of(pod));
+    changes.any(|change| {
+        change.what.action == ContainerAction::Killing
+            && change.container == death.container
+            && before.contains(&change.at)
+    })
 }
 
 fn weight(action: ContainerAction) -> u8 {
