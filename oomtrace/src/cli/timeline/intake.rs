@@ -7,7 +7,7 @@ use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
-use super::{Args, boot::Zero, print::Printer};
+use super::{Args, boot::Zero, place, print::Printer};
 use crate::{
     clock,
     event::{Event, Incident, Line, Moment, OomKill, Source, Told},
@@ -156,6 +156,12 @@ impl<'a> Intake<'a> {
         // A counter has the sum over the whole log: which evictions it is of, only the whole log tells.
         let at_once = !self.timeline.known().evictions_by_signal.is_empty();
         self.waiting.sort_by_key(|waiting| (waiting.at(), waiting.source()));
+        // Recordings are taken in as they are.
+        let told = self.waiting.iter_mut().filter_map(|waiting| match waiting {
+            Waiting::Told(at, told) => Some((*at, &mut told.event)),
+            Waiting::Recorded(..) => None,
+        });
+        place::place(told.collect(), &self.timeline.known().snapshot);
         let count = until.map_or(self.waiting.len(), |until| self.waiting.partition_point(|one| one.at() < until));
         let mut rest = self.waiting.split_off(count);
         std::mem::swap(&mut self.waiting, &mut rest);

@@ -6,10 +6,7 @@ use memchr::{memchr, memrchr};
 use super::{
     bounded::Bounded,
     container,
-    form::{
-        LineError, Part, Unwrapped,
-        export::{Entry, Export, is_export},
-    },
+    form::{LineError, Part, Unwrapped},
     join::Joiner,
     klog::Message,
     names::Names,
@@ -18,7 +15,10 @@ use super::{
     writer::{self, Writer},
 };
 use crate::event::{Event, Lost, LostFrom, Moment, Source, Told};
-use crate::source::log_form::when::Wall;
+use crate::source::log_form::{
+    export::{Entry, Export, is_export},
+    when::Wall,
+};
 
 /// Of a longer line, only so much is read: a status dump of a large pod is tens of KiB, as JSON in JSON a few times that.
 pub const MAX_LINE_BYTES: usize = 1024 * 1024;
@@ -271,7 +271,7 @@ impl Reader {
             return;
         }
         self.counts.looked_at += 1;
-        match entry.unwrapped() {
+        match Unwrapped::of_entry(entry) {
             Ok(line) => self.read_whole(&line, told),
             Err(error) => self.unreadable(error),
         }
