@@ -4,7 +4,7 @@
 //!
 //! How fast that goes depends on the machine, so nothing is said of it here, but in a guest whose clock counts instructions
 //! ([`TIMED`]): a thousand in a microsecond, of one processor, whatever the machine outside is busy with. There it is 20
-//! containers a second and more, the first of them gone within 10 ms of their kills.
+//! containers a second and more, each of them gone within 10 ms of its kill.
 //!
 //! What a real runtime does, at the rate that it reaches in emulation, is in [`runtime`](crate::runtime).
 
@@ -129,7 +129,7 @@ fn all_are_named(wanted: u32, arguments: &[&str], source: &dyn Source) -> Outcom
         return Ok(());
     }
     ensure!(lived.rate() >= RATE, "only {:.1} containers a second", lived.rate());
-    ensure!(at_once > 0, "none is gone within {AT_ONCE:?} of its kill");
+    ensure!(at_once == after_kill.len(), "only {at_once} are gone within {AT_ONCE:?} of their kills");
     Ok(())
 }
 

@@ -9,6 +9,7 @@ mod requests;
 use std::{
     collections::HashMap,
     env, fs,
+    os::unix::process::CommandExt as _,
     path::Path,
     process::Command,
     thread,
@@ -16,6 +17,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use rustix::thread::CapabilitySet;
 use serde_json::Value;
 
 use self::kubelet::{Container, IMAGE, Kubelet, Pod, SOCKET, start_containerd, stop_containerd};
@@ -24,6 +26,7 @@ use crate::{
     cgroup::uid,
     check_eq,
     oomtrace::{Oomtrace, of_kind},
+    rungs::without,
     scenarios::{Scenario, after, boot_ns},
 };
 
@@ -38,6 +41,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("without_a_runtime_the_folders_of_logs_name_the_same", logs_alone),
     ("doctor_finds_the_sources_of_names_that_a_node_has", doctor),
     ("the_image_run_as_the_manifest_says_names_a_kill_and_pairs_it_with_the_kubelets_words", deployed::names_and_pairs),
+    ("root_needs_no_capability_for_names_and_anybody_reads_those_of_links_to_logs", least_privileges),
     ("pods_shows_sandbox_and_container_with_limit_and_source", pods),
 ];
 
@@ -260,8 +264,15 @@ fn runtime_restarts() -> Outcome {
 
 /// `oomtrace pods` with these arguments, by container.
 fn ask_pods(arguments: &[&str]) -> Result<HashMap<String, Value>> {
-    let output =
-        Command::new("oomtrace").args(["pods", "--format", "json", "--kubelet-url", "off"]).args(arguments).output()?;
+    ask_pods_as(arguments, |_| {})
+}
+
+/// The same, with something done to the command before it runs.
+fn ask_pods_as(arguments: &[&str], prepare: impl FnOnce(&mut Command)) -> Result<HashMap<String, Value>> {
+    let mut command = Command::new("oomtrace");
+    command.args(["pods", "--format", "json", "--kubelet-url", "off"]).args(arguments);
+    prepare(&mut command);
+    let output = command.output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let rows: Vec<Value> = serde_json::from_slice(&output.stdout)?;
     let by_id = rows.into_iter().filter_map(|row| Some((row["container"]["id"].as_str()?.to_owned(), row)));
@@ -287,6 +298,28 @@ fn logs_alone() -> Outcome {
         check_eq!(alone["container"][what], with_cri["container"][what], "the container's {what}");
     }
     check_names(alone, &pod, &container)
+}
+
+fn least_privileges() -> Outcome {
+    const NOBODY: u32 = 65_534;
+    let mut kubelet = Kubelet::start()?;
+    let pod = kubelet.pod(908)?;
+    let container = kubelet.container(&pod, "app", 1, &["/bin/sleep", "1000"])?;
+    // `CAP_CHECKPOINT_RESTORE` is the last of them.
+    let capabilities = (0..=40).map(|bit| CapabilitySet::from_bits_retain(1 << bit)).collect::<Vec<_>>().leak();
+    let root = ask_pods_as(&[], |command| without(command, capabilities))?;
+    let files = ask_pods_as(&["--cri-endpoint", "/nowhere.sock"], |command| without(command, capabilities))?;
+    let nobody = ask_pods_as(&[], |command| {
+        command.uid(NOBODY).gid(NOBODY);
+    })?;
+    kubelet.remove_pod(&pod)?;
+    for (rows, source) in [(root, "cri"), (files, "oci_config"), (nobody, "pod_logs")] {
+        let row = rows.get(&container.id).with_context(|| format!("{source}: the container is not shown"))?;
+        check_eq!(row["source"], source, "who told");
+        check_names(row, &pod, &container)?;
+        check_eq!(row["limit_bytes"], 20 << 20, "the limit in force");
+    }
+    Ok(())
 }
 
 fn pods() -> Outcome {

@@ -3,6 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::time::{ClockId, Timespec, clock_gettime};
 use serde_json::Value;
 
 use crate::{
@@ -46,10 +47,8 @@ pub(crate) fn only<'a>(lines: &'a [Value], kind: &str) -> Result<&'a Value> {
 
 /// Nanoseconds of `CLOCK_BOOTTIME`: the clock of events.
 pub(crate) fn boot_ns() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: there is a place for the time.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
-    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);
+    u64::try_from(tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(tv_nsec).unwrap_or(0)
 }
 
 /// From the kill, by its own time, to this one.
