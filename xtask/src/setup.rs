@@ -10,6 +10,7 @@ mod containerd;
 mod journald;
 mod kernel;
 mod kubernetes;
+mod podman;
 mod prometheus;
 mod qemu;
 mod rust_src;
@@ -26,6 +27,7 @@ pub(crate) use self::{
     journald::{journald, systemd_analyze},
     kernel::{Kernel, KernelFiles, kernel},
     kubernetes::{kubectl, python},
+    podman::podman,
     prometheus::prometheus,
     qemu::qemu,
     rust_src::rust_src,
@@ -64,6 +66,7 @@ pub(crate) fn guests(kernels: &[Kernel]) -> Result<()> {
     qemu()?;
     busybox()?;
     containerd()?;
+    podman()?;
     prometheus()?;
     journald()?;
     let failed: Vec<_> = kernels.iter().filter_map(|each| kernel(*each).err()).collect();
@@ -84,6 +87,7 @@ fn report() -> Result<()> {
     show("qemu", qemu()?.folder())?;
     show("busybox", &busybox()?)?;
     show("containerd and runc", &containerd()?)?;
+    show("podman", &podman()?)?;
     show("prometheus", &prometheus()?)?;
     show("journald", &journald()?)?;
     for each in Kernel::ALL {

@@ -25,6 +25,7 @@ use crate::{
 
 const INIT: &str = include_str!("init.sh");
 const CONTAINERD_CONFIG: &str = include_str!("containerd.toml");
+const PODMAN_CONFIG: &str = include_str!("podman.toml");
 /// Room for what a guest leaves in /out. The file is sparse: only what is written takes space.
 const OUT_DISK_BYTES: u64 = 8 << 30;
 
@@ -61,6 +62,8 @@ pub(crate) enum With {
     /// containerd, running, with runc and ctr, and a journald to be started: cgroup v2, cgroupfs driver, no images, and no
     /// network but the guest's own
     Containerd,
+    /// Podman, crun and conmon: cgroup v2, cgroupfs driver, no images, no network
+    Podman,
     /// Prometheus and promtool, not running, and what is in deploy/prometheus and deploy/grafana, at /deploy
     Prometheus,
 }
@@ -70,6 +73,7 @@ impl With {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Containerd => "containerd",
+            Self::Podman => "podman",
             Self::Prometheus => "prometheus",
         }
     }
@@ -204,6 +208,10 @@ impl Guest {
                 write_journald(&mut initramfs)?;
                 modules.push("overlay");
             }
+            Some(With::Podman) => {
+                write_podman(&mut initramfs)?;
+                modules.push("overlay");
+            }
             Some(With::Prometheus) => write_prometheus(&mut initramfs)?,
             None => {}
         }
@@ -239,6 +247,7 @@ impl Guest {
             ("OOMTRACE_VM", "1"),
             ("OOMTRACE_VM_KERNEL", self.kernel.label()),
             ("OOMTRACE_VM_CGROUP", &self.cgroup.to_string()),
+            ("OOMTRACE_VM_CLOCK", if self.instructions { "instructions" } else { "time" }),
             ("OOMTRACE_VM_WITH", self.with.map_or("", With::name)),
         ];
         let own = own.map(|(name, value)| (name.to_owned(), OsString::from(value)));
@@ -260,6 +269,20 @@ fn write_containerd(initramfs: &mut Initramfs) -> Result<()> {
     initramfs.copy(&root.join("usr/sbin/runc"), Path::new("/usr/sbin/runc"))?;
     write_libraries(initramfs, &root, &["libc.so.6", "libseccomp.so.2"])?;
     initramfs.file(Path::new("/etc/containerd/config.toml"), 0o644, CONTAINERD_CONFIG.as_bytes())
+}
+
+fn write_podman(initramfs: &mut Initramfs) -> Result<()> {
+    let root = setup::podman()?;
+    for program in ["podman", "conmon", "crun"] {
+        initramfs.copy(&root.join("usr/bin").join(program), &Path::new("/usr/bin").join(program))?;
+    }
+    // Podman does not start without its set-up of networks, which a container that has none does not need.
+    initramfs.file(Path::new("/usr/lib/podman/netavark"), 0o755, b"#!/bin/sh\nexit 1\n")?;
+    initramfs.file(Path::new("/etc/containers/containers.conf"), 0o644, PODMAN_CONFIG.as_bytes())?;
+    let libraries = root.join("usr/lib/x86_64-linux-gnu");
+    initramfs.copy(&libraries.join("ld-linux-x86-64.so.2"), Path::new("/lib64/ld-linux-x86-64.so.2"))?;
+    let archive = |name: &OsStr| Path::new(name).extension().is_some_and(|extension| extension == "a");
+    write_every_library(initramfs, &libraries, |name| !archive(name))
 }
 
 fn write_prometheus(initramfs: &mut Initramfs) -> Result<()> {
@@ -295,10 +318,15 @@ fn write_journald(initramfs: &mut Initramfs) -> Result<()> {
     }
     let (libraries, shared) = (root.join("usr/lib/x86_64-linux-gnu"), "systemd/libsystemd-shared-257.so");
     initramfs.copy(&libraries.join(shared), &Path::new("/usr/lib/x86_64-linux-gnu").join(shared))?;
-    for entry in fs::read_dir(&libraries).with_context(|| format!("cannot list {}", libraries.display()))? {
+    write_every_library(initramfs, &libraries, |name| name != "libssl.so.3")
+}
+
+/// The libraries in a folder that are wanted, by their names.
+fn write_every_library(initramfs: &mut Initramfs, folder: &Path, wanted: impl Fn(&OsStr) -> bool) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default();
-        if !path.is_dir() && name != "libssl.so.3" {
+        if !path.is_dir() && wanted(name) {
             initramfs.copy(&path, &Path::new("/usr/lib/x86_64-linux-gnu").join(name))?;
         }
     }
