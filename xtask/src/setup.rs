@@ -12,6 +12,7 @@ mod kernel;
 mod kubernetes;
 mod prometheus;
 mod qemu;
+mod rsyslog;
 mod rust_src;
 
 use std::{fs, path::Path, process::ExitCode, thread};
@@ -28,6 +29,7 @@ pub(crate) use self::{
     kubernetes::{kubectl, python},
     prometheus::prometheus,
     qemu::qemu,
+    rsyslog::rsyslog,
     rust_src::rust_src,
 };
 use crate::cache;
@@ -66,6 +68,7 @@ pub(crate) fn guests(kernels: &[Kernel]) -> Result<()> {
     containerd()?;
     prometheus()?;
     journald()?;
+    rsyslog()?;
     let failed: Vec<_> = kernels.iter().filter_map(|each| kernel(*each).err()).collect();
     if failed.is_empty() {
         return Ok(());
@@ -85,6 +88,7 @@ fn report() -> Result<()> {
     show("busybox", &busybox()?)?;
     show("containerd and runc", &containerd()?)?;
     show("prometheus", &prometheus()?)?;
+    show("rsyslog", &rsyslog()?)?;
     show("journald", &journald()?)?;
     for each in Kernel::ALL {
         let files = kernel(each)?;

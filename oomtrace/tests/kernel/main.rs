@@ -8,9 +8,11 @@ mod compare;
 mod decisions;
 mod doctor;
 mod endings;
+mod journal;
 mod kernel_log;
 mod kills;
 mod leak;
+mod log_stacks;
 mod losses;
 mod names;
 mod oomtrace;
@@ -38,7 +40,7 @@ fn main() {
     let with = std::env::var("OOMTRACE_VM_WITH").unwrap_or_default();
     let scenarios = match (in_vm, with.as_str()) {
         (true, "containerd") => runtime::ALL.to_vec(),
-        (true, "prometheus") => prometheus::ALL.to_vec(),
+        (true, "readers") => [prometheus::ALL, log_stacks::ALL].concat(),
         (true, _) => [
             kills::ALL,
             decisions::ALL,
