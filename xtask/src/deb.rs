@@ -1,6 +1,7 @@
 //! `cargo xtask deb`: the Debian package, made without Debian's tools and the same bytes each time.
 
 mod ar;
+mod generated;
 
 use std::{
     fmt::Write as _,
@@ -43,9 +44,6 @@ pub(crate) struct Deb {
     /// The `oomtrace` to put in, instead of a release built now
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
-    /// A folder with more to install, such as man pages and completions: its paths are those on the system
-    #[arg(long, value_name = "DIR")]
-    include: Option<PathBuf>,
 }
 
 pub(crate) fn run(deb: &Deb) -> Result<ExitCode> {
@@ -58,12 +56,7 @@ pub(crate) fn run(deb: &Deb) -> Result<ExitCode> {
         Some(output) => output.clone(),
         None => build::target_folder()?.join(format!("oomtrace_{VERSION}_amd64.deb")),
     };
-    let mut files = vec![("usr/bin/oomtrace".to_owned(), 0o755, read(&binary)?)];
-    files.extend(FILES.map(|(path, text)| (path.to_owned(), 0o644, text.as_bytes().to_vec())));
-    if let Some(folder) = &deb.include {
-        include(folder, "", &mut files)?;
-    }
-    fs::write(&output, package(files, archive::source_date()?)?)
+    fs::write(&output, package(files(&binary)?, archive::source_date()?)?)
         .with_context(|| format!("cannot write {}", output.display()))?;
     println!("{}", output.display());
     Ok(ExitCode::SUCCESS)
@@ -76,18 +69,12 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-fn include(folder: &Path, below: &str, files: &mut Vec<File>) -> Result<()> {
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).context("a file's name is not UTF-8")?;
-        let inside = if below.is_empty() { name.to_owned() } else { format!("{below}/{name}") };
-        if path.is_dir() {
-            include(&path, &inside, files)?;
-        } else {
-            files.push((inside, 0o644, read(&path)?));
-        }
-    }
-    Ok(())
+/// All that is installed: the program, what it writes about itself, and what lies beside the source.
+fn files(binary: &Path) -> Result<Vec<File>> {
+    let mut files = vec![("usr/bin/oomtrace".to_owned(), 0o755, read(binary)?)];
+    files.extend(generated::files(binary)?);
+    files.extend(FILES.map(|(path, text)| (path.to_owned(), 0o644, text.as_bytes().to_vec())));
+    Ok(files)
 }
 
 /// The package: deb(5).
@@ -121,10 +108,9 @@ mod tests {
 
     const DATE: u64 = 1_700_000_000;
 
-    fn files() -> Vec<File> {
-        let program = ("usr/bin/oomtrace".to_owned(), 0o755, b"#!/bin/sh\n".to_vec());
-        let rest = FILES.map(|(path, text)| (path.to_owned(), 0o644, text.as_bytes().to_vec()));
-        [program].into_iter().chain(rest).collect()
+    /// Those of a program that is built already, or as good as: every other test of oomtrace builds it, too.
+    fn files() -> Result<Vec<File>> {
+        super::files(&build::oomtrace(false)?)
     }
 
     /// An empty system with a record of what is installed.
@@ -151,12 +137,16 @@ mod tests {
 
         /// Every file outside of dpkg's own records.
         fn files(&self) -> Result<Vec<String>> {
-            let mut files = Vec::new();
-            include(self.0.path(), "", &mut files)?;
-            let mut paths: Vec<_> = files.into_iter().map(|(path, ..)| path).collect();
-            paths.retain(|path| !path.starts_with("var/lib/dpkg/"));
+            let mut find = Command::new("find");
+            find.arg(self.0.path()).args(["-path", "*/var/lib/dpkg", "-prune", "-o", "-type", "f", "-printf", "%P\n"]);
+            let mut paths: Vec<_> = tool::output(&mut find)?.lines().map(str::to_owned).collect();
             paths.sort();
             Ok(paths)
+        }
+
+        /// What is in one of them, read by a program that is there on any Debian.
+        fn read(&self, program: &str, path: &str) -> Result<String> {
+            tool::output(Command::new(program).arg(self.0.path().join(path)))
         }
     }
 
@@ -164,7 +154,7 @@ mod tests {
     fn it_is_installed_with_nothing_enabled_and_removed_without_a_trace() -> Result<()> {
         let scratch = tempfile::tempdir()?;
         let deb = scratch.path().join("oomtrace.deb");
-        fs::write(&deb, package(files(), DATE)?)?;
+        fs::write(&deb, package(files()?, DATE)?)?;
         let deb = deb.to_str().context("a path that is not UTF-8")?;
         let info = tool::output(Command::new("dpkg-deb").args(["--info", deb]))?;
         assert!(info.contains(&format!(" Version: {VERSION}\n")), "{info}");
@@ -174,15 +164,53 @@ mod tests {
         let installed = [
             "usr/bin/oomtrace",
             "usr/lib/systemd/system/oomtrace.service",
+            "usr/share/bash-completion/completions/oomtrace",
             "usr/share/doc/oomtrace/LICENSE-APACHE",
             "usr/share/doc/oomtrace/LICENSE-MIT",
             "usr/share/doc/oomtrace/README.md",
             "usr/share/doc/oomtrace/copyright",
+            "usr/share/fish/vendor_completions.d/oomtrace.fish",
+            "usr/share/zsh/vendor-completions/_oomtrace",
         ];
-        assert_eq!(system.files()?, installed);
+        let (pages, others): (Vec<_>, Vec<_>) =
+            system.files()?.into_iter().partition(|path| path.starts_with("usr/share/man/man1/"));
+        assert_eq!(others, installed);
+        check_pages(&system, &pages)?;
+        check_completions(&system)?;
         assert_eq!(system.dpkg(&["--verify", "oomtrace"])?, "", "files and their sums");
         system.dpkg(&["--remove", "oomtrace"])?;
         assert_eq!(system.files()?, Vec::<String>::new());
+        Ok(())
+    }
+
+    /// There is one for oomtrace itself and for each subcommand that its `--help` tells, and they can be read.
+    fn check_pages(system: &System, pages: &[String]) -> Result<()> {
+        let help = tool::output(Command::new(system.0.path().join("usr/bin/oomtrace")).arg("--help"))?;
+        let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+        let mut expected = vec!["usr/share/man/man1/oomtrace.1.gz".to_owned()];
+        let names = commands
+            .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+            .filter(|name| !["", "help"].contains(name));
+        expected.extend(names.map(|name| format!("usr/share/man/man1/oomtrace-{name}.1.gz")));
+        assert!(expected.len() > 8, "{help}");
+        for page in &expected {
+            assert!(pages.contains(page), "no {page} in {pages:?}");
+        }
+        let text = system.read("zcat", "usr/share/man/man1/oomtrace-run.1.gz")?;
+        assert!(text.contains(".TH oomtrace-run 1") && text.contains("metrics\\-listen"), "{text}");
+        Ok(())
+    }
+
+    /// Bash, which is there, completes by what is installed; of the others the file says whose it is.
+    fn check_completions(system: &System) -> Result<()> {
+        let script = system.0.path().join("usr/share/bash-completion/completions/oomtrace");
+        let complete = r#"source "$0"; COMP_WORDS=(oomtrace run --metrics-l); COMP_CWORD=2
+            _oomtrace oomtrace --metrics-l run; echo "${COMPREPLY[*]}""#;
+        let completed = tool::output(Command::new("bash").args(["-c", complete]).arg(&script))?;
+        assert_eq!(completed.trim(), "--metrics-listen");
+        assert!(system.read("cat", "usr/share/zsh/vendor-completions/_oomtrace")?.starts_with("#compdef oomtrace\n"));
+        let fish = system.read("cat", "usr/share/fish/vendor_completions.d/oomtrace.fish")?;
+        assert!(fish.contains("complete -c oomtrace") && fish.contains("metrics-listen"), "{fish}");
         Ok(())
     }
 
@@ -190,7 +218,7 @@ mod tests {
     fn a_changed_file_is_found() -> Result<()> {
         let scratch = tempfile::tempdir()?;
         let deb = scratch.path().join("oomtrace.deb");
-        fs::write(&deb, package(files(), DATE)?)?;
+        fs::write(&deb, package(files()?, DATE)?)?;
         let system = System::new()?;
         system.dpkg(&["--install", deb.to_str().context("a path that is not UTF-8")?])?;
         fs::write(system.0.path().join("usr/bin/oomtrace"), "something else")?;
@@ -201,9 +229,9 @@ mod tests {
 
     #[test]
     fn the_same_files_make_the_same_package() -> Result<()> {
-        let mut turned = files();
+        let mut turned = files()?;
         turned.reverse();
-        assert!(package(files(), DATE)? == package(turned, DATE)?, "two packages of the same files differ");
+        assert!(package(files()?, DATE)? == package(turned, DATE)?, "two packages of the same files differ");
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ mod kubernetes;
 mod podman;
 mod prometheus;
 mod qemu;
+mod rsyslog;
 mod rust_src;
 
 use std::{fs, path::Path, process::ExitCode, thread};
@@ -30,6 +31,7 @@ pub(crate) use self::{
     podman::podman,
     prometheus::prometheus,
     qemu::qemu,
+    rsyslog::rsyslog,
     rust_src::rust_src,
 };
 use crate::cache;
@@ -69,6 +71,7 @@ pub(crate) fn guests(kernels: &[Kernel]) -> Result<()> {
     podman()?;
     prometheus()?;
     journald()?;
+    rsyslog()?;
     let failed: Vec<_> = kernels.iter().filter_map(|each| kernel(*each).err()).collect();
     if failed.is_empty() {
         return Ok(());
@@ -89,6 +92,7 @@ fn report() -> Result<()> {
     show("containerd and runc", &containerd()?)?;
     show("podman", &podman()?)?;
     show("prometheus", &prometheus()?)?;
+    show("rsyslog", &rsyslog()?)?;
     show("journald", &journald()?)?;
     for each in Kernel::ALL {
         let files = kernel(each)?;

@@ -2,7 +2,8 @@
 //! said, and what to do where it is missing.
 
 use std::{
-    ffi::OsString,
+    env,
+    ffi::{OsStr, OsString},
     io::ErrorKind,
     process::{Command, Output, Stdio},
 };
@@ -10,8 +11,20 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 /// The `cargo` that runs us, so that everything is built by one toolchain.
+///
+/// Without what cargo told us of our own package: there are build scripts that ask for that (`ring`'s does), so that what one
+/// cargo has built, the other builds again.
 pub(crate) fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    for (name, _) in env::vars_os().filter(|(name, _)| is_of_a_package(name)) {
+        cargo.env_remove(name);
+    }
+    cargo
+}
+
+/// Whether a variable is one that cargo sets for a package's programs, and not one that a person sets for cargo.
+fn is_of_a_package(variable: &OsStr) -> bool {
+    variable.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
 }
 
 /// Runs a command whose output is for the person watching.
@@ -65,6 +78,15 @@ fn not_started(command: &Command, error: &std::io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cargo_of_ours_builds_as_one_that_a_person_starts() {
+        assert!(env::var_os("CARGO_MANIFEST_DIR").is_some(), "cargo runs this test");
+        let cargo = cargo();
+        let removed = |name: &str| cargo.get_envs().any(|(variable, value)| variable == name && value.is_none());
+        assert!(removed("CARGO_MANIFEST_DIR") && removed("CARGO_PKG_NAME"));
+        assert!(!removed("CARGO_HOME") && !removed("CARGO"));
+    }
 
     #[test]
     fn a_missing_program_is_named_with_its_remedy() {

@@ -4,6 +4,7 @@ mod guest;
 mod initramfs;
 mod interrupt;
 mod machine;
+mod packages;
 
 use std::{ffi::OsString, fs::File, io, path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
 

@@ -54,9 +54,13 @@ impl Cgroup {
         Ok(fs::metadata(self.folder())?.ino())
     }
 
+    /// The file that its limit stands in.
+    pub(crate) fn limit_file(&self) -> PathBuf {
+        self.folder().join(if is_v1() { "memory.limit_in_bytes" } else { "memory.max" })
+    }
+
     pub(crate) fn limit(&self, mib: u64) -> Result<()> {
-        let file = if is_v1() { "memory.limit_in_bytes" } else { "memory.max" };
-        let path = self.folder().join(file);
+        let path = self.limit_file();
         fs::write(&path, (mib << 20).to_string()).with_context(|| path.display().to_string())
     }
 

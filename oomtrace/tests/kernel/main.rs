@@ -8,9 +8,11 @@ mod compare;
 mod decisions;
 mod doctor;
 mod endings;
+mod journal;
 mod kernel_log;
 mod kills;
 mod leak;
+mod log_stacks;
 mod losses;
 mod names;
 mod oomtrace;
@@ -42,7 +44,7 @@ fn main() {
         (true, "") if timed => names::TIMED.to_vec(),
         (true, "containerd") => runtime::ALL.to_vec(),
         (true, "podman") => podman::ALL.to_vec(),
-        (true, "prometheus") => prometheus::ALL.to_vec(),
+        (true, "readers") => [prometheus::ALL, log_stacks::ALL].concat(),
         (true, _) => [
             kills::ALL,
             decisions::ALL,

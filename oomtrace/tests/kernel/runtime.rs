@@ -1,7 +1,6 @@
 //! Names of containers that a real runtime made: containerd and runc, asked as a kubelet asks them.
 
 mod deployed;
-mod journal;
 mod kubelet;
 mod manifest;
 mod requests;

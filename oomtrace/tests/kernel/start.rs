@@ -2,20 +2,26 @@
 
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
 use crate::{
     Outcome,
     cgroup::{Cgroup, container_path},
     check_eq,
+    oomtrace::validated,
     scenarios::Scenario,
 };
 
-pub(crate) const ALL: &[Scenario] = &[("oomtrace_starts_in_a_container_of_24_mib", small_container)];
+pub(crate) const ALL: &[Scenario] = &[
+    ("oomtrace_starts_in_a_container_of_24_mib_and_says_that_this_is_too_little", small_container),
+    ("oomtrace_says_nothing_of_a_limit_that_is_enough", ample_container),
+];
 
-fn small_container() -> Outcome {
-    let container = Cgroup::make(&container_path(40, 40))?;
-    container.limit(24)?;
+/// What its first line says in a container with this limit.
+fn status_within(number: u32, mib: u64) -> Result<(Cgroup, Value)> {
+    let container = Cgroup::make(&container_path(number, number))?;
+    container.limit(mib)?;
     let script = format!(
         "echo $$ > '{}' && exec oomtrace run --format json --duration 1s --log-level warn",
         container.procs().display()
@@ -23,7 +29,29 @@ fn small_container() -> Outcome {
     let output = Command::new("sh").args(["-c", &script]).stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "it ended with {}", output.status);
     let first = String::from_utf8_lossy(&output.stdout).lines().next().context("it printed nothing")?.to_owned();
-    let status: serde_json::Value = serde_json::from_str(&first)?;
-    check_eq!(status["phase"].as_str(), Some("started"), "the phase of {first}");
+    let status = validated(&first)?;
+    check_eq!(status["phase"], "started", "the phase of {first}");
+    Ok((container, status))
+}
+
+/// What it says of its own memory.
+fn own_memory(status: &Value) -> Result<Vec<&str>> {
+    let degraded = status["degraded"].as_array().context("no list of what is degraded")?;
+    Ok(degraded.iter().filter_map(Value::as_str).filter(|words| words.contains("own memory")).collect())
+}
+
+fn small_container() -> Outcome {
+    let (container, status) = status_within(40, 24)?;
+    let said = own_memory(&status)?;
+    let file = container.limit_file();
+    let expected =
+        format!("oomtrace's own memory is limited to 24 MiB ({}), and it may take up to 40 MiB", file.display());
+    ensure!(said.len() == 1 && said[0].starts_with(&expected), "{said:?} is not `{expected} …`");
+    Ok(())
+}
+
+fn ample_container() -> Outcome {
+    let (_container, status) = status_within(41, 64)?;
+    check_eq!(own_memory(&status)?, Vec::<&str>::new(), "what is said of 64 MiB");
     Ok(())
 }

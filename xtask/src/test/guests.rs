@@ -27,7 +27,7 @@ use crate::{
 
 /// For a guest with all its tests, emulated on a busy machine.
 const TIMEOUT: Duration = Duration::from_mins(15);
-/// The same with a container runtime or Prometheus, which takes seconds there for what takes others milliseconds.
+/// The same with a container runtime or Prometheus, which take seconds there for what takes others milliseconds.
 const RUNTIME_TIMEOUT: Duration = Duration::from_mins(45);
 
 /// What the guests run.
@@ -97,7 +97,7 @@ pub(super) fn run(kernels: &[Kernel], filter: Option<&str>, jobs: Option<NonZero
 }
 
 /// cgroup v2 on every kernel, v1 where the kernel can, on two kernels a container runtime and a clock that counts instructions,
-/// and on one Podman and Prometheus.
+/// and on one Podman and what reads the outputs.
 fn cells(kernel: Kernel) -> Vec<Cell> {
     // A kernel that cannot be had is reported by its v2 cell.
     let v1 = setup::kernel(kernel).and_then(|files| files.has_memory_v1()).unwrap_or(false);
@@ -111,7 +111,7 @@ fn cells(kernel: Kernel) -> Vec<Cell> {
     }
     // Podman's files and what is counted are the same everywhere, too.
     if kernel == Kernel::V6_12 {
-        cells.extend([with(With::Podman), with(With::Prometheus)]);
+        cells.extend([with(With::Podman), with(With::Readers)]);
     }
     cells
 }

@@ -17,6 +17,7 @@ use super::{
     initramfs::Initramfs,
     interrupt,
     machine::{Machine, Verdict},
+    packages,
 };
 use crate::{
     build,
@@ -24,8 +25,6 @@ use crate::{
 };
 
 const INIT: &str = include_str!("init.sh");
-const CONTAINERD_CONFIG: &str = include_str!("containerd.toml");
-const PODMAN_CONFIG: &str = include_str!("podman.toml");
 /// Room for what a guest leaves in /out. The file is sparse: only what is written takes space.
 const OUT_DISK_BYTES: u64 = 8 << 30;
 
@@ -64,8 +63,9 @@ pub(crate) enum With {
     Containerd,
     /// Podman, crun and conmon: cgroup v2, cgroupfs driver, no images, no network
     Podman,
-    /// Prometheus and promtool, not running, and what is in deploy/prometheus and deploy/grafana, at /deploy
-    Prometheus,
+    /// What reads what oomtrace prints: Prometheus, promtool, rsyslogd, journald and jq, none of them running, and what is in
+    /// deploy for them, at /deploy
+    Readers,
 }
 
 impl With {
@@ -74,7 +74,7 @@ impl With {
         match self {
             Self::Containerd => "containerd",
             Self::Podman => "podman",
-            Self::Prometheus => "prometheus",
+            Self::Readers => "readers",
         }
     }
 }
@@ -204,15 +204,15 @@ impl Guest {
         let mut modules = self.modules.clone();
         match self.with {
             Some(With::Containerd) => {
-                write_containerd(&mut initramfs)?;
-                write_journald(&mut initramfs)?;
+                packages::write_containerd(&mut initramfs)?;
+                packages::write_journald(&mut initramfs)?;
                 modules.push("overlay");
             }
             Some(With::Podman) => {
-                write_podman(&mut initramfs)?;
+                packages::write_podman(&mut initramfs)?;
                 modules.push("overlay");
             }
-            Some(With::Prometheus) => write_prometheus(&mut initramfs)?,
+            Some(With::Readers) => packages::write_readers(&mut initramfs)?,
             None => {}
         }
         if self.out.is_some() {
@@ -258,79 +258,6 @@ impl Guest {
         }
         settings
     }
-}
-
-/// Of the packages only what runs: with its documentation an initramfs would take twice as long to unpack.
-fn write_containerd(initramfs: &mut Initramfs) -> Result<()> {
-    let root = setup::containerd()?;
-    for program in ["containerd", "containerd-shim-runc-v2", "ctr"] {
-        initramfs.copy(&root.join("usr/bin").join(program), &Path::new("/usr/bin").join(program))?;
-    }
-    initramfs.copy(&root.join("usr/sbin/runc"), Path::new("/usr/sbin/runc"))?;
-    write_libraries(initramfs, &root, &["libc.so.6", "libseccomp.so.2"])?;
-    initramfs.file(Path::new("/etc/containerd/config.toml"), 0o644, CONTAINERD_CONFIG.as_bytes())
-}
-
-fn write_podman(initramfs: &mut Initramfs) -> Result<()> {
-    let root = setup::podman()?;
-    for program in ["podman", "conmon", "crun"] {
-        initramfs.copy(&root.join("usr/bin").join(program), &Path::new("/usr/bin").join(program))?;
-    }
-    // Podman does not start without its set-up of networks, which a container that has none does not need.
-    initramfs.file(Path::new("/usr/lib/podman/netavark"), 0o755, b"#!/bin/sh\nexit 1\n")?;
-    initramfs.file(Path::new("/etc/containers/containers.conf"), 0o644, PODMAN_CONFIG.as_bytes())?;
-    let libraries = root.join("usr/lib/x86_64-linux-gnu");
-    initramfs.copy(&libraries.join("ld-linux-x86-64.so.2"), Path::new("/lib64/ld-linux-x86-64.so.2"))?;
-    let archive = |name: &OsStr| Path::new(name).extension().is_some_and(|extension| extension == "a");
-    write_every_library(initramfs, &libraries, |name| !archive(name))
-}
-
-fn write_prometheus(initramfs: &mut Initramfs) -> Result<()> {
-    let root = setup::prometheus()?;
-    for program in ["prometheus", "promtool"] {
-        initramfs.copy(&root.join("usr/bin").join(program), &Path::new("/usr/bin").join(program))?;
-    }
-    write_libraries(initramfs, &root, &["libc.so.6"])?;
-    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy");
-    for folder in ["prometheus", "grafana"] {
-        initramfs.copy(&deploy.join(folder), &Path::new("/deploy").join(folder))?;
-    }
-    Ok(())
-}
-
-/// The loader and libraries of packages that were unpacked in `root`.
-fn write_libraries(initramfs: &mut Initramfs, root: &Path, names: &[&str]) -> Result<()> {
-    let libraries = root.join("usr/lib/x86_64-linux-gnu");
-    initramfs.copy(&libraries.join("ld-linux-x86-64.so.2"), Path::new("/lib64/ld-linux-x86-64.so.2"))?;
-    for name in names {
-        let file = libraries.join(name);
-        let file = file.canonicalize().with_context(|| format!("no {} in the packages", file.display()))?;
-        initramfs.copy(&file, &Path::new("/lib/x86_64-linux-gnu").join(name))?;
-    }
-    Ok(())
-}
-
-/// Not running, and `journalctl` not on the PATH: whoever wants a journal starts it.
-fn write_journald(initramfs: &mut Initramfs) -> Result<()> {
-    let root = setup::journald()?;
-    for (program, folder) in [("systemd-journald", "usr/lib/systemd"), ("journalctl", "usr/bin")] {
-        initramfs.copy(&root.join(folder).join(program), &Path::new("/usr/lib/systemd").join(program))?;
-    }
-    let (libraries, shared) = (root.join("usr/lib/x86_64-linux-gnu"), "systemd/libsystemd-shared-257.so");
-    initramfs.copy(&libraries.join(shared), &Path::new("/usr/lib/x86_64-linux-gnu").join(shared))?;
-    write_every_library(initramfs, &libraries, |name| name != "libssl.so.3")
-}
-
-/// The libraries in a folder that are wanted, by their names.
-fn write_every_library(initramfs: &mut Initramfs, folder: &Path, wanted: impl Fn(&OsStr) -> bool) -> Result<()> {
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default();
-        if !path.is_dir() && wanted(name) {
-            initramfs.copy(&path, &Path::new("/usr/lib/x86_64-linux-gnu").join(name))?;
-        }
-    }
-    Ok(())
 }
 
 /// A line of shell that keeps each argument as it is, whatever bytes are in it.

@@ -28,10 +28,10 @@ const EVICTION: [&str; 6] = [
 ];
 
 /// A journald that runs, with a `journalctl` on the PATH for as long.
-pub(super) struct Journal(Child);
+pub(crate) struct Journal(Child);
 
 impl Journal {
-    pub(super) fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         fs::write("/etc/machine-id", "58eb296b506d43b286e3c8c78019b52d\n")?;
         for folder in ["/run/systemd/journal", "/run/log/journal"] {
             fs::create_dir_all(folder)?;
@@ -42,14 +42,19 @@ impl Journal {
         Ok(Self(journald))
     }
 
-    /// Says, as the kubelet's unit, that a pod is evicted now.
-    #[expect(clippy::unused_self, reason = "there has to be a journal to say it to")]
-    pub(super) fn evict(&self, pod: &str) -> Result<()> {
-        let now = TimeZone::UTC.to_datetime(Timestamp::now()).strftime("%m%d %H:%M:%S%.6f").to_string();
+    /// What systemd opens as the standard output of a unit: identifier, unit, priority, and where else it goes
+    /// (`stdout_stream_line`, `src/journal/journald-stream.c`).
+    #[expect(clippy::unused_self, reason = "there has to be a journal to write to")]
+    pub(crate) fn stdout_of(&self, unit: &str) -> Result<UnixStream> {
         let mut stream = UnixStream::connect(STREAM).context(STREAM)?;
-        // As systemd opens the standard output of a unit: identifier, unit, priority, and where else it goes
-        // (`stdout_stream_line`, `src/journal/journald-stream.c`).
-        stream.write_all(b"kubelet\nkubelet.service\n6\n1\n0\n0\n0\n")?;
+        write!(stream, "{unit}\n{unit}.service\n6\n1\n0\n0\n0\n")?;
+        Ok(stream)
+    }
+
+    /// Says, as the kubelet's unit, that a pod is evicted now.
+    pub(crate) fn evict(&self, pod: &str) -> Result<()> {
+        let now = TimeZone::UTC.to_datetime(Timestamp::now()).strftime("%m%d %H:%M:%S%.6f").to_string();
+        let mut stream = self.stdout_of("kubelet")?;
         for line in EVICTION {
             writeln!(stream, "I{now}     440 {}", line.replace("team-a/be-multi", pod))?;
         }

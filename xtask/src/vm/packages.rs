@@ -1,0 +1,114 @@
+//! What a guest has of Debian's packages beside busybox.
+
+use std::{ffi::OsStr, fs, path::Path};
+
+use anyhow::{Context as _, Result};
+
+use super::initramfs::Initramfs;
+use crate::setup;
+
+const CONTAINERD_CONFIG: &str = include_str!("containerd.toml");
+const PODMAN_CONFIG: &str = include_str!("podman.toml");
+/// What rsyslogd, its modules and jq link to.
+const RSYSLOG_LIBRARIES: [&str; 11] = [
+    "libc.so.6",
+    "libcap.so.2",
+    "libestr.so.0",
+    "libfastjson.so.4",
+    "libgcc_s.so.1",
+    "libjq.so.1",
+    "libm.so.6",
+    "libonig.so.5",
+    "libsystemd.so.0",
+    "libuuid.so.1",
+    "libz.so.1",
+];
+
+/// Of the packages only what runs: with its documentation an initramfs would take twice as long to unpack.
+pub(super) fn write_containerd(initramfs: &mut Initramfs) -> Result<()> {
+    let root = setup::containerd()?;
+    for program in ["containerd", "containerd-shim-runc-v2", "ctr"] {
+        initramfs.copy(&root.join("usr/bin").join(program), &Path::new("/usr/bin").join(program))?;
+    }
+    initramfs.copy(&root.join("usr/sbin/runc"), Path::new("/usr/sbin/runc"))?;
+    write_libraries(initramfs, &root, &["libc.so.6", "libseccomp.so.2"])?;
+    initramfs.file(Path::new("/etc/containerd/config.toml"), 0o644, CONTAINERD_CONFIG.as_bytes())
+}
+
+/// Of what is in deploy only what belongs to them.
+pub(super) fn write_readers(initramfs: &mut Initramfs) -> Result<()> {
+    write_prometheus(initramfs)?;
+    write_rsyslog(initramfs)?;
+    write_journald(initramfs)?;
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy");
+    for folder in ["prometheus", "grafana", "log-stacks"] {
+        initramfs.copy(&deploy.join(folder), &Path::new("/deploy").join(folder))?;
+    }
+    Ok(())
+}
+
+fn write_prometheus(initramfs: &mut Initramfs) -> Result<()> {
+    let root = setup::prometheus()?;
+    for program in ["prometheus", "promtool"] {
+        initramfs.copy(&root.join("usr/bin").join(program), &Path::new("/usr/bin").join(program))?;
+    }
+    write_libraries(initramfs, &root, &["libc.so.6"])
+}
+
+/// With Debian's own configuration of it, which takes in what is in /etc/rsyslog.d; and jq.
+fn write_rsyslog(initramfs: &mut Initramfs) -> Result<()> {
+    let root = setup::rsyslog()?;
+    for file in ["usr/sbin/rsyslogd", "usr/bin/jq", "usr/lib/x86_64-linux-gnu/rsyslog", "etc/rsyslog.conf"] {
+        initramfs.copy(&root.join(file), &Path::new("/").join(file))?;
+    }
+    write_libraries(initramfs, &root, &RSYSLOG_LIBRARIES)
+}
+
+/// The loader and libraries of packages that were unpacked in `root`.
+fn write_libraries(initramfs: &mut Initramfs, root: &Path, names: &[&str]) -> Result<()> {
+    let libraries = root.join("usr/lib/x86_64-linux-gnu");
+    initramfs.copy(&libraries.join("ld-linux-x86-64.so.2"), Path::new("/lib64/ld-linux-x86-64.so.2"))?;
+    for name in names {
+        let file = libraries.join(name);
+        let file = file.canonicalize().with_context(|| format!("no {} in the packages", file.display()))?;
+        initramfs.copy(&file, &Path::new("/lib/x86_64-linux-gnu").join(name))?;
+    }
+    Ok(())
+}
+
+/// Not running, and `journalctl` not on the PATH: whoever wants a journal starts it.
+pub(super) fn write_journald(initramfs: &mut Initramfs) -> Result<()> {
+    let root = setup::journald()?;
+    for (program, folder) in [("systemd-journald", "usr/lib/systemd"), ("journalctl", "usr/bin")] {
+        initramfs.copy(&root.join(folder).join(program), &Path::new("/usr/lib/systemd").join(program))?;
+    }
+    let (libraries, shared) = (root.join("usr/lib/x86_64-linux-gnu"), "systemd/libsystemd-shared-257.so");
+    initramfs.copy(&libraries.join(shared), &Path::new("/usr/lib/x86_64-linux-gnu").join(shared))?;
+    write_every_library(initramfs, &libraries, |name| name != "libssl.so.3")
+}
+
+/// With a network set-up that it does not start without, and that a container which has no network does not need.
+pub(super) fn write_podman(initramfs: &mut Initramfs) -> Result<()> {
+    let root = setup::podman()?;
+    for program in ["podman", "conmon", "crun"] {
+        initramfs.copy(&root.join("usr/bin").join(program), &Path::new("/usr/bin").join(program))?;
+    }
+    initramfs.file(Path::new("/usr/lib/podman/netavark"), 0o755, b"#!/bin/sh\nexit 1\n")?;
+    initramfs.file(Path::new("/etc/containers/containers.conf"), 0o644, PODMAN_CONFIG.as_bytes())?;
+    let libraries = root.join("usr/lib/x86_64-linux-gnu");
+    initramfs.copy(&libraries.join("ld-linux-x86-64.so.2"), Path::new("/lib64/ld-linux-x86-64.so.2"))?;
+    let archive = |name: &OsStr| Path::new(name).extension().is_some_and(|extension| extension == "a");
+    write_every_library(initramfs, &libraries, |name| !archive(name))
+}
+
+/// The libraries in a folder that are wanted, by their names.
+fn write_every_library(initramfs: &mut Initramfs, folder: &Path, wanted: impl Fn(&OsStr) -> bool) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default();
+        if !path.is_dir() && wanted(name) {
+            initramfs.copy(&path, &Path::new("/usr/lib/x86_64-linux-gnu").join(name))?;
+        }
+    }
+    Ok(())
+}
