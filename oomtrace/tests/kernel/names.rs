@@ -108,8 +108,8 @@ fn all_are_named(wanted: u32, arguments: &[&str], source: &dyn Source) -> Outcom
         if kill["container"]["name"].is_null() || kill["pod"]["name"].is_null() {
             unnamed.push(life.number);
         } else {
-            check_names(kill, life, source)?;
-            check_names(&kill["victim"], life, source)?;
+            check_names(kill, *life, source)?;
+            check_names(&kill["victim"], *life, source)?;
         }
     }
     after_kill.sort_unstable();
@@ -133,7 +133,7 @@ fn all_are_named(wanted: u32, arguments: &[&str], source: &dyn Source) -> Outcom
     Ok(())
 }
 
-fn check_names(what: &Value, life: &Life, source: &dyn Source) -> Outcome {
+fn check_names(what: &Value, life: Life, source: &dyn Source) -> Outcome {
     check_eq!(what["pod"]["namespace"], "shop", "the namespace of {}", life.name());
     check_eq!(what["pod"]["name"], life.pod_name(), "the pod of {}", life.name());
     check_eq!(what["pod"]["uid"], life.uid(), "the pod's uid of {}", life.name());
@@ -146,16 +146,16 @@ fn check_names(what: &Value, life: &Life, source: &dyn Source) -> Outcome {
 
 /// oomtrace does not run from before the kill until the cgroup, the runtime's word and every file are gone.
 fn frozen() -> Outcome {
-    let links = Links::in_folder("/tmp/frozen")?;
-    let oomtrace = Oomtrace::start(&["--cri-endpoint", NOWHERE, "--host-root", links.root()])?;
+    let logs = Links::in_folder("/tmp/frozen")?;
+    let oomtrace = Oomtrace::start(&["--cri-endpoint", NOWHERE, "--host-root", logs.root()])?;
     let life = Life { number: 900 };
-    let container = life.make(&links)?;
+    let container = life.make(&logs)?;
     // Its logs' link is read by now.
     thread::sleep(Duration::from_secs(1));
     oomtrace.signal(libc::SIGSTOP)?;
-    let Ended { gone_ns, .. } = container.die(&links)?;
-    fs::remove_dir_all(links.root())?;
-    ensure!(!Path::new(links.root()).exists(), "its files are still there");
+    let Ended { gone_ns, .. } = container.die(&logs)?;
+    fs::remove_dir_all(logs.root())?;
+    ensure!(!Path::new(logs.root()).exists(), "its files are still there");
     oomtrace.signal(libc::SIGCONT)?;
     let lines = oomtrace.stop()?;
     let kills = of_kind(&lines, "oom_kill");
@@ -163,7 +163,7 @@ fn frozen() -> Outcome {
     let after_kill = after(kills[0], gone_ns)?;
     println!("gone {after_kill:?} after the kill");
     ensure!(!timed() || after_kill <= AT_ONCE, "it is gone {after_kill:?} after its kill only");
-    check_names(kills[0], &life, &links)?;
+    check_names(kills[0], life, &logs)?;
     let named: HashSet<_> = of_kind(&lines, "process_exit").iter().map(|exit| exit["pod"]["name"].clone()).collect();
     check_eq!(named, HashSet::from([Value::from(life.pod_name())]), "pods of ends");
     Ok(())

@@ -317,6 +317,9 @@ fn least_privileges() -> Outcome {
         check_eq!(row["source"], source, "who told");
         check_names(row, &pod, &container)?;
         check_eq!(row["limit_bytes"], 20 << 20, "the limit in force");
+        // A sandbox has no log, and so nothing tells it from a container.
+        let role = if source == "pod_logs" { Value::Null } else { Value::from("sandbox") };
+        check_eq!(rows[&pod.sandbox]["container"]["role"], role, "{source}: the sandbox's role");
     }
     Ok(())
 }

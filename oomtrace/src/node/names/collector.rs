@@ -248,7 +248,7 @@ impl Files {
     /// Watches the folders that have come since the last time; gives whether there are any.
     fn watch_folders(&mut self) -> bool {
         let folders = oci::watched(&self.host);
-        folders.iter().fold(false, |new, folder| self.made.watch(folder) || new)
+        folders.iter().filter(|folder| self.made.watch(folder)).count() > 0
     }
 
     /// Reads the files of every container that has some.

@@ -413,6 +413,26 @@ fn an_oci_configuration_of_cri_o_names_pod_and_container() {
 }
 
 #[test]
+fn a_sandboxs_configuration_names_its_pod_and_is_no_container_to_wait_for() {
+    let uid = "00000001-23d2-4099-bf62-d501a2753c91";
+    let containerd = format!(
+        r#"{{"annotations":{{"io.kubernetes.cri.container-type":"sandbox","io.kubernetes.cri.sandbox-name":"web-0",
+        "io.kubernetes.cri.sandbox-namespace":"shop","io.kubernetes.cri.sandbox-uid":"{uid}"}}}}"#
+    );
+    let cri_o = format!(
+        r#"{{"annotations":{{"io.kubernetes.cri-o.ContainerType":"sandbox","io.kubernetes.container.name":"POD",
+        "io.kubernetes.pod.name":"web-0","io.kubernetes.pod.namespace":"shop","io.kubernetes.pod.uid":"{uid}"}}}}"#
+    );
+    for json in [containerd, cri_o] {
+        let id: ContainerId = format!("{:064x}", 2).parse().expect("an id");
+        let known = index(oci::parse(id.clone(), json.as_bytes()).expect("a configuration")).known(&id).expect("known");
+        let container = known.container.expect("itself");
+        assert_eq!((container.name, container.role), (None, Some(ContainerRole::Sandbox)), "{json}");
+        assert_eq!(known.pod.and_then(|pod| pod.name).as_deref(), Some("web-0"), "{json}");
+    }
+}
+
+#[test]
 fn names_of_log_folders_that_are_not_the_kubelets_are_no_pods() {
     for folder in [
         "",

@@ -127,8 +127,8 @@ mod tests {
         mark
     }
 
-    /// How long after its mark a process ended, where its end is told.
-    fn since_mark_ms(exits: &mut Exits, task: Task, boot_ns: u64) -> Option<Option<f64>> {
+    /// The end of a process, where it is told.
+    fn end(exits: &mut Exits, task: Task, boot_ns: u64) -> Option<Box<ProcessExit>> {
         let mut exit = Exit::zeroed();
         exit.header.boot_ns = boot_ns;
         exit.task = task;
@@ -136,25 +136,18 @@ mod tests {
         let Event::ProcessExit(exit) = exits.tell(&exit, &Paths::default())?.event else {
             unreachable!("it is an end")
         };
-        Some(exit.since_mark_ms)
+        Some(exit)
     }
 
     #[test]
     fn a_process_with_a_reused_id_is_not_the_one_that_was_marked() {
         let mut exits = Exits::default();
         exits.mark(mark(process(10, 1_000_000), 5_000_000));
-        // The victim's own end was lost.
-        assert_eq!(since_mark_ms(&mut exits, process(10, 6_000_000), 9_000_000), Some(None));
-        assert_eq!(since_mark_ms(&mut exits, process(10, 1_000_000), 9_500_000), Some(Some(4.5)));
-        assert_eq!(
-            since_mark_ms(&mut exits, process(10, 1_000_000), 9_600_000),
-            None,
-            "its last two threads both say so"
-        );
-        assert_eq!(
-            since_mark_ms(&mut exits, process(10, 9_700_000), 9_900_000),
-            Some(None),
-            "another end of the same id"
-        );
+        // The victim's own end comes late.
+        let other = end(&mut exits, process(10, 6_000_000), 9_000_000).expect("an end");
+        let victim = end(&mut exits, process(10, 1_000_000), 9_500_000).expect("another end");
+        assert_eq!((other.since_mark_ms, victim.since_mark_ms), (None, Some(4.5)));
+        assert!(end(&mut exits, process(10, 1_000_000), 9_600_000).is_none(), "its last two threads both say so");
+        assert!(end(&mut exits, process(10, 9_700_000), 9_900_000).is_some(), "another process of the same id");
     }
 }

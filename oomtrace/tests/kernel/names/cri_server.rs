@@ -66,7 +66,7 @@ impl CriServer {
 }
 
 impl Source for CriServer {
-    fn made(&self, life: &Life) -> Result<()> {
+    fn made(&self, life: Life) -> Result<()> {
         let container = container(life);
         let mut runtime = lock(&self.runtime);
         runtime.tell(&container, ContainerEventType::Created);
@@ -74,7 +74,7 @@ impl Source for CriServer {
         Ok(())
     }
 
-    fn gone(&self, life: &Life) -> Result<()> {
+    fn gone(&self, life: Life) -> Result<()> {
         if self.keeps_the_dead {
             return Ok(());
         }
@@ -89,7 +89,7 @@ fn lock(runtime: &Mutex<Runtime>) -> MutexGuard<'_, Runtime> {
     runtime.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn container(life: &Life) -> Container {
+fn container(life: Life) -> Container {
     let (name, pod, uid) = (life.name(), life.pod_name(), life.uid());
     let labels = [
         ("io.kubernetes.container.name", name.as_str()),

@@ -15,13 +15,13 @@ use super::lives::{Life, Source};
 pub(super) struct Bundles;
 
 impl Bundles {
-    fn folder(life: &Life) -> PathBuf {
+    fn folder(life: Life) -> PathBuf {
         PathBuf::from("/run/containerd/io.containerd.runtime.v2.task/k8s.io").join(life.id())
     }
 }
 
 impl Source for Bundles {
-    fn made(&self, life: &Life) -> Result<()> {
+    fn made(&self, life: Life) -> Result<()> {
         let folder = Self::folder(life);
         fs::create_dir_all(&folder)?;
         let config = json!({"ociVersion": "1.2.0", "annotations": {
@@ -35,7 +35,7 @@ impl Source for Bundles {
         Ok(fs::write(folder.join("config.json"), config.to_string())?)
     }
 
-    fn gone(&self, life: &Life) -> Result<()> {
+    fn gone(&self, life: Life) -> Result<()> {
         Ok(fs::remove_dir_all(Self::folder(life))?)
     }
 
@@ -60,24 +60,24 @@ impl Links {
         self.0
     }
 
-    fn log(life: &Life) -> PathBuf {
+    fn log(life: Life) -> PathBuf {
         let pod = format!("shop_{}_{}", life.pod_name(), life.uid());
         Path::new("/var/log/pods").join(pod).join(life.name()).join(format!("{}.log", life.restarts()))
     }
 }
 
 impl Source for Links {
-    fn made(&self, life: &Life) -> Result<()> {
+    fn made(&self, life: Life) -> Result<()> {
         let log = Self::log(life);
         Ok(fs::create_dir_all(Path::new(self.0).join("var/log/pods").join(log.iter().nth(4).unwrap_or_default()))?)
     }
 
-    fn started(&self, life: &Life) -> Result<()> {
+    fn started(&self, life: Life) -> Result<()> {
         let link = format!("{}_shop_{}-{}.log", life.pod_name(), life.name(), life.id());
         Ok(symlink(Self::log(life), Path::new(self.0).join("var/log/containers").join(link))?)
     }
 
-    fn gone(&self, _: &Life) -> Result<()> {
+    fn gone(&self, _: Life) -> Result<()> {
         Ok(())
     }
 

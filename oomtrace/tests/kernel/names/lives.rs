@@ -24,13 +24,13 @@ const PODS: u32 = 10;
 /// Who tells the names of containers.
 pub(super) trait Source: Sync {
     /// The container is about to get its cgroup.
-    fn made(&self, life: &Life) -> Result<()>;
+    fn made(&self, life: Life) -> Result<()>;
     /// It has it.
-    fn started(&self, _life: &Life) -> Result<()> {
+    fn started(&self, _life: Life) -> Result<()> {
         Ok(())
     }
     /// Its cgroup is gone.
-    fn gone(&self, life: &Life) -> Result<()>;
+    fn gone(&self, life: Life) -> Result<()>;
     /// All are gone.
     fn end(&self) -> Result<()> {
         Ok(())
@@ -102,10 +102,10 @@ impl Life {
     }
 
     pub(super) fn make(self, source: &dyn Source) -> Result<Living> {
-        source.made(&self)?;
+        source.made(self)?;
         let cgroup = Cgroup::make(&container_path(self.pod(), 9_000 + self.number))?;
         cgroup.limit(1)?;
-        source.started(&self)?;
+        source.started(self)?;
         Ok(Living { life: self, cgroup })
     }
 }
@@ -124,7 +124,7 @@ impl Living {
             thread::yield_now();
         }
         let gone_ns = boot_ns();
-        source.gone(&life)?;
+        source.gone(life)?;
         Ok(Ended { life, gone_ns })
     }
 }

@@ -18,8 +18,9 @@ use crate::node::{
     names::{Heard, Host, cri},
 };
 
-/// How long an event waits for names (`--name-wait`): what is told later is too late.
-const IN_TIME: Duration = Duration::from_millis(500);
+/// An event waits half a second for names (`--name-wait`), and a busy machine is given a little more; what is looked at once a
+/// second only is told too late.
+const IN_TIME: Duration = Duration::from_millis(800);
 const BUNDLES: &str = "run/containerd/io.containerd.runtime.v2.task";
 
 struct Node {
