@@ -7,13 +7,13 @@ mod bpf_linker;
 mod bpftrace;
 mod busybox;
 mod containerd;
-mod journald;
 mod kernel;
 mod kubernetes;
 mod prometheus;
 mod qemu;
 mod rsyslog;
 mod rust_src;
+mod systemd;
 
 use std::{fs, path::Path, process::ExitCode, thread};
 
@@ -24,13 +24,13 @@ pub(crate) use self::{
     bpftrace::bpftrace,
     busybox::busybox,
     containerd::containerd,
-    journald::{journald, systemd_analyze},
     kernel::{Kernel, KernelFiles, kernel},
     kubernetes::{kubectl, python},
     prometheus::prometheus,
     qemu::qemu,
     rsyslog::rsyslog,
     rust_src::rust_src,
+    systemd::{systemd, systemd_analyze},
 };
 use crate::cache;
 
@@ -67,7 +67,7 @@ pub(crate) fn guests(kernels: &[Kernel]) -> Result<()> {
     busybox()?;
     containerd()?;
     prometheus()?;
-    journald()?;
+    systemd()?;
     rsyslog()?;
     let failed: Vec<_> = kernels.iter().filter_map(|each| kernel(*each).err()).collect();
     if failed.is_empty() {
@@ -89,7 +89,7 @@ fn report() -> Result<()> {
     show("containerd and runc", &containerd()?)?;
     show("prometheus", &prometheus()?)?;
     show("rsyslog", &rsyslog()?)?;
-    show("journald", &journald()?)?;
+    show("systemd", &systemd()?)?;
     for each in Kernel::ALL {
         let files = kernel(each)?;
         show(&format!("kernel {}", files.release), &files.folder)?;

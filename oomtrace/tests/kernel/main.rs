@@ -8,11 +8,11 @@ mod compare;
 mod decisions;
 mod doctor;
 mod endings;
-mod journal;
 mod kernel_log;
 mod kills;
+mod kubelet_words;
 mod leak;
-mod log_stacks;
+mod long_lines;
 mod losses;
 mod names;
 mod oomtrace;
@@ -20,10 +20,12 @@ mod outputs;
 mod prometheus;
 mod refusals;
 mod replay;
+mod rsyslog;
 mod rungs;
 mod runtime;
 mod scenarios;
 mod start;
+mod unit;
 mod workload;
 
 use libtest_mimic::{Arguments, Trial};
@@ -40,7 +42,7 @@ fn main() {
     let with = std::env::var("OOMTRACE_VM_WITH").unwrap_or_default();
     let scenarios = match (in_vm, with.as_str()) {
         (true, "containerd") => runtime::ALL.to_vec(),
-        (true, "readers") => [prometheus::ALL, log_stacks::ALL].concat(),
+        (true, "readers") => [prometheus::ALL, rsyslog::ALL, unit::ALL].concat(),
         (true, _) => [
             kills::ALL,
             decisions::ALL,

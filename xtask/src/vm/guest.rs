@@ -61,8 +61,8 @@ pub(crate) enum With {
     /// containerd, running, with runc and ctr, and a journald to be started: cgroup v2, cgroupfs driver, no images, and no
     /// network but the guest's own
     Containerd,
-    /// What reads what oomtrace prints: Prometheus, promtool, rsyslogd, journald and jq, none of them running, and what is in
-    /// deploy for them, at /deploy
+    /// What reads what oomtrace prints, and what runs it: Prometheus, promtool, rsyslogd and jq, none of them running, systemd with
+    /// its journal, and what is in deploy for them, at /deploy
     Readers,
 }
 
