@@ -9,6 +9,7 @@ mod busybox;
 mod containerd;
 mod kernel;
 mod kubernetes;
+mod podman;
 mod prometheus;
 mod qemu;
 mod rsyslog;
@@ -26,6 +27,7 @@ pub(crate) use self::{
     containerd::containerd,
     kernel::{Kernel, KernelFiles, kernel},
     kubernetes::{kubectl, python},
+    podman::podman,
     prometheus::prometheus,
     qemu::qemu,
     rsyslog::rsyslog,
@@ -66,6 +68,7 @@ pub(crate) fn guests(kernels: &[Kernel]) -> Result<()> {
     qemu()?;
     busybox()?;
     containerd()?;
+    podman()?;
     prometheus()?;
     systemd()?;
     rsyslog()?;
@@ -87,6 +90,7 @@ fn report() -> Result<()> {
     show("qemu", qemu()?.folder())?;
     show("busybox", &busybox()?)?;
     show("containerd and runc", &containerd()?)?;
+    show("podman", &podman()?)?;
     show("prometheus", &prometheus()?)?;
     show("rsyslog", &rsyslog()?)?;
     show("systemd", &systemd()?)?;

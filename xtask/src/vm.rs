@@ -44,6 +44,10 @@ pub(crate) struct Vm {
     /// What executes the guest's instructions
     #[arg(long, value_enum, default_value_t = Accel::Tcg)]
     accel: Accel,
+    /// The guest's clock counts the instructions of its one processor, 1,000 a microsecond: however busy this machine is,
+    /// the guest's times are the same
+    #[arg(long, conflicts_with_all = ["cpus", "accel"])]
+    instructions: bool,
     /// A folder to copy to /share in the guest
     #[arg(long, value_name = "DIR")]
     share: Option<PathBuf>,
@@ -133,8 +137,9 @@ impl Vm {
             cgroup: self.cgroup,
             memory: self.memory.unwrap_or(if self.with.is_some() { 2048 } else { 1024 }),
             with: self.with,
-            cpus: self.cpus,
+            cpus: if self.instructions { 1 } else { self.cpus },
             accel: self.accel,
+            instructions: self.instructions,
             programs: vec![(oomtrace, "oomtrace")],
             share: self.share.clone(),
             out,

@@ -83,7 +83,10 @@ enum Command {
     Doctor(doctor::Args),
     /// Show the pods and containers that are known now, with their limits, and which source told each name.
     ///
-    /// The quickest check that names work on a node.
+    /// The quickest check that names work on a node. A line is a cgroup of a pod or a container: its limit and its use, the
+    /// `oom_score_adj` of its first process, and who told its name: `cri` (the container runtime), `kubelet` (its `/pods`),
+    /// `oci_config` and `engine_state` (files of containerd, CRI-O, Podman and Docker) or `pod_logs` (the names of links to
+    /// logs). `?` is what nobody told; `oomtrace doctor` says which of them can be asked here, and what to do about the others.
     Pods(pods::Args),
     /// Leak memory on purpose, step by step, to see what becomes of it.
     Leak(leak::Args),

@@ -27,8 +27,8 @@ use crate::{
 /// Options of `oomtrace pods`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// How to print: a table, or one JSON array.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
+    /// How to print: `text`, a table, or `json`, one array with an object for each cgroup.
+    #[arg(long, value_enum, default_value_t = Format::Text, hide_possible_values = true)]
     format: Format,
     /// Where the node's cgroups are mounted: in a container, where the host's /sys/fs/cgroup is.
     #[arg(long, value_name = "PATH", default_value = "/sys/fs/cgroup")]

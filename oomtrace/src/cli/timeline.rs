@@ -4,9 +4,11 @@ mod boot;
 mod input;
 mod intake;
 mod logs;
+mod place;
 mod pods;
 mod print;
 mod recording;
+mod zone;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -49,9 +51,10 @@ pub(super) struct Args {
     /// When the node booted, for a kernel log that counts from there. Default: worked out from the other files.
     #[arg(long, value_name = "TIME")]
     boot_time: Option<Timestamp>,
-    /// The node's zone, for logs that write local time, as its distance from UTC: +02:00.
-    #[arg(long, value_name = "+HH:MM", default_value = "+00:00", value_parser = zone, allow_hyphen_values = true)]
-    time_zone: TimeZone,
+    /// The node's zone, for logs that write local time, as its distance from UTC: +02:00. Default: the one that another log
+    /// tells, else UTC.
+    #[arg(long, value_name = "+HH:MM", value_parser = zone, allow_hyphen_values = true)]
+    time_zone: Option<TimeZone>,
     /// The node that logs are from. Default: the one that the recording or the pods are from.
     #[arg(long, value_name = "NAME")]
     node_name: Option<String>,
@@ -107,8 +110,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let recorded = recording::read_all(&args.events)?;
     let node = node(args, &recorded, &known)?;
-    let kernel = logs::read_kernel(args)?;
-    let mut kubelet = logs::KubeletLogs::open(args)?;
+    let zone = match &args.time_zone {
+        Some(zone) => zone.clone(),
+        None => zone::of_logs(args)?.unwrap_or(TimeZone::UTC),
+    };
+    let kernel = logs::read_kernel(args, &zone)?;
+    let mut kubelet = logs::KubeletLogs::open(args, &zone)?;
     let zero = match boot::zero(args.boot_time, &recorded, &kernel, &known) {
         Some(zero) => zero,
         None => boot::zero_by_kubelet(&kernel, kubelet.read_all()?),

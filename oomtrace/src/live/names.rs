@@ -17,7 +17,7 @@ use crate::{
     node::{
         cgroup_path::CgroupIdentity,
         fact::Fact,
-        index::{Bounds, Index},
+        index::{Bounds, Index, Unnamed},
         names::{self, Asker, Heard},
     },
 };
@@ -60,9 +60,9 @@ struct State {
     asker: Asker,
     asked: HashMap<ContainerId, Instant>,
     /// When their names were waited for in vain.
-    in_vain: HashMap<ContainerId, Instant>,
-    /// The containers that the event filled last lacks the names of.
-    unnamed: Vec<ContainerId>,
+    in_vain: HashMap<Unnamed, Instant>,
+    /// Whose names the event filled last lacks.
+    unnamed: Vec<Unnamed>,
 }
 
 impl Learning {
@@ -140,20 +140,22 @@ impl waiting::Names for Known {
         let mut state = self.0.borrow_mut();
         let mut unnamed = std::mem::take(&mut state.unnamed);
         unnamed.clear();
-        let missing = state.index.fill_noting(event, &mut unnamed);
-        for id in &unnamed {
-            state.ask(id.clone());
+        state.index.fill_noting(event, &mut unnamed);
+        for one in &unnamed {
+            if let Unnamed::Container(id) = one {
+                state.ask(id.clone());
+            }
         }
-        let in_vain = !unnamed.is_empty() && unnamed.iter().all(|id| state.in_vain.contains_key(id));
+        let missing = unnamed.iter().any(|one| !state.in_vain.contains_key(one));
         state.unnamed = unnamed;
-        missing && !in_vain
+        missing
     }
 
     fn give_up(&mut self) {
         let mut state = self.0.borrow_mut();
         let now = Instant::now();
-        for id in std::mem::take(&mut state.unnamed) {
-            state.in_vain.insert(id, now);
+        for one in std::mem::take(&mut state.unnamed) {
+            state.in_vain.insert(one, now);
         }
     }
 }

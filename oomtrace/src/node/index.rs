@@ -15,6 +15,7 @@ mod tests;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use self::bounded::Bounded;
+pub use self::fill::Unnamed;
 use super::{
     cgroup_path::{CgroupIdentity, ContainerId, PodUid, QosClass},
     fact::{ContainerFact, Fact, NameSource, PodFact, SpecContainer},

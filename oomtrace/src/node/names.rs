@@ -8,9 +8,11 @@ pub mod engine;
 pub mod kubelet;
 pub mod oci;
 pub mod pod_logs;
+pub mod storage;
 
 mod annotations;
 mod host;
+mod made;
 #[cfg(test)]
 mod tests;
 

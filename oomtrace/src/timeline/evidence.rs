@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Heard, Kept,
+    Kept, Kubelet,
     names::{Names, PodKey},
     windows::{NOTICED, SAME_KILL, SECOND},
 };
@@ -40,6 +40,8 @@ pub(super) struct Death {
     pub(super) exit_code: Option<i32>,
     /// Whether the OOM killer had marked its first process.
     pub(super) oom_victim: bool,
+    /// The kubelet had just been started then, and looked for the first time: the container may have ended any time before.
+    pub(super) by_start: Option<i64>,
     pub(super) lines: Vec<At>,
 }
 
@@ -94,7 +96,8 @@ pub(super) struct Evidence {
 
 impl Evidence {
     /// Sorts lines out that are in the order of time.
-    pub(super) fn of(lines: &[Kept], names: &Names<'_>, heard: Heard) -> Self {
+    pub(super) fn of(lines: &[Kept], names: &Names<'_>, kubelet: Kubelet<'_>) -> Self {
+        let heard = kubelet.heard;
         let mut evidence = Self { kubelet_from: heard.from, kubelet_until: heard.until, ..Self::default() };
         let mut steps: Vec<(i64, &Eviction, &Arc<Line>)> = Vec::new();
         for Kept { at, line, .. } in lines.iter().filter(|kept| !kept.lesson) {
@@ -147,6 +150,11 @@ impl Evidence {
             }
         }
         evidence.evicted = evictions::evicted(&steps, names);
+        let of_kubelet = |death: &Death| death.lines.iter().all(|(_, line)| line.source == Source::Kubelet);
+        for death in evidence.deaths.iter_mut().filter(|death| of_kubelet(death)) {
+            let started = kubelet.thresholds.and_then(|starts| starts.started(death.at));
+            death.by_start = started.filter(|started| death.at - started <= NOTICED);
+        }
         evidence.add_noticed(names);
         for (index, change) in evidence.changes.iter().enumerate() {
             if let (ContainerAction::Reported, Some(id)) = (change.what.action, &change.container) {
@@ -232,6 +240,9 @@ impl Evidence {
             let Some(id) = death.container.clone().filter(|id| !told.contains(id) && !last.contains_key(id)) else {
                 continue;
             };
+            if death.is_old(names) {
+                continue;
+            }
             let reported = self.reported(&id).and_then(|reported| reported.reason.as_deref());
             if reported.or_else(|| names.end_reason(&id)) == Some("OOMKilled")
                 && let Some((_, line)) = death.lines.first()
@@ -264,7 +275,15 @@ impl Evidence {
         if let Some(id) = &container {
             self.ended.insert(id.clone(), self.deaths.len());
         }
-        self.deaths.push(Death { at, pod, container, exit_code, oom_victim, lines: vec![(at, Arc::clone(line))] });
+        self.deaths.push(Death {
+            at,
+            pod,
+            container,
+            exit_code,
+            oom_victim,
+            by_start: None,
+            lines: vec![(at, Arc::clone(line))],
+        });
     }
 
     /// The kubelet was listened to between these, too.
@@ -279,6 +298,16 @@ impl Evidence {
     pub(super) fn kubelet_covers(&self, from: i64, span: i64) -> bool {
         self.kubelet_from.is_some_and(|first| first <= from)
             && self.kubelet_until.is_some_and(|last| last >= from + span)
+    }
+}
+
+impl Death {
+    /// Whether the kubelet found it ended when it was started, and nothing tells that it had run shortly before: each start of
+    /// the kubelet tells anew of all containers that the runtime has not removed yet, some of them of a former boot.
+    pub(super) fn is_old(&self, names: &Names<'_>) -> bool {
+        let Some(start) = self.by_start else { return false };
+        let seen = self.container.as_ref().and_then(|id| names.container(id));
+        seen.is_none_or(|seen| seen.started.is_none_or(|started| started >= start))
     }
 }
 

@@ -51,6 +51,9 @@ pub(super) struct Told {
     pub(super) chain: String,
     pub(super) began: i64,
     pub(super) started: String,
+    /// How many kills there were, those whose lines had to go among them, and when the last was.
+    kills: u64,
+    last_kill: i64,
 }
 
 /// Lines in their order, each with whether it is only a lesson.
@@ -112,7 +115,9 @@ impl Group {
             });
             let (digest, state) = before.filter(|_| !is_news).map_or((digest, state), |b| (b.digest, b.state));
             let (chain, began, started) = (judged.chain.clone(), judged.at, judged.incident.started.clone());
-            told.insert(judged.incident.id.clone(), Told { digest, state, last: judged.last, chain, began, started });
+            let (kills, last_kill) = (judged.incident.kills, judged.kills.last().copied().unwrap_or(i64::MIN));
+            let entry = Told { digest, state, last: judged.last, chain, began, started, kills, last_kill };
+            told.insert(judged.incident.id.clone(), entry);
             if is_news {
                 news.push(judged);
             }
@@ -121,15 +126,23 @@ impl Group {
         news
     }
 
-    /// What goes on though its first lines had to go is the same incident.
+    /// What goes on though its first lines had to go is the same incident, and counts what went.
     fn keep_beginning(&self, judged: &mut Judged) {
         let same = self.told.values().filter(|told| told.chain == judged.chain && told.began < judged.at);
         let Some(told) = same.filter(|told| judged.at - told.last <= CRASH_LOOP).max_by_key(|told| told.began) else {
             return;
         };
         judged.at = told.began;
-        judged.incident.id = id(&judged.node, &judged.identity, judged.at);
-        judged.incident.started.clone_from(&told.started);
+        let incident = &mut judged.incident;
+        incident.id = id(&judged.node, &judged.identity, judged.at);
+        incident.started.clone_from(&told.started);
+        let kills = told.kills + judged.kills.iter().filter(|at| **at > told.last_kill).count() as u64;
+        if let Some(gone) = kills.checked_sub(incident.kills).filter(|gone| *gone > 0) {
+            incident.verdict.summary +=
+                &format!(" With those before, there were {kills} such kills since {}.", told.started);
+            incident.kills = kills;
+            incident.processes_killed += gone;
+        }
     }
 
     /// Its lines in their order, each with whether it is only a lesson.
@@ -244,11 +257,11 @@ impl Groups {
     pub(super) fn let_go(&mut self, id: u64, part: Part) -> Vec<Order> {
         let Part { mut started, lines } = part;
         let ended: BTreeSet<ContainerId> = lines.values().filter_map(|(line, _)| ended(&line.event)).collect();
-        let goes_on = |event: &Event| starts(event).is_some_and(|id| !ended.contains(id));
-        let mut gone = Vec::new();
+        let (mut gone, mut going_on) = (Vec::new(), BTreeSet::new());
         started.extend(lines);
         started.retain(|order, (line, lesson)| {
-            let stays = goes_on(&line.event);
+            // Told twice, a start is one.
+            let stays = starts(&line.event).is_some_and(|id| !ended.contains(id) && going_on.insert(id.clone()));
             if !stays && !*lesson {
                 gone.push(order.clone());
             }

@@ -8,6 +8,7 @@ mod picture;
 mod shown;
 mod steps;
 mod stopped;
+mod storage;
 mod victims;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -26,6 +27,9 @@ use crate::event::{ContainerAction, ContainerId, EventRef, Incident, IncidentSta
 /// Events in an incident that are told; of more the first and the last.
 const EVENTS: usize = 256;
 
+/// Kills of a chain that are compared with the next, where containers have no names.
+const BESIDE: usize = 8;
+
 /// An incident, and what it is made of.
 pub(super) struct Judged {
     /// When it began, nanoseconds since 1970.
@@ -34,6 +38,8 @@ pub(super) struct Judged {
     pub(super) last: i64,
     /// When it closes, if nothing comes.
     pub(super) closes: i64,
+    /// When there were kills.
+    pub(super) kills: Vec<i64>,
     /// Who it is about: its `id` is made of that.
     pub(super) identity: String,
     /// Who and what it is about.
@@ -55,10 +61,11 @@ struct Court<'a> {
 /// input has ended.
 pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, kubelet: Kubelet<'_>, now: Option<i64>) -> Vec<Judged> {
     let mut names = Names::learn(lines, &known.snapshot);
-    let mut evidence = Evidence::of(lines, &names, kubelet.heard);
+    let mut evidence = Evidence::of(lines, &names, kubelet);
     if let Some((first, last)) = known.kubelet_span {
         evidence.kubelet_spoke(first, last);
     }
+    storage::set_apart(&mut evidence, &names, &known.snapshot);
     victims::name(&mut names, &evidence);
     let court = Court { names: &names, evidence: &evidence, known, thresholds: kubelet.thresholds };
     let mut cases = of_kills(&court);
@@ -80,21 +87,37 @@ pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, kubelet: Kubelet<
 /// Chains of kills of one container for one cause.
 fn of_kills<'a>(court: &Court<'a>) -> Vec<Case<'a>> {
     let mut cases: Vec<Case<'a>> = Vec::new();
-    let mut open: BTreeMap<(Subject, Class), usize> = BTreeMap::new();
+    let mut open: BTreeMap<(Subject, Class), Vec<usize>> = BTreeMap::new();
+    let mut by_container: BTreeMap<(&ContainerId, Class), usize> = BTreeMap::new();
     for kill in &court.evidence.kills {
         let key = (Subject::of_kill(kill, court.names), Class::of_kill(kill));
-        if let Some(case) = open
-            .get(&key)
-            .and_then(|index| cases.get_mut(*index))
-            .filter(|case| kill.at - case.last_kill() <= CRASH_LOOP)
-        {
-            case.kills.push(kill);
+        let chains = open.entry(key.clone()).or_default();
+        let beside = |case: &Case<'_>| {
+            let nameless = matches!(key.0, Subject::Alike(..));
+            nameless && case.kills.iter().rev().take(BESIDE).any(|before| ran_beside(court.names, kill, before))
+        };
+        let goes_on = |case: &Case<'_>| kill.at - case.last_kill() <= CRASH_LOOP && !beside(case);
+        // Without a name, the id still says that it is the same container, whatever was killed in it before.
+        let same = kill.container.as_ref().and_then(|id| by_container.get(&(id, key.1)).copied());
+        let same = same.filter(|index| kill.at - cases[*index].last_kill() <= CRASH_LOOP);
+        let index = same.or_else(|| chains.iter().rev().copied().find(|index| goes_on(&cases[*index])));
+        if let Some(index) = index {
+            cases[index].kills.push(kill);
         } else {
-            open.insert(key.clone(), cases.len());
-            cases.push(Case::of_kill(key.0, kill));
+            chains.push(cases.len());
+            cases.push(Case::of_kill(key.0.clone(), kill));
+        }
+        if let Some(id) = &kill.container {
+            by_container.insert((id, key.1), index.unwrap_or(cases.len() - 1));
         }
     }
     cases
+}
+
+/// Whether a kill is in a container that ran when another one had a kill in it: it is no restart of that one.
+fn ran_beside(names: &Names<'_>, kill: &Kill, before: &Kill) -> bool {
+    let started = kill.container.as_ref().and_then(|id| names.container(id)).and_then(|seen| seen.started);
+    kill.container != before.container && started.is_some_and(|started| started < before.at - RELIST)
 }
 
 /// Evictions join the kills of their pods.
@@ -159,10 +182,11 @@ fn by_pod(cases: &[Case<'_>]) -> BTreeMap<PodKey, Vec<usize>> {
 }
 
 /// Whether a kill is why its container ended. An end before a kill in the same container is one that a clock without
-/// seconds' parts tells. Where the kubelet told the container to end after the kill, it had outlived it, unless its first
-/// process was killed.
+/// seconds' parts tells. A kubelet that was started after the kill tells of an end that it did not see. Where the kubelet told
+/// the container to end after the kill, it had outlived it, unless its first process was killed.
 fn explains(court: &Court<'_>, kill: &Kill, death: &Death) -> bool {
-    if death.at > kill.at + NOTICED {
+    let noticed_late = death.by_start.is_some_and(|start| start >= kill.at);
+    if death.at > kill.at + NOTICED && !noticed_late {
         return false;
     }
     let victim = &kill.told.victim.task;
@@ -202,7 +226,8 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
     let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
     incident.events_omitted = lines.len().saturating_sub(EVENTS) as u64;
     incident.events = told(&lines).map(|line| EventRef::Seq(line.seq)).collect();
-    Judged { at, last: last_at, closes, identity, chain, node: node.to_owned(), incident, lines }
+    let kills = case.kills.iter().map(|kill| kill.at).collect();
+    Judged { at, last: last_at, closes, kills, identity, chain, node: node.to_owned(), incident, lines }
 }
 
 /// An incident's name.

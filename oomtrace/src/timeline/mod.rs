@@ -19,8 +19,7 @@
 //! # What is kept
 //!
 //! At most [`Keep`] lines. Live, what can make no incident any more goes first. Beyond the limit the oldest go, and
-//! [`Timeline::dropped`] counts them: a crash loop that goes on for days keeps its `id` and its beginning, and counts what
-//! is left of it.
+//! [`Timeline::dropped`] counts them: a crash loop that goes on for days keeps its `id`, its beginning and its count.
 //!
 //! # What is judged
 //!

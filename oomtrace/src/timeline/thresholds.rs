@@ -1,5 +1,5 @@
-//! The eviction thresholds that a node's kubelet was started with. They hold until it is started anew, and make no incident:
-//! they are kept beside the lines that do.
+//! When a node's kubelet was started, and with which eviction thresholds. They hold until it is started anew, and make no
+//! incident: they are kept beside the lines that do.
 
 use std::collections::BTreeMap;
 
@@ -22,6 +22,11 @@ impl Thresholds {
         if self.0.len() > STARTS {
             self.0.pop_first();
         }
+    }
+
+    /// When the kubelet was started that ran then.
+    pub(super) fn started(&self, at: i64) -> Option<i64> {
+        self.0.range(..=at).next_back().map(|(started, _)| *started)
     }
 
     /// What the kubelet had that ran then.

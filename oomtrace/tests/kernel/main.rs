@@ -17,6 +17,7 @@ mod losses;
 mod names;
 mod oomtrace;
 mod outputs;
+mod podman;
 mod prometheus;
 mod refusals;
 mod replay;
@@ -40,8 +41,11 @@ fn main() {
     }
     // A guest with something that only some tests need has those, and no others.
     let with = std::env::var("OOMTRACE_VM_WITH").unwrap_or_default();
+    let timed = std::env::var("OOMTRACE_VM_CLOCK").is_ok_and(|clock| clock == "instructions");
     let scenarios = match (in_vm, with.as_str()) {
+        (true, "") if timed => names::TIMED.to_vec(),
         (true, "containerd") => runtime::ALL.to_vec(),
+        (true, "podman") => podman::ALL.to_vec(),
         (true, "readers") => [prometheus::ALL, rsyslog::ALL, unit::ALL].concat(),
         (true, _) => [
             kills::ALL,

@@ -9,6 +9,7 @@ mod requests;
 use std::{
     collections::HashMap,
     env, fs,
+    os::unix::process::CommandExt as _,
     path::Path,
     process::Command,
     thread,
@@ -16,6 +17,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use rustix::thread::CapabilitySet;
 use serde_json::Value;
 
 use self::kubelet::{Container, IMAGE, Kubelet, Pod, SOCKET, start_containerd, stop_containerd};
@@ -24,7 +26,8 @@ use crate::{
     cgroup::uid,
     check_eq,
     oomtrace::{Oomtrace, of_kind},
-    scenarios::Scenario,
+    rungs::without,
+    scenarios::{Scenario, after, boot_ns},
 };
 
 pub(crate) const ALL: &[Scenario] = &[
@@ -33,10 +36,12 @@ pub(crate) const ALL: &[Scenario] = &[
     ("a_container_that_is_gone_before_anybody_looks_is_named", gone_at_once),
     ("a_pod_in_slices_is_named", in_slices),
     ("containers_made_killed_and_removed_several_at_a_time_are_all_named_right", short_lives),
+    ("without_a_runtimes_socket_its_files_name_containers_that_are_removed_as_soon_as_killed", files_alone),
     ("a_runtime_that_comes_later_and_restarts_is_asked_again", runtime_restarts),
     ("without_a_runtime_the_folders_of_logs_name_the_same", logs_alone),
     ("doctor_finds_the_sources_of_names_that_a_node_has", doctor),
     ("the_image_run_as_the_manifest_says_names_a_kill_and_pairs_it_with_the_kubelets_words", deployed::names_and_pairs),
+    ("root_needs_no_capability_for_names_and_anybody_reads_those_of_links_to_logs", least_privileges),
     ("pods_shows_sandbox_and_container_with_limit_and_source", pods),
 ];
 
@@ -121,15 +126,15 @@ fn gone_at_once() -> Outcome {
     // From before the kill until everything is gone, nothing can be read or asked.
     oomtrace.signal(libc::SIGSTOP)?;
     wait_for_kill(&container)?;
-    let killed = Instant::now();
     kubelet.remove(&container)?;
-    let removed = killed.elapsed();
+    let gone_ns = boot_ns();
     kubelet.remove_pod(&pod)?;
     ensure!(!Path::new("/sys/fs/cgroup").join(&container.cgroup[1..]).exists(), "its cgroup is still there");
     oomtrace.signal(libc::SIGCONT)?;
     let lines = oomtrace.stop()?;
-    println!("removed {removed:?} after the kill was seen");
-    check_names(only_kill(&lines)?, &pod, &container)
+    let kill = only_kill(&lines)?;
+    println!("removed {:?} after the kill", after(kill, gone_ns)?);
+    check_names(kill, &pod, &container)
 }
 
 fn in_slices() -> Outcome {
@@ -148,7 +153,8 @@ fn in_slices() -> Outcome {
 /// How many containers live for a moment at a time.
 const AT_A_TIME: usize = 4;
 
-/// How many there are in all: each takes an emulated guest seconds. `OOMTRACE_TEST_SHORT_LIVES=100` takes it many minutes.
+/// How many there are in all: each takes an emulated guest seconds, so that 100 of them take four minutes. What 20 a second
+/// come to is in [`names`](crate::names).
 fn short_lives_wanted() -> Result<usize> {
     env::var("OOMTRACE_TEST_SHORT_LIVES").map_or(Ok(16), |number| Ok(number.parse()?))
 }
@@ -158,8 +164,7 @@ struct ShortLife<'a> {
     pod: &'a Pod,
     container: Container,
     restarts: u32,
-    /// How long after its kill it was gone.
-    gone: Duration,
+    gone_ns: u64,
 }
 
 /// One after the other.
@@ -169,18 +174,28 @@ fn lives(pod: &Pod, numbers: impl Iterator<Item = usize>) -> Result<Vec<ShortLif
         let restarts = u32::try_from(number)?;
         let container = kubelet.container(pod, &format!("app-{number}"), restarts, &EAT)?;
         wait_for_kill(&container)?;
-        let killed = Instant::now();
         kubelet.remove(&container)?;
-        Ok(ShortLife { pod, container, restarts, gone: killed.elapsed() })
+        Ok(ShortLife { pod, container, restarts, gone_ns: boot_ns() })
     };
     numbers.map(live).collect()
 }
 
 fn short_lives() -> Outcome {
+    short_lives_named(short_lives_wanted()?, &[], |kill, life| {
+        check_eq!(kill["container"]["restart_count"], life.restarts, "the restart count of {}", life.container.name);
+        Ok(())
+    })
+}
+
+/// As on a node whose runtime's socket oomtrace may not have.
+fn files_alone() -> Outcome {
+    short_lives_named(AT_A_TIME, &["--cri-endpoint", "/nowhere.sock"], |_, _| Ok(()))
+}
+
+fn short_lives_named(wanted: usize, arguments: &[&str], check: impl Fn(&Value, &ShortLife<'_>) -> Outcome) -> Outcome {
     let mut kubelet = Kubelet::start()?;
     let pods: Vec<_> = (910..).take(AT_A_TIME).map(|number| kubelet.pod(number)).collect::<Result<_>>()?;
-    let wanted = short_lives_wanted()?;
-    let oomtrace = Oomtrace::start(&[])?;
+    let oomtrace = Oomtrace::start(arguments)?;
     let started = Instant::now();
     let removed = thread::scope(|scope| {
         let start = |(first, pod)| scope.spawn(move || lives(pod, (first..wanted).step_by(AT_A_TIME)));
@@ -194,26 +209,27 @@ fn short_lives() -> Outcome {
         kubelet.remove_pod(pod)?;
     }
     let removed: Vec<_> = removed.into_iter().flatten().collect();
-    let mut gone: Vec<_> = removed.iter().map(|life| life.gone).collect();
+    let kills: HashMap<_, _> =
+        of_kind(&lines, "oom_kill").into_iter().map(|kill| (kill["container"]["id"].as_str(), kill)).collect();
+    check_eq!(removed.len(), wanted, "containers");
+    let mut gone = Vec::new();
+    for life in &removed {
+        let ShortLife { pod, container, gone_ns, .. } = life;
+        let kill = kills.get(&Some(&container.id)).with_context(|| format!("no kill in {}", container.name))?;
+        gone.push(after(kill, *gone_ns)?);
+        check_names(kill, pod, container)?;
+        check_names(&kill["victim"], pod, container)?;
+        check_eq!(kill["container"]["image"], IMAGE, "the image of {}", container.name);
+        check(kill, life)?;
+    }
     gone.sort_unstable();
     println!(
-        "{} containers in {took:?}: {:.1} a second, gone {:?} (the quickest), {:?} (half), {:?} (all) after the kill was seen",
-        removed.len(),
-        f64::from(u32::try_from(removed.len())?) / took.as_secs_f64(),
+        "{wanted} containers in {took:?}: {:.1} a second, removed {:?} (the quickest), {:?} (half), {:?} (all) after the kill",
+        f64::from(u32::try_from(wanted)?) / took.as_secs_f64(),
         gone[0],
         gone[gone.len() / 2],
         gone[gone.len() - 1],
     );
-    let kills: HashMap<_, _> =
-        of_kind(&lines, "oom_kill").into_iter().map(|kill| (kill["container"]["id"].as_str(), kill)).collect();
-    check_eq!(removed.len(), wanted, "containers");
-    for ShortLife { pod, container, restarts, .. } in &removed {
-        let kill = kills.get(&Some(&container.id)).with_context(|| format!("no kill in {}", container.name))?;
-        check_names(kill, pod, container)?;
-        check_names(&kill["victim"], pod, container)?;
-        check_eq!(kill["container"]["image"], IMAGE, "the image of {}", container.name);
-        check_eq!(kill["container"]["restart_count"], *restarts, "the restart count of {}", container.name);
-    }
     Ok(())
 }
 
@@ -248,8 +264,15 @@ fn runtime_restarts() -> Outcome {
 
 /// `oomtrace pods` with these arguments, by container.
 fn ask_pods(arguments: &[&str]) -> Result<HashMap<String, Value>> {
-    let output =
-        Command::new("oomtrace").args(["pods", "--format", "json", "--kubelet-url", "off"]).args(arguments).output()?;
+    ask_pods_as(arguments, |_| {})
+}
+
+/// The same, with something done to the command before it runs.
+fn ask_pods_as(arguments: &[&str], prepare: impl FnOnce(&mut Command)) -> Result<HashMap<String, Value>> {
+    let mut command = Command::new("oomtrace");
+    command.args(["pods", "--format", "json", "--kubelet-url", "off"]).args(arguments);
+    prepare(&mut command);
+    let output = command.output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let rows: Vec<Value> = serde_json::from_slice(&output.stdout)?;
     let by_id = rows.into_iter().filter_map(|row| Some((row["container"]["id"].as_str()?.to_owned(), row)));
@@ -275,6 +298,28 @@ fn logs_alone() -> Outcome {
         check_eq!(alone["container"][what], with_cri["container"][what], "the container's {what}");
     }
     check_names(alone, &pod, &container)
+}
+
+fn least_privileges() -> Outcome {
+    const NOBODY: u32 = 65_534;
+    let mut kubelet = Kubelet::start()?;
+    let pod = kubelet.pod(908)?;
+    let container = kubelet.container(&pod, "app", 1, &["/bin/sleep", "1000"])?;
+    // `CAP_CHECKPOINT_RESTORE` is the last of them.
+    let capabilities = (0..=40).map(|bit| CapabilitySet::from_bits_retain(1 << bit)).collect::<Vec<_>>().leak();
+    let root = ask_pods_as(&[], |command| without(command, capabilities))?;
+    let files = ask_pods_as(&["--cri-endpoint", "/nowhere.sock"], |command| without(command, capabilities))?;
+    let nobody = ask_pods_as(&[], |command| {
+        command.uid(NOBODY).gid(NOBODY);
+    })?;
+    kubelet.remove_pod(&pod)?;
+    for (rows, source) in [(root, "cri"), (files, "oci_config"), (nobody, "pod_logs")] {
+        let row = rows.get(&container.id).with_context(|| format!("{source}: the container is not shown"))?;
+        check_eq!(row["source"], source, "who told");
+        check_names(row, &pod, &container)?;
+        check_eq!(row["limit_bytes"], 20 << 20, "the limit in force");
+    }
+    Ok(())
 }
 
 fn pods() -> Outcome {

@@ -1,8 +1,9 @@
 //! What the tests have in common: what they are, and what nearly each of them does.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use rustix::time::{ClockId, Timespec, clock_gettime};
 use serde_json::Value;
 
 use crate::{
@@ -42,4 +43,16 @@ pub(crate) fn only<'a>(lines: &'a [Value], kind: &str) -> Result<&'a Value> {
     let found = of_kind(lines, kind);
     ensure!(found.len() == 1, "{} lines of kind {kind} instead of one: {lines:#?}", found.len());
     Ok(found[0])
+}
+
+/// Nanoseconds of `CLOCK_BOOTTIME`: the clock of events.
+pub(crate) fn boot_ns() -> u64 {
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);
+    u64::try_from(tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(tv_nsec).unwrap_or(0)
+}
+
+/// From the kill, by its own time, to this one.
+pub(crate) fn after(kill: &Value, boot_ns: u64) -> Result<Duration> {
+    let killed_ns = kill["boot_ns"].as_u64().context("a kill without time")?;
+    Ok(Duration::from_nanos(boot_ns.checked_sub(killed_ns).context("it is before the kill")?))
 }

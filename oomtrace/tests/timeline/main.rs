@@ -2,10 +2,13 @@
 //! the nodes' own state), and on what nodes of other versions would have left.
 
 mod long;
+mod quiet;
 mod recast;
 mod recast_captures;
+mod recast_old;
 mod stories;
 mod story;
+mod zones;
 
 use std::{
     collections::BTreeSet,

@@ -1,5 +1,9 @@
 //! Logs as other kubelets, runtimes and cgroup drivers would have written them: a real log, line by line in another form.
 
+use std::collections::BTreeMap;
+
+use super::recast_old;
+
 /// How a kubelet writes its lines. The given ones are those of 1.28 to 1.36.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kubelet {
@@ -11,6 +15,8 @@ pub(crate) enum Kubelet {
     V126,
     /// klog 2.8, and the messages of that time: no exit codes, no `Evicting pod`.
     V121,
+    /// Sentences.
+    V120,
     /// `--logging-format=json`.
     Json,
     /// Every line begins with the name of a component.
@@ -20,18 +26,28 @@ pub(crate) enum Kubelet {
 }
 
 impl Kubelet {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::V136, Self::V127, Self::V126, Self::V121, Self::Json, Self::MicroShift, Self::InContainer];
+    pub(crate) const ALL: [Self; 8] =
+        [Self::V136, Self::V127, Self::V126, Self::V121, Self::V120, Self::Json, Self::MicroShift, Self::InContainer];
+
+    /// Whether it tells how containers ended.
+    pub(crate) fn tells_exit_codes(self) -> bool {
+        !matches!(self, Self::V120 | Self::V121)
+    }
 
     /// A whole log in this form.
     pub(crate) fn recast(self, log: &str) -> String {
-        log.lines().filter_map(|line| self.line(line)).fold(String::new(), |log, line| log + &line + "\n")
+        let uids = recast_old::uids(log);
+        log.lines().filter_map(|line| self.line(line, &uids)).fold(String::new(), |log, line| log + &line + "\n")
     }
 
-    fn line(self, line: &str) -> Option<String> {
+    fn line(self, line: &str, uids: &BTreeMap<String, String>) -> Option<String> {
         let head = || line.split_once("] ").filter(|(head, _)| head.len() > 22 && head.as_bytes()[11] == b':');
         match self {
             Self::V136 => Some(line.to_owned()),
+            Self::V120 => match head() {
+                Some((head, rest)) => Some(format!("{head}] {}", recast_old::sentence(rest, uids)?)),
+                None => Some(line.to_owned()),
+            },
             Self::MicroShift => Some(format!("kubelet {line}")),
             Self::InContainer => {
                 let time = head().map_or_else(|| "23:59:59.000000".to_owned(), |(head, _)| head[6..21].to_owned());
@@ -108,7 +124,7 @@ fn reference(name: &str) -> serde_json::Value {
 }
 
 /// The quoted message of a structured line, and its keys with their values as they are written.
-fn structured(rest: &str) -> Option<(&str, Vec<(&str, &str)>)> {
+pub(crate) fn structured(rest: &str) -> Option<(&str, Vec<(&str, &str)>)> {
     rest.starts_with('"').then_some(())?;
     let end = value_end(rest)?;
     let (message, mut rest) = rest.split_at(end);

@@ -121,17 +121,37 @@ impl Story {
         self.klog(second, &format!(r#""SyncLoop DELETE" source="api" pods=["{}"]"#, place.name()))
     }
 
-    /// All that the kubelet says at its default verbosity when it evicts a pod; its container ends with a code.
-    pub(crate) fn evicts(&mut self, second: f64, place: Place, code: i32, grace: u32) -> &mut Self {
+    /// The kubelet is started anew.
+    pub(crate) fn kubelet_starts(&mut self, second: f64) -> &mut Self {
+        self.klog(
+            second,
+            r#""Creating Container Manager object based on Node Config" nodeConfig={"NodeName":"node1","HardEvictionThresholds":[{"Signal":"memory.available","Operator":"LessThan","Value":{"Quantity":"100Mi","Percentage":0},"GracePeriod":0,"MinReclaim":null}]}"#,
+        )
+    }
+
+    /// All that the kubelet says at its default verbosity when it evicts a pod for a resource; its container ends with a code.
+    pub(crate) fn evicts_for(&mut self, resource: &str, second: f64, place: Place, code: i32, grace: u32) -> &mut Self {
         let name = place.name();
-        let of_pod = |what: &str| format!(r#""Eviction manager: {what}" pods=["{name}"]"#);
-        self.klog(second, r#""Eviction manager: attempting to reclaim" resourceName="memory""#)
-            .klog(second + 0.01, r#""Eviction manager: must evict pod(s) to reclaim" resourceName="memory""#)
+        let of_resource = |what: &str| format!(r#""Eviction manager: {what}" resourceName="{resource}""#);
+        self.klog(second, &of_resource("attempting to reclaim"))
+            .klog(second + 0.01, &of_resource("must evict pod(s) to reclaim"))
             .klog(
                 second + 0.02,
                 &format!(r#""Eviction manager: pods ranked for eviction" pods=["{name}","default/other"]"#),
             )
-            .killing(second + 0.1, place, grace)
+            .ends_evicted(second, place, code, grace)
+    }
+
+    /// The same for memory.
+    pub(crate) fn evicts(&mut self, second: f64, place: Place, code: i32, grace: u32) -> &mut Self {
+        self.evicts_for("memory", second, place, code, grace)
+    }
+
+    /// What follows the choice: all that is said where a pod is evicted for its own use of the disk.
+    pub(crate) fn ends_evicted(&mut self, second: f64, place: Place, code: i32, grace: u32) -> &mut Self {
+        let name = place.name();
+        let of_pod = |what: &str| format!(r#""Eviction manager: {what}" pods=["{name}"]"#);
+        self.killing(second + 0.1, place, grace)
             .ends(second + 1.0 + f64::from(grace), place, code)
             .klog(second + 4.0, &format!(r#""Eviction manager: pod is evicted successfully" pod="{name}""#))
             .klog(second + 4.01, &of_pod("pods evicted, waiting for pod to be cleaned up"))

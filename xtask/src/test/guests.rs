@@ -65,6 +65,8 @@ struct Cell {
     kernel: Kernel,
     cgroup: Cgroup,
     with: Option<With>,
+    /// Whether the guest's clock counts instructions, for the tests that say how fast something is.
+    instructions: bool,
 }
 
 /// Builds the tests and runs them on each of these kernels, `jobs` guests at a time. By default it is one a processor:
@@ -94,19 +96,22 @@ pub(super) fn run(kernels: &[Kernel], filter: Option<&str>, jobs: Option<NonZero
     rows
 }
 
-/// cgroup v2 on every kernel, v1 where the kernel can, on two kernels a container runtime, and on one what reads the outputs.
+/// cgroup v2 on every kernel, v1 where the kernel can, on two kernels a container runtime and a clock that counts instructions,
+/// and on one Podman and what reads the outputs.
 fn cells(kernel: Kernel) -> Vec<Cell> {
     // A kernel that cannot be had is reported by its v2 cell.
     let v1 = setup::kernel(kernel).and_then(|files| files.has_memory_v1()).unwrap_or(false);
     let versions = if v1 { vec![Cgroup::V2, Cgroup::V1] } else { vec![Cgroup::V2] };
-    let mut cells: Vec<_> = versions.into_iter().map(|cgroup| Cell { kernel, cgroup, with: None }).collect();
+    let plain = |cgroup| Cell { kernel, cgroup, with: None, instructions: false };
+    let with = |with| Cell { with: Some(with), ..plain(Cgroup::V2) };
+    let mut cells: Vec<_> = versions.into_iter().map(plain).collect();
     // The runtime is the same everywhere; what differs is how cgroups come and go.
     if matches!(kernel, Kernel::V6_1 | Kernel::V6_12) {
-        cells.push(Cell { kernel, cgroup: Cgroup::V2, with: Some(With::Containerd) });
+        cells.extend([with(With::Containerd), Cell { instructions: true, ..plain(Cgroup::V2) }]);
     }
-    // What is counted is the same everywhere, too.
+    // Podman's files and what is counted are the same everywhere, too.
     if kernel == Kernel::V6_12 {
-        cells.push(Cell { kernel, cgroup: Cgroup::V2, with: Some(With::Readers) });
+        cells.extend([with(With::Podman), with(With::Readers)]);
     }
     cells
 }
@@ -114,7 +119,8 @@ fn cells(kernel: Kernel) -> Vec<Cell> {
 impl Cell {
     /// Runs the guest. What it prints is shown as it comes if it is the only one, else in one piece at its end.
     fn run(self, programs: &Programs, filter: Option<&str>, alone: bool) -> Row {
-        let with = self.with.map(|with| format!(" with {}", with.name())).unwrap_or_default();
+        let with = self.with.map(|with| format!(" with {}", with.name()));
+        let with = with.unwrap_or_else(|| if self.instructions { " timed" } else { "" }.to_owned());
         let headline = |release: &str| format!("== kernel tests on {release}, cgroup {}{with}\n", self.cgroup);
         let transcript = Transcript::default();
         if alone {
@@ -135,8 +141,9 @@ impl Cell {
     }
 
     fn boot(self, programs: &Programs, filter: Option<&str>, transcript: &Transcript, live: bool) -> Result<Outcome> {
-        let Self { kernel, cgroup, with } = self;
-        let what = with.map(|with| format!("-{}", with.name())).unwrap_or_default();
+        let Self { kernel, cgroup, with, instructions } = self;
+        let what = with.map(With::name).or(instructions.then_some("timed"));
+        let what = what.map(|what| format!("-{what}")).unwrap_or_default();
         let out = build::target_folder()?.join(format!("kernel-tests/{kernel}-{cgroup}{what}"));
         if out.exists() {
             fs::remove_dir_all(&out).with_context(|| format!("cannot clear {} of an earlier run", out.display()))?;
@@ -149,6 +156,8 @@ impl Cell {
         let guest = Guest {
             cgroup,
             with,
+            instructions,
+            cpus: if instructions { 1 } else { 2 },
             files: files.collect(),
             memory: if with.is_some() { 2048 } else { 1024 },
             programs: vec![(programs.oomtrace.clone(), "oomtrace"), (programs.tests.clone(), "kernel-tests")],

@@ -61,6 +61,8 @@ pub(crate) enum With {
     /// containerd, running, with runc and ctr, and a journald to be started: cgroup v2, cgroupfs driver, no images, and no
     /// network but the guest's own
     Containerd,
+    /// Podman, crun and conmon: cgroup v2, cgroupfs driver, no images, no network
+    Podman,
     /// What reads what oomtrace prints, and what runs it: Prometheus, promtool, rsyslogd and jq, none of them running, systemd with
     /// its journal, and what is in deploy for them, at /deploy
     Readers,
@@ -71,6 +73,7 @@ impl With {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Containerd => "containerd",
+            Self::Podman => "podman",
             Self::Readers => "readers",
         }
     }
@@ -205,6 +208,10 @@ impl Guest {
                 packages::write_journald(&mut initramfs)?;
                 modules.push("overlay");
             }
+            Some(With::Podman) => {
+                packages::write_podman(&mut initramfs)?;
+                modules.push("overlay");
+            }
             Some(With::Readers) => packages::write_readers(&mut initramfs)?,
             None => {}
         }
@@ -240,6 +247,7 @@ impl Guest {
             ("OOMTRACE_VM", "1"),
             ("OOMTRACE_VM_KERNEL", self.kernel.label()),
             ("OOMTRACE_VM_CGROUP", &self.cgroup.to_string()),
+            ("OOMTRACE_VM_CLOCK", if self.instructions { "instructions" } else { "time" }),
             ("OOMTRACE_VM_WITH", self.with.map_or("", With::name)),
         ];
         let own = own.map(|(name, value)| (name.to_owned(), OsString::from(value)));

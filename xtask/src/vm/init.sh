@@ -95,6 +95,12 @@ if [ $$ = 1 ]; then
     [ ! -x /usr/lib/systemd/systemd ] || exec /usr/lib/systemd/systemd --unit=vm.service --show-status=no
 fi
 
+if [ "$OOMTRACE_VM_WITH" = podman ]; then
+    # As for containerd.
+    mount_at tmpfs /var/lib/containers
+    mkdir -p /var/tmp
+fi
+
 # A global out-of-memory kill must take neither the output's way to the host nor, with it, the verdict.
 echo -1000 >/proc/self/oom_score_adj
 mkdir /run/vm

@@ -1,6 +1,6 @@
 //! What a guest has of Debian's packages beside busybox.
 
-use std::{fs, path::Path};
+use std::{ffi::OsStr, fs, path::Path};
 
 use anyhow::{Context as _, Result};
 
@@ -8,6 +8,7 @@ use super::initramfs::Initramfs;
 use crate::setup;
 
 const CONTAINERD_CONFIG: &str = include_str!("containerd.toml");
+const PODMAN_CONFIG: &str = include_str!("podman.toml");
 const INIT_UNIT: &str = include_str!("vm.service");
 const SYSTEMD_PROGRAMS: [&str; 6] = [
     "usr/bin/journalctl",
@@ -58,6 +59,20 @@ pub(super) fn write_containerd(initramfs: &mut Initramfs) -> Result<()> {
     initramfs.copy(&root.join("usr/sbin/runc"), Path::new("/usr/sbin/runc"))?;
     write_libraries(initramfs, &root, &["libc.so.6", "libseccomp.so.2"])?;
     initramfs.file(Path::new("/etc/containerd/config.toml"), 0o644, CONTAINERD_CONFIG.as_bytes())
+}
+
+pub(super) fn write_podman(initramfs: &mut Initramfs) -> Result<()> {
+    let root = setup::podman()?;
+    for program in ["podman", "conmon", "crun"] {
+        initramfs.copy(&root.join("usr/bin").join(program), &Path::new("/usr/bin").join(program))?;
+    }
+    // Podman does not start without its set-up of networks, which a container that has none does not need.
+    initramfs.file(Path::new("/usr/lib/podman/netavark"), 0o755, b"#!/bin/sh\nexit 1\n")?;
+    initramfs.file(Path::new("/etc/containers/containers.conf"), 0o644, PODMAN_CONFIG.as_bytes())?;
+    let libraries = root.join("usr/lib/x86_64-linux-gnu");
+    initramfs.copy(&libraries.join("ld-linux-x86-64.so.2"), Path::new("/lib64/ld-linux-x86-64.so.2"))?;
+    let archive = |name: &OsStr| Path::new(name).extension().is_some_and(|extension| extension == "a");
+    write_every_library(initramfs, &libraries, |name| !archive(name))
 }
 
 /// Of what is in deploy only what belongs to them.
@@ -125,10 +140,15 @@ fn write_systemd(initramfs: &mut Initramfs) -> Result<()> {
 fn write_systemd_libraries(initramfs: &mut Initramfs, root: &Path) -> Result<()> {
     let (libraries, shared) = (root.join("usr/lib/x86_64-linux-gnu"), "systemd/libsystemd-shared-257.so");
     initramfs.copy(&libraries.join(shared), &Path::new("/usr/lib/x86_64-linux-gnu").join(shared))?;
-    for entry in fs::read_dir(&libraries).with_context(|| format!("cannot list {}", libraries.display()))? {
+    write_every_library(initramfs, &libraries, |name| name != "libssl.so.3")
+}
+
+/// The libraries in a folder that are wanted, by their names.
+fn write_every_library(initramfs: &mut Initramfs, folder: &Path, wanted: impl Fn(&OsStr) -> bool) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default();
-        if !path.is_dir() && name != "libssl.so.3" {
+        if !path.is_dir() && wanted(name) {
             initramfs.copy(&path, &Path::new("/usr/lib/x86_64-linux-gnu").join(name))?;
         }
     }

@@ -43,16 +43,14 @@ pub(super) fn zero(asked: Option<Timestamp>, recorded: &[Line], kernel: &[Told],
 
 /// What the whole of the kubelet's log tells of it.
 pub(super) fn zero_by_kubelet(kernel: &[Told], kubelet: &[Told]) -> Zero {
-    match by_kubelet(&from_boot(kernel), kubelet) {
-        Some(zero) => said(zero, "what the kubelet noticed of the same containers"),
-        None => {
-            warn!(
-                "the kernel's log counts from the node's boot, and nothing tells when that was: times are told as if it \
-                 were 1970-01-01 (give --boot-time, or a log with dates)"
-            );
-            Zero(None)
-        }
+    if let Some(zero) = by_kubelet(&from_boot(kernel), kubelet) {
+        return said(zero, "what the kubelet noticed of the same containers");
     }
+    warn!(
+        "the kernel's log counts from the node's boot, and nothing tells when that was: times are told as if it were \
+         1970-01-01 (give --boot-time, or a log with dates)"
+    );
+    Zero(None)
 }
 
 fn said(zero: Timestamp, by: &str) -> Zero {

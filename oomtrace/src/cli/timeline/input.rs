@@ -113,6 +113,38 @@ pub(super) fn lines(path: &Path, input: &mut Input, mut each: impl FnMut(u64, &[
     }
 }
 
+/// Reads the first lines, each cut where it is long.
+pub(super) fn first_lines(
+    path: &Path,
+    input: &mut Input,
+    most: usize,
+    mut each: impl FnMut(&[u8]),
+) -> anyhow::Result<()> {
+    let mut line = Vec::new();
+    for _ in 0..most {
+        line.clear();
+        let read = (&mut input.reader).take(1 << 16).read_until(b'\n', &mut line);
+        if read.with_context(|| format!("{} cannot be read", path.display()))? == 0 {
+            break;
+        }
+        each(&line);
+    }
+    Ok(())
+}
+
+/// Reads pieces, cut anywhere.
+pub(super) fn pieces(path: &Path, input: &mut Input, mut each: impl FnMut(&[u8])) -> anyhow::Result<()> {
+    loop {
+        let piece = input.reader.fill_buf().with_context(|| format!("{} cannot be read to its end", path.display()))?;
+        if piece.is_empty() {
+            return Ok(());
+        }
+        each(piece);
+        let count = piece.len();
+        input.reader.consume(count);
+    }
+}
+
 fn skip_line(reader: &mut impl BufRead) -> io::Result<()> {
     loop {
         let buffer = reader.fill_buf()?;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
-use super::{Args, boot::Zero, print::Printer};
+use super::{Args, boot::Zero, place, print::Printer};
 use crate::{
     clock,
     event::{Event, Incident, Line, Moment, OomKill, Source, Told},
@@ -27,7 +27,7 @@ pub(super) struct Intake<'a> {
     /// The node that logs are from.
     node: String,
     zero: Zero,
-    waiting: Vec<(Timestamp, Told)>,
+    waiting: Vec<Waiting>,
     /// When so many wait, it is time to judge the first of them.
     full: usize,
     /// The last line's number.
@@ -41,29 +41,45 @@ pub(super) struct Intake<'a> {
     left_over: Vec<Line>,
 }
 
+/// A line that has its number, or what will become one.
+enum Waiting {
+    Recorded(Timestamp, Line),
+    Told(Timestamp, Told),
+}
+
+impl Waiting {
+    fn at(&self) -> Timestamp {
+        let (Self::Recorded(at, _) | Self::Told(at, _)) = self;
+        *at
+    }
+
+    fn source(&self) -> Source {
+        match self {
+            Self::Recorded(_, line) => line.source,
+            Self::Told(_, told) => told.source,
+        }
+    }
+}
+
 impl<'a> Intake<'a> {
     /// Recordings are taken in as they are.
     pub(super) fn new(
         args: &'a Args,
-        mut timeline: Timeline,
+        timeline: Timeline,
         recorded: Vec<Line>,
         node: String,
         zero: Zero,
         printer: Printer,
     ) -> Self {
         let seq = recorded.iter().map(|line| line.seq).max().unwrap_or(0);
-        for line in recorded {
-            if let Ok(at) = line.ts.parse() {
-                timeline.push_owned(at, line);
-            }
-        }
+        let recorded = recorded.into_iter().filter_map(|line| Some(Waiting::Recorded(line.ts.parse().ok()?, line)));
         Self {
             args,
             timeline,
             printer,
             node,
             zero,
-            waiting: Vec::new(),
+            waiting: recorded.collect(),
             full: BATCH,
             seq,
             handed_over: Timestamp::MIN,
@@ -82,7 +98,7 @@ impl<'a> Intake<'a> {
                 Moment::Boot(boot_ns) => self.zero.wall(boot_ns),
             };
             self.late += u64::from(at < self.handed_over);
-            self.waiting.push((at, told));
+            self.waiting.push(Waiting::Told(at, told));
         }
     }
 
@@ -99,25 +115,16 @@ impl<'a> Intake<'a> {
         spoke: Option<(Timestamp, Timestamp)>,
         name: &impl Fn(&mut OomKill),
     ) -> Result<()> {
-        // The counter has the sum over the whole log: which evictions it is of, only the whole log tells.
-        if !self.timeline.known().evictions_by_signal.is_empty() {
-            self.full = usize::MAX;
-            return Ok(());
-        }
-        let until = read.checked_sub(DISORDER).unwrap_or(Timestamp::MIN);
-        self.hand_over(Some(until), name);
-        self.full = BATCH.max(self.waiting.len() * 2);
         self.timeline.kubelet_spoke(spoke);
-        let settled = self.timeline.settle(Some(until));
-        self.print(settled)
+        self.judge(Some(read.checked_sub(DISORDER).unwrap_or(Timestamp::MIN)), name)?;
+        self.full = BATCH.max(self.waiting.len() * 2);
+        Ok(())
     }
 
     /// Judges and prints the rest.
     pub(super) fn finish(mut self, spoke: Option<(Timestamp, Timestamp)>, name: &impl Fn(&mut OomKill)) -> Result<()> {
-        self.hand_over(None, name);
         self.timeline.kubelet_spoke(spoke);
-        let settled = self.timeline.settle(None);
-        self.print(settled)?;
+        self.judge(None, name)?;
         if self.timeline.dropped() > 0 {
             warn!(
                 "{} events were too many, and the oldest of them are left out: give less of the logs",
@@ -144,23 +151,56 @@ impl<'a> Intake<'a> {
         self.printer.is_unread()
     }
 
-    /// Gives the lines from before a time, or all, their numbers, and hands them over.
-    fn hand_over(&mut self, until: Option<Timestamp>, name: &impl Fn(&mut OomKill)) {
-        self.waiting.sort_by_key(|(at, told)| (*at, told.source));
-        let count = until.map_or(self.waiting.len(), |until| self.waiting.partition_point(|(at, _)| *at < until));
-        self.handed_over = until.unwrap_or(Timestamp::MAX);
-        for (at, Told { source, at: moment, mut event }) in self.waiting.drain(..count) {
-            if let Event::OomKill(kill) = &mut event {
-                name(kill);
+    /// Hands over what is from before a time, or all, so much at once as there is memory for, and judges what it can.
+    fn judge(&mut self, until: Option<Timestamp>, name: &impl Fn(&mut OomKill)) -> Result<()> {
+        // A counter has the sum over the whole log: which evictions it is of, only the whole log tells.
+        let at_once = !self.timeline.known().evictions_by_signal.is_empty();
+        self.waiting.sort_by_key(|waiting| (waiting.at(), waiting.source()));
+        // Recordings are taken in as they are.
+        let told = self.waiting.iter_mut().filter_map(|waiting| match waiting {
+            Waiting::Told(at, told) => Some((*at, &mut told.event)),
+            Waiting::Recorded(..) => None,
+        });
+        place::place(told.collect(), &self.timeline.known().snapshot);
+        let count = until.map_or(self.waiting.len(), |until| self.waiting.partition_point(|one| one.at() < until));
+        let mut rest = self.waiting.split_off(count);
+        std::mem::swap(&mut self.waiting, &mut rest);
+        let mut lines = rest.into_iter().peekable();
+        while lines.peek().is_some() {
+            for waiting in lines.by_ref().take(BATCH) {
+                self.hand_over(waiting, name);
             }
-            let boot_ns = match moment {
-                Moment::Wall(_) => None,
-                Moment::Boot(boot_ns) => Some(boot_ns),
-            };
-            self.seq += 1;
-            let line = Line { ts: clock::rfc3339(at), seq: self.seq, node: self.node.clone(), source, boot_ns, event };
-            self.timeline.push_owned(at, line);
+            if let Some(next) = lines.peek().filter(|_| !at_once) {
+                let settled = self.timeline.settle(Some(next.at()));
+                self.print(settled)?;
+            }
         }
+        self.handed_over = until.unwrap_or(Timestamp::MAX);
+        if until.is_some() && at_once {
+            return Ok(());
+        }
+        let settled = self.timeline.settle(until);
+        self.print(settled)
+    }
+
+    /// Gives a line its number, where it has none yet.
+    fn hand_over(&mut self, waiting: Waiting, name: &impl Fn(&mut OomKill)) {
+        let (at, line) = match waiting {
+            Waiting::Recorded(at, line) => (at, line),
+            Waiting::Told(at, Told { source, at: moment, mut event }) => {
+                if let Event::OomKill(kill) = &mut event {
+                    name(kill);
+                }
+                let boot_ns = match moment {
+                    Moment::Wall(_) => None,
+                    Moment::Boot(boot_ns) => Some(boot_ns),
+                };
+                self.seq += 1;
+                let (ts, seq, node) = (clock::rfc3339(at), self.seq, self.node.clone());
+                (at, Line { ts, seq, node, source, boot_ns, event })
+            }
+        };
+        self.timeline.push_owned(at, line);
     }
 
     fn print(&mut self, settled: Settled) -> Result<()> {

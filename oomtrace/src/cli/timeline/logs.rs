@@ -1,19 +1,22 @@
 //! Logs of the kernel and the kubelet, as events.
 
 use std::{
-    io::Read as _,
+    io::{BufRead as _, Read as _},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
-use jiff::Timestamp;
+use jiff::{
+    Timestamp,
+    tz::{Offset, TimeZone},
+};
 use tracing::{info, warn};
 
 use super::{Args, input};
 use crate::{
     event::{Container, Moment, OomKill, Pod, Told},
     source::{
-        kernel_log::{self, Clock, Machine, form::Form},
+        kernel_log::{self, Clock, Machine, Statistics, form::Form},
         kubelet_log::{Calendar, Names, Reader},
     },
 };
@@ -22,27 +25,49 @@ use crate::{
 const PIECE_BYTES: usize = 1 << 18;
 
 /// All that the kernel's logs tell: they are small, or most of what is in them is passed over.
-pub(super) fn read_kernel(args: &Args) -> Result<Vec<Told>> {
+pub(super) fn read_kernel(args: &Args, zone: &TimeZone) -> Result<Vec<Told>> {
     let mut told = Vec::new();
     for path in &args.kernel_log {
-        read_kernel_log(path, args, &mut told)?;
+        let (read, packing) = read_kernel_log(path, args, zone, &mut told)?;
+        say(path, packing, &read);
     }
     Ok(told)
 }
 
-fn read_kernel_log(path: &Path, args: &Args, told: &mut Vec<Told>) -> Result<()> {
+/// The same, to be read once more.
+pub(super) fn read_kernel_silently(args: &Args, zone: &TimeZone) -> Result<Vec<Told>> {
+    let mut told = Vec::new();
+    for path in &args.kernel_log {
+        read_kernel_log(path, args, zone, &mut told)?;
+    }
+    Ok(told)
+}
+
+fn read_kernel_log(
+    path: &Path,
+    args: &Args,
+    zone: &TimeZone,
+    told: &mut Vec<Told>,
+) -> Result<(Statistics, &'static str)> {
     let name = path.display();
     let mut input = input::open(path)?;
-    let clock =
-        Clock { booted: args.boot_time, zone: args.time_zone.clone(), latest: Some(input.latest), ..Clock::default() };
+    let clock = Clock { booted: args.boot_time, zone: zone.clone(), latest: Some(input.latest), ..Clock::default() };
     let mut events = kernel_log::Events::new(clock, Machine::default());
-    input::lines(path, &mut input, |_, line| told.extend(events.push_line(line)))?;
+    if kernel_log::is_export(input.reader.fill_buf().with_context(|| format!("{name} cannot be read"))?) {
+        input::pieces(path, &mut input, |piece| told.extend(events.push_export(piece)))?;
+    } else {
+        input::lines(path, &mut input, |_, line| told.extend(events.push_line(line)))?;
+    }
     told.extend(events.finish());
-    let read = events.statistics();
+    Ok((events.statistics().clone(), input.packing))
+}
+
+fn say(path: &Path, packing: &str, read: &Statistics) {
+    let name = path.display();
     let form = read.form.map_or_else(|| "no form that is known".to_owned(), |form| format!("{form:?}"));
     info!(
-        "{name}: kernel log{}, {form}, {} lines of the kernel's of {}, {} decisions of the OOM killer",
-        input.packing, read.kernel_lines, read.lines, read.decisions
+        "{name}: kernel log{packing}, {form}, {} lines of the kernel's of {}, {} decisions of the OOM killer",
+        read.kernel_lines, read.lines, read.decisions
     );
     let needs = "it needs the output of dmesg, journalctl -k or /dev/kmsg";
     if read.kernel_lines == 0 && read.lines > 0 {
@@ -50,7 +75,6 @@ fn read_kernel_log(path: &Path, args: &Args, told: &mut Vec<Told>) -> Result<()>
     } else if read.form == Some(Form::Bare) && read.decisions == 0 {
         warn!("{name}: no kill, and lines without any form of a kernel log: {needs}");
     }
-    Ok(())
 }
 
 /// The kubelet's logs, read side by side: parts of one, or the same in several forms.
@@ -61,9 +85,16 @@ pub(super) struct KubeletLogs {
 }
 
 impl KubeletLogs {
-    pub(super) fn open(args: &Args) -> Result<Self> {
-        let logs = args.kubelet_log.iter().map(|path| KubeletLog::open(path, args)).collect::<Result<_>>()?;
+    pub(super) fn open(args: &Args, zone: &TimeZone) -> Result<Self> {
+        let logs = args.kubelet_log.iter().map(|path| KubeletLog::open(path, zone)).collect::<Result<_>>()?;
         Ok(Self { logs, told: Vec::new() })
+    }
+
+    /// The same, to be read once more.
+    pub(super) fn open_silently(args: &Args, zone: &TimeZone) -> Result<Self> {
+        let mut logs = Self::open(args, zone)?;
+        logs.logs.iter_mut().for_each(|log| log.silent = true);
+        Ok(logs)
     }
 
     /// Reads on in the log that is the furthest behind. `false` where there is nothing left.
@@ -101,6 +132,16 @@ impl KubeletLogs {
     }
 }
 
+/// Whether a kubelet's log writes local times, so that it tells other instants in another zone.
+pub(super) fn is_local(path: &Path) -> Result<bool> {
+    let first = |zone: &TimeZone| -> Result<Option<Timestamp>> {
+        let mut log = KubeletLog { silent: true, ..KubeletLog::open(path, zone)? };
+        log.read_piece(&mut Vec::new())?;
+        Ok(log.first)
+    };
+    Ok(first(&TimeZone::UTC)? != first(&TimeZone::fixed(Offset::constant(1)))?)
+}
+
 struct KubeletLog {
     path: PathBuf,
     input: input::Input,
@@ -114,12 +155,14 @@ struct KubeletLog {
     latest: Option<Timestamp>,
     events: u64,
     ended: bool,
+    /// What it was is not said: it is read again.
+    silent: bool,
 }
 
 impl KubeletLog {
-    fn open(path: &Path, args: &Args) -> Result<Self> {
+    fn open(path: &Path, zone: &TimeZone) -> Result<Self> {
         let input = input::open(path)?;
-        let calendar = Calendar { not_after: input.latest, zone: args.time_zone.clone() };
+        let calendar = Calendar { not_after: input.latest, zone: zone.clone() };
         let mut reader = Reader::new(calendar, Vec::new())?;
         reader.pass_over_idle_observations();
         Ok(Self {
@@ -132,6 +175,7 @@ impl KubeletLog {
             latest: None,
             events: 0,
             ended: false,
+            silent: false,
         })
     }
 
@@ -165,7 +209,7 @@ impl KubeletLog {
             Moment::Boot(_) => None,
         });
         self.latest = self.latest.max(times.max());
-        if self.ended {
+        if self.ended && !self.silent {
             self.say();
         }
         Ok(())

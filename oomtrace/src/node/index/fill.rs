@@ -10,14 +10,14 @@ impl Index {
     /// Fills in what is known of the pods and containers that the event speaks of, and leaves alone what it has already.
     /// Gives whether a name is still missing, so that it may be worth while to wait for it.
     pub fn fill(&self, event: &mut Event) -> bool {
-        self.fill_noting(event, &mut Vec::new())
+        let mut unnamed = Vec::new();
+        self.fill_noting(event, &mut unnamed);
+        !unnamed.is_empty()
     }
 
-    /// The same; notes the containers that somebody should be asked about.
-    pub fn fill_noting(&self, event: &mut Event, unnamed: &mut Vec<ContainerId>) -> bool {
-        let mut filling = Filling { index: self, unnamed, missing: false };
-        filling.event(event);
-        filling.missing
+    /// The same; notes whose names are missing.
+    pub fn fill_noting(&self, event: &mut Event, unnamed: &mut Vec<Unnamed>) {
+        Filling { index: self, unnamed }.event(event);
     }
 
     /// A pod that has a name and perhaps no uid, or a uid and no name. By name it is found only if just one is known: a pod
@@ -38,11 +38,19 @@ impl Index {
     }
 }
 
+/// Who has no name yet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Unnamed {
+    /// A container; somebody should be asked about it.
+    Container(ContainerId),
+    /// A pod; whoever knows its containers knows it, too.
+    Pod(PodUid),
+}
+
 /// One event being filled.
 struct Filling<'a> {
     index: &'a Index,
-    unnamed: &'a mut Vec<ContainerId>,
-    missing: bool,
+    unnamed: &'a mut Vec<Unnamed>,
 }
 
 impl Filling<'_> {
@@ -116,9 +124,8 @@ impl Filling<'_> {
         self.limit(limit);
         self.tasks(members);
         // Not worth while to wait for: they are many, and nothing happened to them.
-        let (missing, noted) = (self.missing, self.unnamed.len());
+        let noted = self.unnamed.len();
         self.tasks(candidates.iter_mut().flatten().map(|candidate| &mut candidate.task));
-        self.missing = missing;
         self.unnamed.truncate(noted);
     }
 
@@ -172,8 +179,7 @@ impl Filling<'_> {
                 record.complete(container, pod_record);
             }
             if record.is_none_or(ContainerRecord::lacks_a_name) {
-                self.missing = true;
-                self.unnamed.push(id());
+                self.unnamed.push(Unnamed::Container(id()));
             }
         }
         if let Some(key) = pod_key {
@@ -181,7 +187,9 @@ impl Filling<'_> {
             if let Some(record) = pod_record {
                 record.complete(pod);
             }
-            self.missing |= pod.name.is_none();
+            if pod.name.is_none() {
+                self.unnamed.push(Unnamed::Pod(PodUid::from_packed(key)));
+            }
         }
     }
 }

@@ -1,5 +1,8 @@
 //! A thread of its own that asks every source and passes on what they tell: however slow they are, tracing is not held up.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     io,
@@ -15,7 +18,13 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{Heard, cgroups, cri, engine, host::Host, kubelet, oci, pod_logs};
+use super::{
+    Heard, cgroups, cri, engine,
+    host::Host,
+    kubelet,
+    made::{Made, News},
+    oci, pod_logs, storage,
+};
 use crate::node::{
     cgroup_path::{CgroupIdentity, ContainerId, PodUid},
     fact::Fact,
@@ -39,6 +48,9 @@ pub struct Options {
 
 /// How often folders are looked at whether they have changed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A folder that was changed less than this ago may be changed again without its time of change telling: file systems
+/// take the time of the kernel's last tick.
+const TICK_OF_FILES: Duration = Duration::from_millis(20);
 /// How often cgroups are looked for where the kernel tells of them when they are made: what was lost is made good.
 const WALK_EVERY: Duration = Duration::from_secs(30);
 /// How often the kubelet is asked.
@@ -46,6 +58,8 @@ const KUBELET_EVERY: Duration = Duration::from_secs(20);
 /// When a container that nobody knows yet is asked about again. Its cgroup is made before some of the sources have it.
 const AGAIN_AFTER: [Duration; 4] =
     [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(400), Duration::from_secs(2)];
+/// The last of these.
+const LAST_TRY: usize = AGAIN_AFTER.len();
 /// Questions that may wait.
 const QUESTIONS: usize = 1024;
 /// Containers whose files were read, as many as the node can have at a time, and more.
@@ -97,7 +111,7 @@ pub async fn collect_once(options: &Options) -> (Vec<Fact>, Vec<String>) {
         Err(error) => trouble.push(error),
     };
     add(Ok(pod_logs::list(host)));
-    add(engine::list(host));
+    add(storage::list(host));
     for id in engine::docker_ids(host) {
         add(engine::look_up(host, &id));
     }
@@ -160,8 +174,13 @@ struct Files {
     seen: HashMap<PathBuf, SystemTime>,
     /// Whom the folders of logs named last.
     pods: HashSet<PodUid>,
-    /// Containers that the files named, the longest ago first.
+    /// Containers that the links to logs named last.
+    logged: HashSet<ContainerId>,
+    /// Containers that a storage's lists named last.
+    stored: HashSet<ContainerId>,
+    /// Containers that files of their own named, the longest ago first.
     answered: VecDeque<ContainerId>,
+    made: Made,
     /// Containers to ask about again: when, which, and how often before.
     again: VecDeque<(Instant, ContainerId, usize)>,
     complained: HashSet<String>,
@@ -182,6 +201,9 @@ impl Files {
             to_runtime,
             seen: HashMap::new(),
             pods: HashSet::new(),
+            logged: HashSet::new(),
+            stored: HashSet::new(),
+            made: Made::new(),
             answered: VecDeque::new(),
             again: VecDeque::new(),
             complained: HashSet::new(),
@@ -195,9 +217,8 @@ impl Files {
 
     async fn work(&mut self, questions: &mut mpsc::Receiver<ContainerId>) -> Result<(), Gone> {
         self.walk().await?;
-        for id in oci::list(&self.host).into_iter().chain(engine::docker_ids(&self.host)) {
-            self.answer(&id).await?;
-        }
+        self.watch_folders();
+        self.read_all().await?;
         let mut tick = interval(LOOK_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -218,34 +239,78 @@ impl Files {
                         self.look_up(id, tries).await?;
                     }
                 }
+                news = self.made.next() => self.hear_of(news).await?,
                 _ = tick.tick() => self.look().await?,
             }
         }
     }
 
-    /// Asks the files, and the runtime where it is there.
-    async fn look_up(&mut self, id: ContainerId, tries: usize) -> Result<(), Gone> {
-        let answered = self.answered.contains(&id) || self.answer(&id).await?;
-        // The runtime knows more, and has a queue of its own.
-        if tries == 0 || !answered {
-            let _ = self.to_runtime.try_send(id.clone());
-        }
-        if let Some(pause) = AGAIN_AFTER.get(tries).filter(|_| !answered && self.again.len() < QUESTIONS) {
-            let when = Instant::now() + *pause;
-            let place = self.again.partition_point(|(other, ..)| *other <= when);
-            self.again.insert(place, (when, id, tries + 1));
+    /// Watches the folders that have come since the last time; gives whether there are any.
+    fn watch_folders(&mut self) -> bool {
+        let folders = oci::watched(&self.host);
+        folders.iter().fold(false, |new, folder| self.made.watch(folder) || new)
+    }
+
+    /// Reads the files of every container that has some.
+    async fn read_all(&mut self) -> Result<(), Gone> {
+        for id in oci::list(&self.host).into_iter().chain(engine::docker_ids(&self.host)) {
+            self.answer(&id, LAST_TRY).await?;
         }
         Ok(())
     }
 
+    /// A runtime makes a container's folder first, and then what is in it: that is read a moment later.
+    async fn hear_of(&mut self, News { containers, others }: News) -> Result<(), Gone> {
+        for id in containers {
+            self.again(id, 0);
+        }
+        if others && self.watch_folders() {
+            self.read_all().await?;
+        }
+        Ok(())
+    }
+
+    /// Asks the files, and the runtime where it is there.
+    async fn look_up(&mut self, id: ContainerId, tries: usize) -> Result<(), Gone> {
+        let answered = self.files_name(&id, tries).await?;
+        // The runtime knows more, and has a queue of its own.
+        if tries == 0 || !answered {
+            let _ = self.to_runtime.try_send(id.clone());
+        }
+        if !answered {
+            self.again(id, tries);
+        }
+        Ok(())
+    }
+
+    /// Has a container looked up again a little later.
+    fn again(&mut self, id: ContainerId, tries: usize) {
+        if let Some(pause) = AGAIN_AFTER.get(tries).filter(|_| self.again.len() < QUESTIONS) {
+            let when = Instant::now() + *pause;
+            let place = self.again.partition_point(|(other, ..)| *other <= when);
+            self.again.insert(place, (when, id, tries + 1));
+        }
+    }
+
     /// Tells what the files have of one container, and whether they have anything.
-    async fn answer(&mut self, id: &ContainerId) -> Result<bool, Gone> {
+    async fn files_name(&mut self, id: &ContainerId, tries: usize) -> Result<bool, Gone> {
+        if self.answered.contains(id) || self.answer(id, tries).await? {
+            return Ok(true);
+        }
+        self.read_lists().await?;
+        Ok(self.logged.contains(id) || self.stored.contains(id))
+    }
+
+    /// Tells what a container's own files have of it, and whether they have anything.
+    async fn answer(&mut self, id: &ContainerId, tries: usize) -> Result<bool, Gone> {
         let found = [oci::look_up(&self.host, id), engine::look_up(&self.host, id)];
         let mut facts = Vec::new();
         for result in found {
             match result {
                 Ok(told) => facts.extend(told),
-                Err(error) => self.complain(error),
+                // At first it may not be written to its end.
+                Err(error) if tries >= LAST_TRY => self.complain(error),
+                Err(error) => debug!("{error}"),
             }
         }
         if facts.is_empty() {
@@ -295,7 +360,16 @@ impl Files {
         if self.walked.elapsed() >= self.walk_every {
             self.walk().await?;
         }
-        if self.changed(&["/var/log/pods", "/var/log/containers"]) {
+        if self.watch_folders() {
+            self.read_all().await?;
+        }
+        self.read_lists().await
+    }
+
+    /// Reads the lists anew that have changed: links to logs, and storages.
+    async fn read_lists(&mut self) -> Result<(), Gone> {
+        let logs = ["/var/log/pods", "/var/log/containers"].map(|folder| self.host.path(folder));
+        if self.changed(&logs) {
             let facts = pod_logs::list(&self.host);
             let pods: HashSet<_> = facts
                 .iter()
@@ -306,27 +380,35 @@ impl Files {
                 .collect();
             let gone: Vec<_> = self.pods.difference(&pods).cloned().map(|uid| Fact::PodGone { uid }).collect();
             self.pods = pods;
+            self.logged = containers_of(&facts);
             self.tell(facts).await?;
             self.tell(gone).await?;
         }
-        if self
-            .changed(&["/run/containers/storage/overlay-containers", "/var/lib/containers/storage/overlay-containers"])
-        {
-            match engine::list(&self.host) {
-                Ok(facts) => self.tell(facts).await?,
+        if self.changed(&storage::folders(&self.host)) {
+            match storage::list(&self.host) {
+                Ok(facts) => {
+                    self.stored = containers_of(&facts);
+                    self.tell(facts).await?;
+                }
                 Err(error) => self.complain(error),
             }
         }
         Ok(())
     }
 
-    /// Whether one of these folders has other entries than when this was last asked.
-    fn changed(&mut self, folders: &[&str]) -> bool {
+    /// Whether one of these folders may have other entries than when this was last asked.
+    fn changed(&mut self, folders: &[PathBuf]) -> bool {
+        let now = SystemTime::now();
         let mut changed = false;
-        for folder in folders {
-            let path = self.host.path(folder);
+        for path in folders {
             let Ok(time) = path.metadata().and_then(|metadata| metadata.modified()) else { continue };
-            changed |= self.seen.insert(path, time) != Some(time);
+            if self.seen.get(path) == Some(&time) {
+                continue;
+            }
+            changed = true;
+            if !now.duration_since(time).is_ok_and(|age| age < TICK_OF_FILES) {
+                self.seen.insert(path.clone(), time);
+            }
         }
         changed
     }
@@ -345,4 +427,13 @@ impl Files {
         }
         Ok(())
     }
+}
+
+/// The containers that facts are about.
+fn containers_of(facts: &[Fact]) -> HashSet<ContainerId> {
+    let containers = facts.iter().filter_map(|fact| match fact {
+        Fact::Container(container) => Some(container.id.clone()),
+        _ => None,
+    });
+    containers.collect()
 }

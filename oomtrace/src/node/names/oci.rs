@@ -6,8 +6,8 @@
 //! | runtime | where |
 //! |---|---|
 //! | containerd | `/run/containerd/io.containerd.runtime.v2.task/<namespace>/<id>/config.json` |
-//! | K3s and RKE2's containerd | the same below `/run/k3s` |
-//! | CRI-O, Podman | `/run/containers/storage/overlay-containers/<id>/userdata/config.json`, or below `/var/lib` |
+//! | K3s', RKE2's and k0s' containerd | the same below `/run/k3s` and `/run/k0s` |
+//! | CRI-O, Podman | `<id>/userdata/config.json` in a folder of their [storage](super::storage) |
 
 use std::{
     fs,
@@ -20,6 +20,7 @@ use serde::Deserialize;
 use super::{
     annotations::{self, Keys},
     host::Host,
+    storage,
 };
 use crate::node::{
     cgroup_path::ContainerId,
@@ -30,16 +31,13 @@ use crate::node::{
 const MOST_BYTES: u64 = 4 << 20;
 
 /// Folders with a folder for each namespace of containerd, and in it one for each container.
-const CONTAINERD: [&str; 4] = [
+const CONTAINERD: [&str; 5] = [
     "/run/containerd/io.containerd.runtime.v2.task",
     "/run/k3s/containerd/io.containerd.runtime.v2.task",
+    "/run/k0s/containerd/io.containerd.runtime.v2.task",
     "/run/docker/containerd/daemon/io.containerd.runtime.v2.task",
     "/var/snap/microk8s/common/run/containerd/io.containerd.runtime.v2.task",
 ];
-
-/// Folders with one for each container.
-const STORAGE: [&str; 2] =
-    ["/run/containers/storage/overlay-containers", "/var/lib/containers/storage/overlay-containers"];
 
 #[derive(Deserialize)]
 struct Config {
@@ -90,15 +88,21 @@ pub(super) fn look_up(host: &Host, id: &ContainerId) -> Result<Vec<Fact>, String
     Ok(Vec::new())
 }
 
-/// Where runtimes keep their containers' folders.
+/// Where runtimes keep their containers' folders: containerd's are there or not, of the others only those that are.
 pub fn folders(host: &Host) -> impl Iterator<Item = PathBuf> {
-    CONTAINERD.iter().chain(&STORAGE).map(|folder| host.path(folder))
+    CONTAINERD.iter().map(|folder| host.path(folder)).chain(storage::folders(host))
+}
+
+/// The folders that containers' folders are made in, and those that such folders are made in.
+pub(super) fn watched(host: &Host) -> Vec<PathBuf> {
+    folders(host).chain(namespaces(host)).collect()
 }
 
 /// The containers that have a folder here now.
 pub(super) fn list(host: &Host) -> Vec<ContainerId> {
-    let folders = namespaces(host).into_iter().chain(STORAGE.iter().map(|folder| host.path(folder)));
-    let mut ids: Vec<_> = folders
+    let mut ids: Vec<_> = namespaces(host)
+        .into_iter()
+        .chain(storage::folders(host))
         .filter_map(|folder| fs::read_dir(folder).ok())
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
@@ -110,7 +114,8 @@ pub(super) fn list(host: &Host) -> Vec<ContainerId> {
 
 fn places(host: &Host, id: &ContainerId) -> Vec<PathBuf> {
     let containerd = namespaces(host).into_iter().map(|folder| folder.join(id.as_str()).join("config.json"));
-    let storage = STORAGE.iter().map(|folder| host.path(folder).join(id.as_str()).join("userdata/config.json"));
+    let storage =
+        storage::folders(host).into_iter().map(|folder| folder.join(id.as_str()).join("userdata/config.json"));
     containerd.chain(storage).collect()
 }
 

@@ -18,7 +18,7 @@ use super::{
         Container, ContainerMetadata, ContainerResources, ContainerStatus, ImageSpec, LinuxContainerResources,
         PodSandbox, PodSandboxMetadata,
     },
-    engine, kubelet, oci, pod_logs,
+    engine, kubelet, oci, pod_logs, storage,
 };
 use crate::{
     event::{ContainerId, ContainerRole, PodUid, QosClass},
@@ -390,7 +390,7 @@ fn podman_and_cri_o_name_their_containers_in_their_storage() {
         {{"id":"{app}","names":["k8s_app_web-0_shop_00000001-23d2-4099-bf62-d501a2753c91_4"],"metadata":"{{}}"}},
         {{"id":"{pause}","names":["k8s_POD_web-0_shop_00000001-23d2-4099-bf62-d501a2753c91_0"]}}]"#
     );
-    let index = index(engine::storage(json.as_bytes()).expect("a list"));
+    let index = index(storage::parse(json.as_bytes()).expect("a list"));
     let container =
         |id: &str| index.known(&id.parse().expect("an id")).and_then(|known| known.container).expect("known");
     assert_eq!(container(&alone).name.as_deref(), Some("cache"));

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use oomtrace_common::record::{Exit, Mark, Reaping, reaping};
 
 use super::{
-    machine::{known_u32, milliseconds, task, told},
+    machine::{known, known_u32, milliseconds, task, told},
     paths::Paths,
 };
 use crate::event::{Event, OomReaped, ProcessExit, Told};
@@ -67,7 +67,10 @@ impl Exits {
         push(&mut self.ended, identity);
         // The tracepoint `oom:mark_victim` gives a thread's id alone; the kernel marks a process's first thread as a rule.
         let is_it = |mark: &Mark| mark.task.tgid == exit.task.tgid || mark.task.tid == exit.task.tgid;
-        let marked = self.marked.iter().position(|marked| is_it(&marked.mark));
+        // A process that began after the mark has its id from the one that was marked.
+        let began = known(exit.task.start_boottime_ns);
+        let was_there = |mark: &Mark| began.is_none_or(|began| began <= mark.header.boot_ns);
+        let marked = self.marked.iter().position(|Marked { mark, .. }| is_it(mark) && was_there(mark));
         let marked = marked.and_then(|position| self.marked.remove(position));
         let since_mark = |marked: &Marked, ns: u64| milliseconds(ns.saturating_sub(marked.mark.header.boot_ns));
 
@@ -103,4 +106,55 @@ fn push<T>(queue: &mut VecDeque<T>, item: T) {
         queue.pop_front();
     }
     queue.push_back(item);
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable as _;
+    use oomtrace_common::record::Task;
+
+    use super::*;
+
+    /// A process of this id, which began then.
+    fn process(tgid: u32, start_boottime_ns: u64) -> Task {
+        Task { tid: tgid, tgid, start_boottime_ns, oom_marked: 1, ..Task::zeroed() }
+    }
+
+    fn mark(task: Task, boot_ns: u64) -> Box<Mark> {
+        let mut mark = Box::new(Mark::zeroed());
+        mark.header.boot_ns = boot_ns;
+        mark.task = task;
+        mark
+    }
+
+    /// How long after its mark a process ended, where its end is told.
+    fn since_mark_ms(exits: &mut Exits, task: Task, boot_ns: u64) -> Option<Option<f64>> {
+        let mut exit = Exit::zeroed();
+        exit.header.boot_ns = boot_ns;
+        exit.task = task;
+        exit.code = 9;
+        let Event::ProcessExit(exit) = exits.tell(&exit, &Paths::default())?.event else {
+            unreachable!("it is an end")
+        };
+        Some(exit.since_mark_ms)
+    }
+
+    #[test]
+    fn a_process_with_a_reused_id_is_not_the_one_that_was_marked() {
+        let mut exits = Exits::default();
+        exits.mark(mark(process(10, 1_000_000), 5_000_000));
+        // The victim's own end was lost.
+        assert_eq!(since_mark_ms(&mut exits, process(10, 6_000_000), 9_000_000), Some(None));
+        assert_eq!(since_mark_ms(&mut exits, process(10, 1_000_000), 9_500_000), Some(Some(4.5)));
+        assert_eq!(
+            since_mark_ms(&mut exits, process(10, 1_000_000), 9_600_000),
+            None,
+            "its last two threads both say so"
+        );
+        assert_eq!(
+            since_mark_ms(&mut exits, process(10, 9_700_000), 9_900_000),
+            Some(None),
+            "another end of the same id"
+        );
+    }
 }

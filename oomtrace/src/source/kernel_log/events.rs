@@ -27,10 +27,12 @@ use self::{
 };
 use super::{
     clock::{Alignment, Clock},
-    form::{Form, Line, Reader, Skipped, When},
+    form::{Form, Line, MAX_LINE_BYTES, Reader, Skipped, When},
     report::{Assembler, Decision, Item, Outcome},
 };
 use crate::event::{Event, Failure, Lost, LostFrom, Moment, Source, Told, Why};
+use crate::source::log_form::export::Export;
+pub use crate::source::log_form::export::is_export;
 
 /// What a report does not tell of the machine that it is of.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,6 +68,7 @@ pub struct Statistics {
 /// Reads a kernel log line by line and tells it in events.
 pub struct Events {
     reader: Reader,
+    export: Export,
     assembler: Assembler,
     clock: Clock,
     alignment: Alignment,
@@ -80,6 +83,7 @@ impl Events {
     pub fn new(clock: Clock, machine: Machine) -> Self {
         Self {
             reader: Reader::new(),
+            export: Export::default(),
             assembler: Assembler::new(),
             clock,
             alignment: Alignment::default(),
@@ -92,18 +96,19 @@ impl Events {
     /// Takes a line, with or without its line end; gives what it completes. In a log that goes on, a decision is told
     /// when the next begins, or by [`flush`](Self::flush).
     pub fn push_line(&mut self, line: &[u8]) -> Vec<Told> {
-        self.statistics.lines += 1;
-        let items = match self.reader.read(line) {
-            Line::Skipped(why) => {
-                *self.statistics.skipped.entry(why).or_default() += 1;
-                return Vec::new();
-            }
-            Line::Kernel(message) => {
-                self.statistics.kernel_lines += 1;
-                self.alignment.learn(&message.when);
-                self.assembler.push(&message)
-            }
-        };
+        let line = self.reader.read(line);
+        self.statistics.form = self.reader.form();
+        let items = assemble(&line, &mut self.statistics, &mut self.alignment, &mut self.assembler);
+        items.into_iter().flat_map(|item| self.tell(item)).collect()
+    }
+
+    /// Takes a piece of a log in the journal's export format ([`is_export`]), cut anywhere.
+    pub fn push_export(&mut self, bytes: &[u8]) -> Vec<Told> {
+        let mut items = Vec::new();
+        let Self { export, reader, statistics, alignment, assembler, .. } = self;
+        export.push(bytes, MAX_LINE_BYTES, |entry| {
+            items.extend(assemble(&reader.entry(entry), statistics, alignment, assembler));
+        });
         self.statistics.form = self.reader.form();
         items.into_iter().flat_map(|item| self.tell(item)).collect()
     }
@@ -118,7 +123,12 @@ impl Events {
 
     /// Gives what is open at the end of the log.
     pub fn finish(&mut self) -> Vec<Told> {
-        self.flush()
+        let Self { export, reader, statistics, alignment, assembler, .. } = self;
+        let mut items = Vec::new();
+        export.finish(|entry| items = assemble(&reader.entry(entry), statistics, alignment, assembler));
+        let mut told: Vec<Told> = items.into_iter().flat_map(|item| self.tell(item)).collect();
+        told.extend(self.flush());
+        told
     }
 
     /// Whether nothing is open that more lines are certain to come for: [`Assembler::settled`].
@@ -199,6 +209,27 @@ impl Events {
     fn at(&self, when: &When) -> Moment {
         let latest = || self.clock.latest.map_or(Moment::Boot(0), Moment::Wall);
         self.moment(when).unwrap_or_else(latest)
+    }
+}
+
+/// Counts a line, and takes in what the kernel says in it.
+fn assemble(
+    line: &Line<'_>,
+    statistics: &mut Statistics,
+    alignment: &mut Alignment,
+    assembler: &mut Assembler,
+) -> Vec<Item> {
+    statistics.lines += 1;
+    match line {
+        Line::Skipped(why) => {
+            *statistics.skipped.entry(*why).or_default() += 1;
+            Vec::new()
+        }
+        Line::Kernel(message) => {
+            statistics.kernel_lines += 1;
+            alignment.learn(&message.when);
+            assembler.push(message)
+        }
     }
 }
 

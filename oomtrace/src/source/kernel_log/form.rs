@@ -13,6 +13,9 @@
 //! | `journalctl -o short-full`, `short-unix` | `Mon 2026-11-23 23:20:37 UTC node1 kernel: text`, `1795475954.137400 node1 …` |
 //! | `journalctl -o short-monotonic` | `[  153.158837] node1 kernel: text` |
 //! | `journalctl -o json` | `{"MESSAGE":…}` |
+//! | `journalctl -o export` | entries of many lines, which are read as such |
+//! | RFC 3164, RFC 5424 | `<4>Nov 23 23:20:37 node1 kernel: text`, `<4>1 2026-11-23T23:20:37.158837Z node1 kernel - - - text` |
+//! | `talosctl dmesg` | `10.0.0.2: kern: warning: [2026-11-23T23:20:37.158837Z]: text` |
 //! | `journalctl -o cat`, or cut out by hand | `text`, `kernel: text` |
 //!
 //! Each line is looked at by itself, as files are mixed and cut; only what continues a line depends on the one before.
@@ -22,13 +25,14 @@
 mod dmesg;
 mod journal;
 mod kmsg;
+mod talos;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
 
 pub use crate::source::log_form::when::{LocalTime, Wall, When};
-use crate::source::log_form::{field, scan, when};
+use crate::source::log_form::{export::Entry, field, scan, when};
 
 /// Of a longer line, only so much is read. The kernel's own are under 1 KiB (`LOG_LINE_MAX`, `PRINTKRB_RECORD_MAX`:
 /// `kernel/printk/`), escaped under 4 KiB, and journald's JSON of one under 10 KiB.
@@ -135,6 +139,10 @@ pub enum Form {
     Journal,
     /// `journalctl -o json`.
     Json,
+    /// `journalctl -o export`.
+    Export,
+    /// `talosctl dmesg`.
+    Talos,
     /// Texts without anything in front: `journalctl -o cat`.
     Bare,
 }
@@ -146,6 +154,8 @@ impl std::fmt::Display for Form {
             Self::Dmesg => "dmesg",
             Self::Journal => "journal or syslog",
             Self::Json => "journal in JSON",
+            Self::Export => "journal in its export format",
+            Self::Talos => "talosctl dmesg",
             Self::Bare => "bare messages",
         })
     }
@@ -209,7 +219,11 @@ impl Reader {
             Some(b'-') if line.starts_with(b"-- ") => return Line::Skipped(Skipped::Marker),
             Some(_) => {}
         }
-        let read = kmsg::read(line).or_else(|| dmesg::read(line, &mut self.host)).or_else(|| journal::read(line));
+        let read = kmsg::read(line)
+            .or_else(|| dmesg::read(line, &mut self.host))
+            .or_else(|| journal::read(line))
+            .or_else(|| journal::read_syslog(line))
+            .or_else(|| talos::read(line));
         let Some((head, text)) = read else { return self.without_head(line) };
         let column = line.len() - text.len();
         let text = match head.form {
@@ -231,6 +245,13 @@ impl Reader {
         Line::Kernel(Message { when, sequence, caller, text, continues: false })
     }
 
+    /// Reads an entry of the journal's export format.
+    pub(super) fn entry<'a>(&mut self, entry: &'a Entry) -> Line<'a> {
+        let message = entry.message();
+        let text = String::from_utf8_lossy(&message[..message.len().min(MAX_LINE_BYTES)]);
+        self.told(journal::head_of_entry(entry), text, 0)
+    }
+
     fn json<'a>(&mut self, line: &'a [u8]) -> Line<'a> {
         match journal::read_json(line.strip_prefix(b"\x1e").unwrap_or(line)) {
             Ok((head, text)) => self.told(head, text, 0),
@@ -245,7 +266,7 @@ impl Reader {
             _ if self.headless => None,
             Form::Kmsg => Some(Line::Skipped(Skipped::Property)),
             _ if !kernel => Some(Line::Skipped(Skipped::NotKernel)),
-            Form::Dmesg | Form::Journal | Form::Json | Form::Bare => {
+            Form::Dmesg | Form::Journal | Form::Json | Form::Export | Form::Talos | Form::Bare => {
                 let indent = line.iter().take(column).take_while(|byte| **byte == b' ').count();
                 let text = String::from_utf8_lossy(&line[indent..]);
                 Some(Line::Kernel(Message { when, sequence, caller, text, continues: true }))

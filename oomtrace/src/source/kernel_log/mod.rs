@@ -41,7 +41,7 @@ mod tests;
 
 pub use self::{
     clock::Clock,
-    events::{Events, Machine, Statistics},
+    events::{Events, Machine, Statistics, is_export},
     form::{Caller, Form, Line, LocalTime, Message, Reader, Skipped, Wall, When},
     report::{Assembler, Decision, Item, Killed, Outcome, Report},
 };

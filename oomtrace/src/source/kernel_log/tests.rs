@@ -4,7 +4,7 @@ mod damaged;
 
 use std::collections::BTreeMap;
 
-use super::{Assembler, Decision, Item, Line, Outcome, Reader, Skipped, Wall, When};
+use super::{Assembler, Clock, Decision, Events, Item, Line, Machine, Outcome, Reader, Skipped, Wall, When, is_export};
 use crate::event::SwapCounter;
 
 macro_rules! captures {
@@ -294,6 +294,9 @@ fn the_forms_that_no_capture_has_tell_the_same_kills() {
         as_form(log, |_, text| format!("2026-11-23T23:20:37+0000 node1 kernel: {text}")),
         as_form(log, |_, text| format!("Mon 2026-11-23 23:20:37 UTC node1 kernel: {text}")),
         as_form(log, |_, text| format!("1795475954.137400 node1 kernel: {text}")),
+        as_form(log, |_, text| format!("<4>Nov 23 23:20:37 node1 kernel: {text}")),
+        as_form(log, |time, text| format!("<4>1 2026-11-23T23:20:37.123456Z node1 kernel - - - [{time:>12}] {text}")),
+        as_form(log, |_, text| format!("10.0.0.2: kern: warning: [2026-11-23T23:20:37.123456Z]: {text}")),
         as_form(log, |_, text| format!("kernel: {text}")),
         as_form(log, |_, text| text.to_owned()),
         as_form(log, |time, text| {
@@ -311,6 +314,59 @@ fn the_forms_that_no_capture_has_tell_the_same_kills() {
             String::from_utf8_lossy(&form[..form.iter().position(|byte| *byte == b'\n').unwrap_or(0)]).into_owned();
         assert_eq!(told.len(), 7, "{line}");
         assert!(told == truth, "{line}");
+    }
+}
+
+#[test]
+fn behind_a_head_that_is_not_known_nobody_is_killed() {
+    let log = capture("oomkill.dmesg.txt");
+    for head in ["node1|kern|", "prefix: ", "node1: kernel: "] {
+        assert_eq!(decisions(&as_form(log, |_, text| format!("{head}{text}"))), [], "{head}");
+    }
+}
+
+#[test]
+fn an_export_of_the_journal_tells_what_its_json_tells() {
+    let log = std::str::from_utf8(capture("oomkill.dmesg.txt")).expect("text");
+    let (mut json, mut export) = (Vec::new(), Vec::new());
+    let texts = log.lines().filter_map(|text| text.strip_prefix('[')?.split_once("] "));
+    // Records of several lines are binary in an export.
+    let texts: Vec<_> = texts.map(|(time, text)| (time, text.replace("Tasks state", "\nTasks state"))).collect();
+    for (time, text) in &texts {
+        let us = time.trim().replace('.', "");
+        let wall = 1_795_475_884_300_000 + us.parse::<u64>().expect("a number");
+        let message = serde_json::to_string(text).expect("JSON");
+        json.push(format!(
+            "{{\"__REALTIME_TIMESTAMP\":\"{wall}\",\"_TRANSPORT\":\"kernel\",\"_SOURCE_MONOTONIC_TIMESTAMP\":\"{us}\",\"MESSAGE\":{message}}}"
+        ));
+        export.extend(format!("__CURSOR=s=1;i=2\n__REALTIME_TIMESTAMP={wall}\n_TRANSPORT=kernel\n").bytes());
+        if text.contains('\n') {
+            export.extend(b"MESSAGE\n");
+            export.extend((text.len() as u64).to_le_bytes());
+            export.extend(format!("{text}\n").bytes());
+        } else {
+            export.extend(format!("MESSAGE={text}\n").bytes());
+        }
+        export.extend(format!("_SOURCE_MONOTONIC_TIMESTAMP={us}\n\n").bytes());
+        // What a process writes under the kernel's name.
+        export.extend(b"__CURSOR=s=1;i=3\n_TRANSPORT=syslog\nSYSLOG_IDENTIFIER=kernel\nMESSAGE=Killed process 1 (a) total-vm:8kB, anon-rss:4kB\n\n");
+    }
+    export.truncate(export.len() - 1);
+    assert!(is_export(&export));
+    let printed = |told: &[crate::event::Told]| -> Vec<String> {
+        told.iter().map(|told| format!("{:?} {:?}", told.at, told.event)).collect()
+    };
+    let events = || Events::new(Clock::default(), Machine::default());
+    let mut of_json = events();
+    let mut expected: Vec<_> = json.iter().flat_map(|line| of_json.push_line(line.as_bytes())).collect();
+    expected.extend(of_json.finish());
+    assert!(expected.len() > 7);
+    for piece in [1, 7, 4096] {
+        let mut of_export = events();
+        let mut told: Vec<_> = export.chunks(piece).flat_map(|piece| of_export.push_export(piece)).collect();
+        told.extend(of_export.finish());
+        assert_eq!(of_export.statistics().kernel_lines, texts.len() as u64);
+        assert!(printed(&told) == printed(&expected), "in pieces of {piece}");
     }
 }
 

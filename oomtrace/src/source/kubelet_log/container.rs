@@ -21,6 +21,9 @@ use crate::{
 pub(super) enum Said {
     /// Something became of a container, or of all of a pod's.
     Change(Box<ContainerChange>),
+    /// A container is ended with another grace period than its own: V(3), and what is said at V(2) follows. But 1.21 says no
+    /// more than this at V(2) either (`killContainer`, `kuberuntime_container.go`).
+    KillOverridden(Box<ContainerChange>),
     /// The node was out of memory.
     SystemOom(SystemOom),
     /// The pod's status tells how containers ended: each at most once is news.
@@ -58,9 +61,10 @@ pub(super) fn read(message: &Message<'_>) -> Option<Said> {
             let pod = Pod { uid: message.word("podID")?.parse().ok(), ..Pod::default() };
             Said::Finished(pod, id_of(&message.word("containerID")?)?, message.word("exitCode")?.parse().ok()?)
         }
-        "Killing container with a grace period" => killing(message, Action::Killing),
-        "Container termination failed with gracePeriod" => killing(message, Action::KillFailed),
-        "Killing container with a grace period override" | "Killing container before removal" => names(message)?,
+        "Killing container with a grace period" => Said::Change(killing(message, Action::Killing)),
+        "Killing container with a grace period override" => Said::KillOverridden(killing(message, Action::Killing)),
+        "Container termination failed with gracePeriod" => Said::Change(killing(message, Action::KillFailed)),
+        "Killing container before removal" => names(message)?,
         "Message for Container of pod" => {
             let (pod, container) =
                 (message.key("pod").as_ref().and_then(pods::of_value)?, container(message, "containerStatusID"));
@@ -106,15 +110,15 @@ fn id_of(text: &str) -> Option<ContainerId> {
     text.rsplit_once("://").map_or(text, |(_, id)| id).parse().ok()
 }
 
-fn killing(message: &Message<'_>, action: Action) -> Said {
+fn killing(message: &Message<'_>, action: Action) -> Box<ContainerChange> {
     let seconds = message.word("gracePeriod").and_then(|seconds| seconds.parse::<u64>().ok());
-    Said::Change(Box::new(ContainerChange {
+    Box::new(ContainerChange {
         pod: Some(pod(message)),
         container: Some(container(message, "containerID")),
         grace_period_ms: seconds.and_then(|seconds| seconds.checked_mul(1000)),
         message: message.word("err").map(Cow::into_owned),
         ..ContainerChange::new(action)
-    }))
+    })
 }
 
 /// Any line that has a pod's name and uid teaches which belongs to which, and perhaps a container's.

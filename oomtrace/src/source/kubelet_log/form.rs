@@ -9,22 +9,25 @@
 //! | RFC 5424 | `<13>1 2026-11-23T23:20:49.380126Z node1 kubelet 442 - - …` |
 //! | `journalctl -o json` | `{"MESSAGE":…}` |
 //! | `journalctl -o export` | `MESSAGE=…` among an entry's fields, one on each line; told by the log's first line |
+//! | `journalctl -o short-monotonic` | `[  153.158837] node1 kubelet[442]: …` |
+//! | `docker logs -t`, `kubectl logs --timestamps` | `2026-11-23T23:20:49.380126Z …` |
+//! | `talosctl logs kubelet` | `10.0.0.2: …` |
 //! | CRI container log | `2026-11-23T23:20:49.380126Z stderr F …`; `P` for a part of a line |
 //! | Docker's `json-file` | `{"log":"…\n","stream":"stderr","time":"…"}`; without `\n` for a part of a line |
+//! | Fluent Bit | `{"time":"…","stream":"stderr","_p":"F","log":"…"}` |
 //! | k0s, containerd: logrus | `time="2026-11-23 23:20:49" level=info msg="…" component=kubelet` |
 //!
 //! Forms nest: a journal may hold Docker's output, which holds klog's JSON. Each line is looked at by itself, as files are
 //! mixed; only a line in parts depends on the ones before.
 
 mod container;
-pub(super) mod export;
 mod journal;
 
 use std::borrow::Cow;
 
 use jiff::Timestamp;
 
-use crate::source::log_form::when::Wall;
+use crate::source::log_form::{export::Entry, when::Wall};
 
 /// Forms nest so deep at most.
 const MAX_DEPTH: usize = 4;
@@ -90,6 +93,14 @@ impl<'a> Unwrapped<'a> {
         }
         Ok(unwrapped)
     }
+
+    /// Takes the wrapping off what an entry of the journal's export format holds, with what the journal knows of it.
+    pub(super) fn of_entry(entry: &'a Entry) -> Result<Self, LineError> {
+        let inner = Self::read(entry.message())?;
+        let identifier = inner.identifier.or_else(|| entry.identifier.as_deref().map(Into::into));
+        let pid = inner.pid.or(entry.pid);
+        Ok(Self { kept: latest_known(inner.kept, entry.kept()), identifier, pid, part: Part::Whole, ..inner })
+    }
 }
 
 /// The inner layer is nearer to the process, but an instant is worth more than what a clock on the wall showed.
@@ -128,7 +139,11 @@ fn layer(text: &str) -> Result<Option<Layer<'_>>, LineError> {
         b'{' if text.starts_with("{\"ts\":") => Ok(None),
         b'{' | 0x1e => container::json(text.trim_start_matches('\u{1e}')),
         b't' if text.starts_with("time=\"") => Ok(container::logrus(text)),
-        b'0'..=b'9' => Ok(container::cri(text).or_else(|| journal::read(text))),
+        b'[' => Ok(journal::monotonic(text)),
+        b'0'..=b'9' => Ok(container::cri(text)
+            .or_else(|| container::stamped(text))
+            .or_else(|| journal::read(text))
+            .or_else(|| container::of_node(text))),
         b'<' => Ok(journal::rfc5424(text)),
         b'A'..=b'Z' => Ok(journal::read(text)),
         _ => Ok(None),

@@ -29,6 +29,8 @@ pub(super) struct Joiner {
     names: Names,
     pass: Pass,
     dying: VecDeque<Dying>,
+    /// Containers that are told to end with another grace period than their own, and perhaps told once more.
+    overridden: VecDeque<(Timestamp, ContainerChange)>,
     /// Whether this kubelet tells exit codes (from 1.22 to 1.25 on, depending on the patch): then a death without one is a
     /// sandbox's.
     tells_exit_codes: bool,
@@ -62,6 +64,7 @@ impl Joiner {
             names: Names::default(),
             pass: Pass::default(),
             dying: VecDeque::new(),
+            overridden: VecDeque::new(),
             tells_exit_codes: false,
             reasons: Bounded::new(REMEMBERED),
             leaving: Bounded::new(REMEMBERED),
@@ -76,7 +79,7 @@ impl Joiner {
 
     /// Takes a message in; adds to `told` what it, and those before it, turn out to say.
     pub(super) fn push(&mut self, at: Timestamp, message: &Message<'_>, told: &mut Vec<Told>) {
-        self.let_go(|dying| at.duration_since(dying.at).unsigned_abs() > HELD, told);
+        self.let_go(|since| at.duration_since(since).unsigned_abs() > HELD, told);
         if let Some(said) = eviction::read(message) {
             match said {
                 eviction::Said::NewPass => self.pass.restart(),
@@ -145,8 +148,27 @@ impl Joiner {
     fn said(&mut self, at: Timestamp, said: Said, told: &mut Vec<Told>) {
         match said {
             Said::Change(change) => {
-                let event = self.changed(*change);
-                told.push(tell(at, event));
+                let mut change = self.changed(*change);
+                if change.action == Action::Killing
+                    && let Some(before) = self.take_overridden(&change)
+                {
+                    change.reason = change.reason.or(before.reason);
+                    change.message = change.message.or(before.message);
+                }
+                told.push(tell(at, Event::Container(Box::new(change))));
+            }
+            Said::KillOverridden(change) => {
+                let mut change = self.changed(*change);
+                if let Some(before) = self.take_overridden(&change) {
+                    change.reason = change.reason.or(before.reason);
+                    change.message = change.message.or(before.message);
+                }
+                self.overridden.push_back((at, change));
+                if self.overridden.len() > DYING
+                    && let Some((at, change)) = self.overridden.pop_front()
+                {
+                    told.push(tell(at, Event::Container(Box::new(change))));
+                }
             }
             Said::SystemOom(oom) => told.push(tell(at, Event::SystemOom(Box::new(oom)))),
             Said::Reported(changes) => {
@@ -220,7 +242,7 @@ impl Joiner {
     }
 
     /// A change, with the reason that other lines gave for it.
-    fn changed(&mut self, mut change: ContainerChange) -> Event {
+    fn changed(&mut self, mut change: ContainerChange) -> ContainerChange {
         self.learn(&change);
         self.names.complete(&mut change.pod, change.container.as_mut());
         if change.action == Action::Killing {
@@ -241,7 +263,15 @@ impl Joiner {
                 }
             }
         }
-        Event::Container(Box::new(change))
+        change
+    }
+
+    /// What was told of the ending of the same container, and waits.
+    fn take_overridden(&mut self, change: &ContainerChange) -> Option<ContainerChange> {
+        let id = |change: &ContainerChange| change.container.as_ref().and_then(|container| container.id.clone());
+        let wanted = id(change)?;
+        let at = self.overridden.iter().position(|(_, other)| id(other).as_ref() == Some(&wanted))?;
+        self.overridden.remove(at).map(|(_, change)| change)
     }
 
     fn dies(&mut self, dying: Dying, told: &mut Vec<Told>) {
@@ -265,11 +295,16 @@ impl Joiner {
         }
     }
 
-    /// Tells the deaths that need not wait any more.
-    fn let_go(&mut self, go: impl Fn(&Dying) -> bool, told: &mut Vec<Told>) {
-        while self.dying.front().is_some_and(&go) {
+    /// Tells the deaths, and the endings, that need not wait any more: by since when they do.
+    fn let_go(&mut self, go: impl Fn(Timestamp) -> bool, told: &mut Vec<Told>) {
+        while self.dying.front().is_some_and(|dying| go(dying.at)) {
             if let Some(dying) = self.dying.pop_front() {
                 told.push(self.died(dying));
+            }
+        }
+        while self.overridden.front().is_some_and(|(at, _)| go(*at)) {
+            if let Some((at, change)) = self.overridden.pop_front() {
+                told.push(tell(at, Event::Container(Box::new(change))));
             }
         }
     }

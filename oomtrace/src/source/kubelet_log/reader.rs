@@ -6,10 +6,7 @@ use memchr::{memchr, memrchr};
 use super::{
     bounded::Bounded,
     container,
-    form::{
-        LineError, Part, Unwrapped,
-        export::{Entry, Export, is_export},
-    },
+    form::{LineError, Part, Unwrapped},
     join::Joiner,
     klog::Message,
     names::Names,
@@ -18,7 +15,10 @@ use super::{
     writer::{self, Writer},
 };
 use crate::event::{Event, Lost, LostFrom, Moment, Source, Told};
-use crate::source::log_form::when::Wall;
+use crate::source::log_form::{
+    export::{Entry, Export, is_export},
+    when::Wall,
+};
 
 /// Of a longer line, only so much is read: a status dump of a large pod is tens of KiB, as JSON in JSON a few times that.
 pub const MAX_LINE_BYTES: usize = 1024 * 1024;
@@ -230,7 +230,7 @@ impl Reader {
             let found = at + found;
             let start = memrchr(b'\n', &lines[at..found]).map_or(at, |end| at + end + 1);
             let end = memchr(b'\n', &lines[found..]).map_or(lines.len(), |end| found + end);
-            self.weigh(stem, &lines[start..end], told);
+            self.weigh(stem, &lines[start..end], found - start, told);
             at = end + 1;
         }
     }
@@ -239,14 +239,14 @@ impl Reader {
     pub fn read_line(&mut self, line: &[u8], told: &mut Vec<Told>) {
         if !self.parts.is_empty() {
             self.read_found(line, told);
-        } else if let Some((_, stem)) = self.stems.find(line) {
-            self.weigh(stem, line, told);
+        } else if let Some((found, stem)) = self.stems.find(line) {
+            self.weigh(stem, line, found, told);
         }
     }
 
-    /// Reads a line, or keeps it for later, or passes it over.
-    fn weigh(&mut self, stem: Stem, line: &[u8], told: &mut Vec<Told>) {
-        let worth = stem.worth(line);
+    /// Reads a line with a stem at `at`, or keeps it for later, or passes it over.
+    fn weigh(&mut self, stem: Stem, line: &[u8], at: usize, told: &mut Vec<Told>) {
+        let worth = self.stems.worth(stem, line, at);
         if let Some(observed) = &mut self.observed {
             match worth {
                 Worth::Observation if observed.len() < OBSERVED => return observed.push(line.to_owned()),
@@ -265,11 +265,13 @@ impl Reader {
     }
 
     fn read_entry(&mut self, entry: &Entry, told: &mut Vec<Told>) {
-        if self.stems.find(entry.message()).is_none_or(|(_, stem)| stem.worth(entry.message()) == Worth::Nothing) {
+        let message = entry.message();
+        let Some((at, stem)) = self.stems.find(message) else { return };
+        if self.stems.worth(stem, message, at) == Worth::Nothing {
             return;
         }
         self.counts.looked_at += 1;
-        match entry.unwrapped() {
+        match Unwrapped::of_entry(entry) {
             Ok(line) => self.read_whole(&line, told),
             Err(error) => self.unreadable(error),
         }

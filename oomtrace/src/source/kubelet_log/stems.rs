@@ -2,7 +2,7 @@
 //! being read.
 
 use aho_corasick::{AhoCorasick, MatchKind};
-use memchr::memmem;
+use memchr::memmem::Finder;
 
 /// A part of a message that no form escapes, and what has to stand in the line besides, if anything.
 ///
@@ -42,16 +42,50 @@ const OBSERVATION: &str = "viction manager";
 const STATUS: &str = "Patch status for pod";
 
 /// Finds the lines.
-pub(super) struct Stems(AhoCorasick);
+pub(super) struct Stems {
+    all: AhoCorasick,
+    observations: Finder<'static>,
+    memory: Finder<'static>,
+    terminated: Finder<'static>,
+}
 
 impl Stems {
     pub(super) fn new() -> Result<Self, aho_corasick::BuildError> {
-        AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(STEMS).map(Self)
+        Ok(Self {
+            all: AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(STEMS)?,
+            observations: Finder::new("observations"),
+            memory: Finder::new("emory.available"),
+            terminated: Finder::new("terminated"),
+        })
     }
 
     /// Where the next stem is, and which.
     pub(super) fn find(&self, bytes: &[u8]) -> Option<(usize, Stem)> {
-        self.0.find(bytes).map(|found| (found.start(), Stem(STEMS[found.pattern().as_usize()])))
+        self.all.find(bytes).map(|found| (found.start(), Stem(STEMS[found.pattern().as_usize()])))
+    }
+
+    /// What a line is worth, in which a stem is the first thing found, at `at`. At V(3) and above the eviction manager tells
+    /// every ten seconds what there is of each of a dozen resources, and a status is of megabytes of JSON before a container
+    /// of it ends.
+    pub(super) fn worth(&self, Stem(stem): Stem, line: &[u8], at: usize) -> Worth {
+        let rest = line.get(at + stem.len()..).unwrap_or_default();
+        match stem {
+            OBSERVATION if rest.starts_with(b": synchronize housekeeping") => Worth::NewPass,
+            // It ends a pass, and another begins it.
+            OBSERVATION if rest.starts_with(b": no resources are starved") => Worth::Nothing,
+            // For minutes after a pass that came to something.
+            OBSERVATION if rest.starts_with(b": node conditions") => Worth::Other,
+            OBSERVATION if self.observations.find(line).is_some() => {
+                if self.memory.find(line).is_some() {
+                    Worth::Observation
+                } else {
+                    Worth::Nothing
+                }
+            }
+            OBSERVATION => Worth::Step,
+            STATUS if self.terminated.find(rest).is_none() => Worth::Nothing,
+            _ => Worth::Other,
+        }
     }
 }
 
@@ -71,29 +105,4 @@ pub(super) enum Worth {
     Step,
     /// To be read.
     Other,
-}
-
-impl Stem {
-    /// What its line is worth. At V(3) and above the eviction manager tells every ten seconds what there is of each of a
-    /// dozen resources, and a status is of megabytes of JSON before a container of it ends.
-    pub(super) fn worth(self, line: &[u8]) -> Worth {
-        let has = |word: &str| memmem::find(line, word.as_bytes()).is_some();
-        match self.0 {
-            OBSERVATION if has("observations") => {
-                if has("emory.available") {
-                    Worth::Observation
-                } else {
-                    Worth::Nothing
-                }
-            }
-            OBSERVATION if has("synchronize housekeeping") => Worth::NewPass,
-            // It ends a pass, and another begins it.
-            OBSERVATION if has("no resources are starved") => Worth::Nothing,
-            // For minutes after a pass that came to something.
-            OBSERVATION if has("node conditions") => Worth::Other,
-            OBSERVATION => Worth::Step,
-            STATUS if !has("terminated") => Worth::Nothing,
-            _ => Worth::Other,
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! Whose lines count: a journal is mixed, and another process may print what looks like a kubelet's line.
 
 /// syslog identifiers of what runs a kubelet.
-const KUBELETS: [&str; 20] = [
+const KUBELETS: [&str; 22] = [
     "kubelet",
     // Distributions that run it within a process of their own.
     "k3s",
@@ -15,6 +15,8 @@ const KUBELETS: [&str; 20] = [
     "snap.microk8s.daemon-kubelite",
     "k8s.kubelet",
     "snap.k8s.kubelet",
+    "kubelet.daemon",
+    "snap.kubelet.daemon",
     "k0s",
     "k0scontroller",
     "k0sworker",

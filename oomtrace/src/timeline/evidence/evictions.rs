@@ -24,6 +24,7 @@ struct Pass<'a> {
 pub(super) fn evicted(steps: &[(i64, &Eviction, &Arc<Line>)], names: &Names<'_>) -> Vec<Evicted> {
     let mut found: BTreeMap<PodKey, Vec<Evicted>> = BTreeMap::new();
     let passes = passes(steps, names);
+    let mut ended: Vec<bool> = vec![false; passes.len()];
     for (at, step, line) in steps {
         let says_evicted = matches!(
             step.phase,
@@ -44,11 +45,17 @@ pub(super) fn evicted(steps: &[(i64, &Eviction, &Arc<Line>)], names: &Names<'_>)
                 evicted.memory = evicted.memory.or(step.memory);
                 evicted.lines.push((*at, Arc::clone(line)));
             } else {
-                let pass = passes
-                    .iter()
-                    .rev()
-                    .find(|pass| pass.at <= *at && at - pass.at <= EVICTION && pass.ranked.contains(&key))
-                    .or_else(|| passes.iter().rev().find(|pass| pass.at <= *at && at - pass.at <= PASS));
+                // Whoever is evicted later was not chosen in a pass that had come to its end with another.
+                let within = |span| {
+                    let open = passes.iter().enumerate().rev().filter(|(index, _)| !ended[*index]);
+                    open.filter(move |(_, pass)| pass.at <= *at && at - pass.at <= span)
+                };
+                let pass =
+                    within(EVICTION).find(|(_, pass)| pass.ranked.contains(&key)).or_else(|| within(PASS).next());
+                let pass = pass.map(|(index, pass)| {
+                    ended[index] = true;
+                    pass
+                });
                 of_pod.push(Evicted {
                     at: pass.map_or(*at, |pass| pass.at),
                     ending: *at,

@@ -36,7 +36,7 @@ pub(super) enum By<'a> {
 pub(super) fn add<'a>(court: &Court<'a>, deaths: Vec<&'a Death>, cases: &mut Vec<Case<'a>>) {
     let mut open: BTreeMap<(Subject, u8), usize> = BTreeMap::new();
     for death in deaths {
-        let Some(ending) = why(court, death) else { continue };
+        let Some(ending) = why(court, death).filter(|_| !death.is_old(court.names)) else { continue };
         let kind = match ending {
             Ending::Crashed => 0,
             Ending::Refused(_) => 1,
@@ -57,7 +57,8 @@ pub(super) fn add<'a>(court: &Court<'a>, deaths: Vec<&'a Death>, cases: &mut Vec
 }
 
 fn why<'a>(court: &Court<'a>, death: &'a Death) -> Option<Ending<'a>> {
-    let code = death.exit_code?;
+    // Kubelets before 1.22 do not tell it.
+    let code = death.exit_code;
     let same = |container: &Option<crate::event::ContainerId>| container.is_some() && *container == death.container;
     let refused = court
         .evidence
@@ -71,10 +72,10 @@ fn why<'a>(court: &Court<'a>, death: &'a Death) -> Option<Ending<'a>> {
             let (first, last) = (at(&refused.what.first_ts), at(&refused.what.last_ts));
             first <= death.at + SECOND && last >= death.at - REFUSED_TO_END
         });
-    if let Some(refused) = refused.filter(|_| !matches!(code, 0 | 137 | 143)) {
+    if let Some(refused) = refused.filter(|_| code.is_some_and(|code| !matches!(code, 0 | 137 | 143))) {
         return Some(Ending::Refused(refused));
     }
-    if matches!(code, 132 | 134 | 135 | 136 | 139 | 159) {
+    if matches!(code, Some(132 | 134 | 135 | 136 | 139 | 159)) {
         return Some(Ending::Crashed);
     }
     let by_kubelet = reason(court, death);
@@ -88,14 +89,14 @@ fn why<'a>(court: &Court<'a>, death: &'a Death) -> Option<Ending<'a>> {
         let by_process = signal.what.sender.role != SenderRole::Kernel;
         first && by_process && (death.at - takes..=death.at + SECOND).contains(&signal.at)
     });
-    if let (Some(signal), 137 | 143) = (signal, code) {
+    if let (Some(signal), Some(137 | 143)) = (signal, code) {
         return Some(Ending::Killed(By::Sender(signal, by_kubelet)));
     }
     let by_kubelet = by_kubelet?;
-    if by_kubelet.what.action == ContainerAction::ProbeFailed && code != 0 {
+    if by_kubelet.what.action == ContainerAction::ProbeFailed && code != Some(0) && was_told_to_end(court, death) {
         return Some(Ending::Killed(By::Probe(by_kubelet)));
     }
-    (court.known.everything && matches!(code, 137 | 143)).then_some(Ending::Killed(By::Kubelet(by_kubelet)))
+    (court.known.everything && matches!(code, Some(137 | 143))).then_some(Ending::Killed(By::Kubelet(by_kubelet)))
 }
 
 /// What the kubelet says of its ending this container: a failed probe counts most.
@@ -105,14 +106,27 @@ fn reason<'a>(court: &Court<'a>, death: &Death) -> Option<&'a Cause<ContainerCha
     for change in court.evidence.changes_of(death.pod.as_ref()?) {
         let of_this = change.container.is_none() || change.container == death.container;
         let action = change.what.action;
-        let says =
-            matches!(action, ContainerAction::ProbeFailed | ContainerAction::Killing | ContainerAction::PodDeleted);
+        // A pod that is not ready gets no requests, and nothing else.
+        let harmless = action == ContainerAction::ProbeFailed && change.what.reason.as_deref() == Some("Readiness");
+        let says = !harmless
+            && matches!(action, ContainerAction::ProbeFailed | ContainerAction::Killing | ContainerAction::PodDeleted);
         if says && of_this && before.contains(&change.at) {
             let better = said.is_none_or(|said| weight(action) >= weight(said.what.action));
             said = if better { Some(change) } else { said };
         }
     }
     said
+}
+
+/// Whether the kubelet told this container to end: a probe that fails may be the first sign of a program that fails.
+fn was_told_to_end(court: &Court<'_>, death: &Death) -> bool {
+    let before = death.at - KILL_REASON_TO_END..=death.at + SECOND;
+    let mut changes = death.pod.iter().flat_map(|pod| court.evidence.changes_of(pod));
+    changes.any(|change| {
+        change.what.action == ContainerAction::Killing
+            && change.container == death.container
+            && before.contains(&change.at)
+    })
 }
 
 fn weight(action: ContainerAction) -> u8 {
@@ -127,16 +141,17 @@ fn weight(action: ContainerAction) -> u8 {
 pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> Incident {
     let (pod, container) = (named(court, case.pod.as_ref()), case.container(court));
     let inside = place(pod.as_ref(), container.as_ref());
-    let code = case.deaths.last().and_then(|death| death.exit_code).unwrap_or_default();
+    let code = case.deaths.last().and_then(|death| death.exit_code);
     let deaths = case.deaths.len() as u64;
     let again = if deaths > 1 { format!(" {}", times(deaths)) } else { String::new() };
     let (scenario, summary, advice, confidence, evidence) = match ending {
         Ending::Crashed => (
             Scenario::Crashed,
             format!(
-                "{} crashed{again} by {} (exit code {code}); nobody ran out of memory.",
+                "{} crashed{again} by {}{}; nobody ran out of memory.",
                 capital(&inside),
-                signal_name(code - 128)
+                code.map_or_else(|| "a signal".to_owned(), |code| signal_name(code - 128)),
+                in_words(code)
             ),
             crash_advice(code),
             Confidence::High,
@@ -149,8 +164,9 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
             (
                 Scenario::RuntimeRefused,
                 format!(
-                    "{} gave up{again} with exit code {code} after the kernel refused {} an allocation{asked} for {what}{limit}; no limit of a cgroup was hit.",
+                    "{} gave up{again}{} after the kernel refused {} an allocation{asked} for {what}{limit}; no limit of a cgroup was hit.",
                     capital(&inside),
+                    code.map_or_else(String::new, |code| format!(" with exit code {code}")),
                     refused.what.task.comm.as_deref().unwrap_or("it"),
                 ),
                 advice.to_owned(),
@@ -191,8 +207,9 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
     }
 }
 
-fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: i32, again: &str) -> (String, String, u64) {
+fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &str) -> (String, String, u64) {
     let pod = pod.unwrap_or("its pod");
+    let code = in_words(code);
     match by {
         By::Sender(signal, reason) => {
             let sender = &signal.what.sender;
@@ -240,21 +257,21 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: i32, again: &str) -> 
                 ),
             };
             (
-                format!("{who} was ended{again} with {} by {whom} {why}; not by the OOM killer (exit code {code}).", signal.what.name),
+                format!("{who} was ended{again} with {} by {whom} {why}; not by the OOM killer{code}.", signal.what.name),
                 advice.to_owned(),
                 signal.line.seq,
             )
         }
         By::Probe(probe) => (
             format!(
-                "{who} was ended{again} by the kubelet because a probe failed{}; not by the OOM killer (exit code {code}).",
+                "{who} was ended{again} by the kubelet because a probe failed{}; not by the OOM killer{code}.",
                 probe.what.message.as_deref().or(probe.what.reason.as_deref()).map_or_else(String::new, |text| format!(" ({text})")),
             ),
             "Not memory by itself; a program that is short of CPU, or collects garbage near its limit, answers late: look at its throttling and heap, then at the probe's timeoutSeconds and failureThreshold.".to_owned(),
             probe.line.seq,
         ),
         By::Kubelet(change) => (
-            format!("{who} was ended{again} by the kubelet {}; not by the OOM killer (exit code {code}).", because(Some(change), pod)),
+            format!("{who} was ended{again} by the kubelet {}; not by the OOM killer{code}.", because(Some(change), pod)),
             "Not memory.".to_owned(),
             change.line.seq,
         ),
@@ -273,8 +290,13 @@ fn because(reason: Option<&Cause<ContainerChange>>, pod: &str) -> String {
     }
 }
 
-fn crash_advice(code: i32) -> String {
-    match code {
+/// An exit code, where it is known.
+fn in_words(code: Option<i32>) -> String {
+    code.map_or_else(String::new, |code| format!(" (exit code {code})"))
+}
+
+fn crash_advice(code: Option<i32>) -> String {
+    match code.unwrap_or_default() {
         134 => "Not the OOM killer. A program that aborts itself may still have run out of its own heap (Node.js, JVM, C++ bad_alloc): its log says.",
         135 => "Not the OOM killer. SIGBUS often is a file mapped into memory that was cut, or a full /dev/shm or tmpfs.",
         _ => "Not the OOM killer: look at the program's log and core dump.",

@@ -111,8 +111,9 @@ pub(super) fn signals(court: &Court<'_>, cases: &[Case<'_>]) -> BTreeMap<usize, 
         .collect()
 }
 
+/// Where no line says it, it was a pod's own use of the node's disk: every other eviction is for a threshold.
 fn resource(evicted: &Evicted) -> String {
-    steps(evicted).find_map(|(_, step)| step.resource.clone()).unwrap_or_else(|| "unknown".to_owned())
+    steps(evicted).find_map(|(_, step)| step.resource.clone()).unwrap_or_else(|| "ephemeral-storage".to_owned())
 }
 
 /// Every step that belongs to an eviction.

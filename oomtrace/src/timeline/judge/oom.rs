@@ -13,8 +13,8 @@ use super::{
     eviction, named, shown,
 };
 use crate::event::{
-    Candidate, Cause, Confidence, ContainerId, ContainerRole, Event, Incident, Level, Limit, Memory, OomKill, Scenario,
-    Verdict,
+    Candidate, Cause, Confidence, Container, ContainerId, ContainerRole, Event, Incident, Level, Limit, Memory,
+    OomKill, Scenario, Verdict, Victim,
 };
 
 /// What the pod's other containers are known to be.
@@ -92,9 +92,21 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&eviction
         group,
         evicted: case.evicted.is_some(),
         victim_comm: first.told.victim.task.comm.clone(),
-        victim: Some(first.told.victim.clone()),
+        victim: Some(victim(first, court)),
         ..Incident::default()
     }
+}
+
+/// The victim of a kill, with all that is known of its names.
+fn victim(kill: &Kill, court: &Court<'_>) -> Victim {
+    let mut victim = kill.told.victim.clone();
+    victim.task.pod = named(court, kill.pod.as_ref()).or(victim.task.pod);
+    if let Some(id) = &kill.container {
+        let seen = court.names.container(id).map(|seen| seen.container.clone());
+        let known = seen.or(victim.task.container).or_else(|| kill.told.container.clone());
+        victim.task.container = Some(Container { id: Some(id.clone()), ..known.unwrap_or_default() });
+    }
+    victim
 }
 
 fn scenario(case: &Case<'_>, court: &Court<'_>, kill: &Kill, missing: &mut Vec<String>) -> (Scenario, Confidence) {

@@ -63,6 +63,9 @@ pub(super) fn of_end(case: &Case<'_>, court: &Court<'_>) -> (Vec<String>, bool) 
         for code in case.deaths.iter().filter_map(|death| death.exit_code) {
             add(&mut shows, if code == 0 { "Completed 0".to_owned() } else { format!("Error {code}") });
         }
+        if shows.is_empty() {
+            add(&mut shows, "Error".to_owned());
+        }
     }
     (shows, seen)
 }

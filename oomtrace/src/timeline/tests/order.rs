@@ -190,12 +190,18 @@ fn a_crash_loop_of_more_lines_than_are_kept_keeps_its_id_and_its_beginning() {
             ids.insert(incident.id);
         }
     }
-    for incident in live.finish() {
+    let closed = live.finish();
+    for incident in &closed {
         started.insert(incident.started.clone());
-        ids.insert(incident.id);
+        ids.insert(incident.id.clone());
     }
     assert!(live.dropped() > 0);
     assert_eq!((ids.len(), started.len()), (1, 1), "{started:?}");
+    assert_eq!(
+        closed.iter().map(|incident| (incident.kills, incident.processes_killed)).collect::<Vec<_>>(),
+        [(40, 40)]
+    );
+    assert!(closed[0].verdict.summary.contains("40 such kills"), "{}", closed[0].verdict.summary);
 }
 
 #[test]

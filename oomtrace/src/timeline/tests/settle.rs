@@ -15,7 +15,7 @@ fn time(line: &Line) -> Timestamp {
     line.ts.parse().expect("a time")
 }
 
-fn json(ended: Vec<Ended>) -> Vec<String> {
+fn json(ended: &[Ended]) -> Vec<String> {
     ended.iter().map(|ended| serde_json::to_string_pretty(&ended.incident).expect("JSON")).collect()
 }
 
@@ -25,10 +25,10 @@ fn on_the_way(lines: &[Line]) -> (Vec<String>, usize) {
     let (mut told, mut most) = (Vec::new(), 0);
     for line in lines {
         timeline.push(line);
-        told.extend(json(timeline.settle(Some(time(line))).incidents));
+        told.extend(json(&timeline.settle(Some(time(line))).incidents));
         most = most.max(timeline.evidence.len() + timeline.context.len());
     }
-    told.extend(json(timeline.settle(None).incidents));
+    told.extend(json(&timeline.settle(None).incidents));
     (told, most)
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Form, Head, LineError, Skipped, Wall, When, dmesg, field::Field, scan::Scan, when};
+use super::{Entry as Exported, Form, Head, LineError, Skipped, Wall, When, dmesg, field::Field, scan::Scan, when};
 
 pub(super) fn read(line: &[u8]) -> Option<(Head, &[u8])> {
     let mut scan = Scan(line);
@@ -28,15 +28,12 @@ pub(super) fn read(line: &[u8]) -> Option<(Head, &[u8])> {
     };
     scan.tag(b" ")?;
     let mut head = Head::new(Form::Journal, When { boot_ns: None, wall: Some(wall) });
-    let Some((kernel, mut text)) = identifier(scan.0) else {
+    let Some((kernel, text)) = identifier(scan.0) else {
         head.kernel = false;
         return Some((head, scan.0));
     };
     head.kernel = kernel;
-    if let Some((boot_ns, caller, rest)) = dmesg::kernel_stamp(text).filter(|_| kernel) {
-        (head.when.boot_ns, head.caller, text) = (Some(boot_ns), caller, rest);
-    }
-    Some((head, text))
+    Some(stamped(head, text))
 }
 
 /// `node1 kernel: text`, or without the host (`--no-hostname`): whether it is the kernel, and the text.
@@ -47,6 +44,50 @@ pub(super) fn identifier(rest: &[u8]) -> Option<(bool, &[u8])> {
     let colon = named.iter().position(|byte| *byte == b':')?;
     let text = &named[colon + 1..];
     Some((&named[..colon] == b"kernel", text.strip_prefix(b" ").unwrap_or(text)))
+}
+
+/// `<4>Nov 23 23:20:37 node1 kernel: text` (RFC 3164), `<4>1 2026-11-23T23:20:37.158837Z node1 kernel - - - text` (RFC 5424).
+pub(super) fn read_syslog(line: &[u8]) -> Option<(Head, &[u8])> {
+    let mut scan = Scan(line);
+    scan.tag(b"<")?;
+    let priority = scan.number()?;
+    scan.tag(b">")?;
+    let of_kernel = priority >> 3 == 0;
+    if scan.tag(b"1 ").is_none() {
+        let (head, text) = read(scan.0)?;
+        return Some((Head { kernel: head.kernel && of_kernel, ..head }, text));
+    }
+    let (timestamp, _) = when::iso(&mut scan)?;
+    let mut field = || {
+        scan.tag(b" ")?;
+        Some(scan.token())
+    };
+    let (_host, name, _process, _message_id) = (field()?, field()?, field()?, field()?);
+    // The kernel's messages have no structured data of their own: rsyslog writes `-`.
+    let structured = field()?;
+    let _ = scan.tag(b" ");
+    let text = scan.0.strip_prefix("\u{feff}".as_bytes()).unwrap_or(scan.0);
+    let mut head = Head::new(Form::Journal, When { boot_ns: None, wall: Some(Wall::Absolute(timestamp)) });
+    head.kernel = of_kernel && name == b"kernel" && structured == b"-";
+    Some(stamped(head, text))
+}
+
+/// The kernel's own stamp before a text, where there is one.
+fn stamped(mut head: Head, text: &[u8]) -> (Head, &[u8]) {
+    let Some((boot_ns, caller, rest)) = dmesg::kernel_stamp(text).filter(|_| head.kernel) else { return (head, text) };
+    (head.when.boot_ns, head.caller) = (Some(boot_ns), caller);
+    (head, rest)
+}
+
+/// What stands before the text of an entry of the export format.
+pub(super) fn head_of_entry(entry: &Exported) -> Head {
+    // journald sets the transport, a process the identifier.
+    let kernel = match entry.transport.as_deref() {
+        Some(transport) => transport == "kernel" && entry.facility.as_deref().is_none_or(|facility| facility == "0"),
+        None => entry.identifier.as_deref() == Some("kernel"),
+    };
+    let boot_ns = entry.monotonic.and_then(|micros| micros.checked_mul(1000));
+    Head { kernel, ..Head::new(Form::Export, When { boot_ns, wall: entry.kept() }) }
 }
 
 /// The fields of an entry in `journalctl -o json` that matter (systemd.journal-fields(7)).

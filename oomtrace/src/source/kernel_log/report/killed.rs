@@ -5,15 +5,20 @@ use super::{Elected, Killed, Process, Reaped, pieces};
 use crate::source::kernel_log::form::When;
 
 const KILLED: &str = "Killed process ";
+/// How the reasons begin that `oom_kill_process` is called with: further words are in parentheses.
+const REASONS: [&str; 2] = ["Memory cgroup out of memory", "Out of memory"];
 
 /// `[<reason>: ]Killed process 8 (b) total-vm:…kB, anon-rss:…kB, file-rss:…kB, shmem-rss:…kB, UID:0 pgtables:…kB
 /// oom_score_adj:0`. Up to 5.3 it ends with `shmem-rss`, and Red Hat's 3.10 and 4.18 have `, UID 0,` before `total-vm`.
 pub(super) fn killed(text: &str, when: When) -> Option<Killed> {
-    // What stands before it is one of the kernel's own texts: the first occurrence is the kernel's.
+    // What stands before it is one of the kernel's own texts: the first occurrence is the kernel's. Anything else is the head of
+    // a form that is not known, and nothing around the line was read.
     let at = text.find(KILLED)?;
     let message = match &text[..at] {
         "" => None,
-        message => Some(message.strip_suffix(": ")?),
+        message => {
+            Some(message.strip_suffix(": ").filter(|message| REASONS.iter().any(|known| message.starts_with(known)))?)
+        }
     };
     let (pid, rest) = pieces::number(&text[at + KILLED.len()..])?;
     let rest = rest.strip_prefix(" (")?;

@@ -1,6 +1,6 @@
 //! JSON that wraps a line, and the logs of containers.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, net::IpAddr};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -28,18 +28,28 @@ struct Entry<'a> {
     log: Option<Cow<'a, str>>,
     #[serde(borrow)]
     time: Option<Cow<'a, str>>,
+    #[serde(borrow, rename = "_p")]
+    part: Option<Cow<'a, str>>,
 }
 
 /// A line that opens as JSON: `None` where nothing known wraps it.
 pub(super) fn json(text: &str) -> Result<Option<Layer<'_>>, LineError> {
     let of_journal = text.contains("\"MESSAGE\"") || text.contains("\"__REALTIME_TIMESTAMP\"");
-    if !of_journal && !text.starts_with("{\"log\":") {
+    // What klog itself prints may have a key of that name, behind its message.
+    let of_runtime = text.starts_with("{\"log\":") || text.contains("\"log\":") && !text.contains("\"msg\":");
+    if !of_journal && !of_runtime {
         return Ok(None);
     }
     let entry: Entry<'_> = serde_json::from_str(text).map_err(|_| LineError::Json)?;
     if let Some(log) = entry.log.filter(|_| !of_journal) {
         let kept = entry.time.as_deref().and_then(instant);
-        let part = if log.ends_with('\n') { Part::End } else { Part::More };
+        // Docker ends a line with its line end; Fluent Bit has CRI's word for it, or has put lines together.
+        let part = match entry.part.as_deref() {
+            Some("P") => Part::More,
+            Some(_) => Part::End,
+            None if log.ends_with('\n') || !text.starts_with("{\"log\":") => Part::End,
+            None => Part::More,
+        };
         let line = log.trim_end_matches('\n').to_owned();
         return Ok(Some(Layer { part, ..Layer::new(line, kept) }));
     }
@@ -63,6 +73,25 @@ pub(super) fn cri(line: &str) -> Option<Layer<'_>> {
         _ => return None,
     };
     Some(Layer { part, ..Layer::new(text, Some(instant(time)?)) })
+}
+
+/// `2026-11-23T23:20:49.380126Z text`: what a container printed, with the runtime's time.
+pub(super) fn stamped(line: &str) -> Option<Layer<'_>> {
+    let (time, text) = line.split_once(' ').filter(|(_, text)| is_klog(text))?;
+    Some(Layer::new(text, Some(instant(time)?)))
+}
+
+/// `10.0.0.2: text`: the node that it was fetched from.
+pub(super) fn of_node(line: &str) -> Option<Layer<'_>> {
+    let (node, text) = line.split_once(": ").filter(|(_, text)| is_klog(text))?;
+    node.parse::<IpAddr>().ok()?;
+    Some(Layer::new(text, None))
+}
+
+/// Whether a line begins as klog's do.
+fn is_klog(text: &str) -> bool {
+    text.starts_with("{\"ts\":")
+        || (text.starts_with(['I', 'W', 'E', 'F']) && text.bytes().skip(1).take(4).all(|byte| byte.is_ascii_digit()))
 }
 
 /// `time="2026-11-23T23:20:38.926591338Z" level=info msg="…" component=kubelet`: logrus, as containerd prints it, and k0s

@@ -33,6 +33,18 @@ pub(super) fn read(line: &str) -> Option<Layer<'_>> {
     Some(Layer { identifier: Some(Cow::Borrowed(identifier)), pid, ..Layer::new(text, Some(kept)) })
 }
 
+/// `[  153.158837] node1 kubelet[442]: text`: since boot, which klog's own time makes up for.
+pub(super) fn monotonic(line: &str) -> Option<Layer<'_>> {
+    let mut scan = Scan(line.as_bytes());
+    scan.tag(b"[")?;
+    scan.spaces();
+    scan.number()?;
+    scan.fraction()?;
+    scan.tag(b"] ")?;
+    let (identifier, pid, text) = identified(line.get(line.len() - scan.0.len()..)?)?;
+    Some(Layer { identifier: Some(Cow::Borrowed(identifier)), pid, ..Layer::new(text, None) })
+}
+
 /// `node1 kubelet[442]: text`, or without the host (`--no-hostname`): who, its process, the text.
 fn identified(rest: &str) -> Option<(&str, Option<u32>, &str)> {
     let (first, after) = rest.split_once(' ')?;

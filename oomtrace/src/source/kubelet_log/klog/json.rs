@@ -11,7 +11,9 @@ use crate::source::log_form::when::Wall;
 
 pub(super) fn read(line: &str) -> Option<Message<'_>> {
     let mut object: Map<String, Json> = serde_json::from_str(line).ok()?;
-    let Some(Json::String(text)) = object.remove("msg") else { return None };
+    let Some(Json::String(mut text)) = object.remove("msg") else { return None };
+    // The first of these loggers kept a sentence's line end.
+    text.truncate(text.trim_end_matches('\n').len());
     let wall = Wall::Absolute(timestamp(&object.remove("ts")?)?);
     let severity = if object.remove("v").is_some() { Severity::Info } else { Severity::Error };
     // Printf messages come through here too: they have no keys of their own, and their text is all that tells them apart.

@@ -26,9 +26,10 @@ pub(super) fn read(line: &str) -> Option<Message<'_>> {
     let pid = u32::try_from(scan.number()?).ok();
     scan.tag(b" ")?;
     let rest = &line[line.len() - scan.0.len()..];
-    let (place, body) = rest.split_once("] ").or_else(|| Some((rest.strip_suffix(']')?, "")))?;
     // A file's name, a line's number: nothing else has this shape, and nothing is read from it.
-    (!place.contains([' ', '"', '[']) && place.contains(':')).then_some(())?;
+    let (place, body) = rest.split_at(memchr(b']', rest.as_bytes())?);
+    (!place.bytes().any(|byte| b" \"[".contains(&byte)) && place.contains(':')).then_some(())?;
+    let body = if body == "]" { "" } else { body.strip_prefix("] ")? };
     let body = body.trim_end_matches(['\n', '\r']);
     if let Some((text, rest)) = unquote(body)
         && (rest.is_empty() || rest.starts_with(' '))
@@ -56,10 +57,12 @@ fn time(scan: &mut Scan<'_>) -> Option<LocalTime> {
 /// The value of a key in ` key=value key=value`; none behind what cannot be read, as in a line that was cut.
 pub(super) fn key<'a>(mut rest: &'a str, wanted: &str) -> Option<Value<'a>> {
     loop {
-        let (key, after) = rest.trim_start_matches(' ').split_once('=')?;
-        if key.is_empty() || key.contains([' ', '"']) {
+        rest = rest.trim_start_matches(' ');
+        let (key, after) = rest.split_at(memchr(b'=', rest.as_bytes())?);
+        if key.is_empty() || memchr2(b' ', b'"', key.as_bytes()).is_some() {
             return None;
         }
+        let after = &after[1..];
         let (value, after) = after.split_at(length(after)?);
         if key == wanted {
             return Some(match value.as_bytes().first() {
@@ -130,7 +133,7 @@ pub(in crate::source::kubelet_log) fn unquote(text: &str) -> Option<(Cow<'_, str
     loop {
         let byte = *rest.as_bytes().first()?;
         match byte {
-            b'"' => return Some((Cow::Owned(String::from_utf8_lossy(&plain).into_owned()), &rest[1..])),
+            b'"' => return Some((Cow::Owned(text_of(plain)), &rest[1..])),
             b'\\' => rest = unescape(&rest[1..], &mut plain)?,
             _ => {
                 let end = memchr2(b'"', b'\\', rest.as_bytes())?;
@@ -139,6 +142,10 @@ pub(in crate::source::kubelet_log) fn unquote(text: &str) -> Option<(Cow<'_, str
             }
         }
     }
+}
+
+fn text_of(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// What follows a backslash; gives what follows that.

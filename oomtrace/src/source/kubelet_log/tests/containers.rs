@@ -102,6 +102,28 @@ fn a_kill_has_its_grace_period() {
 }
 
 #[test]
+fn a_kill_with_another_grace_period_is_told_once_whichever_lines_tell_it() {
+    let line = |words: &str, id: &str, seconds: u32| {
+        format!(
+            r#""Killing container with a grace period{words}" pod="default/be-hog" podUID={{UID}} containerName="leaky" containerID="containerd://{id}" gracePeriod={seconds}"#
+        )
+    };
+    let grace = |lines: &[String]| -> Vec<serde_json::Value> {
+        let said = said(&lines.join("\n")).into_iter();
+        said.filter(|said| said["action"] == "killing").map(|said| said["grace_period_ms"].clone()).collect()
+    };
+    let (id, other) = ("{ID}", "{SANDBOX}");
+    // 1.21 at V(2), at V(3); others at V(3): two containers of a pod at once.
+    assert_eq!(grace(&[line(" override", id, 2)]), [json!(2000)]);
+    assert_eq!(grace(&[line(" override", id, 0), line(" override", id, 2)]), [json!(2000)]);
+    let two = [line(" override", id, 1), line(" override", other, 1), line("", id, 2), line("", other, 30)];
+    assert_eq!(grace(&two), [json!(2000), json!(30_000)]);
+    let reason = r#""SyncLoop DELETE" source="api" pods=["default/be-hog"]"#;
+    let all = said(&[reason.to_owned(), line(" override", id, 2)].join("\n"));
+    assert_eq!(all[1]["reason"], "PodDeleted");
+}
+
+#[test]
 fn a_kill_has_its_reason_where_another_line_gives_it() {
     let kill = r#""Killing container with a grace period" pod="default/be-hog" podUID="{UID}" containerName="leaky" containerID="containerd://{ID}" gracePeriod=30"#;
     for (before, reason) in [

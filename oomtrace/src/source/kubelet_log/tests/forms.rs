@@ -25,6 +25,7 @@ fn wrapped(text: &str) -> Vec<(&'static str, String)> {
         ("short-full", format!("Mon 2026-11-23 23:24:43 UTC node1 kubelet[440]: {text}")),
         ("short-full, another zone", format!("Mon 2026-11-23 23:24:43 CET node1 kubelet[440]: {text}")),
         ("short-unix", format!("1795476283.001000 node1 kubelet[440]: {text}")),
+        ("short-monotonic", format!("[  153.158837] node1 kubelet[440]: {text}")),
         ("no host", format!("Nov 23 23:24:43 kubelet[440]: {text}")),
         ("rsyslog", format!("2026-11-23T23:24:43.001000+00:00 node1 kubelet[440]: {text}")),
         ("RFC 5424", format!("<30>1 2026-11-23T23:24:43.001Z node1 kubelet 440 - - {text}")),
@@ -32,6 +33,7 @@ fn wrapped(text: &str) -> Vec<(&'static str, String)> {
         ("RFC 3164", format!("<30>Nov 23 23:24:43 node1 kubelet[440]: {text}")),
         ("k3s", format!("Nov 23 23:24:43 node1 k3s[440]: {text}")),
         ("MicroK8s", format!("Nov 23 23:24:43 node1 microk8s.daemon-kubelite[440]: {text}")),
+        ("Charmed Kubernetes", format!("Nov 23 23:24:43 node1 kubelet.daemon[440]: {text}")),
         ("OpenShift", format!("Nov 23 23:24:43 node1 kubenswrapper[440]: {text}")),
         ("a path", format!("Nov 23 23:24:43 node1 /usr/bin/kubelet[440]: {text}")),
         (
@@ -40,6 +42,13 @@ fn wrapped(text: &str) -> Vec<(&'static str, String)> {
                 r#"Nov 23 23:24:43 node1 k0s[99]: time="2026-11-23 23:24:43" level=info msg={} component=kubelet stream=stderr"#,
                 quoted(text)
             ),
+        ),
+        ("docker logs -t", format!("2026-11-23T23:24:43.001000000Z {text}")),
+        ("talosctl logs", format!("10.0.0.2: {text}")),
+        ("talosctl logs, IPv6", format!("2001:db8::2: {text}")),
+        (
+            "Fluent Bit",
+            format!(r#"{{"time":"2026-11-23T23:24:43.001Z","stream":"stderr","_p":"F","log":{}}}"#, quoted(text)),
         ),
         ("CRI", format!("2026-11-23T23:24:43.001000000Z stderr F {text}")),
         (

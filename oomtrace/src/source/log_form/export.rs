@@ -4,20 +4,20 @@
 
 use jiff::Timestamp;
 
-use super::{Part, Unwrapped};
-use crate::source::log_form::when::Wall;
+use super::when::Wall;
 
 /// How every log in this format begins.
 const FIRST_FIELD: &[u8] = b"__CURSOR=";
 
-/// Whether a log is in this format.
-pub(in crate::source::kubelet_log) fn is_export(start: &[u8]) -> bool {
+/// Whether a log is in this format, by how it begins.
+#[must_use]
+pub fn is_export(start: &[u8]) -> bool {
     start.starts_with(FIRST_FIELD)
 }
 
 /// Reads entries out of bytes cut anywhere.
 #[derive(Debug, Default)]
-pub(in crate::source::kubelet_log) struct Export {
+pub(in crate::source) struct Export {
     entry: Entry,
     state: State,
     /// What is there of the line, or of the value's size.
@@ -41,30 +41,37 @@ enum Field {
     Identifier,
     Pid,
     Realtime,
+    Monotonic,
+    Transport,
+    Facility,
 }
 
-/// An entry as far as it was read.
+/// An entry as far as it was read (systemd.journal-fields(7)).
 #[derive(Debug, Default)]
-pub(in crate::source::kubelet_log) struct Entry {
+pub(in crate::source) struct Entry {
     message: Option<Vec<u8>>,
-    identifier: Option<String>,
-    pid: Option<u32>,
+    /// Who wrote it, by its own word.
+    pub(in crate::source) identifier: Option<String>,
+    /// Who wrote it, by journald's knowledge.
+    pub(in crate::source) pid: Option<u32>,
     micros: Option<i64>,
+    /// Microseconds since boot by the writer's stamp: the kernel's own.
+    pub(in crate::source) monotonic: Option<u64>,
+    /// How journald got it.
+    pub(in crate::source) transport: Option<String>,
+    /// syslog's facility, of what came by syslog or from the kernel.
+    pub(in crate::source) facility: Option<String>,
 }
 
 impl Entry {
     /// What was logged, as bytes.
-    pub(in crate::source::kubelet_log) fn message(&self) -> &[u8] {
+    pub(in crate::source) fn message(&self) -> &[u8] {
         self.message.as_deref().unwrap_or_default()
     }
 
-    /// The line, with what the journal knows of it.
-    pub(in crate::source::kubelet_log) fn unwrapped(&self) -> Result<Unwrapped<'_>, super::LineError> {
-        let kept = self.micros.and_then(|micros| Timestamp::from_microsecond(micros).ok()).map(Wall::Absolute);
-        let inner = Unwrapped::read(self.message())?;
-        let identifier = inner.identifier.or_else(|| self.identifier.as_deref().map(Into::into));
-        let pid = inner.pid.or(self.pid);
-        Ok(Unwrapped { kept: super::latest_known(inner.kept, kept), identifier, pid, part: Part::Whole, ..inner })
+    /// When journald took it.
+    pub(in crate::source) fn kept(&self) -> Option<Wall> {
+        self.micros.and_then(|micros| Timestamp::from_microsecond(micros).ok()).map(Wall::Absolute)
     }
 
     fn set(&mut self, field: Field, value: &[u8]) {
@@ -74,18 +81,16 @@ impl Entry {
             Field::Identifier => self.identifier = Some(text().into_owned()),
             Field::Pid => self.pid = text().parse().ok(),
             Field::Realtime => self.micros = text().parse().ok(),
+            Field::Monotonic => self.monotonic = text().parse().ok(),
+            Field::Transport => self.transport = Some(text().into_owned()),
+            Field::Facility => self.facility = Some(text().into_owned()),
         }
     }
 }
 
 impl Export {
     /// Reads bytes; gives each entry that is whole to `whole`.
-    pub(in crate::source::kubelet_log) fn push(
-        &mut self,
-        mut bytes: &[u8],
-        limit: usize,
-        mut whole: impl FnMut(&Entry),
-    ) {
+    pub(in crate::source) fn push(&mut self, mut bytes: &[u8], limit: usize, mut whole: impl FnMut(&Entry)) {
         while !bytes.is_empty() {
             bytes = match self.state {
                 State::Line => self.line(bytes, limit, &mut whole),
@@ -96,7 +101,7 @@ impl Export {
     }
 
     /// The log ends: the last entry has no empty line after it.
-    pub(in crate::source::kubelet_log) fn finish(&mut self, whole: impl FnOnce(&Entry)) {
+    pub(in crate::source) fn finish(&mut self, whole: impl FnOnce(&Entry)) {
         let entry = std::mem::take(self).entry;
         if entry.message.is_some() {
             whole(&entry);
@@ -157,6 +162,9 @@ impl Field {
             b"SYSLOG_IDENTIFIER" => Some(Self::Identifier),
             b"_PID" => Some(Self::Pid),
             b"__REALTIME_TIMESTAMP" => Some(Self::Realtime),
+            b"_SOURCE_MONOTONIC_TIMESTAMP" => Some(Self::Monotonic),
+            b"_TRANSPORT" => Some(Self::Transport),
+            b"SYSLOG_FACILITY" => Some(Self::Facility),
             _ => None,
         }
     }

@@ -1,0 +1,19 @@
+//! What `talosctl dmesg` prints: the node, facility and level, the time, the text (Talos, `cmd/talosctl/cmd/talos/dmesg.go` and
+//! `internal/pkg/kmsg`).
+
+use super::{Form, Head, Wall, When, scan::Scan, when};
+
+/// `10.0.0.2: kern: warning: [2026-11-23T23:20:37.158837Z]: text`; levels are padded.
+pub(super) fn read(line: &[u8]) -> Option<(Head, &[u8])> {
+    let mut scan = Scan(line);
+    scan.token().strip_suffix(b":")?;
+    scan.tag(b" ")?;
+    let facility = scan.token().strip_suffix(b":")?;
+    scan.spaces();
+    scan.token().strip_suffix(b":")?;
+    scan.tag(b" [")?;
+    let (timestamp, _) = when::iso(&mut scan)?;
+    scan.tag(b"]: ")?;
+    let head = Head::new(Form::Talos, When { boot_ns: None, wall: Some(Wall::Absolute(timestamp)) });
+    Some((Head { kernel: facility == b"kern", ..head }, scan.0))
+}
