@@ -1,6 +1,8 @@
 //! `cargo xtask manifests`: what is in `deploy/` for a cluster, rendered as a cluster's tools would and judged as its API
-//! would: by kubectl's kustomize, by Helm's own engine, and by the API's schemas. And the unit for a host without a cluster.
+//! would: by kubectl's kustomize, by Helm's own engine, and by the API's schemas. And the unit for a host without a cluster, and
+//! the configurations of log stacks that nothing here can run.
 
+mod log_stacks;
 mod render;
 mod rules;
 mod unit;
@@ -65,6 +67,9 @@ pub(crate) fn judge() -> Result<Vec<bool>> {
         let mut complaints = complaints(&chart(&values)?)?;
         complaints.extend(lint(&values)?);
         judged.push(say(&format!("chart with {values}"), &complaints));
+    }
+    for (name, complaints) in log_stacks::complaints()? {
+        judged.push(say(&format!("configuration for {name}, which is not run here"), &complaints));
     }
     judged.push(say("the unit, by systemd-analyze", &unit::complaints(unit::UNIT)?));
     Ok(judged)

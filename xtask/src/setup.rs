@@ -7,7 +7,6 @@ mod bpf_linker;
 mod bpftrace;
 mod busybox;
 mod containerd;
-mod journald;
 mod kernel;
 mod kubernetes;
 mod podman;
@@ -15,6 +14,7 @@ mod prometheus;
 mod qemu;
 mod rsyslog;
 mod rust_src;
+mod systemd;
 
 use std::{fs, path::Path, process::ExitCode, thread};
 
@@ -25,7 +25,6 @@ pub(crate) use self::{
     bpftrace::bpftrace,
     busybox::busybox,
     containerd::containerd,
-    journald::{journald, systemd_analyze},
     kernel::{Kernel, KernelFiles, kernel},
     kubernetes::{kubectl, python},
     podman::podman,
@@ -33,6 +32,7 @@ pub(crate) use self::{
     qemu::qemu,
     rsyslog::rsyslog,
     rust_src::rust_src,
+    systemd::{systemd, systemd_analyze},
 };
 use crate::cache;
 
@@ -70,7 +70,7 @@ pub(crate) fn guests(kernels: &[Kernel]) -> Result<()> {
     containerd()?;
     podman()?;
     prometheus()?;
-    journald()?;
+    systemd()?;
     rsyslog()?;
     let failed: Vec<_> = kernels.iter().filter_map(|each| kernel(*each).err()).collect();
     if failed.is_empty() {
@@ -93,7 +93,7 @@ fn report() -> Result<()> {
     show("podman", &podman()?)?;
     show("prometheus", &prometheus()?)?;
     show("rsyslog", &rsyslog()?)?;
-    show("journald", &journald()?)?;
+    show("systemd", &systemd()?)?;
     for each in Kernel::ALL {
         let files = kernel(each)?;
         show(&format!("kernel {}", files.release), &files.folder)?;

@@ -8,11 +8,11 @@ mod compare;
 mod decisions;
 mod doctor;
 mod endings;
-mod journal;
 mod kernel_log;
 mod kills;
+mod kubelet_words;
 mod leak;
-mod log_stacks;
+mod long_lines;
 mod losses;
 mod names;
 mod oomtrace;
@@ -21,10 +21,12 @@ mod podman;
 mod prometheus;
 mod refusals;
 mod replay;
+mod rsyslog;
 mod rungs;
 mod runtime;
 mod scenarios;
 mod start;
+mod unit;
 mod workload;
 
 use libtest_mimic::{Arguments, Trial};
@@ -44,7 +46,7 @@ fn main() {
         (true, "") if timed => names::TIMED.to_vec(),
         (true, "containerd") => runtime::ALL.to_vec(),
         (true, "podman") => podman::ALL.to_vec(),
-        (true, "readers") => [prometheus::ALL, log_stacks::ALL].concat(),
+        (true, "readers") => [prometheus::ALL, rsyslog::ALL, unit::ALL].concat(),
         (true, _) => [
             kills::ALL,
             decisions::ALL,

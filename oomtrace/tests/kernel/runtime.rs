@@ -1,6 +1,7 @@
 //! Names of containers that a real runtime made: containerd and runc, asked as a kubelet asks them.
 
 mod deployed;
+mod journal;
 mod kubelet;
 mod manifest;
 mod requests;

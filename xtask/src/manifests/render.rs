@@ -1,6 +1,7 @@
 //! The tools that render and judge, as they are.
 
 use std::{
+    fs,
     io::Write as _,
     path::{Path, PathBuf},
     process::Command,
@@ -28,6 +29,18 @@ pub(crate) fn overlay(name: &str) -> Result<Vec<Value>> {
 /// The chart, as `helm install oomtrace --namespace oomtrace` would send it.
 pub(super) fn chart(values: &Value) -> Result<Vec<Value>> {
     documents(&ask(&["chart", &folder()?, &values.to_string()], &[])?)
+}
+
+/// What is in a YAML file of deploy.
+pub(super) fn yaml(path: &str) -> Result<Value> {
+    let mut documents = documents(&ask(&["read"], text(path)?.as_bytes())?)?;
+    documents.pop().with_context(|| format!("nothing is in {path}"))
+}
+
+/// A file of deploy as it is.
+pub(super) fn text(path: &str) -> Result<String> {
+    let path = deploy().join(path);
+    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// What `helm lint --strict` has to say, a line each.

@@ -63,8 +63,8 @@ pub(crate) enum With {
     Containerd,
     /// Podman, crun and conmon: cgroup v2, cgroupfs driver, no images, no network
     Podman,
-    /// What reads what oomtrace prints: Prometheus, promtool, rsyslogd, journald and jq, none of them running, and what is in
-    /// deploy for them, at /deploy
+    /// What reads what oomtrace prints, and what runs it: Prometheus, promtool, rsyslogd and jq, none of them running, systemd with
+    /// its journal, and what is in deploy for them, at /deploy
     Readers,
 }
 

@@ -8,10 +8,6 @@
 . /vm/settings
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM="${TERM:-dumb}"
 
-# It says "File exists" of what the host put on the PATH; that is meant to win.
-/bin/busybox mkdir -p /bin /sbin /usr/bin /usr/sbin /etc /proc /sys /dev /tmp /run /root /share /out /var
-/bin/busybox --install -s /bin 2>/dev/null
-
 fail() {
     echo "init: $1"
     echo "error $1" >/dev/ttyS3
@@ -22,69 +18,81 @@ mount_at() { # TYPE FOLDER [OPTIONS]
     mkdir -p "$2" && mount -t "$1" -o "${3:-rw}" "$1" "$2" || fail "cannot mount $1 at $2"
 }
 
-mount_at proc /proc
-mount_at sysfs /sys
-mount_at devtmpfs /dev
-# Bytes pass the serial ports as they are: no newline is rewritten, nothing is echoed.
-for port in 1 2 3; do stty -F /dev/ttyS$port raw -echo || fail "no serial port ttyS$port"; done
-ln -s /proc/self/fd /dev/fd
-ln -s fd/0 /dev/stdin
-ln -s fd/1 /dev/stdout
-ln -s fd/2 /dev/stderr
-mount_at devpts /dev/pts
-mount_at tmpfs /dev/shm
-mount_at tmpfs /tmp
-mount_at tmpfs /run
-mount_at tracefs /sys/kernel/tracing
-mount_at debugfs /sys/kernel/debug
-mount_at securityfs /sys/kernel/security
-mount_at bpf /sys/fs/bpf mode=700
+set_up() {
+    # It says "File exists" of what the host put on the PATH; that is meant to win.
+    /bin/busybox mkdir -p /bin /sbin /usr/bin /usr/sbin /etc /proc /sys /dev /tmp /run /root /share /out /var
+    /bin/busybox --install -s /bin 2>/dev/null
 
-case "$OOMTRACE_VM_CGROUP" in
-v2)
-    mount_at cgroup2 /sys/fs/cgroup
-    for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
-        echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control || fail "cgroup v2 refuses $controller"
+    mount_at proc /proc
+    mount_at sysfs /sys
+    mount_at devtmpfs /dev
+    # Bytes pass the serial ports as they are: no newline is rewritten, nothing is echoed.
+    for port in 1 2 3; do stty -F /dev/ttyS$port raw -echo || fail "no serial port ttyS$port"; done
+    ln -s /proc/self/fd /dev/fd
+    ln -s fd/0 /dev/stdin
+    ln -s fd/1 /dev/stdout
+    ln -s fd/2 /dev/stderr
+    mount_at devpts /dev/pts
+    mount_at tmpfs /dev/shm
+    mount_at tmpfs /tmp
+    mount_at tmpfs /run
+    mount_at tracefs /sys/kernel/tracing
+    mount_at debugfs /sys/kernel/debug
+    mount_at securityfs /sys/kernel/security
+    mount_at bpf /sys/fs/bpf mode=700
+
+    case "$OOMTRACE_VM_CGROUP" in
+    v2)
+        mount_at cgroup2 /sys/fs/cgroup
+        for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
+            echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control || fail "cgroup v2 refuses $controller"
+        done
+        ;;
+    v1)
+        mount_at tmpfs /sys/fs/cgroup mode=755
+        mount_at cgroup /sys/fs/cgroup/systemd none,name=systemd
+        for controller in $(awk '$4 == 1 { print $1 }' /proc/cgroups); do
+            mount_at cgroup "/sys/fs/cgroup/$controller" "$controller"
+        done
+        # As systemd sets it, so that a limit counts what is below it. Before 5.11 it is off by default.
+        echo 1 >/sys/fs/cgroup/memory/memory.use_hierarchy
+        ;;
+    esac
+
+    for module in /vm/modules/*.ko*; do
+        [ ! -e "$module" ] || insmod "$module" || fail "cannot load $module"
     done
-    ;;
-v1)
-    mount_at tmpfs /sys/fs/cgroup mode=755
-    mount_at cgroup /sys/fs/cgroup/systemd none,name=systemd
-    for controller in $(awk '$4 == 1 { print $1 }' /proc/cgroups); do
-        mount_at cgroup "/sys/fs/cgroup/$controller" "$controller"
-    done
-    # As systemd sets it, so that a limit counts what is below it. Before 5.11 it is off by default.
-    echo 1 >/sys/fs/cgroup/memory/memory.use_hierarchy
-    ;;
-esac
+    [ -z "$OOMTRACE_VM_OUT" ] || [ -b "$OOMTRACE_VM_OUT" ] || fail "the disk for /out is not there: $OOMTRACE_VM_OUT"
 
-for module in /vm/modules/*.ko*; do
-    [ ! -e "$module" ] || insmod "$module" || fail "cannot load $module"
-done
-[ -z "$OOMTRACE_VM_OUT" ] || [ -b "$OOMTRACE_VM_OUT" ] || fail "the disk for /out is not there: $OOMTRACE_VM_OUT"
+    ip link set lo up
+    hostname oomtrace-vm
+    echo "127.0.0.1 localhost oomtrace-vm" >/etc/hosts
+    echo "root:x:0:0:root:/root:/bin/sh" >/etc/passwd
+    echo "root:x:0:" >/etc/group
+    # What systemd gives a service.
+    ulimit -Hn 524288
 
-ip link set lo up
-hostname oomtrace-vm
-echo "127.0.0.1 localhost oomtrace-vm" >/etc/hosts
-echo "root:x:0:0:root:/root:/bin/sh" >/etc/passwd
-echo "root:x:0:" >/etc/group
-# What systemd gives a service.
-ulimit -Hn 524288
+    if [ "$OOMTRACE_VM_WITH" = containerd ]; then
+        # As systemd does: what is mounted on the node later appears in containers that ask for it (HostToContainer).
+        mount --make-rshared / || fail "cannot share mounts"
+        # What an image's layers and a container's files are kept on has to support overlays.
+        mount_at tmpfs /var/lib/containerd
+        : >/etc/resolv.conf
+        containerd --log-level warn >/run/containerd.log 2>&1 &
+        echo $! >/run/containerd.pid
+        tries=0
+        until ctr version >/dev/null 2>&1; do
+            tries=$((tries + 1))
+            [ $tries -lt 300 ] || { cat /run/containerd.log; fail "containerd does not answer"; }
+            sleep 0.2
+        done
+    fi
+}
 
-if [ "$OOMTRACE_VM_WITH" = containerd ]; then
-    # As systemd does: what is mounted on the node later appears in containers that ask for it (HostToContainer).
-    mount --make-rshared / || fail "cannot share mounts"
-    # What an image's layers and a container's files are kept on has to support overlays.
-    mount_at tmpfs /var/lib/containerd
-    : >/etc/resolv.conf
-    containerd --log-level warn >/run/containerd.log 2>&1 &
-    echo $! >/run/containerd.pid
-    tries=0
-    until ctr version >/dev/null 2>&1; do
-        tries=$((tries + 1))
-        [ $tries -lt 300 ] || { cat /run/containerd.log; fail "containerd does not answer"; }
-        sleep 0.2
-    done
+if [ $$ = 1 ]; then
+    set_up
+    # Where there is systemd, it is the first process, and its unit vm.service is this script again.
+    [ ! -x /usr/lib/systemd/systemd ] || exec /usr/lib/systemd/systemd --unit=vm.service --show-status=no
 fi
 
 if [ "$OOMTRACE_VM_WITH" = podman ]; then
@@ -117,7 +125,7 @@ status=$?
 # no executable.
 for process in /proc/[0-9]*; do
     pid=${process#/proc/}
-    case $pid in 1 | "$stdout" | "$stderr") continue ;; esac
+    case $pid in 1 | $$ | "$stdout" | "$stderr") continue ;; esac
     [ ! -e "$process/exe" ] || kill -KILL "$pid" 2>/dev/null
 done
 # A process that cannot die yet (in a frozen cgroup) holds its pipe open for ever: what has passed by now is all.

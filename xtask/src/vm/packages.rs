@@ -9,6 +9,32 @@ use crate::setup;
 
 const CONTAINERD_CONFIG: &str = include_str!("containerd.toml");
 const PODMAN_CONFIG: &str = include_str!("podman.toml");
+const INIT_UNIT: &str = include_str!("vm.service");
+const SYSTEMD_PROGRAMS: [&str; 6] = [
+    "usr/bin/journalctl",
+    "usr/bin/systemctl",
+    "usr/lib/systemd/systemd",
+    "usr/lib/systemd/systemd-executor",
+    "usr/lib/systemd/systemd-journald",
+    "usr/lib/x86_64-linux-gnu/systemd/libsystemd-core-257.so",
+];
+/// What a unit with the usual dependencies needs, and the journal.
+const SYSTEMD_UNITS: [&str; 14] = [
+    "basic.target",
+    "local-fs.target",
+    "local-fs-pre.target",
+    "multi-user.target",
+    "paths.target",
+    "shutdown.target",
+    "slices.target",
+    "sockets.target",
+    "sysinit.target",
+    "systemd-journald-dev-log.socket",
+    "systemd-journald.service",
+    "systemd-journald.socket",
+    "timers.target",
+    "umount.target",
+];
 /// What rsyslogd, its modules and jq link to.
 const RSYSLOG_LIBRARIES: [&str; 11] = [
     "libc.so.6",
@@ -35,13 +61,27 @@ pub(super) fn write_containerd(initramfs: &mut Initramfs) -> Result<()> {
     initramfs.file(Path::new("/etc/containerd/config.toml"), 0o644, CONTAINERD_CONFIG.as_bytes())
 }
 
+pub(super) fn write_podman(initramfs: &mut Initramfs) -> Result<()> {
+    let root = setup::podman()?;
+    for program in ["podman", "conmon", "crun"] {
+        initramfs.copy(&root.join("usr/bin").join(program), &Path::new("/usr/bin").join(program))?;
+    }
+    // Podman does not start without its set-up of networks, which a container that has none does not need.
+    initramfs.file(Path::new("/usr/lib/podman/netavark"), 0o755, b"#!/bin/sh\nexit 1\n")?;
+    initramfs.file(Path::new("/etc/containers/containers.conf"), 0o644, PODMAN_CONFIG.as_bytes())?;
+    let libraries = root.join("usr/lib/x86_64-linux-gnu");
+    initramfs.copy(&libraries.join("ld-linux-x86-64.so.2"), Path::new("/lib64/ld-linux-x86-64.so.2"))?;
+    let archive = |name: &OsStr| Path::new(name).extension().is_some_and(|extension| extension == "a");
+    write_every_library(initramfs, &libraries, |name| !archive(name))
+}
+
 /// Of what is in deploy only what belongs to them.
 pub(super) fn write_readers(initramfs: &mut Initramfs) -> Result<()> {
     write_prometheus(initramfs)?;
     write_rsyslog(initramfs)?;
-    write_journald(initramfs)?;
+    write_systemd(initramfs)?;
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy");
-    for folder in ["prometheus", "grafana", "log-stacks"] {
+    for folder in ["prometheus", "grafana", "log-stacks", "systemd"] {
         initramfs.copy(&deploy.join(folder), &Path::new("/deploy").join(folder))?;
     }
     Ok(())
@@ -78,27 +118,29 @@ fn write_libraries(initramfs: &mut Initramfs, root: &Path, names: &[&str]) -> Re
 
 /// Not running, and `journalctl` not on the PATH: whoever wants a journal starts it.
 pub(super) fn write_journald(initramfs: &mut Initramfs) -> Result<()> {
-    let root = setup::journald()?;
+    let root = setup::systemd()?;
     for (program, folder) in [("systemd-journald", "usr/lib/systemd"), ("journalctl", "usr/bin")] {
         initramfs.copy(&root.join(folder).join(program), &Path::new("/usr/lib/systemd").join(program))?;
     }
+    write_systemd_libraries(initramfs, &root)
+}
+
+/// With it, init has systemd run the guest's command, as a unit (`init.sh`). There are no units but those that others need.
+fn write_systemd(initramfs: &mut Initramfs) -> Result<()> {
+    let root = setup::systemd()?;
+    let programs = SYSTEMD_PROGRAMS.iter().map(|program| (*program).to_owned());
+    let units = SYSTEMD_UNITS.iter().map(|unit| format!("usr/lib/systemd/system/{unit}"));
+    for file in programs.chain(units) {
+        initramfs.copy(&root.join(&file), &Path::new("/").join(&file))?;
+    }
+    initramfs.file(Path::new("/etc/systemd/system/vm.service"), 0o644, INIT_UNIT.as_bytes())?;
+    write_systemd_libraries(initramfs, &root)
+}
+
+fn write_systemd_libraries(initramfs: &mut Initramfs, root: &Path) -> Result<()> {
     let (libraries, shared) = (root.join("usr/lib/x86_64-linux-gnu"), "systemd/libsystemd-shared-257.so");
     initramfs.copy(&libraries.join(shared), &Path::new("/usr/lib/x86_64-linux-gnu").join(shared))?;
     write_every_library(initramfs, &libraries, |name| name != "libssl.so.3")
-}
-
-/// With a network set-up that it does not start without, and that a container which has no network does not need.
-pub(super) fn write_podman(initramfs: &mut Initramfs) -> Result<()> {
-    let root = setup::podman()?;
-    for program in ["podman", "conmon", "crun"] {
-        initramfs.copy(&root.join("usr/bin").join(program), &Path::new("/usr/bin").join(program))?;
-    }
-    initramfs.file(Path::new("/usr/lib/podman/netavark"), 0o755, b"#!/bin/sh\nexit 1\n")?;
-    initramfs.file(Path::new("/etc/containers/containers.conf"), 0o644, PODMAN_CONFIG.as_bytes())?;
-    let libraries = root.join("usr/lib/x86_64-linux-gnu");
-    initramfs.copy(&libraries.join("ld-linux-x86-64.so.2"), Path::new("/lib64/ld-linux-x86-64.so.2"))?;
-    let archive = |name: &OsStr| Path::new(name).extension().is_some_and(|extension| extension == "a");
-    write_every_library(initramfs, &libraries, |name| !archive(name))
 }
 
 /// The libraries in a folder that are wanted, by their names.

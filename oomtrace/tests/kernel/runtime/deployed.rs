@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     EAT, check_names,
+    journal::Journal,
     kubelet::{Container, Kubelet, Pod},
     manifest::Manifest,
     only_kill, wait_for_kill,
@@ -15,7 +16,6 @@ use crate::{
     Outcome,
     cgroup::uid,
     check_eq,
-    journal::Journal,
     oomtrace::{Oomtrace, of_kind, validated, wait_until},
 };
 

@@ -1,5 +1,5 @@
-//! journald and journalctl with the libraries they need, for guests whose kubelet logs to a journal; and `systemd-analyze`,
-//! which comes with them.
+//! systemd with the libraries it needs: journald and journalctl, for guests whose kubelet logs to a journal, systemd itself, for
+//! one that has units, and `systemd-analyze`.
 
 use std::{env, path::PathBuf, process::Command};
 
@@ -9,10 +9,11 @@ use super::apt::Suite;
 use crate::cache;
 
 /// What systemd's programs link to. With their dependencies the packages would be five times as many.
-const PACKAGES: [&str; 17] = [
+const PACKAGES: [&str; 18] = [
     "systemd",
     "libsystemd-shared",
     "libacl1",
+    "libapparmor1",
     "libaudit1",
     "libblkid1",
     "libc6",
@@ -30,13 +31,13 @@ const PACKAGES: [&str; 17] = [
 ];
 
 /// The folder that they are unpacked in.
-pub(crate) fn journald() -> Result<PathBuf> {
-    cache::piece("journald", |folder| Suite::open("trixie")?.unpack(&PACKAGES, folder))
+pub(crate) fn systemd() -> Result<PathBuf> {
+    cache::piece("systemd", |folder| Suite::open("trixie")?.unpack(&PACKAGES, folder))
 }
 
 /// `systemd-analyze`, ready for its arguments, whatever this machine has.
 pub(crate) fn systemd_analyze() -> Result<Command> {
-    let folder = journald()?;
+    let folder = systemd()?;
     let libraries = folder.join("usr/lib/x86_64-linux-gnu");
     let mut command = Command::new(libraries.join("ld-linux-x86-64.so.2"));
     command.arg("--library-path").arg(env::join_paths([libraries.clone(), libraries.join("systemd")])?);
