@@ -321,7 +321,8 @@ fn the_forms_that_no_capture_has_tell_the_same_kills() {
 fn behind_a_head_that_is_not_known_nobody_is_killed() {
     let log = capture("oomkill.dmesg.txt");
     for head in ["node1|kern|", "prefix: ", "node1: kernel: "] {
-        assert_eq!(decisions(&as_form(log, |_, text| format!("{head}{text}"))), [], "{head}");
+        let decisions = decisions(&as_form(log, |_, text| format!("{head}{text}")));
+        assert!(decisions.iter().all(|decision| decision.victim.is_none()), "{head}");
     }
 }
 

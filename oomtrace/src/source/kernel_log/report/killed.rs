@@ -16,9 +16,7 @@ pub(super) fn killed(text: &str, when: When) -> Option<Killed> {
     let at = text.find(KILLED)?;
     let message = match &text[..at] {
         "" => None,
-        message => {
-            Some(message.strip_suffix(": ").filter(|message| REASONS.iter().any(|known| message.starts_with(known)))?)
-        }
+        message => Some(message.strip_suffix(": ").filter(|message| is_reason(message))?),
     };
     let (pid, rest) = pieces::number(&text[at + KILLED.len()..])?;
     let rest = rest.strip_prefix(" (")?;
@@ -40,6 +38,13 @@ pub(super) fn killed(text: &str, when: When) -> Option<Killed> {
         pgtables_bytes: pgtables,
         oom_score_adj,
     })
+}
+
+/// Whether it is one of the kernel's reasons. A log may begin in the middle of a line: in its time, or in the reason.
+fn is_reason(message: &str) -> bool {
+    let text = message.rsplit_once("] ").map_or(message, |(_, text)| text);
+    let (reason, _more) = text.split_once(" (").unwrap_or((text, ""));
+    REASONS.iter().any(|known| known.ends_with(reason))
 }
 
 /// Whether it says that a process is killed, whether or not the rest can be read.
