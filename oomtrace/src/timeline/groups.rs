@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
     sync::Arc,
 };
 
@@ -138,8 +139,10 @@ impl Group {
         incident.started.clone_from(&told.started);
         let kills = told.kills + judged.kills.iter().filter(|at| **at > told.last_kill).count() as u64;
         if let Some(gone) = kills.checked_sub(incident.kills).filter(|gone| *gone > 0) {
-            incident.verdict.summary +=
-                &format!(" With those before, there were {kills} such kills since {}.", told.started);
+            let since = &told.started;
+            // Writing to a string does not fail.
+            let _ =
+                write!(incident.verdict.summary, " With those before, there were {kills} such kills since {since}.");
             incident.kills = kills;
             incident.processes_killed += gone;
         }
