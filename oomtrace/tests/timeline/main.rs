@@ -307,6 +307,24 @@ fn text_has_a_block_for_each_incident_and_html_a_picture() {
     assert!(html.starts_with("<!doctype html>") && html.ends_with("</html>\n"));
 }
 
+/// `oomtrace timeline --kernel-log <(dmesg -T)`: what was read of a pipe does not come again.
+#[test]
+fn a_pipe_is_read_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let kubelet = ["--kubelet-log", "oomkill-1.36-systemd/kubelet.log.zst"];
+    let whole = lines(&[&["--kernel-log", "kernel-log/oomkill.dmesg-T.txt"], &kubelet[..]].concat());
+    let text = std::fs::read(data("kernel-log/oomkill.dmesg-T.txt")).expect("a log");
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::write(pipe, text)
+    });
+    let piped = lines(&[&["--kernel-log", pipe.to_str().expect("UTF-8")], &kubelet[..]].concat());
+    writer.join().expect("no panic").expect("all is read");
+    assert_eq!(piped.len(), whole.len());
+}
+
 #[test]
 fn what_cannot_be_read_is_named_with_the_remedy() {
     for (arguments, code, words) in [

@@ -31,8 +31,8 @@ const LINES: usize = 64;
 /// The zone that the logs tell.
 pub(super) fn of_logs(args: &Args) -> Result<Option<TimeZone>> {
     let logs = || args.kernel_log.iter().chain(&args.kubelet_log);
-    if logs().any(|path| path.as_os_str() == "-") {
-        // It can be read once.
+    if logs().any(|path| !path.is_file()) {
+        // Standard input, or a pipe: it can be read once.
         return Ok(None);
     }
     let by_kills =
