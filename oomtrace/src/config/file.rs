@@ -36,6 +36,11 @@ pub(super) enum Found {
     Other(&'static str),
 }
 
+impl Found {
+    /// Of a table without keys.
+    pub(super) const EMPTY_TABLE: Self = Self::Other("an empty table");
+}
+
 impl File {
     /// Reads a file.
     pub(super) fn read(path: &Path) -> Result<Self, Error> {
@@ -61,7 +66,7 @@ impl File {
                 }
                 // That there is no such subcommand is to be said of an empty table, too.
                 if table.is_empty() {
-                    let (section, value) = (name, Found::Other("an empty table"));
+                    let (section, value) = (name, Found::EMPTY_TABLE);
                     file.keys.push(Key { section, name: String::new(), value, origin: origin(at) });
                 }
             } else {

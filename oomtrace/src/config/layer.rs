@@ -6,7 +6,7 @@ use clap::{Arg, Command};
 
 use super::{
     Error, Origin, UNCONFIGURED,
-    file::{File, Key},
+    file::{File, Found, Key},
     value,
 };
 
@@ -100,6 +100,10 @@ impl Layer {
     pub(super) fn of_file(file: File, root: &Command) -> Result<Self, Error> {
         let mut layer = Self::default();
         for Key { section, name, value, origin } in file.keys {
+            // A table with nothing in it says nothing, as long as there is such a table.
+            if name.is_empty() && value == Found::EMPTY_TABLE && options(root).any(|(of, ..)| of == section) {
+                continue;
+            }
             let Some((_, key, arg)) = options(root).find(|(of, key, _)| *of == section && *key == name) else {
                 return Err(unknown(&section, &name, origin, root));
             };

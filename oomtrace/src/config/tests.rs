@@ -97,6 +97,13 @@ fn other_subcommands_have_tables_and_variables_of_their_own() {
 }
 
 #[test]
+fn a_table_without_keys_says_nothing_and_has_to_be_one_that_there_is() {
+    let world = World { line: "oomtrace run", variables: &[], file: "ring-size = 8\n[pods]\n" };
+    assert_eq!(option(&world, "ring_size"), (vec!["8".to_owned()], "file"));
+    assert_eq!(wrong("oomtrace run", &[], "[pod]\n"), "FILE:1: there is no option `[pod]`; is `pods` meant?");
+}
+
+#[test]
 fn an_unknown_key_is_an_error_that_names_the_nearest_known_one() {
     let unknown = |file| wrong("oomtrace run", &[], file);
     assert_eq!(unknown("# one\nring-sise = 8"), "FILE:2: there is no option `ring-sise`; is `ring-size` meant?");

@@ -14,8 +14,8 @@ use crate::{
 };
 
 pub(crate) const ALL: &[Scenario] = &[
-    ("the_shipped_unit_takes_nothing_from_oomtrace_that_it_needs", as_outside),
-    ("the_journal_of_the_shipped_unit_gives_the_fields_of_a_kill_and_an_eviction", journal),
+    ("the_shipped_unit_may_read_the_kernels_log", kernel_log),
+    ("the_shipped_unit_takes_nothing_away_and_its_journal_gives_the_fields_of_a_kill_and_an_eviction", journal),
     ("the_shipped_journald_keeps_long_lines_whole", long),
 ];
 
@@ -27,6 +27,14 @@ fn systemctl(arguments: &[&str]) -> Outcome {
     let output = Command::new("systemctl").args(arguments).output()?;
     ensure!(output.status.success(), "systemctl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
+}
+
+/// Puts the shipped configuration where it says.
+fn configure_journal() -> Outcome {
+    let folder = Path::new("/etc/systemd/journald.conf.d");
+    fs::create_dir_all(folder)?;
+    fs::copy(JOURNALD, folder.join("oomtrace.conf"))?;
+    systemctl(&["restart", "systemd-journald"])
 }
 
 /// What a command prints, a JSON value a line.
@@ -52,7 +60,7 @@ struct Unit {
 impl Unit {
     /// Installs it as the package does, with variables for `/etc/default/oomtrace`, and starts it.
     fn start(defaults: &str) -> Result<Self> {
-        for folder in ["/etc/default", "/etc/systemd/journald.conf.d", UNITS] {
+        for folder in ["/etc/default", UNITS] {
             fs::create_dir_all(folder)?;
         }
         if !Path::new("/usr/bin/oomtrace").exists() {
@@ -60,8 +68,7 @@ impl Unit {
         }
         fs::copy("/deploy/systemd/oomtrace.service", format!("{UNITS}/oomtrace.service"))?;
         fs::write(DEFAULTS, defaults)?;
-        fs::copy(JOURNALD, "/etc/systemd/journald.conf.d/oomtrace.conf")?;
-        systemctl(&["restart", "systemd-journald"])?;
+        configure_journal()?;
         systemctl(&["daemon-reload"])?;
         systemctl(&["start", "oomtrace"])?;
         let mut show = Command::new("systemctl");
@@ -90,18 +97,19 @@ impl Drop for Unit {
     }
 }
 
-/// With the best probes there are, and with the kernel's log in their stead, which takes a device.
-fn as_outside() -> Outcome {
-    for probe in ["auto", "kmsg"] {
-        let outside = Oomtrace::start(&["--probe", probe])?;
-        let status = outside.status.clone();
-        outside.stop()?;
-        let lines = Unit::start(&format!("OOMTRACE_PROBE={probe}\n"))?.stop()?;
-        for what in ["probes", "degraded"] {
-            check_eq!(lines[0][what], status[what], "{what} in the unit, and outside of it, with --probe {probe}");
-        }
+/// Whether it has attached, and finds, what it does without a unit's restrictions.
+fn check_as_outside(probe: &str, status: &Value) -> Outcome {
+    let outside = Oomtrace::start(&["--probe", probe])?;
+    for what in ["probes", "degraded"] {
+        check_eq!(status[what], outside.status[what], "{what} in the unit, and outside of it, with --probe {probe}");
     }
+    outside.stop()?;
     Ok(())
+}
+
+/// The kernel's log takes a device.
+fn kernel_log() -> Outcome {
+    check_as_outside("kmsg", &Unit::start("OOMTRACE_PROBE=kmsg\n")?.stop()?[0])
 }
 
 /// Has a unit print a file.
@@ -121,6 +129,7 @@ fn journal() -> Outcome {
         wait_until(kind, || Ok(!of_kind(&unit.printed()?, kind).is_empty()))?;
     }
     let lines = unit.stop()?;
+    check_as_outside("auto", &lines[0])?;
     let kills = of_kind(&lines, "oom_kill");
     check_eq!(kills.len(), 1, "kills");
     ensure!(
@@ -143,9 +152,9 @@ fn recipe() -> Result<String> {
 }
 
 fn long() -> Outcome {
-    Unit::start("")?.stop()?;
+    configure_journal()?;
     let lines = long_lines()?;
-    say("oomtrace-long", &format!("/usr/bin/{}", long_lines::COMMAND.join(" ")))?;
+    say("oomtrace-long", &format!("/bin/{}", long_lines::COMMAND.join(" ")))?;
     wait_until("the journal has them all", || Ok(printed("--unit=oomtrace-long")?.len() >= lines.len()))?;
     check_eq!(printed("--unit=oomtrace-long")?, lines, "the journal's messages");
     Ok(())
