@@ -243,12 +243,12 @@ impl Groups {
         let group = self.by_id.get_mut(&id)?;
         let (mut ends, mut goes_on) = (group.last()?, None);
         for (this, next) in group.lines.keys().zip(group.lines.keys().skip(1)) {
-            if next.at - this.at > PAUSE {
+            if next.at.saturating_sub(this.at) > PAUSE {
                 (ends, goes_on) = (this.at, Some(next.clone()));
                 break;
             }
         }
-        if goes_on.is_none() && before.is_some_and(|before| before - ends <= PAUSE) {
+        if goes_on.is_none() && before.is_some_and(|before| before.saturating_sub(ends) <= PAUSE) {
             return None;
         }
         let rest = goes_on.map(|next| group.lines.split_off(&next)).unwrap_or_default();

@@ -41,7 +41,11 @@ impl Timeline {
     /// Judges what ended long before a time, and lets go of it: no event from before that time comes any more. Without a time
     /// the input has ended, and everything is judged.
     pub fn settle(&mut self, before: Option<Timestamp>) -> Settled {
-        let before = before.and_then(|before| i64::try_from(before.as_nanosecond()).ok());
+        // What lies outside of the timeline's years is before or after all of it.
+        let before = before.map(|before| {
+            let outside = if before < Timestamp::UNIX_EPOCH { i64::MIN } else { i64::MAX };
+            i64::try_from(before.as_nanosecond()).unwrap_or(outside)
+        });
         let (mut incidents, mut left_over) = (Vec::new(), Vec::new());
         for id in self.groups.stale() {
             while let Some(part) = self.groups.take_part(id, before) {

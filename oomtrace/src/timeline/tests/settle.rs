@@ -93,3 +93,12 @@ fn an_incident_that_began_before_another_that_is_over_is_waited_for() {
     assert!(complete_until.is_some_and(|until| until < began[0]), "{complete_until:?}, {began:?}");
     assert_eq!(timeline.settle(None).incidents.len(), 1);
 }
+
+#[test]
+fn a_time_that_no_event_can_have_is_no_end_of_the_input() {
+    let mut world = World::default();
+    world.kill(0.0, kill(pod('a'), container("app", '1'), Level::Container, 64));
+    let mut timeline = world.timeline();
+    assert!(timeline.settle(Some(Timestamp::MIN)).incidents.is_empty());
+    assert_eq!(timeline.settle(Some(Timestamp::MAX)).incidents.len(), 1);
+}
