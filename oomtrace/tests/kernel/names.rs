@@ -90,6 +90,7 @@ fn all_are_named(wanted: u32, arguments: &[&str], source: &dyn Source) -> Outcom
     // A machine may take long for what it is asked.
     let patience: &[&str] = if timed() { &[] } else { &["--name-wait", "10s"] };
     let oomtrace = Oomtrace::start(&[arguments, patience].concat())?;
+    source.is_heard()?;
     let lived = live(wanted, source)?;
     if !timed() {
         // What is not named when it is told to end stays so.

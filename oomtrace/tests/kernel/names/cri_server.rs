@@ -8,9 +8,10 @@ use std::{
     os::unix::net::UnixListener as StdListener,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
+    time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use oomtrace::node::names::cri::messages::{
@@ -66,6 +67,20 @@ impl CriServer {
 }
 
 impl Source for CriServer {
+    /// Events of containers that were gone before anybody followed them are told to nobody.
+    fn is_heard(&self) -> Result<()> {
+        let started = Instant::now();
+        let waits = || {
+            let runtime = lock(&self.runtime);
+            runtime.tells && runtime.followers.is_empty()
+        };
+        while waits() {
+            ensure!(started.elapsed() < Duration::from_secs(30), "nobody follows the events");
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
     fn made(&self, life: Life) -> Result<()> {
         let container = container(life);
         let mut runtime = lock(&self.runtime);

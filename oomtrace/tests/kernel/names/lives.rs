@@ -23,6 +23,10 @@ const PODS: u32 = 10;
 
 /// Who tells the names of containers.
 pub(super) trait Source: Sync {
+    /// oomtrace has started: waits until it listens, where what is told before is lost.
+    fn is_heard(&self) -> Result<()> {
+        Ok(())
+    }
     /// The container is about to get its cgroup.
     fn made(&self, life: Life) -> Result<()>;
     /// It has it.
