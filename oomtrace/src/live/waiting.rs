@@ -77,9 +77,13 @@ mod tests {
     use crate::event::{Moment, OomKill, Pod, Source};
 
     /// Knows the name of every pod once it is told to.
-    struct Learning(Rc<Cell<bool>>);
+    struct Learning(Rc<Cell<bool>>, Rc<Cell<u32>>);
 
     impl Names for Learning {
+        fn give_up(&mut self) {
+            self.1.set(self.1.get() + 1);
+        }
+
         fn fill(&mut self, event: &mut Event) -> bool {
             let Event::OomKill(kill) = event else { return false };
             if self.0.get() {
@@ -100,8 +104,30 @@ mod tests {
     }
 
     fn waiting() -> (Waiting, Rc<Cell<bool>>) {
-        let known = Rc::new(Cell::new(false));
-        (Waiting::new(Box::new(Learning(known.clone())), Duration::from_millis(500)), known)
+        let (waiting, known, _) = counting();
+        (waiting, known)
+    }
+
+    /// The same, and how often names were waited for in vain.
+    fn counting() -> (Waiting, Rc<Cell<bool>>, Rc<Cell<u32>>) {
+        let (known, in_vain) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(0)));
+        let learning = Learning(known.clone(), in_vain.clone());
+        (Waiting::new(Box::new(learning), Duration::from_millis(500)), known, in_vain)
+    }
+
+    #[test]
+    fn whoever_knows_the_names_hears_which_were_waited_for_in_vain() {
+        let (mut waiting, known, in_vain) = counting();
+        let now = Instant::now();
+        waiting.push(kill(1), now);
+        waiting.push(kill(2), now);
+        assert!(waiting.pop(now).is_none());
+        assert_eq!(in_vain.get(), 0);
+        assert_eq!(told(waiting.pop(now + Duration::from_millis(500))), Some((1, false)));
+        assert_eq!(in_vain.get(), 1);
+        known.set(true);
+        assert_eq!(told(waiting.pop(now + Duration::from_millis(500))), Some((2, true)));
+        assert_eq!(in_vain.get(), 1);
     }
 
     #[test]

@@ -89,6 +89,13 @@ pub(crate) fn of_kind<'a>(lines: &'a [Value], kind: &str) -> Vec<&'a Value> {
     lines.iter().filter(|line| line["kind"] == kind).collect()
 }
 
+/// The only kill.
+pub(crate) fn only_kill(lines: &[Value]) -> Result<&Value> {
+    let kills = of_kind(lines, "oom_kill");
+    ensure!(kills.len() == 1, "{} kills: {lines:#?}", kills.len());
+    Ok(kills[0])
+}
+
 /// Waits until `done`, for at most half a minute.
 pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
     let started = Instant::now();

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     Outcome, check_eq,
-    oomtrace::{Oomtrace, of_kind, wait_until},
+    oomtrace::{Oomtrace, of_kind, only_kill, wait_until},
     scenarios::Scenario,
 };
 
@@ -55,12 +55,6 @@ fn check_names(what: &Value, name: &str, id: &str) -> Outcome {
     check_eq!(what["container"]["id"], id, "the id in {what}");
     ensure!(what["pod"].is_null(), "a pod in {what}");
     Ok(())
-}
-
-fn only_kill(lines: &[Value]) -> Result<&Value> {
-    let kills = of_kind(lines, "oom_kill");
-    ensure!(kills.len() == 1, "{} kills: {lines:#?}", kills.len());
-    Ok(kills[0])
 }
 
 fn over_limit() -> Outcome {

@@ -25,7 +25,7 @@ use crate::{
     Outcome,
     cgroup::uid,
     check_eq,
-    oomtrace::{Oomtrace, of_kind},
+    oomtrace::{Oomtrace, of_kind, only_kill},
     rungs::without,
     scenarios::{Scenario, after, boot_ns},
 };
@@ -73,12 +73,6 @@ fn check_names(what: &Value, pod: &Pod, container: &Container) -> Outcome {
     check_eq!(what["container"]["name"], container.name.as_str(), "the container in {what}");
     check_eq!(what["container"]["id"], container.id.as_str(), "the id in {what}");
     Ok(())
-}
-
-fn only_kill(lines: &[Value]) -> Result<&Value> {
-    let kills = of_kind(lines, "oom_kill");
-    ensure!(kills.len() == 1, "{} kills: {lines:#?}", kills.len());
-    Ok(kills[0])
 }
 
 fn over_limit() -> Outcome {

@@ -26,19 +26,19 @@ const PIECE_BYTES: usize = 1 << 18;
 
 /// All that the kernel's logs tell: they are small, or most of what is in them is passed over.
 pub(super) fn read_kernel(args: &Args, zone: &TimeZone) -> Result<Vec<Told>> {
-    let mut told = Vec::new();
-    for path in &args.kernel_log {
-        let (read, packing) = read_kernel_log(path, args, zone, &mut told)?;
-        say(path, packing, &read);
-    }
-    Ok(told)
+    read_kernel_logs(args, zone, say)
 }
 
 /// The same, to be read once more.
 pub(super) fn read_kernel_silently(args: &Args, zone: &TimeZone) -> Result<Vec<Told>> {
+    read_kernel_logs(args, zone, |_, _, _| {})
+}
+
+fn read_kernel_logs(args: &Args, zone: &TimeZone, say: impl Fn(&Path, &str, &Statistics)) -> Result<Vec<Told>> {
     let mut told = Vec::new();
     for path in &args.kernel_log {
-        read_kernel_log(path, args, zone, &mut told)?;
+        let (read, packing) = read_kernel_log(path, args, zone, &mut told)?;
+        say(path, packing, &read);
     }
     Ok(told)
 }
