@@ -175,7 +175,7 @@ fn lives(pod: &Pod, numbers: impl Iterator<Item = usize>) -> Result<Vec<ShortLif
 }
 
 fn short_lives() -> Outcome {
-    short_lives_named(short_lives_wanted()?, &[], |kill, life| {
+    short_lives_named(910, short_lives_wanted()?, &[], |kill, life| {
         check_eq!(kill["container"]["restart_count"], life.restarts, "the restart count of {}", life.container.name);
         Ok(())
     })
@@ -183,12 +183,17 @@ fn short_lives() -> Outcome {
 
 /// As on a node whose runtime's socket oomtrace may not have.
 fn files_alone() -> Outcome {
-    short_lives_named(AT_A_TIME, &["--cri-endpoint", "/nowhere.sock"], |_, _| Ok(()))
+    short_lives_named(920, AT_A_TIME, &["--cri-endpoint", "/nowhere.sock"], |_, _| Ok(()))
 }
 
-fn short_lives_named(wanted: usize, arguments: &[&str], check: impl Fn(&Value, &ShortLife<'_>) -> Outcome) -> Outcome {
+fn short_lives_named(
+    first_pod: u32,
+    wanted: usize,
+    arguments: &[&str],
+    check: impl Fn(&Value, &ShortLife<'_>) -> Outcome,
+) -> Outcome {
     let mut kubelet = Kubelet::start()?;
-    let pods: Vec<_> = (910..).take(AT_A_TIME).map(|number| kubelet.pod(number)).collect::<Result<_>>()?;
+    let pods: Vec<_> = (first_pod..).take(AT_A_TIME).map(|number| kubelet.pod(number)).collect::<Result<_>>()?;
     let oomtrace = Oomtrace::start(arguments)?;
     let started = Instant::now();
     let removed = thread::scope(|scope| {

@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -210,9 +211,15 @@ impl Kubelet {
         Ok(Container { name: name.to_owned(), cgroup, id })
     }
 
-    /// Removes a container, running or not.
+    /// Removes a container, running or not, and tries again as a kubelet does: a runtime may stumble over one that is ending.
     pub(crate) fn remove(&mut self, container: &Container) -> Result<()> {
-        let Nothing {} = self.call("RemoveContainer", Id { id: container.id.clone() })?;
+        let mut stumbles = 0;
+        while let Err(error) = self.call::<_, Nothing>("RemoveContainer", Id { id: container.id.clone() }) {
+            stumbles += 1;
+            ensure!(stumbles < 5, error);
+            println!("removing {} again: {error:#}", container.name);
+            thread::sleep(Duration::from_secs(1));
+        }
         for link in fs::read_dir("/var/log/containers")? {
             let link = link?;
             if link.file_name().to_string_lossy().contains(&container.id) {
