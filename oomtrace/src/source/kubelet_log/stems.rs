@@ -7,35 +7,38 @@ use memchr::memmem::Finder;
 /// A part of a message that no form escapes, and what has to stand in the line besides, if anything.
 ///
 /// This only finds lines; what they say is decided when they are read.
-const STEMS: [&str; 27] = [
+///
+/// The search compares the low halves of four bytes at a time (Teddy, of the crate `aho-corasick`), eight sets of them at once,
+/// and looks closer where one fits. So what is looked for begins alike as far as can be: as `vict`, `fail`, `Sync`, `kill`,
+/// `oom `, `Crea`, `MESS`; an upper case letter has the low half of its lower case one.
+const STEMS: [&str; 26] = [
     OBSERVATION,
-    "Evicting pod",
-    "Evicted",
+    "victing pod",
+    "victed",
     "Failed to admit pod",
+    "failed with gracePeriod",
+    "failed liveness probe",
+    "failed startup probe",
+    "failed (failure)",
     "SyncLoop ADD",
     "SyncLoop DELETE",
     "SyncLoop (ADD",
     "SyncLoop (DELETE",
     "(PLEG): ",
     "Killing container",
-    "failed with gracePeriod",
+    "killing pod",
     "Message for Container of pod",
-    "failed liveness probe",
-    "failed startup probe",
-    "Probe failed",
-    "failed (failure)",
-    "with CrashLoopBackOff",
-    "sys oom event",
-    "Created an OOM event",
-    STATUS,
-    "Created PodSandbox",
-    "Added Container",
-    "Shutdown manager killing",
-    "Creating Container Manager object",
-    "Suppressed ",
-    "TaskOOM event",
     // A journal's message that is not all text: bytes, in which nothing is found.
-    "\"MESSAGE\":[",
+    "MESSAGE\":[",
+    "Probe failed",
+    "CrashLoopBackOff: ",
+    "oom event",
+    "OOM event",
+    "Created PodSandbox",
+    "Creating Container Manager object",
+    STATUS,
+    "Added Container",
+    "Suppressed ",
 ];
 
 const OBSERVATION: &str = "viction manager";
