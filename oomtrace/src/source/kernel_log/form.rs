@@ -12,7 +12,8 @@
 //! | `journalctl -o short-iso`, `short-iso-precise`, rsyslog | `2026-11-23T23:20:38.248961+00:00 node1 kernel: text` |
 //! | `journalctl -o short-full`, `short-unix` | `Mon 2026-11-23 23:20:37 UTC node1 kernel: text`, `1795475954.137400 node1 …` |
 //! | `journalctl -o short-monotonic` | `[  153.158837] node1 kernel: text` |
-//! | `journalctl -o json` | `{"MESSAGE":…}` |
+//! | `dmesg -d`, `journalctl -o short-delta` | ` <    0.000125>` or ` <    0.000125 >` behind the time in one of the above |
+//! | `journalctl -o json`, `json-sse` | `{"MESSAGE":…}`, `data: {"MESSAGE":…}` |
 //! | `journalctl -o export` | entries of many lines, which are read as such |
 //! | RFC 3164, RFC 5424 | `<4>Nov 23 23:20:37 node1 kernel: text`, `<4>1 2026-11-23T23:20:37.158837Z node1 kernel - - - text` |
 //! | `talosctl dmesg` | `10.0.0.2: kern: warning: [2026-11-23T23:20:37.158837Z]: text` |
@@ -216,6 +217,8 @@ impl Reader {
                 }
             }
             Some(b'{' | 0x1e) => return self.json(line),
+            // `journalctl -o json-sse`.
+            Some(b'd') if line.starts_with(b"data: {") => return self.json(&line[6..]),
             Some(b'-') if line.starts_with(b"-- ") => return Line::Skipped(Skipped::Marker),
             Some(_) => {}
         }

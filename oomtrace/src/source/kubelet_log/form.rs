@@ -6,10 +6,12 @@
 //! | `journalctl` (`short`, `short-precise`), syslog | `Nov 23 23:20:49 node1 kubelet[442]: …` |
 //! | `journalctl -o short-iso`, `short-iso-precise`, rsyslog | `2026-11-23T23:20:49.380126+00:00 node1 kubelet[442]: …` |
 //! | `journalctl -o short-full`, `short-unix` | `Mon 2026-11-23 23:20:49 UTC node1 …`, `1795475954.137400 node1 …` |
+//! | `journalctl -o with-unit` | `Mon 2026-11-23 23:20:49 UTC node1 kubelet.service[442]: …` |
 //! | RFC 5424 | `<13>1 2026-11-23T23:20:49.380126Z node1 kubelet 442 - - …` |
-//! | `journalctl -o json` | `{"MESSAGE":…}` |
+//! | `journalctl -o json`, `json-sse` | `{"MESSAGE":…}`, `data: {"MESSAGE":…}` |
+//! | `journalctl -o verbose`, `json-pretty` | `    MESSAGE=…`, `\t"MESSAGE" : "…",` on a line of its own: who wrote it is on another |
 //! | `journalctl -o export` | `MESSAGE=…` among an entry's fields, one on each line; told by the log's first line |
-//! | `journalctl -o short-monotonic` | `[  153.158837] node1 kubelet[442]: …` |
+//! | `journalctl -o short-monotonic`, `short-delta` | `[  153.158837] node1 kubelet[442]: …`, `[  153.158837 <    0.000125 >] node1 …` |
 //! | `docker logs -t`, `kubectl logs --timestamps` | `2026-11-23T23:20:49.380126Z …` |
 //! | `talosctl logs kubelet` | `10.0.0.2: …` |
 //! | CRI container log | `2026-11-23T23:20:49.380126Z stderr F …`; `P` for a part of a line |
@@ -145,6 +147,9 @@ fn layer(text: &str) -> Result<Option<Layer<'_>>, LineError> {
             .or_else(|| journal::read(text))
             .or_else(|| container::of_node(text))),
         b'<' => Ok(journal::rfc5424(text)),
+        b'd' => text.strip_prefix("data: ").filter(|text| text.starts_with('{')).map_or(Ok(None), container::json),
+        b' ' => Ok(text.strip_prefix("    MESSAGE=").map(|text| Layer::new(text, None))),
+        b'\t' => Ok(journal::pretty(text)),
         b'A'..=b'Z' => Ok(journal::read(text)),
         _ => Ok(None),
     }

@@ -11,7 +11,7 @@ use memchr::memmem::Finder;
 /// The search compares the low halves of four bytes at a time (Teddy, of the crate `aho-corasick`), eight sets of them at once,
 /// and looks closer where one fits. So what is looked for begins alike as far as can be: as `vict`, `fail`, `Sync`, `kill`,
 /// `oom `, `Crea`, `MESS`; an upper case letter has the low half of its lower case one.
-const STEMS: [&str; 26] = [
+const STEMS: [&str; 27] = [
     OBSERVATION,
     "victing pod",
     "victed",
@@ -30,6 +30,8 @@ const STEMS: [&str; 26] = [
     "Message for Container of pod",
     // A journal's message that is not all text: bytes, in which nothing is found.
     "MESSAGE\":[",
+    // Or that is too long for whoever printed the journal.
+    "MESSAGE\":null",
     "Probe failed",
     "CrashLoopBackOff: ",
     "oom event",

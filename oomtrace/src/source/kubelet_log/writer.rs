@@ -49,15 +49,14 @@ pub(super) enum Writer {
 /// `server_dispatch_message`), before systemd 235 `… from /system.slice/kubelet.service`.
 pub(super) fn suppressed(text: &str, more: &[String]) -> Option<u64> {
     let (count, unit) = text.strip_prefix("Suppressed ")?.split_once(" messages from ")?;
-    let unit = unit.rsplit_once('/').map_or(unit, |(_, unit)| unit);
-    let name = unit.strip_suffix(".service").unwrap_or(unit);
-    (of(Some(name), more) == Writer::Kubelet).then(|| count.parse().ok())?
+    (of(Some(unit), more) == Writer::Kubelet).then(|| count.parse().ok())?
 }
 
-/// Who an identifier stands for; `more` are further ones of kubelets.
+/// Who an identifier, or a service of systemd's, stands for; `more` are further ones of kubelets.
 pub(super) fn of(identifier: Option<&str>, more: &[String]) -> Writer {
     let Some(identifier) = identifier else { return Writer::Kubelet };
     let name = identifier.rsplit_once('/').map_or(identifier, |(_, name)| name);
+    let name = name.strip_suffix(".service").unwrap_or(name);
     if KUBELETS.contains(&name) || more.iter().any(|more| more == name) {
         Writer::Kubelet
     } else if RUNTIMES.contains(&name) {

@@ -57,6 +57,19 @@ impl<'a> Scan<'a> {
         (count > 0).then_some(value)
     }
 
+    /// ` <    0.000125>`, the time since the line before (`dmesg --show-delta`), and ` <    0.000125 >` with the blanks that
+    /// stand for it on the first line (`journalctl -o short-delta`): passed over.
+    pub(in crate::source) fn delta(&mut self) -> Option<()> {
+        if self.spaces() > 0 && self.tag(b"<").is_some() {
+            self.spaces();
+            self.number()?;
+            self.fraction()?;
+            self.spaces();
+            self.tag(b">")?;
+        }
+        Some(())
+    }
+
     /// Up to the next space, or the end.
     pub(in crate::source) fn token(&mut self) -> &'a [u8] {
         let count = self.0.iter().take_while(|byte| **byte != b' ').count();

@@ -52,6 +52,7 @@ fn stamp(scan: &mut Scan<'_>) -> Option<When> {
     }
     *scan = start;
     if let Some(time) = when::ctime(scan) {
+        scan.delta()?;
         scan.tag(b"]")?;
         return Some(When { boot_ns: None, wall: Some(Wall::Local(time)) });
     }
@@ -60,11 +61,12 @@ fn stamp(scan: &mut Scan<'_>) -> Option<When> {
     Some(When::default())
 }
 
-/// `  153.158837]`.
+/// `  153.158837]`, `  153.158837 <    0.000125>]`.
 fn seconds(scan: &mut Scan<'_>) -> Option<u64> {
     scan.spaces();
     let seconds = scan.number()?;
     let nanos = u64::try_from(scan.fraction()?).ok()?;
+    scan.delta()?;
     scan.tag(b"]")?;
     seconds.checked_mul(1_000_000_000)?.checked_add(nanos)
 }

@@ -53,6 +53,8 @@ fn what_a_process_writes_into_the_kernels_log_is_not_the_kernels() {
 fn dmesg_tells_the_boot_time_or_a_local_time_and_sometimes_the_caller() {
     assert_eq!(message(b"[  153.158837] a: b"), message(b"[153.158837] a: b\r\n"));
     assert_eq!(message(b"[  153.158837] a").when, boot(153_158_837));
+    assert_eq!(message(b"[  153.158837] a"), message(b"[  153.158837 <    0.000125>] a"));
+    assert_eq!(message(b"[Tue Nov  3 23:20:37 2026] a"), message(b"[Tue Nov  3 23:20:37 2026 <    0.000125>] a"));
     assert_eq!(message(b"[12345678.000001]  oom_kill+0x1").text, " oom_kill+0x1");
     for line in [b"[    1.000000][ T1090] a".as_slice(), b"[    1.000000] [ T1090] a", b"<4>[    1.000000] [T1090] a"] {
         let read = message(line);
@@ -68,6 +70,13 @@ fn dmesg_tells_the_boot_time_or_a_local_time_and_sometimes_the_caller() {
         message(b"\x1b[32m[    2.000005] \x1b[0m\x1b[33mOut of memory: \x1b[0m\x1b[31mKilled\x1b[0m").text,
         "Out of memory: Killed"
     );
+}
+
+#[test]
+fn server_sent_events_are_json() {
+    let entry = r#"{"_TRANSPORT":"kernel","MESSAGE":"a","__REALTIME_TIMESTAMP":"1795476038248961"}"#;
+    assert_eq!(message(format!("data: {entry}").as_bytes()), message(entry.as_bytes()));
+    assert_eq!(skipped(&mut Reader::new(), b""), Some(Skipped::Blank));
 }
 
 #[test]
@@ -91,6 +100,12 @@ fn journal_and_syslog_tell_wall_time_host_and_identifier() {
     assert_eq!(message(b"2026-11-23T23:20:38.248961+00:00 node1 kernel: a").when, at);
     assert_eq!(message(b"2026-11-24T04:50:38.248961+0530 node1 kernel: a").when, at);
     assert_eq!(message(b"1795476038.248961 node1 kernel: a").when, at);
+    for line in [
+        b"[  153.158837 <    0.000125 >] node1 kernel: a".as_slice(),
+        b"[  153.158837                ] node1 kernel: a",
+    ] {
+        assert_eq!(message(line), message(b"[  153.158837] node1 kernel: a"));
+    }
     let read = message(b"May 15 23:01:53 ubuntu kernel: [  152.700479] [T7] Memory cgroup out of memory: a");
     assert_eq!((read.when.boot_ns, read.caller), (Some(152_700_479_000), Some(Caller::Task(7))));
     assert_eq!(read.text, "Memory cgroup out of memory: a");

@@ -7,7 +7,10 @@ use serde::Deserialize;
 
 use super::{Layer, LineError, Part, instant};
 use crate::source::{
-    kubelet_log::klog::unquote,
+    kubelet_log::{
+        klog::unquote,
+        writer::{self, Writer},
+    },
     log_form::{field::Field, when::Wall},
 };
 
@@ -53,12 +56,17 @@ pub(super) fn json(text: &str) -> Result<Option<Layer<'_>>, LineError> {
         let line = log.trim_end_matches('\n').to_owned();
         return Ok(Some(Layer { part, ..Layer::new(line, kept) }));
     }
-    let message = entry.message.as_ref().and_then(Field::text).ok_or(LineError::NoMessage)?.into_owned();
     let micros = entry.realtime.as_ref().and_then(Field::micros).and_then(|micros| i64::try_from(micros).ok());
     let kept = micros.and_then(|micros| Timestamp::from_microsecond(micros).ok()).map(Wall::Absolute);
     let name = entry.identifier.as_ref().or(entry.comm.as_ref()).and_then(Field::text);
     let identifier = name.map(|name| Cow::Owned(name.into_owned()));
     let pid = entry.pid.as_ref().and_then(Field::micros).and_then(|pid| u32::try_from(pid).ok());
+    let message = match entry.message.as_ref().and_then(Field::text) {
+        Some(message) => message.into_owned(),
+        None if writer::of(identifier.as_deref(), &[]) == Writer::Kubelet => return Err(LineError::NoMessage),
+        // Others' need not be read.
+        None => String::new(),
+    };
     Ok(Some(Layer { identifier, pid, ..Layer::new(message, kept) }))
 }
 

@@ -40,9 +40,17 @@ pub(super) fn monotonic(line: &str) -> Option<Layer<'_>> {
     scan.spaces();
     scan.number()?;
     scan.fraction()?;
+    scan.delta()?;
     scan.tag(b"] ")?;
     let (identifier, pid, text) = identified(line.get(line.len() - scan.0.len()..)?)?;
     Some(Layer { identifier: Some(Cow::Borrowed(identifier)), pid, ..Layer::new(text, None) })
+}
+
+/// `\t"MESSAGE" : "text",`.
+pub(super) fn pretty(line: &str) -> Option<Layer<'_>> {
+    let value = line.strip_prefix("\t\"MESSAGE\" : ")?;
+    let text: String = serde_json::from_str(value.strip_suffix(',').unwrap_or(value)).ok()?;
+    Some(Layer::new(text, None))
 }
 
 /// `node1 kubelet[442]: text`, or without the host (`--no-hostname`): who, its process, the text.
