@@ -7,6 +7,7 @@ mod bpf_linker;
 mod bpftrace;
 mod busybox;
 mod containerd;
+mod docker;
 mod kernel;
 mod kubernetes;
 mod podman;
@@ -25,6 +26,7 @@ pub(crate) use self::{
     bpftrace::bpftrace,
     busybox::busybox,
     containerd::containerd,
+    docker::docker,
     kernel::{Kernel, KernelFiles, kernel},
     kubernetes::{kubectl, python},
     podman::podman,
@@ -68,6 +70,7 @@ pub(crate) fn guests(kernels: &[Kernel]) -> Result<()> {
     qemu()?;
     busybox()?;
     containerd()?;
+    docker()?;
     podman()?;
     prometheus()?;
     systemd()?;
@@ -90,6 +93,7 @@ fn report() -> Result<()> {
     show("qemu", qemu()?.folder())?;
     show("busybox", &busybox()?)?;
     show("containerd and runc", &containerd()?)?;
+    show("docker", &docker()?)?;
     show("podman", &podman()?)?;
     show("prometheus", &prometheus()?)?;
     show("rsyslog", &rsyslog()?)?;

@@ -8,6 +8,7 @@ mod compare;
 mod decisions;
 mod doctor;
 mod endings;
+mod engines;
 mod kernel_log;
 mod kills;
 mod kubelet_words;
@@ -17,7 +18,6 @@ mod losses;
 mod names;
 mod oomtrace;
 mod outputs;
-mod podman;
 mod prometheus;
 mod refusals;
 mod replay;
@@ -45,7 +45,8 @@ fn main() {
     let scenarios = match (in_vm, with.as_str()) {
         (true, "") if timed => names::TIMED.to_vec(),
         (true, "containerd") => runtime::ALL.to_vec(),
-        (true, "podman") => podman::ALL.to_vec(),
+        (true, "docker") => engines::DOCKER.to_vec(),
+        (true, "podman") => engines::PODMAN.to_vec(),
         (true, "readers") => [prometheus::ALL, rsyslog::ALL, unit::ALL].concat(),
         (true, _) => [
             kills::ALL,

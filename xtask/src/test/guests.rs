@@ -97,7 +97,7 @@ pub(super) fn run(kernels: &[Kernel], filter: Option<&str>, jobs: Option<NonZero
 }
 
 /// cgroup v2 on every kernel, v1 where the kernel can, on two kernels a container runtime and a clock that counts instructions,
-/// and on one Podman and what reads the outputs.
+/// and on one Docker, Podman and what reads the outputs.
 fn cells(kernel: Kernel) -> Vec<Cell> {
     // A kernel that cannot be had is reported by its v2 cell.
     let v1 = setup::kernel(kernel).and_then(|files| files.has_memory_v1()).unwrap_or(false);
@@ -109,9 +109,9 @@ fn cells(kernel: Kernel) -> Vec<Cell> {
     if matches!(kernel, Kernel::V6_1 | Kernel::V6_12) {
         cells.extend([with(With::Containerd), Cell { instructions: true, ..plain(Cgroup::V2) }]);
     }
-    // Podman's files and what is counted are the same everywhere, too.
+    // The files of engines and what is counted are the same everywhere, too.
     if kernel == Kernel::V6_12 {
-        cells.extend([with(With::Podman), with(With::Readers)]);
+        cells.extend([With::Docker, With::Podman, With::Readers].map(with));
     }
     cells
 }

@@ -61,6 +61,8 @@ pub(crate) enum With {
     /// containerd, running, with runc and ctr, and a journald to be started: cgroup v2, cgroupfs driver, no images, and no
     /// network but the guest's own
     Containerd,
+    /// Docker, running, with a containerd of its own and runc: cgroup v2, cgroupfs driver, no images, no network
+    Docker,
     /// Podman, crun and conmon: cgroup v2, cgroupfs driver, no images, no network
     Podman,
     /// What reads what oomtrace prints, and what runs it: Prometheus, promtool, rsyslogd and jq, none of them running, systemd with
@@ -73,6 +75,7 @@ impl With {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Containerd => "containerd",
+            Self::Docker => "docker",
             Self::Podman => "podman",
             Self::Readers => "readers",
         }
@@ -206,6 +209,10 @@ impl Guest {
             Some(With::Containerd) => {
                 packages::write_containerd(&mut initramfs)?;
                 packages::write_journald(&mut initramfs)?;
+                modules.push("overlay");
+            }
+            Some(With::Docker) => {
+                packages::write_docker(&mut initramfs)?;
                 modules.push("overlay");
             }
             Some(With::Podman) => {

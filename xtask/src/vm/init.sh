@@ -101,6 +101,20 @@ if [ "$OOMTRACE_VM_WITH" = podman ]; then
     mkdir -p /var/tmp
 fi
 
+if [ "$OOMTRACE_VM_WITH" = docker ]; then
+    mount_at tmpfs /var/lib/docker
+    ln -s /run /var/run
+    # What it would set up networks with is not here. From a RAM disk there is no pivot_root.
+    DOCKER_RAMDISK=true dockerd --bridge=none --iptables=false --ip6tables=false --userland-proxy=false --log-level warn \
+        --exec-opt native.cgroupdriver=cgroupfs >/run/docker.log 2>&1 &
+    tries=0
+    until docker version >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        [ $tries -lt 300 ] || { cat /run/docker.log; fail "dockerd does not answer"; }
+        sleep 0.2
+    done
+fi
+
 # A global out-of-memory kill must take neither the output's way to the host nor, with it, the verdict.
 echo -1000 >/proc/self/oom_score_adj
 mkdir /run/vm

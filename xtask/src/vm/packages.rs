@@ -53,12 +53,26 @@ const RSYSLOG_LIBRARIES: [&str; 11] = [
 /// Of the packages only what runs: with its documentation an initramfs would take twice as long to unpack.
 pub(super) fn write_containerd(initramfs: &mut Initramfs) -> Result<()> {
     let root = setup::containerd()?;
-    for program in ["containerd", "containerd-shim-runc-v2", "ctr"] {
-        initramfs.copy(&root.join("usr/bin").join(program), &Path::new("/usr/bin").join(program))?;
-    }
-    initramfs.copy(&root.join("usr/sbin/runc"), Path::new("/usr/sbin/runc"))?;
-    write_libraries(initramfs, &root, &["libc.so.6", "libseccomp.so.2"])?;
+    initramfs.copy(&root.join("usr/bin/ctr"), Path::new("/usr/bin/ctr"))?;
+    write_runtime(initramfs, &root)?;
     initramfs.file(Path::new("/etc/containerd/config.toml"), 0o644, CONTAINERD_CONFIG.as_bytes())
+}
+
+/// containerd and runc from where they are unpacked.
+fn write_runtime(initramfs: &mut Initramfs, root: &Path) -> Result<()> {
+    for program in ["usr/bin/containerd", "usr/bin/containerd-shim-runc-v2", "usr/sbin/runc"] {
+        initramfs.copy(&root.join(program), &Path::new("/").join(program))?;
+    }
+    write_libraries(initramfs, root, &["libc.so.6", "libseccomp.so.2"])
+}
+
+pub(super) fn write_docker(initramfs: &mut Initramfs) -> Result<()> {
+    let root = setup::docker()?;
+    for program in ["usr/sbin/dockerd", "usr/bin/docker"] {
+        initramfs.copy(&root.join(program), &Path::new("/").join(program))?;
+    }
+    write_runtime(initramfs, &setup::containerd()?)?;
+    write_libraries(initramfs, &root, &["libcap.so.2", "libgcc_s.so.1", "libm.so.6", "libsystemd.so.0"])
 }
 
 pub(super) fn write_podman(initramfs: &mut Initramfs) -> Result<()> {

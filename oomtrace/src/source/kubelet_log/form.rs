@@ -150,7 +150,8 @@ fn layer(text: &str) -> Result<Option<Layer<'_>>, LineError> {
         b'd' => text.strip_prefix("data: ").filter(|text| text.starts_with('{')).map_or(Ok(None), container::json),
         b' ' => Ok(text.strip_prefix("    MESSAGE=").map(|text| Layer::new(text, None))),
         b'\t' => Ok(journal::pretty(text)),
-        b'A'..=b'Z' => Ok(journal::read(text)),
+        // A month, or a day of the week, in some language.
+        b'A'..=b'Z' | b'a'..=b'z' | 0x80.. => Ok(journal::read(text)),
         _ => Ok(None),
     }
 }

@@ -72,12 +72,39 @@ impl When {
     }
 }
 
-const MONTHS: [&[u8]; 12] =
-    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
-const DAYS: [&[u8]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
+/// What `strftime`'s `%b` gives in the locales C, German, French, Spanish, Italian, Portuguese, Dutch, Polish and Russian, in
+/// lower case: `dmesg -T` and `journalctl` print it. Chinese, Japanese and Korean have numbers.
+const MONTHS: [&[&str]; 12] = [
+    &["jan", "janv.", "ene", "gen", "sty", "янв"],
+    &["feb", "févr.", "fev", "lut", "фев"],
+    &["mar", "mär", "mars", "mrt", "мар"],
+    &["apr", "avril", "abr", "kwi", "апр"],
+    &["may", "mai", "mag", "mei", "maj", "май", "мая"],
+    &["jun", "juin", "giu", "cze", "июн"],
+    &["jul", "juil.", "lug", "lip", "июл"],
+    &["aug", "août", "ago", "sie", "авг"],
+    &["sep", "sept.", "set", "wrz", "сен"],
+    &["oct", "okt", "oct.", "ott", "out", "paź", "окт"],
+    &["nov", "nov.", "lis", "ноя"],
+    &["dec", "dez", "déc.", "dic", "gru", "дек"],
+];
+
+/// What stands before a line in the journal's text forms and in syslog files.
+pub(in crate::source) fn journal(scan: &mut Scan<'_>) -> Option<Wall> {
+    let mut first = |read: fn(&mut Scan<'_>) -> Option<Wall>| {
+        let mut ahead = *scan;
+        let wall = read(&mut ahead)?;
+        *scan = ahead;
+        Some(wall)
+    };
+    first(|scan| iso(scan).map(|(timestamp, _)| Wall::Absolute(timestamp)))
+        .or_else(|| first(|scan| unix(scan).map(Wall::Absolute)))
+        .or_else(|| first(|scan| syslog(scan).map(Wall::Local)))
+        .or_else(|| first(full))
+}
 
 /// `Nov 23 23:20:37`, with a fraction in `short-precise`: syslog's form.
-pub(in crate::source) fn syslog(scan: &mut Scan<'_>) -> Option<LocalTime> {
+fn syslog(scan: &mut Scan<'_>) -> Option<LocalTime> {
     let (month, day) = month_and_day(scan)?;
     scan.tag(b" ")?;
     clock(scan, None, month, day)
@@ -94,7 +121,7 @@ pub(in crate::source) fn ctime(scan: &mut Scan<'_>) -> Option<LocalTime> {
 }
 
 /// `Mon 2026-11-23 23:20:37 CET`: `journalctl -o short-full`. Names of zones are ambiguous, but for UTC.
-pub(in crate::source) fn full(scan: &mut Scan<'_>) -> Option<Wall> {
+fn full(scan: &mut Scan<'_>) -> Option<Wall> {
     weekday(scan)?;
     let (year, month, day) = date(scan)?;
     scan.tag(b" ")?;
@@ -125,21 +152,33 @@ pub(in crate::source) fn iso(scan: &mut Scan<'_>) -> Option<(Timestamp, bool)> {
 }
 
 /// `1795475954.137400`: `journalctl -o short-unix`.
-pub(in crate::source) fn unix(scan: &mut Scan<'_>) -> Option<Timestamp> {
+fn unix(scan: &mut Scan<'_>) -> Option<Timestamp> {
     let seconds = i64::try_from(scan.number()?).ok()?;
     Timestamp::new(seconds, scan.fraction()?).ok()
 }
 
+/// In any language.
 fn weekday(scan: &mut Scan<'_>) -> Option<()> {
-    DAYS.iter().find_map(|day| scan.tag(day))?;
+    let word = scan.token();
+    (!word.is_empty() && word.len() <= 16 && !word.iter().any(u8::is_ascii_digit)).then_some(())?;
     scan.tag(b" ")
 }
 
 fn month_and_day(scan: &mut Scan<'_>) -> Option<(i8, i8)> {
-    let month = MONTHS.iter().position(|month| scan.tag(month).is_some())?;
+    scan.spaces();
+    let month = month(std::str::from_utf8(scan.token()).ok()?)?;
     scan.tag(b" ")?;
     scan.spaces();
-    Some((i8::try_from(month).ok()? + 1, scan.small().and_then(|day: i16| i8::try_from(day).ok())?))
+    Some((month, scan.small().and_then(|day: i16| i8::try_from(day).ok())?))
+}
+
+fn month(word: &str) -> Option<i8> {
+    if let Some(number) = word.strip_suffix('月').or_else(|| word.strip_suffix('월')) {
+        return number.parse().ok();
+    }
+    let word = word.to_lowercase();
+    let month = MONTHS.iter().position(|names| names.contains(&word.as_str()))?;
+    i8::try_from(month + 1).ok()
 }
 
 fn date(scan: &mut Scan<'_>) -> Option<(i16, i8, i8)> {

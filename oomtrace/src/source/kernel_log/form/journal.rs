@@ -9,23 +9,7 @@ use super::{Entry as Exported, Form, Head, LineError, Skipped, Wall, When, dmesg
 
 pub(super) fn read(line: &[u8]) -> Option<(Head, &[u8])> {
     let mut scan = Scan(line);
-    let wall = if line.first()?.is_ascii_digit() {
-        let mut iso = scan;
-        if let Some((timestamp, _)) = when::iso(&mut iso) {
-            scan = iso;
-            Wall::Absolute(timestamp)
-        } else {
-            Wall::Absolute(when::unix(&mut scan)?)
-        }
-    } else {
-        let mut syslog = scan;
-        if let Some(time) = when::syslog(&mut syslog) {
-            scan = syslog;
-            Wall::Local(time)
-        } else {
-            when::full(&mut scan)?
-        }
-    };
+    let wall = when::journal(&mut scan)?;
     scan.tag(b" ")?;
     let mut head = Head::new(Form::Journal, When { boot_ns: None, wall: Some(wall) });
     let Some((kernel, text)) = identifier(scan.0) else {

@@ -63,6 +63,13 @@ fn dmesg_tells_the_boot_time_or_a_local_time_and_sometimes_the_caller() {
     let local = LocalTime { year: Some(2026), month: 11, day: 3, hour: 23, minute: 20, second: 37, nanosecond: 0 };
     let read = message(b"[Tue Nov  3 23:20:37 2026] [  108] 1 2 3 tail");
     assert_eq!((read.when.wall, &*read.text), (Some(Wall::Local(local)), "[  108] 1 2 3 tail"));
+    for head in ["二 11月  3", "mar. nov.  3", "Di Nov  3", "вт ноя  3"] {
+        assert_eq!(
+            message(format!("[{head} 23:20:37 2026] a").as_bytes()).when.wall,
+            Some(Wall::Local(local)),
+            "{head}"
+        );
+    }
     assert_eq!(message(b"2026-11-24T00:11:45,234567+01:00 a").when, utc("2026-11-23T23:11:45.234567Z"));
     assert_eq!(message(b"[    1.000000] a\\x1b\\xc3\\xa9\\x41\\").text, "a\u{1b}\u{e9}\\x41\\");
     assert_eq!(message(b"[  +0.000123] a"), message(b"[Nov23 23:20] a"));
@@ -95,6 +102,7 @@ fn journal_and_syslog_tell_wall_time_host_and_identifier() {
     };
     assert_eq!(second(message(b"Nov 23 23:20:37 node1 kernel: a").when), (None, 11, 23, 37, 0));
     assert_eq!(second(message(b"Nov  3 23:20:37.000042 node1 kernel: a").when), (None, 11, 3, 37, 42_000));
+    assert_eq!(second(message("11月 03 23:20:37 node1 kernel: a".as_bytes()).when), (None, 11, 3, 37, 0));
     assert_eq!(second(message(b"Mon 2026-11-23 23:20:37 CET node1 kernel: a").when), (Some(2026), 11, 23, 37, 0));
     let at = utc("2026-11-23T23:20:38.248961Z");
     assert_eq!(message(b"2026-11-23T23:20:38.248961+00:00 node1 kernel: a").when, at);

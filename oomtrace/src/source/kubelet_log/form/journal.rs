@@ -3,30 +3,11 @@
 use std::borrow::Cow;
 
 use super::Layer;
-use crate::source::log_form::{
-    scan::Scan,
-    when::{self, Wall},
-};
+use crate::source::log_form::{scan::Scan, when};
 
 pub(super) fn read(line: &str) -> Option<Layer<'_>> {
     let mut scan = Scan(line.as_bytes());
-    let kept = if scan.peek()?.is_ascii_digit() {
-        let mut iso = scan;
-        if let Some((timestamp, _)) = when::iso(&mut iso) {
-            scan = iso;
-            Wall::Absolute(timestamp)
-        } else {
-            Wall::Absolute(when::unix(&mut scan)?)
-        }
-    } else {
-        let mut syslog = scan;
-        if let Some(time) = when::syslog(&mut syslog) {
-            scan = syslog;
-            Wall::Local(time)
-        } else {
-            when::full(&mut scan)?
-        }
-    };
+    let kept = when::journal(&mut scan)?;
     scan.tag(b" ")?;
     let rest = line.get(line.len() - scan.0.len()..)?;
     let (identifier, pid, text) = identified(rest)?;
