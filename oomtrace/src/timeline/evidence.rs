@@ -12,11 +12,14 @@ use jiff::Timestamp;
 use super::{
     Kept, Kubelet,
     names::{Names, PodKey},
-    windows::{NOTICED, SAME_KILL, SECOND},
+    windows::{KILL_REASON_TO_END, NOTICED, SAME_KILL, SECOND},
 };
-use crate::event::{
-    AllocationRefused, Container, ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Level,
-    Limit, Line, OomKill, PanicOnOom, Pod, Signal, Source, SystemOom, Task, UnderOom, Victim,
+use crate::{
+    event::{
+        AllocationRefused, Container, ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase,
+        Level, Limit, Line, OomKill, PanicOnOom, Pod, Signal, Source, SystemOom, Task, UnderOom, Victim,
+    },
+    node::snapshot::EndRecord,
 };
 
 /// A line and its time.
@@ -83,8 +86,8 @@ pub(super) struct Evidence {
     pub(super) panics: Vec<Cause<PanicOnOom>>,
     changes: Vec<Cause<ContainerChange>>,
     changes_by_pod: BTreeMap<PodKey, Vec<usize>>,
-    /// Where it is that a status told a container's end.
-    reported: BTreeMap<ContainerId, usize>,
+    /// The ends of containers as Kubernetes shows them: as the kubelet reports them, or the runtime told it.
+    shown: BTreeMap<ContainerId, EndRecord>,
     /// Charge failures and readings of memory.
     pub(super) pictures: Vec<Cause<()>>,
     pub(super) system_ooms: Vec<At>,
@@ -125,6 +128,13 @@ impl Evidence {
                 }
                 Event::Container(change) => {
                     let container = change.container.as_ref().and_then(|container| container.id.clone());
+                    if let (ContainerAction::Died | ContainerAction::Reported, Some(id), Some(_)) =
+                        (change.action, &container, &change.reason)
+                    {
+                        let (exit_code, reason) = (change.exit_code, change.reason.clone());
+                        let end = EndRecord { exit_code, reason, finished: None };
+                        evidence.shown.entry(id.clone()).or_insert(end);
+                    }
                     if change.action == ContainerAction::Died {
                         if change.sandbox != Some(true) && !container.as_ref().is_some_and(|id| names.is_sandbox(id)) {
                             let pod = names.key(change.pod.as_ref(), container.as_ref(), at);
@@ -155,21 +165,18 @@ impl Evidence {
             let started = kubelet.thresholds.and_then(|starts| starts.started(death.at));
             death.by_start = started.filter(|started| death.at - started <= NOTICED);
         }
-        evidence.add_noticed(names);
         for (index, change) in evidence.changes.iter().enumerate() {
-            if let (ContainerAction::Reported, Some(id)) = (change.what.action, &change.container) {
-                evidence.reported.entry(id.clone()).or_insert(index);
-            }
             if let Some(pod) = &change.pod {
                 evidence.changes_by_pod.entry(pod.clone()).or_default().push(index);
             }
         }
+        evidence.add_noticed(names);
         evidence
     }
 
-    /// What the kubelet says Kubernetes shows for the end of a container.
-    pub(super) fn reported(&self, id: &ContainerId) -> Option<&ContainerChange> {
-        self.reported.get(id).and_then(|index| self.changes.get(*index)).map(|change| &change.what)
+    /// How Kubernetes shows the end of a container, as the kubelet or the runtime told.
+    pub(super) fn shown(&self, id: &ContainerId) -> Option<&EndRecord> {
+        self.shown.get(id)
     }
 
     /// What was said of a pod's containers beside their ends, in the order of time.
@@ -183,6 +190,25 @@ impl Evidence {
     /// The end of a container.
     pub(super) fn death_of(&self, id: &ContainerId) -> Option<&Death> {
         self.ended.get(id).and_then(|index| self.deaths.get(*index))
+    }
+
+    /// Whether Kubernetes calls a container's end `OOMKilled`, as its status or the kubelet's log says. Runtimes do so of every
+    /// container in whose cgroup the kernel killed at any time, however it ended at last (containerd's
+    /// `internal/cri/server/events.go`, `TaskOOM`).
+    pub(super) fn is_shown_as_oom(&self, id: &ContainerId, names: &Names<'_>) -> bool {
+        let shown = self.shown(id).and_then(|end| end.reason.as_deref());
+        shown.or_else(|| names.end_reason(id)) == Some("OOMKilled")
+    }
+
+    /// Whether the kubelet told this container to end.
+    pub(super) fn was_told_to_end(&self, death: &Death) -> bool {
+        let before = death.at - KILL_REASON_TO_END..=death.at + SECOND;
+        let mut changes = death.pod.iter().flat_map(|pod| self.changes_of(pod));
+        changes.any(|change| {
+            change.what.action == ContainerAction::Killing
+                && change.container == death.container
+                && before.contains(&change.at)
+        })
     }
 
     fn add_kill(&mut self, at: i64, kill: &OomKill, line: &Arc<Line>, names: &Names<'_>) {
@@ -243,8 +269,16 @@ impl Evidence {
             if death.is_old(names) {
                 continue;
             }
-            let reported = self.reported(&id).and_then(|reported| reported.reason.as_deref());
-            if reported.or_else(|| names.end_reason(&id)) == Some("OOMKilled")
+            let outlived = death.exit_code.is_some_and(|code| code != 137) && self.was_told_to_end(death);
+            // A kill that nothing places may be this one.
+            let told = self.kills.iter().any(|kill| {
+                kill.container.is_none()
+                    && kill.told.cgroup.is_none()
+                    && (death.at - NOTICED..=death.at + SECOND).contains(&kill.at)
+            });
+            if self.is_shown_as_oom(&id, names)
+                && !outlived
+                && !told
                 && let Some((_, line)) = death.lines.first()
             {
                 noticed.push(Kill::noticed(death.at, death.pod.clone(), Some(id), line, None));

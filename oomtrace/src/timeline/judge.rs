@@ -22,7 +22,7 @@ use super::{
     thresholds::Thresholds,
     windows::{CLOSES_AFTER, CRASH_LOOP, EVICTION, KILL_TO_EVICTION, NOTICED, RELIST, SECOND},
 };
-use crate::event::{ContainerAction, ContainerId, EventRef, Incident, IncidentState, Line, Pod, Source};
+use crate::event::{ContainerAction, ContainerId, EventRef, Incident, IncidentState, Line, Pod, SenderRole, Source};
 
 /// Events in an incident that are told; of more the first and the last.
 const EVENTS: usize = 256;
@@ -182,8 +182,8 @@ fn by_pod(cases: &[Case<'_>]) -> BTreeMap<PodKey, Vec<usize>> {
 }
 
 /// Whether a kill is why its container ended. An end before a kill in the same container is one that a clock without
-/// seconds' parts tells. A kubelet that was started after the kill tells of an end that it did not see. Where the kubelet told
-/// the container to end after the kill, it had outlived it, unless its first process was killed.
+/// seconds' parts tells. A kubelet that was started after the kill tells of an end that it did not see. Where the container was
+/// told to end after the kill, it had outlived it, unless its first process was killed.
 fn explains(court: &Court<'_>, kill: &Kill, death: &Death) -> bool {
     let noticed_late = death.by_start.is_some_and(|start| start >= kill.at);
     if death.at > kill.at + NOTICED && !noticed_late {
@@ -193,11 +193,24 @@ fn explains(court: &Court<'_>, kill: &Kill, death: &Death) -> bool {
     if kill.told.group == Some(true) || victim.container_init == Some(true) {
         return true;
     }
-    let Some(pod) = &death.pod else { return true };
-    !court.evidence.changes_of(pod).any(|change| {
+    let told_by_kubelet = death.pod.iter().flat_map(|pod| court.evidence.changes_of(pod)).any(|change| {
         change.what.action == ContainerAction::Killing
             && change.container == death.container
             && (kill.at + RELIST..=death.at).contains(&change.at)
+    });
+    !told_by_kubelet && !was_signalled(court, kill, death)
+}
+
+/// Whether anybody outside of it told a container's first process to end, after a kill and before its end.
+fn was_signalled(court: &Court<'_>, kill: &Kill, death: &Death) -> bool {
+    court.evidence.signals.iter().any(|signal| {
+        let outside = !matches!(signal.what.sender.role, SenderRole::Kernel | SenderRole::SameContainer);
+        outside
+            && matches!(signal.what.signal, 9 | 15)
+            && signal.what.target.container_init == Some(true)
+            && signal.container.is_some()
+            && signal.container == death.container
+            && (kill.at..=death.at).contains(&signal.at)
     })
 }
 

@@ -33,6 +33,7 @@ use crate::{
 pub(crate) const ALL: &[Scenario] = &[
     ("a_container_over_its_limit_is_named", over_limit),
     ("the_runtimes_events_tell_an_end_with_its_exit_code", events),
+    ("a_container_that_outlived_a_kill_is_called_oom_killed_when_it_is_stopped", called_oom_killed),
     ("a_container_that_is_gone_before_anybody_looks_is_named", gone_at_once),
     ("a_pod_in_slices_is_named", in_slices),
     ("containers_made_killed_and_removed_several_at_a_time_are_all_named_right", short_lives),
@@ -108,6 +109,39 @@ fn told_with_its_end(number: u32, arguments: &[&str]) -> Outcome {
     check_names(died, &pod, &container)?;
     check_eq!(died["exit_code"], 137, "the exit code");
     check_eq!(died["source"], "cri", "the source");
+    Ok(())
+}
+
+/// containerd calls a container OOMKilled in whose cgroup anything was killed, whatever it ends of.
+fn called_oom_killed() -> Outcome {
+    let mut kubelet = Kubelet::start()?;
+    let oomtrace = Oomtrace::start(&["--cri-events"])?;
+    let pod = kubelet.pod(907)?;
+    let outlives = "trap 'exit 143' TERM; /workload --workload eat ''; while :; do sleep 1; done";
+    let container = kubelet.container(&pod, "app", 0, &["/bin/sh", "-c", outlives])?;
+    wait_for_kill(&container)?;
+    // By then it has nothing to do with the kill.
+    thread::sleep(Duration::from_secs(5));
+    kubelet.stop(&container)?;
+    thread::sleep(Duration::from_secs(5));
+    let lines = oomtrace.stop()?;
+    kubelet.remove_pod(&pod)?;
+    let incidents = of_kind(&lines, "incident");
+    let last = |scenario: &str| incidents.iter().rfind(|incident| incident["verdict"]["scenario"] == scenario);
+    let kill = last("container_limit").context("no incident of the kill")?;
+    check_eq!(kill["verdict"]["invisible"], true, "whether the container outlived it: {kill}");
+    let end = last("killed").context("no incident of the end")?;
+    check_names(end, &pod, &container)?;
+    check_eq!(end["verdict"]["kubernetes_shows"], serde_json::json!(["OOMKilled 143"]), "what Kubernetes shows");
+    let summary = end["verdict"]["summary"].as_str().unwrap_or_default();
+    for words in [
+        "by the container runtime",
+        "not by the OOM killer",
+        "Kubernetes calls it OOMKilled because",
+        "was OOM-killed in it",
+    ] {
+        ensure!(summary.contains(words), "{words:?} is not in {summary:?}");
+    }
     Ok(())
 }
 

@@ -93,10 +93,18 @@ fn why<'a>(court: &Court<'a>, death: &'a Death) -> Option<Ending<'a>> {
         return Some(Ending::Killed(By::Sender(signal, by_kubelet)));
     }
     let by_kubelet = by_kubelet?;
-    if by_kubelet.what.action == ContainerAction::ProbeFailed && code != Some(0) && was_told_to_end(court, death) {
+    // A probe that fails may be the first sign of a program that fails.
+    let told = court.evidence.was_told_to_end(death);
+    if by_kubelet.what.action == ContainerAction::ProbeFailed && code != Some(0) && told {
         return Some(Ending::Killed(By::Probe(by_kubelet)));
     }
-    (court.known.everything && matches!(code, Some(137 | 143))).then_some(Ending::Killed(By::Kubelet(by_kubelet)))
+    let asked_for = court.known.everything && matches!(code, Some(137 | 143));
+    (asked_for || told && is_called_oom(court, death)).then_some(Ending::Killed(By::Kubelet(by_kubelet)))
+}
+
+/// Whether Kubernetes calls an end `OOMKilled`.
+fn is_called_oom(court: &Court<'_>, death: &Death) -> bool {
+    death.container.as_ref().is_some_and(|id| court.evidence.is_shown_as_oom(id, court.names))
 }
 
 /// What the kubelet says of its ending this container: a failed probe counts most.
@@ -116,17 +124,6 @@ fn reason<'a>(court: &Court<'a>, death: &Death) -> Option<&'a Cause<ContainerCha
         }
     }
     said
-}
-
-/// Whether the kubelet told this container to end: a probe that fails may be the first sign of a program that fails.
-fn was_told_to_end(court: &Court<'_>, death: &Death) -> bool {
-    let before = death.at - KILL_REASON_TO_END..=death.at + SECOND;
-    let mut changes = death.pod.iter().flat_map(|pod| court.evidence.changes_of(pod));
-    changes.any(|change| {
-        change.what.action == ContainerAction::Killing
-            && change.container == death.container
-            && before.contains(&change.at)
-    })
 }
 
 fn weight(action: ContainerAction) -> u8 {
@@ -175,7 +172,12 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
             )
         }
         Ending::Killed(by) => {
-            let (summary, advice, seq) = killed(by, &capital(&inside), pod_name(pod.as_ref()).as_deref(), code, &again);
+            let (mut summary, mut advice, seq) =
+                killed(by, &capital(&inside), pod_name(pod.as_ref()).as_deref(), code, &again);
+            if let Some(death) = case.deaths.iter().find(|death| is_called_oom(court, death)) {
+                summary.push_str(&called_oom(court, death));
+                ADVICE_CALLED_OOM.clone_into(&mut advice);
+            }
             (Scenario::Killed, summary, advice, Confidence::High, Some(seq))
         }
         // Those are judged elsewhere: nothing ended.
@@ -205,6 +207,23 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
         deaths: case.deaths.len() as u64,
         ..Incident::default()
     }
+}
+
+const ADVICE_CALLED_OOM: &str = "This end is none of memory, but a process in the container was killed for it before, unnoticed: that is the one to look into, in the kernel's log. An alert on OOMKilled should look at the exit code, too.";
+
+/// Why an end is called `OOMKilled` that is none: a process in the container was killed for memory before, and the container
+/// lived on.
+fn called_oom(court: &Court<'_>, death: &Death) -> String {
+    let before = court.evidence.kills.iter().rev().find(|kill| kill.container == death.container && kill.at < death.at);
+    let what = before.map_or_else(
+        || "a process in it was OOM-killed at some time".to_owned(),
+        |kill| {
+            let comm = kill.told.victim.task.comm.as_deref().unwrap_or("a process");
+            let ts = kill.lines.first().map_or("", |(_, line)| &line.ts);
+            format!("{comm} was OOM-killed in it at {ts}")
+        },
+    );
+    format!(" Kubernetes calls it OOMKilled because {what} before, which the container outlived.")
 }
 
 fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &str) -> (String, String, u64) {

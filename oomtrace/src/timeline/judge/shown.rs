@@ -11,13 +11,11 @@ use crate::{
 /// Of containers that the kernel killed in. Seen where a file has the container's end by its id, else what containerd and
 /// CRI-O make of it: `OOMKilled` where they noticed the kernel's event in time.
 pub(super) fn of_kills(case: &Case<'_>, court: &Court<'_>, invisible: Option<bool>) -> (Vec<String>, bool) {
-    // The container outlived the kills: what became of it later has nothing to do with them.
-    if invisible == Some(true) && case.evicted.is_none() {
-        return (vec!["nothing".to_owned()], false);
-    }
     let ids: Vec<&ContainerId> = case.kills.iter().filter_map(|kill| kill.container.as_ref()).collect();
     let mut shows: Vec<String> = Vec::new();
-    for id in &ids {
+    // The container outlived the kills: what became of it later has nothing to do with them, unless it is called so for them.
+    let outlived = invisible == Some(true) && case.evicted.is_none();
+    for id in ids.iter().filter(|id| !outlived || court.evidence.is_shown_as_oom(id, court.names)) {
         if let Some(text) = end(court, id).and_then(written) {
             add(&mut shows, text);
         }
@@ -26,11 +24,14 @@ pub(super) fn of_kills(case: &Case<'_>, court: &Court<'_>, invisible: Option<boo
     if case.evicted.is_some() && shows.is_empty() {
         let name = case.container(court).and_then(|container| container.name);
         let record = court.names.container_record(case.pod.as_ref(), name.as_deref());
-        for text in record.iter().flat_map(|record| &record.unnamed_ends).cloned().filter_map(written) {
+        for text in record.iter().flat_map(|record| &record.unnamed_ends).filter_map(written) {
             add(&mut shows, text);
         }
     }
     let seen = !shows.is_empty();
+    if outlived && !seen {
+        return (vec!["nothing".to_owned()], false);
+    }
     if !seen {
         let codes = ids.iter().filter_map(|id| court.evidence.death_of(id)).filter_map(|death| death.exit_code);
         for code in codes {
@@ -76,17 +77,14 @@ fn add(shows: &mut Vec<String>, text: String) {
     }
 }
 
-/// How a container's end is shown: as a file has it, or as the kubelet's log says that it reports it.
-fn end(court: &Court<'_>, id: &ContainerId) -> Option<EndRecord> {
+/// How a container's end is shown: as a file has it, or as the kubelet or the runtime told.
+fn end<'a>(court: &Court<'a>, id: &ContainerId) -> Option<&'a EndRecord> {
     let of_file = court.known.snapshot.container(id).and_then(|(_, _, container)| container.ends.get(id));
-    of_file.cloned().or_else(|| {
-        let reported = court.evidence.reported(id)?;
-        Some(EndRecord { exit_code: reported.exit_code, reason: reported.reason.clone(), finished: None })
-    })
+    of_file.or_else(|| court.evidence.shown(id))
 }
 
-fn written(end: EndRecord) -> Option<String> {
-    let reason = end.reason?;
+fn written(end: &EndRecord) -> Option<String> {
+    let reason = end.reason.as_ref()?;
     Some(end.exit_code.map_or_else(|| reason.clone(), |code| format!("{reason} {code}")))
 }
 

@@ -1,5 +1,5 @@
-use super::world::{World, change, container, pod, refused, unnamed};
-use crate::event::{ContainerAction, Event, Scenario, SenderRole, Source};
+use super::world::{World, change, container, kill, pod, refused, unnamed};
+use crate::event::{Confidence, ContainerAction, ContainerChange, Event, Level, Scenario, SenderRole, Source};
 
 #[test]
 fn a_pod_that_is_deleted_was_not_out_of_memory() {
@@ -31,6 +31,58 @@ fn a_pod_that_is_deleted_was_not_out_of_memory() {
         "{}",
         verdict.summary
     );
+}
+
+fn reported(reason: &str, code: i32) -> ContainerChange {
+    let container = container("app", '1');
+    ContainerChange {
+        reason: Some(reason.to_owned()),
+        exit_code: Some(code),
+        ..change(ContainerAction::Reported, pod('a'), Some(container))
+    }
+}
+
+#[test]
+fn a_drained_pod_that_kubernetes_calls_oom_killed_was_not_but_something_in_it_was() {
+    // As in kubernetes#140716.
+    let mut world = World::default();
+    world
+        .change(0.0, change(ContainerAction::PodDeleted, pod('a'), None))
+        .killing(0.1, 'a', container("app", '1'))
+        .died(2.0, pod('a'), unnamed('1'), 143)
+        .change(2.2, reported("Error", 143));
+    assert!(world.incidents().is_empty());
+    let mut world = World::default();
+    world
+        .change(0.0, change(ContainerAction::PodDeleted, pod('a'), None))
+        .killing(0.1, 'a', container("app", '1'))
+        .died(2.0, pod('a'), unnamed('1'), 143)
+        .change(2.2, reported("OOMKilled", 143));
+    let verdict = world.incident().verdict;
+    assert_eq!((verdict.scenario, verdict.kubernetes_shows), (Scenario::Killed, vec!["OOMKilled 143".to_owned()]));
+    assert_eq!(
+        verdict.summary,
+        "Container app of pod default/pod-a was ended by the kubelet because pod default/pod-a was deleted; not by the OOM killer (exit code 143). Kubernetes calls it OOMKilled because a process in it was OOM-killed at some time before, which the container outlived."
+    );
+    // The kill that it is about is an incident of its own.
+    let mut child = kill(pod('a'), container("app", '1'), Level::Container, 64);
+    (child.group, child.victim.task.container_init) = (Some(false), Some(false));
+    world.kill(-300.0, child);
+    let incidents = world.incidents();
+    assert_eq!(incidents.len(), 2);
+    assert_eq!(incidents[0].verdict.scenario, Scenario::ContainerLimit);
+    assert_eq!(incidents[0].verdict.invisible, Some(true));
+    assert_eq!(incidents[0].verdict.kubernetes_shows, ["OOMKilled 143"]);
+    assert!(incidents[1].verdict.summary.contains("was OOM-killed in it at 20"), "{}", incidents[1].verdict.summary);
+}
+
+#[test]
+fn what_only_the_kubelet_reports_as_oom_killed_is_a_kill_that_the_kernels_log_would_tell_more_of() {
+    let mut world = World::default();
+    world.died(2.0, pod('a'), unnamed('1'), 137).change(2.2, reported("OOMKilled", 137));
+    let verdict = world.incident().verdict;
+    assert_eq!((verdict.scenario, verdict.confidence), (Scenario::ContainerLimit, Confidence::Low));
+    assert_eq!(verdict.kubernetes_shows, ["OOMKilled 137"]);
 }
 
 #[test]

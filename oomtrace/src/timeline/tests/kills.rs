@@ -1,5 +1,7 @@
 use super::world::{MIB, World, candidate, change, container, kill, pod, pod_by_uid, task, unnamed};
-use crate::event::{Confidence, ContainerAction, ContainerChange, Level, OomKill, Scenario, Source, Task, Victim};
+use crate::event::{
+    Confidence, ContainerAction, ContainerChange, Level, OomKill, Scenario, SenderRole, Source, Task, Victim,
+};
 
 #[test]
 fn a_container_over_its_own_limit() {
@@ -281,4 +283,20 @@ fn a_kill_that_only_the_kubelet_noticed_is_told_and_what_is_missing_is_said() {
     let oom = crate::event::SystemOom { pid: Some(801), comm: Some("memhog".to_owned()) };
     world.tell(0.0, Source::Kubelet, crate::event::Event::SystemOom(Box::new(oom)));
     assert_eq!(world.incident().verdict.scenario, Scenario::SystemOom);
+}
+
+#[test]
+fn a_container_whose_first_process_is_told_to_end_after_a_kill_had_outlived_it() {
+    let mut child = kill(pod('a'), container("app", '1'), Level::Container, 64);
+    (child.group, child.victim.task.container_init) = (Some(false), Some(false));
+    let mut world = World::default();
+    world.kill(0.0, child.clone()).exit(5.1, pod('a'), container("app", '1'), 143);
+    assert_eq!(world.incident().verdict.invisible, Some(false));
+    // By its own entry point, which reaps the child: no.
+    world.signal(5.0, 15, SenderRole::SameContainer, "tini", (pod('a'), container("app", '1')));
+    assert_eq!(world.incident().verdict.invisible, Some(false));
+    world.signal(5.0, 15, SenderRole::Runtime, "runc", (pod('a'), container("app", '1')));
+    let incidents = world.incidents();
+    let told = incidents.iter().map(|incident| (incident.verdict.scenario, incident.verdict.invisible));
+    assert_eq!(told.collect::<Vec<_>>(), [(Scenario::ContainerLimit, Some(true)), (Scenario::Killed, Some(false))]);
 }

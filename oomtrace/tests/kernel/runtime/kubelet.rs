@@ -20,7 +20,7 @@ use tokio::runtime::Runtime;
 
 use super::requests::{
     ContainerConfig, ContainerSecurity, CreateContainer, LinuxContainerConfig, LinuxPodSandboxConfig, Mount,
-    NamespaceOption, PodSandboxConfig, Resources, RunPodSandbox, SandboxSecurity,
+    NamespaceOption, PodSandboxConfig, Resources, RunPodSandbox, SandboxSecurity, StopContainer,
 };
 use crate::{cgroup::uid, oomtrace::wait_until};
 
@@ -209,6 +209,13 @@ impl Kubelet {
             _ => format!("{parent}/{id}"),
         };
         Ok(Container { name: name.to_owned(), cgroup, id })
+    }
+
+    /// Tells a container to end, and waits until it has.
+    pub(crate) fn stop(&mut self, container: &Container) -> Result<()> {
+        let Nothing {} =
+            self.call("StopContainer", StopContainer { container_id: container.id.clone(), timeout: 60 })?;
+        Ok(())
     }
 
     /// Removes a container, running or not, and tries again as a kubelet does: a runtime may stumble over one that is ending.

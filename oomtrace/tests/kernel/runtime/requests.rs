@@ -152,3 +152,12 @@ pub(crate) struct CreateContainer {
     #[prost(message, optional, tag = "3")]
     pub(crate) sandbox_config: Option<PodSandboxConfig>,
 }
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct StopContainer {
+    #[prost(string, tag = "1")]
+    pub(crate) container_id: String,
+    /// Seconds between SIGTERM and SIGKILL.
+    #[prost(int64, tag = "2")]
+    pub(crate) timeout: i64,
+}
