@@ -8,6 +8,7 @@ mod place;
 mod pods;
 mod print;
 mod recording;
+mod untimed;
 mod zone;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -114,7 +115,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Some(zone) => zone.clone(),
         None => zone::of_logs(args)?.unwrap_or(TimeZone::UTC),
     };
-    let kernel = logs::read_kernel(args, &zone)?;
+    let logs::KernelLogs { told: kernel, untimed } = logs::KernelLogs::read(args, &zone)?;
     let mut kubelet = logs::KubeletLogs::open(args, &zone)?;
     let zero = match boot::zero(args.boot_time, &recorded, &kernel, &known) {
         Some(zero) => zero,
@@ -124,6 +125,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let timeline = Timeline::new(Keep::ALL, known);
     let mut intake = Intake::new(args, timeline, recorded, node, zero, Printer::new(args.format));
     intake.take(kernel);
+    intake.take_untimed(untimed);
     loop {
         let goes_on = kubelet.read_piece()?;
         intake.take(kubelet.told.drain(..));

@@ -112,7 +112,7 @@ fn told_with_its_end(number: u32, arguments: &[&str]) -> Outcome {
     Ok(())
 }
 
-/// containerd calls a container OOMKilled in whose cgroup anything was killed, whatever it ends of.
+/// containerd calls a container `OOMKilled` in whose cgroup anything was killed, whatever it ends of.
 fn called_oom_killed() -> Outcome {
     let mut kubelet = Kubelet::start()?;
     let oomtrace = Oomtrace::start(&["--cri-events"])?;

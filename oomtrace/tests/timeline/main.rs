@@ -156,6 +156,29 @@ fn kills_are_told_right_from_every_form_of_both_logs() {
     }
 }
 
+/// `journalctl -k -o cat`, and `dmesg -H`, whose times are none.
+#[test]
+fn kills_without_any_time_are_told_when_the_kubelet_noticed_them() {
+    let capture = "oomkill-1.36-systemd";
+    let dmesg = std::fs::read_to_string(data("kernel-log/oomkill.dmesg.txt")).expect("a log");
+    let texts: Vec<_> = dmesg.lines().filter_map(|line| Some(line.split_once("] ")?.1)).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    for (form, head) in [("cat", ""), ("dmesg -H", "[  +0.000123] ")] {
+        let path = folder.path().join("kernel.log");
+        std::fs::write(&path, texts.iter().map(|text| format!("{head}{text}\n")).collect::<String>()).expect("written");
+        let kernel = path.to_str().expect("a path");
+        for kubelet in KUBELET {
+            let kubelet = format!("{capture}/{kubelet}");
+            let found = lines(&["--kernel-log", kernel, "--kubelet-log", &kubelet]);
+            let beside = Beside { names: true, every_state: true, ..Beside::default() };
+            compare(capture, &found, beside, &format!("{form} {kubelet}"));
+            let day =
+                |incident: &Value| incident["started"].as_str().is_some_and(|ts| ts.starts_with("2026-11-23T23:2"));
+            assert!(found.iter().all(day), "{form} {kubelet}: {found:#?}");
+        }
+    }
+}
+
 #[test]
 fn kills_are_told_from_the_kernels_log_alone_and_named_by_any_file_that_names_pods() {
     let capture = "oomkill-1.36-systemd";

@@ -13,8 +13,10 @@ use crate::{
 
 /// Recordings of one boot agree on it to within this: clocks are set, and drift.
 const AGREE: SignedDuration = SignedDuration::from_secs(60);
+/// The kubelet looks for ends each second.
+pub(super) const ENDED_AFTER: SignedDuration = SignedDuration::from_secs(1);
 /// cAdvisor logs an OOM about so long after the kernel (seen: 0.8 to 1.0 s).
-const NOTICED_AFTER: SignedDuration = SignedDuration::from_millis(850);
+pub(super) const NOTICED_AFTER: SignedDuration = SignedDuration::from_millis(850);
 
 /// Wall time at the kernel's stamp 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,5 +153,5 @@ fn by_kubelet(from_boot: &[(u64, &OomKill)], kubelet: &[Told]) -> Option<Timesta
     };
     noticed(ContainerAction::OomNoticed, NOTICED_AFTER)
         .or_else(of_node)
-        .or_else(|| noticed(ContainerAction::Died, SignedDuration::from_secs(1)))
+        .or_else(|| noticed(ContainerAction::Died, ENDED_AFTER))
 }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
-use super::{Args, boot::Zero, place, print::Printer};
+use super::{Args, boot::Zero, place, print::Printer, untimed::Untimed};
 use crate::{
     clock,
     event::{Event, Incident, Line, Moment, OomKill, Source, Told},
@@ -28,6 +28,7 @@ pub(super) struct Intake<'a> {
     node: String,
     zero: Zero,
     waiting: Vec<Waiting>,
+    untimed: Untimed,
     /// When so many wait, it is time to judge the first of them.
     full: usize,
     /// The last line's number.
@@ -80,6 +81,7 @@ impl<'a> Intake<'a> {
             node,
             zero,
             waiting: recorded.collect(),
+            untimed: Untimed::default(),
             full: BATCH,
             seq,
             handed_over: Timestamp::MIN,
@@ -93,13 +95,27 @@ impl<'a> Intake<'a> {
     /// Takes in what logs tell.
     pub(super) fn take(&mut self, told: impl IntoIterator<Item = Told>) {
         for told in told {
-            let at = match told.at {
-                Moment::Wall(wall) => wall,
-                Moment::Boot(boot_ns) => self.zero.wall(boot_ns),
-            };
-            self.late += u64::from(at < self.handed_over);
-            self.waiting.push(Waiting::Told(at, told));
+            for kill in self.untimed.timed_by(&told) {
+                self.wait(kill);
+            }
+            self.wait(told);
         }
+    }
+
+    /// Takes in what kernel logs without times tell.
+    pub(super) fn take_untimed(&mut self, untimed: Vec<Told>) {
+        for told in self.untimed.keep(untimed) {
+            self.wait(told);
+        }
+    }
+
+    fn wait(&mut self, told: Told) {
+        let at = match told.at {
+            Moment::Wall(wall) => wall,
+            Moment::Boot(boot_ns) => self.zero.wall(boot_ns),
+        };
+        self.late += u64::from(at < self.handed_over);
+        self.waiting.push(Waiting::Told(at, told));
     }
 
     /// Whether so much waits that the first of it should be judged.
@@ -124,6 +140,17 @@ impl<'a> Intake<'a> {
     /// Judges and prints the rest.
     pub(super) fn finish(mut self, spoke: Option<(Timestamp, Timestamp)>, name: &impl Fn(&mut OomKill)) -> Result<()> {
         self.timeline.kubelet_spoke(spoke);
+        let untimed = self.untimed.rest();
+        if !untimed.is_empty() {
+            warn!(
+                "{} kills have no time, and no other log tells it: they are told at the time that their log was written last \
+                 (`dmesg`, `dmesg -T` and `journalctl -k` print times)",
+                untimed.len()
+            );
+        }
+        for told in untimed {
+            self.wait(told);
+        }
         self.judge(None, name)?;
         if self.timeline.dropped() > 0 {
             warn!(

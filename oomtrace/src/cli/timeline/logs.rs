@@ -25,22 +25,34 @@ use crate::{
 const PIECE_BYTES: usize = 1 << 18;
 
 /// All that the kernel's logs tell: they are small, or most of what is in them is passed over.
-pub(super) fn read_kernel(args: &Args, zone: &TimeZone) -> Result<Vec<Told>> {
-    read_kernel_logs(args, zone, say)
+#[derive(Default)]
+pub(super) struct KernelLogs {
+    pub(super) told: Vec<Told>,
+    /// What logs tell whose lines have no time. In its place stands when the file was written last.
+    pub(super) untimed: Vec<Told>,
 }
 
-/// The same, to be read once more.
-pub(super) fn read_kernel_silently(args: &Args, zone: &TimeZone) -> Result<Vec<Told>> {
-    read_kernel_logs(args, zone, |_, _, _| {})
-}
-
-fn read_kernel_logs(args: &Args, zone: &TimeZone, say: impl Fn(&Path, &str, &Statistics)) -> Result<Vec<Told>> {
-    let mut told = Vec::new();
-    for path in &args.kernel_log {
-        let (read, packing) = read_kernel_log(path, args, zone, &mut told)?;
-        say(path, packing, &read);
+impl KernelLogs {
+    pub(super) fn read(args: &Args, zone: &TimeZone) -> Result<Self> {
+        Self::read_and_say(args, zone, say)
     }
-    Ok(told)
+
+    /// The same, to be read once more.
+    pub(super) fn read_silently(args: &Args, zone: &TimeZone) -> Result<Self> {
+        Self::read_and_say(args, zone, |_, _, _| {})
+    }
+
+    fn read_and_say(args: &Args, zone: &TimeZone, say: impl Fn(&Path, &str, &Statistics)) -> Result<Self> {
+        let mut logs = Self::default();
+        for path in &args.kernel_log {
+            let mut told = Vec::new();
+            let (read, packing) = read_kernel_log(path, args, zone, &mut told)?;
+            say(path, packing, &read);
+            let into = if read.untimed > 0 { &mut logs.untimed } else { &mut logs.told };
+            into.append(&mut told);
+        }
+        Ok(logs)
+    }
 }
 
 fn read_kernel_log(

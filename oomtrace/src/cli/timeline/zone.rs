@@ -79,7 +79,7 @@ fn by_kills(args: &Args) -> Result<Option<i64>> {
     if !agree || of_kubelet.is_empty() || of_kubelet.contains(kernel_is_local) {
         return Ok(None);
     }
-    let kills = kills(&logs::read_kernel_silently(args, &TimeZone::UTC)?);
+    let kills = kills(&logs::KernelLogs::read_silently(args, &TimeZone::UTC)?.told);
     let mut kubelet = logs::KubeletLogs::open_silently(args, &TimeZone::UTC)?;
     let mut votes: BTreeMap<i64, usize> = BTreeMap::new();
     while !kills.is_empty() && kubelet.read_piece()? {

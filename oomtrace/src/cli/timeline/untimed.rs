@@ -1,0 +1,90 @@
+//! Kills of a kernel log without times: `journalctl -o cat`, `dmesg -H`, lines that were cut out by hand. When they were,
+//! whoever noticed something of the same container tells: cAdvisor and the runtime of each kill, the kubelet of the end.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::boot::{ENDED_AFTER, NOTICED_AFTER};
+use crate::event::{ContainerAction, ContainerId, Event, Moment, Told};
+
+/// Kills that wait for their time.
+#[derive(Default)]
+pub(super) struct Untimed {
+    of_container: BTreeMap<ContainerId, VecDeque<Told>>,
+}
+
+impl Untimed {
+    /// Keeps the kills in containers; gives back what no other log can tell the time of.
+    pub(super) fn keep(&mut self, untimed: Vec<Told>) -> Vec<Told> {
+        let mut others = Vec::new();
+        for told in untimed {
+            let container = match &told.event {
+                Event::OomKill(kill) => kill.container.as_ref().and_then(|container| container.id.clone()),
+                _ => None,
+            };
+            match container {
+                Some(id) => self.of_container.entry(id).or_default().push_back(told),
+                None => others.push(told),
+            }
+        }
+        others
+    }
+
+    /// The kills that this tells the time of, with that time.
+    pub(super) fn timed_by(&mut self, told: &Told) -> Vec<Told> {
+        let (Event::Container(change), Moment::Wall(at)) = (&told.event, told.at) else { return Vec::new() };
+        let id = change.container.as_ref().and_then(|container| container.id.as_ref());
+        let Some(waiting) = id.and_then(|id| self.of_container.get_mut(id)) else { return Vec::new() };
+        let (count, before) = match change.action {
+            ContainerAction::OomNoticed => (1.min(waiting.len()), NOTICED_AFTER),
+            ContainerAction::Died => (waiting.len(), ENDED_AFTER),
+            _ => return Vec::new(),
+        };
+        let at = Moment::Wall(at.checked_sub(before).unwrap_or(at));
+        waiting.drain(..count).map(|kill| Told { at, ..kill }).collect()
+    }
+
+    /// Those that nothing told the time of.
+    pub(super) fn rest(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.of_container).into_values().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::event::{Container, ContainerChange, OomKill, Source};
+
+    fn container(letter: char) -> Container {
+        Container { id: letter.to_string().repeat(64).parse().ok(), ..Container::default() }
+    }
+
+    fn kill(letter: Option<char>) -> Told {
+        let kill = OomKill { container: letter.map(container), ..OomKill::default() };
+        Told { source: Source::Kmsg, at: Moment::Wall(Timestamp::MAX), event: Event::OomKill(Box::new(kill)) }
+    }
+
+    fn change(second: i64, action: ContainerAction) -> Told {
+        let change = ContainerChange { container: Some(container('1')), ..ContainerChange::new(action) };
+        let at = Moment::Wall(Timestamp::from_second(second).expect("a time"));
+        Told { source: Source::Kubelet, at, event: Event::Container(Box::new(change)) }
+    }
+
+    fn millis(told: &[Told]) -> Vec<i64> {
+        let at = |told: &Told| if let Moment::Wall(at) = told.at { at.as_millisecond() } else { 0 };
+        told.iter().map(at).collect()
+    }
+
+    #[test]
+    fn each_kill_is_timed_by_what_was_noticed_of_its_container() {
+        let mut untimed = Untimed::default();
+        let others = untimed.keep(vec![kill(Some('1')), kill(Some('1')), kill(Some('1')), kill(Some('2')), kill(None)]);
+        assert_eq!(others.len(), 1);
+        assert!(untimed.timed_by(&change(10, ContainerAction::Started)).is_empty());
+        assert_eq!(millis(&untimed.timed_by(&change(20, ContainerAction::OomNoticed))), [19_150]);
+        assert_eq!(millis(&untimed.timed_by(&change(30, ContainerAction::Died))), [29_000, 29_000]);
+        assert!(untimed.timed_by(&change(31, ContainerAction::OomNoticed)).is_empty());
+        assert_eq!(untimed.rest().len(), 1);
+    }
+}
