@@ -165,7 +165,8 @@ fn kills_without_any_time_are_told_when_the_kubelet_noticed_them() {
     let folder = tempfile::tempdir().expect("a folder");
     for (form, head) in [("cat", ""), ("dmesg -H", "[  +0.000123] ")] {
         let path = folder.path().join("kernel.log");
-        std::fs::write(&path, texts.iter().map(|text| format!("{head}{text}\n")).collect::<String>()).expect("written");
+        let log: Vec<_> = texts.iter().map(|text| format!("{head}{text}")).collect();
+        std::fs::write(&path, log.join("\n")).expect("written");
         let kernel = path.to_str().expect("a path");
         for kubelet in KUBELET {
             let kubelet = format!("{capture}/{kubelet}");

@@ -83,6 +83,12 @@ fn what_only_the_kubelet_reports_as_oom_killed_is_a_kill_that_the_kernels_log_wo
     let verdict = world.incident().verdict;
     assert_eq!((verdict.scenario, verdict.confidence), (Scenario::ContainerLimit, Confidence::Low));
     assert_eq!(verdict.kubernetes_shows, ["OOMKilled 137"]);
+    // As in kubernetes#131530: it ended by itself, later.
+    let mut world = World::default();
+    world.died(2.0, pod('a'), unnamed('1'), 0).change(2.2, reported("OOMKilled", 0));
+    let verdict = world.incident().verdict;
+    assert!(verdict.summary.contains("at some time before it ended with exit code 0, because"), "{}", verdict.summary);
+    assert_eq!(verdict.kubernetes_shows, ["OOMKilled 0"]);
 }
 
 #[test]
