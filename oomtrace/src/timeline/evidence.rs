@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::{
     Kept, Kubelet,
+    groups::killed_in,
     names::{Names, PodKey},
     windows::{KILL_REASON_TO_END, NOTICED, SAME_KILL, SECOND},
 };
@@ -86,6 +87,8 @@ pub(super) struct Evidence {
     pub(super) panics: Vec<Cause<PanicOnOom>>,
     changes: Vec<Cause<ContainerChange>>,
     changes_by_pod: BTreeMap<PodKey, Vec<usize>>,
+    /// Kills that were told long ago, in containers that lived on.
+    killed_before: BTreeMap<ContainerId, Arc<Line>>,
     /// The ends of containers as Kubernetes shows them: as the kubelet reports them, or the runtime told it.
     shown: BTreeMap<ContainerId, EndRecord>,
     /// Charge failures and readings of memory.
@@ -102,6 +105,9 @@ impl Evidence {
     pub(super) fn of(lines: &[Kept], names: &Names<'_>, kubelet: Kubelet<'_>) -> Self {
         let heard = kubelet.heard;
         let mut evidence = Self { kubelet_from: heard.from, kubelet_until: heard.until, ..Self::default() };
+        let lessons = lines.iter().filter(|kept| kept.lesson);
+        let killed = lessons.filter_map(|kept| Some((killed_in(&kept.line.event)?.clone(), Arc::clone(&kept.line))));
+        evidence.killed_before = killed.collect();
         let mut steps: Vec<(i64, &Eviction, &Arc<Line>)> = Vec::new();
         for Kept { at, line, .. } in lines.iter().filter(|kept| !kept.lesson) {
             let at = *at;
@@ -192,6 +198,19 @@ impl Evidence {
         self.ended.get(id).and_then(|index| self.deaths.get(*index))
     }
 
+    /// What was killed for memory, and when, in a container that outlived it.
+    pub(super) fn killed_before(&self, death: &Death) -> Option<(&str, &str)> {
+        let id = death.container.as_ref()?;
+        let same = self.kills.iter().rev().find(|kill| kill.container.as_ref() == Some(id) && kill.at < death.at);
+        let line = same.and_then(|kill| kill.lines.first()).map(|(_, line)| line);
+        let line = line.or_else(|| self.killed_before.get(id))?;
+        let comm = match &line.event {
+            Event::OomKill(kill) => kill.victim.task.comm.as_deref(),
+            _ => None,
+        };
+        Some((comm.unwrap_or("a process"), &line.ts))
+    }
+
     /// Whether Kubernetes calls a container's end `OOMKilled`, as its status or the kubelet's log says. Runtimes do so of every
     /// container in whose cgroup the kernel killed at any time, however it ended at last (containerd's
     /// `internal/cri/server/events.go`, `TaskOOM`).
@@ -200,15 +219,24 @@ impl Evidence {
         shown.or_else(|| names.end_reason(id)) == Some("OOMKilled")
     }
 
-    /// Whether the kubelet told this container to end.
-    pub(super) fn was_told_to_end(&self, death: &Death) -> bool {
+    /// What the kubelet said when it told this container to end.
+    pub(super) fn told_to_end(&self, death: &Death) -> Option<&Cause<ContainerChange>> {
         let before = death.at - KILL_REASON_TO_END..=death.at + SECOND;
-        let mut changes = death.pod.iter().flat_map(|pod| self.changes_of(pod));
-        changes.any(|change| {
+        death.pod.iter().flat_map(|pod| self.changes_of(pod)).find(|change| {
             change.what.action == ContainerAction::Killing
                 && change.container == death.container
                 && before.contains(&change.at)
         })
+    }
+
+    /// Whether it ended because the kubelet told it to: by itself, or by SIGKILL when its time was up.
+    fn ended_as_told(&self, death: &Death) -> bool {
+        let Some(told) = self.told_to_end(death) else { return false };
+        let grace = told.what.grace_period_ms.and_then(|millis| i64::try_from(millis).ok()?.checked_mul(SECOND / 1000));
+        match death.exit_code {
+            Some(137) => grace.is_some_and(|grace| death.at - told.at >= grace - SECOND),
+            code => code.is_some(),
+        }
     }
 
     fn add_kill(&mut self, at: i64, kill: &OomKill, line: &Arc<Line>, names: &Names<'_>) {
@@ -263,13 +291,12 @@ impl Evidence {
             }
         }
         for death in &self.deaths {
-            let Some(id) = death.container.clone().filter(|id| !told.contains(id) && !last.contains_key(id)) else {
-                continue;
-            };
+            let known =
+                |id: &ContainerId| told.contains(id) || last.contains_key(id) || self.killed_before.contains_key(id);
+            let Some(id) = death.container.clone().filter(|id| !known(id)) else { continue };
             if death.is_old(names) {
                 continue;
             }
-            let outlived = death.exit_code.is_some_and(|code| code != 137) && self.was_told_to_end(death);
             // A kill that nothing places may be this one.
             let told = self.kills.iter().any(|kill| {
                 kill.container.is_none()
@@ -277,7 +304,7 @@ impl Evidence {
                     && (death.at - NOTICED..=death.at + SECOND).contains(&kill.at)
             });
             if self.is_shown_as_oom(&id, names)
-                && !outlived
+                && !self.ended_as_told(death)
                 && !told
                 && let Some((_, line)) = death.lines.first()
             {

@@ -78,7 +78,7 @@ impl Part {
 pub(super) struct Group {
     keys: BTreeSet<Key>,
     pub(super) lines: Lines,
-    /// After the fact: what stays of lines that were judged, the starts of containers that go on.
+    /// After the fact: what stays of lines that were judged, the starts of containers that go on and kills in them.
     started: Lines,
     /// Its links are of files, which stay.
     lasting: bool,
@@ -255,12 +255,12 @@ impl Groups {
         Some(Part { started: group.started.clone(), lines: std::mem::replace(&mut group.lines, rest) })
     }
 
-    /// Lets go of a part: but for the starts of containers that go on, whose ends may come any time. Gives the places of the
-    /// lines that go. Lessons stay with those whom they teach.
+    /// Lets go of a part: but for the starts of containers that go on, whose ends may come any time, and the first kill in each,
+    /// as a lesson. Gives the places of the lines that go. Lessons stay with those whom they teach.
     pub(super) fn let_go(&mut self, id: u64, part: Part) -> Vec<Order> {
         let Part { mut started, lines } = part;
         let ended: BTreeSet<ContainerId> = lines.values().filter_map(|(line, _)| ended(&line.event)).collect();
-        let (mut gone, mut going_on) = (Vec::new(), BTreeSet::new());
+        let (mut gone, mut going_on, mut killed) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         started.extend(lines);
         started.retain(|order, (line, lesson)| {
             // Told twice, a start is one.
@@ -268,7 +268,9 @@ impl Groups {
             if !stays && !*lesson {
                 gone.push(order.clone());
             }
-            stays
+            let teaches = killed_in(&line.event).is_some_and(|id| going_on.contains(id) && killed.insert(id.clone()));
+            *lesson |= teaches;
+            stays || teaches
         });
         if let Some(group) = self.by_id.get_mut(&id) {
             group.started = started;
@@ -360,6 +362,16 @@ fn starts(event: &Event) -> Option<&ContainerId> {
         }
         _ => None,
     }
+}
+
+/// The container that an event tells a kill in.
+pub(super) fn killed_in(event: &Event) -> Option<&ContainerId> {
+    let container = match event {
+        Event::OomKill(kill) => &kill.container,
+        Event::Container(change) if change.action == ContainerAction::OomNoticed => &change.container,
+        _ => return None,
+    };
+    container.as_ref()?.id.as_ref()
 }
 
 /// The container that an event tells the end of.

@@ -147,7 +147,7 @@ fn layer(text: &str) -> Result<Option<Layer<'_>>, LineError> {
             .or_else(|| journal::read(text))
             .or_else(|| container::of_node(text))),
         b'<' => Ok(journal::rfc5424(text)),
-        b'd' => text.strip_prefix("data: ").filter(|text| text.starts_with('{')).map_or(Ok(None), container::json),
+        b'd' if text.starts_with("data: {") => container::json(&text["data: ".len()..]),
         b' ' => Ok(text.strip_prefix("    MESSAGE=").map(|text| Layer::new(text, None))),
         b'\t' => Ok(journal::pretty(text)),
         // A month, or a day of the week, in some language.

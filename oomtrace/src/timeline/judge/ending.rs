@@ -94,7 +94,7 @@ fn why<'a>(court: &Court<'a>, death: &'a Death) -> Option<Ending<'a>> {
     }
     let by_kubelet = by_kubelet?;
     // A probe that fails may be the first sign of a program that fails.
-    let told = court.evidence.was_told_to_end(death);
+    let told = court.evidence.told_to_end(death).is_some();
     if by_kubelet.what.action == ContainerAction::ProbeFailed && code != Some(0) && told {
         return Some(Ending::Killed(By::Probe(by_kubelet)));
     }
@@ -214,14 +214,9 @@ const ADVICE_CALLED_OOM: &str = "This end is none of memory, but a process in th
 /// Why an end is called `OOMKilled` that is none: a process in the container was killed for memory before, and the container
 /// lived on.
 fn called_oom(court: &Court<'_>, death: &Death) -> String {
-    let before = court.evidence.kills.iter().rev().find(|kill| kill.container == death.container && kill.at < death.at);
-    let what = before.map_or_else(
+    let what = court.evidence.killed_before(death).map_or_else(
         || "a process in it was OOM-killed at some time".to_owned(),
-        |kill| {
-            let comm = kill.told.victim.task.comm.as_deref().unwrap_or("a process");
-            let ts = kill.lines.first().map_or("", |(_, line)| &line.ts);
-            format!("{comm} was OOM-killed in it at {ts}")
-        },
+        |(comm, ts)| format!("{comm} was OOM-killed in it at {ts}"),
     );
     format!(" Kubernetes calls it OOMKilled because {what} before, which the container outlived.")
 }

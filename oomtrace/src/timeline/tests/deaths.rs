@@ -77,6 +77,22 @@ fn a_drained_pod_that_kubernetes_calls_oom_killed_was_not_but_something_in_it_wa
 }
 
 #[test]
+fn nor_was_one_that_did_not_end_in_its_grace_period() {
+    let ended_after = |seconds: f64| {
+        let mut world = World::default();
+        world
+            .change(0.0, change(ContainerAction::PodDeleted, pod('a'), None))
+            .killing(0.1, 'a', container("app", '1'))
+            .died(seconds, pod('a'), unnamed('1'), 137)
+            .change(seconds + 0.2, reported("OOMKilled", 137));
+        world.incident().verdict.scenario
+    };
+    assert_eq!(ended_after(2.4), Scenario::Killed);
+    // What is at hand knows of nobody else who would have done it so soon.
+    assert_eq!(ended_after(0.6), Scenario::ContainerLimit);
+}
+
+#[test]
 fn what_only_the_kubelet_reports_as_oom_killed_is_a_kill_that_the_kernels_log_would_tell_more_of() {
     let mut world = World::default();
     world.died(2.0, pod('a'), unnamed('1'), 137).change(2.2, reported("OOMKilled", 137));

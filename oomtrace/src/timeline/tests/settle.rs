@@ -4,10 +4,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     order::tangled,
-    world::{World, container, kill, pod, unnamed},
+    world::{World, change, container, kill, pod, unnamed},
 };
 use crate::{
-    event::{Level, Limit, Line},
+    event::{ContainerAction, ContainerChange, Incident, Level, Limit, Line, Scenario},
     timeline::{Ended, Keep, Known, Settled, Timeline},
 };
 
@@ -70,9 +70,45 @@ fn the_start_of_a_container_is_remembered_until_its_end() {
     world.started(6.0, pod('a'), container("proxy", '3')).kubelet_speaks(40_000.0);
     world.kill(86_400.0, kill(pod('a'), container("app", '2'), Level::Pod, 64)).kubelet_speaks(86_500.0);
     let whole = world.incident();
-    assert_eq!(whole.verdict.scenario, crate::event::Scenario::PodLimit);
+    assert_eq!(whole.verdict.scenario, Scenario::PodLimit);
     let (told, _) = on_the_way(&world.lines);
     assert_eq!(told, [serde_json::to_string_pretty(&whole).expect("JSON")]);
+}
+
+#[test]
+fn a_kill_is_remembered_until_the_container_that_outlived_it_ends() {
+    let child = || {
+        let mut child = kill(pod('a'), container("app", '1'), Level::Container, 64);
+        (child.group, child.victim.task.container_init) = (Some(false), Some(false));
+        child
+    };
+    let end = |code, told: bool| {
+        let mut world = World::default();
+        world.started(0.0, pod('a'), container("app", '1')).kill(100.0, child()).kubelet_speaks(200.0);
+        // A day on, with a pause each hour for all to be let go of.
+        for hour in 1..24 {
+            world.change(f64::from(hour) * 3600.0, change(ContainerAction::BackOff, pod('a'), None));
+        }
+        if told {
+            world.killing(86_400.0, 'a', container("app", '1'));
+        }
+        world.died(86_401.0, pod('a'), unnamed('1'), code).change(
+            86_401.5,
+            ContainerChange {
+                reason: Some("OOMKilled".to_owned()),
+                exit_code: Some(code),
+                ..change(ContainerAction::Reported, pod('a'), Some(container("app", '1')))
+            },
+        );
+        let (told, _) = on_the_way(&world.lines);
+        told.iter().map(|told| serde_json::from_str(told).expect("an incident")).collect::<Vec<Incident>>()
+    };
+    // It ended by itself: there is no second kill.
+    assert_eq!(end(0, false).len(), 1);
+    let [kill, end] = &end(143, true)[..] else { unreachable!("two incidents") };
+    assert_eq!((kill.verdict.scenario, kill.kills), (Scenario::ContainerLimit, 1));
+    assert_eq!(end.verdict.scenario, Scenario::Killed);
+    assert!(end.verdict.summary.contains("because app was OOM-killed in it at 20"), "{}", end.verdict.summary);
 }
 
 #[test]

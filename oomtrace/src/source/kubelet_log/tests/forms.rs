@@ -1,5 +1,5 @@
 use super::{at, reader, told};
-use crate::source::kubelet_log::form::LineError;
+use crate::source::kubelet_log::form::{LineError, Unwrapped};
 
 const TEXT: &str = r#"I1123 23:24:42.998045     440 eviction_manager.go:381] "Eviction manager: attempting to reclaim" resourceName="memory""#;
 const JSON: &str = r#"{"ts":1795476282998.045,"caller":"eviction/eviction_manager.go:381","msg":"Eviction manager: attempting to reclaim","v":0,"resourceName":"memory"}"#;
@@ -102,6 +102,15 @@ fn whatever_wraps_a_line_it_says_the_same_at_the_same_time() {
                 assert_eq!(at(&told[0]), "2026-11-23T23:24:42.998045Z", "{form}: {log}");
             }
         }
+    }
+}
+
+#[test]
+fn a_month_may_begin_as_other_forms_do() {
+    for month in ["dez", "déc.", "12月"] {
+        let line = format!("{month} 07 23:24:43 node1 kubelet[440]: text");
+        let unwrapped = Unwrapped::read(line.as_bytes()).expect("a line");
+        assert_eq!((unwrapped.identifier.as_deref(), &*unwrapped.text), (Some("kubelet"), "text"), "{line}");
     }
 }
 
