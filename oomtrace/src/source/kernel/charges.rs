@@ -78,8 +78,12 @@ impl Charges {
     ) -> (Vec<Told>, Vec<u64>) {
         let (mut events, mut ceased) = (Vec::new(), Vec::new());
         for (id, counts) in counts {
-            // A cgroup whose record was lost is known by its id alone.
+            let is_new = !self.0.contains_key(id);
+            // A cgroup whose record was lost is known by its id alone; until the next time it may only be late.
             let spell = self.0.entry(*id).or_insert_with(|| Spell::of_unknown(*id, machine));
+            if is_new && !end {
+                continue;
+            }
             if end || now_ns.saturating_sub(counts.last_ns) > QUIET_NS {
                 if spell.told_ns.is_none() {
                     events.extend(spell.tell_if_due(now_ns, counts, machine));
@@ -214,7 +218,9 @@ mod tests {
     #[test]
     fn a_cgroup_whose_record_was_lost_is_told_by_its_id() {
         let (mut charges, machine) = (Charges::default(), machine());
-        let (events, _) = charges.poll(2 * SECOND, &[(42, counts(5, SECOND))], false, &machine);
+        // It may come yet.
+        assert_eq!(said(charges.poll(2 * SECOND, &[(42, counts(4, SECOND))], false, &machine).0), []);
+        let (events, _) = charges.poll(2 * SECOND + 1, &[(42, counts(5, SECOND))], false, &machine);
         let Some(Told { event: Event::ChargeFailures(failures), .. }) = events.first() else {
             unreachable!("{events:?}")
         };
