@@ -13,12 +13,12 @@ use super::{
     Kept, Kubelet,
     groups::killed_in,
     names::{Names, PodKey},
-    windows::{KILL_REASON_TO_END, NOTICED, SAME_KILL, SECOND},
+    windows::{KILL_REASON_TO_END, NOTICED, SAME_KILL, SECOND, SIGKILL_TO_END, SIGTERM_TO_END},
 };
 use crate::{
     event::{
         AllocationRefused, Container, ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase,
-        Level, Limit, Line, OomKill, PanicOnOom, Pod, Signal, Source, SystemOom, Task, UnderOom, Victim,
+        Level, Limit, Line, OomKill, PanicOnOom, Pod, SenderRole, Signal, Source, SystemOom, Task, UnderOom, Victim,
     },
     node::snapshot::EndRecord,
 };
@@ -201,9 +201,8 @@ impl Evidence {
     /// What was killed for memory, and when, in a container that outlived it.
     pub(super) fn killed_before(&self, death: &Death) -> Option<(&str, &str)> {
         let id = death.container.as_ref()?;
-        let same = self.kills.iter().rev().find(|kill| kill.container.as_ref() == Some(id) && kill.at < death.at);
-        let line = same.and_then(|kill| kill.lines.first()).map(|(_, line)| line);
-        let line = line.or_else(|| self.killed_before.get(id))?;
+        let same = || self.kills.iter().find(|kill| kill.container.as_ref() == Some(id) && kill.at < death.at);
+        let line = self.killed_before.get(id).or_else(|| Some(&same()?.lines.first()?.1))?;
         let comm = match &line.event {
             Event::OomKill(kill) => kill.victim.task.comm.as_deref(),
             _ => None,
@@ -219,24 +218,47 @@ impl Evidence {
         shown.or_else(|| names.end_reason(id)) == Some("OOMKilled")
     }
 
+    /// Whether the kubelet told this container to end.
+    pub(super) fn was_told_to_end(&self, death: &Death) -> bool {
+        self.killings(death).next().is_some()
+    }
+
     /// What the kubelet said when it told this container to end.
-    pub(super) fn told_to_end(&self, death: &Death) -> Option<&Cause<ContainerChange>> {
-        let before = death.at - KILL_REASON_TO_END..=death.at + SECOND;
-        death.pod.iter().flat_map(|pod| self.changes_of(pod)).find(|change| {
+    fn killings(&self, death: &Death) -> impl Iterator<Item = &Cause<ContainerChange>> {
+        let changes = death.pod.iter().flat_map(|pod| self.changes_of(pod));
+        changes.filter(|change| {
             change.what.action == ContainerAction::Killing
                 && change.container == death.container
-                && before.contains(&change.at)
+                && (death.at - KILL_REASON_TO_END.max(grace(change).unwrap_or(0) + SECOND)..=death.at + SECOND)
+                    .contains(&change.at)
         })
     }
 
-    /// Whether it ended because the kubelet told it to: by itself, or by SIGKILL when its time was up.
+    /// Whether it ended because it was told to, by the kubelet or by a signal: by itself, or by SIGKILL when its time was up.
     fn ended_as_told(&self, death: &Death) -> bool {
-        let Some(told) = self.told_to_end(death) else { return false };
-        let grace = told.what.grace_period_ms.and_then(|millis| i64::try_from(millis).ok()?.checked_mul(SECOND / 1000));
-        match death.exit_code {
-            Some(137) => grace.is_some_and(|grace| death.at - told.at >= grace - SECOND),
-            code => code.is_some(),
-        }
+        let by_kubelet = match death.exit_code {
+            Some(137) => {
+                self.killings(death).any(|told| grace(told).is_some_and(|grace| death.at - told.at >= grace - SECOND))
+            }
+            code => code.is_some() && self.was_told_to_end(death),
+        };
+        by_kubelet
+            || self.signals_from_outside(death).any(|signal| {
+                let takes = if signal.what.signal == 9 { SIGKILL_TO_END } else { SIGTERM_TO_END };
+                death.at - signal.at <= takes
+            })
+    }
+
+    /// SIGKILL and SIGTERM to a container's first process before its end, but from the kernel and from the container itself.
+    pub(super) fn signals_from_outside(&self, death: &Death) -> impl Iterator<Item = &Cause<Signal>> {
+        self.signals.iter().filter(|signal| {
+            !matches!(signal.what.sender.role, SenderRole::Kernel | SenderRole::SameContainer)
+                && matches!(signal.what.signal, 9 | 15)
+                && signal.what.target.container_init == Some(true)
+                && signal.container.is_some()
+                && signal.container == death.container
+                && signal.at <= death.at
+        })
     }
 
     fn add_kill(&mut self, at: i64, kill: &OomKill, line: &Arc<Line>, names: &Names<'_>) {
@@ -297,17 +319,16 @@ impl Evidence {
             if death.is_old(names) {
                 continue;
             }
+            if !self.is_shown_as_oom(&id, names) || self.ended_as_told(death) {
+                continue;
+            }
             // A kill that nothing places may be this one.
             let told = self.kills.iter().any(|kill| {
                 kill.container.is_none()
                     && kill.told.cgroup.is_none()
                     && (death.at - NOTICED..=death.at + SECOND).contains(&kill.at)
             });
-            if self.is_shown_as_oom(&id, names)
-                && !self.ended_as_told(death)
-                && !told
-                && let Some((_, line)) = death.lines.first()
-            {
+            if !told && let Some((_, line)) = death.lines.first() {
                 noticed.push(Kill::noticed(death.at, death.pod.clone(), Some(id), line, None));
             }
         }
@@ -396,6 +417,11 @@ impl Kill {
         };
         Self { at, pod, container, told, lines: vec![(at, Arc::clone(line))] }
     }
+}
+
+/// How long a container has to end, nanoseconds.
+fn grace(killing: &Cause<ContainerChange>) -> Option<i64> {
+    i64::try_from(killing.what.grace_period_ms?).ok()?.checked_mul(SECOND / 1000)
 }
 
 fn cause<T>(

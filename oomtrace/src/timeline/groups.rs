@@ -62,7 +62,7 @@ type Lines = BTreeMap<Order, (Arc<Line>, bool)>;
 
 /// Lines of a group that are judged by themselves.
 pub(super) struct Part {
-    /// The starts before of containers that went on.
+    /// The starts before of containers that went on, and kills in them, as lessons.
     started: Lines,
     lines: Lines,
 }

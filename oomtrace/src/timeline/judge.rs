@@ -22,7 +22,7 @@ use super::{
     thresholds::Thresholds,
     windows::{CLOSES_AFTER, CRASH_LOOP, EVICTION, KILL_TO_EVICTION, NOTICED, RELIST, SECOND},
 };
-use crate::event::{ContainerAction, ContainerId, EventRef, Incident, IncidentState, Line, Pod, SenderRole, Source};
+use crate::event::{ContainerAction, ContainerId, EventRef, Incident, IncidentState, Line, Pod, Source};
 
 /// Events in an incident that are told; of more the first and the last.
 const EVENTS: usize = 256;
@@ -198,20 +198,7 @@ fn explains(court: &Court<'_>, kill: &Kill, death: &Death) -> bool {
             && change.container == death.container
             && (kill.at + RELIST..=death.at).contains(&change.at)
     });
-    !told_by_kubelet && !was_signalled(court, kill, death)
-}
-
-/// Whether anybody outside of it told a container's first process to end, after a kill and before its end.
-fn was_signalled(court: &Court<'_>, kill: &Kill, death: &Death) -> bool {
-    court.evidence.signals.iter().any(|signal| {
-        let outside = !matches!(signal.what.sender.role, SenderRole::Kernel | SenderRole::SameContainer);
-        outside
-            && matches!(signal.what.signal, 9 | 15)
-            && signal.what.target.container_init == Some(true)
-            && signal.container.is_some()
-            && signal.container == death.container
-            && (kill.at..=death.at).contains(&signal.at)
-    })
+    !told_by_kubelet && !court.evidence.signals_from_outside(death).any(|signal| signal.at >= kill.at)
 }
 
 /// Whether a container ended because its pod was evicted.

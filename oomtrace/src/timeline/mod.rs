@@ -86,7 +86,7 @@ struct Kept {
     /// Nanoseconds since 1970.
     at: i64,
     line: Arc<Line>,
-    /// It only teaches names.
+    /// It only teaches names, or that something was killed in a container before.
     lesson: bool,
 }
 

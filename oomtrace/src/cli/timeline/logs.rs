@@ -28,7 +28,7 @@ const PIECE_BYTES: usize = 1 << 18;
 #[derive(Default)]
 pub(super) struct KernelLogs {
     pub(super) told: Vec<Told>,
-    /// What logs tell whose lines have no time. In its place stands when the file was written last.
+    /// What lines tell that have no time. In its place stands when the file was written last.
     pub(super) untimed: Vec<Told>,
 }
 
@@ -45,33 +45,32 @@ impl KernelLogs {
     fn read_and_say(args: &Args, zone: &TimeZone, say: impl Fn(&Path, &str, &Statistics)) -> Result<Self> {
         let mut logs = Self::default();
         for path in &args.kernel_log {
-            let mut told = Vec::new();
-            let (read, packing) = read_kernel_log(path, args, zone, &mut told)?;
+            let (read, packing) = logs.read_log(path, args, zone)?;
             say(path, packing, &read);
-            let into = if read.untimed > 0 { &mut logs.untimed } else { &mut logs.told };
-            into.append(&mut told);
         }
         Ok(logs)
     }
-}
 
-fn read_kernel_log(
-    path: &Path,
-    args: &Args,
-    zone: &TimeZone,
-    told: &mut Vec<Told>,
-) -> Result<(Statistics, &'static str)> {
-    let name = path.display();
-    let mut input = input::open(path)?;
-    let clock = Clock { booted: args.boot_time, zone: zone.clone(), latest: Some(input.latest), ..Clock::default() };
-    let mut events = kernel_log::Events::new(clock, Machine::default());
-    if kernel_log::is_export(input.reader.fill_buf().with_context(|| format!("{name} cannot be read"))?) {
-        input::pieces(path, &mut input, |piece| told.extend(events.push_export(piece)))?;
-    } else {
-        input::lines(path, &mut input, |_, line| told.extend(events.push_line(line)))?;
+    fn read_log(&mut self, path: &Path, args: &Args, zone: &TimeZone) -> Result<(Statistics, &'static str)> {
+        let name = path.display();
+        let mut input = input::open(path)?;
+        let clock =
+            Clock { booted: args.boot_time, zone: zone.clone(), latest: Some(input.latest), ..Clock::default() };
+        let mut events = kernel_log::Events::new(clock, Machine::default());
+        let mut untimed = 0;
+        let mut take = |told: Vec<Told>, read: &Statistics| {
+            let into = if read.untimed > untimed { &mut self.untimed } else { &mut self.told };
+            untimed = read.untimed;
+            into.extend(told);
+        };
+        if kernel_log::is_export(input.reader.fill_buf().with_context(|| format!("{name} cannot be read"))?) {
+            input::pieces(path, &mut input, |piece| take(events.push_export(piece), events.statistics()))?;
+        } else {
+            input::lines(path, &mut input, |_, line| take(events.push_line(line), events.statistics()))?;
+        }
+        take(events.finish(), events.statistics());
+        Ok((events.statistics().clone(), input.packing))
     }
-    told.extend(events.finish());
-    Ok((events.statistics().clone(), input.packing))
 }
 
 fn say(path: &Path, packing: &str, read: &Statistics) {

@@ -1,15 +1,24 @@
 //! Kills of a kernel log without times: `journalctl -o cat`, `dmesg -H`, lines that were cut out by hand. When they were,
 //! whoever noticed something of the same container tells: cAdvisor and the runtime of each kill, the kubelet of the end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
 
 use super::boot::{ENDED_AFTER, NOTICED_AFTER};
 use crate::event::{ContainerAction, ContainerId, Event, Moment, Told};
+
+/// Several notice the same kill within.
+const SAME_KILL: SignedDuration = SignedDuration::from_secs(2);
 
 /// Kills that wait for their time.
 #[derive(Default)]
 pub(super) struct Untimed {
     of_container: BTreeMap<ContainerId, VecDeque<Told>>,
+    /// When a kill was noticed last in a container.
+    noticed: BTreeMap<ContainerId, Timestamp>,
+    /// Containers that the kubelet told to end: their ends are no kills.
+    told_to_end: BTreeSet<ContainerId>,
 }
 
 impl Untimed {
@@ -32,11 +41,21 @@ impl Untimed {
     /// The kills that this tells the time of, with that time.
     pub(super) fn timed_by(&mut self, told: &Told) -> Vec<Told> {
         let (Event::Container(change), Moment::Wall(at)) = (&told.event, told.at) else { return Vec::new() };
-        let id = change.container.as_ref().and_then(|container| container.id.as_ref());
-        let Some(waiting) = id.and_then(|id| self.of_container.get_mut(id)) else { return Vec::new() };
+        let Some(id) = change.container.as_ref().and_then(|container| container.id.as_ref()) else { return Vec::new() };
+        let Some(waiting) = self.of_container.get_mut(id) else { return Vec::new() };
         let (count, before) = match change.action {
-            ContainerAction::OomNoticed => (1.min(waiting.len()), NOTICED_AFTER),
-            ContainerAction::Died => (waiting.len(), ENDED_AFTER),
+            ContainerAction::OomNoticed => {
+                let last = self.noticed.insert(id.clone(), at);
+                let again = last.is_some_and(|last| at.duration_since(last) <= SAME_KILL);
+                (usize::from(!again).min(waiting.len()), NOTICED_AFTER)
+            }
+            ContainerAction::Killing => {
+                self.told_to_end.insert(id.clone());
+                return Vec::new();
+            }
+            ContainerAction::Died if !self.told_to_end.contains(id) && matches!(change.exit_code, None | Some(137)) => {
+                (waiting.len(), ENDED_AFTER)
+            }
             _ => return Vec::new(),
         };
         let at = Moment::Wall(at.checked_sub(before).unwrap_or(at));
@@ -83,8 +102,24 @@ mod tests {
         assert_eq!(others.len(), 1);
         assert!(untimed.timed_by(&change(10, ContainerAction::Started)).is_empty());
         assert_eq!(millis(&untimed.timed_by(&change(20, ContainerAction::OomNoticed))), [19_150]);
+        // By another, of the same kill.
+        assert!(untimed.timed_by(&change(21, ContainerAction::OomNoticed)).is_empty());
         assert_eq!(millis(&untimed.timed_by(&change(30, ContainerAction::Died))), [29_000, 29_000]);
-        assert!(untimed.timed_by(&change(31, ContainerAction::OomNoticed)).is_empty());
+        assert!(untimed.timed_by(&change(41, ContainerAction::OomNoticed)).is_empty());
+        assert_eq!(untimed.rest().len(), 1);
+    }
+
+    #[test]
+    fn an_end_that_is_none_of_a_kill_tells_no_time() {
+        let mut untimed = Untimed::default();
+        untimed.keep(vec![kill(Some('1'))]);
+        let mut ended = change(30, ContainerAction::Died);
+        if let Event::Container(change) = &mut ended.event {
+            change.exit_code = Some(143);
+        }
+        assert!(untimed.timed_by(&ended).is_empty());
+        assert!(untimed.timed_by(&change(30, ContainerAction::Killing)).is_empty());
+        assert!(untimed.timed_by(&change(32, ContainerAction::Died)).is_empty());
         assert_eq!(untimed.rest().len(), 1);
     }
 }

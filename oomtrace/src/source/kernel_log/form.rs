@@ -211,6 +211,8 @@ impl Reader {
     fn read_plain<'a>(&mut self, line: &'a [u8]) -> Line<'a> {
         match line.first() {
             None => return Line::Skipped(Skipped::Blank),
+            // A month of one digit has a blank before it in some languages.
+            Some(b' ') if line.get(1).is_some_and(u8::is_ascii_digit) && journal::read(line).is_some() => {}
             Some(b' ') => {
                 if let Some(continued) = self.continued(line) {
                     return continued;

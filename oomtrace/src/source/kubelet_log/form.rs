@@ -148,8 +148,10 @@ fn layer(text: &str) -> Result<Option<Layer<'_>>, LineError> {
             .or_else(|| container::of_node(text))),
         b'<' => Ok(journal::rfc5424(text)),
         b'd' if text.starts_with("data: {") => container::json(&text["data: ".len()..]),
-        b' ' => Ok(text.strip_prefix("    MESSAGE=").map(|text| Layer::new(text, None))),
-        b'\t' => Ok(journal::pretty(text)),
+        b' ' => Ok(text
+            .strip_prefix("    MESSAGE=")
+            .map_or_else(|| journal::read(text), |text| Some(Layer::new(text, None)))),
+        b'\t' => journal::pretty(text),
         // A month, or a day of the week, in some language.
         b'A'..=b'Z' | b'a'..=b'z' | 0x80.. => Ok(journal::read(text)),
         _ => Ok(None),

@@ -8,10 +8,11 @@ use memchr::memmem::Finder;
 ///
 /// This only finds lines; what they say is decided when they are read.
 ///
-/// The search compares the low halves of four bytes at a time (Teddy, of the crate `aho-corasick`), eight sets of them at once,
-/// and looks closer where one fits. So what is looked for begins alike as far as can be: as `vict`, `fail`, `Sync`, `kill`,
-/// `oom `, `Crea`, `MESS`; an upper case letter has the low half of its lower case one.
-const STEMS: [&str; 27] = [
+/// The search (Teddy, of the crate `aho-corasick`) compares four bytes with eight sets of stems at once, and looks closer where
+/// one fits; stems are shared out among the sets by the low halves of their first four bytes. So what is looked for begins alike
+/// as far as can be: as `vict`, `fail`, `Sync`, `kill`, `oom `, `Crea`, `MESS`; an upper case letter has the low half of its
+/// lower case one.
+const STEMS: [&str; 28] = [
     OBSERVATION,
     "victing pod",
     "victed",
@@ -32,6 +33,7 @@ const STEMS: [&str; 27] = [
     "MESSAGE\":[",
     // Or that is too long for whoever printed the journal.
     "MESSAGE\":null",
+    "MESSAGE\" : null",
     "Probe failed",
     "CrashLoopBackOff: ",
     "oom event",

@@ -56,8 +56,10 @@ pub(super) fn suppressed(text: &str, more: &[String]) -> Option<u64> {
 pub(super) fn of(identifier: Option<&str>, more: &[String]) -> Writer {
     let Some(identifier) = identifier else { return Writer::Kubelet };
     let name = identifier.rsplit_once('/').map_or(identifier, |(_, name)| name);
-    let name = name.strip_suffix(".service").unwrap_or(name);
-    if KUBELETS.contains(&name) || more.iter().any(|more| more == name) {
+    let service = name.strip_suffix(".service");
+    let is_more = |name: &str| more.iter().any(|more| more == name);
+    let name = service.filter(|_| !is_more(name)).unwrap_or(name);
+    if KUBELETS.contains(&name) || is_more(name) {
         Writer::Kubelet
     } else if RUNTIMES.contains(&name) {
         Writer::Runtime

@@ -64,6 +64,8 @@ impl<'a> Scan<'a> {
             self.spaces();
             self.number()?;
             self.fraction()?;
+            // Where the clock was set between the two.
+            let _ = self.tag(b"*");
             self.spaces();
             self.tag(b">")?;
         }

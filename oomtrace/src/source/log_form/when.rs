@@ -73,20 +73,20 @@ impl When {
 }
 
 /// What `strftime`'s `%b` gives in the locales C, German, French, Spanish, Italian, Portuguese, Dutch, Polish and Russian, in
-/// lower case: `dmesg -T` and `journalctl` print it. Chinese, Japanese and Korean have numbers.
+/// lower case: `dmesg -T` and `journalctl` print it. Chinese, Japanese and Korean have numbers, some with a blank before.
 const MONTHS: [&[&str]; 12] = [
-    &["jan", "janv.", "ene", "gen", "sty", "янв"],
-    &["feb", "févr.", "fev", "lut", "фев"],
+    &["jan", "jän", "janv.", "ene", "gen", "sty", "янв"],
+    &["feb", "févr.", "fév", "fev", "lut", "фев"],
     &["mar", "mär", "mars", "mrt", "мар"],
-    &["apr", "avril", "abr", "kwi", "апр"],
+    &["apr", "avril", "avr", "abr", "kwi", "апр"],
     &["may", "mai", "mag", "mei", "maj", "май", "мая"],
     &["jun", "juin", "giu", "cze", "июн"],
     &["jul", "juil.", "lug", "lip", "июл"],
-    &["aug", "août", "ago", "sie", "авг"],
+    &["aug", "août", "aoû", "ago", "sie", "авг"],
     &["sep", "sept.", "set", "wrz", "сен"],
     &["oct", "okt", "oct.", "ott", "out", "paź", "окт"],
     &["nov", "nov.", "lis", "ноя"],
-    &["dec", "dez", "déc.", "dic", "gru", "дек"],
+    &["dec", "dez", "déc.", "déc", "dic", "gru", "дек"],
 ];
 
 /// What stands before a line in the journal's text forms and in syslog files.

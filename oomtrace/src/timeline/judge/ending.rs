@@ -94,7 +94,7 @@ fn why<'a>(court: &Court<'a>, death: &'a Death) -> Option<Ending<'a>> {
     }
     let by_kubelet = by_kubelet?;
     // A probe that fails may be the first sign of a program that fails.
-    let told = court.evidence.told_to_end(death).is_some();
+    let told = court.evidence.was_told_to_end(death);
     if by_kubelet.what.action == ContainerAction::ProbeFailed && code != Some(0) && told {
         return Some(Ending::Killed(By::Probe(by_kubelet)));
     }

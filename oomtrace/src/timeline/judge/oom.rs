@@ -61,7 +61,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&eviction
         group_kill: group,
         innocent: if scenario == Scenario::Killed { None } else { innocent(&kill.told) },
         bystander,
-        summary: names.summary(case, kill, invisible),
+        summary: names.summary(case, kill, invisible, kubernetes_shows_seen),
         advice: names.advice(case, kill),
         confidence,
         missing,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Court, case::Case};
+use super::{super::windows::PAUSE, Court, case::Case};
 use crate::{
     event::{AffectedContainer, Container, ContainerAction, ContainerId, Event},
     node::snapshot::EndRecord,
@@ -14,8 +14,11 @@ pub(super) fn of_kills(case: &Case<'_>, court: &Court<'_>, invisible: Option<boo
     let ids: Vec<&ContainerId> = case.kills.iter().filter_map(|kill| kill.container.as_ref()).collect();
     let mut shows: Vec<String> = Vec::new();
     // The container outlived the kills: what became of it later has nothing to do with them, unless it is called so for them.
+    // An end that is longer after is judged without them after the fact, and so live.
     let outlived = invisible == Some(true) && case.evicted.is_none();
-    for id in ids.iter().filter(|id| !outlived || court.evidence.is_shown_as_oom(id, court.names)) {
+    let soon = |id: &ContainerId| court.evidence.death_of(id).is_none_or(|death| death.at - case.last_kill() <= PAUSE);
+    let called = |id: &ContainerId| court.evidence.is_shown_as_oom(id, court.names) && soon(id);
+    for id in ids.iter().filter(|id| !outlived || called(id)) {
         if let Some(text) = end(court, id).and_then(written) {
             add(&mut shows, text);
         }

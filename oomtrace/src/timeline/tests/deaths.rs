@@ -73,6 +73,8 @@ fn a_drained_pod_that_kubernetes_calls_oom_killed_was_not_but_something_in_it_wa
     assert_eq!(incidents[0].verdict.scenario, Scenario::ContainerLimit);
     assert_eq!(incidents[0].verdict.invisible, Some(true));
     assert_eq!(incidents[0].verdict.kubernetes_shows, ["OOMKilled 143"]);
+    let summary = &incidents[0].verdict.summary;
+    assert!(summary.contains("lived on, and Kubernetes calls its later end OOMKilled"), "{summary}");
     assert!(incidents[1].verdict.summary.contains("was OOM-killed in it at 20"), "{}", incidents[1].verdict.summary);
 }
 

@@ -71,11 +71,16 @@ fn seconds(scan: &mut Scan<'_>) -> Option<u64> {
     seconds.checked_mul(1_000_000_000)?.checked_add(nanos)
 }
 
-/// `Nov23 23:20]` or `  +0.000123]`.
+/// `Nov23 23:20]` or `  +0.000123]`, and `<    0.000123>]` of `dmesg --time-format delta`.
 fn human(scan: &mut Scan<'_>) -> Option<()> {
     let end = scan.0.iter().take(16).position(|byte| *byte == b']')?;
     let inside = scan.0[..end].trim_ascii_start();
-    let delta = inside.first() == Some(&b'+') && inside[1..].iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    let number = |text: &[u8]| text.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    let delta = inside.strip_prefix(b"+").is_some_and(number)
+        || inside
+            .strip_prefix(b"<")
+            .and_then(|inside| inside.strip_suffix(b">"))
+            .is_some_and(|d| number(d.trim_ascii()));
     let minute = inside.len() == 11 && inside[0].is_ascii_uppercase() && inside[5] == b' ' && inside[8] == b':';
     scan.0 = &scan.0[end + 1..];
     (delta || minute).then_some(())

@@ -73,6 +73,7 @@ fn dmesg_tells_the_boot_time_or_a_local_time_and_sometimes_the_caller() {
     assert_eq!(message(b"2026-11-24T00:11:45,234567+01:00 a").when, utc("2026-11-23T23:11:45.234567Z"));
     assert_eq!(message(b"[    1.000000] a\\x1b\\xc3\\xa9\\x41\\").text, "a\u{1b}\u{e9}\\x41\\");
     assert_eq!(message(b"[  +0.000123] a"), message(b"[Nov23 23:20] a"));
+    assert_eq!(message(b"[<    0.000123>] a"), message(b"[Nov23 23:20] a"));
     assert_eq!(
         message(b"\x1b[32m[    2.000005] \x1b[0m\x1b[33mOut of memory: \x1b[0m\x1b[31mKilled\x1b[0m").text,
         "Out of memory: Killed"
@@ -102,6 +103,11 @@ fn journal_and_syslog_tell_wall_time_host_and_identifier() {
     };
     assert_eq!(second(message(b"Nov 23 23:20:37 node1 kernel: a").when), (None, 11, 23, 37, 0));
     assert_eq!(second(message(b"Nov  3 23:20:37.000042 node1 kernel: a").when), (None, 11, 3, 37, 42_000));
+    let mut reader = Reader::new();
+    for _ in 0..2 {
+        let Line::Kernel(read) = reader.read(" 1月 03 23:20:37 node1 kernel: a".as_bytes()) else { unreachable!() };
+        assert_eq!((second(read.when), read.continues), ((None, 1, 3, 37, 0), false));
+    }
     assert_eq!(second(message("11月 03 23:20:37 node1 kernel: a".as_bytes()).when), (None, 11, 3, 37, 0));
     assert_eq!(second(message(b"Mon 2026-11-23 23:20:37 CET node1 kernel: a").when), (Some(2026), 11, 23, 37, 0));
     let at = utc("2026-11-23T23:20:38.248961Z");

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Layer;
+use super::{Layer, LineError};
 use crate::source::log_form::{scan::Scan, when};
 
 pub(super) fn read(line: &str) -> Option<Layer<'_>> {
@@ -28,10 +28,11 @@ pub(super) fn monotonic(line: &str) -> Option<Layer<'_>> {
 }
 
 /// `\t"MESSAGE" : "text",`.
-pub(super) fn pretty(line: &str) -> Option<Layer<'_>> {
-    let value = line.strip_prefix("\t\"MESSAGE\" : ")?;
-    let text: String = serde_json::from_str(value.strip_suffix(',').unwrap_or(value)).ok()?;
-    Some(Layer::new(text, None))
+pub(super) fn pretty(line: &str) -> Result<Option<Layer<'_>>, LineError> {
+    let Some(value) = line.strip_prefix("\t\"MESSAGE\" : ") else { return Ok(None) };
+    let text: Option<String> =
+        serde_json::from_str(value.strip_suffix(',').unwrap_or(value)).map_err(|_| LineError::Json)?;
+    text.map(|text| Some(Layer::new(text, None))).ok_or(LineError::NoMessage)
 }
 
 /// `node1 kubelet[442]: text`, or without the host (`--no-hostname`): who, its process, the text.

@@ -107,7 +107,7 @@ fn whatever_wraps_a_line_it_says_the_same_at_the_same_time() {
 
 #[test]
 fn a_month_may_begin_as_other_forms_do() {
-    for month in ["dez", "déc.", "12月"] {
+    for month in ["dez", "déc.", "12月", " 1月", "1월"] {
         let line = format!("{month} 07 23:24:43 node1 kubelet[440]: text");
         let unwrapped = Unwrapped::read(line.as_bytes()).expect("a line");
         assert_eq!((unwrapped.identifier.as_deref(), &*unwrapped.text), (Some("kubelet"), "text"), "{line}");
@@ -161,6 +161,7 @@ fn what_cannot_be_read_is_counted_with_its_reason() {
     for (line, error) in [
         (r#"{"MESSAGE":"Eviction manager: att"#, LineError::Json),
         (r#"{"MESSAGE":null,"SYSLOG_IDENTIFIER":"kubelet"}"#, LineError::NoMessage),
+        ("\t\"MESSAGE\" : null,", LineError::NoMessage),
     ] {
         let (mut reader, mut told) = (reader(), Vec::new());
         reader.push(line.as_bytes(), &mut told);

@@ -22,7 +22,7 @@ pub(super) struct Told<'a> {
 }
 
 impl Told<'_> {
-    pub(super) fn summary(&self, case: &Case<'_>, kill: &Kill, invisible: Option<bool>) -> String {
+    pub(super) fn summary(&self, case: &Case<'_>, kill: &Kill, invisible: Option<bool>, shown: bool) -> String {
         let victim = &kill.told.victim;
         let comm = victim.task.comm.as_deref().unwrap_or("a process");
         let pid = victim.task.tgid.or(victim.task.pid).map_or_else(String::new, |pid| format!(" (pid {pid})"));
@@ -85,7 +85,11 @@ impl Told<'_> {
         } else {
             "; then the kubelet evicted the pod"
         };
-        let lives = if invisible == Some(true) { "; the container lives on, and Kubernetes shows nothing" } else { "" };
+        let lives = match (invisible, shown) {
+            (Some(true), false) => "; the container lives on, and Kubernetes shows nothing",
+            (Some(true), true) => "; the container lived on, and Kubernetes calls its later end OOMKilled",
+            _ => "",
+        };
         let eater = match self.eaters {
             Some(eaters)
                 if !eaters.victim_is_most && !matches!(self.scenario, Scenario::ContainerLimit | Scenario::Killed) =>
@@ -178,6 +182,7 @@ fn outlived_until(kill: &Kill) -> Option<i32> {
         Event::Container(change) if change.action == ContainerAction::Died => {
             change.exit_code.filter(|code| *code != 137)
         }
+        Event::ProcessExit(exit) => exit.container_exit_code.map(i32::from).filter(|code| *code != 137),
         _ => None,
     }
 }
