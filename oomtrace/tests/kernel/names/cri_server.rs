@@ -75,7 +75,7 @@ impl Source for CriServer {
             runtime.tells && runtime.followers.is_empty()
         };
         while waits() {
-            ensure!(started.elapsed() < Duration::from_secs(30), "nobody follows the events");
+            ensure!(started.elapsed() < Duration::from_mins(2), "nobody follows the events");
             thread::sleep(Duration::from_millis(10));
         }
         Ok(())
