@@ -80,9 +80,12 @@ pub struct Leak {
 }
 
 impl Leak {
-    /// A leak that has taken nothing yet.
+    /// A leak that has taken nothing yet. From here on this process gets no huge pages: one page touched of one takes all of it,
+    /// and what is held would not be what was touched.
     #[must_use]
     pub fn new(plan: Plan) -> Self {
+        // A kernel without huge pages refuses, and has none to spare.
+        let _ = rustix::thread::disable_transparent_huge_pages(true);
         let last = Step { number: 0, allocated_bytes: 0, touched_bytes: 0 };
         Self { plan, heap: Vec::new(), mappings: Vec::new(), file: None, last }
     }
@@ -181,9 +184,6 @@ impl Mapping {
         let at = unsafe {
             rustix::mm::mmap_anonymous(std::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, flags)
         }?;
-        // One page touched of a huge page would take all of it. A kernel without huge pages refuses, and has none to spare.
-        // SAFETY: the mapping is ours, and the advice changes nothing of what is in it.
-        let _ = unsafe { rustix::mm::madvise(at, len, rustix::mm::Advice::LinuxNoHugepage) };
         let at = NonNull::new(at.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { at, len })
     }
