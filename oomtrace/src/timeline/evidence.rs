@@ -227,10 +227,10 @@ impl Evidence {
     fn killings(&self, death: &Death) -> impl Iterator<Item = &Cause<ContainerChange>> {
         let changes = death.pod.iter().flat_map(|pod| self.changes_of(pod));
         changes.filter(|change| {
+            let takes = KILL_REASON_TO_END.max(grace(change).unwrap_or(0).saturating_add(SECOND));
             change.what.action == ContainerAction::Killing
                 && change.container == death.container
-                && (death.at - KILL_REASON_TO_END.max(grace(change).unwrap_or(0) + SECOND)..=death.at + SECOND)
-                    .contains(&change.at)
+                && (death.at.saturating_sub(takes)..=death.at + SECOND).contains(&change.at)
         })
     }
 

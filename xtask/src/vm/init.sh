@@ -18,6 +18,16 @@ mount_at() { # TYPE FOLDER [OPTIONS]
     mkdir -p "$2" && mount -t "$1" -o "${3:-rw}" "$1" "$2" || fail "cannot mount $1 at $2"
 }
 
+wait_for() { # DAEMON COMMAND..., the daemon's log being /run/DAEMON.log
+    daemon=$1 tries=0
+    shift
+    until "$@" >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        [ $tries -lt 300 ] || { cat "/run/$daemon.log"; fail "$daemon does not answer"; }
+        sleep 0.2
+    done
+}
+
 set_up() {
     # It says "File exists" of what the host put on the PATH; that is meant to win.
     /bin/busybox mkdir -p /bin /sbin /usr/bin /usr/sbin /etc /proc /sys /dev /tmp /run /root /share /out /var
@@ -80,12 +90,7 @@ set_up() {
         : >/etc/resolv.conf
         containerd --log-level warn >/run/containerd.log 2>&1 &
         echo $! >/run/containerd.pid
-        tries=0
-        until ctr version >/dev/null 2>&1; do
-            tries=$((tries + 1))
-            [ $tries -lt 300 ] || { cat /run/containerd.log; fail "containerd does not answer"; }
-            sleep 0.2
-        done
+        wait_for containerd ctr version
     fi
 }
 
@@ -107,12 +112,7 @@ if [ "$OOMTRACE_VM_WITH" = docker ]; then
     # What it would set up networks with is not here. From a RAM disk there is no pivot_root.
     DOCKER_RAMDISK=true dockerd --bridge=none --iptables=false --ip6tables=false --userland-proxy=false --log-level warn \
         --exec-opt native.cgroupdriver=cgroupfs >/run/docker.log 2>&1 &
-    tries=0
-    until docker version >/dev/null 2>&1; do
-        tries=$((tries + 1))
-        [ $tries -lt 300 ] || { cat /run/docker.log; fail "dockerd does not answer"; }
-        sleep 0.2
-    done
+    wait_for docker docker version
 fi
 
 # A global out-of-memory kill must take neither the output's way to the host nor, with it, the verdict.

@@ -90,6 +90,16 @@ fn nor_was_one_that_did_not_end_in_its_grace_period() {
         world.incident().verdict.scenario
     };
     assert_eq!(ended_after(2.4), Scenario::Killed);
+    // However long it is.
+    let mut world = World::default();
+    let killing = change(ContainerAction::Killing, pod('a'), Some(container("app", '1')));
+    world.change(0.1, ContainerChange { grace_period_ms: Some(u64::MAX / 2_000_000), ..killing }).died(
+        2.0,
+        pod('a'),
+        unnamed('1'),
+        137,
+    );
+    assert!(world.incidents().is_empty());
     // What is at hand knows of nobody else who would have done it so soon.
     assert_eq!(ended_after(0.6), Scenario::ContainerLimit);
 }
