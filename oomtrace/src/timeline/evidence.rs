@@ -218,28 +218,31 @@ impl Evidence {
         shown.or_else(|| names.end_reason(id)) == Some("OOMKilled")
     }
 
-    /// Whether the kubelet told this container to end.
-    pub(super) fn was_told_to_end(&self, death: &Death) -> bool {
-        self.killings(death).next().is_some()
+    /// What the kubelet said whenever it told this container to end.
+    pub(super) fn killings(&self, death: &Death) -> impl Iterator<Item = &Cause<ContainerChange>> {
+        let changes = death.pod.iter().flat_map(|pod| self.changes_of(pod));
+        changes.filter(|change| change.what.action == ContainerAction::Killing && change.container == death.container)
     }
 
-    /// What the kubelet said when it told this container to end.
-    fn killings(&self, death: &Death) -> impl Iterator<Item = &Cause<ContainerChange>> {
-        let changes = death.pod.iter().flat_map(|pod| self.changes_of(pod));
-        changes.filter(|change| {
-            let takes = KILL_REASON_TO_END.max(grace(change).unwrap_or(0).saturating_add(SECOND));
-            change.what.action == ContainerAction::Killing
-                && change.container == death.container
-                && (death.at.saturating_sub(takes)..=death.at + SECOND).contains(&change.at)
+    /// The same, as far as it may have led to the end.
+    fn killings_to_end(&self, death: &Death) -> impl Iterator<Item = &Cause<ContainerChange>> {
+        self.killings(death).filter(|told| {
+            let takes = KILL_REASON_TO_END.max(grace(told).unwrap_or(0).saturating_add(SECOND));
+            (death.at.saturating_sub(takes)..=death.at + SECOND).contains(&told.at)
         })
+    }
+
+    /// Whether the kubelet told this container to end.
+    pub(super) fn was_told_to_end(&self, death: &Death) -> bool {
+        self.killings_to_end(death).next().is_some()
     }
 
     /// Whether it ended because it was told to, by the kubelet or by a signal: by itself, or by SIGKILL when its time was up.
     fn ended_as_told(&self, death: &Death) -> bool {
         let by_kubelet = match death.exit_code {
-            Some(137) => {
-                self.killings(death).any(|told| grace(told).is_some_and(|grace| death.at - told.at >= grace - SECOND))
-            }
+            Some(137) => self
+                .killings_to_end(death)
+                .any(|told| grace(told).is_some_and(|grace| death.at - told.at >= grace - SECOND)),
             code => code.is_some() && self.was_told_to_end(death),
         };
         by_kubelet
@@ -323,12 +326,12 @@ impl Evidence {
                 continue;
             }
             // A kill that nothing places may be this one.
-            let told = self.kills.iter().any(|kill| {
+            let unplaced = self.kills.iter().any(|kill| {
                 kill.container.is_none()
                     && kill.told.cgroup.is_none()
                     && (death.at - NOTICED..=death.at + SECOND).contains(&kill.at)
             });
-            if !told && let Some((_, line)) = death.lines.first() {
+            if !unplaced && let Some((_, line)) = death.lines.first() {
                 noticed.push(Kill::noticed(death.at, death.pod.clone(), Some(id), line, None));
             }
         }

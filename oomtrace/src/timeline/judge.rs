@@ -22,7 +22,7 @@ use super::{
     thresholds::Thresholds,
     windows::{CLOSES_AFTER, CRASH_LOOP, EVICTION, KILL_TO_EVICTION, NOTICED, RELIST, SECOND},
 };
-use crate::event::{ContainerAction, ContainerId, EventRef, Incident, IncidentState, Line, Pod, Source};
+use crate::event::{ContainerId, EventRef, Incident, IncidentState, Line, Pod, Source};
 
 /// Events in an incident that are told; of more the first and the last.
 const EVENTS: usize = 256;
@@ -193,12 +193,9 @@ fn explains(court: &Court<'_>, kill: &Kill, death: &Death) -> bool {
     if kill.told.group == Some(true) || victim.container_init == Some(true) {
         return true;
     }
-    let told_by_kubelet = death.pod.iter().flat_map(|pod| court.evidence.changes_of(pod)).any(|change| {
-        change.what.action == ContainerAction::Killing
-            && change.container == death.container
-            && (kill.at + RELIST..=death.at).contains(&change.at)
-    });
-    !told_by_kubelet && !court.evidence.signals_from_outside(death).any(|signal| signal.at >= kill.at)
+    let evidence = court.evidence;
+    let told_by_kubelet = evidence.killings(death).any(|told| (kill.at + RELIST..=death.at).contains(&told.at));
+    !told_by_kubelet && !evidence.signals_from_outside(death).any(|signal| signal.at >= kill.at)
 }
 
 /// Whether a container ended because its pod was evicted.

@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::boot::{ENDED_AFTER, NOTICED_AFTER};
 use crate::event::{ContainerAction, ContainerId, Event, Moment, Told};
 
-/// Several notice the same kill within.
-const SAME_KILL: SignedDuration = SignedDuration::from_secs(2);
+/// Several notice the same kill within this time of each other: cAdvisor and the runtime, each at once.
+const SAME_NOTICE: SignedDuration = SignedDuration::from_secs(2);
 
 /// Kills that wait for their time.
 #[derive(Default)]
@@ -46,7 +46,7 @@ impl Untimed {
         let (count, before) = match change.action {
             ContainerAction::OomNoticed => {
                 let last = self.noticed.insert(id.clone(), at);
-                let again = last.is_some_and(|last| at.duration_since(last) <= SAME_KILL);
+                let again = last.is_some_and(|last| at.duration_since(last) <= SAME_NOTICE);
                 (usize::from(!again).min(waiting.len()), NOTICED_AFTER)
             }
             ContainerAction::Killing => {

@@ -176,8 +176,7 @@ fn month(word: &str) -> Option<i8> {
     if let Some(number) = word.strip_suffix('月').or_else(|| word.strip_suffix('월')) {
         return number.parse().ok();
     }
-    let word = word.to_lowercase();
-    let month = MONTHS.iter().position(|names| names.contains(&word.as_str()))?;
+    let month = MONTHS.iter().position(|names| names.iter().any(|name| name.eq_ignore_ascii_case(word)))?;
     i8::try_from(month + 1).ok()
 }
 

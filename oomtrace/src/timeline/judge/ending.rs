@@ -176,7 +176,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
                 killed(by, &capital(&inside), pod_name(pod.as_ref()).as_deref(), code, &again);
             if let Some(death) = case.deaths.iter().find(|death| is_called_oom(court, death)) {
                 summary.push_str(&called_oom(court, death));
-                ADVICE_CALLED_OOM.clone_into(&mut advice);
+                advice.push_str(ADVICE_CALLED_OOM);
             }
             (Scenario::Killed, summary, advice, Confidence::High, Some(seq))
         }
@@ -209,7 +209,8 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
     }
 }
 
-const ADVICE_CALLED_OOM: &str = "This end is none of memory, but a process in the container was killed for it before, unnoticed: that is the one to look into, in the kernel's log. An alert on OOMKilled should look at the exit code, too.";
+/// Beside what is said of the end itself.
+const ADVICE_CALLED_OOM: &str = " But a process in the container was OOM-killed before, unnoticed: look into that one, in the kernel's log. An alert on OOMKilled should look at the exit code, too.";
 
 /// Why an end is called `OOMKilled` that is none: a process in the container was killed for memory before, and the container
 /// lived on.
