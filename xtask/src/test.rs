@@ -9,14 +9,15 @@ use std::{num::NonZeroUsize, process::ExitCode, thread, time::Instant};
 use anyhow::Result;
 use clap::Args;
 
-use self::tally::Tally;
+use self::tally::{Ended, Tally};
 use crate::{manifests, setup, tool, vm::Kernels};
 
 #[derive(Args)]
 #[command(
     after_help = "The last line says `N passed, M failed, K skipped`: the tests of all steps together. A step that \
                         failed without a test's doing, such as formatting, counts as one. The exit status is 0 only \
-                        if nothing failed. What the guests leave in /out, and their consoles, are in \
+                        if nothing failed. A kernel test that fails is run once more: what passes then counts as \
+                        passed, and is listed above the summary with what it said at first. What the guests leave in /out, and their consoles, are in \
                         target/kernel-tests/KERNEL-CGROUP/."
 )]
 pub(crate) struct Test {
@@ -37,7 +38,7 @@ pub(crate) struct Test {
 /// What became of one step.
 struct Row {
     name: String,
-    tally: Tally,
+    ended: Ended,
     seconds: f32,
 }
 
@@ -49,14 +50,14 @@ pub(crate) fn run(test: &Test) -> ExitCode {
         }
         let mut rows = vec![
             step("formatting", || quiet(&["fmt", "--all", "--check"])),
-            step("toolchain for the probes", || setup::toolchain().map(|()| Tally::default())),
+            step("toolchain for the probes", || setup::toolchain().map(|()| Ended::default())),
             step("clippy", || quiet(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
             step("unit tests", tally::cargo_test),
             step("manifests", || match setup::python() {
-                Ok(_) => Ok(Tally::of(&manifests::judge()?)),
+                Ok(_) => Ok(Tally::of(&manifests::judge()?).into()),
                 Err(error) => {
                     println!("skipped: what reads and judges manifests is not to be had here: {error:#}");
-                    Ok(Tally { skipped: 1, ..Tally::default() })
+                    Ok(Tally { skipped: 1, ..Tally::default() }.into())
                 }
             }),
         ];
@@ -69,29 +70,38 @@ pub(crate) fn run(test: &Test) -> ExitCode {
 }
 
 /// Runs one step under a headline. It does not keep the next from running.
-fn step(name: &str, run: impl FnOnce() -> Result<Tally>) -> Row {
+fn step(name: &str, run: impl FnOnce() -> Result<Ended>) -> Row {
     println!("== {name}");
     let started = Instant::now();
-    let tally = run().unwrap_or_else(|error| {
+    let ended = run().unwrap_or_else(|error| {
         println!("error: {error:#}");
-        Tally::FAILURE
+        Ended::failed(&error)
     });
-    Row { name: name.to_owned(), tally, seconds: started.elapsed().as_secs_f32() }
+    Row { name: name.to_owned(), ended, seconds: started.elapsed().as_secs_f32() }
 }
 
 /// A cargo command that has no tests to count.
-fn quiet(arguments: &[&str]) -> Result<Tally> {
+fn quiet(arguments: &[&str]) -> Result<Ended> {
     tool::run(tool::cargo().args(arguments))?;
-    Ok(Tally::default())
+    Ok(Ended::default())
 }
 
-/// One table of everything, and the line that CI reads.
+/// What failed, if only once, and what it said; one table of everything, and the line that CI reads.
 fn report(rows: &[Row]) -> ExitCode {
+    for Row { name, ended, .. } in rows {
+        for failure in &ended.failures {
+            println!("== failed: {name}\n{failure}");
+        }
+        for unsteady in &ended.unsteady {
+            println!("== passed only when run again: {name}\n{unsteady}");
+        }
+    }
     println!("== summary\n{:<50} {:>7} {:>7} {:>7} {:>9}", "", "passed", "failed", "skipped", "seconds");
-    for Row { name, tally: Tally { passed, failed, skipped }, seconds } in rows {
+    for Row { name, ended, seconds } in rows {
+        let Tally { passed, failed, skipped } = ended.tally;
         println!("{name:<50} {passed:>7} {failed:>7} {skipped:>7} {seconds:>9.1}");
     }
-    let total: Tally = rows.iter().map(|row| row.tally).sum();
+    let total: Tally = rows.iter().map(|row| row.ended.tally).sum();
     println!("{total}");
     if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -19,7 +19,7 @@ fn root() -> PathBuf {
     PathBuf::from(if is_v1() { "/sys/fs/cgroup/memory" } else { "/sys/fs/cgroup" })
 }
 
-/// A cgroup of a test; removed when dropped, as far as it is empty.
+/// A cgroup of a test; removed when dropped, with what a test that failed has left running in it.
 pub(crate) struct Cgroup {
     /// From the hierarchy's root: `/kubepods/…`.
     pub(crate) path: String,
@@ -83,6 +83,11 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
+        let left = fs::read_to_string(self.procs()).unwrap_or_default();
+        for pid in left.lines().filter_map(|pid| pid.parse::<i32>().ok()) {
+            // SAFETY: no precondition.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
         let _ = self.remove();
     }
 }

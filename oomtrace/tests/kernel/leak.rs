@@ -52,8 +52,11 @@ fn child_killed() -> Outcome {
     container.limit(20)?;
     let oomtrace = Oomtrace::start(&[])?;
     let (mut leak, stdout) = start(&container, "--block 4MiB --every 10ms --max 300MiB --child --hold")?;
-    let told =
-        stdout.lines().find(|line| !line.as_ref().is_ok_and(|line| line.contains(": step "))).context("no end")??;
+    // Kept to the end: without a reader the first process would end.
+    let mut steps = stdout.lines();
+    let told = steps.find(|line| !line.as_ref().is_ok_and(|line| line.contains(": step "))).context("no end")??;
+    let lives_on = steps.next().context("the first process says nothing more")??;
+    ensure!(lives_on.contains("lives on"), "{lives_on}");
     ensure!(told.contains("was killed (SIGKILL)"), "{told}");
     ensure!(leak.try_wait()?.is_none(), "the first process ended, too");
     let lines = oomtrace.stop()?;
@@ -69,7 +72,8 @@ fn untouched() -> Outcome {
     let container = Cgroup::make(&container_path(32, 32))?;
     container.limit(20)?;
     let (mut leak, stdout) = start(&container, "--block 10MiB --every 10ms --max 100MiB --touch 5%")?;
-    let held = stdout.lines().find(|line| line.as_ref().is_ok_and(|line| line.contains("holds 100.0 MiB")));
+    let mut steps = stdout.lines();
+    let held = steps.find(|line| line.as_ref().is_ok_and(|line| line.contains("holds 100.0 MiB")));
     ensure!(held.is_some(), "it did not come to hold 100 MiB");
     ensure!(leak.try_wait()?.is_none(), "it ended by itself");
     leak.kill()?;

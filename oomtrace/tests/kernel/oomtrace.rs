@@ -68,6 +68,14 @@ impl Oomtrace {
     }
 }
 
+impl Drop for Oomtrace {
+    /// A test that failed lets nothing run that the next one would meet.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// A line that follows the schema that oomtrace itself prints.
 pub(crate) fn validated(line: &str) -> Result<Value> {
     static SCHEMA: OnceLock<Result<jsonschema::Validator, String>> = OnceLock::new();

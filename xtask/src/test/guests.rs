@@ -17,7 +17,10 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
-use super::{Row, step, tally::Tally};
+use super::{
+    Row, step,
+    tally::{Ended, Listener},
+};
 use crate::{
     build, image, manifests,
     setup::{self, Kernel},
@@ -75,7 +78,7 @@ pub(super) fn run(kernels: &[Kernel], filter: Option<&str>, jobs: Option<NonZero
     let mut programs = None;
     let mut rows = vec![step("building the kernel tests", || {
         programs = Some(compile()?);
-        Ok(Tally::default())
+        Ok(Ended::default())
     })];
     let Some(programs) = programs else { return rows };
 
@@ -131,13 +134,16 @@ impl Cell {
         let seconds = started.elapsed().as_secs_f32();
         let release = outcome.as_ref().map_or(self.kernel.label(), |outcome| &outcome.release).to_owned();
         let booted = outcome.as_ref().map_or(Duration::ZERO, |outcome| outcome.boot).as_secs_f32();
-        let (tally, ending) = match verdict(outcome, transcript.last_tally()) {
-            Ok(tally) => (tally, format!("{tally}; booted in {booted:.1} s, {seconds:.1} s in all")),
-            Err(error) => (Tally::FAILURE, format!("error: {error:#}")),
+        let (ended, ending) = match verdict(outcome, transcript.ended()) {
+            Ok(ended) => {
+                let ending = format!("{}; booted in {booted:.1} s, {seconds:.1} s in all", ended.tally);
+                (ended, ending)
+            }
+            Err(error) => (Ended::failed(&error), format!("error: {error:#}")),
         };
         let shown = if alone { String::new() } else { headline(&release) + &transcript.text() };
         println!("{shown}{}, cgroup {}{with}: {ending}", self.kernel, self.cgroup);
-        Row { name: format!("kernel tests on {release} {}{with}", self.cgroup), tally, seconds }
+        Row { name: format!("kernel tests on {release} {}{with}", self.cgroup), ended, seconds }
     }
 
     fn boot(self, programs: &Programs, filter: Option<&str>, transcript: &Transcript, live: bool) -> Result<Outcome> {
@@ -173,11 +179,11 @@ impl Cell {
 }
 
 /// A guest's tests, if they can be believed: a harness that died on the way has not said how it ends.
-fn verdict(outcome: Result<Outcome>, tally: Option<Tally>) -> Result<Tally> {
+fn verdict(outcome: Result<Outcome>, ended: Option<Ended>) -> Result<Ended> {
     let Outcome { status, .. } = outcome?;
-    let tally = tally.with_context(|| format!("the tests ended, status {status}, without a line `test result: …`"))?;
-    ensure!(status == 0 || tally.failed > 0, "no test failed, and yet the tests' exit status is {status}");
-    Ok(tally)
+    let ended = ended.with_context(|| format!("the tests ended, status {status}, without a line `test result: …`"))?;
+    ensure!(status == 0 || ended.tally.failed > 0, "no test failed, and yet the tests' exit status is {status}");
+    Ok(ended)
 }
 
 /// What a guest's command prints: both streams as they come, and the first alone, where the counts are.
@@ -204,8 +210,10 @@ impl Transcript {
         text
     }
 
-    fn last_tally(&self) -> Option<Tally> {
-        String::from_utf8_lossy(&lock(&self.stdout)).lines().rev().find_map(Tally::from_line)
+    fn ended(&self) -> Option<Ended> {
+        let mut listener = Listener::default();
+        String::from_utf8_lossy(&lock(&self.stdout)).lines().for_each(|line| listener.hear(line));
+        listener.ended()
     }
 }
 
@@ -250,7 +258,7 @@ fn compile() -> Result<Programs> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::tally::Tally, *};
 
     fn ended(status: u8) -> Outcome {
         Outcome { status, release: "6.12".to_owned(), boot: Duration::from_secs(4), total: Duration::from_secs(9) }
@@ -259,7 +267,7 @@ mod tests {
     #[test]
     fn tests_that_ended_are_believed() -> Result<()> {
         let tally = Tally { passed: 3, failed: 0, skipped: 0 };
-        assert_eq!(verdict(Ok(ended(0)), Some(tally))?, tally);
+        assert_eq!(verdict(Ok(ended(0)), Some(tally.into()))?.tally, tally);
         Ok(())
     }
 
@@ -267,6 +275,6 @@ mod tests {
     fn a_harness_that_died_is_a_failure_whatever_it_had_counted() {
         let tally = Tally { passed: 3, failed: 0, skipped: 0 };
         assert!(verdict(Ok(ended(0)), None).is_err());
-        assert!(verdict(Ok(ended(137)), Some(tally)).is_err());
+        assert!(verdict(Ok(ended(137)), Some(tally.into())).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Counts tests by what the harnesses print.
+//! What became of tests, by what the harnesses print.
 
 use std::{
     fmt,
@@ -56,23 +56,99 @@ impl fmt::Display for Tally {
     }
 }
 
+/// What became of a step's tests.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Ended {
+    pub(super) tally: Tally,
+    /// What each test that failed said of it, shortened.
+    pub(super) failures: Vec<String>,
+    /// Each test that failed and then passed, and what it had said.
+    pub(super) unsteady: Vec<String>,
+}
+
+impl Ended {
+    /// A step that failed as a whole.
+    pub(super) fn failed(error: &anyhow::Error) -> Self {
+        Self { tally: Tally::FAILURE, failures: vec![format!("error: {error:#}")], ..Self::default() }
+    }
+}
+
+impl From<Tally> for Ended {
+    fn from(tally: Tally) -> Self {
+        Self { tally, ..Self::default() }
+    }
+}
+
+/// Listens to what harnesses print, one after the other.
+#[derive(Default)]
+pub(super) struct Listener {
+    tallies: Vec<Tally>,
+    failures: Vec<String>,
+    unsteady: Vec<String>,
+    /// Whether what failed tests said is being printed.
+    telling: bool,
+}
+
+impl Listener {
+    /// How much of what a test said is kept, bytes: the beginning says what failed.
+    const MOST: usize = 2000;
+    /// What the kernel tests print before a test that failed, and passed when it was run again.
+    const UNSTEADY: &str = "passed only when run again: ";
+
+    pub(super) fn hear(&mut self, line: &str) {
+        if let Some(tally) = Tally::from_line(line) {
+            self.tallies.push(tally);
+            self.telling = false;
+        } else if let Some(unsteady) = line.strip_prefix(Self::UNSTEADY) {
+            self.unsteady.push(shortened(unsteady).to_owned());
+        } else if line == "failures:" {
+            // It comes twice: above what the tests said, and above their names.
+            self.telling = !self.telling;
+        } else if self.telling && line.starts_with("---- ") {
+            self.failures.push(line.to_owned());
+        } else if self.telling
+            && let Some(failure) = self.failures.last_mut().filter(|said| said.len() < Self::MOST)
+        {
+            failure.push('\n');
+            failure.push_str(shortened(line));
+        }
+    }
+
+    /// What became of them all, if a harness has said how it ended.
+    pub(super) fn ended(self) -> Option<Ended> {
+        if self.tallies.is_empty() {
+            return None;
+        }
+        let failures = self.failures.iter().map(|failure| failure.trim_end().to_owned()).collect();
+        Some(Ended { tally: self.tallies.into_iter().sum(), failures, unsteady: self.unsteady })
+    }
+}
+
+fn shortened(text: &str) -> &str {
+    &text[..text.floor_char_boundary(Listener::MOST)]
+}
+
 /// Runs the workspace's unit tests, showing what they print as it comes.
-pub(super) fn cargo_test() -> Result<Tally> {
+pub(super) fn cargo_test() -> Result<Ended> {
     let mut command = tool::cargo();
     command.args(["test", "--workspace", "--no-fail-fast"]).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut cargo = command.spawn().context("cannot run `cargo test`")?;
-    let mut tallies = Vec::new();
+    let mut listener = Listener::default();
     if let Some(output) = cargo.stdout.take() {
         for line in BufReader::new(output).lines() {
             let line = line.context("cannot read what `cargo test` prints")?;
             println!("{line}");
-            tallies.extend(Tally::from_line(&line));
+            listener.hear(&line);
         }
     }
     let succeeded = cargo.wait().context("cannot wait for `cargo test`")?.success();
-    let tally: Tally = tallies.into_iter().sum();
+    let mut ended = listener.ended().unwrap_or_default();
     // It can fail without a failing test: what does not compile has no tests.
-    Ok(if succeeded || tally.failed > 0 { tally } else { Tally { failed: 1, ..tally } })
+    if !succeeded && ended.tally.failed == 0 {
+        ended.tally.failed = 1;
+        ended.failures.push("`cargo test` failed, and no test did: see above".to_owned());
+    }
+    Ok(ended)
 }
 
 #[cfg(test)]
@@ -88,6 +164,25 @@ mod tests {
     #[test]
     fn a_line_of_a_single_test_is_not() {
         assert_eq!(Tally::from_line("test cache::tests::a_piece ... ok"), None);
+    }
+
+    #[test]
+    fn what_tests_said_that_failed_is_kept() {
+        let mut listener = Listener::default();
+        let printed = "test z ...\npassed only when run again: z: late\nok\ntest a ... FAILED\nfailures:\n\n---- a stdout ----\nkills: 2 is not 1\n\n---- b ----\nb\nc\n\n\nfailures:\n    a\n    b\n\n\
+                       test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out\n\
+                       test result: ok. 4 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out";
+        printed.lines().for_each(|line| listener.hear(line));
+        let failures = vec!["---- a stdout ----\nkills: 2 is not 1".to_owned(), "---- b ----\nb\nc".to_owned()];
+        let tally = Tally { passed: 5, failed: 2, skipped: 1 };
+        assert_eq!(listener.ended(), Some(Ended { tally, failures, unsteady: vec!["z: late".to_owned()] }));
+    }
+
+    #[test]
+    fn a_harness_that_has_not_ended_has_no_result() {
+        let mut listener = Listener::default();
+        listener.hear("test a ... ok");
+        assert_eq!(listener.ended(), None);
     }
 
     #[test]
