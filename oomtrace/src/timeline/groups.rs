@@ -5,7 +5,7 @@
 //! and on when the kubelet was heard. So judging each by itself gives what judging all at once gives.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt::Write as _,
     sync::Arc,
 };
@@ -62,7 +62,7 @@ type Lines = BTreeMap<Order, (Arc<Line>, bool)>;
 
 /// Lines of a group that are judged by themselves.
 pub(super) struct Part {
-    /// The starts before of containers that went on, and kills in them, as lessons.
+    /// The starts before of containers that were not seen to end; and kills, as lessons.
     started: Lines,
     lines: Lines,
 }
@@ -78,7 +78,7 @@ impl Part {
 pub(super) struct Group {
     keys: BTreeSet<Key>,
     pub(super) lines: Lines,
-    /// After the fact: what stays of lines that were judged, the starts of containers that go on and kills in them.
+    /// After the fact: what stays of lines that were judged, the starts of containers that were not seen to end, and kills.
     started: Lines,
     /// Its links are of files, which stay.
     lasting: bool,
@@ -165,7 +165,13 @@ pub(super) struct Groups {
     by_key: BTreeMap<Key, u64>,
     by_id: BTreeMap<u64, Group>,
     next: u64,
+    /// After the fact: the kills that stay of lines that were judged, the oldest first. Some containers have ended since.
+    remembered: VecDeque<(ContainerId, Order)>,
 }
+
+/// How many kills stay of lines that were judged. Whether their containers live on is not known for certain, since a log may
+/// begin and end in the middle.
+const MOST_REMEMBERED: usize = 512;
 
 impl Groups {
     /// No lines; pods of files are known.
@@ -255,22 +261,28 @@ impl Groups {
         Some(Part { started: group.started.clone(), lines: std::mem::replace(&mut group.lines, rest) })
     }
 
-    /// Lets go of a part: but for the starts of containers that go on, whose ends may come any time, and the first kill in each,
-    /// as a lesson. Gives the places of the lines that go. Lessons stay with those whom they teach.
+    /// Lets go of a part: but for the starts of containers that were not seen to end, whose ends may come any time, and the first
+    /// kill in each container, as a lesson. Gives the places of the lines that go.
     pub(super) fn let_go(&mut self, id: u64, part: Part) -> Vec<Order> {
         let Part { mut started, lines } = part;
         let ended: BTreeSet<ContainerId> = lines.values().filter_map(|(line, _)| ended(&line.event)).collect();
         let (mut gone, mut going_on, mut killed) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-        started.extend(lines);
+        started.extend(lines.into_iter().filter(|(_, (_, lesson))| !lesson));
         started.retain(|order, (line, lesson)| {
             // Told twice, a start is one.
             let stays = starts(&line.event).is_some_and(|id| !ended.contains(id) && going_on.insert(id.clone()));
             if !stays && !*lesson {
                 gone.push(order.clone());
             }
-            let teaches = killed_in(&line.event).is_some_and(|id| going_on.contains(id) && killed.insert(id.clone()));
-            *lesson |= teaches;
-            stays || teaches
+            let in_container = killed_in(&line.event).filter(|id| !ended.contains(id) && killed.insert((*id).clone()));
+            let Some(container) = in_container.cloned() else { return stays };
+            // Else it was remembered before.
+            if !*lesson {
+                *line = Arc::new(without_candidates(line));
+                *lesson = true;
+                self.remembered.push_back((container, order.clone()));
+            }
+            true
         });
         if let Some(group) = self.by_id.get_mut(&id) {
             group.started = started;
@@ -279,7 +291,26 @@ impl Groups {
                 self.drop(id);
             }
         }
+        self.forget_kills_beyond(MOST_REMEMBERED);
         gone
+    }
+
+    /// Lets go of the oldest of the kills that stayed.
+    fn forget_kills_beyond(&mut self, most: usize) {
+        let many = self.remembered.len().saturating_sub(most);
+        for (container, order) in self.remembered.drain(..many).collect::<Vec<_>>() {
+            let Some(id) = self.by_key.get(&Key::Container(container)).copied() else { continue };
+            let Some(group) = self.by_id.get_mut(&id) else { continue };
+            if group.started.remove(&order).is_some() && group.lines.is_empty() && group.started.is_empty() {
+                self.drop(id);
+            }
+        }
+    }
+
+    /// How many lines there are.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.by_id.values().map(|group| group.lines.len() + group.started.len()).sum()
     }
 
     /// The kubelet was heard until later than before: what was not sure that it had noticed all, is to be judged.
@@ -372,6 +403,15 @@ pub(super) fn killed_in(event: &Event) -> Option<&ContainerId> {
         _ => return None,
     };
     container.as_ref()?.id.as_ref()
+}
+
+/// A kill as far as it is remembered: whom the kernel weighed beside is much, and has been told.
+fn without_candidates(line: &Line) -> Line {
+    let mut line = line.clone();
+    if let Event::OomKill(kill) = &mut line.event {
+        kill.candidates = None;
+    }
+    line
 }
 
 /// The container that an event tells the end of.

@@ -7,7 +7,7 @@ use super::{
     world::{World, change, container, kill, pod, unnamed},
 };
 use crate::{
-    event::{ContainerAction, ContainerChange, Incident, Level, Limit, Line, Scenario},
+    event::{Container, ContainerAction, ContainerChange, Incident, Level, Limit, Line, Scenario},
     timeline::{Ended, Keep, Known, Settled, Timeline},
 };
 
@@ -82,9 +82,12 @@ fn a_kill_is_remembered_until_the_container_that_outlived_it_ends() {
         (child.group, child.victim.task.container_init) = (Some(false), Some(false));
         child
     };
-    let end = |code, told: bool| {
+    let end = |code, told: bool, start: bool| {
         let mut world = World::default();
-        world.started(0.0, pod('a'), container("app", '1')).kill(100.0, child()).kubelet_speaks(200.0);
+        if start {
+            world.started(0.0, pod('a'), container("app", '1'));
+        }
+        world.kill(100.0, child()).kubelet_speaks(200.0);
         // A day on, with a pause each hour for all to be let go of.
         for hour in 1..24 {
             world.change(f64::from(hour) * 3600.0, change(ContainerAction::BackOff, pod('a'), None));
@@ -104,11 +107,34 @@ fn a_kill_is_remembered_until_the_container_that_outlived_it_ends() {
         told.iter().map(|told| serde_json::from_str(told).expect("an incident")).collect::<Vec<Incident>>()
     };
     // It ended by itself: there is no second kill.
-    assert_eq!(end(0, false).len(), 1);
-    let [kill, end] = &end(143, true)[..] else { unreachable!("two incidents") };
-    assert_eq!((kill.verdict.scenario, kill.kills), (Scenario::ContainerLimit, 1));
-    assert_eq!(end.verdict.scenario, Scenario::Killed);
-    assert!(end.verdict.summary.contains("because app was OOM-killed in it at 20"), "{}", end.verdict.summary);
+    assert_eq!(end(0, false, true).len(), 1);
+    // A log may begin after the container's start.
+    for start in [true, false] {
+        let [kill, end] = &end(143, true, start)[..] else { unreachable!("two incidents") };
+        assert_eq!((kill.verdict.scenario, kill.kills), (Scenario::ContainerLimit, 1));
+        assert_eq!(end.verdict.scenario, Scenario::Killed);
+        assert!(end.verdict.summary.contains("because app was OOM-killed in it at 20"), "{}", end.verdict.summary);
+    }
+}
+
+#[test]
+fn kills_are_remembered_of_so_many_containers_that_memory_stays_flat() {
+    let mut timeline = Timeline::new(Keep::ALL, Known::default());
+    let (mut world, containers) = (World::default(), 600_u32);
+    for nth in 0..containers {
+        let mut kill = kill(pod('a'), container("app", '1'), Level::Container, 64);
+        kill.container = Some(Container { id: format!("{nth:064x}").parse().ok(), ..container("app", '1') });
+        (kill.pod, kill.limit) = (None, None);
+        kill.victim.task.tgid = Some(100 + nth);
+        world.kill(f64::from(nth) * 3600.0, kill);
+    }
+    for line in &world.lines {
+        timeline.push(line);
+        timeline.settle(Some(time(line)));
+    }
+    timeline.settle(None);
+    assert_eq!(timeline.evidence.len() + timeline.context.len(), 0);
+    assert_eq!(timeline.groups.kept(), 512);
 }
 
 #[test]
