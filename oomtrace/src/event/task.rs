@@ -61,6 +61,14 @@ pub enum ContainerRole {
     Ephemeral,
 }
 
+impl ContainerRole {
+    /// Of one in a list of the pod's specification: its `restartPolicy` makes an init container a sidecar.
+    #[must_use]
+    pub fn with_restart_policy(self, restart_policy: Option<&str>) -> Self {
+        if self == Self::Init && restart_policy == Some("Always") { Self::Sidecar } else { self }
+    }
+}
+
 /// A control group of the memory controller's hierarchy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cgroup {

@@ -10,11 +10,12 @@
 //! | systemd, but not the runtime | `/system.slice/containerd.service/kubepods-pod<uid, _ for ->.slice:cri-containerd:<id>` |
 //!
 //! `<container>` is `[<prefix>-]<id>[.scope]`: `cri-containerd-<id>.scope`, `crio-<id>.scope`, `docker-<id>.scope`, or
-//! `<id>` alone. A prefix that ends in `conmon` is the container's monitor, a process of the runtime on the node. The
-//! sandbox ("pause") of a pod looks like any container: only the runtime knows which it is.
+//! `<id>` alone; `kata_<id>` is the virtual machine of a pod's sandbox. A prefix that ends in `conmon` is the container's
+//! monitor, a process of the runtime on the node. The sandbox ("pause") of a pod looks like any container: only the runtime
+//! knows which it is.
 //!
-//! Of the same shape and on any host: `/docker/<id>`, `/machine.slice/libpod-<id>.scope`. cgroup v1 has the same paths
-//! as v2.
+//! Of the same shape and on any host: `/docker/<id>`, `/machine.slice/libpod-<id>.scope`,
+//! `/libpod_parent/[<id of Podman's pod>/]libpod-<id>`. cgroup v1 has the same paths as v2.
 //!
 //! # Above and below: the outermost pod counts
 //!
@@ -198,8 +199,11 @@ impl CgroupIdentity {
         if leaf.monitor {
             return Some(Self::of_unit(&[above, names].concat()).with(leaf));
         }
-        if above.last() == Some(&"docker") {
-            leaf.runtime = Some(Runtime::Docker);
+        match above.last() {
+            Some(&"docker") => leaf.runtime = Some(Runtime::Docker),
+            // Podman's pod: its containers have a prefix (`libpod/runtime_pod_linux.go`).
+            Some(&"libpod_parent") if leaf.runtime.is_none() => return None,
+            _ => {}
         }
         let driver = if leaf.scope { Driver::Systemd } else { Driver::Cgroupfs };
         let unit = unit(above).map(|(name, _)| name.to_owned());
@@ -319,10 +323,11 @@ struct Leaf {
 }
 
 impl Leaf {
-    /// `[<prefix>-]<id>[.scope]`, or `<prefix>:<id>`.
+    /// `[<prefix>-]<id>[.scope]`, `<prefix>:<id>`, or `kata_<id>`.
     fn read(name: &str) -> Option<Self> {
         let stem = name.strip_suffix(".scope").unwrap_or(name);
-        let (prefix, id) = stem.rsplit_once(['-', ':']).unwrap_or(("", stem));
+        let kata = stem.strip_prefix("kata_").map(|id| ("kata", id));
+        let (prefix, id) = kata.or_else(|| stem.rsplit_once(['-', ':'])).unwrap_or(("", stem));
         let runtime = match prefix {
             "cri-containerd" | "nerdctl" => Some(Runtime::Containerd),
             "crio" | "crio-conmon" => Some(Runtime::CriO),

@@ -146,3 +146,10 @@ impl PodFact {
         }
     }
 }
+
+/// Whether an image is given by its name: its id says nothing to people.
+#[must_use]
+pub fn names_image(image: &str) -> bool {
+    let is_hash = image.len() == 64 && image.bytes().all(|byte| byte.is_ascii_hexdigit());
+    !image.is_empty() && !image.starts_with("sha256:") && !is_hash
+}

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 pub use self::read::{Found, read};
 
-use crate::event::{ContainerId, ContainerUse, Pod, PodUid};
+use crate::event::{ContainerId, ContainerRole, ContainerUse, Pod, PodUid};
 
 /// All that the files say, each pod once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,18 +47,18 @@ pub struct PodRecord {
 /// A container of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContainerRecord {
-    /// Whether it runs before the others and ends: an init container that is not a sidecar.
-    pub init: bool,
+    /// What it is to its pod, where the specification was read.
+    pub role: Option<ContainerRole>,
     /// The image.
     pub image: Option<String>,
     /// Its memory limit; `None` where it has none, or where that is not known.
     pub limit_bytes: Option<u64>,
     /// Its memory request.
     pub request_bytes: Option<u64>,
-    /// How often it was restarted.
+    /// How often it was restarted up to now.
     pub restart_count: Option<u32>,
-    /// Its ids: one for each time it was started, as far as they are known.
-    pub ids: Vec<ContainerId>,
+    /// Its ids, one for each time it was started, as far as they are known; and how often it had been restarted by then.
+    pub ids: BTreeMap<ContainerId, Option<u32>>,
     /// How it ended, by id.
     pub ends: BTreeMap<ContainerId, EndRecord>,
     /// How it ended, where the status gives no id.
@@ -97,6 +97,14 @@ pub struct EvictionNotice {
     pub refused: bool,
 }
 
+impl ContainerRecord {
+    /// It was started once with this id.
+    pub(super) fn add_id(&mut self, id: ContainerId, restart_count: Option<u32>) {
+        let known = self.ids.entry(id).or_default();
+        *known = known.or(restart_count);
+    }
+}
+
 impl Snapshot {
     /// The uid that the node knows a pod by.
     #[must_use]
@@ -110,7 +118,7 @@ impl Snapshot {
         self.pods.values().find_map(|pod| {
             pod.containers
                 .iter()
-                .find(|(_, container)| container.ids.contains(id))
+                .find(|(_, container)| container.ids.contains_key(id))
                 .map(|(name, container)| (pod, name.as_str(), container))
         })
     }

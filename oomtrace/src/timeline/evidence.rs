@@ -36,6 +36,15 @@ pub(super) struct Kill {
     pub(super) lines: Vec<At>,
 }
 
+impl Kill {
+    /// Whether the limit is that of another container than the one it was killed in: of one around the whole node, as of kind,
+    /// k3d and minikube.
+    pub(super) fn hit_limit_around(&self) -> bool {
+        let limited = self.told.limit.as_ref().and_then(|limit| limit.container.as_ref()?.id.as_ref());
+        limited.is_some_and(|limited| self.container.as_ref().is_some_and(|container| container != limited))
+    }
+}
+
 /// The end of a container.
 pub(super) struct Death {
     pub(super) at: i64,

@@ -178,7 +178,7 @@ impl Groups {
     pub(super) fn new(snapshot: &Snapshot) -> Self {
         let mut groups = Self::default();
         for record in snapshot.pods.values() {
-            let ids = record.containers.values().flat_map(|container| &container.ids).chain(&record.sandboxes);
+            let ids = record.containers.values().flat_map(|container| container.ids.keys()).chain(&record.sandboxes);
             let keys = pod_keys(Some(&record.pod), snapshot).chain(ids.cloned().map(Key::Container));
             let group = groups.joined(keys.collect());
             group.lasting = true;

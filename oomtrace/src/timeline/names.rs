@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Kept;
 use crate::{
-    event::{Container, ContainerAction, ContainerId, ContainerRole, Event, Pod, PodUid},
+    event::{Candidate, Container, ContainerAction, ContainerId, ContainerRole, Event, Pod, PodUid, Task},
     node::snapshot::{ContainerRecord, PodRecord, Snapshot},
 };
 
@@ -39,6 +39,17 @@ pub(super) struct SeenContainer {
     pause: bool,
 }
 
+impl SeenContainer {
+    /// Whether it is a pod's sandbox. A container with a name may run a program that is called "pause", too.
+    fn is_sandbox(&self) -> bool {
+        self.sandbox.unwrap_or(self.pause && self.container.name.is_none())
+    }
+}
+
+fn of_sandbox(id: &ContainerId) -> Container {
+    Container { id: Some(id.clone()), role: Some(ContainerRole::Sandbox), ..Container::default() }
+}
+
 /// All names of a node.
 pub(super) struct Names<'a> {
     snapshot: &'a Snapshot,
@@ -66,14 +77,15 @@ impl<'a> Names<'a> {
         let Some(uid) = record.pod.uid.clone() else { return };
         self.learn_pod(&record.pod, None);
         for (name, container) in &record.containers {
-            for id in &container.ids {
+            for (id, restart_count) in &container.ids {
                 let seen = self.containers.entry(id.clone()).or_default();
                 seen.pod = Some(uid.clone());
                 seen.container = Container {
                     id: Some(id.clone()),
                     name: Some(name.clone()),
                     image: container.image.clone(),
-                    ..Container::default()
+                    restart_count: *restart_count,
+                    role: container.role,
                 };
                 seen.sandbox = Some(false);
             }
@@ -81,6 +93,7 @@ impl<'a> Names<'a> {
         for id in &record.sandboxes {
             let seen = self.containers.entry(id.clone()).or_default();
             seen.pod = Some(uid.clone());
+            seen.container = of_sandbox(id);
             seen.sandbox = Some(true);
         }
     }
@@ -90,13 +103,10 @@ impl<'a> Names<'a> {
         match &kept.line.event {
             Event::OomKill(kill) => {
                 self.learn_both(kill.pod.as_ref(), kill.container.as_ref(), at);
-                for candidate in kill.candidates.iter().flatten() {
-                    self.learn_both(candidate.task.pod.as_ref(), candidate.task.container.as_ref(), at);
-                    if let Some(id) = candidate.task.container.as_ref().and_then(|container| container.id.as_ref())
-                        && candidate.task.comm.as_deref() == Some("pause")
-                    {
-                        self.containers.entry(id.clone()).or_default().pause = true;
-                    }
+                self.learn_process(kill.container.as_ref(), &kill.victim.task);
+                for Candidate { task, .. } in kill.candidates.iter().flatten() {
+                    self.learn_both(task.pod.as_ref(), task.container.as_ref(), at);
+                    self.learn_process(task.container.as_ref(), task);
                 }
             }
             Event::ProcessExit(exit) => self.learn_both(exit.pod.as_ref(), exit.container.as_ref(), at),
@@ -149,6 +159,14 @@ impl<'a> Names<'a> {
         known.role = known.role.or(container.role);
         if container.role == Some(ContainerRole::Sandbox) {
             seen.sandbox = Some(true);
+        }
+    }
+
+    fn learn_process(&mut self, container: Option<&Container>, task: &Task) {
+        if let Some(id) = container.and_then(|container| container.id.as_ref())
+            && task.comm.as_deref() == Some("pause")
+        {
+            self.containers.entry(id.clone()).or_default().pause = true;
         }
     }
 
@@ -207,6 +225,11 @@ impl<'a> Names<'a> {
         for id in first {
             self.containers.entry(id).or_default().sandbox = Some(true);
         }
+        for (id, seen) in &mut self.containers {
+            if seen.is_sandbox() {
+                seen.container = of_sandbox(id);
+            }
+        }
     }
 
     /// A container without a name, of a pod that has one container only, is that one. The kubelet's log at its default
@@ -220,7 +243,7 @@ impl<'a> Names<'a> {
         }
         for seen in self.containers.values_mut() {
             if seen.container.name.is_none()
-                && seen.sandbox != Some(true)
+                && !seen.is_sandbox()
                 && let Some(name) = seen.pod.as_ref().and_then(|uid| only.get(uid)).cloned().flatten()
             {
                 seen.container.name = Some(name);
@@ -303,7 +326,7 @@ impl<'a> Names<'a> {
 
     /// Whether it is a pod's sandbox.
     pub(super) fn is_sandbox(&self, id: &ContainerId) -> bool {
-        self.containers.get(id).is_some_and(|seen| seen.sandbox == Some(true) || seen.pause)
+        self.containers.get(id).is_some_and(SeenContainer::is_sandbox)
     }
 
     /// How many containers a pod had at a time, without its sandbox; `None` where nothing tells.
@@ -312,7 +335,8 @@ impl<'a> Names<'a> {
     /// not that is known of it.
     pub(super) fn containers_at(&self, key: &PodKey, at: i64) -> Option<usize> {
         if let Some(record) = self.record(key).filter(|record| record.complete) {
-            let lasting = record.containers.values().filter(|container| !container.init).count();
+            let lasting =
+                record.containers.values().filter(|container| container.role != Some(ContainerRole::Init)).count();
             return Some(lasting.max(1));
         }
         let PodKey::Uid(uid) = key else { return None };
@@ -323,8 +347,8 @@ impl<'a> Names<'a> {
             .filter(|seen| seen.started.is_some_and(|started| started <= at + super::windows::SECOND))
             .filter(|seen| seen.ended.is_none_or(|ended| ended >= at))
             .collect();
-        let sandbox = there.iter().any(|seen| seen.sandbox == Some(true) || seen.pause);
-        let flagged = there.iter().filter(|seen| seen.sandbox != Some(true) && !seen.pause).count();
+        let sandbox = there.iter().any(|seen| seen.is_sandbox());
+        let flagged = there.iter().filter(|seen| !seen.is_sandbox()).count();
         // Where it is not known which is the sandbox, it is one of them; and where there is only one, its start was not seen.
         let containers = if sandbox { flagged } else { flagged.saturating_sub(1) };
         (containers > 0).then_some(containers)
@@ -342,9 +366,7 @@ impl<'a> Names<'a> {
             PodKey::Uid(uid) => Some(uid.clone()),
             PodKey::Name(..) => None,
         };
-        self.containers
-            .values()
-            .filter(move |seen| uid.is_some() && seen.pod == uid && seen.sandbox != Some(true) && !seen.pause)
+        self.containers.values().filter(move |seen| uid.is_some() && seen.pod == uid && !seen.is_sandbox())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Words for summaries and advice. Names are as they were chosen by whoever chose them: whoever prints them escapes.
 
-use crate::event::{Container, Pod};
+use crate::event::{Container, ContainerRole, Pod};
 
 /// Bytes in the unit that people would choose; a whole number where it is one.
 pub(super) fn size(bytes: u64) -> String {
@@ -26,9 +26,10 @@ pub(super) fn pod_name(pod: Option<&Pod>) -> Option<String> {
     }
 }
 
-/// `container app of pod default/web`.
+/// `container app of pod default/web`, `the sandbox of pod default/web`.
 pub(super) fn place(pod: Option<&Pod>, container: Option<&Container>) -> String {
     let container = container.and_then(|container| match (&container.name, &container.id) {
+        _ if container.role == Some(ContainerRole::Sandbox) => Some("the sandbox".to_owned()),
         (Some(name), _) => Some(format!("container {name}")),
         (None, Some(id)) => Some(format!("container {:.12}", id.as_str())),
         (None, None) => None,

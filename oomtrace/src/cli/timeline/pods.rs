@@ -1,6 +1,10 @@
 //! What files and folders say of pods, and the kubelet's counters.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 use tracing::{info, warn};
@@ -20,8 +24,8 @@ pub(super) fn read(path: &Path, into: &mut Snapshot) -> anyhow::Result<()> {
     if path.as_os_str() != "-" && path.is_dir() {
         let mut entered = Entered::default();
         folder(path, DEPTH, into, &mut entered)?;
-        for link in &entered.links {
-            entered.containers += u64::from(log_dir::enter_link(link, into));
+        for (link, target) in &entered.links {
+            entered.containers += u64::from(log_dir::enter_link(link, target.as_deref(), into));
         }
         info!(
             "{name}: {} folders of pods' logs, {} containers' logs, {} JSON files",
@@ -49,7 +53,8 @@ struct Entered {
     pods: u64,
     containers: u64,
     files: u64,
-    links: Vec<String>,
+    /// Names of files, and what they lead to.
+    links: Vec<(String, Option<PathBuf>)>,
 }
 
 fn folder(path: &Path, depth: u8, into: &mut Snapshot, entered: &mut Entered) -> anyhow::Result<()> {
@@ -60,7 +65,7 @@ fn folder(path: &Path, depth: u8, into: &mut Snapshot, entered: &mut Entered) ->
     for entry in entries {
         let (file, name) = (entry.path(), entry.file_name());
         let Some(name) = name.to_str() else { continue };
-        // A link in /var/log/containers is of use for its name alone.
+        // A link in /var/log/containers is of use for its name alone, and for what it leads to, even if that is not there.
         if !file.is_dir() {
             let json = [".json", ".json.gz", ".json.zst"].iter().any(|end| name.ends_with(end));
             if json {
@@ -70,7 +75,7 @@ fn folder(path: &Path, depth: u8, into: &mut Snapshot, entered: &mut Entered) ->
                     Err(error) => warn!("{}: no JSON, and passed over: {error}", file.display()),
                 }
             } else {
-                entered.links.push(name.to_owned());
+                entered.links.push((name.to_owned(), fs::read_link(&file).ok()));
             }
             continue;
         }

@@ -219,6 +219,12 @@ fn containers_and_units_of_a_plain_host_have_their_names() {
         ("/ecs/1b2f6ac8d9a44c35b4ac6a3f1a44ee61/{A}", "container - - {A} driver=cgroupfs"),
         ("/machine.slice/libpod-{A}.scope/container", "container - - {A} driver=systemd runtime=podman"),
         ("/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{A}.scope/container", "container - - {A} driver=systemd runtime=podman unit=user@1000.service"),
+        ("/libpod_parent/libpod-{A}", "container - - {A} driver=cgroupfs runtime=podman"),
+        // A pod of Podman's: no container, but around some.
+        ("/libpod_parent/{B}/libpod-{A}", "container - - {A} driver=cgroupfs runtime=podman"),
+        ("/libpod_parent/{B}/conmon", "other - - -"),
+        ("/libpod_parent/{B}", "other - - -"),
+        ("/docker/kata_{A}", "container - - {A} driver=cgroupfs runtime=docker"),
         // Quadlet: the unit is the name that people know.
         ("/system.slice/web.service/libpod-payload-{A}", "container - - {A} driver=cgroupfs runtime=podman unit=web.service"),
         ("/system.slice/nerdctl-{A}.scope", "container - - {A} driver=systemd runtime=containerd"),

@@ -14,6 +14,7 @@ use crate::{
         cgroup_path::{ContainerId, PodUid, QosClass},
         fact::{ContainerFact, Fact, NameSource, PodFact, SpecContainer},
     },
+    quantity,
 };
 
 /// The hash that a static pod's cgroup, log folder and containers bear (`pkg/kubelet/types/pod_update.go`). The uid of its
@@ -121,11 +122,8 @@ fn facts(pod: Pod) -> Option<Vec<Fact>> {
         .into_iter()
         .flat_map(|(specs, role)| specs.unwrap_or_default().into_iter().map(move |spec| (spec, role)))
         .collect();
-    let role = |spec: &SpecOf, role| {
-        let always = spec.restart_policy.as_deref() == Some("Always");
-        if role == ContainerRole::Init && always { ContainerRole::Sidecar } else { role }
-    };
-    let limit = |resources: Option<&Resources>| memory(resources?.limits.as_ref()?.get("memory")?);
+    let role = |spec: &SpecOf, list: ContainerRole| list.with_restart_policy(spec.restart_policy.as_deref());
+    let limit = |resources: Option<&Resources>| quantity::bytes(resources?.limits.as_ref()?.get("memory")?);
     let fact = PodFact {
         namespace,
         name,
@@ -163,41 +161,4 @@ fn facts(pod: Pod) -> Option<Vec<Fact>> {
         }))
     });
     Some([Fact::Pod(fact)].into_iter().chain(containers).collect())
-}
-
-/// A quantity of bytes as Kubernetes writes it (`k8s.io/apimachinery/pkg/api/resource`): `64Mi`, `1500M`, `1e9`, `0.5Gi`,
-/// `128974848000m`. Rounded up, as `Quantity.Value` does.
-#[must_use]
-pub fn memory(text: &str) -> Option<u64> {
-    let number_end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
-    let (number, suffix) = text.split_at(number_end);
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let (multiply, divide): (u128, u128) = match suffix {
-        "" => (1, 1),
-        "m" => (1, 1000),
-        "u" => (1, 1_000_000),
-        "n" => (1, 1_000_000_000),
-        "Ki" => (1 << 10, 1),
-        "Mi" => (1 << 20, 1),
-        "Gi" => (1 << 30, 1),
-        "Ti" => (1 << 40, 1),
-        "Pi" => (1 << 50, 1),
-        "Ei" => (1 << 60, 1),
-        "k" => (1000, 1),
-        "M" => (1_000_000, 1),
-        "G" => (1_000_000_000, 1),
-        "T" => (10_u128.pow(12), 1),
-        "P" => (10_u128.pow(15), 1),
-        "E" => (10_u128.pow(18), 1),
-        exponent => {
-            let power: i32 = exponent.strip_prefix(['e', 'E'])?.parse().ok()?;
-            let ten = 10_u128.checked_pow(power.unsigned_abs())?;
-            if power < 0 { (1, ten) } else { (ten, 1) }
-        }
-    };
-    let digits = fraction.get(..fraction.len().min(12))?;
-    let scale = 10_u128.pow(u32::try_from(digits.len()).ok()?);
-    let value: u128 = format!("{whole}{digits}").parse().ok()?;
-    let bytes = value.checked_mul(multiply)?.div_ceil(scale.checked_mul(divide)?);
-    u64::try_from(bytes).ok()
 }

@@ -339,26 +339,6 @@ fn sidecars_and_ephemeral_containers_are_told_from_the_rest() {
 }
 
 #[test]
-fn quantities_are_read_as_kubernetes_writes_them() {
-    for (text, bytes) in [
-        ("64Mi", Some(64 << 20)),
-        ("1Gi", Some(1 << 30)),
-        ("1500M", Some(1_500_000_000)),
-        ("0.5Gi", Some(1 << 29)),
-        ("128974848", Some(128_974_848)),
-        ("129e6", Some(129_000_000)),
-        ("128974848000m", Some(128_974_848)),
-        ("1m", Some(1)),
-        ("", None),
-        ("lots", None),
-        ("-5", None),
-        ("99999999999999999999Ei", None),
-    ] {
-        assert_eq!(kubelet::memory(text), bytes, "{text:?}");
-    }
-}
-
-#[test]
 fn docker_names_its_containers_with_kubernetes_and_without() {
     let id = format!("{:064x}", 5);
     let alone =

@@ -1,10 +1,9 @@
 //! Names in a copy of `/var/log/pods` and `/var/log/containers`: what the kubelet calls its folders and files
 //! (`pkg/kubelet/kuberuntime/helpers.go`, `legacy.go`, 1.20 to 1.36).
 
-use super::{
-    Snapshot,
-    read::{add_id, enter},
-};
+use std::path::Path;
+
+use super::{Snapshot, read::enter};
 use crate::event::{Pod, PodUid};
 
 /// `<namespace>_<pod>_<uid>`: neither part has an underscore.
@@ -27,8 +26,10 @@ pub fn enter_pod<'a>(folder: &str, containers: impl Iterator<Item = &'a str>, in
     true
 }
 
-/// `<pod>_<namespace>_<container>-<id>.log`, a link in `/var/log/containers`, of a pod whose uid is known already.
-pub fn enter_link(file: &str, into: &mut Snapshot) -> bool {
+/// `<pod>_<namespace>_<container>-<id>.log`, a link in `/var/log/containers` to
+/// `/var/log/pods/<namespace>_<pod>_<uid>/<container>/<restart count>.log`. Without what it leads to, the pod has to be known
+/// already, and to be the only one of its name.
+pub fn enter_link(file: &str, target: Option<&Path>, into: &mut Snapshot) -> bool {
     let entry = || {
         let mut parts = file.strip_suffix(".log")?.splitn(3, '_');
         let (name, namespace, rest) = (parts.next()?, parts.next()?, parts.next()?);
@@ -36,11 +37,20 @@ pub fn enter_link(file: &str, into: &mut Snapshot) -> bool {
         Some((name, namespace, container, id.parse().ok()?))
     };
     let Some((name, namespace, container, id)) = entry() else { return false };
-    let record = into
-        .pods
-        .values_mut()
-        .find(|record| record.pod.name.as_deref() == Some(name) && record.pod.namespace.as_deref() == Some(namespace));
+    let folder = target.and_then(|target| target.parent()?.parent()?.file_name()?.to_str());
+    let restart_count = target.and_then(|target| target.file_stem()?.to_str()?.parse().ok());
+    let record = match folder.and_then(pod) {
+        Some(pod) => enter(into, pod),
+        None => {
+            let (name, namespace) = (Some(name), Some(namespace));
+            let mut of_name = into
+                .pods
+                .values_mut()
+                .filter(|record| record.pod.name.as_deref() == name && record.pod.namespace.as_deref() == namespace);
+            of_name.next().filter(|_| of_name.next().is_none())
+        }
+    };
     let Some(record) = record else { return false };
-    add_id(record.containers.entry(container.to_owned()).or_default(), id);
+    record.containers.entry(container.to_owned()).or_default().add_id(id, restart_count);
     true
 }

@@ -7,9 +7,10 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{ContainerRecord, EndRecord, EvictionNotice, PodRecord, Snapshot};
+use super::{EndRecord, EvictionNotice, PodRecord, Snapshot};
 use crate::{
-    event::{ContainerId, EvictionPhase, Owner, Pod, PodUid, QosClass},
+    event::{ContainerId, ContainerRole, EvictionPhase, Owner, Pod, PodUid, QosClass},
+    node::fact::names_image,
     quantity,
     source::kubelet_log,
 };
@@ -75,7 +76,7 @@ fn walk(value: &Value, into: &mut Snapshot, found: &mut Found) {
             } else if value.pointer("/status/nodeInfo").is_some() {
                 found.nodes += 1;
                 node(value, into);
-            } else if label(value, "io.kubernetes.pod.uid").is_some() && value.get("id").is_some() {
+            } else if value.get("id").is_some() && pod_uid(value).is_some() {
                 found.runtime += usize::from(of_runtime(value, into).is_some());
             } else {
                 fields.values().for_each(|field| walk(field, into, found));
@@ -106,7 +107,12 @@ fn pod(value: &Value, into: &mut Snapshot) -> Option<()> {
     }
     let record = enter(into, named.clone())?;
     record.complete = true;
-    for (list, init) in [("containers", false), ("initContainers", true)] {
+    let lists = [
+        ("containers", ContainerRole::App),
+        ("initContainers", ContainerRole::Init),
+        ("ephemeralContainers", ContainerRole::Ephemeral),
+    ];
+    for (list, role) in lists {
         for container in spec.get(list).and_then(Value::as_array).into_iter().flatten() {
             let Some(name) = text(container, "name") else { continue };
             let memory = |kind: &str| {
@@ -116,7 +122,7 @@ fn pod(value: &Value, into: &mut Snapshot) -> Option<()> {
                     .and_then(quantity::bytes)
             };
             let entry = record.containers.entry(name.to_owned()).or_default();
-            entry.init = init && text(container, "restartPolicy") != Some("Always");
+            entry.role = Some(role.with_restart_policy(text(container, "restartPolicy")));
             entry.image = text(container, "image").map(str::to_owned).or(entry.image.take());
             entry.limit_bytes = memory("limits").or(entry.limit_bytes);
             entry.request_bytes = memory("requests").or(entry.request_bytes);
@@ -138,11 +144,12 @@ fn pod(value: &Value, into: &mut Snapshot) -> Option<()> {
 fn container_status(status: &Value, record: &mut PodRecord) {
     let Some(name) = text(status, "name") else { return };
     let entry = record.containers.entry(name.to_owned()).or_default();
-    entry.restart_count = entry
-        .restart_count
-        .max(status.get("restartCount").and_then(Value::as_u64).and_then(|count| count.try_into().ok()));
-    if let Some(id) = text(status, "containerID").and_then(container_id) {
-        add_id(entry, id);
+    // Of the container that is there now, or was last.
+    let count = status.get("restartCount").and_then(Value::as_u64).and_then(|count| u32::try_from(count).ok());
+    entry.restart_count = entry.restart_count.max(count);
+    let current = text(status, "containerID").and_then(container_id);
+    if let Some(id) = &current {
+        entry.add_id(id.clone(), count);
     }
     for state in ["state", "lastState"] {
         let Some(ended) = status.pointer(&format!("/{state}/terminated")) else { continue };
@@ -154,7 +161,9 @@ fn container_status(status: &Value, record: &mut PodRecord) {
         };
         match text(ended, "containerID").and_then(container_id) {
             Some(id) => {
-                add_id(entry, id.clone());
+                // Another than the current one is the one before.
+                let before = count.and_then(|count| count.checked_sub(1));
+                entry.add_id(id.clone(), if current.as_ref() == Some(&id) { count } else { before });
                 entry.ends.entry(id).or_insert(end);
             }
             None if !entry.unnamed_ends.contains(&end) => entry.unnamed_ends.push(end),
@@ -166,10 +175,14 @@ fn container_status(status: &Value, record: &mut PodRecord) {
 /// A container or a sandbox, as the CRI has it: `crictl ps -o json`, `crictl pods -o json`, `crictl inspect`.
 fn of_runtime(value: &Value, into: &mut Snapshot) -> Option<()> {
     let id = container_id(text(value, "id")?)?;
+    let of_pod = |field: &str| {
+        let label = label(value, &format!("io.kubernetes.pod.{field}"));
+        label.or_else(|| of_sandbox(value)?.get(field)?.as_str()).map(str::to_owned)
+    };
     let named = Pod {
-        namespace: label(value, "io.kubernetes.pod.namespace").map(str::to_owned),
-        name: label(value, "io.kubernetes.pod.name").map(str::to_owned),
-        uid: Some(label(value, "io.kubernetes.pod.uid")?.parse().ok()?),
+        namespace: of_pod("namespace"),
+        name: of_pod("name"),
+        uid: Some(pod_uid(value)?.parse().ok()?),
         ..Pod::default()
     };
     let name = label(value, "io.kubernetes.container.name");
@@ -181,18 +194,20 @@ fn of_runtime(value: &Value, into: &mut Snapshot) -> Option<()> {
         return Some(());
     };
     let entry = record.containers.entry(name.to_owned()).or_default();
-    add_id(entry, id.clone());
+    let count = value.pointer("/annotations/io.kubernetes.container.restartCount").and_then(Value::as_str);
+    let count = count.and_then(|count| count.parse().ok());
+    entry.add_id(id.clone(), count);
+    entry.restart_count = entry.restart_count.max(count);
     if let Some(sandbox) =
         either(value, "pod_sandbox_id", "podSandboxId").and_then(Value::as_str).and_then(container_id)
         && !record.sandboxes.contains(&sandbox)
     {
         record.sandboxes.push(sandbox);
     }
-    let image = value.pointer("/image/user_specified_image").or_else(|| value.pointer("/image/userSpecifiedImage"));
-    let image = image.and_then(Value::as_str).filter(|image| !image.is_empty());
+    // The first is what the kubelet asked for: from CRI 1.29.
+    let images = ["/image/user_specified_image", "/image/userSpecifiedImage", "/image/image"];
+    let image = images.iter().filter_map(|at| value.pointer(at)?.as_str()).find(|image| names_image(image));
     entry.image = entry.image.take().or_else(|| image.map(str::to_owned));
-    let count = value.pointer("/annotations/io.kubernetes.container.restartCount").and_then(Value::as_str);
-    entry.restart_count = entry.restart_count.max(count.and_then(|count| count.parse().ok()));
     let linux = value.pointer("/resources/linux");
     let limit = linux.and_then(|linux| either(linux, "memory_limit_in_bytes", "memoryLimitInBytes")).and_then(number);
     entry.limit_bytes = entry.limit_bytes.or(limit.filter(|limit| *limit > 0));
@@ -264,12 +279,6 @@ pub(super) fn enter(into: &mut Snapshot, pod: Pod) -> Option<&mut PodRecord> {
     Some(record)
 }
 
-pub(super) fn add_id(entry: &mut ContainerRecord, id: ContainerId) {
-    if !entry.ids.contains(&id) {
-        entry.ids.push(id);
-    }
-}
-
 /// `containerd://<id>`, or the id alone.
 fn container_id(text: &str) -> Option<ContainerId> {
     text.rsplit("://").next()?.parse().ok()
@@ -297,6 +306,16 @@ fn text<'a>(value: &'a Value, field: &str) -> Option<&'a str> {
 
 fn label<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
     value.get("labels")?.get(name)?.as_str()
+}
+
+/// A container has its pod's uid as a label, and so has a sandbox, if it is the kubelet's.
+fn pod_uid(value: &Value) -> Option<&str> {
+    label(value, "io.kubernetes.pod.uid").or_else(|| text(of_sandbox(value)?, "uid"))
+}
+
+/// What CRI itself says of a sandbox; a container has no uid there.
+fn of_sandbox(value: &Value) -> Option<&Value> {
+    value.get("metadata").filter(|metadata| metadata.get("uid").is_some())
 }
 
 fn either<'a>(value: &'a Value, snake: &str, camel: &str) -> Option<&'a Value> {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::event::ContainerRole::{App, Init, Sidecar};
 
 const UID: &str = "c8119223-23d2-4099-bf62-d501a2753c91";
 
@@ -23,7 +24,8 @@ fn a_pod_of_the_api_server_has_containers_limits_and_ends() {
     let app = &record.containers["app"];
     assert_eq!((app.limit_bytes, app.restart_count), (Some(64 << 20), Some(3)));
     assert_eq!(app.ends[&id.parse().expect("an id")].reason.as_deref(), Some("OOMKilled"));
-    assert_eq!((record.containers["init"].init, record.containers["mesh"].init), (true, false));
+    let role = |name: &str| record.containers[name].role;
+    assert_eq!([role("app"), role("init"), role("mesh")], [App, Init, Sidecar].map(Some));
 }
 
 #[test]
@@ -97,8 +99,9 @@ fn folders_of_logs_name_pods_and_links_name_containers() {
     assert!(log_dir::enter_pod(&folder, ["app", "sidecar"].into_iter(), &mut snapshot));
     assert!(!log_dir::enter_pod("lost+found", std::iter::empty(), &mut snapshot));
     let id = "c".repeat(64);
-    assert!(log_dir::enter_link(&format!("oom-burstable_team-a_app-{id}.log"), &mut snapshot));
+    let link = format!("oom-burstable_team-a_app-{id}.log");
+    assert!(log_dir::enter_link(&link, None, &mut snapshot));
     let record = &snapshot.pods[&UID.parse().expect("a uid")];
     assert_eq!(record.pod.namespace.as_deref(), Some("team-a"));
-    assert_eq!(record.containers["app"].ids, [id.parse().expect("an id")]);
+    assert_eq!(record.containers["app"].ids, BTreeMap::from([(id.parse().expect("an id"), None)]));
 }

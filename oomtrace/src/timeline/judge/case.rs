@@ -96,6 +96,7 @@ impl Class {
             return Self::Nobodys;
         }
         match kill.told.limit.as_ref().and_then(|limit| limit.level) {
+            Some(Level::Container) if kill.hit_limit_around() => Self::Other,
             Some(Level::Container | Level::Pod) => Self::Own,
             Some(Level::Qos | Level::Kubepods) => Self::Pods,
             Some(Level::Node) => Self::Node,
@@ -183,7 +184,10 @@ impl<'a> Case<'a> {
         }
         let record = court.names.container_record(self.pod.as_ref(), container.name.as_deref());
         container.image = container.image.or_else(|| record.and_then(|record| record.image.clone()));
-        container.restart_count = container.restart_count.max(record.and_then(|record| record.restart_count));
+        container.role = container.role.or_else(|| record?.role);
+        // Of which of its lives, where that is not known: the last.
+        let last = || record.filter(|_| container.id.is_none()).and_then(|record| record.restart_count);
+        container.restart_count = container.restart_count.or_else(last);
         Some(container)
     }
 

@@ -127,6 +127,7 @@ fn scenario(case: &Case<'_>, court: &Court<'_>, kill: &Kill, missing: &mut Vec<S
         return (if by_cgroup { Scenario::ContainerLimit } else { Scenario::SystemOom }, Confidence::Low);
     };
     match limit.level {
+        Some(Level::Container) if kill.hit_limit_around() => (Scenario::OtherLimit, Confidence::High),
         Some(Level::Container) => (Scenario::ContainerLimit, Confidence::High),
         Some(Level::Pod) => match siblings(case, court, kill) {
             Siblings::None => (Scenario::ContainerLimit, Confidence::High),
@@ -155,11 +156,8 @@ fn scenario(case: &Case<'_>, court: &Court<'_>, kill: &Kill, missing: &mut Vec<S
 fn siblings(case: &Case<'_>, court: &Court<'_>, kill: &Kill) -> Siblings {
     let Some(pod) = &case.pod else { return Siblings::Unknown };
     let container = case.container(court);
-    let record =
-        court.names.container_record(Some(pod), container.as_ref().and_then(|container| container.name.as_deref()));
     // Init containers run one at a time.
-    let role = container.as_ref().and_then(|container| container.role);
-    if record.is_some_and(|record| record.init) || role == Some(ContainerRole::Init) {
+    if container.is_some_and(|container| container.role == Some(ContainerRole::Init)) {
         return Siblings::None;
     }
     if let Some(count) = court.names.containers_at(pod, kill.at) {

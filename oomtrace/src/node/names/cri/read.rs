@@ -10,7 +10,7 @@ use crate::{
     event::{self, ContainerAction, ContainerChange, ContainerRole, Event, Moment, Source, Told},
     node::{
         cgroup_path::ContainerId,
-        fact::{ContainerFact, Fact, NameSource, PodFact},
+        fact::{ContainerFact, Fact, NameSource, PodFact, names_image},
         names::annotations::{self, Keys, POD_NAMESPACE, told},
     },
 };
@@ -50,17 +50,11 @@ fn facts(
         container.restart_count = Some(attempt);
     }
     container.image = image.and_then(|ImageSpec { image, user_specified_image }| {
-        // An image's id says nothing to people.
-        let named = Some(image).filter(|image| !image.is_empty() && !image.starts_with("sha256:") && !is_hex(image));
-        Some(user_specified_image).filter(|image| !image.is_empty()).or(named)
+        Some(user_specified_image).filter(|image| !image.is_empty()).or(Some(image).filter(|image| names_image(image)))
     });
     container.limit_bytes = u64::try_from(limit).ok().filter(|limit| *limit > 0);
     container.ended = state == ContainerState::Exited as i32;
     told(container, pod).collect()
-}
-
-fn is_hex(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// A list's entry for a sandbox.

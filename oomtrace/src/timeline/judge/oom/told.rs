@@ -5,13 +5,16 @@ use super::{
     Eaters,
 };
 use crate::{
-    event::{Cause, Container, ContainerAction, Event, Level, Pod, Scenario},
+    event::{Cause, Container, ContainerAction, ContainerRole, Event, Level, Pod, Scenario},
     timeline::{
         evidence::Kill,
         windows::SECOND,
         words::{place, size, times},
     },
 };
+
+/// What has the limit where a node of kind, k3d or minikube is out of memory.
+const AROUND: &str = "the container that the node runs in";
 
 /// What a summary is made of.
 pub(super) struct Told<'a> {
@@ -66,6 +69,11 @@ impl Told<'_> {
             Scenario::PodLimit => of("the pod's containers together hit the pod's"),
             Scenario::AllocatableOom => of("all pods together hit the node's allocatable"),
             Scenario::SystemOom => "the node itself ran out of memory".to_owned(),
+            Scenario::OtherLimit if kill.hit_limit_around() && limit.is_some_and(|limit| limit.nested.is_none()) => {
+                let around = limit.and_then(|limit| limit.container.as_ref());
+                let name = around.and_then(|around| around.name.as_deref().or(Some(around.id.as_ref()?.as_str())));
+                of(&format!("{} ({:.12}) hit its", AROUND, name.unwrap_or("?")))
+            }
             Scenario::OtherLimit => {
                 of(&format!("cgroup {} hit its", limit.and_then(|limit| limit.cgroup.as_deref()).unwrap_or("?")))
             }
@@ -146,8 +154,13 @@ impl Told<'_> {
                 let every = interval(case).map_or_else(String::new, |seconds| {
                     format!("It comes back to its limit within {seconds} s of each kill: either it needs more than {amount} to work at all, or it leaks. ")
                 });
+                let it = match self.container.and_then(|container| container.role) {
+                    _ if kill.hit_limit_around() => AROUND,
+                    Some(ContainerRole::Sandbox) => "the pod (where its sandbox is a virtual machine: its RuntimeClass's overhead)",
+                    _ => "it",
+                };
                 format!(
-                    "{what}{every}Give it a limit above {amount}, or make the program keep below it (heap size, cache size, workers)."
+                    "{what}{every}Give {it} a limit above {amount}, or make the program keep below it (heap size, cache size, workers)."
                 )
             }
             Scenario::PodLimit => format!(
