@@ -34,6 +34,8 @@ pub struct Snapshot {
 pub struct PodRecord {
     /// Namespace, name, uid, class.
     pub pod: Pod,
+    /// When the API server made it; `None` of a mirror pod, which comes after the static pod that it stands for.
+    pub created: Option<jiff::Timestamp>,
     /// Whether `containers` is all of them: the specification was read, not only what runs.
     pub complete: bool,
     /// Its containers by name.

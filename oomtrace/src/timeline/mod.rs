@@ -116,7 +116,7 @@ struct Order {
     at: i64,
     node: Arc<str>,
     source: Source,
-    /// It tells lines of one time apart; [`by_node`] puts those in the order of what they say.
+    /// It tells lines of one time apart; [`by_node`] puts those in the order of their numbers.
     arrival: u64,
 }
 
@@ -339,9 +339,13 @@ fn by_node<'a>(lines: impl Iterator<Item = (&'a Order, &'a Arc<Line>, bool)>) ->
         let of_one_time = |a: &Kept, b: &Kept| (a.at, a.line.source) == (b.at, b.line.source);
         if lines.windows(2).any(|pair| of_one_time(&pair[0], &pair[1])) {
             for same in lines.chunk_by_mut(of_one_time).filter(|same| same.len() > 1) {
-                same.sort_by_cached_key(|kept| (digest(&kept.line.event), kept.lesson));
+                same.sort_by_cached_key(|kept| (digest(&kept.line.event), kept.lesson, kept.line.seq));
             }
             lines.dedup_by(|b, a| of_one_time(a, b) && digest(&a.line.event) == digest(&b.line.event));
+            // A log with whole seconds has its lines in the order in which things happened.
+            for same in lines.chunk_by_mut(of_one_time).filter(|same| same.len() > 1) {
+                same.sort_by_key(|kept| kept.line.seq);
+            }
         }
     }
     nodes

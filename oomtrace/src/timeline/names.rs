@@ -261,8 +261,15 @@ impl<'a> Names<'a> {
         }
         let (namespace, name) = pod.and_then(|pod| Some((pod.namespace.clone()?, pod.name.clone()?)))?;
         let uids = self.by_name.get(&(namespace.clone(), name.clone()));
-        let uid = uids.and_then(|uids| uids.iter().min_by_key(|uid| self.distance(uid, at)));
+        let there = uids.into_iter().flatten().filter(|uid| !self.came_after(uid, at));
+        let uid = there.min_by_key(|uid| self.distance(uid, at));
         Some(uid.map_or(PodKey::Name(namespace, name), |uid| PodKey::Uid(uid.clone())))
+    }
+
+    /// Whether a pod was made only after a time, as one of a StatefulSet that has the name of the one before.
+    fn came_after(&self, uid: &PodUid, at: i64) -> bool {
+        let created = self.snapshot.pods.get(uid).and_then(|record| record.created);
+        created.is_some_and(|created| created.as_nanosecond() > i128::from(at + super::windows::API_CLOCK))
     }
 
     /// How far a time is from a pod's own.

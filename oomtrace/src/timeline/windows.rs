@@ -65,6 +65,12 @@ pub(super) const REFUSED_TO_END: i64 = 60 * SECOND;
 /// From a failed probe, or a pod's deletion, to the end it leads to.
 pub(super) const KILL_REASON_TO_END: i64 = SIGTERM_TO_END;
 
+/// From a probe's last failure to the kubelet's telling the container to end: at once, but for a worker that has more to do.
+pub(super) const PROBE_TO_KILL: i64 = 20 * SECOND;
+
+/// So far may the API server's clock be from the node's.
+pub(super) const API_CLOCK: i64 = 5 * SECOND;
+
 /// Readings of memory so long before a kill are part of its picture.
 pub(super) const PICTURE: i64 = 120 * SECOND;
 

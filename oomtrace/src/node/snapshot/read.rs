@@ -107,6 +107,7 @@ fn pod(value: &Value, into: &mut Snapshot) -> Option<()> {
     }
     let record = enter(into, named.clone())?;
     record.complete = true;
+    record.created = metadata.get("creationTimestamp").filter(|_| hash.is_none()).and_then(moment);
     let lists = [
         ("containers", ContainerRole::App),
         ("initContainers", ContainerRole::Init),

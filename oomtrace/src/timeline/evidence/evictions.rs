@@ -9,7 +9,7 @@ use super::{
     },
     Evicted,
 };
-use crate::event::{Eviction, EvictionPhase, Line};
+use crate::event::{Event, Eviction, EvictionPhase, Line};
 
 /// A pass of the eviction manager: what it said of the node, and the pods it ranked.
 struct Pass<'a> {
@@ -41,7 +41,9 @@ pub(super) fn evicted(steps: &[(i64, &Eviction, &Arc<Line>)], names: &Names<'_>)
         for pod in step.pod.iter().chain(&step.pods) {
             let Some(key) = names.key(Some(pod), None, *at) else { continue };
             let of_pod = found.entry(key.clone()).or_default();
-            if let Some(evicted) = of_pod.last_mut().filter(|evicted| *at - evicted.ending <= EVICTION) {
+            let same =
+                |evicted: &&mut Evicted| *at - evicted.ending <= EVICTION && !is_another(evicted, *at, step.phase);
+            if let Some(evicted) = of_pod.last_mut().filter(same) {
                 evicted.memory = evicted.memory.or(step.memory);
                 evicted.lines.push((*at, Arc::clone(line)));
             } else {
@@ -79,6 +81,16 @@ pub(super) fn evicted(steps: &[(i64, &Eviction, &Arc<Line>)], names: &Names<'_>)
     all
 }
 
+/// Whether a pod that is evicted is another of the same name: the one before was cleaned up.
+fn is_another(before: &Evicted, at: i64, phase: EvictionPhase) -> bool {
+    let cleaned_up = |(done, line): &(i64, Arc<Line>)| {
+        let cleaned = matches!(&line.event, Event::Eviction(step) if step.phase == EvictionPhase::CleanedUp);
+        cleaned && at - done > SAME_STEP
+    };
+    matches!(phase, EvictionPhase::Evicting | EvictionPhase::Evicted | EvictionPhase::Failed)
+        && before.lines.iter().any(cleaned_up)
+}
+
 /// How long after a step pods may be ranked because of it.
 fn reach(phase: EvictionPhase) -> i64 {
     match phase {
@@ -88,11 +100,26 @@ fn reach(phase: EvictionPhase) -> i64 {
     }
 }
 
+/// How long after a step the next one comes, as long as the threshold is met: the kubelet waits for the end of a pod that it
+/// evicts, and goes on with the next. It says of a soft threshold that it is met only until it is met for long enough.
+fn followed_within(phase: EvictionPhase) -> i64 {
+    match phase {
+        EvictionPhase::Ranked | EvictionPhase::Evicting => EVICTION,
+        _ => SOFT,
+    }
+}
+
 /// The passes that came to ranking pods.
 fn passes<'a>(steps: &[(i64, &'a Eviction, &'a Arc<Line>)], names: &Names<'_>) -> Vec<Pass<'a>> {
     let mut passes: Vec<Pass<'_>> = Vec::new();
     let mut open: Vec<(i64, &Eviction, &Arc<Line>)> = Vec::new();
+    // A soft threshold may have been met ever since this is true.
+    let (mut soft, mut may_follow_until) = (false, i64::MIN);
     for (at, step, line) in steps {
+        if !matches!(step.phase, EvictionPhase::Observed | EvictionPhase::NodeConditions) {
+            soft = step.phase == EvictionPhase::GracePeriodNotMet || soft && *at <= may_follow_until;
+            may_follow_until = *at + followed_within(step.phase);
+        }
         match step.phase {
             EvictionPhase::Observed
             | EvictionPhase::ThresholdMet
@@ -100,7 +127,8 @@ fn passes<'a>(steps: &[(i64, &'a Eviction, &'a Arc<Line>)], names: &Names<'_>) -
             | EvictionPhase::NodeConditions
             | EvictionPhase::MustEvict => open.push((*at, step, line)),
             EvictionPhase::Ranked => {
-                open.retain(|(earlier, step, _)| at - earlier <= reach(step.phase));
+                let goes_on = |step: &Eviction| soft && step.phase == EvictionPhase::GracePeriodNotMet;
+                open.retain(|(earlier, step, _)| at - earlier <= reach(step.phase) || goes_on(step));
                 // The pass begins with the last threshold that was met before pods were ranked.
                 let began = open
                     .iter()
@@ -131,7 +159,9 @@ fn passes<'a>(steps: &[(i64, &'a Eviction, &'a Arc<Line>)], names: &Names<'_>) -
                 } else {
                     passes.push(Pass { at: began, lines, resource, memory, ranked });
                 }
+                // The last says for how long it had been met.
                 open.retain(|(_, step, _)| step.phase == EvictionPhase::GracePeriodNotMet);
+                open.drain(..open.len().saturating_sub(1));
             }
             EvictionPhase::Reclaimed | EvictionPhase::NothingToEvict => open.clear(),
             _ => {}

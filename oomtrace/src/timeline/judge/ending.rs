@@ -10,7 +10,9 @@ use super::{
     super::{
         evidence::{Cause, Death},
         nanoseconds,
-        windows::{CRASH_LOOP, KILL_REASON_TO_END, REFUSED_TO_END, SECOND, SIGKILL_TO_END, SIGTERM_TO_END},
+        windows::{
+            CRASH_LOOP, KILL_REASON_TO_END, PROBE_TO_KILL, REFUSED_TO_END, SECOND, SIGKILL_TO_END, SIGTERM_TO_END,
+        },
         words::{place, pod_name, signal_name, size, times},
     },
     Court,
@@ -107,31 +109,37 @@ fn is_called_oom(court: &Court<'_>, death: &Death) -> bool {
     death.container.as_ref().is_some_and(|id| court.evidence.is_shown_as_oom(id, court.names))
 }
 
-/// What the kubelet says of its ending this container: a failed probe counts most.
+/// What the kubelet says of its ending this container: the best of it, and of that the last.
 fn reason<'a>(court: &Court<'a>, death: &Death) -> Option<&'a Cause<ContainerChange>> {
     let before = death.at - KILL_REASON_TO_END..=death.at + SECOND;
-    let mut said: Option<&Cause<ContainerChange>> = None;
-    for change in court.evidence.changes_of(death.pod.as_ref()?) {
-        let of_this = change.container.is_none() || change.container == death.container;
-        let action = change.what.action;
-        // A pod that is not ready gets no requests, and nothing else.
-        let harmless = action == ContainerAction::ProbeFailed && change.what.reason.as_deref() == Some("Readiness");
-        let says = !harmless
-            && matches!(action, ContainerAction::ProbeFailed | ContainerAction::Killing | ContainerAction::PodDeleted);
-        if says && of_this && before.contains(&change.at) {
-            let better = said.is_none_or(|said| weight(action) >= weight(said.what.action));
-            said = if better { Some(change) } else { said };
-        }
-    }
-    said
+    let name = death.container.as_ref().and_then(|id| court.names.container(id)?.container.name.as_deref());
+    let told_at = court.evidence.killings(death).filter(|told| before.contains(&told.at)).map(|told| told.at).max();
+    let said = court.evidence.changes_of(death.pod.as_ref()?).filter(|change| {
+        let of_name = change.what.container.as_ref().and_then(|container| container.name.as_deref());
+        let of_this = match &change.container {
+            Some(_) => change.container == death.container,
+            None => name.zip(of_name).is_none_or(|(name, of_name)| name == of_name),
+        };
+        of_this && before.contains(&change.at)
+    });
+    let weighed = said.filter_map(|change| Some((weight(change, told_at)?, change)));
+    weighed.max_by_key(|(weight, change)| (*weight, change.at)).map(|(_, change)| change)
 }
 
-fn weight(action: ContainerAction) -> u8 {
-    match action {
-        ContainerAction::PodDeleted => 3,
-        ContainerAction::ProbeFailed => 2,
-        ContainerAction::Killing => 1,
-        _ => 0,
+/// How much the kubelet's words say of why a container ended that it told to end at a time; `None` where they say nothing.
+fn weight(change: &Cause<ContainerChange>, told_at: Option<i64>) -> Option<u8> {
+    let reason = change.what.reason.as_deref();
+    match change.what.action {
+        ContainerAction::PodDeleted => Some(3),
+        // A reason of its own, as that the container's definition changed; a failed probe's line has the probe's words.
+        ContainerAction::Killing => {
+            Some(if reason.is_some_and(|reason| !reason.ends_with("Probe") && reason != "Unknown") { 3 } else { 1 })
+        }
+        // A pod that is not ready gets no requests, and nothing else. And a probe has to fail several times.
+        ContainerAction::ProbeFailed if reason != Some("Readiness") => {
+            told_at.is_none_or(|told| told - change.at <= PROBE_TO_KILL).then_some(2)
+        }
+        _ => None,
     }
 }
 

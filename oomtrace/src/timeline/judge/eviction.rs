@@ -24,7 +24,7 @@ use super::{
     named, shown,
 };
 use crate::{
-    event::{Confidence, Event, Eviction, EvictionPhase, Incident, Level, Scenario, ToldBy, Verdict},
+    event::{Confidence, ContainerAction, Event, Eviction, EvictionPhase, Incident, Level, Scenario, ToldBy, Verdict},
     node::snapshot::EvictionNotice,
 };
 
@@ -96,7 +96,7 @@ pub(super) fn signals(court: &Court<'_>, cases: &[Case<'_>]) -> BTreeMap<usize, 
                 _ => None,
             });
             let told = told.or_else(|| Some((by_count(court, evicted)?, ToldBy::Metrics)));
-            let told = told.or_else(|| Some((by_soft_threshold(evicted)?, ToldBy::SoftThreshold)));
+            let told = told.or_else(|| Some((by_soft_threshold(court, evicted)?, ToldBy::SoftThreshold)));
             let told = told.or_else(|| Some((by_readings(court, evicted)?.to_owned(), ToldBy::Pressure)));
             let (signal, from) = told.unwrap_or_else(|| likelier(court, evicted));
             let mut crossed = crossed(court, evicted, signal, from);
@@ -153,9 +153,19 @@ fn by_count(court: &Court<'_>, evicted: &Evicted) -> Option<String> {
     signals.first().filter(|_| signals.len() == 1).map(|signal| (*signal).to_owned())
 }
 
-/// A soft threshold that was met before, and now for long enough.
-fn by_soft_threshold(evicted: &Evicted) -> Option<String> {
-    soft(evicted).find_map(|step| step.signal.clone())
+/// A soft threshold that was met before, and now for long enough; or that only a soft one can be: for a hard one the kubelet
+/// gives a pod no time, of which its log makes two seconds at most (`immediateEvictionGracePeriodSeconds`,
+/// `minimumGracePeriodInSeconds`).
+fn by_soft_threshold(court: &Court<'_>, evicted: &Evicted) -> Option<String> {
+    let gives_time = || {
+        let told = court.evidence.changes_of(&evicted.pod).filter(|change| {
+            change.what.action == ContainerAction::Killing
+                && (evicted.at..=evicted.ending + SECOND).contains(&change.at)
+        });
+        let time = told.filter_map(|change| change.what.grace_period_ms).max();
+        time.is_some_and(|time| time > 2000).then(|| NODE.to_owned())
+    };
+    soft(evicted).find_map(|step| step.signal.clone()).or_else(gives_time)
 }
 
 /// Where its grace period was not over by then, it was a hard one that the pod was evicted for.
@@ -235,6 +245,12 @@ fn crossed(court: &Court<'_>, evicted: &Evicted, signal: String, from: ToldBy) -
         ToldBy::Pressure => Confidence::Medium,
         _ => Confidence::High,
     };
+    if evicted.memory.is_none() && matches!(from, ToldBy::Inference | ToldBy::Pressure) {
+        missing.push(
+            "whether it was memory at all, and not disk space: the kubelet's log from before (\"attempting to reclaim\"), or the pod's status or event (--pods)"
+                .to_owned(),
+        );
+    }
     if available_bytes.is_none() {
         missing.push(
             "how much was available: the pod's status or event (--pods), or the kubelet's log at verbosity 3"

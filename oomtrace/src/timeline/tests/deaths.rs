@@ -1,5 +1,7 @@
 use super::world::{World, change, container, kill, pod, refused, unnamed};
-use crate::event::{Confidence, ContainerAction, ContainerChange, Event, Level, Scenario, SenderRole, Source};
+use crate::event::{
+    Confidence, Container, ContainerAction, ContainerChange, Event, Level, Scenario, SenderRole, Source,
+};
 
 #[test]
 fn a_pod_that_is_deleted_was_not_out_of_memory() {
@@ -162,6 +164,27 @@ fn a_failed_probe_is_the_reason() {
     let verdict = world.incident().verdict;
     assert_eq!(verdict.scenario, Scenario::Killed);
     assert!(verdict.summary.contains("a probe failed"), "{}", verdict.summary);
+}
+
+#[test]
+fn a_probe_is_no_reason_where_it_is_another_containers_or_long_ago_or_the_kubelet_has_another() {
+    let probe = |name: &str| {
+        let container = Container { name: Some(name.to_owned()), ..Container::default() };
+        change(ContainerAction::ProbeFailed, pod('a'), Some(container))
+    };
+    let told = |second: f64, name: &str, reason: Option<&str>| {
+        let mut world = World::default();
+        world.known.everything = true;
+        let killing = change(ContainerAction::Killing, pod('a'), Some(container("app", '1')));
+        let killing = ContainerChange { reason: reason.map(str::to_owned), grace_period_ms: Some(30_000), ..killing };
+        world.change(second, probe(name)).change(0.0, killing).died(30.0, pod('a'), unnamed('1'), 137);
+        world.incident().verdict.summary.contains("a probe failed")
+    };
+    assert!(told(-1.0, "app", None));
+    assert!(told(-1.0, "app", Some("LivenessProbe")));
+    assert!(!told(-1.0, "web", None));
+    assert!(!told(-270.0, "app", None));
+    assert!(!told(-1.0, "app", Some("DefinitionChanged")));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 use super::world::{MIB, World, change, container, kill, pod, pod_by_name, step, unnamed};
 use crate::{
-    event::{Confidence, ContainerAction, ContainerUse, Eviction, EvictionPhase, Level, Scenario, ToldBy},
+    event::{
+        Confidence, ContainerAction, ContainerChange, ContainerUse, Eviction, EvictionPhase, Level, Scenario, ToldBy,
+    },
     node::snapshot::EvictionNotice,
 };
 
@@ -354,4 +356,61 @@ fn a_soft_threshold_is_the_one_once_its_grace_period_is_over() {
         let verdict = world.incident().verdict;
         assert_eq!((verdict.threshold_bytes, verdict.threshold_from), expected, "{met_for_ms}");
     }
+}
+
+#[test]
+fn a_soft_threshold_goes_on_from_pod_to_pod_without_being_told_again() {
+    let not_yet =
+        || Eviction { signal: Some(NODE.to_owned()), memory: Some(true), ..step(EvictionPhase::GracePeriodNotMet) };
+    let signals = |pause: f64| {
+        let mut world = World::default();
+        world.eviction(-10.0, not_yet());
+        for (nth, letter) in ['a', 'b', 'c', 'd'].into_iter().enumerate() {
+            world.evicts(f64::from(u8::try_from(nth).expect("small")) * pause, letter);
+        }
+        let from = world.incidents().into_iter().map(|incident| incident.verdict.signal_from);
+        from.map(|from| from.expect("a signal")).collect::<Vec<_>>()
+    };
+    assert_eq!(signals(40.0), [ToldBy::SoftThreshold; 4]);
+    // After some minutes it would have begun anew, and the kubelet would have said so.
+    let later = [ToldBy::SoftThreshold, ToldBy::Inference, ToldBy::Inference, ToldBy::Inference];
+    assert_eq!(signals(300.0), later);
+}
+
+#[test]
+fn a_pod_that_is_given_time_is_evicted_for_a_soft_threshold() {
+    for (seconds, from) in [(2, ToldBy::Inference), (20, ToldBy::SoftThreshold)] {
+        let mut world = World::default();
+        let killing = change(ContainerAction::Killing, pod('a'), Some(container("web", '1')));
+        world.evicts(0.0, 'a').change(0.2, ContainerChange { grace_period_ms: Some(seconds * 1000), ..killing }).died(
+            6.0,
+            pod('a'),
+            unnamed('1'),
+            0,
+        );
+        assert_eq!(world.incident().verdict.signal_from, Some(from), "{seconds}");
+    }
+}
+
+#[test]
+fn a_pod_of_the_same_name_is_evicted_anew() {
+    let mut world = World::default();
+    world.evicts(0.0, 'a').evicts(60.0, 'a');
+    assert_eq!(world.incidents().len(), 2);
+    // The files have the pod that came after both.
+    world.file_says('a', &[("web", None)]);
+    let record = world.known.snapshot.pods.values_mut().next().expect("a pod");
+    record.created = Some("2040-01-01T00:00:00Z".parse().expect("a time"));
+    let uids: Vec<_> = world.incidents().into_iter().map(|incident| incident.pod.and_then(|pod| pod.uid)).collect();
+    assert_eq!(uids, [None, None]);
+}
+
+#[test]
+fn what_an_eviction_was_for_is_said_to_be_missing_where_nothing_tells() {
+    let mut world = World::default();
+    world
+        .eviction(0.0, Eviction { pods: vec![pod_by_name('a')], ..step(EvictionPhase::Ranked) })
+        .eviction(4.0, Eviction { pod: Some(pod_by_name('a')), ..step(EvictionPhase::Evicted) });
+    let missing = world.incident().verdict.missing;
+    assert!(missing.iter().any(|missing| missing.starts_with("whether it was memory at all")), "{missing:?}");
 }

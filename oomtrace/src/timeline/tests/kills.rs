@@ -1,6 +1,7 @@
 use super::world::{MIB, World, candidate, change, container, kill, pod, pod_by_uid, task, unnamed};
 use crate::event::{
-    Confidence, ContainerAction, ContainerChange, Level, OomKill, Scenario, SenderRole, Source, Task, Victim,
+    Confidence, Container, ContainerAction, ContainerChange, ContainerRole, Level, OomKill, Scenario, SenderRole,
+    Source, Task, Victim,
 };
 
 #[test]
@@ -249,6 +250,57 @@ fn a_host_service_over_its_limit_is_told_as_such() {
     let incident = world.incident();
     assert_eq!(incident.verdict.scenario, Scenario::OtherLimit);
     assert!(incident.verdict.summary.contains("in unit pg.service"), "{}", incident.verdict.summary);
+}
+
+#[test]
+fn a_sandbox_is_told_as_such_by_its_process_or_by_files() {
+    let killed = |comm: &str, known: bool| {
+        let mut world = World::default();
+        world.file_says('a', &[("app", None)]);
+        if known {
+            let record = world.known.snapshot.pods.values_mut().next().expect("a pod");
+            record.sandboxes.extend(unnamed('2').id);
+        }
+        let mut kill = kill(pod('a'), unnamed('2'), Level::Container, 64);
+        kill.victim.task.comm = Some(comm.to_owned());
+        world.kill(0.0, kill);
+        let incident = world.incident();
+        assert!(
+            incident.verdict.summary.contains("in the sandbox of pod default/pod-a"),
+            "{}",
+            incident.verdict.summary
+        );
+        incident.container.and_then(|container| container.role)
+    };
+    assert_eq!(killed("pause", false), Some(ContainerRole::Sandbox));
+    assert_eq!(killed("qemu-system-x86", true), Some(ContainerRole::Sandbox));
+}
+
+#[test]
+fn each_life_of_a_container_has_its_own_restart_count() {
+    let mut world = World::default();
+    world.file_says('a', &[("app", None)]);
+    let record = world.known.snapshot.pods.values_mut().next().expect("a pod");
+    let app = record.containers.get_mut("app").expect("a container");
+    app.restart_count = Some(3);
+    app.ids.extend([(unnamed('2').id.expect("an id"), Some(3)), (unnamed('1').id.expect("an id"), Some(2))]);
+    world.kill(0.0, kill(pod('a'), unnamed('1'), Level::Container, 64));
+    assert_eq!(world.incident().container, Some(Container { restart_count: Some(2), ..container("app", '1') }));
+}
+
+#[test]
+fn the_limit_of_the_container_that_a_node_runs_in_is_not_the_killed_containers() {
+    let mut world = World::default();
+    let mut kill = kill(pod('a'), container("app", '1'), Level::Container, 64);
+    if let Some(limit) = &mut kill.limit {
+        limit.container = Some(Container { name: Some("kind-worker".to_owned()), ..unnamed('2') });
+    }
+    world.kill(0.0, kill);
+    let verdict = world.incident().verdict;
+    assert_eq!(verdict.scenario, Scenario::OtherLimit);
+    let words = "because the container that the node runs in (kind-worker) hit its memory limit of 64 MiB";
+    assert!(verdict.summary.contains(words), "{}", verdict.summary);
+    assert!(verdict.advice.contains("Give the container that the node runs in a limit above"), "{}", verdict.advice);
 }
 
 #[test]
