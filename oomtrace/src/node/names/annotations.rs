@@ -21,13 +21,16 @@ pub(super) const POD_UID: &str = "io.kubernetes.pod.uid";
 pub(super) const CONTAINER_NAME: &str = "io.kubernetes.container.name";
 pub(super) const RESTART_COUNT: &str = "io.kubernetes.container.restartCount";
 
+/// By containerd: `pkg/cri/annotations/annotations.go`.
+pub(super) const SANDBOX_UID: &str = "io.kubernetes.cri.sandbox-uid";
+
 /// The name that the kubelet gave a sandbox when it talked to Docker itself.
 const SANDBOX_NAME: &str = "POD";
 
 /// What the keys of one container tell of it and its pod. `id` is the container's.
 pub(super) fn facts(source: NameSource, id: ContainerId, keys: &Keys) -> (ContainerFact, Option<PodFact>) {
     let get = |names: &[&str]| names.iter().find_map(|name| keys.get(*name)).filter(|value| !value.is_empty()).cloned();
-    let uid = get(&[POD_UID, "io.kubernetes.cri.sandbox-uid"]).and_then(|uid| uid.parse::<PodUid>().ok());
+    let uid = get(&[POD_UID, SANDBOX_UID]).and_then(|uid| uid.parse::<PodUid>().ok());
     let kind =
         get(&["io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType", "io.kubernetes.docker.type"]);
     let name = get(&[CONTAINER_NAME, "io.kubernetes.cri.container-name"]);

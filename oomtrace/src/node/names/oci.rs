@@ -18,12 +18,12 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    annotations::{self, Keys},
+    annotations::{self, Keys, POD_UID, SANDBOX_UID},
     host::Host,
     storage,
 };
 use crate::node::{
-    cgroup_path::ContainerId,
+    cgroup_path::{CgroupIdentity, ContainerId},
     fact::{Fact, NameSource},
 };
 
@@ -48,6 +48,8 @@ struct Config {
 
 #[derive(Deserialize)]
 struct Linux {
+    #[serde(rename = "cgroupsPath")]
+    cgroups_path: Option<String>,
     resources: Option<Resources>,
 }
 
@@ -63,7 +65,14 @@ struct Memory {
 
 /// What a container's `config.json` tells.
 pub fn parse(id: ContainerId, json: &[u8]) -> Result<Vec<Fact>, serde_json::Error> {
-    let Config { annotations, linux } = serde_json::from_slice(json)?;
+    let Config { mut annotations, linux } = serde_json::from_slice(json)?;
+    // containerd has the annotation since 1.6.11 only.
+    if ![POD_UID, SANDBOX_UID].iter().any(|key| annotations.contains_key(*key))
+        && let Some(path) = linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref())
+        && let Some(uid) = CgroupIdentity::parse(path).pod_uid
+    {
+        annotations.insert(SANDBOX_UID.to_owned(), uid.to_string());
+    }
     let (mut container, pod) = annotations::facts(NameSource::OciConfig, id, &annotations);
     let memory = linux.and_then(|linux| linux.resources?.memory?.limit);
     // 0 and -1 mean that there is none.

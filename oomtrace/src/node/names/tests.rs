@@ -403,7 +403,15 @@ fn a_sandboxs_configuration_names_its_pod_and_is_no_container_to_wait_for() {
         r#"{{"annotations":{{"io.kubernetes.cri-o.ContainerType":"sandbox","io.kubernetes.container.name":"POD",
         "io.kubernetes.pod.name":"web-0","io.kubernetes.pod.namespace":"shop","io.kubernetes.pod.uid":"{uid}"}}}}"#
     );
-    for json in [containerd, cri_o] {
+    // Before 1.6.11 it has no uid but in its cgroup's path.
+    let old = format!(
+        r#"{{"annotations":{{"io.kubernetes.cri.container-type":"sandbox","io.kubernetes.cri.sandbox-name":"web-0",
+        "io.kubernetes.cri.sandbox-namespace":"shop"}},
+        "linux":{{"cgroupsPath":"kubepods-burstable-pod{}.slice:cri-containerd:{:064x}"}}}}"#,
+        uid.replace('-', "_"),
+        2
+    );
+    for json in [containerd, cri_o, old] {
         let id: ContainerId = format!("{:064x}", 2).parse().expect("an id");
         let known = index(oci::parse(id.clone(), json.as_bytes()).expect("a configuration")).known(&id).expect("known");
         let container = known.container.expect("itself");

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 use crate::event::ContainerRole::{App, Init, Sidecar};
 
@@ -104,4 +106,57 @@ fn folders_of_logs_name_pods_and_links_name_containers() {
     let record = &snapshot.pods[&UID.parse().expect("a uid")];
     assert_eq!(record.pod.namespace.as_deref(), Some("team-a"));
     assert_eq!(record.containers["app"].ids, BTreeMap::from([(id.parse().expect("an id"), None)]));
+}
+
+#[test]
+fn each_life_of_a_container_has_the_restart_count_of_its_time() {
+    let (before, now) = ("1".repeat(64), "2".repeat(64));
+    let count = |snapshot: &Snapshot, id: &str| {
+        let id = id.parse().expect("an id");
+        snapshot.container(&id).and_then(|(_, _, container)| container.ids[&id])
+    };
+    let (snapshot, _) = read_text(&format!(
+        r#"{{"metadata":{{"uid":"{UID}"}},"spec":{{"containers":[]}},"status":{{"containerStatuses":[{{"name":"app","restartCount":3,"containerID":"containerd://{now}",
+        "lastState":{{"terminated":{{"containerID":"containerd://{before}","exitCode":137}}}}}}]}}}}"#
+    ));
+    assert_eq!([count(&snapshot, &before), count(&snapshot, &now)], [Some(2), Some(3)]);
+    let container = |id: &str, count: u8| {
+        format!(
+            r#"{{"id":"{id}","image":{{"image":"docker.io/library/nginx:1"}},"annotations":{{"io.kubernetes.container.restartCount":"{count}"}},
+            "labels":{{"io.kubernetes.container.name":"app","io.kubernetes.pod.uid":"{UID}"}}}}"#
+        )
+    };
+    let (snapshot, _) = read_text(&format!("[{},{}]", container(&now, 1), container(&before, 0)));
+    assert_eq!([count(&snapshot, &before), count(&snapshot, &now)], [Some(0), Some(1)]);
+    // Before the kubelet's own word for the image was there.
+    let image = snapshot.pods.values().next().and_then(|pod| pod.containers["app"].image.as_deref());
+    assert_eq!(image, Some("docker.io/library/nginx:1"));
+}
+
+#[test]
+fn a_sandbox_without_the_kubelets_labels_has_its_pod_in_its_metadata() {
+    let id = "a".repeat(64);
+    let (snapshot, found) = read_text(&format!(
+        r#"{{"items":[{{"id":"{id}","metadata":{{"name":"web","uid":"{UID}","namespace":"d","attempt":0}},"labels":{{}}}}]}}"#
+    ));
+    assert_eq!(found.runtime, 1);
+    let record = &snapshot.pods[&UID.parse().expect("a uid")];
+    assert_eq!((record.pod.name.as_deref(), &record.sandboxes[..]), (Some("web"), &[id.parse().expect("an id")][..]));
+}
+
+#[test]
+fn a_link_is_of_the_pod_that_it_leads_to() {
+    let other = "13988cfa-3f13-431a-b298-a4694750cf27";
+    let mut snapshot = Snapshot::default();
+    for uid in [UID, other] {
+        assert!(log_dir::enter_pod(&format!("db_pg-0_{uid}"), ["postgres"].into_iter(), &mut snapshot));
+    }
+    let id = "c".repeat(64);
+    let link = format!("pg-0_db_postgres-{id}.log");
+    assert!(!log_dir::enter_link(&link, None, &mut snapshot), "two pods have the name");
+    let target = format!("/var/log/pods/db_pg-0_{UID}/postgres/3.log");
+    assert!(log_dir::enter_link(&link, Some(Path::new(&target)), &mut snapshot));
+    let id = id.parse().expect("an id");
+    let (pod, _, container) = snapshot.container(&id).expect("a container");
+    assert_eq!((pod.pod.uid.as_ref().map(PodUid::as_str), container.ids[&id]), (Some(UID), Some(3)));
 }
