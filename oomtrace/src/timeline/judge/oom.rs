@@ -116,7 +116,9 @@ fn scenario(case: &Case<'_>, court: &Court<'_>, kill: &Kill, missing: &mut Vec<S
     let Some(limit) = &kill.told.limit else {
         if kill.lines.iter().all(|(_, line)| !matches!(line.event, Event::OomKill(_))) {
             missing.push("whose limit was hit: the kernel's log (--kernel-log)".to_owned());
-            return (Scenario::ContainerLimit, Confidence::Low);
+            // What has no limit cannot have hit it.
+            let scenario = if is_unlimited(case, court) { Scenario::SystemOom } else { Scenario::ContainerLimit };
+            return (scenario, Confidence::Low);
         }
         missing.push(
             "whose limit was hit: the kernel left its report out (10 in 5 s), or its beginning is not in the log"
@@ -190,6 +192,14 @@ fn own_limit_is_the_pods(case: &Case<'_>, court: &Court<'_>, limit: &Limit) -> b
     let name = case.container(court).and_then(|container| container.name);
     let own = court.names.container_record(case.pod.as_ref(), name.as_deref()).and_then(|record| record.limit_bytes);
     own.is_some() && own == limit.limit_bytes
+}
+
+/// Whether the container is known to have no limit of its own.
+fn is_unlimited(case: &Case<'_>, court: &Court<'_>) -> bool {
+    let specified = case.pod.as_ref().and_then(|pod| court.names.record(pod)).filter(|record| record.complete);
+    let name = case.container(court).and_then(|container| container.name);
+    let own = specified.zip(name).and_then(|(record, name)| record.containers.get(&name));
+    own.is_some_and(|own| own.limit_bytes.is_none())
 }
 
 fn group(case: &Case<'_>) -> Option<bool> {

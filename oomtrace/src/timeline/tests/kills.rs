@@ -253,6 +253,25 @@ fn a_host_service_over_its_limit_is_told_as_such() {
 }
 
 #[test]
+fn a_container_without_a_limit_did_not_hit_it() {
+    let told = |limit_mib| {
+        let mut world = World::default();
+        world.file_says('a', &[("app", limit_mib)]).died(0.0, pod('a'), container("app", '1'), 137).change(
+            0.1,
+            ContainerChange {
+                reason: Some("OOMKilled".to_owned()),
+                exit_code: Some(137),
+                ..change(ContainerAction::Reported, pod('a'), Some(container("app", '1')))
+            },
+        );
+        let verdict = world.incident().verdict;
+        (verdict.scenario, verdict.confidence)
+    };
+    assert_eq!(told(Some(64)), (Scenario::ContainerLimit, Confidence::Low));
+    assert_eq!(told(None), (Scenario::SystemOom, Confidence::Low));
+}
+
+#[test]
 fn a_sandbox_is_told_as_such_by_its_process_or_by_files() {
     let killed = |comm: &str, known: bool| {
         let mut world = World::default();

@@ -68,6 +68,9 @@ impl Told<'_> {
             Scenario::ContainerLimit => of("the container hit its"),
             Scenario::PodLimit => of("the pod's containers together hit the pod's"),
             Scenario::AllocatableOom => of("all pods together hit the node's allocatable"),
+            Scenario::SystemOom if is_unplaced(kill) => {
+                "all pods together, or the node itself, ran out of memory: it has no limit of its own".to_owned()
+            }
             Scenario::SystemOom => "the node itself ran out of memory".to_owned(),
             Scenario::OtherLimit if kill.hit_limit_around() && limit.is_some_and(|limit| limit.nested.is_none()) => {
                 let around = limit.and_then(|limit| limit.container.as_ref());
@@ -174,6 +177,7 @@ impl Told<'_> {
                     "Pods may use {amount} on this node, and grew faster than the kubelet's 10 s loop evicts. Give pods limits near their requests, so that they cannot exceed allocatable together; a higher eviction threshold makes the kubelet act earlier.{eater}"
                 )
             }
+            Scenario::SystemOom if is_unplaced(kill) => "Give it a limit, near to what it requests: without one it competes with all that runs on the node, and is killed when that runs out of memory, whoever used it.".to_owned(),
             Scenario::SystemOom => {
                 let eater = self.eaters.map_or_else(String::new, |eaters| {
                     format!(" {} used most: {}.", eaters.most, size(eaters.most_bytes))
@@ -198,6 +202,11 @@ fn outlived_until(kill: &Kill) -> Option<i32> {
         Event::ProcessExit(exit) => exit.container_exit_code.map(i32::from).filter(|code| *code != 137),
         _ => None,
     }
+}
+
+/// Whether only others than the kernel tell of it, and not on whose behalf it was.
+fn is_unplaced(kill: &Kill) -> bool {
+    kill.told.limit.is_none() && kill.told.message.is_none()
 }
 
 /// Seconds between kills, where there are several.
