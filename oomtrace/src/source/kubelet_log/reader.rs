@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use memchr::{memchr, memrchr};
 
 use super::{
+    block::{Block, Next},
     bounded::Bounded,
     container,
     form::{LineError, Part, Unwrapped},
@@ -50,6 +51,8 @@ pub struct Reader {
     overlong: bool,
     /// A line that its form broke into parts.
     parts: String,
+    /// A message that klog wrote in several lines.
+    block: Option<Block>,
     /// What the eviction manager observed in its pass, where that is read only if anything comes of the pass.
     observed: Option<Vec<Vec<u8>>>,
     /// By the process that a form names, the process id that its first line of klog's names.
@@ -103,6 +106,7 @@ impl Reader {
             open: Vec::new(),
             overlong: false,
             parts: String::new(),
+            block: None,
             observed: None,
             processes: Bounded::new(PROCESSES),
             counts: Counts::default(),
@@ -203,6 +207,7 @@ impl Reader {
 
     /// Tells what still waits for more of it: for a live log that has been silent for some seconds.
     pub fn flush(&mut self, told: &mut Vec<Told>) {
+        self.end_block(told);
         self.joiner.flush(told);
     }
 
@@ -219,10 +224,10 @@ impl Reader {
     fn read_lines(&mut self, lines: &[u8], told: &mut Vec<Told>) {
         let mut at = 0;
         while at < lines.len() {
-            if !self.parts.is_empty() {
+            if !self.parts.is_empty() || self.block.is_some() {
                 // The rest of a broken line need not have any of the words.
                 let end = memchr(b'\n', &lines[at..]).map_or(lines.len(), |end| at + end);
-                self.read_found(&lines[at..end], told);
+                self.read_line(&lines[at..end], told);
                 at = end + 1;
                 continue;
             }
@@ -237,6 +242,9 @@ impl Reader {
 
     /// Reads one line.
     pub fn read_line(&mut self, line: &[u8], told: &mut Vec<Told>) {
+        if self.block.is_some() && self.is_inside(Unwrapped::read_inside(trimmed(line)), told) {
+            return;
+        }
         if !self.parts.is_empty() {
             self.read_found(line, told);
         } else if let Some((found, stem)) = self.stems.find(line) {
@@ -265,6 +273,9 @@ impl Reader {
     }
 
     fn read_entry(&mut self, entry: &Entry, told: &mut Vec<Told>) {
+        if self.block.is_some() && self.is_inside(Unwrapped::of_entry(entry), told) {
+            return;
+        }
         let message = entry.message();
         let Some((at, stem)) = self.stems.find(message) else { return };
         if self.stems.worth(stem, message, at) == Worth::Nothing {
@@ -284,8 +295,7 @@ impl Reader {
 
     fn read_found(&mut self, line: &[u8], told: &mut Vec<Told>) {
         self.counts.looked_at += 1;
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        match Unwrapped::read(&line[..line.len().min(MAX_LINE_BYTES)]) {
+        match Unwrapped::read(trimmed(line)) {
             Ok(unwrapped) => self.read_unwrapped(&unwrapped, told),
             Err(error) => self.unreadable(error),
         }
@@ -328,7 +338,37 @@ impl Reader {
             }
             return;
         }
-        let Some(message) = Message::read(&line.text).filter(|_| who == Writer::Kubelet) else { return };
+        if who != Writer::Kubelet {
+            return;
+        }
+        match Block::begun_by(line) {
+            Some(block) => {
+                self.end_block(told);
+                self.block = Some(block);
+            }
+            None => self.read_message(line, told),
+        }
+    }
+
+    /// Whether a line is of the message that klog wrote in several lines. If it is not, and is its writer's, that one has ended.
+    fn is_inside(&mut self, line: Result<Unwrapped<'_>, LineError>, told: &mut Vec<Told>) -> bool {
+        let (Some(block), Ok(line)) = (&mut self.block, line) else { return false };
+        let next = block.take(&line);
+        if matches!(next, Next::Last | Next::Beyond) {
+            self.end_block(told);
+        }
+        matches!(next, Next::Inside | Next::Last)
+    }
+
+    /// Reads a message that klog wrote in several lines, as far as it came.
+    fn end_block(&mut self, told: &mut Vec<Told>) {
+        if let Some(block) = self.block.take() {
+            self.read_message(&block.into_line(), told);
+        }
+    }
+
+    fn read_message(&mut self, line: &Unwrapped<'_>, told: &mut Vec<Told>) {
+        let Some(message) = Message::read(&line.text) else { return };
         if self.is_forged(line.pid, message.pid) {
             self.counts.forged += 1;
             return;
@@ -356,4 +396,10 @@ impl Reader {
         self.processes.insert(of_the_form, of_klog);
         false
     }
+}
+
+/// What is read of a line.
+fn trimmed(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    &line[..line.len().min(MAX_LINE_BYTES)]
 }
