@@ -162,6 +162,8 @@ struct KubeletLog {
     piece_before: Vec<u8>,
     /// The time of its first line.
     first: Option<Timestamp>,
+    /// A line of a kubelet's is in its first piece or its last one.
+    of_kubelet: bool,
     /// The latest time that was seen.
     latest: Option<Timestamp>,
     events: u64,
@@ -183,6 +185,7 @@ impl KubeletLog {
             piece: Vec::new(),
             piece_before: Vec::new(),
             first: None,
+            of_kubelet: false,
             latest: None,
             events: 0,
             ended: false,
@@ -207,9 +210,11 @@ impl KubeletLog {
             self.reader.finish(into);
             self.ended = true;
             self.latest = self.latest.max(self.last_time());
+            self.of_kubelet |= self.has_line_of_kubelet(&self.piece_before);
         } else {
             if self.first.is_none() {
                 self.first = self.piece.split(|byte| *byte == b'\n').find_map(|line| self.reader.time_of(line));
+                self.of_kubelet = self.has_line_of_kubelet(&self.piece);
             }
             self.reader.push(&self.piece, into);
         }
@@ -226,6 +231,10 @@ impl KubeletLog {
         Ok(())
     }
 
+    fn has_line_of_kubelet(&self, piece: &[u8]) -> bool {
+        piece.split(|byte| *byte == b'\n').any(|line| self.reader.is_of_kubelet(line))
+    }
+
     /// When the last line that has a time was logged.
     fn last_time(&self) -> Option<Timestamp> {
         let end = [&self.piece_before[..], &self.piece[..]].concat();
@@ -238,7 +247,15 @@ impl KubeletLog {
             "{name}: kubelet log{}, {} messages that matter, {} events",
             self.input.packing, counts.messages, self.events
         );
-        if counts.messages == 0 {
+        if let Some(who) = self.reader.alike() {
+            warn!(
+                "{name}: {} lines of {who}'s say what a kubelet does, and were passed over, as {who} is not known to run one: if it \
+                 does, give them without the name (`journalctl -t {who} -o cat`)",
+                counts.alike
+            );
+        } else if counts.messages == 0 && self.of_kubelet {
+            info!("{name}: a log of the kubelet's, in which nothing that matters happened");
+        } else if counts.messages == 0 {
             warn!(
                 "{name}: no message of the kubelet's in it that matters: it needs the kubelet's log, or the journal of its unit"
             );

@@ -322,6 +322,11 @@ impl Joiner {
     }
 }
 
+/// Whether a message is one that kubelets write, and that matters.
+pub(super) fn is_of_kubelet(message: &Message<'_>) -> bool {
+    eviction::read(message).is_some() || container::read(message).is_some_and(|said| !matches!(said, Said::Names(..)))
+}
+
 fn tell(at: Timestamp, event: Event) -> Told {
     Told { source: Source::Kubelet, at: Moment::Wall(at), event }
 }

@@ -8,7 +8,7 @@ use super::{
     bounded::Bounded,
     container,
     form::{LineError, Part, Unwrapped},
-    join::Joiner,
+    join::{self, Joiner},
     klog::Message,
     names::Names,
     stems::{Stem, Stems, Worth},
@@ -58,6 +58,8 @@ pub struct Reader {
     /// By the process that a form names, the process id that its first line of klog's names.
     processes: Bounded<u32, u32>,
     counts: Counts,
+    /// The identifier of the last of others' lines that say what a kubelet does.
+    alike: Option<String>,
 }
 
 /// Where a log's messages begin and end.
@@ -81,6 +83,8 @@ pub struct Counts {
     pub messages: u64,
     /// Those of others: another identifier.
     pub others: u64,
+    /// Those of others that say what a kubelet does: perhaps one under a name of its own.
+    pub alike: u64,
     /// Those that pretend: klog's head names another process than the one that wrote them.
     pub forged: u64,
     /// Those that cannot be read: JSON that was cut.
@@ -110,6 +114,7 @@ impl Reader {
             observed: None,
             processes: Bounded::new(PROCESSES),
             counts: Counts::default(),
+            alike: None,
         })
     }
 
@@ -123,6 +128,21 @@ impl Reader {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// Who it is that says what a kubelet does, and is none that is known: the last one's identifier.
+    #[must_use]
+    pub fn alike(&self) -> Option<&str> {
+        self.alike.as_deref()
+    }
+
+    /// Whether a line is a kubelet's, whatever it says.
+    #[must_use]
+    pub fn is_of_kubelet(&self, line: &[u8]) -> bool {
+        Unwrapped::read(trimmed(line)).is_ok_and(|line| {
+            writer::of(line.identifier.as_deref(), &self.identifiers) == Writer::Kubelet
+                && Message::read(&line.text).is_some()
+        })
     }
 
     /// Tells a reader of a live log how late it is: lines are not later.
@@ -319,8 +339,7 @@ impl Reader {
     fn read_whole(&mut self, line: &Unwrapped<'_>, told: &mut Vec<Told>) {
         let who = writer::of(line.identifier.as_deref(), &self.identifiers);
         if who == Writer::Other {
-            self.counts.others += 1;
-            return;
+            return self.pass_over(line);
         }
         if who == Writer::Journald {
             if let Some(count) = writer::suppressed(&line.text, &self.identifiers) {
@@ -347,6 +366,15 @@ impl Reader {
                 self.block = Some(block);
             }
             None => self.read_message(line, told),
+        }
+    }
+
+    /// Passes over a line of somebody else's.
+    fn pass_over(&mut self, line: &Unwrapped<'_>) {
+        self.counts.others += 1;
+        if Message::read(&line.text).is_some_and(|message| join::is_of_kubelet(&message)) {
+            self.counts.alike += 1;
+            self.alike = line.identifier.as_deref().map(str::to_owned);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Whose lines count: a journal is mixed, and another process may print what looks like a kubelet's line.
 
 /// syslog identifiers of what runs a kubelet.
-const KUBELETS: [&str; 22] = [
+const KUBELETS: [&str; 24] = [
     "kubelet",
     // Distributions that run it within a process of their own.
     "k3s",
@@ -11,6 +11,9 @@ const KUBELETS: [&str; 22] = [
     "rke2-server",
     "rke2-agent",
     "kubelite",
+    // MicroK8s, before 1.21 as a process of its own.
+    "microk8s.daemon-kubelet",
+    "snap.microk8s.daemon-kubelet",
     "microk8s.daemon-kubelite",
     "snap.microk8s.daemon-kubelite",
     "k8s.kubelet",

@@ -43,6 +43,7 @@ fn wrapped(text: &str) -> Vec<(&'static str, String)> {
         ("RFC 3164", format!("<30>Nov 23 23:24:43 node1 kubelet[440]: {text}")),
         ("k3s", format!("Nov 23 23:24:43 node1 k3s[440]: {text}")),
         ("MicroK8s", format!("Nov 23 23:24:43 node1 microk8s.daemon-kubelite[440]: {text}")),
+        ("MicroK8s, 1.20", format!("Nov 23 23:24:43 node1 microk8s.daemon-kubelet[440]: {text}")),
         ("Charmed Kubernetes", format!("Nov 23 23:24:43 node1 kubelet.daemon[440]: {text}")),
         ("OpenShift", format!("Nov 23 23:24:43 node1 kubenswrapper[440]: {text}")),
         ("a path", format!("Nov 23 23:24:43 node1 /usr/bin/kubelet[440]: {text}")),
@@ -149,11 +150,31 @@ fn others_in_a_mixed_journal_are_not_believed() {
             assert!(told(line.as_bytes()).is_empty(), "{line}");
         }
     }
+    let mut quiet = reader();
+    quiet.push(
+        format!("Nov 23 23:24:43 node1 run-kubelet.sh[440]: {TEXT}\nNov 23 23:24:43 node1 app[7]: victed\n").as_bytes(),
+        &mut Vec::new(),
+    );
+    assert_eq!((quiet.alike(), quiet.counts().alike), (Some("run-kubelet.sh"), 1), "who may be one is said");
     let calendar = super::super::Calendar { not_after: jiff::Timestamp::MAX, zone: jiff::tz::TimeZone::UTC };
     let mut reader = super::Reader::new(calendar, vec!["my-kubelet".to_owned()]).expect("a reader");
     let mut told = Vec::new();
     reader.push(format!("Nov 23 23:24:43 node1 my-kubelet[440]: {TEXT}\n").as_bytes(), &mut told);
     assert_eq!(told.len(), 1, "unless they are said to be one");
+}
+
+#[test]
+fn a_kubelet_that_is_quiet_is_known_by_any_line_of_its() {
+    let reader = reader();
+    for (line, expected) in [
+        ("I1123 23:24:42.998045     440 kubelet.go:1] \"Starting\"", true),
+        ("Nov 23 23:24:43 node1 kubelet[440]: I1123 23:24:42.998045     440 kubelet.go:1] \"Starting\"", true),
+        ("Nov 23 23:24:43 node1 app[440]: I1123 23:24:42.998045     440 kubelet.go:1] \"Starting\"", false),
+        ("Nov 23 23:24:43 node1 kernel: text", false),
+        ("", false),
+    ] {
+        assert_eq!(reader.is_of_kubelet(line.as_bytes()), expected, "{line}");
+    }
 }
 
 #[test]
