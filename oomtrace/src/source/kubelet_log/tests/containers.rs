@@ -236,13 +236,13 @@ fn cadvisor_names_the_cgroup_of_an_oom() {
 
 #[test]
 fn a_status_tells_how_containers_ended_and_each_end_is_told_once() {
-    let patch = |state: &str, count: u32| {
+    let patch = |current: &str, state: &str, count: u32| {
         let patch = format!(
-            r#"{{"metadata":{{"uid":"{UID}"}},"status":{{"containerStatuses":[{{"containerID":"containerd://{ID}","image":"localhost/memhog:1","name":"leaky","restartCount":{count},"{state}":{{"terminated":{{"containerID":"containerd://{ID}","exitCode":137,"finishedAt":"2026-11-23T23:20:38Z","reason":"OOMKilled"}}}}}}]}}}}"#
+            r#"{{"metadata":{{"uid":"{UID}"}},"status":{{"containerStatuses":[{{"containerID":"containerd://{current}","image":"localhost/memhog:1","name":"leaky","restartCount":{count},"{state}":{{"terminated":{{"containerID":"containerd://{ID}","exitCode":137,"finishedAt":"2026-11-23T23:20:38Z","reason":"OOMKilled"}}}}}}]}}}}"#
         );
         (serde_json::to_string(&patch).expect("JSON"), patch)
     };
-    let (now, later) = (patch("state", 2).0, patch("lastState", 3).0);
+    let (now, later) = (patch(ID, "state", 2).0, patch(super::SANDBOX, "lastState", 3).0);
     let said_of = |line: String| one(&line);
     let expected = json!({"kind": "container", "action": "reported", "pod": {"namespace": "default", "name": "be-hog", "uid": UID},
         "container": {"name": "leaky", "id": ID, "image": "localhost/memhog:1", "restart_count": 2, "role": "app"}, "sandbox": false,
@@ -253,6 +253,19 @@ fn a_status_tells_how_containers_ended_and_each_end_is_told_once() {
     assert_eq!(said_of(structured(&later)), expected, "seen when it is started again");
     assert_eq!(said_of(format!(r#"Patch status for pod "be-hog_default({UID})" with {now}"#)), expected, "1.20");
     assert_eq!(said(&format!("{}\n{}", structured(&now), structured(&later))).len(), 1);
+}
+
+#[test]
+fn of_a_container_that_waits_to_be_started_again_the_last_end_counts_no_restart_yet() {
+    let patch = |current: &str| {
+        let patch = format!(
+            r#"{{"status":{{"containerStatuses":[{{"containerID":"containerd://{current}","name":"leaky","restartCount":3,"state":{{"waiting":{{"reason":"CrashLoopBackOff"}}}},"lastState":{{"terminated":{{"containerID":"containerd://{ID}","exitCode":137,"reason":"OOMKilled"}}}}}}]}}}}"#
+        );
+        let patch = serde_json::to_string(&patch).expect("JSON");
+        one(&format!(r#""Patch status for pod" pod="default/be-hog" podUID="{UID}" patch={patch}"#))
+    };
+    assert_eq!(patch(ID)["container"]["restart_count"], 3, "it waits");
+    assert_eq!(patch(super::SANDBOX)["container"]["restart_count"], 2, "another one is there by now");
 }
 
 #[test]
