@@ -327,7 +327,8 @@ pub(super) fn is_of_kubelet(message: &Message<'_>) -> bool {
     eviction::read(message).is_some() || container::read(message).is_some_and(|said| !matches!(said, Said::Names(..)))
 }
 
-fn tell(at: Timestamp, event: Event) -> Told {
+/// An event of the kubelet's log, or of the journal that it is in.
+pub(super) fn tell(at: Timestamp, event: Event) -> Told {
     Told { source: Source::Kubelet, at: Moment::Wall(at), event }
 }
 

@@ -11,11 +11,12 @@ use super::{
     join::{self, Joiner},
     klog::Message,
     names::Names,
+    oomd,
     stems::{Stem, Stems, Worth},
     time::Calendar,
     writer::{self, Writer},
 };
-use crate::event::{Event, Lost, LostFrom, Moment, Source, Told};
+use crate::event::{Event, Lost, LostFrom, Told};
 use crate::source::log_form::{
     export::{Entry, Export, is_export},
     when::Wall,
@@ -338,34 +339,38 @@ impl Reader {
 
     fn read_whole(&mut self, line: &Unwrapped<'_>, told: &mut Vec<Told>) {
         let who = writer::of(line.identifier.as_deref(), &self.identifiers);
-        if who == Writer::Other {
-            return self.pass_over(line);
-        }
-        if who == Writer::Journald {
-            if let Some(count) = writer::suppressed(&line.text, &self.identifiers) {
-                let at = line.kept.and_then(|kept| self.calendar.kept(kept)).unwrap_or(self.calendar.not_after);
-                let event = Event::Lost(Lost::new(LostFrom::KubeletLog, count));
-                told.push(Told { source: Source::Kubelet, at: Moment::Wall(at), event });
+        let kept = line.kept.and_then(|kept| self.calendar.kept(kept));
+        match who {
+            Writer::Other => return self.pass_over(line),
+            Writer::Journald => {
+                if let Some(count) = writer::suppressed(&line.text, &self.identifiers) {
+                    let event = Event::Lost(Lost::new(LostFrom::KubeletLog, count));
+                    told.push(join::tell(kept.unwrap_or(self.calendar.not_after), event));
+                }
+                return;
             }
-            return;
+            Writer::Oomd => {
+                let signal = oomd::read(&line.text, line.pid);
+                let signal = signal.map(|signal| Event::Signal(Box::new(signal)));
+                told.extend(kept.zip(signal).map(|(at, event)| join::tell(at, event)));
+                return;
+            }
+            Writer::Runtime | Writer::Kubelet => {}
         }
         if let Some(change) = container::read_runtime(&line.text) {
             self.counts.messages += 1;
-            match line.kept.and_then(|kept| self.calendar.kept(kept)) {
+            match kept {
                 Some(at) => self.joiner.push_runtime(at, change, told),
                 None => self.counts.undated += 1,
             }
-            return;
-        }
-        if who != Writer::Kubelet {
-            return;
-        }
-        match Block::begun_by(line) {
-            Some(block) => {
-                self.end_block(told);
-                self.block = Some(block);
+        } else if who == Writer::Kubelet {
+            match Block::begun_by(line) {
+                Some(block) => {
+                    self.end_block(told);
+                    self.block = Some(block);
+                }
+                None => self.read_message(line, told),
             }
-            None => self.read_message(line, told),
         }
     }
 

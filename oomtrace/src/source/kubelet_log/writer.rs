@@ -1,5 +1,7 @@
 //! Whose lines count: a journal is mixed, and another process may print what looks like a kubelet's line.
 
+use super::oomd;
+
 /// syslog identifiers of what runs a kubelet.
 const KUBELETS: [&str; 24] = [
     "kubelet",
@@ -41,6 +43,8 @@ pub(super) enum Writer {
     Kubelet,
     /// A container runtime.
     Runtime,
+    /// systemd-oomd, which kills.
+    Oomd,
     /// journald, which says what it did not keep.
     Journald,
     /// Anybody else.
@@ -66,6 +70,8 @@ pub(super) fn of(identifier: Option<&str>, more: &[String]) -> Writer {
         Writer::Kubelet
     } else if RUNTIMES.contains(&name) {
         Writer::Runtime
+    } else if name == oomd::IDENTIFIER {
+        Writer::Oomd
     } else if name == "systemd-journald" {
         Writer::Journald
     } else {
