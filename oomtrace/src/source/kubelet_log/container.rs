@@ -1,6 +1,7 @@
 //! What becomes of containers and pods: the sync loop, the PLEG, the killing, probes, back-offs, and what cAdvisor and the
 //! runtime notice of OOMs.
 
+mod preemption;
 mod status;
 
 use std::borrow::Cow;
@@ -46,6 +47,10 @@ pub(super) enum Said {
     Shutdown(Pod),
     /// A sandbox of the pod.
     Sandbox(Pod, ContainerId),
+    /// Pods have to go for a critical one: 1.20 does not say which. With the words for why.
+    Preempting(Vec<Pod>, String),
+    /// The pod had to go, and has.
+    Preempted(Pod),
 }
 
 /// Reads a message about a container or a pod. `None` for any other.
@@ -77,6 +82,10 @@ pub(super) fn read(message: &Message<'_>) -> Option<Said> {
         "Patch status for pod" => Said::Reported(status::of_patch(&pod(message), &message.word("patch")?)),
         "Shutdown manager killing pod with gracePeriod" => Said::Shutdown(pod(message)),
         "Created PodSandbox for pod" => Said::Sandbox(pod(message), id_of(&message.word("podSandboxID")?)?),
+        "Attempting to evict pods in order to free up resources" => {
+            Said::Preempting(pods(), preemption::words(&message.word("insufficientResources")?))
+        }
+        "Pod evicted successfully" => Said::Preempted(pod(message)),
         _ => return printf(&message.text).or_else(|| names(message)),
     })
 }
@@ -251,6 +260,9 @@ fn printf(text: &str) -> Option<Said> {
         let (name, patch) = rest.split_once("\" with ")?;
         let (patch, _) = super::klog::unquote(patch)?;
         return Some(Said::Reported(status::of_patch(&pods::by_full_name(name)?, &patch)));
+    }
+    if let Some(rest) = text.strip_prefix("preemption: ") {
+        return preemption::printf(rest);
     }
     printed_probe(text).or_else(|| printed_reason(text))
 }

@@ -38,6 +38,8 @@ pub(super) struct Joiner {
     reasons: Bounded<Key, String>,
     /// Pods that are to go, and why.
     leaving: Bounded<(Option<String>, Option<String>), &'static str>,
+    /// Why pods had to go for a critical one, the last time.
+    preempting: Option<String>,
     reported: Bounded<(ContainerId, Option<String>, Option<i32>), ()>,
     /// The latest evictions and refusals, with the words for each.
     evicting: VecDeque<(EvictionPhase, Pod, String)>,
@@ -68,6 +70,7 @@ impl Joiner {
             tells_exit_codes: false,
             reasons: Bounded::new(REMEMBERED),
             leaving: Bounded::new(REMEMBERED),
+            preempting: None,
             reported: Bounded::new(REMEMBERED),
             evicting: VecDeque::new(),
         }
@@ -223,6 +226,21 @@ impl Joiner {
             Said::Shutdown(pod) => {
                 self.leaving.insert((pod.namespace, pod.name), "NodeShutdown");
             }
+            Said::Preempting(pods, why) => {
+                self.preempting = Some(why);
+                for pod in pods {
+                    self.leaving.insert((pod.namespace, pod.name), ContainerChange::PREEMPTING);
+                }
+            }
+            Said::Preempted(pod) => {
+                // Where the pods to go were named, it was told when they did.
+                let full = (pod.namespace.clone(), pod.name.clone());
+                if self.leaving.remove(&full) != Some(ContainerChange::PREEMPTING) {
+                    let mut change = ContainerChange { pod: Some(pod), ..ContainerChange::new(Action::Killing) };
+                    self.leaves(&mut change, ContainerChange::PREEMPTING);
+                    told.push(tell(at, self.completed(change)));
+                }
+            }
             Said::Names(pod, container) => self.names.learn(Some(&pod), Some(&container)),
             Said::Sandbox(pod, id) => {
                 let container = Container { id: Some(id.clone()), ..Container::default() };
@@ -253,7 +271,7 @@ impl Joiner {
             } else if let Some(pod) = &change.pod {
                 let full = (pod.namespace.clone(), pod.name.clone());
                 if let Some(reason) = self.leaving.get(&full) {
-                    change.reason = Some((*reason).to_owned());
+                    self.leaves(&mut change, reason);
                 } else if self
                     .pass
                     .victim()
@@ -264,6 +282,14 @@ impl Joiner {
             }
         }
         change
+    }
+
+    /// Gives a change the reason that its pod is to go for.
+    fn leaves(&self, change: &mut ContainerChange, reason: &'static str) {
+        change.reason = Some(reason.to_owned());
+        if reason == ContainerChange::PREEMPTING {
+            change.message.clone_from(&self.preempting);
+        }
     }
 
     /// What was told of the ending of the same container, and waits.

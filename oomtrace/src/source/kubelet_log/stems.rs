@@ -12,10 +12,11 @@ use memchr::memmem::Finder;
 /// one fits; stems are shared out among the sets by the low halves of their first four bytes. So what is looked for begins alike
 /// as far as can be: as `vict`, `fail`, `Sync`, `kill`, `oom `, `Crea`, `MESS`; an upper case letter has the low half of its
 /// lower case one.
-const STEMS: [&str; 30] = [
+const STEMS: [&str; 31] = [
     OBSERVATION,
     "victing pod",
     "victed",
+    "vict pods",
     "Failed to admit pod",
     "failed with gracePeriod",
     "failed liveness probe",

@@ -269,6 +269,24 @@ fn of_a_container_that_waits_to_be_started_again_the_last_end_counts_no_restart_
 }
 
 #[test]
+fn a_pod_that_goes_for_a_critical_one_is_preempted() {
+    let kill = r#""Killing container with a grace period" pod="default/be-hog" podUID="{UID}" containerName="leaky" containerID="containerd://{ID}" gracePeriod=30"#;
+    let attempt = r#""Attempting to evict pods in order to free up resources" pods=["default/be-hog"] insufficientResources="[(res: memory, q: 209715200), (res: cpu, q: 100), ]""#;
+    let structured = said(&[attempt, kill, r#""Pod evicted successfully" pod="default/be-hog""#, kill].join("\n"));
+    let reasons: Vec<_> = structured.iter().map(|said| (said["reason"].as_str(), said["message"].as_str())).collect();
+    let words = "no room for a critical pod's request of memory and cpu";
+    assert_eq!(reasons, [(Some("Preempting"), Some(words)), (None, None)], "once");
+    let printed = one(
+        "preemption: attempting to evict pods [&Pod{...}], in order to free up resources: [(res: memory, q: 209715200), ]\npreemption: pod be-hog_default({UID}) evicted successfully",
+    );
+    assert_eq!((&printed["action"], &printed["reason"]), (&json!("killing"), &json!("Preempting")));
+    assert_eq!(
+        (&printed["message"], &printed["pod"]["uid"]),
+        (&json!("no room for a critical pod's request of memory"), &json!(UID))
+    );
+}
+
+#[test]
 fn containerd_notices_an_oom() {
     let line = format!(r#"time="2026-11-23T23:20:38.926591338Z" level=info msg="TaskOOM event container_id:\"{ID}\"""#);
     for line in [
