@@ -214,7 +214,8 @@ fn event(message: &Message<'_>) -> Option<Said> {
 
 fn system_oom(event: &Value<'_>) -> SystemOom {
     let field = |name| event.field(name);
-    let named = SystemOom { pid: field("Pid").and_then(|pid| pid.parse().ok()), comm: field("ProcessName") };
+    let pid = field("Pid").and_then(|pid| pid.parse().ok());
+    let named = SystemOom { pid, comm: field("ProcessName"), of_any_limit: false };
     match event.text() {
         Some(text) if named.pid.is_none() => printed_oom(&text),
         _ => named,
@@ -228,7 +229,7 @@ fn printed_oom(text: &str) -> SystemOom {
     let is_date =
         |word: &str| word.len() == 10 && quantity::bytes(&word.replace('-', "")).is_some() && word.contains('-');
     let date = rest.rmatch_indices(' ').find(|(at, _)| rest.get(at + 1..at + 11).is_some_and(is_date));
-    SystemOom { pid: pid.parse().ok(), comm: date.map(|(at, _)| rest[..at].to_owned()) }
+    SystemOom { pid: pid.parse().ok(), comm: date.map(|(at, _)| rest[..at].to_owned()), of_any_limit: false }
 }
 
 /// The sentences of 1.20, and what never became structured.
@@ -240,7 +241,7 @@ fn printf(text: &str) -> Option<Said> {
         return Some(oom_noticed(rest.rsplit_once("\" at ")?.0));
     }
     if let Some(event) = text.strip_prefix("Got sys oom event: ") {
-        return Some(Said::SystemOom(system_oom(&Value::Raw(event))));
+        return Some(Said::SystemOom(SystemOom { of_any_limit: true, ..system_oom(&Value::Raw(event)) }));
     }
     if let Some(rest) = text.strip_prefix("Killing container \"") {
         let (id, rest) = rest.split_once("\" with a ")?;

@@ -14,11 +14,13 @@ use super::{
 };
 use crate::event::{
     Container, ContainerAction as Action, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Moment, Pod,
-    Source, Told,
+    Source, SystemOom, Told,
 };
 
 /// A death is told by two goroutines, milliseconds apart in either order; a second is for a node that is out of breath.
 const HELD: Duration = Duration::from_secs(2);
+/// From an OOM to the status of the pod that has it: as `timeline::windows` has it.
+const NOTICED: Duration = Duration::from_secs(35);
 /// Deaths that wait for their other half.
 const DYING: usize = 256;
 /// How much of what was told is remembered, so that it is told once.
@@ -31,6 +33,8 @@ pub(super) struct Joiner {
     dying: VecDeque<Dying>,
     /// Containers that are told to end with another grace period than their own, and perhaps told once more.
     overridden: VecDeque<(Timestamp, ContainerChange)>,
+    /// OOMs of any limit, each of which a pod's status may tell better.
+    ooms: VecDeque<(Timestamp, SystemOom)>,
     /// Whether this kubelet tells exit codes (from 1.22 to 1.25 on, depending on the patch): then a death without one is a
     /// sandbox's.
     tells_exit_codes: bool,
@@ -67,6 +71,7 @@ impl Joiner {
             pass: Pass::default(),
             dying: VecDeque::new(),
             overridden: VecDeque::new(),
+            ooms: VecDeque::new(),
             tells_exit_codes: false,
             reasons: Bounded::new(REMEMBERED),
             leaving: Bounded::new(REMEMBERED),
@@ -82,7 +87,7 @@ impl Joiner {
 
     /// Takes a message in; adds to `told` what it, and those before it, turn out to say.
     pub(super) fn push(&mut self, at: Timestamp, message: &Message<'_>, told: &mut Vec<Told>) {
-        self.let_go(|since| at.duration_since(since).unsigned_abs() > HELD, told);
+        self.let_go(|since, held| at.duration_since(since).unsigned_abs() > held, told);
         if let Some(said) = eviction::read(message) {
             match said {
                 eviction::Said::NewPass => self.pass.restart(),
@@ -106,7 +111,7 @@ impl Joiner {
 
     /// Tells what still waits for more: after the last line, or when none has come for a while.
     pub(super) fn flush(&mut self, told: &mut Vec<Told>) {
-        self.let_go(|_| true, told);
+        self.let_go(|_, _| true, told);
     }
 
     fn step(&mut self, at: Timestamp, mut step: Box<Eviction>, told: &mut Vec<Told>) {
@@ -173,6 +178,7 @@ impl Joiner {
                     told.push(tell(at, Event::Container(Box::new(change))));
                 }
             }
+            Said::SystemOom(oom) if oom.of_any_limit && self.ooms.len() < DYING => self.ooms.push_back((at, oom)),
             Said::SystemOom(oom) => told.push(tell(at, Event::SystemOom(Box::new(oom)))),
             Said::Reported(changes) => {
                 for change in changes {
@@ -181,6 +187,9 @@ impl Joiner {
                         continue;
                     };
                     if self.reported.insert((id, change.reason.clone(), change.exit_code), ()).is_none() {
+                        if change.reason.as_deref() == Some("OOMKilled") {
+                            self.ooms.pop_front();
+                        }
                         told.push(tell(at, self.completed(change)));
                     }
                 }
@@ -321,16 +330,21 @@ impl Joiner {
         }
     }
 
-    /// Tells the deaths, and the endings, that need not wait any more: by since when they do.
-    fn let_go(&mut self, go: impl Fn(Timestamp) -> bool, told: &mut Vec<Told>) {
-        while self.dying.front().is_some_and(|dying| go(dying.at)) {
+    /// Tells what need not wait any more: by since when it does, and for how long it may.
+    fn let_go(&mut self, go: impl Fn(Timestamp, Duration) -> bool, told: &mut Vec<Told>) {
+        while self.dying.front().is_some_and(|dying| go(dying.at, HELD)) {
             if let Some(dying) = self.dying.pop_front() {
                 told.push(self.died(dying));
             }
         }
-        while self.overridden.front().is_some_and(|(at, _)| go(*at)) {
+        while self.overridden.front().is_some_and(|(at, _)| go(*at, HELD)) {
             if let Some((at, change)) = self.overridden.pop_front() {
                 told.push(tell(at, Event::Container(Box::new(change))));
+            }
+        }
+        while self.ooms.front().is_some_and(|(at, _)| go(*at, NOTICED)) {
+            if let Some((at, oom)) = self.ooms.pop_front() {
+                told.push(tell(at, Event::SystemOom(Box::new(oom))));
             }
         }
     }

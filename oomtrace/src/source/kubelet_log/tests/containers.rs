@@ -216,8 +216,25 @@ fn an_oom_of_the_whole_node_has_its_victim() {
         "Got sys oom event: &{801 mem hog 2026-11-23 23:20:37.44 +0000 UTC m=+82.2 / / }",
         r"Got sys oom event: &{Pid:801 ProcessName:mem hog TimeOfDeath:2026-11-23 23:20:37.44 +0000 UTC ContainerName:/}",
     ] {
-        assert_eq!(one(line), json!({"kind": "system_oom", "pid": 801, "comm": "mem hog"}), "{line}");
+        let of_any_limit = line.starts_with("Got");
+        let expected = json!({"kind": "system_oom", "pid": 801, "comm": "mem hog", "of_any_limit": of_any_limit});
+        assert_eq!(one(line), expected, "{line}");
     }
+}
+
+#[test]
+fn an_oom_of_any_limit_is_told_once_where_a_status_tells_it_better() {
+    let oom = "Got sys oom event: &{801 memhog 2026-11-23 23:20:37.44 +0000 UTC m=+82.2 / / }";
+    let patch = |reason: &str| {
+        let ended =
+            format!(r#"{{"terminated":{{"containerID":"containerd://{ID}","exitCode":137,"reason":"{reason}"}}}}"#);
+        let patch = format!(r#"{{"status":{{"containerStatuses":[{{"name":"leaky","state":{ended}}}]}}}}"#);
+        format!(r#"Patch status for pod "be-hog_default({UID})" with {}"#, serde_json::to_string(&patch).expect("JSON"))
+    };
+    let kinds = |lines: &str| said(lines).iter().map(|said| said["kind"].clone()).collect::<Vec<_>>();
+    assert_eq!(kinds(&format!("{oom}\n{}", patch("OOMKilled"))), ["container"]);
+    assert_eq!(kinds(&format!("{oom}\n{oom}\n{}", patch("OOMKilled"))), ["container", "system_oom"]);
+    assert_eq!(kinds(&format!("{oom}\n{}", patch("Error"))), ["container", "system_oom"]);
 }
 
 #[test]
