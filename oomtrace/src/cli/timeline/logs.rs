@@ -213,6 +213,7 @@ impl KubeletLog {
             self.of_kubelet |= self.has_line_of_kubelet(&self.piece_before);
         } else {
             if self.first.is_none() {
+                self.learn_year()?;
                 self.first = self.piece.split(|byte| *byte == b'\n').find_map(|line| self.reader.time_of(line));
                 self.of_kubelet = self.has_line_of_kubelet(&self.piece);
             }
@@ -229,6 +230,23 @@ impl KubeletLog {
             self.say();
         }
         Ok(())
+    }
+
+    /// A log that begins in the first two months, and in no leap year as it seems, may hold a 29th of February nevertheless: then it
+    /// is older.
+    fn learn_year(&mut self) -> Result<()> {
+        let first = self.piece.split(|byte| *byte == b'\n').find_map(|line| self.reader.time_of(line));
+        let date = first.map(|first| TimeZone::UTC.to_datetime(first).date());
+        if self.reader.learn_year(&self.piece)
+            || !date.is_some_and(|date| date.month() <= 2 && !date.in_leap_year())
+            || !self.path.is_file()
+        {
+            return Ok(());
+        }
+        let mut input = input::open(&self.path)?;
+        input::pieces(&self.path, &mut input, |piece| {
+            self.reader.learn_year(piece);
+        })
     }
 
     fn has_line_of_kubelet(&self, piece: &[u8]) -> bool {

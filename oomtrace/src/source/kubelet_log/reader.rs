@@ -1,7 +1,7 @@
 //! From bytes to events.
 
 use jiff::Timestamp;
-use memchr::{memchr, memrchr};
+use memchr::{memchr, memmem, memrchr};
 
 use super::{
     block::{Block, Next},
@@ -28,6 +28,8 @@ pub const MAX_LINE_BYTES: usize = 1024 * 1024;
 const FORM_TOLD_BY: usize = 9;
 /// Two signals of memory are observed in a pass, each once.
 const OBSERVED: usize = 8;
+/// In klog's head of each line of that day.
+const LEAP_DAY: &[u8] = b"0229 ";
 /// Processes whose lines are told apart.
 const PROCESSES: usize = 64;
 
@@ -159,6 +161,20 @@ impl Reader {
             Some(message) => self.calendar.resolve(message.wall, line.kept),
             None => line.kept.and_then(|kept| self.calendar.kept(kept)),
         }
+    }
+
+    /// Looks for the year in a piece of a log that is yet to be read: for a 29th of February. `false` where it has none.
+    pub fn learn_year(&mut self, bytes: &[u8]) -> bool {
+        memmem::find_iter(bytes, LEAP_DAY).any(|at| {
+            let start = memrchr(b'\n', &bytes[..at]).map_or(0, |end| end + 1);
+            let end = memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |end| at + end);
+            let Ok(line) = Unwrapped::read(trimmed(&bytes[start..end])) else { return false };
+            let written = Message::read(&line.text).map(|message| message.wall);
+            let Some(Wall::Local(local)) = written.filter(|_| !matches!(line.kept, Some(Wall::Absolute(_)))) else {
+                return false;
+            };
+            self.calendar.learn_year(local)
+        })
     }
 
     /// Tells a reader that it reads lines as they are written: those that nothing else dates are of now, and of the zone
