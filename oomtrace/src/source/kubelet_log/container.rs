@@ -2,6 +2,7 @@
 //! runtime notice of OOMs.
 
 mod preemption;
+mod start;
 mod status;
 
 use std::borrow::Cow;
@@ -47,6 +48,10 @@ pub(super) enum Said {
     Shutdown(Pod),
     /// A sandbox of the pod.
     Sandbox(Pod, ContainerId),
+    /// The first process of the container was killed before it could become the container's program.
+    StartKilled(ContainerId),
+    /// The same, by the container's name.
+    NotStarted(Pod, Container),
     /// Pods have to go for a critical one: 1.20 does not say which. With the words for why.
     Preempting(Vec<Pod>, String),
     /// The pod had to go, and has.
@@ -76,7 +81,10 @@ pub(super) fn read(message: &Message<'_>) -> Option<Said> {
             Said::KillReason(pod, container, message.word("containerMessage")?.into_owned())
         }
         "Probe failed" => probe_failed(message)?,
-        "Error syncing pod, skipping" => back_off(message)?,
+        "Error syncing pod, skipping" => start::failed(pod(message), &message.word("err")?)?,
+        "StartContainer from runtime service failed" => {
+            start::killed(&message.word("containerID")?, &message.word("err")?)?
+        }
         "Event occurred" => event(message)?,
         "Got sys oom event" => Said::SystemOom(system_oom(&message.key("event")?)),
         "Patch status for pod" => Said::Reported(status::of_patch(&pod(message), &message.word("patch")?)),
@@ -175,24 +183,6 @@ fn probe_failed(message: &Message<'_>) -> Option<Said> {
     })))
 }
 
-/// `err="failed to \"StartContainer\" for \"c\" with CrashLoopBackOff: \"back-off 10s restarting failed container=c pod=…\""`.
-fn back_off(message: &Message<'_>) -> Option<Said> {
-    backed_off(pod(message), &message.word("err")?)
-}
-
-fn backed_off(pod: Pod, error: &str) -> Option<Said> {
-    let (before, rest) = error.split_once(" with CrashLoopBackOff: ")?;
-    let name = before.rsplit_once("\"StartContainer\" for ")?.1.trim_matches('"');
-    let container = Container { name: Some(name.to_owned()), ..Container::default() };
-    Some(Said::Change(Box::new(ContainerChange {
-        pod: Some(pod),
-        container: Some(container),
-        reason: Some("CrashLoopBackOff".to_owned()),
-        message: Some(rest.trim_matches('"').to_owned()),
-        ..ContainerChange::new(Action::BackOff)
-    })))
-}
-
 /// An Event that the kubelet recorded, at V(3): the reason for a kill, which no other line has.
 fn event(message: &Message<'_>) -> Option<Said> {
     let pod = message
@@ -255,7 +245,11 @@ fn printf(text: &str) -> Option<Said> {
     }
     if let Some(rest) = text.strip_prefix("Error syncing pod ") {
         let (name, error) = rest.split_once("\"), skipping: ")?;
-        return backed_off(pods::by_full_name(name.split_once("(\"")?.1)?, error);
+        return start::failed(pods::by_full_name(name.split_once("(\"")?.1)?, error);
+    }
+    if let Some(rest) = text.strip_prefix("StartContainer \"") {
+        let (id, error) = rest.split_once("\" from runtime service failed: ")?;
+        return start::killed(id, error);
     }
     if let Some(rest) = text.strip_prefix("Patch status for pod \"") {
         let (name, patch) = rest.split_once("\" with ")?;

@@ -200,6 +200,24 @@ fn a_crash_loop_is_told_in_both_words() {
 }
 
 #[test]
+fn a_container_that_its_limit_does_not_let_start_was_out_of_memory() {
+    let killed = "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: container init was OOM-killed (memory limit too low?): unknown";
+    let start = format!(r#""StartContainer from runtime service failed" err="rpc error: {killed}" containerID="{ID}""#);
+    let sync = format!(
+        r#""Error syncing pod, skipping" err="failed to \"StartContainer\" for \"app\" with RunContainerError: \"{killed}\"" pod="default/be-hog" podUID="{UID}""#
+    );
+    let pod = json!({"namespace": "default", "name": "be-hog", "uid": UID});
+    let expected = |container: serde_json::Value| json!({"kind": "container", "action": "oom_noticed", "pod": pod, "container": container});
+    assert_eq!(said(&format!("{start}\n{sync}")), [expected(json!({"name": "app", "id": ID}))]);
+    assert_eq!(one(&sync), expected(json!({"name": "app"})));
+    let printed = format!(
+        "StartContainer \"{ID}\" from runtime service failed: rpc error: {killed}\nError syncing pod {UID} (\"be-hog_default({UID})\"), skipping: failed to \"StartContainer\" for \"app\" with RunContainerError: \"{killed}\""
+    );
+    assert_eq!(said(&printed), [expected(json!({"name": "app", "id": ID}))]);
+    assert!(said(&sync.replace(killed, "no such file")).is_empty());
+}
+
+#[test]
 fn a_name_belongs_to_the_container_that_runs() {
     let kill = r#""Killing container with a grace period" pod="default/be-hog" podUID="{UID}" containerName="leaky" containerID="containerd://{ID}" gracePeriod=2"#;
     let back_off = r#""Error syncing pod, skipping" err="failed to \"StartContainer\" for \"leaky\" with CrashLoopBackOff: \"x\"" pod="default/be-hog" podUID="{UID}""#;
