@@ -212,10 +212,12 @@ impl KubeletLog {
             self.latest = self.latest.max(self.last_time());
             self.of_kubelet |= self.has_line_of_kubelet(&self.piece_before);
         } else {
-            if self.first.is_none() {
+            if self.piece_before.is_empty() {
                 self.learn_year()?;
-                self.first = self.piece.split(|byte| *byte == b'\n').find_map(|line| self.reader.time_of(line));
                 self.of_kubelet = self.has_line_of_kubelet(&self.piece);
+            }
+            if self.first.is_none() {
+                self.first = self.first_time();
             }
             self.reader.push(&self.piece, into);
         }
@@ -235,8 +237,7 @@ impl KubeletLog {
     /// A log that begins in the first two months, and in no leap year as it seems, may hold a 29th of February nevertheless: then it
     /// is older.
     fn learn_year(&mut self) -> Result<()> {
-        let first = self.piece.split(|byte| *byte == b'\n').find_map(|line| self.reader.time_of(line));
-        let date = first.map(|first| TimeZone::UTC.to_datetime(first).date());
+        let date = self.first_time().map(|first| TimeZone::UTC.to_datetime(first).date());
         if self.reader.learn_year(&self.piece)
             || !date.is_some_and(|date| date.month() <= 2 && !date.in_leap_year())
             || !self.path.is_file()
@@ -251,6 +252,11 @@ impl KubeletLog {
 
     fn has_line_of_kubelet(&self, piece: &[u8]) -> bool {
         piece.split(|byte| *byte == b'\n').any(|line| self.reader.is_of_kubelet(line))
+    }
+
+    /// When the first line of the piece that has a time was logged.
+    fn first_time(&self) -> Option<Timestamp> {
+        self.piece.split(|byte| *byte == b'\n').find_map(|line| self.reader.time_of(line))
     }
 
     /// When the last line that has a time was logged.

@@ -142,6 +142,8 @@ impl Reader {
     /// Whether a line is a kubelet's, whatever it says.
     #[must_use]
     pub fn is_of_kubelet(&self, line: &[u8]) -> bool {
+        // The journal's export format has fields on lines of their own.
+        let line = line.strip_prefix(b"MESSAGE=").unwrap_or(line);
         Unwrapped::read(trimmed(line)).is_ok_and(|line| {
             writer::of(line.identifier.as_deref(), &self.identifiers) == Writer::Kubelet
                 && Message::read(&line.text).is_some()

@@ -201,6 +201,7 @@ fn a_kubelet_that_is_quiet_is_known_by_any_line_of_its() {
     for (line, expected) in [
         ("I1123 23:24:42.998045     440 kubelet.go:1] \"Starting\"", true),
         ("Nov 23 23:24:43 node1 kubelet[440]: I1123 23:24:42.998045     440 kubelet.go:1] \"Starting\"", true),
+        ("MESSAGE=I1123 23:24:42.998045     440 kubelet.go:1] \"Starting\"", true),
         ("Nov 23 23:24:43 node1 app[440]: I1123 23:24:42.998045     440 kubelet.go:1] \"Starting\"", false),
         ("Nov 23 23:24:43 node1 kernel: text", false),
         ("", false),
