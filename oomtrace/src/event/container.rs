@@ -29,6 +29,9 @@ pub struct ContainerChange {
 }
 
 impl ContainerChange {
+    /// The reason where a pod had to go for a critical one (`PreemptContainer`, `pkg/kubelet/events/event.go`).
+    pub const PREEMPTING: &'static str = "Preempting";
+
     /// A change of which nothing more is known.
     #[must_use]
     pub fn new(action: ContainerAction) -> Self {

@@ -149,10 +149,14 @@ pub enum EvictionPhase {
 }
 
 /// The kubelet noticed an OOM of the whole node: `pkg/kubelet/oom`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct SystemOom {
     /// The victim's process id.
     pub pid: Option<u32>,
     /// The victim's name.
     pub comm: Option<String>,
+    /// Whether any limit may have been hit: before 1.21 the kubelet takes every OOM for one of the node, on kernels from 5.0 on
+    /// (google/cadvisor#2417, kubernetes/kubernetes#100483).
+    #[serde(default)]
+    pub of_any_limit: bool,
 }

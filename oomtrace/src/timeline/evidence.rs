@@ -424,7 +424,7 @@ impl Kill {
         let told = OomKill {
             container: container.clone().map(|id| Container { id: Some(id), ..Container::default() }),
             victim: Victim { task: victim, ..Victim::default() },
-            limit: node.map(|_| Limit { level: Some(Level::Node), ..Limit::default() }),
+            limit: node.filter(|oom| !oom.of_any_limit).map(|_| Limit { level: Some(Level::Node), ..Limit::default() }),
             ..OomKill::default()
         };
         Self { at, pod, container, told, lines: vec![(at, Arc::clone(line))] }

@@ -162,6 +162,8 @@ struct KubeletLog {
     piece_before: Vec<u8>,
     /// The time of its first line.
     first: Option<Timestamp>,
+    /// A line of a kubelet's is in its first piece or its last one.
+    of_kubelet: bool,
     /// The latest time that was seen.
     latest: Option<Timestamp>,
     events: u64,
@@ -183,6 +185,7 @@ impl KubeletLog {
             piece: Vec::new(),
             piece_before: Vec::new(),
             first: None,
+            of_kubelet: false,
             latest: None,
             events: 0,
             ended: false,
@@ -207,9 +210,14 @@ impl KubeletLog {
             self.reader.finish(into);
             self.ended = true;
             self.latest = self.latest.max(self.last_time());
+            self.of_kubelet |= self.has_line_of_kubelet(&self.piece_before);
         } else {
+            if self.piece_before.is_empty() {
+                self.learn_year()?;
+                self.of_kubelet = self.has_line_of_kubelet(&self.piece);
+            }
             if self.first.is_none() {
-                self.first = self.piece.split(|byte| *byte == b'\n').find_map(|line| self.reader.time_of(line));
+                self.first = self.first_time();
             }
             self.reader.push(&self.piece, into);
         }
@@ -226,6 +234,31 @@ impl KubeletLog {
         Ok(())
     }
 
+    /// A log that begins in the first two months, and in no leap year as it seems, may hold a 29th of February nevertheless: then it
+    /// is older.
+    fn learn_year(&mut self) -> Result<()> {
+        let date = self.first_time().map(|first| TimeZone::UTC.to_datetime(first).date());
+        if self.reader.learn_year(&self.piece)
+            || !date.is_some_and(|date| date.month() <= 2 && !date.in_leap_year())
+            || !self.path.is_file()
+        {
+            return Ok(());
+        }
+        let mut input = input::open(&self.path)?;
+        input::pieces(&self.path, &mut input, |piece| {
+            self.reader.learn_year(piece);
+        })
+    }
+
+    fn has_line_of_kubelet(&self, piece: &[u8]) -> bool {
+        piece.split(|byte| *byte == b'\n').any(|line| self.reader.is_of_kubelet(line))
+    }
+
+    /// When the first line of the piece that has a time was logged.
+    fn first_time(&self) -> Option<Timestamp> {
+        self.piece.split(|byte| *byte == b'\n').find_map(|line| self.reader.time_of(line))
+    }
+
     /// When the last line that has a time was logged.
     fn last_time(&self) -> Option<Timestamp> {
         let end = [&self.piece_before[..], &self.piece[..]].concat();
@@ -238,7 +271,15 @@ impl KubeletLog {
             "{name}: kubelet log{}, {} messages that matter, {} events",
             self.input.packing, counts.messages, self.events
         );
-        if counts.messages == 0 {
+        if let Some(who) = self.reader.alike() {
+            warn!(
+                "{name}: {} lines of {who}'s say what a kubelet does, and were passed over, as {who} is not known to run one: if it \
+                 does, give them without the name (`journalctl -t {who} -o cat`)",
+                counts.alike
+            );
+        } else if counts.messages == 0 && self.of_kubelet {
+            info!("{name}: a log of the kubelet's, in which nothing that matters happened");
+        } else if counts.messages == 0 {
             warn!(
                 "{name}: no message of the kubelet's in it that matters: it needs the kubelet's log, or the journal of its unit"
             );

@@ -1,6 +1,8 @@
 //! What becomes of containers and pods: the sync loop, the PLEG, the killing, probes, back-offs, and what cAdvisor and the
 //! runtime notice of OOMs.
 
+mod preemption;
+mod start;
 mod status;
 
 use std::borrow::Cow;
@@ -46,6 +48,14 @@ pub(super) enum Said {
     Shutdown(Pod),
     /// A sandbox of the pod.
     Sandbox(Pod, ContainerId),
+    /// The first process of the container was killed before it could become the container's program.
+    StartKilled(ContainerId),
+    /// The same, by the container's name.
+    NotStarted(Pod, Container),
+    /// Pods have to go for a critical one: 1.20 does not say which. With the words for why.
+    Preempting(Vec<Pod>, String),
+    /// The pod had to go, and has.
+    Preempted(Pod),
 }
 
 /// Reads a message about a container or a pod. `None` for any other.
@@ -71,12 +81,19 @@ pub(super) fn read(message: &Message<'_>) -> Option<Said> {
             Said::KillReason(pod, container, message.word("containerMessage")?.into_owned())
         }
         "Probe failed" => probe_failed(message)?,
-        "Error syncing pod, skipping" => back_off(message)?,
+        "Error syncing pod, skipping" => start::failed(pod(message), &message.word("err")?)?,
+        "StartContainer from runtime service failed" => {
+            start::killed(&message.word("containerID")?, &message.word("err")?)?
+        }
         "Event occurred" => event(message)?,
         "Got sys oom event" => Said::SystemOom(system_oom(&message.key("event")?)),
         "Patch status for pod" => Said::Reported(status::of_patch(&pod(message), &message.word("patch")?)),
         "Shutdown manager killing pod with gracePeriod" => Said::Shutdown(pod(message)),
         "Created PodSandbox for pod" => Said::Sandbox(pod(message), id_of(&message.word("podSandboxID")?)?),
+        "Attempting to evict pods in order to free up resources" => {
+            Said::Preempting(pods(), preemption::words(&message.word("insufficientResources")?))
+        }
+        "Pod evicted successfully" => Said::Preempted(pod(message)),
         _ => return printf(&message.text).or_else(|| names(message)),
     })
 }
@@ -166,24 +183,6 @@ fn probe_failed(message: &Message<'_>) -> Option<Said> {
     })))
 }
 
-/// `err="failed to \"StartContainer\" for \"c\" with CrashLoopBackOff: \"back-off 10s restarting failed container=c pod=…\""`.
-fn back_off(message: &Message<'_>) -> Option<Said> {
-    backed_off(pod(message), &message.word("err")?)
-}
-
-fn backed_off(pod: Pod, error: &str) -> Option<Said> {
-    let (before, rest) = error.split_once(" with CrashLoopBackOff: ")?;
-    let name = before.rsplit_once("\"StartContainer\" for ")?.1.trim_matches('"');
-    let container = Container { name: Some(name.to_owned()), ..Container::default() };
-    Some(Said::Change(Box::new(ContainerChange {
-        pod: Some(pod),
-        container: Some(container),
-        reason: Some("CrashLoopBackOff".to_owned()),
-        message: Some(rest.trim_matches('"').to_owned()),
-        ..ContainerChange::new(Action::BackOff)
-    })))
-}
-
 /// An Event that the kubelet recorded, at V(3): the reason for a kill, which no other line has.
 fn event(message: &Message<'_>) -> Option<Said> {
     let pod = message
@@ -205,7 +204,8 @@ fn event(message: &Message<'_>) -> Option<Said> {
 
 fn system_oom(event: &Value<'_>) -> SystemOom {
     let field = |name| event.field(name);
-    let named = SystemOom { pid: field("Pid").and_then(|pid| pid.parse().ok()), comm: field("ProcessName") };
+    let pid = field("Pid").and_then(|pid| pid.parse().ok());
+    let named = SystemOom { pid, comm: field("ProcessName"), of_any_limit: false };
     match event.text() {
         Some(text) if named.pid.is_none() => printed_oom(&text),
         _ => named,
@@ -219,7 +219,7 @@ fn printed_oom(text: &str) -> SystemOom {
     let is_date =
         |word: &str| word.len() == 10 && quantity::bytes(&word.replace('-', "")).is_some() && word.contains('-');
     let date = rest.rmatch_indices(' ').find(|(at, _)| rest.get(at + 1..at + 11).is_some_and(is_date));
-    SystemOom { pid: pid.parse().ok(), comm: date.map(|(at, _)| rest[..at].to_owned()) }
+    SystemOom { pid: pid.parse().ok(), comm: date.map(|(at, _)| rest[..at].to_owned()), of_any_limit: false }
 }
 
 /// The sentences of 1.20, and what never became structured.
@@ -231,7 +231,7 @@ fn printf(text: &str) -> Option<Said> {
         return Some(oom_noticed(rest.rsplit_once("\" at ")?.0));
     }
     if let Some(event) = text.strip_prefix("Got sys oom event: ") {
-        return Some(Said::SystemOom(system_oom(&Value::Raw(event))));
+        return Some(Said::SystemOom(SystemOom { of_any_limit: true, ..system_oom(&Value::Raw(event)) }));
     }
     if let Some(rest) = text.strip_prefix("Killing container \"") {
         let (id, rest) = rest.split_once("\" with a ")?;
@@ -245,12 +245,19 @@ fn printf(text: &str) -> Option<Said> {
     }
     if let Some(rest) = text.strip_prefix("Error syncing pod ") {
         let (name, error) = rest.split_once("\"), skipping: ")?;
-        return backed_off(pods::by_full_name(name.split_once("(\"")?.1)?, error);
+        return start::failed(pods::by_full_name(name.split_once("(\"")?.1)?, error);
+    }
+    if let Some(rest) = text.strip_prefix("StartContainer \"") {
+        let (id, error) = rest.split_once("\" from runtime service failed: ")?;
+        return start::killed(id, error);
     }
     if let Some(rest) = text.strip_prefix("Patch status for pod \"") {
         let (name, patch) = rest.split_once("\" with ")?;
         let (patch, _) = super::klog::unquote(patch)?;
         return Some(Said::Reported(status::of_patch(&pods::by_full_name(name)?, &patch)));
+    }
+    if let Some(rest) = text.strip_prefix("preemption: ") {
+        return preemption::printf(rest);
     }
     printed_probe(text).or_else(|| printed_reason(text))
 }

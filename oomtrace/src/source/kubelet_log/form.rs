@@ -58,6 +58,8 @@ pub enum Part {
     More,
     /// The line ends here, in a form that may break it.
     End,
+    /// A field of an entry, of which others have lines of their own.
+    Field,
 }
 
 /// Why a line cannot be read.
@@ -74,6 +76,17 @@ pub enum LineError {
 impl<'a> Unwrapped<'a> {
     fn bare(text: Cow<'a, str>) -> Self {
         Self { text, kept: None, identifier: None, pid: None, part: Part::Whole }
+    }
+
+    /// A line within a value of several lines: one that opens as such a value's do has no wrapping, whatever it holds.
+    pub(super) fn read_inside(line: &'a [u8]) -> Result<Self, LineError> {
+        if line.starts_with(b"\t") { Ok(Self::bare(String::from_utf8_lossy(line))) } else { Self::read(line) }
+    }
+
+    pub(super) fn into_owned(self) -> Unwrapped<'static> {
+        let Self { text, kept, identifier, pid, part } = self;
+        let identifier = identifier.map(|identifier| Cow::Owned(identifier.into_owned()));
+        Unwrapped { text: Cow::Owned(text.into_owned()), kept, identifier, pid, part }
     }
 
     /// Takes the wrapping off a line, whatever it is.
@@ -127,6 +140,11 @@ impl<'a> Layer<'a> {
         Self { text: text.into(), kept, identifier: None, pid: None, part: Part::Whole }
     }
 
+    /// What a field of an entry holds.
+    fn field(text: impl Into<Cow<'a, str>>) -> Self {
+        Self { part: Part::Field, ..Self::new(text, None) }
+    }
+
     fn into_owned(self) -> Layer<'static> {
         let Self { text, kept, identifier, pid, part } = self;
         let identifier = identifier.map(|identifier| Cow::Owned(identifier.into_owned()));
@@ -148,9 +166,9 @@ fn layer(text: &str) -> Result<Option<Layer<'_>>, LineError> {
             .or_else(|| container::of_node(text))),
         b'<' => Ok(journal::rfc5424(text)),
         b'd' if text.starts_with("data: {") => container::json(&text["data: ".len()..]),
-        b' ' => Ok(text
-            .strip_prefix("    MESSAGE=")
-            .map_or_else(|| journal::read(text), |text| Some(Layer::new(text, None)))),
+        b' ' => {
+            Ok(text.strip_prefix("    MESSAGE=").map_or_else(|| journal::read(text), |text| Some(Layer::field(text))))
+        }
         b'\t' => journal::pretty(text),
         // A month, or a day of the week, in some language.
         b'A'..=b'Z' | b'a'..=b'z' | 0x80.. => Ok(journal::read(text)),

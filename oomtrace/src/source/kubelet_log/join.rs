@@ -14,11 +14,13 @@ use super::{
 };
 use crate::event::{
     Container, ContainerAction as Action, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Moment, Pod,
-    Source, Told,
+    Source, SystemOom, Told,
 };
 
 /// A death is told by two goroutines, milliseconds apart in either order; a second is for a node that is out of breath.
 const HELD: Duration = Duration::from_secs(2);
+/// From an OOM to the status of the pod that has it: as `timeline::windows` has it.
+const NOTICED: Duration = Duration::from_secs(35);
 /// Deaths that wait for their other half.
 const DYING: usize = 256;
 /// How much of what was told is remembered, so that it is told once.
@@ -31,6 +33,10 @@ pub(super) struct Joiner {
     dying: VecDeque<Dying>,
     /// Containers that are told to end with another grace period than their own, and perhaps told once more.
     overridden: VecDeque<(Timestamp, ContainerChange)>,
+    /// The container whose start was killed last: the next error of its pod's has its names.
+    start_killed: Option<(Timestamp, ContainerId)>,
+    /// OOMs of any limit, each of which a pod's status may tell better.
+    ooms: VecDeque<(Timestamp, SystemOom)>,
     /// Whether this kubelet tells exit codes (from 1.22 to 1.25 on, depending on the patch): then a death without one is a
     /// sandbox's.
     tells_exit_codes: bool,
@@ -38,6 +44,8 @@ pub(super) struct Joiner {
     reasons: Bounded<Key, String>,
     /// Pods that are to go, and why.
     leaving: Bounded<(Option<String>, Option<String>), &'static str>,
+    /// Why pods had to go for a critical one, the last time.
+    preempting: Option<String>,
     reported: Bounded<(ContainerId, Option<String>, Option<i32>), ()>,
     /// The latest evictions and refusals, with the words for each.
     evicting: VecDeque<(EvictionPhase, Pod, String)>,
@@ -65,9 +73,12 @@ impl Joiner {
             pass: Pass::default(),
             dying: VecDeque::new(),
             overridden: VecDeque::new(),
+            start_killed: None,
+            ooms: VecDeque::new(),
             tells_exit_codes: false,
             reasons: Bounded::new(REMEMBERED),
             leaving: Bounded::new(REMEMBERED),
+            preempting: None,
             reported: Bounded::new(REMEMBERED),
             evicting: VecDeque::new(),
         }
@@ -79,7 +90,7 @@ impl Joiner {
 
     /// Takes a message in; adds to `told` what it, and those before it, turn out to say.
     pub(super) fn push(&mut self, at: Timestamp, message: &Message<'_>, told: &mut Vec<Told>) {
-        self.let_go(|since| at.duration_since(since).unsigned_abs() > HELD, told);
+        self.let_go(|since, held| at.duration_since(since).unsigned_abs() > held, told);
         if let Some(said) = eviction::read(message) {
             match said {
                 eviction::Said::NewPass => self.pass.restart(),
@@ -103,7 +114,7 @@ impl Joiner {
 
     /// Tells what still waits for more: after the last line, or when none has come for a while.
     pub(super) fn flush(&mut self, told: &mut Vec<Told>) {
-        self.let_go(|_| true, told);
+        self.let_go(|_, _| true, told);
     }
 
     fn step(&mut self, at: Timestamp, mut step: Box<Eviction>, told: &mut Vec<Told>) {
@@ -148,21 +159,13 @@ impl Joiner {
     fn said(&mut self, at: Timestamp, said: Said, told: &mut Vec<Told>) {
         match said {
             Said::Change(change) => {
-                let mut change = self.changed(*change);
-                if change.action == Action::Killing
-                    && let Some(before) = self.take_overridden(&change)
-                {
-                    change.reason = change.reason.or(before.reason);
-                    change.message = change.message.or(before.message);
-                }
+                let change = self.changed(*change);
+                let change = if change.action == Action::Killing { self.with_overridden(change) } else { change };
                 told.push(tell(at, Event::Container(Box::new(change))));
             }
             Said::KillOverridden(change) => {
-                let mut change = self.changed(*change);
-                if let Some(before) = self.take_overridden(&change) {
-                    change.reason = change.reason.or(before.reason);
-                    change.message = change.message.or(before.message);
-                }
+                let change = self.changed(*change);
+                let change = self.with_overridden(change);
                 self.overridden.push_back((at, change));
                 if self.overridden.len() > DYING
                     && let Some((at, change)) = self.overridden.pop_front()
@@ -170,18 +173,9 @@ impl Joiner {
                     told.push(tell(at, Event::Container(Box::new(change))));
                 }
             }
+            Said::SystemOom(oom) if oom.of_any_limit && self.ooms.len() < DYING => self.ooms.push_back((at, oom)),
             Said::SystemOom(oom) => told.push(tell(at, Event::SystemOom(Box::new(oom)))),
-            Said::Reported(changes) => {
-                for change in changes {
-                    self.learn(&change);
-                    let Some(id) = change.container.as_ref().and_then(|container| container.id.clone()) else {
-                        continue;
-                    };
-                    if self.reported.insert((id, change.reason.clone(), change.exit_code), ()).is_none() {
-                        told.push(tell(at, self.completed(change)));
-                    }
-                }
-            }
+            Said::Reported(changes) => self.reported(at, changes, told),
             Said::Added(pods) => {
                 for pod in pods {
                     self.names.learn(Some(&pod), None);
@@ -197,18 +191,7 @@ impl Joiner {
                     }
                 }
             }
-            Said::Started(pod, id) => {
-                let container = Container { id: Some(id.clone()), ..Container::default() };
-                self.names.learn(Some(&pod), Some(&container));
-                let sandbox = self.names.is_sandbox(&id);
-                let change = ContainerChange {
-                    pod: Some(pod),
-                    container: Some(container),
-                    sandbox,
-                    ..ContainerChange::new(Action::Started)
-                };
-                told.push(tell(at, self.completed(change)));
-            }
+            Said::Started(pod, id) => told.push(self.started(at, pod, id)),
             Said::Died(pod, id) => self.dies(Dying { at, pod, id, exit_code: None }, told),
             Said::Finished(pod, id, code) => {
                 self.tells_exit_codes = true;
@@ -223,6 +206,15 @@ impl Joiner {
             Said::Shutdown(pod) => {
                 self.leaving.insert((pod.namespace, pod.name), "NodeShutdown");
             }
+            Said::StartKilled(id) => self.start_killed = Some((at, id)),
+            Said::NotStarted(pod, container) => told.push(self.not_started(at, pod, container)),
+            Said::Preempting(pods, why) => {
+                self.preempting = Some(why);
+                for pod in pods {
+                    self.leaving.insert((pod.namespace, pod.name), ContainerChange::PREEMPTING);
+                }
+            }
+            Said::Preempted(pod) => told.extend(self.preempted(at, pod)),
             Said::Names(pod, container) => self.names.learn(Some(&pod), Some(&container)),
             Said::Sandbox(pod, id) => {
                 let container = Container { id: Some(id.clone()), ..Container::default() };
@@ -230,6 +222,45 @@ impl Joiner {
                 self.names.learn_sandbox(&id, true);
             }
         }
+    }
+
+    fn reported(&mut self, at: Timestamp, changes: Vec<ContainerChange>, told: &mut Vec<Told>) {
+        for change in changes {
+            self.learn(&change);
+            let Some(id) = change.container.as_ref().and_then(|container| container.id.clone()) else { continue };
+            if self.reported.insert((id, change.reason.clone(), change.exit_code), ()).is_none() {
+                if change.reason.as_deref() == Some("OOMKilled") {
+                    self.ooms.pop_front();
+                }
+                told.push(tell(at, self.completed(change)));
+            }
+        }
+    }
+
+    fn started(&mut self, at: Timestamp, pod: Pod, id: ContainerId) -> Told {
+        let sandbox = self.names.is_sandbox(&id);
+        let (pod, container) = (Some(pod), Some(Container { id: Some(id), ..Container::default() }));
+        let change = ContainerChange { pod, container, sandbox, ..ContainerChange::new(Action::Started) };
+        self.learn(&change);
+        tell(at, self.completed(change))
+    }
+
+    /// A container whose first process was killed as it was started.
+    fn not_started(&mut self, at: Timestamp, pod: Pod, container: Container) -> Told {
+        let killed = self.start_killed.take();
+        let id = killed.filter(|(before, _)| at.duration_since(*before).unsigned_abs() <= HELD).map(|(_, id)| id);
+        let (pod, container) = (Some(pod), Some(Container { id, ..container }));
+        let change = ContainerChange { pod, container, ..ContainerChange::new(Action::OomNoticed) };
+        self.learn(&change);
+        tell(at, Event::Container(Box::new(change)))
+    }
+
+    /// A pod that went for a critical one. Where those to go were named before, it was told of its containers.
+    fn preempted(&mut self, at: Timestamp, pod: Pod) -> Option<Told> {
+        let named = self.leaving.remove(&(pod.namespace.clone(), pod.name.clone()));
+        let mut change = ContainerChange { pod: Some(pod), ..ContainerChange::new(Action::Killing) };
+        self.leaves(&mut change, ContainerChange::PREEMPTING);
+        (named != Some(ContainerChange::PREEMPTING)).then(|| tell(at, self.completed(change)))
     }
 
     fn learn(&mut self, change: &ContainerChange) {
@@ -253,7 +284,7 @@ impl Joiner {
             } else if let Some(pod) = &change.pod {
                 let full = (pod.namespace.clone(), pod.name.clone());
                 if let Some(reason) = self.leaving.get(&full) {
-                    change.reason = Some((*reason).to_owned());
+                    self.leaves(&mut change, reason);
                 } else if self
                     .pass
                     .victim()
@@ -266,12 +297,24 @@ impl Joiner {
         change
     }
 
-    /// What was told of the ending of the same container, and waits.
-    fn take_overridden(&mut self, change: &ContainerChange) -> Option<ContainerChange> {
+    /// Gives a change the reason that its pod is to go for.
+    fn leaves(&self, change: &mut ContainerChange, reason: &'static str) {
+        change.reason = Some(reason.to_owned());
+        if reason == ContainerChange::PREEMPTING {
+            change.message.clone_from(&self.preempting);
+        }
+    }
+
+    /// An ending, with the reason that was told of the same one, which waits.
+    fn with_overridden(&mut self, mut change: ContainerChange) -> ContainerChange {
         let id = |change: &ContainerChange| change.container.as_ref().and_then(|container| container.id.clone());
-        let wanted = id(change)?;
-        let at = self.overridden.iter().position(|(_, other)| id(other).as_ref() == Some(&wanted))?;
-        self.overridden.remove(at).map(|(_, change)| change)
+        let same = |(_, other): &(Timestamp, ContainerChange)| id(other).is_some() && id(other) == id(&change);
+        let before = self.overridden.iter().position(same).and_then(|at| self.overridden.remove(at));
+        if let Some((_, before)) = before {
+            change.reason = change.reason.or(before.reason);
+            change.message = change.message.or(before.message);
+        }
+        change
     }
 
     fn dies(&mut self, dying: Dying, told: &mut Vec<Told>) {
@@ -295,16 +338,21 @@ impl Joiner {
         }
     }
 
-    /// Tells the deaths, and the endings, that need not wait any more: by since when they do.
-    fn let_go(&mut self, go: impl Fn(Timestamp) -> bool, told: &mut Vec<Told>) {
-        while self.dying.front().is_some_and(|dying| go(dying.at)) {
+    /// Tells what need not wait any more: by since when it does, and for how long it may.
+    fn let_go(&mut self, go: impl Fn(Timestamp, Duration) -> bool, told: &mut Vec<Told>) {
+        while self.dying.front().is_some_and(|dying| go(dying.at, HELD)) {
             if let Some(dying) = self.dying.pop_front() {
                 told.push(self.died(dying));
             }
         }
-        while self.overridden.front().is_some_and(|(at, _)| go(*at)) {
+        while self.overridden.front().is_some_and(|(at, _)| go(*at, HELD)) {
             if let Some((at, change)) = self.overridden.pop_front() {
                 told.push(tell(at, Event::Container(Box::new(change))));
+            }
+        }
+        while self.ooms.front().is_some_and(|(at, _)| go(*at, NOTICED)) {
+            if let Some((at, oom)) = self.ooms.pop_front() {
+                told.push(tell(at, Event::SystemOom(Box::new(oom))));
             }
         }
     }
@@ -322,7 +370,13 @@ impl Joiner {
     }
 }
 
-fn tell(at: Timestamp, event: Event) -> Told {
+/// Whether a message is one that kubelets write, and that matters.
+pub(super) fn is_of_kubelet(message: &Message<'_>) -> bool {
+    eviction::read(message).is_some() || container::read(message).is_some_and(|said| !matches!(said, Said::Names(..)))
+}
+
+/// An event of the kubelet's log, or of the journal that it is in.
+pub(super) fn tell(at: Timestamp, event: Event) -> Told {
     Told { source: Source::Kubelet, at: Moment::Wall(at), event }
 }
 

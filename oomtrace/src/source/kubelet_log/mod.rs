@@ -28,6 +28,7 @@
 //! container says. 1.20 prints the output of a probe as it comes, line ends included: from a form that names the writing
 //! process, a line that names another one in klog's head is not believed; in a bare file it is.
 
+mod block;
 mod bounded;
 mod container;
 mod duration;
@@ -36,6 +37,7 @@ pub mod form;
 mod join;
 pub mod klog;
 mod names;
+mod oomd;
 mod pass;
 mod pods;
 mod reader;

@@ -1,20 +1,22 @@
 //! From bytes to events.
 
 use jiff::Timestamp;
-use memchr::{memchr, memrchr};
+use memchr::{memchr, memmem, memrchr};
 
 use super::{
+    block::{Block, Next},
     bounded::Bounded,
     container,
     form::{LineError, Part, Unwrapped},
-    join::Joiner,
+    join::{self, Joiner},
     klog::Message,
     names::Names,
+    oomd,
     stems::{Stem, Stems, Worth},
     time::Calendar,
     writer::{self, Writer},
 };
-use crate::event::{Event, Lost, LostFrom, Moment, Source, Told};
+use crate::event::{Event, Lost, LostFrom, Told};
 use crate::source::log_form::{
     export::{Entry, Export, is_export},
     when::Wall,
@@ -26,6 +28,8 @@ pub const MAX_LINE_BYTES: usize = 1024 * 1024;
 const FORM_TOLD_BY: usize = 9;
 /// Two signals of memory are observed in a pass, each once.
 const OBSERVED: usize = 8;
+/// In klog's head of each line of that day.
+const LEAP_DAY: &[u8] = b"0229 ";
 /// Processes whose lines are told apart.
 const PROCESSES: usize = 64;
 
@@ -50,11 +54,15 @@ pub struct Reader {
     overlong: bool,
     /// A line that its form broke into parts.
     parts: String,
+    /// A message that klog wrote in several lines.
+    block: Option<Block>,
     /// What the eviction manager observed in its pass, where that is read only if anything comes of the pass.
     observed: Option<Vec<Vec<u8>>>,
     /// By the process that a form names, the process id that its first line of klog's names.
     processes: Bounded<u32, u32>,
     counts: Counts,
+    /// The identifier of the last of others' lines that say what a kubelet does.
+    alike: Option<String>,
 }
 
 /// Where a log's messages begin and end.
@@ -78,6 +86,8 @@ pub struct Counts {
     pub messages: u64,
     /// Those of others: another identifier.
     pub others: u64,
+    /// Those of others that say what a kubelet does: perhaps one under a name of its own.
+    pub alike: u64,
     /// Those that pretend: klog's head names another process than the one that wrote them.
     pub forged: u64,
     /// Those that cannot be read: JSON that was cut.
@@ -103,9 +113,11 @@ impl Reader {
             open: Vec::new(),
             overlong: false,
             parts: String::new(),
+            block: None,
             observed: None,
             processes: Bounded::new(PROCESSES),
             counts: Counts::default(),
+            alike: None,
         })
     }
 
@@ -121,6 +133,23 @@ impl Reader {
         self.counts
     }
 
+    /// Who it is that says what a kubelet does, and is none that is known: the last one's identifier.
+    #[must_use]
+    pub fn alike(&self) -> Option<&str> {
+        self.alike.as_deref()
+    }
+
+    /// Whether a line is a kubelet's, whatever it says.
+    #[must_use]
+    pub fn is_of_kubelet(&self, line: &[u8]) -> bool {
+        // The journal's export format has fields on lines of their own.
+        let line = line.strip_prefix(b"MESSAGE=").unwrap_or(line);
+        Unwrapped::read(trimmed(line)).is_ok_and(|line| {
+            writer::of(line.identifier.as_deref(), &self.identifiers) == Writer::Kubelet
+                && Message::read(&line.text).is_some()
+        })
+    }
+
     /// Tells a reader of a live log how late it is: lines are not later.
     pub fn set_not_after(&mut self, now: Timestamp) {
         self.calendar.not_after = now;
@@ -134,6 +163,20 @@ impl Reader {
             Some(message) => self.calendar.resolve(message.wall, line.kept),
             None => line.kept.and_then(|kept| self.calendar.kept(kept)),
         }
+    }
+
+    /// Looks for the year in a piece of a log that is yet to be read: for a 29th of February. `false` where it has none.
+    pub fn learn_year(&mut self, bytes: &[u8]) -> bool {
+        memmem::find_iter(bytes, LEAP_DAY).any(|at| {
+            let start = memrchr(b'\n', &bytes[..at]).map_or(0, |end| end + 1);
+            let end = memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |end| at + end);
+            let Ok(line) = Unwrapped::read(trimmed(&bytes[start..end])) else { return false };
+            let written = Message::read(&line.text).map(|message| message.wall);
+            let Some(Wall::Local(local)) = written.filter(|_| !matches!(line.kept, Some(Wall::Absolute(_)))) else {
+                return false;
+            };
+            self.calendar.learn_year(local)
+        })
     }
 
     /// Tells a reader that it reads lines as they are written: those that nothing else dates are of now, and of the zone
@@ -203,6 +246,7 @@ impl Reader {
 
     /// Tells what still waits for more of it: for a live log that has been silent for some seconds.
     pub fn flush(&mut self, told: &mut Vec<Told>) {
+        self.end_block(told);
         self.joiner.flush(told);
     }
 
@@ -219,10 +263,10 @@ impl Reader {
     fn read_lines(&mut self, lines: &[u8], told: &mut Vec<Told>) {
         let mut at = 0;
         while at < lines.len() {
-            if !self.parts.is_empty() {
+            if !self.parts.is_empty() || self.block.is_some() {
                 // The rest of a broken line need not have any of the words.
                 let end = memchr(b'\n', &lines[at..]).map_or(lines.len(), |end| at + end);
-                self.read_found(&lines[at..end], told);
+                self.read_line(&lines[at..end], told);
                 at = end + 1;
                 continue;
             }
@@ -237,6 +281,9 @@ impl Reader {
 
     /// Reads one line.
     pub fn read_line(&mut self, line: &[u8], told: &mut Vec<Told>) {
+        if self.block.is_some() && self.is_inside(Unwrapped::read_inside(trimmed(line)), told) {
+            return;
+        }
         if !self.parts.is_empty() {
             self.read_found(line, told);
         } else if let Some((found, stem)) = self.stems.find(line) {
@@ -265,6 +312,9 @@ impl Reader {
     }
 
     fn read_entry(&mut self, entry: &Entry, told: &mut Vec<Told>) {
+        if self.block.is_some() && self.is_inside(Unwrapped::of_entry(entry), told) {
+            return;
+        }
         let message = entry.message();
         let Some((at, stem)) = self.stems.find(message) else { return };
         if self.stems.worth(stem, message, at) == Worth::Nothing {
@@ -284,8 +334,7 @@ impl Reader {
 
     fn read_found(&mut self, line: &[u8], told: &mut Vec<Told>) {
         self.counts.looked_at += 1;
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        match Unwrapped::read(&line[..line.len().min(MAX_LINE_BYTES)]) {
+        match Unwrapped::read(trimmed(line)) {
             Ok(unwrapped) => self.read_unwrapped(&unwrapped, told),
             Err(error) => self.unreadable(error),
         }
@@ -308,27 +357,69 @@ impl Reader {
 
     fn read_whole(&mut self, line: &Unwrapped<'_>, told: &mut Vec<Told>) {
         let who = writer::of(line.identifier.as_deref(), &self.identifiers);
-        if who == Writer::Other {
-            self.counts.others += 1;
-            return;
-        }
-        if who == Writer::Journald {
-            if let Some(count) = writer::suppressed(&line.text, &self.identifiers) {
-                let at = line.kept.and_then(|kept| self.calendar.kept(kept)).unwrap_or(self.calendar.not_after);
-                let event = Event::Lost(Lost::new(LostFrom::KubeletLog, count));
-                told.push(Told { source: Source::Kubelet, at: Moment::Wall(at), event });
+        let kept = line.kept.and_then(|kept| self.calendar.kept(kept));
+        match who {
+            Writer::Other => return self.pass_over(line),
+            Writer::Journald => {
+                if let Some(count) = writer::suppressed(&line.text, &self.identifiers) {
+                    let event = Event::Lost(Lost::new(LostFrom::KubeletLog, count));
+                    told.push(join::tell(kept.unwrap_or(self.calendar.not_after), event));
+                }
+                return;
             }
-            return;
+            Writer::Oomd => {
+                let signal = oomd::read(&line.text, line.pid);
+                let signal = signal.map(|signal| Event::Signal(Box::new(signal)));
+                told.extend(kept.zip(signal).map(|(at, event)| join::tell(at, event)));
+                return;
+            }
+            Writer::Runtime | Writer::Kubelet => {}
         }
         if let Some(change) = container::read_runtime(&line.text) {
             self.counts.messages += 1;
-            match line.kept.and_then(|kept| self.calendar.kept(kept)) {
+            match kept {
                 Some(at) => self.joiner.push_runtime(at, change, told),
                 None => self.counts.undated += 1,
             }
-            return;
+        } else if who == Writer::Kubelet {
+            match Block::begun_by(line) {
+                Some(block) => {
+                    self.end_block(told);
+                    self.block = Some(block);
+                }
+                None => self.read_message(line, told),
+            }
         }
-        let Some(message) = Message::read(&line.text).filter(|_| who == Writer::Kubelet) else { return };
+    }
+
+    /// Passes over a line of somebody else's.
+    fn pass_over(&mut self, line: &Unwrapped<'_>) {
+        self.counts.others += 1;
+        if Message::read(&line.text).is_some_and(|message| join::is_of_kubelet(&message)) {
+            self.counts.alike += 1;
+            self.alike = line.identifier.as_deref().map(str::to_owned);
+        }
+    }
+
+    /// Whether a line is of the message that klog wrote in several lines. If it is not, and is its writer's, that one has ended.
+    fn is_inside(&mut self, line: Result<Unwrapped<'_>, LineError>, told: &mut Vec<Told>) -> bool {
+        let (Some(block), Ok(line)) = (&mut self.block, line) else { return false };
+        let next = block.take(&line);
+        if matches!(next, Next::Last | Next::Beyond) {
+            self.end_block(told);
+        }
+        matches!(next, Next::Inside | Next::Last)
+    }
+
+    /// Reads a message that klog wrote in several lines, as far as it came.
+    fn end_block(&mut self, told: &mut Vec<Told>) {
+        if let Some(block) = self.block.take() {
+            self.read_message(&block.into_line(), told);
+        }
+    }
+
+    fn read_message(&mut self, line: &Unwrapped<'_>, told: &mut Vec<Told>) {
+        let Some(message) = Message::read(&line.text) else { return };
         if self.is_forged(line.pid, message.pid) {
             self.counts.forged += 1;
             return;
@@ -356,4 +447,10 @@ impl Reader {
         self.processes.insert(of_the_form, of_klog);
         false
     }
+}
+
+/// What is read of a line.
+fn trimmed(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    &line[..line.len().min(MAX_LINE_BYTES)]
 }

@@ -12,10 +12,11 @@ use memchr::memmem::Finder;
 /// one fits; stems are shared out among the sets by the low halves of their first four bytes. So what is looked for begins alike
 /// as far as can be: as `vict`, `fail`, `Sync`, `kill`, `oom `, `Crea`, `MESS`; an upper case letter has the low half of its
 /// lower case one.
-const STEMS: [&str; 28] = [
+const STEMS: [&str; 32] = [
     OBSERVATION,
     "victing pod",
     "victed",
+    "vict pods",
     "Failed to admit pod",
     "failed with gracePeriod",
     "failed liveness probe",
@@ -28,6 +29,11 @@ const STEMS: [&str; 28] = [
     "(PLEG): ",
     "Killing container",
     "killing pod",
+    // `container init was OOM-killed (memory limit too low?)`.
+    "killed (memory limit",
+    // systemd-oomd's: `Killed /…`, `Marked /… for killing due to …`.
+    "Killed /",
+    "killing due to memory",
     "Message for Container of pod",
     // A journal's message that is not all text: bytes, in which nothing is found.
     "MESSAGE\":[",

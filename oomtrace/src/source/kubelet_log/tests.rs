@@ -1,5 +1,6 @@
 //! Lines as each kubelet prints them, and what they say.
 
+mod blocks;
 mod containers;
 mod evictions;
 mod forms;

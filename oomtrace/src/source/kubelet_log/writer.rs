@@ -1,7 +1,9 @@
 //! Whose lines count: a journal is mixed, and another process may print what looks like a kubelet's line.
 
+use super::oomd;
+
 /// syslog identifiers of what runs a kubelet.
-const KUBELETS: [&str; 22] = [
+const KUBELETS: [&str; 24] = [
     "kubelet",
     // Distributions that run it within a process of their own.
     "k3s",
@@ -11,6 +13,9 @@ const KUBELETS: [&str; 22] = [
     "rke2-server",
     "rke2-agent",
     "kubelite",
+    // MicroK8s, before 1.21 as a process of its own.
+    "microk8s.daemon-kubelet",
+    "snap.microk8s.daemon-kubelet",
     "microk8s.daemon-kubelite",
     "snap.microk8s.daemon-kubelite",
     "k8s.kubelet",
@@ -38,6 +43,8 @@ pub(super) enum Writer {
     Kubelet,
     /// A container runtime.
     Runtime,
+    /// systemd-oomd, which kills.
+    Oomd,
     /// journald, which says what it did not keep.
     Journald,
     /// Anybody else.
@@ -63,6 +70,8 @@ pub(super) fn of(identifier: Option<&str>, more: &[String]) -> Writer {
         Writer::Kubelet
     } else if RUNTIMES.contains(&name) {
         Writer::Runtime
+    } else if name == oomd::IDENTIFIER {
+        Writer::Oomd
     } else if name == "systemd-journald" {
         Writer::Journald
     } else {

@@ -295,7 +295,7 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &
         ),
         By::Kubelet(change) => (
             format!("{who} was ended{again} by the kubelet {}; not by the OOM killer{code}.", because(Some(change), pod)),
-            "Not memory.".to_owned(),
+            advice_of(&change.what).to_owned(),
             change.line.seq,
         ),
     }
@@ -305,11 +305,25 @@ fn because(reason: Option<&Cause<ContainerChange>>, pod: &str) -> String {
     match reason.map(|reason| (reason.what.action, &reason.what)) {
         Some((ContainerAction::PodDeleted, _)) => format!("because pod {pod} was deleted"),
         Some((ContainerAction::ProbeFailed, _)) => "because a probe failed".to_owned(),
+        Some((_, change)) if change.reason.as_deref() == Some(ContainerChange::PREEMPTING) => format!(
+            "because pod {pod} was preempted{}",
+            change.message.as_deref().map_or_else(String::new, |why| format!(" ({why})"))
+        ),
         Some((_, change)) => match change.message.as_deref().or(change.reason.as_deref()) {
             Some(text) => format!("as the kubelet told it to ({text})"),
             None => "as the kubelet told it to".to_owned(),
         },
         None => "as Kubernetes asks it to, for a deletion, a rollout or a failed probe".to_owned(),
+    }
+}
+
+/// Where the kubelet ended a container for a reason of its own.
+fn advice_of(change: &ContainerChange) -> &'static str {
+    let preempted = change.reason.as_deref() == Some(ContainerChange::PREEMPTING);
+    if preempted && change.message.as_deref().is_some_and(|why| why.contains("memory")) {
+        "Requests of memory, not its use: the node's pods requested nearly all that is allocatable. Leave room for critical pods, or lower requests that are larger than what is used."
+    } else {
+        "Not memory."
     }
 }
 

@@ -265,6 +265,7 @@ fn words(line: &Line, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, Strin
         Event::PanicOnOom(panic) => {
             (Mark::Kill, format!("the kernel is about to panic: vm.panic_on_oom is {}", panic.panic_on_oom))
         }
+        Event::SystemOom(oom) if oom.of_any_limit => (Mark::Other, "the kubelet notes an OOM kill".to_owned()),
         Event::SystemOom(_) => (Mark::Other, "the kubelet notes that the node was out of memory".to_owned()),
         Event::Container(change) => changed(change, line.source, &of(change.container.as_ref()))?,
         _ => return None,

@@ -220,3 +220,29 @@ fn a_program_that_gives_up_when_it_is_refused_memory() {
         verdict.summary
     );
 }
+
+#[test]
+fn a_pod_that_goes_for_a_critical_one_is_told_with_what_had_no_room() {
+    let preempted = |message: &str| {
+        let reason = Some(ContainerChange::PREEMPTING.to_owned());
+        let killing = change(ContainerAction::Killing, pod('a'), Some(container("app", '1')));
+        let mut world = World::default();
+        world.change(0.0, ContainerChange { reason, message: Some(message.to_owned()), ..killing }).died(
+            2.0,
+            pod('a'),
+            unnamed('1'),
+            143,
+        );
+        assert!(world.incidents().is_empty(), "unless all ends are asked for");
+        world.known.everything = true;
+        world.incident().verdict
+    };
+    let verdict = preempted("no room for a critical pod's request of memory");
+    assert_eq!(verdict.scenario, Scenario::Killed);
+    assert_eq!(
+        verdict.summary,
+        "Container app of pod default/pod-a was ended by the kubelet because pod default/pod-a was preempted (no room for a critical pod's request of memory); not by the OOM killer (exit code 143)."
+    );
+    assert!(verdict.advice.contains("Requests of memory, not its use"), "{}", verdict.advice);
+    assert_eq!(preempted("no room for a critical pod's request of cpu").advice, "Not memory.");
+}

@@ -351,9 +351,15 @@ fn a_kill_that_only_the_kubelet_noticed_is_told_and_what_is_missing_is_said() {
     assert_eq!((incident.kills, incident.verdict.confidence), (1, Confidence::High));
     // The node was out of memory, says the kubelet alone.
     let mut world = World::default();
-    let oom = crate::event::SystemOom { pid: Some(801), comm: Some("memhog".to_owned()) };
-    world.tell(0.0, Source::Kubelet, crate::event::Event::SystemOom(Box::new(oom)));
+    let oom = crate::event::SystemOom { pid: Some(801), comm: Some("memhog".to_owned()), of_any_limit: false };
+    world.tell(0.0, Source::Kubelet, crate::event::Event::SystemOom(Box::new(oom.clone())));
     assert_eq!(world.incident().verdict.scenario, Scenario::SystemOom);
+    // It says so of any limit's before 1.21.
+    let mut world = World::default();
+    let oom = crate::event::SystemOom { of_any_limit: true, ..oom };
+    world.tell(0.0, Source::Kubelet, crate::event::Event::SystemOom(Box::new(oom)));
+    let incident = world.incident();
+    assert_eq!((incident.limit_level, incident.verdict.confidence), (None, Confidence::Low));
 }
 
 #[test]

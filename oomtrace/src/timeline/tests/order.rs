@@ -56,7 +56,7 @@ pub(super) fn tangled() -> World {
     world.kill(103.0, of('6', 'd', Level::Container, 24)).kubelet_speaks(99.0).kubelet_speaks(180.0);
     world.kill(104.0, of('4', 'e', Level::Node, 25));
     for pid in [Some(25), Some(26), None] {
-        let oom = crate::event::SystemOom { pid, comm: None };
+        let oom = crate::event::SystemOom { pid, comm: None, of_any_limit: false };
         world.tell(105.0, Source::Kubelet, Event::SystemOom(Box::new(oom)));
     }
     world

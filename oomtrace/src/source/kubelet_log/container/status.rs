@@ -31,6 +31,8 @@ struct ContainerStatus<'a> {
     name: Option<Cow<'a, str>>,
     #[serde(borrow)]
     image: Option<Cow<'a, str>>,
+    #[serde(borrow, rename = "containerID")]
+    container_id: Option<Cow<'a, str>>,
     restart_count: Option<u32>,
     #[serde(borrow)]
     last_state: Option<State<'a>>,
@@ -72,8 +74,10 @@ fn ends<'a>(
     role: Option<ContainerRole>,
 ) -> impl Iterator<Item = ContainerChange> + 'a {
     let text = |text: &Option<Cow<'_, str>>| text.as_deref().map(str::to_owned);
-    // Counted are the restarts up to now: of what ended last, that is one less.
-    let before = status.restart_count.and_then(|count| count.checked_sub(1));
+    // Counted are the restarts up to now: of what ended last, that is one less, unless it waits to be started again.
+    let last = status.last_state.as_ref().and_then(|state| state.terminated.as_ref()?.container_id.as_ref());
+    let waits = last.is_some() && last == status.container_id.as_ref();
+    let before = status.restart_count.and_then(|count| count.checked_sub(u32::from(!waits)));
     let both = [(&status.last_state, before), (&status.state, status.restart_count)];
     both.into_iter().filter_map(move |(state, restart_count)| {
         let ended = state.as_ref()?.terminated.as_ref()?;

@@ -32,7 +32,7 @@ pub(super) fn pretty(line: &str) -> Result<Option<Layer<'_>>, LineError> {
     let Some(value) = line.strip_prefix("\t\"MESSAGE\" : ") else { return Ok(None) };
     let text: Option<String> =
         serde_json::from_str(value.strip_suffix(',').unwrap_or(value)).map_err(|_| LineError::Json)?;
-    text.map(|text| Some(Layer::new(text, None))).ok_or(LineError::NoMessage)
+    text.map(|text| Some(Layer::field(text))).ok_or(LineError::NoMessage)
 }
 
 /// `node1 kubelet[442]: text`, or without the host (`--no-hostname`): who, its process, the text.

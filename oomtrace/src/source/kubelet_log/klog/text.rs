@@ -1,5 +1,6 @@
 //! klog's text form: `Lmmdd hh:mm:ss.uuuuuu threadid file:line] msg` (`formatHeader`, `internal/buffer/buffer.go`), and for
-//! structured messages `"msg" key=value …` (`internal/serialize/keyvalues.go`).
+//! structured messages `"msg" key=value …` (`internal/serialize/keyvalues.go`), where a text of several lines is a block: see
+//! [`block`](super::super::block).
 
 use std::borrow::Cow;
 
@@ -10,6 +11,9 @@ use crate::source::log_form::{
     scan::Scan,
     when::{LocalTime, Wall},
 };
+
+/// The end of a value of several lines, each of which stands behind a tab.
+const BLOCK_END: &str = "\n >";
 
 pub(super) fn read(line: &str) -> Option<Message<'_>> {
     let mut scan = Scan(line.as_bytes());
@@ -69,6 +73,7 @@ pub(super) fn key<'a>(mut rest: &'a str, wanted: &str) -> Option<Value<'a>> {
         }
         return Some(match value.as_bytes().first() {
             Some(b'"') => Value::Text(unquote(value)?.0),
+            Some(b'<') => Value::Text(Cow::Owned(block(value)?)),
             Some(b'{' | b'[' | b'&') => Value::Raw(&value[..length(value)?]),
             _ => Value::Text(Cow::Borrowed(&value[..length(value)?])),
         });
@@ -80,8 +85,16 @@ fn length(text: &str) -> Option<usize> {
     match text.as_bytes().first() {
         Some(b'"') => quoted(text),
         Some(b'{' | b'[' | b'&') => bracketed(text),
+        Some(b'<') => Some(text.find(BLOCK_END).map_or(text.len(), |end| end + BLOCK_END.len())),
         _ => Some(memchr(b' ', text.as_bytes()).unwrap_or(text.len())),
     }
+}
+
+/// The lines of a value of several; of one that was cut, those that are there.
+fn block(text: &str) -> Option<String> {
+    let inner = text[..length(text)?].strip_prefix("<\n")?;
+    let lines: Vec<_> = inner.strip_suffix(BLOCK_END).unwrap_or(inner).split('\n').collect();
+    Some(lines.iter().map(|line| line.strip_prefix('\t').unwrap_or(line)).collect::<Vec<_>>().join("\n"))
 }
 
 /// How long a quoted text is, with its quotes.

@@ -200,6 +200,24 @@ fn a_crash_loop_is_told_in_both_words() {
 }
 
 #[test]
+fn a_container_that_its_limit_does_not_let_start_was_out_of_memory() {
+    let killed = "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: container init was OOM-killed (memory limit too low?): unknown";
+    let start = format!(r#""StartContainer from runtime service failed" err="rpc error: {killed}" containerID="{ID}""#);
+    let sync = format!(
+        r#""Error syncing pod, skipping" err="failed to \"StartContainer\" for \"app\" with RunContainerError: \"{killed}\"" pod="default/be-hog" podUID="{UID}""#
+    );
+    let pod = json!({"namespace": "default", "name": "be-hog", "uid": UID});
+    let expected = |container: serde_json::Value| json!({"kind": "container", "action": "oom_noticed", "pod": pod, "container": container});
+    assert_eq!(said(&format!("{start}\n{sync}")), [expected(json!({"name": "app", "id": ID}))]);
+    assert_eq!(one(&sync), expected(json!({"name": "app"})));
+    let printed = format!(
+        "StartContainer \"{ID}\" from runtime service failed: rpc error: {killed}\nError syncing pod {UID} (\"be-hog_default({UID})\"), skipping: failed to \"StartContainer\" for \"app\" with RunContainerError: \"{killed}\""
+    );
+    assert_eq!(said(&printed), [expected(json!({"name": "app", "id": ID}))]);
+    assert!(said(&sync.replace(killed, "no such file")).is_empty());
+}
+
+#[test]
 fn a_name_belongs_to_the_container_that_runs() {
     let kill = r#""Killing container with a grace period" pod="default/be-hog" podUID="{UID}" containerName="leaky" containerID="containerd://{ID}" gracePeriod=2"#;
     let back_off = r#""Error syncing pod, skipping" err="failed to \"StartContainer\" for \"leaky\" with CrashLoopBackOff: \"x\"" pod="default/be-hog" podUID="{UID}""#;
@@ -216,8 +234,25 @@ fn an_oom_of_the_whole_node_has_its_victim() {
         "Got sys oom event: &{801 mem hog 2026-11-23 23:20:37.44 +0000 UTC m=+82.2 / / }",
         r"Got sys oom event: &{Pid:801 ProcessName:mem hog TimeOfDeath:2026-11-23 23:20:37.44 +0000 UTC ContainerName:/}",
     ] {
-        assert_eq!(one(line), json!({"kind": "system_oom", "pid": 801, "comm": "mem hog"}), "{line}");
+        let of_any_limit = line.starts_with("Got");
+        let expected = json!({"kind": "system_oom", "pid": 801, "comm": "mem hog", "of_any_limit": of_any_limit});
+        assert_eq!(one(line), expected, "{line}");
     }
+}
+
+#[test]
+fn an_oom_of_any_limit_is_told_once_where_a_status_tells_it_better() {
+    let oom = "Got sys oom event: &{801 memhog 2026-11-23 23:20:37.44 +0000 UTC m=+82.2 / / }";
+    let patch = |reason: &str| {
+        let ended =
+            format!(r#"{{"terminated":{{"containerID":"containerd://{ID}","exitCode":137,"reason":"{reason}"}}}}"#);
+        let patch = format!(r#"{{"status":{{"containerStatuses":[{{"name":"leaky","state":{ended}}}]}}}}"#);
+        format!(r#"Patch status for pod "be-hog_default({UID})" with {}"#, serde_json::to_string(&patch).expect("JSON"))
+    };
+    let kinds = |lines: &str| said(lines).iter().map(|said| said["kind"].clone()).collect::<Vec<_>>();
+    assert_eq!(kinds(&format!("{oom}\n{}", patch("OOMKilled"))), ["container"]);
+    assert_eq!(kinds(&format!("{oom}\n{oom}\n{}", patch("OOMKilled"))), ["container", "system_oom"]);
+    assert_eq!(kinds(&format!("{oom}\n{}", patch("Error"))), ["container", "system_oom"]);
 }
 
 #[test]
@@ -236,13 +271,13 @@ fn cadvisor_names_the_cgroup_of_an_oom() {
 
 #[test]
 fn a_status_tells_how_containers_ended_and_each_end_is_told_once() {
-    let patch = |state: &str, count: u32| {
+    let patch = |current: &str, state: &str, count: u32| {
         let patch = format!(
-            r#"{{"metadata":{{"uid":"{UID}"}},"status":{{"containerStatuses":[{{"containerID":"containerd://{ID}","image":"localhost/memhog:1","name":"leaky","restartCount":{count},"{state}":{{"terminated":{{"containerID":"containerd://{ID}","exitCode":137,"finishedAt":"2026-11-23T23:20:38Z","reason":"OOMKilled"}}}}}}]}}}}"#
+            r#"{{"metadata":{{"uid":"{UID}"}},"status":{{"containerStatuses":[{{"containerID":"containerd://{current}","image":"localhost/memhog:1","name":"leaky","restartCount":{count},"{state}":{{"terminated":{{"containerID":"containerd://{ID}","exitCode":137,"finishedAt":"2026-11-23T23:20:38Z","reason":"OOMKilled"}}}}}}]}}}}"#
         );
         (serde_json::to_string(&patch).expect("JSON"), patch)
     };
-    let (now, later) = (patch("state", 2).0, patch("lastState", 3).0);
+    let (now, later) = (patch(ID, "state", 2).0, patch(super::SANDBOX, "lastState", 3).0);
     let said_of = |line: String| one(&line);
     let expected = json!({"kind": "container", "action": "reported", "pod": {"namespace": "default", "name": "be-hog", "uid": UID},
         "container": {"name": "leaky", "id": ID, "image": "localhost/memhog:1", "restart_count": 2, "role": "app"}, "sandbox": false,
@@ -253,6 +288,37 @@ fn a_status_tells_how_containers_ended_and_each_end_is_told_once() {
     assert_eq!(said_of(structured(&later)), expected, "seen when it is started again");
     assert_eq!(said_of(format!(r#"Patch status for pod "be-hog_default({UID})" with {now}"#)), expected, "1.20");
     assert_eq!(said(&format!("{}\n{}", structured(&now), structured(&later))).len(), 1);
+}
+
+#[test]
+fn of_a_container_that_waits_to_be_started_again_the_last_end_counts_no_restart_yet() {
+    let patch = |current: &str| {
+        let patch = format!(
+            r#"{{"status":{{"containerStatuses":[{{"containerID":"containerd://{current}","name":"leaky","restartCount":3,"state":{{"waiting":{{"reason":"CrashLoopBackOff"}}}},"lastState":{{"terminated":{{"containerID":"containerd://{ID}","exitCode":137,"reason":"OOMKilled"}}}}}}]}}}}"#
+        );
+        let patch = serde_json::to_string(&patch).expect("JSON");
+        one(&format!(r#""Patch status for pod" pod="default/be-hog" podUID="{UID}" patch={patch}"#))
+    };
+    assert_eq!(patch(ID)["container"]["restart_count"], 3, "it waits");
+    assert_eq!(patch(super::SANDBOX)["container"]["restart_count"], 2, "another one is there by now");
+}
+
+#[test]
+fn a_pod_that_goes_for_a_critical_one_is_preempted() {
+    let kill = r#""Killing container with a grace period" pod="default/be-hog" podUID="{UID}" containerName="leaky" containerID="containerd://{ID}" gracePeriod=30"#;
+    let attempt = r#""Attempting to evict pods in order to free up resources" pods=["default/be-hog"] insufficientResources="[(res: memory, q: 209715200), (res: cpu, q: 100), ]""#;
+    let structured = said(&[attempt, kill, r#""Pod evicted successfully" pod="default/be-hog""#, kill].join("\n"));
+    let reasons: Vec<_> = structured.iter().map(|said| (said["reason"].as_str(), said["message"].as_str())).collect();
+    let words = "no room for a critical pod's request of memory and cpu";
+    assert_eq!(reasons, [(Some("Preempting"), Some(words)), (None, None)], "once");
+    let printed = one(
+        "preemption: attempting to evict pods [&Pod{...}], in order to free up resources: [(res: memory, q: 209715200), ]\npreemption: pod be-hog_default({UID}) evicted successfully",
+    );
+    assert_eq!((&printed["action"], &printed["reason"]), (&json!("killing"), &json!("Preempting")));
+    assert_eq!(
+        (&printed["message"], &printed["pod"]["uid"]),
+        (&json!("no room for a critical pod's request of memory"), &json!(UID))
+    );
 }
 
 #[test]

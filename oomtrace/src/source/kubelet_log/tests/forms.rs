@@ -1,4 +1,4 @@
-use super::{at, reader, told};
+use super::{ID, UID, at, reader, told};
 use crate::source::kubelet_log::form::{LineError, Unwrapped};
 
 const TEXT: &str = r#"I1123 23:24:42.998045     440 eviction_manager.go:381] "Eviction manager: attempting to reclaim" resourceName="memory""#;
@@ -43,6 +43,7 @@ fn wrapped(text: &str) -> Vec<(&'static str, String)> {
         ("RFC 3164", format!("<30>Nov 23 23:24:43 node1 kubelet[440]: {text}")),
         ("k3s", format!("Nov 23 23:24:43 node1 k3s[440]: {text}")),
         ("MicroK8s", format!("Nov 23 23:24:43 node1 microk8s.daemon-kubelite[440]: {text}")),
+        ("MicroK8s, 1.20", format!("Nov 23 23:24:43 node1 microk8s.daemon-kubelet[440]: {text}")),
         ("Charmed Kubernetes", format!("Nov 23 23:24:43 node1 kubelet.daemon[440]: {text}")),
         ("OpenShift", format!("Nov 23 23:24:43 node1 kubenswrapper[440]: {text}")),
         ("a path", format!("Nov 23 23:24:43 node1 /usr/bin/kubelet[440]: {text}")),
@@ -149,11 +150,64 @@ fn others_in_a_mixed_journal_are_not_believed() {
             assert!(told(line.as_bytes()).is_empty(), "{line}");
         }
     }
+    let mut quiet = reader();
+    quiet.push(
+        format!("Nov 23 23:24:43 node1 run-kubelet.sh[440]: {TEXT}\nNov 23 23:24:43 node1 app[7]: victed\n").as_bytes(),
+        &mut Vec::new(),
+    );
+    assert_eq!((quiet.alike(), quiet.counts().alike), (Some("run-kubelet.sh"), 1), "who may be one is said");
     let calendar = super::super::Calendar { not_after: jiff::Timestamp::MAX, zone: jiff::tz::TimeZone::UTC };
     let mut reader = super::Reader::new(calendar, vec!["my-kubelet".to_owned()]).expect("a reader");
     let mut told = Vec::new();
     reader.push(format!("Nov 23 23:24:43 node1 my-kubelet[440]: {TEXT}\n").as_bytes(), &mut told);
     assert_eq!(told.len(), 1, "unless they are said to be one");
+}
+
+#[test]
+fn systemd_oomd_in_a_journal_says_whom_it_killed() {
+    let uid = UID.replace('-', "_");
+    let path = format!(
+        "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{uid}.slice/cri-containerd-{ID}.scope"
+    );
+    let pressure = "memory pressure for /kubepods.slice being 71.30% > 60.00% for > 20s with reclaim activity";
+    let swap = "memory used (1) / total (2) and swap used (3) / total (4) being more than 90.00%";
+    let said = |who: &str, text: &str| {
+        let told = told(format!("Nov 23 23:25:23 node1 {who}[512]: {text}").as_bytes());
+        told.first().map(|told| (at(told), super::known(serde_json::to_value(&told.event).expect("JSON"))))
+    };
+    for (from, text) in [
+        ("247", format!("Killed {path} due to {pressure}")),
+        ("247", format!("Killed {path} due to {swap}")),
+        ("later", format!("Marked {path} for killing due to {pressure}")),
+    ] {
+        let (at, event) = said("systemd-oomd", &text).expect(from);
+        assert_eq!(at, "2026-11-23T23:25:23Z");
+        assert_eq!((&event["signal"], &event["sender"]["role"]), (&9.into(), &"oomd".into()), "{event}");
+        assert_eq!((&event["pod"]["uid"], &event["container"]["id"]), (&UID.into(), &ID.into()), "{event}");
+        assert_eq!(
+            (&event["sender"]["pid"], &event["target"]["container_init"]),
+            (&512.into(), &true.into()),
+            "{event}"
+        );
+        assert_eq!(said("app", &text), None, "anybody can say so");
+        assert_eq!(said("kubelet", &text), None);
+    }
+    assert_eq!(said("systemd-oomd", &format!("Killed /user.slice/x.scope due to {pressure}")), None, "nobody's pod");
+}
+
+#[test]
+fn a_kubelet_that_is_quiet_is_known_by_any_line_of_its() {
+    let reader = reader();
+    for (line, expected) in [
+        ("I1123 23:24:42.998045     440 kubelet.go:1] \"Starting\"", true),
+        ("Nov 23 23:24:43 node1 kubelet[440]: I1123 23:24:42.998045     440 kubelet.go:1] \"Starting\"", true),
+        ("MESSAGE=I1123 23:24:42.998045     440 kubelet.go:1] \"Starting\"", true),
+        ("Nov 23 23:24:43 node1 app[440]: I1123 23:24:42.998045     440 kubelet.go:1] \"Starting\"", false),
+        ("Nov 23 23:24:43 node1 kernel: text", false),
+        ("", false),
+    ] {
+        assert_eq!(reader.is_of_kubelet(line.as_bytes()), expected, "{line}");
+    }
 }
 
 #[test]

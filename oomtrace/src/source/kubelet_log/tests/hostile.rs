@@ -67,6 +67,10 @@ Nov 23 23:24:43 node1 kubelet[440]: I1123 23:24:43.213836     440 kuberuntime_co
 <30>1 2026-11-23T23:24:43.001Z node1 kubelet 440 - [x y="z"] I1123 23:24:49.910024     440 x.go:1] Created an OOM event in container "/kubepods/x" at now
 time="2026-11-23T23:20:38.926591338Z" level=info msg="TaskOOM event container_id:\"{ID}\""
 I1123 23:24:50.066109     440 x.go:410] "Patch status for pod" pod="default/be-hog" podUID="{UID}" patch="{\"status\":{\"containerStatuses\":[{\"name\":\"c\",\"state\":{\"terminated\":{\"exitCode\":1}}}]}}"
+I1123 23:24:51.066109     440 prober.go:120] "Probe failed" probeType="Liveness" pod="default/be-hog" output=<
+	one
+	two
+ > containerName="c"
 "#;
 
 fn printed(log: &[u8], pieces: impl IntoIterator<Item = usize>) -> String {
