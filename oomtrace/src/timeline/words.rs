@@ -42,6 +42,11 @@ pub(super) fn place(pod: Option<&Pod>, container: Option<&Container>) -> String 
     }
 }
 
+/// Words of several lines, as of a program that a probe ran.
+pub(super) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// `once`, `3 times`.
 pub(super) fn times(count: u64) -> String {
     match count {

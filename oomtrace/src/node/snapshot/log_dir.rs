@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{Snapshot, read::enter};
+use super::{PodRecord, Snapshot, read::enter};
 use crate::event::{Pod, PodUid};
 
 /// `<namespace>_<pod>_<uid>`: neither part has an underscore.
@@ -39,16 +39,15 @@ pub fn enter_link(file: &str, target: Option<&Path>, into: &mut Snapshot) -> boo
     let Some((name, namespace, container, id)) = entry() else { return false };
     let folder = target.and_then(|target| target.parent()?.parent()?.file_name()?.to_str());
     let restart_count = target.and_then(|target| target.file_stem()?.to_str()?.parse().ok());
-    let record = match folder.and_then(pod) {
-        Some(pod) => enter(into, pod),
-        None => {
-            let (name, namespace) = (Some(name), Some(namespace));
-            let mut of_name = into
-                .pods
-                .values_mut()
-                .filter(|record| record.pod.name.as_deref() == name && record.pod.namespace.as_deref() == namespace);
-            of_name.next().filter(|_| of_name.next().is_none())
-        }
+    let record = if let Some(pod) = folder.and_then(pod) {
+        enter(into, pod)
+    } else {
+        let (name, namespace) = (Some(name), Some(namespace));
+        let of_name = |record: &&mut PodRecord| {
+            record.pod.name.as_deref() == name && record.pod.namespace.as_deref() == namespace
+        };
+        let mut found = into.pods.values_mut().filter(of_name);
+        found.next().filter(|_| found.next().is_none())
     };
     let Some(record) = record else { return false };
     record.containers.entry(container.to_owned()).or_default().add_id(id, restart_count);

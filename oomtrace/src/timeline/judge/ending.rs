@@ -13,7 +13,7 @@ use super::{
         windows::{
             CRASH_LOOP, KILL_REASON_TO_END, PROBE_TO_KILL, REFUSED_TO_END, SECOND, SIGKILL_TO_END, SIGTERM_TO_END,
         },
-        words::{place, pod_name, signal_name, size, times},
+        words::{one_line, place, pod_name, signal_name, size, times},
     },
     Court,
     case::{Case, Ending, Subject},
@@ -288,7 +288,7 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &
         By::Probe(probe) => (
             format!(
                 "{who} was ended{again} by the kubelet because a probe failed{}; not by the OOM killer{code}.",
-                probe.what.message.as_deref().or(probe.what.reason.as_deref()).map_or_else(String::new, |text| format!(" ({text})")),
+                probe.what.message.as_deref().or(probe.what.reason.as_deref()).map_or_else(String::new, |text| format!(" ({})", one_line(text))),
             ),
             "Not memory by itself; a program that is short of CPU, or collects garbage near its limit, answers late: look at its throttling and heap, then at the probe's timeoutSeconds and failureThreshold.".to_owned(),
             probe.line.seq,

@@ -7,15 +7,15 @@ use super::{
         digest,
         evidence::At,
         windows::{NOTICED, PICTURE, REFUSED_TO_END, SAME_STEP, SECOND, SIGTERM_TO_END},
-        words::{listed, pod_name, size},
+        words::{listed, one_line, pod_name, size},
     },
     Court,
     case::{Case, Ending},
     ending::By,
 };
 use crate::event::{
-    ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Line, Mark, Source, Step,
-    UnderOomState,
+    ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Line, Mark, SenderRole, Source,
+    Step, UnderOomState,
 };
 
 /// Steps that are told; of more the first and the last.
@@ -226,7 +226,12 @@ fn words(line: &Line, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, Strin
         }
         Event::Signal(signal) => {
             let sender = signal.sender.task.comm.as_deref().unwrap_or("?");
-            (Mark::Signal, format!("{} from {sender} to {}", signal.name, signal.target.comm.as_deref().unwrap_or("?")))
+            let target = match signal.target.comm.as_deref() {
+                // systemd-oomd's goes to all of a cgroup.
+                None if signal.sender.role == SenderRole::Oomd => "all its processes",
+                comm => comm.unwrap_or("?"),
+            };
+            (Mark::Signal, format!("{} from {sender} to {target}", signal.name))
         }
         Event::ChargeFailures(failures) => {
             let often =
@@ -275,8 +280,8 @@ fn words(line: &Line, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, Strin
 /// What became of a container.
 fn changed(change: &ContainerChange, source: Source, who: &str) -> Option<(Mark, String)> {
     let code = change.exit_code.map_or_else(String::new, |code| format!(" with exit code {code}"));
-    let words =
-        change.message.as_deref().or(change.reason.as_deref()).map_or_else(String::new, |text| format!(": {text}"));
+    let said = change.message.as_deref().or(change.reason.as_deref());
+    let words = said.map_or_else(String::new, |text| format!(": {}", one_line(text)));
     Some(match change.action {
         ContainerAction::Died => {
             let witness = if source == Source::Cri { "the container runtime" } else { "the kubelet" };
