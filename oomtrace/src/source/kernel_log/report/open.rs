@@ -20,6 +20,8 @@ pub(super) const MOST_BYTES: usize = 1 << 25;
 pub(super) const MOST_MEMBERS: usize = 1024;
 /// Lines of one decision are not so far apart, even on a slow console.
 const LONGEST_PAUSE_NS: i128 = 10_000_000_000;
+/// A kill so soon after a report is its own, where nothing else speaks against it.
+const SHORT_PAUSE_NS: i128 = 1_000_000_000;
 
 pub(super) struct Open {
     pub(super) decision: Decision,
@@ -172,9 +174,20 @@ impl Open {
             // Its first thread has gone, and another is named: `find_lock_task_mm`.
             (Some(chosen), Some(row)) => row.tgid == chosen.pid,
             (Some(chosen), None) => report.candidates_total == 0 && (same_caller || killed.comm == chosen.comm),
-            // Lines are missing. Better a kill without a limit than one with another's.
-            (None, row) => same_caller || row.is_some(),
+            (None, Some(_)) => true,
+            (None, None) => same_caller || self.is_next(report, killed),
         }
+    }
+
+    /// Whether the kill follows at once, and for the same reason, where the report lists nobody (`vm.oom_dump_tasks`) and
+    /// chooses nobody (before 5.0). Else lines are missing: better a kill without a limit than one with another's.
+    fn is_next(&self, report: &Report, killed: &Killed) -> bool {
+        let of_cgroup = report.memory.is_some() || report.oom_cgroup.is_some() || !report.stats.is_empty();
+        let reason = if of_cgroup { "Memory cgroup" } else { "Out of memory" };
+        (of_cgroup || report.node.is_some())
+            && report.candidates_total == 0
+            && killed.message.as_deref().is_some_and(|message| message.starts_with(reason))
+            && killed.when.since(&self.last).is_none_or(|pause| (0..SHORT_PAUSE_NS).contains(&pause))
     }
 
     pub(super) fn victim(&mut self, killed: Killed) {

@@ -146,7 +146,24 @@ fn an_allocation_that_fails_meanwhile_on_another_processor_changes_no_number() {
 #[test]
 fn a_kill_after_a_report_of_which_too_much_is_missing_has_no_limit() {
     let start: String = report("/a", 1, &[]).split_inclusive('\n').take(5).collect();
-    assert_eq!(limits(&of_text(&[start, kill(1)].concat())), [(vec![], Some("/a")), (vec![1], None)]);
+    let lines = start.lines().map(|line| message(1, None, line));
+    let kill = kill(1);
+    let late = items(lines.chain([message(3000, None, kill.trim_end())]));
+    assert_eq!(limits(&late), [(vec![], Some("/a")), (vec![1], None)]);
+    let of_node = kill.replace("Memory cgroup out", "Out");
+    assert_eq!(limits(&of_text(&[start, of_node].concat())), [(vec![], Some("/a")), (vec![1], None)]);
+}
+
+#[test]
+fn a_report_without_table_and_choice_is_of_the_kill_that_follows_at_once() {
+    // Red Hat's 4.18 with vm.oom_dump_tasks=0.
+    let items = of_text(
+        "java invoked oom-killer: gfp_mask=0x6000c0(GFP_KERNEL), nodemask=(null), order=0, oom_score_adj=969\n\
+         Task in /a/b killed as a result of limit of /a/b\n\
+         memory: usage 32461120kB, limit 33554432kB, failcnt 0\n\
+         Memory cgroup out of memory: Killed process 7093 (java) total-vm:4kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB, UID:0",
+    );
+    assert_eq!(limits(&items), [(vec![7093], Some("/a/b"))]);
 }
 
 #[test]
