@@ -261,10 +261,10 @@ fn killed_task(killed: &Killed, table: &Table<'_>) -> Task {
 fn killed_memory(killed: &Killed, table: &Table<'_>) -> Memory {
     let known = row_memory(killed.pid, table);
     Memory {
-        total_vm_bytes: Some(killed.total_vm_bytes),
-        rss_anon_bytes: Some(killed.rss_anon_bytes),
-        rss_file_bytes: killed.rss_file_bytes,
-        rss_shmem_bytes: killed.rss_shmem_bytes,
+        total_vm_bytes: killed.total_vm_bytes.or(known.total_vm_bytes),
+        rss_anon_bytes: killed.rss_anon_bytes.or(known.rss_anon_bytes),
+        rss_file_bytes: killed.rss_file_bytes.or(known.rss_file_bytes),
+        rss_shmem_bytes: killed.rss_shmem_bytes.or(known.rss_shmem_bytes),
         swap_bytes: known.swap_bytes,
         pgtables_bytes: killed.pgtables_bytes.or(known.pgtables_bytes),
     }

@@ -114,7 +114,7 @@ fn page_size(decision: &Decision, report: &Report) -> Option<u64> {
     let of_victim = || {
         let victim = decision.victim.as_ref()?;
         let row = report.candidates.iter().find(|row| row.pid == victim.pid)?;
-        victim.total_vm_bytes.checked_div(row.total_vm_pages)
+        victim.total_vm_bytes?.checked_div(row.total_vm_pages)
     };
     let of_node = || {
         let node = report.node.as_deref()?;

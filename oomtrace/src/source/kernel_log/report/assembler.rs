@@ -6,6 +6,7 @@ use super::{
     open::{Open, Stage},
     opening,
     pending::{Further, Pending},
+    presumed::Kills,
     summary,
     tasks::Columns,
 };
@@ -23,7 +24,7 @@ use crate::source::kernel_log::form::{Caller, Message, When};
 /// - the first one after a report (or "Kill process", before 5.1), and of its chosen process or of a thread of it;
 /// - a further one after `Tasks in …`, with the same reason; but not the last one before another `Tasks in …`, which is
 ///   the victim of a decision without a report;
-/// - the same process again.
+/// - the same process again, or one that was told for want of this line ([`presumed`](super::presumed)).
 ///
 /// Never does it, if 10 seconds are between the two, or if the log names the callers and they differ: all lines of a
 /// decision are printed by one thread. Any other kill is a decision without a report.
@@ -31,6 +32,7 @@ use crate::source::kernel_log::form::{Caller, Message, When};
 pub struct Assembler {
     open: Option<Open>,
     pending: Option<Pending>,
+    kills: Kills,
 }
 
 /// A line.
@@ -66,7 +68,7 @@ impl Assembler {
                     return items;
                 }
                 Further::Other => self.pending = Some(pending),
-                Further::GivenUp => Self::give_up(pending, &mut items),
+                Further::GivenUp => self.give_up(pending, &mut items),
             }
         }
         self.take(entry, &mut items);
@@ -79,7 +81,7 @@ impl Assembler {
     pub fn flush(&mut self) -> Vec<Item> {
         let mut items = Vec::new();
         if let Some(pending) = self.pending.take() {
-            Self::give_up(pending, &mut items);
+            self.give_up(pending, &mut items);
         }
         self.close(&mut items);
         items
@@ -92,9 +94,15 @@ impl Assembler {
         self.pending.is_none() && self.open.as_ref().is_none_or(|open| open.stage != Stage::Report)
     }
 
-    fn give_up(pending: Pending, items: &mut Vec<Item>) {
-        if pending.is_kill() {
-            items.push(Item::Torn { when: pending.when, text: pending.text });
+    fn give_up(&mut self, pending: Pending, items: &mut Vec<Item>) {
+        if !pending.is_kill() {
+            return;
+        }
+        let Pending { when, caller, text, .. } = pending;
+        let name_of = |pid| self.open.as_ref().and_then(|open| open.name_of(pid));
+        match killed::torn(&text, when, name_of) {
+            Some(killed) => drop(self.on_killed(Entry { when, caller, text: &text }, killed, items)),
+            None => items.push(Item::Torn { when, text }),
         }
     }
 
@@ -123,6 +131,9 @@ impl Assembler {
                     return self.on_summary(entry, items);
                 }
                 if let Some(reaped) = killed::reaped(text, when) {
+                    if let Some(open) = self.open.as_mut().filter(|_| !self.kills.knows(&reaped.process, when)) {
+                        open.reaped(&reaped.process, when);
+                    }
                     items.push(Item::Reaped(reaped));
                     return true;
                 }
@@ -204,7 +215,7 @@ impl Assembler {
 
     fn close(&mut self, items: &mut Vec<Item>) {
         if let Some(open) = self.open.take() {
-            items.push(Item::Decision(Box::new(open.finish())));
+            items.push(Item::Decision(Box::new(open.finish(&mut self.kills))));
         }
     }
 
@@ -323,6 +334,9 @@ impl Assembler {
                 }
                 _ => {}
             }
+        }
+        if self.kills.is_late(&killed) {
+            return true;
         }
         self.start(entry, Decision { victim: Some(killed), ..Decision::default() }, Stage::Killing, items);
         true

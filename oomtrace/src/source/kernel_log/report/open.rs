@@ -4,8 +4,10 @@ use super::{
     Decision, Killed, Outcome, Process, Report,
     assembler::{Entry, differ},
     memory::{self, CgroupStats, Counted, Counter, NodeMemory},
-    opening, summary,
-    tasks::{self, Columns},
+    opening,
+    presumed::{self, Kills},
+    summary,
+    tasks::{self, Candidate, Columns},
 };
 use crate::{
     event::SwapCounter,
@@ -34,6 +36,8 @@ pub(super) struct Open {
     added_member: bool,
     /// Lines of `memory.stat` are to be expected.
     stats_follow: bool,
+    /// Whom the reaper named before any kill was told.
+    reaped: Option<Process>,
     /// The `oom-kill:` line, to be read again when the victim's name is known better.
     summary: Option<String>,
     lines: usize,
@@ -60,6 +64,7 @@ impl Open {
             last: entry.when,
             added_member: false,
             stats_follow: false,
+            reaped: None,
             summary: None,
             lines: 0,
             bytes: 0,
@@ -160,6 +165,30 @@ impl Open {
         }
     }
 
+    /// The name of a process that this report tells of.
+    pub(super) fn name_of(&self, pid: u32) -> Option<String> {
+        let chosen = presumed::chosen(&self.decision).filter(|chosen| chosen.pid == pid);
+        let row = || self.row(pid).map(|row| row.comm.clone());
+        chosen.map(|chosen| chosen.comm.clone()).or_else(row)
+    }
+
+    fn row(&self, pid: u32) -> Option<&Candidate> {
+        self.decision.report.as_ref()?.candidates.iter().find(|row| row.pid == pid)
+    }
+
+    /// The reaper names a process that was not known to be killed: the victim, where this report chose it or could.
+    pub(super) fn reaped(&mut self, process: &Process, when: When) {
+        let soon = when.since(&self.last).is_none_or(|pause| pause.abs() <= LONGEST_PAUSE_NS);
+        let row = self.row(process.pid);
+        let can_be = match self.decision.report.as_ref().and_then(|report| report.chosen.as_ref()) {
+            Some(chosen) => chosen.pid == process.pid || row.is_some_and(|row| row.tgid == chosen.pid),
+            None => row.is_some(),
+        };
+        if self.stage == Stage::Report && soon && can_be {
+            self.reaped.get_or_insert_with(|| process.clone());
+        }
+    }
+
     /// Whether the killed process can be the one that this report chose.
     pub(super) fn chose(&self, killed: &Killed, caller: Option<Caller>) -> bool {
         // The line before was "Kill process", and a child of it may be killed instead.
@@ -167,7 +196,7 @@ impl Open {
             return true;
         }
         let Some(report) = &self.decision.report else { return false };
-        let row = report.candidates.iter().find(|row| row.pid == killed.pid);
+        let row = self.row(killed.pid);
         let same_caller = caller.is_some() && caller == self.caller;
         match (&report.chosen, row) {
             (Some(chosen), _) if chosen.pid == killed.pid => true,
@@ -207,7 +236,9 @@ impl Open {
         let same = |known: &Killed| {
             known.pid == killed.pid
                 && known.message == killed.message
-                && (group.is_some() || Killed { when: killed.when, ..known.clone() } == *killed)
+                && (group.is_some()
+                    || known.total_vm_bytes.is_none()
+                    || Killed { when: killed.when, ..known.clone() } == *killed)
         };
         victim.as_ref().is_some_and(same) || members.iter().any(same)
     }
@@ -239,13 +270,15 @@ impl Open {
         }
     }
 
-    pub(super) fn finish(self) -> Decision {
+    /// The decision as it ended, as far as `kills` does not know it already.
+    pub(super) fn finish(self, kills: &mut Kills) -> Decision {
         let mut decision = self.decision;
         if decision.victim.is_some() || !decision.members.is_empty() {
             decision.outcome = Outcome::Killed;
         } else if !decision.exiting.is_empty() && decision.outcome == Outcome::Unknown {
             decision.outcome = Outcome::AlreadyExiting;
         }
+        kills.take(&mut decision, self.reaped, self.last);
         if let Some(report) = decision.report.as_deref_mut() {
             infer(report);
             let total = total_pages(report);

@@ -107,8 +107,8 @@ fn callers_tell_decisions_and_lines_of_others_apart() {
     lines.push(message(5, Some(11), second.trim_end()));
     lines.push(message(5, Some(10), first.trim_end()));
     let items = items(lines);
-    // One thread holds `oom_lock` until its kill: this cannot be, and yet no kill gets the other's limit.
-    assert_eq!(limits(&items), [(vec![], Some("/a")), (vec![2], None), (vec![1], None)]);
+    // One thread holds `oom_lock` until its kill: this cannot be, and yet no kill gets the other's limit, nor is told twice.
+    assert_eq!(limits(&items), [(vec![1], Some("/a")), (vec![2], None)]);
     let report = decisions(&items)[0].report.as_deref().expect("a report");
     assert_eq!((report.stats[0].values.len(), report.candidates_total), (1, 1));
     assert_eq!(report.trigger.as_ref().and_then(|trigger| trigger.pid), Some(10));
@@ -127,7 +127,7 @@ fn the_victim_of_a_group_is_told_twice_also_when_it_has_let_go_of_memory() {
     let less = kill(1).replace("anon-rss:4kB", "anon-rss:0kB");
     let items = of_text(&[kill(1), group("/a"), kill(2), less].concat());
     assert_eq!(limits(&items), [(vec![1, 2], None)]);
-    assert_eq!(decisions(&items)[0].victim.as_ref().map(|victim| victim.rss_anon_bytes), Some(4096));
+    assert_eq!(decisions(&items)[0].victim.as_ref().and_then(|victim| victim.rss_anon_bytes), Some(4096));
 }
 
 #[test]
@@ -243,17 +243,43 @@ fn a_report_cut_at_its_start_says_so_and_keeps_what_is_left() {
 #[test]
 fn a_report_whose_kill_is_missing_does_not_take_the_next_one() {
     let items = of_text(&[report("/a", 1, &[2]), kill(7)].concat());
-    assert_eq!(limits(&items), [(vec![], Some("/a")), (vec![7], None)]);
-    assert_eq!(decisions(&items)[0].outcome, Outcome::Unknown);
+    assert_eq!(limits(&items), [(vec![1], Some("/a")), (vec![7], None)]);
     let items = of_text(&[report("/a", 1, &[]), report("/b", 2, &[]), kill(2)].concat());
-    assert_eq!(limits(&items), [(vec![], Some("/a")), (vec![2], Some("/b"))]);
+    assert_eq!(limits(&items), [(vec![1], Some("/a")), (vec![2], Some("/b"))]);
     // Nor one of the same name: the next replica of the same pod.
     let replica = kill(7).replace("(p7)", "(p1)");
-    assert_eq!(limits(&of_text(&[report("/a", 1, &[]), replica].concat())), [(vec![], Some("/a")), (vec![7], None)]);
+    assert_eq!(limits(&of_text(&[report("/a", 1, &[]), replica].concat())), [(vec![1], Some("/a")), (vec![7], None)]);
     // Nor one much later, although it has the same pid.
     let (report, kill) = (report("/a", 1, &[]), kill(1));
-    let lines = report.lines().map(|line| message(1, None, line)).chain([message(60_000, None, kill.trim_end())]);
-    assert_eq!(limits(&items_of(lines)), [(vec![], Some("/a")), (vec![1], None)]);
+    let lines = report.lines().map(|line| message(1, None, line)).chain([message(90_000, None, kill.trim_end())]);
+    assert_eq!(limits(&items_of(lines)), [(vec![1], Some("/a")), (vec![1], None)]);
+}
+
+#[test]
+fn a_kill_without_its_own_line_is_told_once_by_the_lines_around_it() {
+    let choice = report("/a", 1, &[2]).lines().last().expect("a choice").to_owned();
+    let elected = "Memory cgroup out of memory: Kill process 1 (p1) score 900 or sacrifice child\n";
+    let reaper = "oom_reaper: reaped process 1 (p1), now anon-rss:0kB, file-rss:0kB, shmem-rss:0kB\n";
+    let old: String = report("/a", 1, &[2]).replace(&choice, "");
+    for (log, limit) in [
+        (format!("{choice}\n"), Some("/a")),
+        (elected.to_owned(), None),
+        (format!("{old}{reaper}"), Some("/a")),
+        (format!("{}{}\n", report("/a", 1, &[2]), &kill(1)[..46]), Some("/a")),
+        (format!("{}{}\n", report("/a", 1, &[2]), &kill(1)[..48]), Some("/a")),
+    ] {
+        assert_eq!(limits(&of_text(&log)), [(vec![1], limit)], "{log}");
+        // Its own line comes out of order.
+        let late = [log.clone(), report("/b", 9, &[]), kill(9), kill(1)].concat();
+        assert_eq!(limits(&of_text(&late)), [(vec![1], limit), (vec![9], Some("/b"))], "{late}");
+    }
+    // The reaper of an earlier kill, whose process is still in the table.
+    let earlier = of_text(&[kill(1), old, reaper.to_owned()].concat());
+    assert_eq!(limits(&earlier), [(vec![1], None), (vec![], Some("/a"))]);
+    assert_eq!(decisions(&earlier)[1].outcome, Outcome::Unknown);
+    // A child was killed instead.
+    let child = kill(2).replace("Memory cgroup out of memory: ", "");
+    assert_eq!(limits(&of_text(&[elected, &child].concat())), [(vec![2], None)]);
 }
 
 fn items_of<'a>(lines: impl Iterator<Item = crate::source::kernel_log::Message<'a>>) -> Vec<Item> {
@@ -271,7 +297,7 @@ fn another_thread_of_the_chosen_process_may_be_named() {
 #[test]
 fn a_kill_whose_line_is_cut_is_told_as_such() {
     let whole = kill(1);
-    let items = of_text(&format!("{}\neth0: up\n", &whole[..60]));
+    let items = of_text(&format!("{}\neth0: up\n", &whole[..49]));
     assert!(matches!(&items[..], [Item::Torn { text, .. }] if whole.starts_with(text)), "{items:?}");
     // It does not swallow the next.
     let items = of_text(&format!("Memory cgroup out of memory: Killed process 1 (a\n{}", kill(2)));
