@@ -101,6 +101,8 @@ pub(in crate::source) fn journal(scan: &mut Scan<'_>) -> Option<Wall> {
         .or_else(|| first(|scan| unix(scan).map(Wall::Absolute)))
         .or_else(|| first(|scan| syslog(scan).map(Wall::Local)))
         .or_else(|| first(full))
+        .or_else(|| first(|scan| ctime(scan).map(Wall::Local)))
+        .or_else(|| first(|scan| undistanced(scan).map(Wall::Local)))
 }
 
 /// `Nov 23 23:20:37`, with a fraction in `short-precise`: syslog's form.
@@ -108,6 +110,13 @@ fn syslog(scan: &mut Scan<'_>) -> Option<LocalTime> {
     let (month, day) = month_and_day(scan)?;
     scan.tag(b" ")?;
     clock(scan, None, month, day)
+}
+
+/// `2026-11-23 23:20:37` and `2026-11-23T23:20:37.158837`, without the distance from UTC.
+fn undistanced(scan: &mut Scan<'_>) -> Option<LocalTime> {
+    let (year, month, day) = date(scan)?;
+    scan.tag(b" ").or_else(|| scan.tag(b"T"))?;
+    clock(scan, Some(year), month, day)
 }
 
 /// `Mon Nov 23 23:20:37 2026`: `ctime` in `dmesg -T`.
