@@ -43,6 +43,18 @@ pub(super) struct Entry<'a> {
     pub(super) text: &'a str,
 }
 
+impl Entry<'_> {
+    /// Without the blanks that a console puts behind a line. A row of the table ends with a name, which may be blank, and a
+    /// part of a line (`Task in `) with one of its own.
+    fn trimmed(self) -> Self {
+        let text = match self.text {
+            text if text.starts_with('[') || text.starts_with("Task") => text,
+            text => text.trim_end_matches([' ', '\t', '\r']),
+        };
+        Self { text, ..self }
+    }
+}
+
 impl Assembler {
     /// An assembler at the start of a log.
     #[must_use]
@@ -112,10 +124,11 @@ impl Assembler {
         {
             self.close(items);
         }
+        let entry = entry.trimmed();
         // A record of several lines: either one of them has a name with line ends in it, or they are many.
         if !self.fact(entry, items) && !self.detail(entry) && entry.text.contains('\n') {
             for text in entry.text.split('\n') {
-                let line = Entry { text, ..entry };
+                let line = Entry { text, ..entry }.trimmed();
                 let _ = self.fact(line, items) || self.detail(line);
             }
         }

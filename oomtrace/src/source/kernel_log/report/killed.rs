@@ -140,7 +140,12 @@ pub(super) fn reaped(text: &str, when: When) -> Option<Reaped> {
 
 /// `Tasks in /a/b are going to be killed due to memory.oom.group set`: `mem_cgroup_print_oom_group`.
 pub(super) fn group(text: &str) -> Option<&str> {
-    text.strip_prefix("Tasks in ")?.strip_suffix(" are going to be killed due to memory.oom.group set")
+    text.trim_end().strip_prefix("Tasks in ")?.strip_suffix(" are going to be killed due to memory.oom.group set")
+}
+
+/// `sysrq: Manual OOM execution`: `moom_callback`, `drivers/tty/sysrq.c`; `SysRq : Manual OOM execution` up to 4.20.
+pub(super) fn asked(text: &str) -> bool {
+    text.to_ascii_lowercase().starts_with("sysrq") && text.ends_with(": Manual OOM execution")
 }
 
 /// `oom_kill_process: 12 callbacks suppressed`: `___ratelimit`, `lib/ratelimit.c`, names the function.

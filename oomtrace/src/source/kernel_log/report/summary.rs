@@ -133,5 +133,5 @@ pub(super) fn limit_of(text: &str) -> Option<(Option<&str>, &str)> {
     let paths = text.strip_prefix("Task in ")?;
     let places = || paths.match_indices(key).map(|(at, _)| (&paths[..at], &paths[at + key.len()..]));
     let found = places().find(|(below, above)| pieces::is_within(below, above)).or_else(|| places().next())?;
-    found.1.starts_with('/').then_some((Some(found.0), found.1))
+    found.1.starts_with('/').then_some((Some(found.0), found.1.trim_end()))
 }

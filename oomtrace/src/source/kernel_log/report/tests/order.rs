@@ -184,6 +184,15 @@ fn lines_of_others_in_between_change_nothing() {
 }
 
 #[test]
+fn blanks_behind_every_line_change_nothing() {
+    let log = [report("/a", 1, &[2]), kill(1), group("/a"), kill(2)].concat();
+    let padded = log.replace('\n', "               \n");
+    let items = of_text(&padded);
+    assert_eq!(limits(&items), [(vec![1, 2], Some("/a"))]);
+    assert_eq!(decisions(&items)[0].report.as_deref().map(|report| report.candidates_total), Some(2));
+}
+
+#[test]
 fn a_line_printed_in_parts_is_put_together_around_the_lines_of_others() {
     // Each `pr_cont` a record of its own: 4.19, or when another processor prints in between.
     let summary = [
