@@ -305,6 +305,12 @@ impl Assembler {
     }
 
     fn on_summary(&mut self, entry: Entry<'_>, items: &mut Vec<Item>) -> bool {
+        if let Some((constraint, limit)) = summary::read_cut(entry.text) {
+            if let Some(open) = self.report(entry, |report| report.chosen.is_some(), items) {
+                open.cut_summary(constraint, limit);
+            }
+            return true;
+        }
         if summary::read(entry.text, |_| None).is_none() {
             self.pending = Pending::new(entry.text, entry.when, entry.caller);
             return true;

@@ -165,6 +165,15 @@ impl Open {
         }
     }
 
+    /// What is left of the `oom-kill:` line.
+    pub(super) fn cut_summary(&mut self, constraint: &str, limit: &str) {
+        let Some(report) = self.decision.report.as_deref_mut() else { return };
+        report.constraint = Some(constraint.to_owned());
+        report.global = Some(false);
+        report.oom_cgroup = Some(limit.to_owned());
+        self.columns = None;
+    }
+
     /// The name of a process that this report tells of.
     pub(super) fn name_of(&self, pid: u32) -> Option<String> {
         let chosen = presumed::chosen(&self.decision).filter(|chosen| chosen.pid == pid);

@@ -193,6 +193,20 @@ fn blanks_behind_every_line_change_nothing() {
 }
 
 #[test]
+fn a_choice_that_a_pager_cut_still_tells_the_limit() {
+    let (above, _) =
+        report("/a/b", 1, &[2]).split_once(",task=").map(|(a, b)| (a.to_owned(), b.to_owned())).expect("a choice");
+    let log = format!("{}>\n{}", above.replace("Memory cgroup stats for /a/b:", "Memory cgroup st>"), kill(1));
+    let items = of_text(&log);
+    assert_eq!(limits(&items), [(vec![1], Some("/a/b"))]);
+    let report = decisions(&items)[0].report.as_deref().expect("a report");
+    assert_eq!(
+        (report.constraint.as_deref(), report.global, &report.victim_cgroup),
+        (Some("MEMCG"), Some(false), &None)
+    );
+}
+
+#[test]
 fn a_line_printed_in_parts_is_put_together_around_the_lines_of_others() {
     // Each `pr_cont` a record of its own: 4.19, or when another processor prints in between.
     let summary = [
