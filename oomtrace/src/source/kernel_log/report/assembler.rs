@@ -22,7 +22,7 @@ use crate::source::kernel_log::form::{Caller, Message, When};
 /// A `Killed process` line belongs to the decision before it where it is
 ///
 /// - the first one after a report (or "Kill process", before 5.1), and of its chosen process or of a thread of it;
-/// - a further one after `Tasks in …`, with the same reason; but not the last one before another `Tasks in …`, which is
+/// - a further one after `Tasks in …`, with the same reason, of a process of the report's table, or at once; but not the last one before another `Tasks in …`, which is
 ///   the victim of a decision without a report;
 /// - the same process again, or one that was told for want of this line ([`presumed`](super::presumed)).
 ///
@@ -346,6 +346,10 @@ impl Assembler {
                     open.saw(entry);
                     return true;
                 }
+                Stage::Killing if open.lacks_victim(&killed) => {
+                    open.victim(killed);
+                    return true;
+                }
                 Stage::Killing if open.has_member(&killed) => {
                     open.saw(entry);
                     open.member(killed);
@@ -363,9 +367,11 @@ impl Assembler {
 
     fn on_group(&mut self, entry: Entry<'_>, group: &str, items: &mut Vec<Item>) -> bool {
         let mut decision = Decision { group: Some(group.to_owned()), ..Decision::default() };
-        if let Some(open) = self.open.as_mut().filter(|open| open.stage == Stage::Killing && !open.is_foreign(entry)) {
+        if let Some(open) = self.open.as_mut().filter(|open| open.stage != Stage::Ended && !open.is_foreign(entry)) {
             if open.decision.group.is_none() {
                 open.saw(entry);
+                // The line of the victim may be missing.
+                open.stage = Stage::Killing;
                 open.decision.group = Some(group.to_owned());
                 return true;
             }

@@ -225,7 +225,7 @@ impl Open {
         (of_cgroup || report.node.is_some())
             && report.candidates_total == 0
             && killed.message.as_deref().is_some_and(|message| message.starts_with(reason))
-            && killed.when.since(&self.last).is_none_or(|pause| (0..SHORT_PAUSE_NS).contains(&pause))
+            && self.is_soon(killed.when)
     }
 
     pub(super) fn victim(&mut self, killed: Killed) {
@@ -254,8 +254,23 @@ impl Open {
 
     /// Whether it can be a member of the group that is being killed.
     pub(super) fn has_member(&self, killed: &Killed) -> bool {
-        let Decision { victim, group, .. } = &self.decision;
-        group.is_some() && victim.as_ref().is_none_or(|victim| victim.message == killed.message)
+        let Decision { victim, group, report, .. } = &self.decision;
+        let all_listed = report
+            .as_ref()
+            .is_some_and(|report| report.candidates_total > 0 && report.candidates_total == report.candidates.len());
+        group.is_some()
+            && victim.as_ref().is_none_or(|victim| victim.message == killed.message)
+            && (!all_listed || self.row(killed.pid).is_some() || self.is_soon(killed.when))
+    }
+
+    /// Whether it is the chosen process, whose own line before `Tasks in …` is missing.
+    pub(super) fn lacks_victim(&self, killed: &Killed) -> bool {
+        self.decision.victim.is_none()
+            && presumed::chosen(&self.decision).is_some_and(|chosen| chosen.pid == killed.pid)
+    }
+
+    fn is_soon(&self, when: When) -> bool {
+        when.since(&self.last).is_none_or(|pause| (0..SHORT_PAUSE_NS).contains(&pause))
     }
 
     pub(super) fn member(&mut self, killed: Killed) {

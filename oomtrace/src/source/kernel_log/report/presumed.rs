@@ -49,7 +49,8 @@ impl Kills {
             decision.victim = reaped
                 .or_else(|| chosen(decision).cloned())
                 .filter(|process| !self.knows(process, last))
-                .map(|process| victim(decision, process, last));
+                .map(|process| victim(decision, process, last))
+                .or_else(|| take_largest(&mut decision.members));
         }
         if decision.victim.is_some() {
             decision.outcome = Outcome::Killed;
@@ -68,6 +69,12 @@ impl Kills {
 pub(super) fn chosen(decision: &Decision) -> Option<&Process> {
     let of_report = decision.report.as_ref().and_then(|report| report.chosen.as_ref());
     of_report.or_else(|| decision.elected.as_ref().map(|elected| &elected.process))
+}
+
+/// Of a group whose report and first line are missing, the largest is likely to be the victim.
+fn take_largest(members: &mut Vec<Killed>) -> Option<Killed> {
+    let (at, _) = members.iter().enumerate().max_by_key(|(_, member)| member.rss_anon_bytes)?;
+    Some(members.remove(at))
 }
 
 fn victim(decision: &Decision, process: Process, when: When) -> Killed {

@@ -207,6 +207,24 @@ fn a_choice_that_a_pager_cut_still_tells_the_limit() {
 }
 
 #[test]
+fn a_group_without_the_line_of_its_victim_is_one_kill_of_it_with_its_report() {
+    let log = [report("/a", 1, &[2]), group("/a"), kill(2), kill(1)].concat();
+    let items = of_text(&log);
+    assert_eq!(limits(&items), [(vec![1, 2], Some("/a"))]);
+    // Nothing tells the victim: it is one of those that were killed.
+    let none = of_text(&[group("/a"), kill(2), kill(1)].concat());
+    assert_eq!(decisions(&none)[0].members.len(), 1);
+}
+
+#[test]
+fn a_kill_seconds_later_of_none_of_the_groups_processes_is_no_member() {
+    let text = [report("/a", 1, &[2]), kill(1), group("/a"), kill(2)].concat();
+    let foreign = kill(9);
+    let lines = text.lines().map(|line| message(1, None, line)).chain([message(3500, None, foreign.trim_end())]);
+    assert_eq!(limits(&items(lines)), [(vec![1, 2], Some("/a")), (vec![9], None)]);
+}
+
+#[test]
 fn a_line_printed_in_parts_is_put_together_around_the_lines_of_others() {
     // Each `pr_cont` a record of its own: 4.19, or when another processor prints in between.
     let summary = [
