@@ -90,6 +90,8 @@ pub enum Item {
 pub struct Decision {
     /// When its first line was logged.
     pub when: When,
+    /// A person asked for it, by the line before: SysRq-f.
+    pub asked: bool,
     /// How it ended.
     pub outcome: Outcome,
     /// Who was killed for it. Often not [`Report::chosen`] of a thread group whose first thread had gone, or before 5.1

@@ -189,6 +189,15 @@ fn limit(decision: &Decision, table: &Table<'_>, place: Option<&Place>) -> Optio
     })
 }
 
+fn cause(decision: &Decision) -> Option<Cause> {
+    let trigger = decision.report.as_ref().and_then(|report| report.trigger.as_ref());
+    let of_node = || message(decision).is_none_or(|message| !of_memcg(message));
+    if decision.asked && of_node() {
+        return Some(Cause::Sysrq);
+    }
+    trigger.map(|trigger| Cause::of(Some(trigger.order), message(decision)))
+}
+
 fn message(decision: &Decision) -> Option<&str> {
     let of_victim = decision.victim.as_ref().and_then(|victim| victim.message.as_deref());
     of_victim.or_else(|| decision.elected.as_ref().map(|elected| elected.message.as_str()))

@@ -3,7 +3,7 @@
 use super::{
     Decision, Elected, Item, Killed, Outcome, Process, Report, Trigger, killed,
     memory::{self, CgroupStats, Counted, Counter},
-    open::{Open, Stage},
+    open::{Open, Stage, is_near},
     opening,
     pending::{Further, Pending},
     presumed::Kills,
@@ -33,6 +33,8 @@ pub struct Assembler {
     open: Option<Open>,
     pending: Option<Pending>,
     kills: Kills,
+    /// When a person asked for a kill that has not come.
+    asked: Option<When>,
 }
 
 /// A line.
@@ -159,6 +161,9 @@ impl Assembler {
                 if let Some((whose, counter)) = memory::counter(text) {
                     return self.on_counter(entry, whose, counter, items);
                 }
+                if killed::asked(text) {
+                    self.asked = Some(when);
+                }
             }
             Some(b'M' | b'T') => {
                 if let Some(stats) = memory::stats(text) {
@@ -235,7 +240,8 @@ impl Assembler {
     /// Ends what is open, and starts anew.
     fn start(&mut self, entry: Entry<'_>, decision: Decision, stage: Stage, items: &mut Vec<Item>) {
         self.close(items);
-        self.open = Some(Open::new(entry, decision, stage));
+        let asked = self.asked.take().is_some_and(|asked| is_near(entry.when, asked));
+        self.open = Some(Open::new(entry, Decision { asked, ..decision }, stage));
     }
 
     fn on_invoked(&mut self, entry: Entry<'_>, mut trigger: Trigger, items: &mut Vec<Item>) -> bool {

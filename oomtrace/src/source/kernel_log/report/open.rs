@@ -73,8 +73,7 @@ impl Open {
 
     /// Whether the line cannot be of this decision: of another caller, or of another time.
     pub(super) fn is_foreign(&self, entry: Entry<'_>) -> bool {
-        differ(self.caller, entry.caller)
-            || entry.when.since(&self.last).is_some_and(|pause| pause.abs() > LONGEST_PAUSE_NS)
+        differ(self.caller, entry.caller) || !is_near(entry.when, self.last)
     }
 
     /// Notes that the line is of this decision.
@@ -187,13 +186,12 @@ impl Open {
 
     /// The reaper names a process that was not known to be killed: the victim, where this report chose it or could.
     pub(super) fn reaped(&mut self, process: &Process, when: When) {
-        let soon = when.since(&self.last).is_none_or(|pause| pause.abs() <= LONGEST_PAUSE_NS);
         let row = self.row(process.pid);
         let can_be = match self.decision.report.as_ref().and_then(|report| report.chosen.as_ref()) {
             Some(chosen) => chosen.pid == process.pid || row.is_some_and(|row| row.tgid == chosen.pid),
             None => row.is_some(),
         };
-        if self.stage == Stage::Report && soon && can_be {
+        if self.stage == Stage::Report && is_near(when, self.last) && can_be {
             self.reaped.get_or_insert_with(|| process.clone());
         }
     }
@@ -310,6 +308,11 @@ impl Open {
         }
         decision
     }
+}
+
+/// Whether two lines may be of one decision by their times.
+pub(super) fn is_near(one: When, other: When) -> bool {
+    one.since(&other).is_none_or(|pause| pause.abs() <= LONGEST_PAUSE_NS)
 }
 
 fn row(report: &mut Report, columns: &Columns, text: &str) -> bool {

@@ -208,6 +208,14 @@ fn a_person_can_ask_for_a_kill() {
     let [decision] = decisions(&items)[..] else { unreachable!("one decision") };
     let trigger = decision.report.as_deref().and_then(|report| report.trigger.as_ref()).expect("a trigger");
     assert_eq!((trigger.order, killed(decision)), (-1, vec![8]));
+    // 4.19, whose reports may be left out.
+    let items = of_text(
+        "sysrq: SysRq : Manual OOM execution\n\
+         Out of memory: Kill process 4468 ((agetty)) score 0 or sacrifice child\n\
+         Killed process 4468 ((agetty)) total-vm:43704kB, anon-rss:1760kB, file-rss:0kB, shmem-rss:0kB\n\
+         Out of memory: Kill process 7 (a) score 0 or sacrifice child",
+    );
+    assert_eq!(decisions(&items).iter().map(|decision| decision.asked).collect::<Vec<_>>(), [true, false]);
 }
 
 #[test]
