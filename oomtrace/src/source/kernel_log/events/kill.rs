@@ -167,10 +167,10 @@ impl Places {
 fn limit(decision: &Decision, table: &Table<'_>, place: Option<&Place>) -> Option<Limit> {
     let of_node =
         |total_bytes| Limit { level: Some(Level::Node), limit_bytes: total_bytes, total_bytes, ..Limit::default() };
-    let Some(report) = decision.report.as_deref() else {
+    let Some((report, global)) = decision.report.as_deref().and_then(|report| Some((report, report.global?))) else {
         return message(decision).is_some_and(|message| message.starts_with("Out of memory")).then(|| of_node(None));
     };
-    if report.global? {
+    if global {
         return Some(of_node(table.total_bytes.filter(|_| report.constraint.as_deref() == Some("NONE"))));
     }
     Some(Limit {

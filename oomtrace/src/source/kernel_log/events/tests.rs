@@ -201,6 +201,25 @@ fn a_decision_that_kills_nobody_is_told_as_one() {
 }
 
 #[test]
+fn what_the_line_of_a_kill_says_counts_where_the_report_does_not() {
+    let opening = "[1.0] a invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0\n";
+    let old = "[1.0] Out of memory: Kill process 134320 (java) score 512 or sacrifice child";
+    let level = |text: &str| kills(text.as_bytes())[0].limit.as_ref().and_then(|limit| limit.level);
+    assert_eq!(level(&format!("{opening}{old}")), Some(Level::Node));
+    // The line's time was cut, or its reason.
+    let kill =
+        "Memory cgroup out of memory: Killed process 7 (a) total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB";
+    for cut in ["56870] ", ""] {
+        let kill = kills(format!("{cut}{}", &kill[cut.is_empty().into()..]).as_bytes()).remove(0);
+        assert_eq!(
+            (kill.message.as_deref(), kill.constraint.as_deref()),
+            (Some("Memory cgroup out of memory"), Some("MEMCG"))
+        );
+        assert!(kill.limit.is_none());
+    }
+}
+
+#[test]
 fn the_reaper_is_told_with_its_victim_also_when_it_is_faster_than_the_next_decision() {
     let told = lines(
         "[1.0] Out of memory: Killed process 7 (a) total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB\n\
