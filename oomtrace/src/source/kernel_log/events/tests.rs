@@ -220,6 +220,17 @@ fn what_the_line_of_a_kill_says_counts_where_the_report_does_not() {
 }
 
 #[test]
+fn the_nodes_memory_in_a_report_of_a_cgroup_is_of_another() {
+    let log = std::str::from_utf8(log("6.12-memcg-v2-oomgroup.txt")).expect("text");
+    let node =
+        "[    2.0] Mem-Info:\n[    2.0] 65403 pages RAM\n[    2.0] 12625 pages reserved\n[    2.0] Total swap = 0kB\n";
+    let (start, rest) = log.split_at(log.find('\n').expect("a line") + 1);
+    let time = &start[..start.find(']').expect("a time")];
+    let mixed = format!("{start}{}{rest}", node.replace("[    2.0", time));
+    assert_eq!(kills(mixed.as_bytes())[0].limit.as_ref().map(|limit| limit.total_bytes), Some(None));
+}
+
+#[test]
 fn the_reaper_is_told_with_its_victim_also_when_it_is_faster_than_the_next_decision() {
     let told = lines(
         "[1.0] Out of memory: Killed process 7 (a) total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB\n\
