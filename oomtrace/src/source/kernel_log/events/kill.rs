@@ -2,7 +2,7 @@
 
 use super::Table;
 use crate::{
-    event::{Cause, Cgroup, Level, Limit, Memory, OomKill, OomVictim, Task, Victim, Why},
+    event::{Cause, Cgroup, Level, Limit, Memory, OomKill, OomVictim, PanicOnOom, Task, Victim, Why},
     node::{self, cgroup_path::CgroupIdentity},
     source::kernel_log::{
         form::When,
@@ -63,7 +63,7 @@ pub(super) fn tell(decision: &Decision, number: u64, table: &Table<'_>) -> OomKi
                 None => task,
             }
         }),
-        cause: trigger.map(|trigger| Cause::of(Some(trigger.order), message(decision))),
+        cause: cause(decision),
         limit: limit(decision, table, places.limit.as_ref()),
         constraint: report
             .and_then(|report| report.constraint.clone())
@@ -196,6 +196,34 @@ fn cause(decision: &Decision) -> Option<Cause> {
         return Some(Cause::Sysrq);
     }
     trigger.map(|trigger| Cause::of(Some(trigger.order), message(decision)))
+}
+
+/// The sysctl where the kernel panicked for it (`check_panic_on_oom`, `mm/oom_kill.c`), and 0 where the node had nobody left to
+/// kill, after which `out_of_memory` panics unless a person asked; `None` where it went on.
+pub(super) fn panic_on_oom(decision: &Decision) -> Option<u32> {
+    match &decision.outcome {
+        Outcome::Panicked(message) if message.ends_with("compulsory panic_on_oom is enabled") => Some(2),
+        Outcome::Panicked(message) => Some(message.ends_with("panic_on_oom is enabled").into()),
+        Outcome::NoneKillable => {
+            let of_node = decision.report.as_ref().is_some_and(|report| report.global == Some(true));
+            (of_node && cause(decision) != Some(Cause::Sysrq)).then_some(0)
+        }
+        _ => None,
+    }
+}
+
+/// The decision that became a panic.
+pub(super) fn panic(kill: &OomKill, panic_on_oom: u32) -> PanicOnOom {
+    let of_node = || Limit { level: Some(Level::Node), ..Limit::default() };
+    let limit = kill.limit.clone().unwrap_or_else(of_node);
+    PanicOnOom {
+        pod: limit.pod.clone(),
+        container: limit.container.clone(),
+        cgroup: limit.cgroup.as_deref().map(|path| Place::new(path).cgroup()),
+        trigger: kill.trigger.clone(),
+        limit: Some(limit),
+        panic_on_oom,
+    }
 }
 
 fn message(decision: &Decision) -> Option<&str> {

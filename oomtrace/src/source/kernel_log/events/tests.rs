@@ -179,11 +179,6 @@ fn a_decision_that_kills_nobody_is_told_as_one() {
     for (end, message, victim) in [
         ("[1.0] Out of memory and no killable processes...", Some("Out of memory and no killable processes"), None),
         (
-            "[1.0] Kernel panic - not syncing: Out of memory: compulsory panic_on_oom is enabled",
-            Some("Out of memory: compulsory panic_on_oom is enabled"),
-            None,
-        ),
-        (
             "[1.0] Memory cgroup out of memory: OOM victim 8 (b) is already exiting. Skip killing the task",
             None,
             Some(8),
@@ -198,6 +193,22 @@ fn a_decision_that_kills_nobody_is_told_as_one() {
     }
     let told = lines(opening);
     assert!(matches!(told[0].event, Event::OomDecision(_)) && matches!(told[1].event, Event::Error(_)), "{told:?}");
+}
+
+#[test]
+fn a_panic_for_want_of_memory_is_told_as_the_probes_tell_it() {
+    let opening = "[1.0] a invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0\n[1.0] Mem-Info:\n";
+    for (end, sysctl) in [
+        ("[1.0] Kernel panic - not syncing: Out of memory: compulsory panic_on_oom is enabled", 2),
+        ("[1.0] Kernel panic - not syncing: Out of memory: system-wide panic_on_oom is enabled", 1),
+        ("[1.0] Kernel panic - not syncing: System is deadlocked on memory", 0),
+        ("[1.0] Out of memory and no killable processes...", 0),
+    ] {
+        let told = lines(&format!("{opening}{end}"));
+        let [Told { event: Event::PanicOnOom(panic), .. }] = &told[..] else { unreachable!("{end}: {told:?}") };
+        assert_eq!((panic.panic_on_oom, panic.trigger.comm.as_deref()), (sysctl, Some("a")), "{end}");
+        assert_eq!(panic.limit.as_ref().and_then(|limit| limit.level), Some(Level::Node));
+    }
 }
 
 #[test]

@@ -157,7 +157,7 @@ impl Assembler {
                     return true;
                 }
             }
-            Some(b'm' | b's' | b'k') => {
+            Some(b'm' | b's' | b'k' | b'S') => {
                 if let Some((whose, counter)) = memory::counter(text) {
                     return self.on_counter(entry, whose, counter, items);
                 }

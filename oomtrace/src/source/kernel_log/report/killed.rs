@@ -159,9 +159,11 @@ pub(super) fn none_killable(text: &str) -> bool {
 }
 
 /// `Kernel panic - not syncing: Out of memory: compulsory panic_on_oom is enabled`, or `system-wide`; after "no killable
-/// processes" without a cgroup `System is deadlocked on memory`.
+/// processes" without a cgroup `System is deadlocked on memory`, up to 4.20 `Out of memory and no killable processes...`.
 pub(super) fn panic(text: &str) -> Option<&str> {
     let message = text.strip_prefix("Kernel panic - not syncing: ")?;
-    let of_oom = message.ends_with("panic_on_oom is enabled") || message == "System is deadlocked on memory";
+    let of_oom = message.ends_with("panic_on_oom is enabled")
+        || message == "System is deadlocked on memory"
+        || none_killable(message);
     of_oom.then_some(message)
 }

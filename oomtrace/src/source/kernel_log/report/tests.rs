@@ -188,6 +188,10 @@ fn a_panic_is_the_end_of_a_decision() {
             "Out of memory and no killable processes...\nKernel panic - not syncing: System is deadlocked on memory",
             "System is deadlocked on memory",
         ),
+        (
+            "Kernel panic - not syncing: Out of memory and no killable processes...",
+            "Out of memory and no killable processes...",
+        ),
     ] {
         let items = of_text(&format!("{start}{end}\nCPU: 1 PID: 1 Comm: a\nCall Trace:"));
         let [decision] = decisions(&items)[..] else { unreachable!("one decision") };

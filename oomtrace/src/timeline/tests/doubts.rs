@@ -1,0 +1,23 @@
+//! Where a log tells less than it seems to.
+
+use super::world::{MIB, World, candidate, container, kill, pod, task, unnamed};
+use crate::event::{
+    Candidate, Confidence, Container, Event, Level, Limit, OomKill, PanicOnOom, Scenario, Source, SwapCounter, Task,
+};
+
+#[test]
+fn a_panic_without_anybody_to_kill_is_not_laid_to_the_sysctl() {
+    let panic = PanicOnOom {
+        pod: None,
+        container: None,
+        cgroup: None,
+        trigger: task("app", 7),
+        limit: kill(pod('a'), unnamed('1'), Level::Node, 64).limit,
+        panic_on_oom: 0,
+    };
+    let mut world = World::default();
+    world.tell(0.0, Source::Kmsg, Event::PanicOnOom(Box::new(panic)));
+    let verdict = world.incident().verdict;
+    assert_eq!(verdict.scenario, Scenario::SystemOom);
+    assert!(verdict.summary.contains("no process was left that it may kill"), "{}", verdict.summary);
+}
