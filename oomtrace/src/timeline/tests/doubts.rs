@@ -6,6 +6,14 @@ use crate::event::{
 };
 
 #[test]
+fn what_kubernetes_shows_is_not_claimed_of_a_kill_that_was_nobody_knows_where() {
+    let alone = OomKill { pod: None, container: None, limit: None, ..kill(pod('a'), unnamed('1'), Level::Node, 64) };
+    let shows = |kill: OomKill| World::default().kill(0.0, kill).incident().verdict.kubernetes_shows.join("");
+    assert_eq!(shows(alone.clone()), "OOMKilled 137, if it was in a container");
+    assert_eq!(shows(OomKill { pod: Some(pod('a')), ..alone }), "OOMKilled 137");
+}
+
+#[test]
 fn a_panic_without_anybody_to_kill_is_not_laid_to_the_sysctl() {
     let panic = PanicOnOom {
         pod: None,
