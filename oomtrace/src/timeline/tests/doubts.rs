@@ -14,6 +14,18 @@ fn what_kubernetes_shows_is_not_claimed_of_a_kill_that_was_nobody_knows_where() 
 }
 
 #[test]
+fn processes_of_one_program_with_scores_of_their_own_are_not_of_two_containers() {
+    let scored = |pid, score| {
+        let known = candidate("chrome", pid, 10, None);
+        Candidate { task: Task { oom_score_adj: Some(score), ..known.task }, ..known }
+    };
+    let at_pod = kill(pod('a'), Container::default(), Level::Pod, 64);
+    let kill = OomKill { container: None, candidates: Some(vec![scored(7, 300), scored(8, 200)]), ..at_pod };
+    let verdict = World::default().kill(0.0, kill).incident().verdict;
+    assert_eq!(verdict.confidence, Confidence::Medium);
+}
+
+#[test]
 fn a_panic_without_anybody_to_kill_is_not_laid_to_the_sysctl() {
     let panic = PanicOnOom {
         pod: None,
