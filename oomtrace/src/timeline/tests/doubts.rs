@@ -26,6 +26,21 @@ fn processes_of_one_program_with_scores_of_their_own_are_not_of_two_containers()
 }
 
 #[test]
+fn a_limit_of_memory_with_swap_is_named_where_memory_alone_had_room() {
+    let known = kill(pod('a'), container("app", '1'), Level::Container, 64);
+    let limit = Limit {
+        usage_bytes: Some(60 * MIB),
+        swap_usage_bytes: Some(80 * MIB),
+        swap_limit_bytes: Some(80 * MIB),
+        swap_counter: Some(SwapCounter::MemoryAndSwap),
+        ..known.limit.clone().expect("a limit")
+    };
+    let verdict = World::default().kill(0.0, OomKill { limit: Some(limit), ..known }).incident().verdict;
+    assert!(verdict.summary.contains("memory+swap limit of 80 MiB"), "{}", verdict.summary);
+    assert!(verdict.advice.contains("above 80 MiB"), "{}", verdict.advice);
+}
+
+#[test]
 fn a_panic_without_anybody_to_kill_is_not_laid_to_the_sysctl() {
     let panic = PanicOnOom {
         pod: None,
