@@ -105,11 +105,16 @@ pub(in crate::source) fn journal(scan: &mut Scan<'_>) -> Option<Wall> {
         .or_else(|| first(|scan| undistanced(scan).map(Wall::Local)))
 }
 
-/// `Nov 23 23:20:37`, with a fraction in `short-precise`: syslog's form.
+/// `Nov 23 23:20:37`, with a fraction in `short-precise`: syslog's form. Some add the year: `Nov 23 2026 23:20:37`.
 fn syslog(scan: &mut Scan<'_>) -> Option<LocalTime> {
     let (month, day) = month_and_day(scan)?;
     scan.tag(b" ")?;
-    clock(scan, None, month, day)
+    let mut ahead = *scan;
+    let year = ahead.digits(4).and_then(|year| ahead.tag(b" ").map(|()| year));
+    if year.is_some() {
+        *scan = ahead;
+    }
+    clock(scan, year.and_then(|year| i16::try_from(year).ok()), month, day)
 }
 
 /// `2026-11-23 23:20:37` and `2026-11-23T23:20:37.158837`, without the distance from UTC.

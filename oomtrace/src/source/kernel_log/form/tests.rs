@@ -115,7 +115,12 @@ fn other_syslogs_tell_facility_or_year_or_no_zone() {
     let dated = LocalTime { year: Some(2026), month: 11, day: 23, hour: 23, minute: 20, second: 37, nanosecond: 0 };
     let with_year = Message { when: When { wall: Some(Wall::Local(dated)), ..known.when }, ..known.clone() };
     assert_eq!(message(b"Nov 23 23:20:37 node1 kern.warn kernel: [  206.418908] a"), known);
-    for head in ["Mon Nov 23 23:20:37 2026 kern.warn", "2026-11-23 23:20:37 node1", "2026-11-23T23:20:37 node1"] {
+    for head in [
+        "Mon Nov 23 23:20:37 2026 kern.warn",
+        "2026-11-23 23:20:37 node1",
+        "2026-11-23T23:20:37 node1",
+        "Nov 23 2026 23:20:37 node1",
+    ] {
         assert_eq!(message(format!("{head} kernel: [  206.418908] a").as_bytes()), with_year, "{head}");
     }
     let rfc = b"1 2026-11-23T23:20:38.248961Z node1 kernel - - - a";
