@@ -43,7 +43,7 @@ pub(super) fn tell(decision: &Decision, number: u64, table: &Table<'_>) -> OomKi
         points: victim_row(decision, table).and_then(|row| table.points(row)),
     };
     let trigger = report.and_then(|report| report.trigger.as_ref());
-    let group = decision.group.is_some();
+    let group = decision.group.is_some() || !decision.members.is_empty();
     OomKill {
         decision: Some(number),
         pod: victim.task.pod.clone(),

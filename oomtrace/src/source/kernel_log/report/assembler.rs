@@ -24,6 +24,8 @@ use crate::source::kernel_log::form::{Caller, Message, When};
 /// - the first one after a report (or "Kill process", before 5.1), and of its chosen process or of a thread of it;
 /// - a further one after `Tasks in …`, with the same reason, of a process of the report's table, or at once; but not the last one before another `Tasks in …`, which is
 ///   the victim of a decision without a report;
+/// - at once after another with the same reason, where that other's victim is told once more behind it: a group whose
+///   `Tasks in …` is missing;
 /// - the same process again, or one that was told for want of this line ([`presumed`](super::presumed)).
 ///
 /// Never does it, if 10 seconds are between the two, or if the log names the callers and they differ: all lines of a
@@ -232,8 +234,13 @@ impl Assembler {
     }
 
     fn close(&mut self, items: &mut Vec<Item>) {
-        if let Some(open) = self.open.take() {
-            items.push(Item::Decision(Box::new(open.finish(&mut self.kills))));
+        let Some(mut open) = self.open.take() else { return };
+        let (caller, followers) = (open.caller, open.take_followers());
+        items.push(Item::Decision(Box::new(open.finish(&mut self.kills))));
+        for killed in followers {
+            let entry = Entry { when: killed.when, caller, text: "" };
+            let decision = Decision { victim: Some(killed), ..Decision::default() };
+            items.push(Item::Decision(Box::new(Open::new(entry, decision, Stage::Killing).finish(&mut self.kills))));
         }
     }
 
@@ -342,29 +349,11 @@ impl Assembler {
     }
 
     fn on_killed(&mut self, entry: Entry<'_>, killed: Killed, items: &mut Vec<Item>) -> bool {
-        if let Some(open) = self.open.as_mut().filter(|open| !open.is_foreign(entry)) {
-            match open.stage {
-                Stage::Report if open.chose(&killed, entry.caller) => {
-                    open.victim(killed);
-                    return true;
-                }
-                Stage::Killing if open.is_again(&killed) => {
-                    open.saw(entry);
-                    return true;
-                }
-                Stage::Killing if open.lacks_victim(&killed) => {
-                    open.victim(killed);
-                    return true;
-                }
-                Stage::Killing if open.has_member(&killed) => {
-                    open.saw(entry);
-                    open.member(killed);
-                    return true;
-                }
-                _ => {}
-            }
-        }
         if self.kills.is_late(&killed) {
+            return true;
+        }
+        let open = self.open.as_mut().filter(|open| !open.is_foreign(entry));
+        if open.is_some_and(|open| open.kill(entry, &killed)) {
             return true;
         }
         self.start(entry, Decision { victim: Some(killed), ..Decision::default() }, Stage::Killing, items);
@@ -374,15 +363,15 @@ impl Assembler {
     fn on_group(&mut self, entry: Entry<'_>, group: &str, items: &mut Vec<Item>) -> bool {
         let mut decision = Decision { group: Some(group.to_owned()), ..Decision::default() };
         if let Some(open) = self.open.as_mut().filter(|open| open.stage != Stage::Ended && !open.is_foreign(entry)) {
-            if open.decision.group.is_none() {
+            // The last kill was none of this decision's: it is this group's victim.
+            decision.victim = open.take_last_member();
+            if decision.victim.is_none() && open.decision.group.is_none() {
                 open.saw(entry);
                 // The line of the victim may be missing.
                 open.stage = Stage::Killing;
                 open.decision.group = Some(group.to_owned());
                 return true;
             }
-            // The last member was none: it is this group's victim.
-            decision.victim = open.take_last_member();
         }
         let when = decision.victim.as_ref().map_or(entry.when, |victim| victim.when);
         self.start(Entry { when, ..entry }, decision, Stage::Killing, items);

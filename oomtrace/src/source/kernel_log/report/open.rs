@@ -36,6 +36,8 @@ pub(super) struct Open {
     added_member: bool,
     /// Lines of `memory.stat` are to be expected.
     stats_follow: bool,
+    /// Kills at once after its own, for the same reason: of its group, if the victim's line comes again among them.
+    followers: Vec<Killed>,
     /// Whom the reaper named before any kill was told.
     reaped: Option<Process>,
     /// The `oom-kill:` line, to be read again when the victim's name is known better.
@@ -64,6 +66,7 @@ impl Open {
             last: entry.when,
             added_member: false,
             stats_follow: false,
+            followers: Vec::new(),
             reaped: None,
             summary: None,
             lines: 0,
@@ -196,8 +199,29 @@ impl Open {
         }
     }
 
+    /// Takes the line of a kill, where it is of this decision; whether it is.
+    pub(super) fn kill(&mut self, entry: Entry<'_>, killed: &Killed) -> bool {
+        match self.stage {
+            Stage::Report if self.chose(killed, entry.caller) => self.victim(killed.clone()),
+            Stage::Killing if self.is_victim_among_followers(killed) => {
+                self.decision.members.append(&mut self.followers);
+            }
+            Stage::Killing if self.is_again(killed) => {}
+            Stage::Killing if self.lacks_victim(killed) => self.victim(killed.clone()),
+            Stage::Killing if self.has_member(killed) => {
+                self.saw(entry);
+                self.member(killed.clone());
+                return true;
+            }
+            Stage::Killing if self.has_follower(killed) => self.followers.push(killed.clone()),
+            _ => return false,
+        }
+        self.saw(entry);
+        true
+    }
+
     /// Whether the killed process can be the one that this report chose.
-    pub(super) fn chose(&self, killed: &Killed, caller: Option<Caller>) -> bool {
+    fn chose(&self, killed: &Killed, caller: Option<Caller>) -> bool {
         // The line before was "Kill process", and a child of it may be killed instead.
         if self.decision.elected.is_some() {
             return true;
@@ -226,8 +250,7 @@ impl Open {
             && self.is_soon(killed.when)
     }
 
-    pub(super) fn victim(&mut self, killed: Killed) {
-        self.last = killed.when;
+    fn victim(&mut self, killed: Killed) {
         self.stage = Stage::Killing;
         let named = self.decision.report.as_ref().and_then(|report| report.chosen.as_ref());
         let reread = named.is_some_and(|chosen| chosen.pid == killed.pid && chosen.comm != killed.comm);
@@ -238,7 +261,7 @@ impl Open {
     }
 
     /// Whether this kill was told already.
-    pub(super) fn is_again(&self, killed: &Killed) -> bool {
+    fn is_again(&self, killed: &Killed) -> bool {
         let Decision { victim, members, group, .. } = &self.decision;
         let same = |known: &Killed| {
             known.pid == killed.pid
@@ -247,22 +270,45 @@ impl Open {
                     || known.total_vm_bytes.is_none()
                     || Killed { when: killed.when, ..known.clone() } == *killed)
         };
-        victim.as_ref().is_some_and(same) || members.iter().any(same)
+        victim.iter().chain(members).chain(&self.followers).any(same)
+    }
+
+    /// Whether it is the victim once more, behind others: as a member of the group, whose `Tasks in …` is missing.
+    fn is_victim_among_followers(&self, killed: &Killed) -> bool {
+        let again = |victim: &Killed| {
+            (victim.pid, &victim.message) == (killed.pid, &killed.message)
+                && killed.when.since(&victim.when).is_some_and(|pause| pause > 0)
+        };
+        !self.followers.is_empty() && self.decision.victim.as_ref().is_some_and(again)
+    }
+
+    /// Whether a kill comes at once after this one, and nothing tells yet whether it is of the same group.
+    fn has_follower(&self, killed: &Killed) -> bool {
+        let Decision { victim, group, .. } = &self.decision;
+        group.is_none()
+            && victim.as_ref().is_some_and(|victim| victim.message == killed.message)
+            && self.followers.len() < MOST_MEMBERS
+            && self.is_soon(killed.when)
+    }
+
+    /// Those that turn out to be decisions of their own.
+    pub(super) fn take_followers(&mut self) -> Vec<Killed> {
+        std::mem::take(&mut self.followers)
     }
 
     /// Whether it can be a member of the group that is being killed.
-    pub(super) fn has_member(&self, killed: &Killed) -> bool {
+    fn has_member(&self, killed: &Killed) -> bool {
         let Decision { victim, group, report, .. } = &self.decision;
         let all_listed = report
             .as_ref()
             .is_some_and(|report| report.candidates_total > 0 && report.candidates_total == report.candidates.len());
-        group.is_some()
+        (group.is_some() || !self.decision.members.is_empty())
             && victim.as_ref().is_none_or(|victim| victim.message == killed.message)
             && (!all_listed || self.row(killed.pid).is_some() || self.is_soon(killed.when))
     }
 
     /// Whether it is the chosen process, whose own line before `Tasks in …` is missing.
-    pub(super) fn lacks_victim(&self, killed: &Killed) -> bool {
+    fn lacks_victim(&self, killed: &Killed) -> bool {
         self.decision.victim.is_none()
             && presumed::chosen(&self.decision).is_some_and(|chosen| chosen.pid == killed.pid)
     }
@@ -271,7 +317,7 @@ impl Open {
         when.since(&self.last).is_none_or(|pause| (0..SHORT_PAUSE_NS).contains(&pause))
     }
 
-    pub(super) fn member(&mut self, killed: Killed) {
+    fn member(&mut self, killed: Killed) {
         if self.decision.members.len() < MOST_MEMBERS {
             self.decision.members.push(killed);
             self.added_member = true;
@@ -281,7 +327,7 @@ impl Open {
     }
 
     pub(super) fn take_last_member(&mut self) -> Option<Killed> {
-        if self.added_member { self.decision.members.pop() } else { None }
+        if self.added_member { self.decision.members.pop() } else { self.followers.pop() }
     }
 
     pub(super) fn exiting(&mut self, entry: Entry<'_>, process: Process) {

@@ -217,6 +217,19 @@ fn a_group_without_the_line_of_its_victim_is_one_kill_of_it_with_its_report() {
 }
 
 #[test]
+fn a_victim_told_again_among_others_is_of_a_group_without_its_line() {
+    let log = [report("/a", 1, &[2, 3]), kill(1), kill(2), kill(1), kill(3)].concat();
+    assert_eq!(limits(&of_text(&log)), [(vec![1, 2, 3], Some("/a"))]);
+    // The same lines in two files, one behind the other.
+    let twice = [kill(1), kill(2), kill(1), kill(2)].concat();
+    let lines = twice.lines().zip([1, 2, 1, 2]).map(|(line, at)| message(at, None, line));
+    assert!(limits(&items(lines)).iter().all(|(killed, _)| killed.len() == 1));
+    // The last of the others is the victim of a group of its own.
+    let own = [kill(1), kill(2), kill(3), group("/b"), kill(3), kill(4)].concat();
+    assert_eq!(limits(&of_text(&own)), [(vec![1], None), (vec![2], None), (vec![3, 4], None)]);
+}
+
+#[test]
 fn a_kill_seconds_later_of_none_of_the_groups_processes_is_no_member() {
     let text = [report("/a", 1, &[2]), kill(1), group("/a"), kill(2)].concat();
     let foreign = kill(9);
