@@ -2,6 +2,7 @@
 
 mod causes;
 mod deaths;
+mod doubts;
 mod evictions;
 mod kills;
 mod order;

@@ -181,9 +181,10 @@ impl Events {
         let at = self.at(&decision.when);
         let kill = Box::new(kill::tell(decision, number, &table));
         let marked: Vec<_> = kill::marked(decision, &kill, &table).collect();
-        let event = match decision.outcome {
-            Outcome::Killed => Event::OomKill(kill),
-            _ => Event::OomDecision(kill),
+        let event = match (&decision.outcome, kill::panic_on_oom(decision)) {
+            (_, Some(panic_on_oom)) => Event::PanicOnOom(Box::new(kill::panic(&kill, panic_on_oom))),
+            (Outcome::Killed, None) => Event::OomKill(kill),
+            (_, None) => Event::OomDecision(kill),
         };
         let mut events = vec![told(at, event)];
         if decision.outcome == Outcome::Unknown {

@@ -17,23 +17,34 @@
 //! | `journalctl -o export` | entries of many lines, which are read as such |
 //! | RFC 3164, RFC 5424 | `<4>Nov 23 23:20:37 node1 kernel: text`, `<4>1 2026-11-23T23:20:37.158837Z node1 kernel - - - text` |
 //! | `talosctl dmesg` | `10.0.0.2: kern: warning: [2026-11-23T23:20:37.158837Z]: text` |
+//! | syslogd of busybox, `logread` | `Nov 23 23:20:37 node1 kern.warn kernel: text`, `Mon Nov 23 23:20:37 2026 kern.warn kernel: text` |
+//! | collectors, in JSON | `{"jsonPayload":{"MESSAGE":"…"}}`, `{"log":"…"}`, also over several lines: a line in one of the above |
+//! | CRI | `2026-11-23T23:20:37.158837Z stdout F `, and a line in one of the above |
 //! | `journalctl -o cat`, or cut out by hand | `text`, `kernel: text` |
 //!
 //! Each line is looked at by itself, as files are mixed and cut; only what continues a line depends on the one before.
 //! Ubuntu's rsyslog writes the kernel's stamp after its own (`Nov 23 23:20:37 node1 kernel: [  153.158837] text`): both
-//! are read. Colours are taken off.
+//! are read. Colours are taken off. Behind a head that is not known (`grep -n`, `> `) a line is looked for.
 
+mod behind;
 mod dmesg;
 mod journal;
 mod kmsg;
 mod talos;
 #[cfg(test)]
 mod tests;
+mod wrapped;
 
 use std::borrow::Cow;
 
+use self::wrapped::{Inner, Piece, Pretty};
 pub use crate::source::log_form::when::{LocalTime, Wall, When};
-use crate::source::log_form::{export::Entry, field, scan, when};
+use crate::source::log_form::{
+    export::Entry,
+    field,
+    scan::{self, Scan},
+    when,
+};
 
 /// Of a longer line, only so much is read. The kernel's own are under 1 KiB (`LOG_LINE_MAX`, `PRINTKRB_RECORD_MAX`:
 /// `kernel/printk/`), escaped under 4 KiB, and journald's JSON of one under 10 KiB.
@@ -80,7 +91,7 @@ pub enum Skipped {
     Blank,
     /// Another identifier, facility or transport than the kernel's.
     NotKernel,
-    /// ` SUBSYSTEM=acpi`: a property of the record before, in `/dev/kmsg`'s form.
+    /// ` SUBSYSTEM=acpi`: a property of the record before, in `/dev/kmsg`'s form; or a part of an object in JSON.
     Property,
     /// `-- Boot 2d2f… --`: `journalctl` speaks.
     Marker,
@@ -168,6 +179,9 @@ pub struct Reader {
     last: Option<Last>,
     /// The log began with a line without a head, so such lines are its form.
     headless: bool,
+    /// All lines are indented: they were pasted so.
+    indented: bool,
+    pretty: Pretty,
     /// In `short-monotonic`, whose lines look like dmesg's, the host that they all name.
     host: Option<Vec<u8>>,
 }
@@ -200,7 +214,14 @@ impl Reader {
     pub fn read<'a>(&mut self, line: &'a [u8]) -> Line<'a> {
         let line = &line[..line.len().min(MAX_LINE_BYTES)];
         let line = line.strip_suffix(b"\n").unwrap_or(line);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        // Consoles add their own.
+        let end = line.iter().rposition(|byte| *byte != b'\r').map_or(0, |last| last + 1);
+        let line = line[..end].strip_prefix("\u{feff}".as_bytes()).unwrap_or(&line[..end]);
+        match self.pretty.push(line) {
+            Piece::Further => return Line::Skipped(Skipped::Property),
+            Piece::Whole(object) => return self.json(&object).into_owned(),
+            Piece::None => {}
+        }
         if line.contains(&ESCAPE) {
             // All forms escape what the kernel said: an escape sequence is the printing program's.
             return self.read_plain(&without_colours(line)).into_owned();
@@ -209,10 +230,15 @@ impl Reader {
     }
 
     fn read_plain<'a>(&mut self, line: &'a [u8]) -> Line<'a> {
+        let line = if self.indented { line.trim_ascii_start() } else { line };
         match line.first() {
             None => return Line::Skipped(Skipped::Blank),
             // A month of one digit has a blank before it in some languages.
             Some(b' ') if line.get(1).is_some_and(u8::is_ascii_digit) && journal::read(line).is_some() => {}
+            Some(b' ') if self.last.is_none() && !self.headless && behind::find(line).is_some() => {
+                self.indented = true;
+                return self.read_plain(line);
+            }
             Some(b' ') => {
                 if let Some(continued) = self.continued(line) {
                     return continued;
@@ -224,11 +250,15 @@ impl Reader {
             Some(b'-') if line.starts_with(b"-- ") => return Line::Skipped(Skipped::Marker),
             Some(_) => {}
         }
+        if let Some(Inner { wall, line }) = wrapped::cri(line) {
+            return beside(self.read_plain(line), wall);
+        }
         let read = kmsg::read(line)
             .or_else(|| dmesg::read(line, &mut self.host))
             .or_else(|| journal::read(line))
             .or_else(|| journal::read_syslog(line))
-            .or_else(|| talos::read(line));
+            .or_else(|| talos::read(line))
+            .or_else(|| behind::find(line).filter(|_| !self.headless));
         let Some((head, text)) = read else { return self.without_head(line) };
         let column = line.len() - text.len();
         let text = match head.form {
@@ -258,9 +288,14 @@ impl Reader {
     }
 
     fn json<'a>(&mut self, line: &'a [u8]) -> Line<'a> {
-        match journal::read_json(line.strip_prefix(b"\x1e").unwrap_or(line)) {
-            Ok((head, text)) => self.told(head, text, 0),
-            Err(skipped) => Line::Skipped(skipped),
+        let line = line.strip_prefix(b"\x1e").unwrap_or(line);
+        let skipped = match journal::read_json(line) {
+            Ok((head, text)) => return self.told(head, text, 0),
+            Err(skipped) => skipped,
+        };
+        match std::str::from_utf8(line).ok().and_then(wrapped::json) {
+            Some(Inner { wall, line }) => beside(self.read_plain(line.as_bytes()).into_owned(), wall),
+            None => Line::Skipped(skipped),
         }
     }
 
@@ -288,6 +323,17 @@ impl Reader {
         }
         let text = String::from_utf8_lossy(line.strip_prefix(b"kernel: ").unwrap_or(line));
         Line::Kernel(Message { when: When::default(), sequence: None, caller: None, text, continues: false })
+    }
+}
+
+/// The line, with the time that is written beside it where it tells none.
+fn beside(line: Line<'_>, wall: Option<Wall>) -> Line<'_> {
+    match line {
+        Line::Kernel(message) => {
+            let when = When { wall: message.when.wall.or(wall), ..message.when };
+            Line::Kernel(Message { when, ..message })
+        }
+        Line::Skipped(why) => Line::Skipped(why),
     }
 }
 

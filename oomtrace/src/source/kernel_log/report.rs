@@ -25,6 +25,9 @@
 //! | `__oom_kill_process` | one of its lines for every member, the victim itself among them a second time: it has not died yet | |
 //! | `oom_reap_task` | `oom_reaper: reaped process 8 (b), now …`, from another thread: at once, from 5.18 two seconds later | |
 //!
+//! Where a log was filtered or cut, and no line of a kill follows a report that chose somebody (`oom-kill:`, `Kill process`),
+//! or whose candidate the reaper names, that one is told as killed.
+//!
 //! Instead of a kill the report may end with `Out of memory and no killable processes...` (`out_of_memory`), or with a
 //! panic (`check_panic_on_oom`).
 //!
@@ -44,6 +47,7 @@ mod open;
 mod opening;
 mod pending;
 mod pieces;
+mod presumed;
 mod summary;
 mod tasks;
 #[cfg(test)]
@@ -72,7 +76,7 @@ pub enum Item {
         /// How many.
         reports: u64,
     },
-    /// A kill, or the victim of one, whose line cannot be read to its end: it was cut.
+    /// A kill, or the victim of one, whose line was cut before it names anybody.
     Torn {
         /// When.
         when: When,
@@ -86,6 +90,8 @@ pub enum Item {
 pub struct Decision {
     /// When its first line was logged.
     pub when: When,
+    /// A person asked for it, by the line before: SysRq-f.
+    pub asked: bool,
     /// How it ended.
     pub outcome: Outcome,
     /// Who was killed for it. Often not [`Report::chosen`] of a thread group whose first thread had gone, or before 5.1
@@ -122,8 +128,8 @@ pub enum Outcome {
     Unknown,
 }
 
-/// `Killed process`: `__oom_kill_process`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// `Killed process`: `__oom_kill_process`. Without any size where that line is missing, or was cut.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Killed {
     /// When.
     pub when: When,
@@ -135,9 +141,9 @@ pub struct Killed {
     /// Its name.
     pub comm: String,
     /// Address space.
-    pub total_vm_bytes: u64,
+    pub total_vm_bytes: Option<u64>,
     /// Resident anonymous memory.
-    pub rss_anon_bytes: u64,
+    pub rss_anon_bytes: Option<u64>,
     /// Resident file-backed memory.
     pub rss_file_bytes: Option<u64>,
     /// Resident shared memory.

@@ -149,7 +149,7 @@ fn a_report_of_a_limit_tells_trigger_counters_statistics_and_candidates() {
     assert_eq!(report.victim_cgroup.as_deref(), Some("/kubepods/besteffort/pod1111/ctr2222"));
     assert_eq!(report.stats[0].get("kernel_stack").map(|_| ()), Some(()));
     let row = report.candidates.iter().find(|row| row.pid == victim.pid).expect("the victim's row");
-    assert_eq!(row.rss_anon_pages.map(|pages| pages * 4096), Some(victim.rss_anon_bytes));
+    assert_eq!(row.rss_anon_pages.map(|pages| pages * 4096), victim.rss_anon_bytes);
     assert_eq!(row.pgtables_bytes, victim.pgtables_bytes);
     assert_eq!(report.candidates_total, 3);
 }

@@ -101,13 +101,27 @@ pub(in crate::source) fn journal(scan: &mut Scan<'_>) -> Option<Wall> {
         .or_else(|| first(|scan| unix(scan).map(Wall::Absolute)))
         .or_else(|| first(|scan| syslog(scan).map(Wall::Local)))
         .or_else(|| first(full))
+        .or_else(|| first(|scan| ctime(scan).map(Wall::Local)))
+        .or_else(|| first(|scan| undistanced(scan).map(Wall::Local)))
 }
 
-/// `Nov 23 23:20:37`, with a fraction in `short-precise`: syslog's form.
+/// `Nov 23 23:20:37`, with a fraction in `short-precise`: syslog's form. Some add the year: `Nov 23 2026 23:20:37`.
 fn syslog(scan: &mut Scan<'_>) -> Option<LocalTime> {
     let (month, day) = month_and_day(scan)?;
     scan.tag(b" ")?;
-    clock(scan, None, month, day)
+    let mut ahead = *scan;
+    let year = ahead.digits(4).and_then(|year| ahead.tag(b" ").map(|()| year));
+    if year.is_some() {
+        *scan = ahead;
+    }
+    clock(scan, year.and_then(|year| i16::try_from(year).ok()), month, day)
+}
+
+/// `2026-11-23 23:20:37` and `2026-11-23T23:20:37.158837`, without the distance from UTC.
+fn undistanced(scan: &mut Scan<'_>) -> Option<LocalTime> {
+    let (year, month, day) = date(scan)?;
+    scan.tag(b" ").or_else(|| scan.tag(b"T"))?;
+    clock(scan, Some(year), month, day)
 }
 
 /// `Mon Nov 23 23:20:37 2026`: `ctime` in `dmesg -T`.
@@ -120,17 +134,20 @@ pub(in crate::source) fn ctime(scan: &mut Scan<'_>) -> Option<LocalTime> {
     Some(LocalTime { year: Some(scan.small()?), ..time })
 }
 
-/// `Mon 2026-11-23 23:20:37 CET`: `journalctl -o short-full`. Names of zones are ambiguous, but for UTC.
+/// `Mon 2026-11-23 23:20:37 CET`: `journalctl -o short-full`. Names of zones are ambiguous, but for UTC; where a zone has no
+/// name, it is a number (`-03`, `+0530`).
 fn full(scan: &mut Scan<'_>) -> Option<Wall> {
     weekday(scan)?;
     let (year, month, day) = date(scan)?;
     scan.tag(b" ")?;
     let time = clock(scan, Some(year), month, day)?;
     scan.tag(b" ")?;
-    match scan.token() {
-        b"UTC" => absolute(time, 0).map(Wall::Absolute),
-        [] => None,
-        _ => Some(Wall::Local(time)),
+    let name = scan.token();
+    let mut zone = Scan(name);
+    match offset(&mut zone).filter(|_| zone.0.is_empty()) {
+        Some(seconds) => absolute(time, seconds).map(Wall::Absolute),
+        None if name == b"UTC" => absolute(time, 0).map(Wall::Absolute),
+        None => (!name.is_empty()).then_some(Wall::Local(time)),
     }
 }
 
@@ -144,11 +161,16 @@ pub(in crate::source) fn iso(scan: &mut Scan<'_>) -> Option<(Timestamp, bool)> {
     if scan.tag(b"Z").is_some() {
         return Some((absolute(time, 0)?, comma));
     }
+    Some((absolute(time, offset(scan)?)?, comma))
+}
+
+/// `+01:00`, `+0530`, `-03`: a distance from UTC, in seconds.
+fn offset(scan: &mut Scan<'_>) -> Option<i32> {
     let sign = if scan.tag(b"-").is_some() { -1 } else { scan.tag(b"+").map(|()| 1)? };
     let hours: i32 = scan.digits(2)?;
     let _ = scan.tag(b":");
-    let minutes: i32 = scan.digits(2)?;
-    Some((absolute(time, sign * (hours * 3600 + minutes * 60))?, comma))
+    let minutes: i32 = scan.digits(2).unwrap_or(0);
+    Some(sign * (hours * 3600 + minutes * 60))
 }
 
 /// `1795475954.137400`: `journalctl -o short-unix`.

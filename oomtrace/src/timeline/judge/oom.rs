@@ -170,17 +170,27 @@ fn siblings(case: &Case<'_>, court: &Court<'_>, kill: &Kill) -> Siblings {
     let complete = kill.told.candidates_weighed.is_none_or(|weighed| weighed as usize <= candidates.len());
     let ids: Option<Vec<&ContainerId>> =
         in_pod.iter().map(|candidate| candidate.task.container.as_ref()?.id.as_ref()).collect();
+    let score = |candidate: &Candidate| candidate.task.oom_score_adj;
     let differ = match &ids {
         Some(ids) => ids.iter().any(|id| Some(*id) != ids.first().copied()),
-        None => in_pod
+        // A program that gives its processes scores of their own, as Chrome does, leaves none to tell containers by.
+        None if in_pod
             .iter()
-            .any(|candidate| candidate.task.oom_score_adj != in_pod.first().and_then(|first| first.task.oom_score_adj)),
+            .any(|one| in_pod.iter().any(|other| is_same_program(one, other) && score(one) != score(other))) =>
+        {
+            return Siblings::Unknown;
+        }
+        None => in_pod.iter().any(|candidate| Some(score(candidate)) != in_pod.first().map(|first| score(first))),
     };
     match (differ, complete && (ids.is_some() || in_pod.len() == 1)) {
         (true, _) => Siblings::Some,
         (false, true) => Siblings::None,
         (false, false) => Siblings::Unknown,
     }
+}
+
+fn is_same_program(one: &Candidate, other: &Candidate) -> bool {
+    one.task.comm.is_some() && one.task.comm == other.task.comm
 }
 
 /// The sandbox's process: its score is fixed, and nothing else of a pod has it.

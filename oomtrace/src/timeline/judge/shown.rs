@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{super::windows::PAUSE, Court, case::Case};
+use super::{
+    super::{evidence::Kill, windows::PAUSE},
+    Court,
+    case::Case,
+};
 use crate::{
     event::{AffectedContainer, Container, ContainerAction, ContainerId, Event},
     node::snapshot::EndRecord,
@@ -41,10 +45,13 @@ pub(super) fn of_kills(case: &Case<'_>, court: &Court<'_>, invisible: Option<boo
             add(&mut shows, format!("OOMKilled {code}"));
         }
         if shows.is_empty() {
-            match (invisible, ids.is_empty()) {
-                (Some(true), _) | (_, true) => add(&mut shows, "nothing".to_owned()),
-                _ => add(&mut shows, "OOMKilled 137".to_owned()),
-            }
+            let text = match invisible {
+                Some(true) => "nothing",
+                _ if !ids.is_empty() || case.pod.is_some() => "OOMKilled 137",
+                _ if case.kills.iter().all(|kill| is_nowhere(kill)) => "OOMKilled 137, if it was in a container",
+                _ => "nothing",
+            };
+            add(&mut shows, text.to_owned());
         }
     }
     if case.evicted.is_some() {
@@ -52,6 +59,12 @@ pub(super) fn of_kills(case: &Case<'_>, court: &Court<'_>, invisible: Option<boo
         add(&mut shows, "Evicted".to_owned());
     }
     (shows, seen)
+}
+
+/// Whether nothing tells where the kill was: a line of it alone.
+fn is_nowhere(kill: &Kill) -> bool {
+    let of_limit = kill.told.limit.as_ref().and_then(|limit| limit.cgroup.as_ref());
+    of_limit.is_none() && kill.told.cgroup.is_none()
 }
 
 /// Of a container that ended by itself, or by a signal.

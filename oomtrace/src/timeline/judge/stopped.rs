@@ -84,6 +84,12 @@ pub(super) fn panic(case: &Case<'_>, court: &Court<'_>, panic: &Cause<PanicOnOom
         _ => format!("{inside} hit a memory limit"),
     };
     let comm = panic.what.trigger.comm.as_deref().unwrap_or("a process");
+    if panic.what.panic_on_oom == 0 {
+        let summary =
+            format!("The kernel panicked, as no process was left that it may kill: {why} when {comm} asked for more.");
+        let advice = "A panic ends every pod of the node. What was left has oom_score_adj -1000, or is the kernel's own memory: find who set it, and give the node more memory.";
+        return stopped(case, court, limit, summary, advice);
+    }
     let sysctl = panic.what.panic_on_oom;
     let summary = format!(
         "The kernel was about to panic instead of killing, as vm.panic_on_oom is {sysctl}: {why} when {comm} asked for more."

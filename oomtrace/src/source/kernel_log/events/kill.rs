@@ -2,7 +2,7 @@
 
 use super::Table;
 use crate::{
-    event::{Cause, Cgroup, Level, Limit, Memory, OomKill, OomVictim, Task, Victim, Why},
+    event::{Cause, Cgroup, Level, Limit, Memory, OomKill, OomVictim, PanicOnOom, Task, Victim, Why},
     node::{self, cgroup_path::CgroupIdentity},
     source::kernel_log::{
         form::When,
@@ -43,7 +43,7 @@ pub(super) fn tell(decision: &Decision, number: u64, table: &Table<'_>) -> OomKi
         points: victim_row(decision, table).and_then(|row| table.points(row)),
     };
     let trigger = report.and_then(|report| report.trigger.as_ref());
-    let group = decision.group.is_some();
+    let group = decision.group.is_some() || !decision.members.is_empty();
     OomKill {
         decision: Some(number),
         pod: victim.task.pod.clone(),
@@ -63,7 +63,7 @@ pub(super) fn tell(decision: &Decision, number: u64, table: &Table<'_>) -> OomKi
                 None => task,
             }
         }),
-        cause: trigger.map(|trigger| Cause::of(Some(trigger.order), message(decision))),
+        cause: cause(decision),
         limit: limit(decision, table, places.limit.as_ref()),
         constraint: report
             .and_then(|report| report.constraint.clone())
@@ -167,10 +167,10 @@ impl Places {
 fn limit(decision: &Decision, table: &Table<'_>, place: Option<&Place>) -> Option<Limit> {
     let of_node =
         |total_bytes| Limit { level: Some(Level::Node), limit_bytes: total_bytes, total_bytes, ..Limit::default() };
-    let Some(report) = decision.report.as_deref() else {
+    let Some((report, global)) = decision.report.as_deref().and_then(|report| Some((report, report.global?))) else {
         return message(decision).is_some_and(|message| message.starts_with("Out of memory")).then(|| of_node(None));
     };
-    if report.global? {
+    if global {
         return Some(of_node(table.total_bytes.filter(|_| report.constraint.as_deref() == Some("NONE"))));
     }
     Some(Limit {
@@ -187,6 +187,43 @@ fn limit(decision: &Decision, table: &Table<'_>, place: Option<&Place>) -> Optio
         swap_counter: report.swap_counter,
         total_bytes: table.total_bytes,
     })
+}
+
+fn cause(decision: &Decision) -> Option<Cause> {
+    let trigger = decision.report.as_ref().and_then(|report| report.trigger.as_ref());
+    let of_node = || message(decision).is_none_or(|message| !of_memcg(message));
+    if decision.asked && of_node() {
+        return Some(Cause::Sysrq);
+    }
+    trigger.map(|trigger| Cause::of(Some(trigger.order), message(decision)))
+}
+
+/// The sysctl where the kernel panicked for it (`check_panic_on_oom`, `mm/oom_kill.c`), and 0 where the node had nobody left to
+/// kill, after which `out_of_memory` panics unless a person asked; `None` where it went on.
+pub(super) fn panic_on_oom(decision: &Decision) -> Option<u32> {
+    match &decision.outcome {
+        Outcome::Panicked(message) if message.ends_with("compulsory panic_on_oom is enabled") => Some(2),
+        Outcome::Panicked(message) => Some(message.ends_with("panic_on_oom is enabled").into()),
+        Outcome::NoneKillable => {
+            let of_node = decision.report.as_ref().is_some_and(|report| report.global == Some(true));
+            (of_node && cause(decision) != Some(Cause::Sysrq)).then_some(0)
+        }
+        _ => None,
+    }
+}
+
+/// The decision that became a panic.
+pub(super) fn panic(kill: &OomKill, panic_on_oom: u32) -> PanicOnOom {
+    let of_node = || Limit { level: Some(Level::Node), ..Limit::default() };
+    let limit = kill.limit.clone().unwrap_or_else(of_node);
+    PanicOnOom {
+        pod: limit.pod.clone(),
+        container: limit.container.clone(),
+        cgroup: limit.cgroup.as_deref().map(|path| Place::new(path).cgroup()),
+        trigger: kill.trigger.clone(),
+        limit: Some(limit),
+        panic_on_oom,
+    }
 }
 
 fn message(decision: &Decision) -> Option<&str> {
@@ -261,10 +298,10 @@ fn killed_task(killed: &Killed, table: &Table<'_>) -> Task {
 fn killed_memory(killed: &Killed, table: &Table<'_>) -> Memory {
     let known = row_memory(killed.pid, table);
     Memory {
-        total_vm_bytes: Some(killed.total_vm_bytes),
-        rss_anon_bytes: Some(killed.rss_anon_bytes),
-        rss_file_bytes: killed.rss_file_bytes,
-        rss_shmem_bytes: killed.rss_shmem_bytes,
+        total_vm_bytes: killed.total_vm_bytes.or(known.total_vm_bytes),
+        rss_anon_bytes: killed.rss_anon_bytes.or(known.rss_anon_bytes),
+        rss_file_bytes: killed.rss_file_bytes.or(known.rss_file_bytes),
+        rss_shmem_bytes: killed.rss_shmem_bytes.or(known.rss_shmem_bytes),
         swap_bytes: known.swap_bytes,
         pgtables_bytes: killed.pgtables_bytes.or(known.pgtables_bytes),
     }

@@ -40,7 +40,8 @@ impl<'a> Table<'a> {
             };
         };
         let page_size = machine.page_size.or_else(|| page_size(decision, report));
-        let total_bytes = match report.node.as_deref() {
+        // An allocation that fails on another processor prints the node's memory, also into the report of a cgroup.
+        let total_bytes = match report.node.as_deref().filter(|_| report.global != Some(false)) {
             Some(node) => page_size.and_then(|page_size| of_node(node, page_size)),
             None => of_cgroup(report, machine.swap_total_bytes),
         };
@@ -114,7 +115,7 @@ fn page_size(decision: &Decision, report: &Report) -> Option<u64> {
     let of_victim = || {
         let victim = decision.victim.as_ref()?;
         let row = report.candidates.iter().find(|row| row.pid == victim.pid)?;
-        victim.total_vm_bytes.checked_div(row.total_vm_pages)
+        victim.total_vm_bytes?.checked_div(row.total_vm_pages)
     };
     let of_node = || {
         let node = report.node.as_deref()?;

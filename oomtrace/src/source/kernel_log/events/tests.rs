@@ -179,11 +179,6 @@ fn a_decision_that_kills_nobody_is_told_as_one() {
     for (end, message, victim) in [
         ("[1.0] Out of memory and no killable processes...", Some("Out of memory and no killable processes"), None),
         (
-            "[1.0] Kernel panic - not syncing: Out of memory: compulsory panic_on_oom is enabled",
-            Some("Out of memory: compulsory panic_on_oom is enabled"),
-            None,
-        ),
-        (
             "[1.0] Memory cgroup out of memory: OOM victim 8 (b) is already exiting. Skip killing the task",
             None,
             Some(8),
@@ -198,6 +193,52 @@ fn a_decision_that_kills_nobody_is_told_as_one() {
     }
     let told = lines(opening);
     assert!(matches!(told[0].event, Event::OomDecision(_)) && matches!(told[1].event, Event::Error(_)), "{told:?}");
+}
+
+#[test]
+fn a_panic_for_want_of_memory_is_told_as_the_probes_tell_it() {
+    let opening = "[1.0] a invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0\n[1.0] Mem-Info:\n";
+    for (end, sysctl) in [
+        ("[1.0] Kernel panic - not syncing: Out of memory: compulsory panic_on_oom is enabled", 2),
+        ("[1.0] Kernel panic - not syncing: Out of memory: system-wide panic_on_oom is enabled", 1),
+        ("[1.0] Kernel panic - not syncing: System is deadlocked on memory", 0),
+        ("[1.0] Out of memory and no killable processes...", 0),
+    ] {
+        let told = lines(&format!("{opening}{end}"));
+        let [Told { event: Event::PanicOnOom(panic), .. }] = &told[..] else { unreachable!("{end}: {told:?}") };
+        assert_eq!((panic.panic_on_oom, panic.trigger.comm.as_deref()), (sysctl, Some("a")), "{end}");
+        assert_eq!(panic.limit.as_ref().and_then(|limit| limit.level), Some(Level::Node));
+    }
+}
+
+#[test]
+fn what_the_line_of_a_kill_says_counts_where_the_report_does_not() {
+    let opening = "[1.0] a invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0\n";
+    let old = "[1.0] Out of memory: Kill process 134320 (java) score 512 or sacrifice child";
+    let level = |text: &str| kills(text.as_bytes())[0].limit.as_ref().and_then(|limit| limit.level);
+    assert_eq!(level(&format!("{opening}{old}")), Some(Level::Node));
+    // The line's time was cut, or its reason.
+    let kill =
+        "Memory cgroup out of memory: Killed process 7 (a) total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB";
+    for cut in ["56870] ", ""] {
+        let kill = kills(format!("{cut}{}", &kill[cut.is_empty().into()..]).as_bytes()).remove(0);
+        assert_eq!(
+            (kill.message.as_deref(), kill.constraint.as_deref()),
+            (Some("Memory cgroup out of memory"), Some("MEMCG"))
+        );
+        assert!(kill.limit.is_none());
+    }
+}
+
+#[test]
+fn the_nodes_memory_in_a_report_of_a_cgroup_is_of_another() {
+    let log = std::str::from_utf8(log("6.12-memcg-v2-oomgroup.txt")).expect("text");
+    let node =
+        "[    2.0] Mem-Info:\n[    2.0] 65403 pages RAM\n[    2.0] 12625 pages reserved\n[    2.0] Total swap = 0kB\n";
+    let (start, rest) = log.split_at(log.find('\n').expect("a line") + 1);
+    let time = &start[..start.find(']').expect("a time")];
+    let mixed = format!("{start}{}{rest}", node.replace("[    2.0", time));
+    assert_eq!(kills(mixed.as_bytes())[0].limit.as_ref().map(|limit| limit.total_bytes), Some(None));
 }
 
 #[test]

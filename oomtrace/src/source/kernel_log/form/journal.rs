@@ -25,6 +25,11 @@ pub(super) fn identifier(rest: &[u8]) -> Option<(bool, &[u8])> {
     let mut scan = Scan(rest);
     let first = scan.token();
     let named = if first.ends_with(b":") { rest } else { scan.0.strip_prefix(b" ")? };
+    let named = match named.strip_prefix(b"kern.") {
+        // busybox names facility and level: `node1 kern.warn kernel: text`.
+        Some(level) => &level[level.iter().position(|byte| *byte == b' ')? + 1..],
+        None => named,
+    };
     let colon = named.iter().position(|byte| *byte == b':')?;
     let text = &named[colon + 1..];
     Some((&named[..colon] == b"kernel", text.strip_prefix(b" ").unwrap_or(text)))
@@ -33,10 +38,15 @@ pub(super) fn identifier(rest: &[u8]) -> Option<(bool, &[u8])> {
 /// `<4>Nov 23 23:20:37 node1 kernel: text` (RFC 3164), `<4>1 2026-11-23T23:20:37.158837Z node1 kernel - - - text` (RFC 5424).
 pub(super) fn read_syslog(line: &[u8]) -> Option<(Head, &[u8])> {
     let mut scan = Scan(line);
-    scan.tag(b"<")?;
-    let priority = scan.number()?;
-    scan.tag(b">")?;
-    let of_kernel = priority >> 3 == 0;
+    let of_kernel = match scan.tag(b"<") {
+        Some(()) => {
+            let priority = scan.number()?;
+            scan.tag(b">")?;
+            priority >> 3 == 0
+        }
+        // Some files keep it without its priority.
+        None => true,
+    };
     if scan.tag(b"1 ").is_none() {
         let (head, text) = read(scan.0)?;
         return Some((Head { kernel: head.kernel && of_kernel, ..head }, text));

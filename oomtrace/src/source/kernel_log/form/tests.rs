@@ -88,6 +88,94 @@ fn server_sent_events_are_json() {
 }
 
 #[test]
+fn behind_a_head_that_is_not_known_a_line_is_found() {
+    for head in ["1:", "> ", "\t", "    ", "kern.log:", "[pod/x/y] ", "** 2 printk messages dropped ** "] {
+        let mut reader = Reader::new();
+        for micros in [206_418_908, 206_418_909] {
+            let line = format!("{head}[  206.{}] a: b", micros - 206_000_000);
+            let Line::Kernel(read) = reader.read(line.as_bytes()) else { unreachable!("{line}") };
+            assert_eq!((&*read.text, read.when, read.continues), ("a: b", boot(micros), false), "{line}");
+        }
+    }
+    let syslog = message(b"Nov  3 23:20:37 node1 kernel: a");
+    for head in ["1:", "/var/log/kern.log:", "> "] {
+        assert_eq!(message(format!("{head}Nov  3 23:20:37 node1 kernel: a").as_bytes()), syslog);
+    }
+    let mut reader = Reader::new();
+    let _ = reader.read(b"Nov  3 23:20:37 node1 kernel: a");
+    for line in ["x|app: [12.5 s] Killed", "a (b [  206.418908] c", "1:Nov  3 23:20:37 node1 app[7]: [ 1.5 Killed"] {
+        assert!(skipped(&mut reader, line.as_bytes()).is_some(), "{line}");
+    }
+    assert_eq!(message("\u{feff}[  206.418908] a".as_bytes()), message(b"[  206.418908] a\r\r\n"));
+}
+
+#[test]
+fn other_syslogs_tell_facility_or_year_or_no_zone() {
+    let known = message(b"Nov 23 23:20:37 node1 kernel: [  206.418908] a");
+    let dated = LocalTime { year: Some(2026), month: 11, day: 23, hour: 23, minute: 20, second: 37, nanosecond: 0 };
+    let with_year = Message { when: When { wall: Some(Wall::Local(dated)), ..known.when }, ..known.clone() };
+    assert_eq!(message(b"Nov 23 23:20:37 node1 kern.warn kernel: [  206.418908] a"), known);
+    for head in [
+        "Mon Nov 23 23:20:37 2026 kern.warn",
+        "2026-11-23 23:20:37 node1",
+        "2026-11-23T23:20:37 node1",
+        "Nov 23 2026 23:20:37 node1",
+    ] {
+        assert_eq!(message(format!("{head} kernel: [  206.418908] a").as_bytes()), with_year, "{head}");
+    }
+    let rfc = b"1 2026-11-23T23:20:38.248961Z node1 kernel - - - a";
+    assert_eq!(message(rfc).when, utc("2026-11-23T23:20:38.248961Z"));
+    for line in ["Mon Nov 23 23:20:37 2026 daemon.info app: a", "Nov 23 23:20:37 node1 daemon.warn kernel: a"] {
+        assert_eq!(skipped(&mut Reader::new(), line.as_bytes()), Some(Skipped::NotKernel));
+    }
+}
+
+#[test]
+fn a_zone_without_a_name_is_a_number() {
+    for head in ["Mon 2026-11-23 20:20:38 -03", "Tue 2026-11-24 04:50:38 +0530"] {
+        let read = message(format!("{head} node1 kernel: a").as_bytes()).when;
+        assert_eq!(read, utc("2026-11-23T23:20:38Z"), "{head}");
+    }
+}
+
+#[test]
+fn a_line_is_read_out_of_what_collectors_make_of_it() {
+    let at = utc("2026-11-23T23:20:38.248961Z");
+    for json in [
+        r#"{"jsonPayload":{"MESSAGE":"a","_TRANSPORT":"kernel","_HOSTNAME":"n"},"timestamp":"2026-11-23T23:20:38.248961Z"}"#,
+        r#"{"textPayload":"a","timestamp":"2026-11-23T23:20:38.248961Z"}"#,
+        r#"{"host":"n","ident":"kernel","message":"a","timestamp":1795476038248961}"#,
+        r#"{"labels":{"job":"k"},"line":"a","timestamp":"1795476038248961000"}"#,
+        r#"{"_source":{"@timestamp":"2026-11-23T23:20:38.248961Z","message":"a"}}"#,
+        r#"{"log":"a\n","stream":"stdout","time":"2026-11-23T23:20:38.248961Z"}"#,
+    ] {
+        let read = message(json.as_bytes());
+        assert_eq!((&*read.text, read.when), ("a", at), "{json}");
+    }
+    // What the line itself tells counts.
+    let inner =
+        message(br#"{"@timestamp":"2026-11-23T23:20:38.248961Z","message":"Nov  3 23:20:37 n kernel: [  1.5] a"}"#);
+    assert_eq!(inner, message(b"Nov  3 23:20:37 n kernel: [  1.5] a"));
+    let cri = message(b"2026-11-23T23:20:38.248961Z stdout F [  153.158837] a");
+    assert_eq!((&*cri.text, cri.when), ("a", When { wall: at.wall, ..boot(153_158_837) }));
+    let other = br#"{"jsonPayload":{"MESSAGE":"Killed process 1","SYSLOG_IDENTIFIER":"app"}}"#;
+    assert_eq!(skipped(&mut Reader::new(), other), Some(Skipped::NotKernel));
+}
+
+#[test]
+fn an_object_over_several_lines_is_read_as_one() {
+    let mut reader = Reader::new();
+    let pretty = "{\n \"events\": [\n  {\n   \"timestamp\": 1795476038248,\n   \"message\": \"a\",\n   \"x\": {\n    \"y\": 1\n   }\n  },\n  {\n   \"message\": \"b\"\n  }\n ]\n}\n{\n\t\"_TRANSPORT\" : \"kernel\",\n\t\"MESSAGE\" : \"c\",\n\t\"SYSLOG_IDENTIFIER\" : \"kernel\"\n}\n{\n[  1.5] d";
+    let mut texts = Vec::new();
+    for line in pretty.lines() {
+        if let Line::Kernel(read) = reader.read(line.as_bytes()) {
+            texts.push(read.text.into_owned());
+        }
+    }
+    assert_eq!(texts, ["a", "b", "c", "d"]);
+}
+
+#[test]
 fn a_table_row_is_no_time() {
     // Lines without a head: `journalctl -o cat`.
     for line in ["[    108]     0   108    48894 tail", "[  pid  ]   uid  tgid", " dump_stack+0x6b/0x83", "free:612"] {

@@ -3,9 +3,10 @@
 use super::{
     Decision, Elected, Item, Killed, Outcome, Process, Report, Trigger, killed,
     memory::{self, CgroupStats, Counted, Counter},
-    open::{Open, Stage},
+    open::{Open, Stage, is_near},
     opening,
     pending::{Further, Pending},
+    presumed::Kills,
     summary,
     tasks::Columns,
 };
@@ -21,9 +22,11 @@ use crate::source::kernel_log::form::{Caller, Message, When};
 /// A `Killed process` line belongs to the decision before it where it is
 ///
 /// - the first one after a report (or "Kill process", before 5.1), and of its chosen process or of a thread of it;
-/// - a further one after `Tasks in …`, with the same reason; but not the last one before another `Tasks in …`, which is
+/// - a further one after `Tasks in …`, with the same reason, of a process of the report's table, or at once; but not the last one before another `Tasks in …`, which is
 ///   the victim of a decision without a report;
-/// - the same process again.
+/// - at once after another with the same reason, where that other's victim is told once more behind it: a group whose
+///   `Tasks in …` is missing;
+/// - the same process again, or one that was told for want of this line ([`presumed`](super::presumed)).
 ///
 /// Never does it, if 10 seconds are between the two, or if the log names the callers and they differ: all lines of a
 /// decision are printed by one thread. Any other kill is a decision without a report.
@@ -31,6 +34,9 @@ use crate::source::kernel_log::form::{Caller, Message, When};
 pub struct Assembler {
     open: Option<Open>,
     pending: Option<Pending>,
+    kills: Kills,
+    /// When a person asked for a kill that has not come.
+    asked: Option<When>,
 }
 
 /// A line.
@@ -39,6 +45,18 @@ pub(super) struct Entry<'a> {
     pub(super) when: When,
     pub(super) caller: Option<Caller>,
     pub(super) text: &'a str,
+}
+
+impl Entry<'_> {
+    /// Without the blanks that a console puts behind a line. A row of the table ends with a name, which may be blank, and a
+    /// part of a line (`Task in `) with one of its own.
+    fn trimmed(self) -> Self {
+        let text = match self.text {
+            text if text.starts_with('[') || text.starts_with("Task") => text,
+            text => text.trim_end_matches([' ', '\t', '\r']),
+        };
+        Self { text, ..self }
+    }
 }
 
 impl Assembler {
@@ -66,7 +84,7 @@ impl Assembler {
                     return items;
                 }
                 Further::Other => self.pending = Some(pending),
-                Further::GivenUp => Self::give_up(pending, &mut items),
+                Further::GivenUp => self.give_up(pending, &mut items),
             }
         }
         self.take(entry, &mut items);
@@ -79,7 +97,7 @@ impl Assembler {
     pub fn flush(&mut self) -> Vec<Item> {
         let mut items = Vec::new();
         if let Some(pending) = self.pending.take() {
-            Self::give_up(pending, &mut items);
+            self.give_up(pending, &mut items);
         }
         self.close(&mut items);
         items
@@ -92,9 +110,15 @@ impl Assembler {
         self.pending.is_none() && self.open.as_ref().is_none_or(|open| open.stage != Stage::Report)
     }
 
-    fn give_up(pending: Pending, items: &mut Vec<Item>) {
-        if pending.is_kill() {
-            items.push(Item::Torn { when: pending.when, text: pending.text });
+    fn give_up(&mut self, pending: Pending, items: &mut Vec<Item>) {
+        if !pending.is_kill() {
+            return;
+        }
+        let Pending { when, caller, text, .. } = pending;
+        let name_of = |pid| self.open.as_ref().and_then(|open| open.name_of(pid));
+        match killed::torn(&text, when, name_of) {
+            Some(killed) => drop(self.on_killed(Entry { when, caller, text: &text }, killed, items)),
+            None => items.push(Item::Torn { when, text }),
         }
     }
 
@@ -104,10 +128,11 @@ impl Assembler {
         {
             self.close(items);
         }
+        let entry = entry.trimmed();
         // A record of several lines: either one of them has a name with line ends in it, or they are many.
         if !self.fact(entry, items) && !self.detail(entry) && entry.text.contains('\n') {
             for text in entry.text.split('\n') {
-                let line = Entry { text, ..entry };
+                let line = Entry { text, ..entry }.trimmed();
                 let _ = self.fact(line, items) || self.detail(line);
             }
         }
@@ -123,6 +148,9 @@ impl Assembler {
                     return self.on_summary(entry, items);
                 }
                 if let Some(reaped) = killed::reaped(text, when) {
+                    if let Some(open) = self.open.as_mut().filter(|_| !self.kills.knows(&reaped.process, when)) {
+                        open.reaped(&reaped.process, when);
+                    }
                     items.push(Item::Reaped(reaped));
                     return true;
                 }
@@ -131,9 +159,12 @@ impl Assembler {
                     return true;
                 }
             }
-            Some(b'm' | b's' | b'k') => {
+            Some(b'm' | b's' | b'k' | b'S') => {
                 if let Some((whose, counter)) = memory::counter(text) {
                     return self.on_counter(entry, whose, counter, items);
+                }
+                if killed::asked(text) {
+                    self.asked = Some(when);
                 }
             }
             Some(b'M' | b'T') => {
@@ -203,15 +234,21 @@ impl Assembler {
     }
 
     fn close(&mut self, items: &mut Vec<Item>) {
-        if let Some(open) = self.open.take() {
-            items.push(Item::Decision(Box::new(open.finish())));
+        let Some(mut open) = self.open.take() else { return };
+        let (caller, followers) = (open.caller, open.take_followers());
+        items.push(Item::Decision(Box::new(open.finish(&mut self.kills))));
+        for killed in followers {
+            let entry = Entry { when: killed.when, caller, text: "" };
+            let decision = Decision { victim: Some(killed), ..Decision::default() };
+            items.push(Item::Decision(Box::new(Open::new(entry, decision, Stage::Killing).finish(&mut self.kills))));
         }
     }
 
     /// Ends what is open, and starts anew.
     fn start(&mut self, entry: Entry<'_>, decision: Decision, stage: Stage, items: &mut Vec<Item>) {
         self.close(items);
-        self.open = Some(Open::new(entry, decision, stage));
+        let asked = self.asked.take().is_some_and(|asked| is_near(entry.when, asked));
+        self.open = Some(Open::new(entry, Decision { asked, ..decision }, stage));
     }
 
     fn on_invoked(&mut self, entry: Entry<'_>, mut trigger: Trigger, items: &mut Vec<Item>) -> bool {
@@ -281,6 +318,12 @@ impl Assembler {
     }
 
     fn on_summary(&mut self, entry: Entry<'_>, items: &mut Vec<Item>) -> bool {
+        if let Some((constraint, limit)) = summary::read_cut(entry.text) {
+            if let Some(open) = self.report(entry, |report| report.chosen.is_some(), items) {
+                open.cut_summary(constraint, limit);
+            }
+            return true;
+        }
         if summary::read(entry.text, |_| None).is_none() {
             self.pending = Pending::new(entry.text, entry.when, entry.caller);
             return true;
@@ -306,23 +349,12 @@ impl Assembler {
     }
 
     fn on_killed(&mut self, entry: Entry<'_>, killed: Killed, items: &mut Vec<Item>) -> bool {
-        if let Some(open) = self.open.as_mut().filter(|open| !open.is_foreign(entry)) {
-            match open.stage {
-                Stage::Report if open.chose(&killed, entry.caller) => {
-                    open.victim(killed);
-                    return true;
-                }
-                Stage::Killing if open.is_again(&killed) => {
-                    open.saw(entry);
-                    return true;
-                }
-                Stage::Killing if open.has_member(&killed) => {
-                    open.saw(entry);
-                    open.member(killed);
-                    return true;
-                }
-                _ => {}
-            }
+        if self.kills.is_late(&killed) {
+            return true;
+        }
+        let open = self.open.as_mut().filter(|open| !open.is_foreign(entry));
+        if open.is_some_and(|open| open.kill(entry, &killed)) {
+            return true;
         }
         self.start(entry, Decision { victim: Some(killed), ..Decision::default() }, Stage::Killing, items);
         true
@@ -330,14 +362,16 @@ impl Assembler {
 
     fn on_group(&mut self, entry: Entry<'_>, group: &str, items: &mut Vec<Item>) -> bool {
         let mut decision = Decision { group: Some(group.to_owned()), ..Decision::default() };
-        if let Some(open) = self.open.as_mut().filter(|open| open.stage == Stage::Killing && !open.is_foreign(entry)) {
-            if open.decision.group.is_none() {
+        if let Some(open) = self.open.as_mut().filter(|open| open.stage != Stage::Ended && !open.is_foreign(entry)) {
+            // The last kill was none of this decision's: it is this group's victim.
+            decision.victim = open.take_last_member();
+            if decision.victim.is_none() && open.decision.group.is_none() {
                 open.saw(entry);
+                // The line of the victim may be missing.
+                open.stage = Stage::Killing;
                 open.decision.group = Some(group.to_owned());
                 return true;
             }
-            // The last member was none: it is this group's victim.
-            decision.victim = open.take_last_member();
         }
         let when = decision.victim.as_ref().map_or(entry.when, |victim| victim.when);
         self.start(Entry { when, ..entry }, decision, Stage::Killing, items);

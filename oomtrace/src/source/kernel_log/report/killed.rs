@@ -11,15 +11,7 @@ const REASONS: [&str; 2] = ["Memory cgroup out of memory", "Out of memory"];
 /// `[<reason>: ]Killed process 8 (b) total-vm:…kB, anon-rss:…kB, file-rss:…kB, shmem-rss:…kB, UID:0 pgtables:…kB
 /// oom_score_adj:0`. Up to 5.3 it ends with `shmem-rss`, and Red Hat's 3.10 and 4.18 have `, UID 0,` before `total-vm`.
 pub(super) fn killed(text: &str, when: When) -> Option<Killed> {
-    // What stands before it is one of the kernel's own texts: the first occurrence is the kernel's. Anything else is the head of
-    // a form that is not known, and nothing around the line was read.
-    let at = text.find(KILLED)?;
-    let message = match &text[..at] {
-        "" => None,
-        message => Some(message.strip_suffix(": ").filter(|message| is_reason(message))?),
-    };
-    let (pid, rest) = pieces::number(&text[at + KILLED.len()..])?;
-    let rest = rest.strip_prefix(" (")?;
+    let (message, pid, rest) = start(text)?;
     let (comm, sizes) = rest
         .rmatch_indices(')')
         .find_map(|(at, _)| Some((&rest[..at], Sizes::read(&rest[at + 1..])?)))
@@ -27,11 +19,11 @@ pub(super) fn killed(text: &str, when: When) -> Option<Killed> {
     let Sizes { total_vm, anon, file, shmem, uid, pgtables, oom_score_adj } = sizes;
     Some(Killed {
         when,
-        message: message.map(ToOwned::to_owned),
+        message,
         pid,
         comm: comm.to_owned(),
-        total_vm_bytes: total_vm,
-        rss_anon_bytes: anon,
+        total_vm_bytes: Some(total_vm),
+        rss_anon_bytes: Some(anon),
         rss_file_bytes: file,
         rss_shmem_bytes: shmem,
         uid,
@@ -40,11 +32,33 @@ pub(super) fn killed(text: &str, when: When) -> Option<Killed> {
     })
 }
 
-/// Whether it is one of the kernel's reasons. A log may begin in the middle of a line: in its time, or in the reason.
-fn is_reason(message: &str) -> bool {
+/// As much of it as is left of a line that was cut. A name that may go on is told by `name_of`.
+pub(super) fn torn(text: &str, when: When, name_of: impl Fn(u32) -> Option<String>) -> Option<Killed> {
+    let (message, pid, rest) = start(text)?;
+    let whole = rest.rsplit_once(')').filter(|(_, after)| after.starts_with(" t") || after.starts_with(", U"));
+    let comm = whole.map(|(comm, _)| comm.to_owned()).filter(|comm| pieces::is_comm(comm)).or_else(|| name_of(pid))?;
+    Some(Killed { when, message, pid, comm, ..Killed::default() })
+}
+
+/// The reason, the pid, and what follows the parenthesis. What stands before "Killed process" is one of the kernel's own
+/// texts: the first occurrence is the kernel's. Anything else is the head of a form that is not known, and nothing around the
+/// line was read.
+fn start(text: &str) -> Option<(Option<String>, u32, &str)> {
+    let at = text.find(KILLED)?;
+    let message = match &text[..at] {
+        "" => None,
+        before => Some(reason(before.strip_suffix(": ")?)?),
+    };
+    let (pid, rest) = pieces::number(&text[at + KILLED.len()..])?;
+    Some((message, pid, rest.strip_prefix(" (")?))
+}
+
+/// One of the kernel's reasons. A log may begin in the middle of a line: in its time, or in the reason.
+fn reason(message: &str) -> Option<String> {
     let text = message.rsplit_once("] ").map_or(message, |(_, text)| text);
-    let (reason, _more) = text.split_once(" (").unwrap_or((text, ""));
-    REASONS.iter().any(|known| known.ends_with(reason))
+    let (reason, more) = text.split_at(text.find(" (").unwrap_or(text.len()));
+    let known = REASONS.iter().find(|known| known.ends_with(reason))?;
+    Some(format!("{known}{more}"))
 }
 
 /// Whether it says that a process is killed, whether or not the rest can be read.
@@ -126,7 +140,12 @@ pub(super) fn reaped(text: &str, when: When) -> Option<Reaped> {
 
 /// `Tasks in /a/b are going to be killed due to memory.oom.group set`: `mem_cgroup_print_oom_group`.
 pub(super) fn group(text: &str) -> Option<&str> {
-    text.strip_prefix("Tasks in ")?.strip_suffix(" are going to be killed due to memory.oom.group set")
+    text.trim_end().strip_prefix("Tasks in ")?.strip_suffix(" are going to be killed due to memory.oom.group set")
+}
+
+/// `sysrq: Manual OOM execution`: `moom_callback`, `drivers/tty/sysrq.c`; `SysRq : Manual OOM execution` up to 4.20.
+pub(super) fn asked(text: &str) -> bool {
+    text.to_ascii_lowercase().starts_with("sysrq") && text.ends_with(": Manual OOM execution")
 }
 
 /// `oom_kill_process: 12 callbacks suppressed`: `___ratelimit`, `lib/ratelimit.c`, names the function.
@@ -140,9 +159,11 @@ pub(super) fn none_killable(text: &str) -> bool {
 }
 
 /// `Kernel panic - not syncing: Out of memory: compulsory panic_on_oom is enabled`, or `system-wide`; after "no killable
-/// processes" without a cgroup `System is deadlocked on memory`.
+/// processes" without a cgroup `System is deadlocked on memory`, up to 4.20 `Out of memory and no killable processes...`.
 pub(super) fn panic(text: &str) -> Option<&str> {
     let message = text.strip_prefix("Kernel panic - not syncing: ")?;
-    let of_oom = message.ends_with("panic_on_oom is enabled") || message == "System is deadlocked on memory";
+    let of_oom = message.ends_with("panic_on_oom is enabled")
+        || message == "System is deadlocked on memory"
+        || none_killable(message);
     of_oom.then_some(message)
 }

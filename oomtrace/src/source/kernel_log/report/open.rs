@@ -4,8 +4,10 @@ use super::{
     Decision, Killed, Outcome, Process, Report,
     assembler::{Entry, differ},
     memory::{self, CgroupStats, Counted, Counter, NodeMemory},
-    opening, summary,
-    tasks::{self, Columns},
+    opening,
+    presumed::{self, Kills},
+    summary,
+    tasks::{self, Candidate, Columns},
 };
 use crate::{
     event::SwapCounter,
@@ -20,6 +22,8 @@ pub(super) const MOST_BYTES: usize = 1 << 25;
 pub(super) const MOST_MEMBERS: usize = 1024;
 /// Lines of one decision are not so far apart, even on a slow console.
 const LONGEST_PAUSE_NS: i128 = 10_000_000_000;
+/// A kill so soon after a report is its own, where nothing else speaks against it.
+const SHORT_PAUSE_NS: i128 = 1_000_000_000;
 
 pub(super) struct Open {
     pub(super) decision: Decision,
@@ -32,6 +36,10 @@ pub(super) struct Open {
     added_member: bool,
     /// Lines of `memory.stat` are to be expected.
     stats_follow: bool,
+    /// Kills at once after its own, for the same reason: of its group, if the victim's line comes again among them.
+    followers: Vec<Killed>,
+    /// Whom the reaper named before any kill was told.
+    reaped: Option<Process>,
     /// The `oom-kill:` line, to be read again when the victim's name is known better.
     summary: Option<String>,
     lines: usize,
@@ -58,6 +66,8 @@ impl Open {
             last: entry.when,
             added_member: false,
             stats_follow: false,
+            followers: Vec::new(),
+            reaped: None,
             summary: None,
             lines: 0,
             bytes: 0,
@@ -66,8 +76,7 @@ impl Open {
 
     /// Whether the line cannot be of this decision: of another caller, or of another time.
     pub(super) fn is_foreign(&self, entry: Entry<'_>) -> bool {
-        differ(self.caller, entry.caller)
-            || entry.when.since(&self.last).is_some_and(|pause| pause.abs() > LONGEST_PAUSE_NS)
+        differ(self.caller, entry.caller) || !is_near(entry.when, self.last)
     }
 
     /// Notes that the line is of this decision.
@@ -158,27 +167,90 @@ impl Open {
         }
     }
 
+    /// What is left of the `oom-kill:` line.
+    pub(super) fn cut_summary(&mut self, constraint: &str, limit: &str) {
+        let Some(report) = self.decision.report.as_deref_mut() else { return };
+        report.constraint = Some(constraint.to_owned());
+        report.global = Some(false);
+        report.oom_cgroup = Some(limit.to_owned());
+        self.columns = None;
+    }
+
+    /// The name of a process that this report tells of.
+    pub(super) fn name_of(&self, pid: u32) -> Option<String> {
+        let chosen = presumed::chosen(&self.decision).filter(|chosen| chosen.pid == pid);
+        let row = || self.row(pid).map(|row| row.comm.clone());
+        chosen.map(|chosen| chosen.comm.clone()).or_else(row)
+    }
+
+    fn row(&self, pid: u32) -> Option<&Candidate> {
+        self.decision.report.as_ref()?.candidates.iter().find(|row| row.pid == pid)
+    }
+
+    /// The reaper names a process that was not known to be killed: the victim, where this report chose it or could.
+    pub(super) fn reaped(&mut self, process: &Process, when: When) {
+        let row = self.row(process.pid);
+        let can_be = match self.decision.report.as_ref().and_then(|report| report.chosen.as_ref()) {
+            Some(chosen) => chosen.pid == process.pid || row.is_some_and(|row| row.tgid == chosen.pid),
+            None => row.is_some(),
+        };
+        if self.stage == Stage::Report && is_near(when, self.last) && can_be {
+            self.reaped.get_or_insert_with(|| process.clone());
+        }
+    }
+
+    /// Takes the line of a kill, where it is of this decision; whether it is.
+    pub(super) fn kill(&mut self, entry: Entry<'_>, killed: &Killed) -> bool {
+        match self.stage {
+            Stage::Report if self.chose(killed, entry.caller) => self.victim(killed.clone()),
+            Stage::Killing if self.is_victim_among_followers(killed) => {
+                self.decision.members.append(&mut self.followers);
+            }
+            Stage::Killing if self.is_again(killed) => {}
+            Stage::Killing if self.lacks_victim(killed) => self.victim(killed.clone()),
+            Stage::Killing if self.has_member(killed) => {
+                self.saw(entry);
+                self.member(killed.clone());
+                return true;
+            }
+            Stage::Killing if self.has_follower(killed) => self.followers.push(killed.clone()),
+            _ => return false,
+        }
+        self.saw(entry);
+        true
+    }
+
     /// Whether the killed process can be the one that this report chose.
-    pub(super) fn chose(&self, killed: &Killed, caller: Option<Caller>) -> bool {
+    fn chose(&self, killed: &Killed, caller: Option<Caller>) -> bool {
         // The line before was "Kill process", and a child of it may be killed instead.
         if self.decision.elected.is_some() {
             return true;
         }
         let Some(report) = &self.decision.report else { return false };
-        let row = report.candidates.iter().find(|row| row.pid == killed.pid);
+        let row = self.row(killed.pid);
         let same_caller = caller.is_some() && caller == self.caller;
         match (&report.chosen, row) {
             (Some(chosen), _) if chosen.pid == killed.pid => true,
             // Its first thread has gone, and another is named: `find_lock_task_mm`.
             (Some(chosen), Some(row)) => row.tgid == chosen.pid,
             (Some(chosen), None) => report.candidates_total == 0 && (same_caller || killed.comm == chosen.comm),
-            // Lines are missing. Better a kill without a limit than one with another's.
-            (None, row) => same_caller || row.is_some(),
+            (None, Some(_)) => true,
+            (None, None) => same_caller || self.is_next(report, killed),
         }
     }
 
-    pub(super) fn victim(&mut self, killed: Killed) {
-        self.last = killed.when;
+    /// Whether the kill follows at once, and for the same reason, where the report lists nobody (`vm.oom_dump_tasks`) and
+    /// chooses nobody (before 5.0). Else lines are missing: better a kill without a limit than one with another's.
+    fn is_next(&self, report: &Report, killed: &Killed) -> bool {
+        let of_cgroup = report.memory.is_some() || report.oom_cgroup.is_some() || !report.stats.is_empty();
+        let reason = if of_cgroup { "Memory cgroup" } else { "Out of memory" };
+        (of_cgroup || report.node.is_some())
+            && report.candidates_total == 0
+            && killed.message.as_deref().is_some_and(|message| message.starts_with(reason))
+            && self.is_soon(killed.when)
+    }
+
+    fn victim(&mut self, killed: Killed) {
         self.stage = Stage::Killing;
         let named = self.decision.report.as_ref().and_then(|report| report.chosen.as_ref());
         let reread = named.is_some_and(|chosen| chosen.pid == killed.pid && chosen.comm != killed.comm);
@@ -189,23 +261,63 @@ impl Open {
     }
 
     /// Whether this kill was told already.
-    pub(super) fn is_again(&self, killed: &Killed) -> bool {
+    fn is_again(&self, killed: &Killed) -> bool {
         let Decision { victim, members, group, .. } = &self.decision;
         let same = |known: &Killed| {
             known.pid == killed.pid
                 && known.message == killed.message
-                && (group.is_some() || Killed { when: killed.when, ..known.clone() } == *killed)
+                && (group.is_some()
+                    || known.total_vm_bytes.is_none()
+                    || Killed { when: killed.when, ..known.clone() } == *killed)
         };
-        victim.as_ref().is_some_and(same) || members.iter().any(same)
+        victim.iter().chain(members).chain(&self.followers).any(same)
+    }
+
+    /// Whether it is the victim once more, behind others: as a member of the group, whose `Tasks in …` is missing.
+    fn is_victim_among_followers(&self, killed: &Killed) -> bool {
+        let again = |victim: &Killed| {
+            (victim.pid, &victim.message) == (killed.pid, &killed.message)
+                && killed.when.since(&victim.when).is_some_and(|pause| pause > 0)
+        };
+        !self.followers.is_empty() && self.decision.victim.as_ref().is_some_and(again)
+    }
+
+    /// Whether a kill comes at once after this one, and nothing tells yet whether it is of the same group.
+    fn has_follower(&self, killed: &Killed) -> bool {
+        let Decision { victim, group, .. } = &self.decision;
+        group.is_none()
+            && victim.as_ref().is_some_and(|victim| victim.message == killed.message)
+            && self.followers.len() < MOST_MEMBERS
+            && self.is_soon(killed.when)
+    }
+
+    /// Those that turn out to be decisions of their own.
+    pub(super) fn take_followers(&mut self) -> Vec<Killed> {
+        std::mem::take(&mut self.followers)
     }
 
     /// Whether it can be a member of the group that is being killed.
-    pub(super) fn has_member(&self, killed: &Killed) -> bool {
-        let Decision { victim, group, .. } = &self.decision;
-        group.is_some() && victim.as_ref().is_none_or(|victim| victim.message == killed.message)
+    fn has_member(&self, killed: &Killed) -> bool {
+        let Decision { victim, group, report, .. } = &self.decision;
+        let all_listed = report
+            .as_ref()
+            .is_some_and(|report| report.candidates_total > 0 && report.candidates_total == report.candidates.len());
+        (group.is_some() || !self.decision.members.is_empty())
+            && victim.as_ref().is_none_or(|victim| victim.message == killed.message)
+            && (!all_listed || self.row(killed.pid).is_some() || self.is_soon(killed.when))
     }
 
-    pub(super) fn member(&mut self, killed: Killed) {
+    /// Whether it is the chosen process, whose own line before `Tasks in …` is missing.
+    fn lacks_victim(&self, killed: &Killed) -> bool {
+        self.decision.victim.is_none()
+            && presumed::chosen(&self.decision).is_some_and(|chosen| chosen.pid == killed.pid)
+    }
+
+    fn is_soon(&self, when: When) -> bool {
+        when.since(&self.last).is_none_or(|pause| (0..SHORT_PAUSE_NS).contains(&pause))
+    }
+
+    fn member(&mut self, killed: Killed) {
         if self.decision.members.len() < MOST_MEMBERS {
             self.decision.members.push(killed);
             self.added_member = true;
@@ -215,7 +327,7 @@ impl Open {
     }
 
     pub(super) fn take_last_member(&mut self) -> Option<Killed> {
-        if self.added_member { self.decision.members.pop() } else { None }
+        if self.added_member { self.decision.members.pop() } else { self.followers.pop() }
     }
 
     pub(super) fn exiting(&mut self, entry: Entry<'_>, process: Process) {
@@ -226,13 +338,15 @@ impl Open {
         }
     }
 
-    pub(super) fn finish(self) -> Decision {
+    /// The decision as it ended, as far as `kills` does not know it already.
+    pub(super) fn finish(self, kills: &mut Kills) -> Decision {
         let mut decision = self.decision;
         if decision.victim.is_some() || !decision.members.is_empty() {
             decision.outcome = Outcome::Killed;
         } else if !decision.exiting.is_empty() && decision.outcome == Outcome::Unknown {
             decision.outcome = Outcome::AlreadyExiting;
         }
+        kills.take(&mut decision, self.reaped, self.last);
         if let Some(report) = decision.report.as_deref_mut() {
             infer(report);
             let total = total_pages(report);
@@ -240,6 +354,11 @@ impl Open {
         }
         decision
     }
+}
+
+/// Whether two lines may be of one decision by their times.
+pub(super) fn is_near(one: When, other: When) -> bool {
+    one.since(&other).is_none_or(|pause| pause.abs() <= LONGEST_PAUSE_NS)
 }
 
 fn row(report: &mut Report, columns: &Columns, text: &str) -> bool {

@@ -75,6 +75,15 @@ pub(super) fn read<'k>(text: &str, comm_of: impl Fn(u32) -> Option<&'k str>) -> 
     })
 }
 
+/// The constraint and the cgroup over its limit of such a line that a pager cut behind them (`less -S` puts `>`).
+pub(super) fn read_cut(text: &str) -> Option<(&str, &str)> {
+    let (constraint, rest) = text.strip_suffix('>')?.strip_prefix(START)?.split_once(',')?;
+    let rest = rest.strip_prefix("nodemask=").map_or(rest, |rest| pieces::bitmap(rest).1);
+    let (_, _, rest) = cpuset(rest)?;
+    let (oom_cgroup, _) = rest.strip_prefix(",oom_memcg=")?.split_once(",task_memcg=")?;
+    Some((constraint.strip_prefix("CONSTRAINT_").unwrap_or(constraint), oom_cgroup))
+}
+
 type Cpuset<'a> = (Option<&'a str>, Option<&'a str>, &'a str);
 
 /// `,cpuset=S,mems_allowed=M`, and the rest with its comma.
@@ -133,5 +142,5 @@ pub(super) fn limit_of(text: &str) -> Option<(Option<&str>, &str)> {
     let paths = text.strip_prefix("Task in ")?;
     let places = || paths.match_indices(key).map(|(at, _)| (&paths[..at], &paths[at + key.len()..]));
     let found = places().find(|(below, above)| pieces::is_within(below, above)).or_else(|| places().next())?;
-    found.1.starts_with('/').then_some((Some(found.0), found.1))
+    found.1.starts_with('/').then_some((Some(found.0), found.1.trim_end()))
 }

@@ -145,7 +145,10 @@ impl Columns {
             }
             rest = after;
         }
-        let comm = rest.strip_prefix(' ').filter(|comm| pieces::is_comm(comm))?;
+        let comm = rest.strip_prefix(' ')?;
+        // A console may put blanks behind it.
+        let comm =
+            if pieces::is_comm(comm) { comm } else { Some(comm.trim_end()).filter(|comm| pieces::is_comm(comm))? };
         Some(Candidate { comm: comm.to_owned(), ..row })
     }
 }

@@ -5,7 +5,7 @@ use super::{
     Eaters,
 };
 use crate::{
-    event::{Cause, Container, ContainerAction, ContainerRole, Event, Level, Pod, Scenario},
+    event::{Cause, Container, ContainerAction, ContainerRole, Event, Level, Limit, Pod, Scenario, SwapCounter},
     timeline::{
         evidence::Kill,
         windows::SECOND,
@@ -35,10 +35,10 @@ impl Told<'_> {
             _ => place(self.pod, self.container),
         };
         let limit = kill.told.limit.as_ref();
-        let bytes = limit.and_then(|limit| limit.limit_bytes);
         let of = |whose: &str| {
+            let (what, bytes) = limit.map_or(("memory", None), hit);
             let amount = bytes.map_or_else(|| "which the log does not tell".to_owned(), size);
-            format!("{whose} memory limit of {amount}")
+            format!("{whose} {what} limit of {amount}")
         };
         let lowered = kill.told.cause == Some(Cause::LimitLowered);
         let hit = match self.scenario {
@@ -129,7 +129,7 @@ impl Told<'_> {
     }
 
     pub(super) fn advice(&self, case: &Case<'_>, kill: &Kill) -> String {
-        let limit = kill.told.limit.as_ref().and_then(|limit| limit.limit_bytes);
+        let limit = kill.told.limit.as_ref().and_then(|limit| hit(limit).1);
         let memory = &kill.told.victim.memory;
         let (anon, file, shmem) = (memory.rss_anon_bytes, memory.rss_file_bytes, memory.rss_shmem_bytes);
         let amount = limit.map_or_else(|| "what it has now".to_owned(), size);
@@ -189,6 +189,16 @@ impl Told<'_> {
             Scenario::Killed => "Not memory: somebody used SysRq-f or wrote f to /proc/sysrq-trigger, and the kernel killed whoever had the most points. kernel.sysrq says who may.".to_owned(),
             _ => eviction::advice(),
         }
+    }
+}
+
+/// What was limited, and to how much. cgroup v1 has a limit of memory alone, and one of memory with swap: `memory` may have
+/// room left.
+fn hit(limit: &Limit) -> (&'static str, Option<u64>) {
+    let with_swap = limit.swap_limit_bytes.filter(|_| limit.swap_counter == Some(SwapCounter::MemoryAndSwap));
+    match (with_swap, limit.swap_usage_bytes) {
+        (Some(most), Some(used)) if used >= most && limit.usage_bytes < limit.limit_bytes => ("memory+swap", with_swap),
+        _ => ("memory", limit.limit_bytes),
     }
 }
 

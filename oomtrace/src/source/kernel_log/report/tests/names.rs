@@ -43,7 +43,10 @@ fn report(name: &str, oom: &str, task: &str) -> Vec<String> {
 
 fn check(decision: &Decision, name: &str, oom: &str, task: &str) {
     let victim = decision.victim.as_ref().expect("a victim");
-    assert_eq!((victim.pid, victim.comm.as_str(), victim.rss_anon_bytes, victim.uid), (4242, name, 352 << 10, Some(5)));
+    assert_eq!(
+        (victim.pid, victim.comm.as_str(), victim.rss_anon_bytes, victim.uid),
+        (4242, name, Some(352 << 10), Some(5))
+    );
     assert_eq!(decision.exiting[0].comm, name);
     let report = decision.report.as_deref().expect("a report");
     let trigger = report.trigger.as_ref().expect("a trigger");

@@ -107,8 +107,8 @@ fn callers_tell_decisions_and_lines_of_others_apart() {
     lines.push(message(5, Some(11), second.trim_end()));
     lines.push(message(5, Some(10), first.trim_end()));
     let items = items(lines);
-    // One thread holds `oom_lock` until its kill: this cannot be, and yet no kill gets the other's limit.
-    assert_eq!(limits(&items), [(vec![], Some("/a")), (vec![2], None), (vec![1], None)]);
+    // One thread holds `oom_lock` until its kill: this cannot be, and yet no kill gets the other's limit, nor is told twice.
+    assert_eq!(limits(&items), [(vec![1], Some("/a")), (vec![2], None)]);
     let report = decisions(&items)[0].report.as_deref().expect("a report");
     assert_eq!((report.stats[0].values.len(), report.candidates_total), (1, 1));
     assert_eq!(report.trigger.as_ref().and_then(|trigger| trigger.pid), Some(10));
@@ -127,7 +127,7 @@ fn the_victim_of_a_group_is_told_twice_also_when_it_has_let_go_of_memory() {
     let less = kill(1).replace("anon-rss:4kB", "anon-rss:0kB");
     let items = of_text(&[kill(1), group("/a"), kill(2), less].concat());
     assert_eq!(limits(&items), [(vec![1, 2], None)]);
-    assert_eq!(decisions(&items)[0].victim.as_ref().map(|victim| victim.rss_anon_bytes), Some(4096));
+    assert_eq!(decisions(&items)[0].victim.as_ref().and_then(|victim| victim.rss_anon_bytes), Some(4096));
 }
 
 #[test]
@@ -146,7 +146,24 @@ fn an_allocation_that_fails_meanwhile_on_another_processor_changes_no_number() {
 #[test]
 fn a_kill_after_a_report_of_which_too_much_is_missing_has_no_limit() {
     let start: String = report("/a", 1, &[]).split_inclusive('\n').take(5).collect();
-    assert_eq!(limits(&of_text(&[start, kill(1)].concat())), [(vec![], Some("/a")), (vec![1], None)]);
+    let lines = start.lines().map(|line| message(1, None, line));
+    let kill = kill(1);
+    let late = items(lines.chain([message(3000, None, kill.trim_end())]));
+    assert_eq!(limits(&late), [(vec![], Some("/a")), (vec![1], None)]);
+    let of_node = kill.replace("Memory cgroup out", "Out");
+    assert_eq!(limits(&of_text(&[start, of_node].concat())), [(vec![], Some("/a")), (vec![1], None)]);
+}
+
+#[test]
+fn a_report_without_table_and_choice_is_of_the_kill_that_follows_at_once() {
+    // Red Hat's 4.18 with vm.oom_dump_tasks=0.
+    let items = of_text(
+        "java invoked oom-killer: gfp_mask=0x6000c0(GFP_KERNEL), nodemask=(null), order=0, oom_score_adj=969\n\
+         Task in /a/b killed as a result of limit of /a/b\n\
+         memory: usage 32461120kB, limit 33554432kB, failcnt 0\n\
+         Memory cgroup out of memory: Killed process 7093 (java) total-vm:4kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB, UID:0",
+    );
+    assert_eq!(limits(&items), [(vec![7093], Some("/a/b"))]);
 }
 
 #[test]
@@ -164,6 +181,60 @@ fn lines_of_others_in_between_change_nothing() {
     assert_eq!(limits(&items), [(vec![1, 2], Some("/a"))]);
     let report = decisions(&items)[0].report.as_deref().expect("a report");
     assert_eq!((report.candidates_total, report.trigger.as_ref().and_then(|trigger| trigger.pid)), (2, Some(1)));
+}
+
+#[test]
+fn blanks_behind_every_line_change_nothing() {
+    let log = [report("/a", 1, &[2]), kill(1), group("/a"), kill(2)].concat();
+    let padded = log.replace('\n', "               \n");
+    let items = of_text(&padded);
+    assert_eq!(limits(&items), [(vec![1, 2], Some("/a"))]);
+    assert_eq!(decisions(&items)[0].report.as_deref().map(|report| report.candidates_total), Some(2));
+}
+
+#[test]
+fn a_choice_that_a_pager_cut_still_tells_the_limit() {
+    let (above, _) =
+        report("/a/b", 1, &[2]).split_once(",task=").map(|(a, b)| (a.to_owned(), b.to_owned())).expect("a choice");
+    let log = format!("{}>\n{}", above.replace("Memory cgroup stats for /a/b:", "Memory cgroup st>"), kill(1));
+    let items = of_text(&log);
+    assert_eq!(limits(&items), [(vec![1], Some("/a/b"))]);
+    let report = decisions(&items)[0].report.as_deref().expect("a report");
+    assert_eq!(
+        (report.constraint.as_deref(), report.global, &report.victim_cgroup),
+        (Some("MEMCG"), Some(false), &None)
+    );
+}
+
+#[test]
+fn a_group_without_the_line_of_its_victim_is_one_kill_of_it_with_its_report() {
+    let log = [report("/a", 1, &[2]), group("/a"), kill(2), kill(1)].concat();
+    let items = of_text(&log);
+    assert_eq!(limits(&items), [(vec![1, 2], Some("/a"))]);
+    // Nothing tells the victim: it is one of those that were killed.
+    let none = of_text(&[group("/a"), kill(2), kill(1)].concat());
+    assert_eq!(decisions(&none)[0].members.len(), 1);
+}
+
+#[test]
+fn a_victim_told_again_among_others_is_of_a_group_without_its_line() {
+    let log = [report("/a", 1, &[2, 3]), kill(1), kill(2), kill(1), kill(3)].concat();
+    assert_eq!(limits(&of_text(&log)), [(vec![1, 2, 3], Some("/a"))]);
+    // The same lines in two files, one behind the other.
+    let twice = [kill(1), kill(2), kill(1), kill(2)].concat();
+    let lines = twice.lines().zip([1, 2, 1, 2]).map(|(line, at)| message(at, None, line));
+    assert!(limits(&items(lines)).iter().all(|(killed, _)| killed.len() == 1));
+    // The last of the others is the victim of a group of its own.
+    let own = [kill(1), kill(2), kill(3), group("/b"), kill(3), kill(4)].concat();
+    assert_eq!(limits(&of_text(&own)), [(vec![1], None), (vec![2], None), (vec![3, 4], None)]);
+}
+
+#[test]
+fn a_kill_seconds_later_of_none_of_the_groups_processes_is_no_member() {
+    let text = [report("/a", 1, &[2]), kill(1), group("/a"), kill(2)].concat();
+    let foreign = kill(9);
+    let lines = text.lines().map(|line| message(1, None, line)).chain([message(3500, None, foreign.trim_end())]);
+    assert_eq!(limits(&items(lines)), [(vec![1, 2], Some("/a")), (vec![9], None)]);
 }
 
 #[test]
@@ -226,17 +297,43 @@ fn a_report_cut_at_its_start_says_so_and_keeps_what_is_left() {
 #[test]
 fn a_report_whose_kill_is_missing_does_not_take_the_next_one() {
     let items = of_text(&[report("/a", 1, &[2]), kill(7)].concat());
-    assert_eq!(limits(&items), [(vec![], Some("/a")), (vec![7], None)]);
-    assert_eq!(decisions(&items)[0].outcome, Outcome::Unknown);
+    assert_eq!(limits(&items), [(vec![1], Some("/a")), (vec![7], None)]);
     let items = of_text(&[report("/a", 1, &[]), report("/b", 2, &[]), kill(2)].concat());
-    assert_eq!(limits(&items), [(vec![], Some("/a")), (vec![2], Some("/b"))]);
+    assert_eq!(limits(&items), [(vec![1], Some("/a")), (vec![2], Some("/b"))]);
     // Nor one of the same name: the next replica of the same pod.
     let replica = kill(7).replace("(p7)", "(p1)");
-    assert_eq!(limits(&of_text(&[report("/a", 1, &[]), replica].concat())), [(vec![], Some("/a")), (vec![7], None)]);
+    assert_eq!(limits(&of_text(&[report("/a", 1, &[]), replica].concat())), [(vec![1], Some("/a")), (vec![7], None)]);
     // Nor one much later, although it has the same pid.
     let (report, kill) = (report("/a", 1, &[]), kill(1));
-    let lines = report.lines().map(|line| message(1, None, line)).chain([message(60_000, None, kill.trim_end())]);
-    assert_eq!(limits(&items_of(lines)), [(vec![], Some("/a")), (vec![1], None)]);
+    let lines = report.lines().map(|line| message(1, None, line)).chain([message(90_000, None, kill.trim_end())]);
+    assert_eq!(limits(&items_of(lines)), [(vec![1], Some("/a")), (vec![1], None)]);
+}
+
+#[test]
+fn a_kill_without_its_own_line_is_told_once_by_the_lines_around_it() {
+    let choice = report("/a", 1, &[2]).lines().last().expect("a choice").to_owned();
+    let elected = "Memory cgroup out of memory: Kill process 1 (p1) score 900 or sacrifice child\n";
+    let reaper = "oom_reaper: reaped process 1 (p1), now anon-rss:0kB, file-rss:0kB, shmem-rss:0kB\n";
+    let old: String = report("/a", 1, &[2]).replace(&choice, "");
+    for (log, limit) in [
+        (format!("{choice}\n"), Some("/a")),
+        (elected.to_owned(), None),
+        (format!("{old}{reaper}"), Some("/a")),
+        (format!("{}{}\n", report("/a", 1, &[2]), &kill(1)[..46]), Some("/a")),
+        (format!("{}{}\n", report("/a", 1, &[2]), &kill(1)[..48]), Some("/a")),
+    ] {
+        assert_eq!(limits(&of_text(&log)), [(vec![1], limit)], "{log}");
+        // Its own line comes out of order.
+        let late = [log.clone(), report("/b", 9, &[]), kill(9), kill(1)].concat();
+        assert_eq!(limits(&of_text(&late)), [(vec![1], limit), (vec![9], Some("/b"))], "{late}");
+    }
+    // The reaper of an earlier kill, whose process is still in the table.
+    let earlier = of_text(&[kill(1), old, reaper.to_owned()].concat());
+    assert_eq!(limits(&earlier), [(vec![1], None), (vec![], Some("/a"))]);
+    assert_eq!(decisions(&earlier)[1].outcome, Outcome::Unknown);
+    // A child was killed instead.
+    let child = kill(2).replace("Memory cgroup out of memory: ", "");
+    assert_eq!(limits(&of_text(&[elected, &child].concat())), [(vec![2], None)]);
 }
 
 fn items_of<'a>(lines: impl Iterator<Item = crate::source::kernel_log::Message<'a>>) -> Vec<Item> {
@@ -254,7 +351,7 @@ fn another_thread_of_the_chosen_process_may_be_named() {
 #[test]
 fn a_kill_whose_line_is_cut_is_told_as_such() {
     let whole = kill(1);
-    let items = of_text(&format!("{}\neth0: up\n", &whole[..60]));
+    let items = of_text(&format!("{}\neth0: up\n", &whole[..49]));
     assert!(matches!(&items[..], [Item::Torn { text, .. }] if whole.starts_with(text)), "{items:?}");
     // It does not swallow the next.
     let items = of_text(&format!("Memory cgroup out of memory: Killed process 1 (a\n{}", kill(2)));
