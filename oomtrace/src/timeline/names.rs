@@ -266,7 +266,7 @@ impl<'a> Names<'a> {
         Some(uid.map_or(PodKey::Name(namespace, name), |uid| PodKey::Uid(uid.clone())))
     }
 
-    /// Whether a pod was made only after a time, as one of a StatefulSet that has the name of the one before.
+    /// Whether a pod was made only after a time, as one of a `StatefulSet` that has the name of the one before.
     fn came_after(&self, uid: &PodUid, at: i64) -> bool {
         let created = self.snapshot.pods.get(uid).and_then(|record| record.created);
         created.is_some_and(|created| created.as_nanosecond() > i128::from(at + super::windows::API_CLOCK))

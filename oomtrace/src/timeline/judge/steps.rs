@@ -268,7 +268,11 @@ fn words(line: &Line, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, Strin
             (Mark::Failure, words)
         }
         Event::PanicOnOom(panic) => {
-            (Mark::Kill, format!("the kernel is about to panic: vm.panic_on_oom is {}", panic.panic_on_oom))
+            let why = match panic.panic_on_oom {
+                0 => "nobody is left to kill".to_owned(),
+                set => format!("vm.panic_on_oom is {set}"),
+            };
+            (Mark::Kill, format!("the kernel is about to panic: {why}"))
         }
         Event::SystemOom(oom) if oom.of_any_limit => (Mark::Other, "the kubelet notes an OOM kill".to_owned()),
         Event::SystemOom(_) => (Mark::Other, "the kubelet notes that the node was out of memory".to_owned()),
