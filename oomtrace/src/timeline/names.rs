@@ -8,6 +8,10 @@ use crate::{
     node::snapshot::{ContainerRecord, PodRecord, Snapshot},
 };
 
+/// What the kubelet gives a sandbox's process, and none of a container's (`pkg/kubelet/qos/policy.go`, `PodInfraOOMAdj`): its
+/// name alone anybody may have.
+pub(super) const SANDBOX_SCORE: i32 = -998;
+
 /// What the kubelet notices at once, it logs in any order.
 const SANDBOX_FIRST: i64 = super::windows::SECOND / 10;
 
@@ -164,7 +168,7 @@ impl<'a> Names<'a> {
 
     fn learn_process(&mut self, container: Option<&Container>, task: &Task) {
         if let Some(id) = container.and_then(|container| container.id.as_ref())
-            && task.comm.as_deref() == Some("pause")
+            && (task.comm.as_deref(), task.oom_score_adj) == (Some("pause"), Some(SANDBOX_SCORE))
         {
             self.containers.entry(id.clone()).or_default().pause = true;
         }

@@ -42,9 +42,14 @@ pub(super) fn place(pod: Option<&Pod>, container: Option<&Container>) -> String 
     }
 }
 
-/// Words of several lines, as of a program that a probe ran.
+/// The beginning of words of several lines, as of a program that a probe ran.
 pub(super) fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    const MOST: usize = 200;
+    let words = text.split_whitespace().take(MOST).collect::<Vec<_>>().join(" ");
+    match words.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &words[..end]),
+        None => words,
+    }
 }
 
 /// `once`, `3 times`.

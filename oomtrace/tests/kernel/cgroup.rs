@@ -84,7 +84,8 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         let left = fs::read_to_string(self.procs()).unwrap_or_default();
-        for pid in left.lines().filter_map(|pid| pid.parse::<i32>().ok()) {
+        // Of another pid namespace they have no id here, and are 0.
+        for pid in left.lines().filter_map(|pid| pid.parse::<i32>().ok()).filter(|pid| *pid > 0) {
             // SAFETY: no precondition.
             unsafe { libc::kill(pid, libc::SIGKILL) };
         }

@@ -29,6 +29,8 @@ mod start;
 mod unit;
 mod workload;
 
+use std::panic;
+
 use libtest_mimic::{Arguments, Trial};
 
 fn main() {
@@ -81,8 +83,9 @@ fn main() {
 /// Runs a test, and once more where it failed: on an emulated machine whose processors have more to do, now and then something
 /// that takes milliseconds takes seconds. `cargo xtask test` finds the line that this prints, and reports it at its end.
 fn twice(name: &str, test: fn() -> Outcome) -> Result<(), String> {
-    let Err(first) = test() else { return Ok(()) };
-    test().map_err(|second| format!("{second:#}\n\nand before, when it ran first: {first:#}"))?;
+    let run = || panic::catch_unwind(test).unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked: see above")));
+    let Err(first) = run() else { return Ok(()) };
+    run().map_err(|second| format!("{second:#}\n\nand before, when it ran first: {first:#}"))?;
     println!("\npassed only when run again: {name}: {}", format!("{first:#}").replace('\n', " "));
     Ok(())
 }

@@ -213,7 +213,6 @@ impl KubeletLog {
             self.of_kubelet |= self.has_line_of_kubelet(&self.piece_before);
         } else {
             if self.piece_before.is_empty() {
-                self.learn_year()?;
                 self.of_kubelet = self.has_line_of_kubelet(&self.piece);
             }
             if self.first.is_none() {
@@ -232,22 +231,6 @@ impl KubeletLog {
             self.say();
         }
         Ok(())
-    }
-
-    /// A log that begins in the first two months, and in no leap year as it seems, may hold a 29th of February nevertheless: then it
-    /// is older.
-    fn learn_year(&mut self) -> Result<()> {
-        let date = self.first_time().map(|first| TimeZone::UTC.to_datetime(first).date());
-        if self.reader.learn_year(&self.piece)
-            || !date.is_some_and(|date| date.month() <= 2 && !date.in_leap_year())
-            || !self.path.is_file()
-        {
-            return Ok(());
-        }
-        let mut input = input::open(&self.path)?;
-        input::pieces(&self.path, &mut input, |piece| {
-            self.reader.learn_year(piece);
-        })
     }
 
     fn has_line_of_kubelet(&self, piece: &[u8]) -> bool {
@@ -271,14 +254,13 @@ impl KubeletLog {
             "{name}: kubelet log{}, {} messages that matter, {} events",
             self.input.packing, counts.messages, self.events
         );
-        if let Some(who) = self.reader.alike() {
-            warn!(
-                "{name}: {} lines of {who}'s say what a kubelet does, and were passed over, as {who} is not known to run one: if it \
-                 does, give them without the name (`journalctl -t {who} -o cat`)",
-                counts.alike
-            );
-        } else if counts.messages == 0 && self.of_kubelet {
+        if counts.messages == 0 && self.of_kubelet {
             info!("{name}: a log of the kubelet's, in which nothing that matters happened");
+        } else if let Some((who, lines)) = self.reader.alike().filter(|_| counts.messages == 0) {
+            warn!(
+                "{name}: {lines} lines of {who}'s say what a kubelet does, and were passed over, as {who} is not known to run one: \
+                 if it does, give them without the name (`journalctl -t {who} -o cat`)"
+            );
         } else if counts.messages == 0 {
             warn!(
                 "{name}: no message of the kubelet's in it that matters: it needs the kubelet's log, or the journal of its unit"

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
+pub(super) use self::status::Ended;
 use super::{
     klog::{Message, Value},
     pods,
@@ -29,7 +30,7 @@ pub(super) enum Said {
     /// The node was out of memory.
     SystemOom(SystemOom),
     /// The pod's status tells how containers ended: each at most once is news.
-    Reported(Vec<ContainerChange>),
+    Reported(Vec<Ended>),
     /// The pods were given to the kubelet.
     Added(Vec<Pod>),
     /// The pods are to go.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     bounded::Bounded,
-    container::{self, Said},
+    container::{self, Ended, Said},
     eviction,
     klog::Message,
     names::Names,
@@ -175,7 +175,7 @@ impl Joiner {
             }
             Said::SystemOom(oom) if oom.of_any_limit && self.ooms.len() < DYING => self.ooms.push_back((at, oom)),
             Said::SystemOom(oom) => told.push(tell(at, Event::SystemOom(Box::new(oom)))),
-            Said::Reported(changes) => self.reported(at, changes, told),
+            Said::Reported(ends) => self.reported(at, ends, told),
             Said::Added(pods) => {
                 for pod in pods {
                     self.names.learn(Some(&pod), None);
@@ -224,13 +224,19 @@ impl Joiner {
         }
     }
 
-    fn reported(&mut self, at: Timestamp, changes: Vec<ContainerChange>, told: &mut Vec<Told>) {
-        for change in changes {
+    fn reported(&mut self, at: Timestamp, ends: Vec<Ended>, told: &mut Vec<Told>) {
+        for Ended { change, finished } in ends {
             self.learn(&change);
             let Some(id) = change.container.as_ref().and_then(|container| container.id.clone()) else { continue };
             if self.reported.insert((id, change.reason.clone(), change.exit_code), ()).is_none() {
-                if change.reason.as_deref() == Some("OOMKilled") {
-                    self.ooms.pop_front();
+                // It is the one that was noted then; a status has ends of days ago, too.
+                let noted = |oom: Timestamp| {
+                    finished.is_some_and(|finished| finished.duration_since(oom).unsigned_abs() <= NOTICED)
+                };
+                if change.reason.as_deref() == Some("OOMKilled")
+                    && let Some(nth) = self.ooms.iter().position(|(oom, _)| noted(*oom))
+                {
+                    self.ooms.remove(nth);
                 }
                 told.push(tell(at, self.completed(change)));
             }

@@ -1,7 +1,7 @@
 //! From bytes to events.
 
 use jiff::Timestamp;
-use memchr::{memchr, memmem, memrchr};
+use memchr::{memchr, memrchr};
 
 use super::{
     block::{Block, Next},
@@ -28,8 +28,6 @@ pub const MAX_LINE_BYTES: usize = 1024 * 1024;
 const FORM_TOLD_BY: usize = 9;
 /// Two signals of memory are observed in a pass, each once.
 const OBSERVED: usize = 8;
-/// In klog's head of each line of that day.
-const LEAP_DAY: &[u8] = b"0229 ";
 /// Processes whose lines are told apart.
 const PROCESSES: usize = 64;
 
@@ -61,8 +59,8 @@ pub struct Reader {
     /// By the process that a form names, the process id that its first line of klog's names.
     processes: Bounded<u32, u32>,
     counts: Counts,
-    /// The identifier of the last of others' lines that say what a kubelet does.
-    alike: Option<String>,
+    /// The first of others whose lines say what a kubelet does, and how many do.
+    alike: Option<(String, u64)>,
 }
 
 /// Where a log's messages begin and end.
@@ -86,8 +84,6 @@ pub struct Counts {
     pub messages: u64,
     /// Those of others: another identifier.
     pub others: u64,
-    /// Those of others that say what a kubelet does: perhaps one under a name of its own.
-    pub alike: u64,
     /// Those that pretend: klog's head names another process than the one that wrote them.
     pub forged: u64,
     /// Those that cannot be read: JSON that was cut.
@@ -133,10 +129,10 @@ impl Reader {
         self.counts
     }
 
-    /// Who it is that says what a kubelet does, and is none that is known: the last one's identifier.
+    /// Who says what a kubelet does, and is none that is known: the first one's identifier, and how many of its lines do.
     #[must_use]
-    pub fn alike(&self) -> Option<&str> {
-        self.alike.as_deref()
+    pub fn alike(&self) -> Option<(&str, u64)> {
+        self.alike.as_ref().map(|(who, lines)| (who.as_str(), *lines))
     }
 
     /// Whether a line is a kubelet's, whatever it says.
@@ -163,20 +159,6 @@ impl Reader {
             Some(message) => self.calendar.resolve(message.wall, line.kept),
             None => line.kept.and_then(|kept| self.calendar.kept(kept)),
         }
-    }
-
-    /// Looks for the year in a piece of a log that is yet to be read: for a 29th of February. `false` where it has none.
-    pub fn learn_year(&mut self, bytes: &[u8]) -> bool {
-        memmem::find_iter(bytes, LEAP_DAY).any(|at| {
-            let start = memrchr(b'\n', &bytes[..at]).map_or(0, |end| end + 1);
-            let end = memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |end| at + end);
-            let Ok(line) = Unwrapped::read(trimmed(&bytes[start..end])) else { return false };
-            let written = Message::read(&line.text).map(|message| message.wall);
-            let Some(Wall::Local(local)) = written.filter(|_| !matches!(line.kept, Some(Wall::Absolute(_)))) else {
-                return false;
-            };
-            self.calendar.learn_year(local)
-        })
     }
 
     /// Tells a reader that it reads lines as they are written: those that nothing else dates are of now, and of the zone
@@ -395,9 +377,11 @@ impl Reader {
     /// Passes over a line of somebody else's.
     fn pass_over(&mut self, line: &Unwrapped<'_>) {
         self.counts.others += 1;
-        if Message::read(&line.text).is_some_and(|message| join::is_of_kubelet(&message)) {
-            self.counts.alike += 1;
-            self.alike = line.identifier.as_deref().map(str::to_owned);
+        let Some(who) = line.identifier.as_deref() else { return };
+        if self.alike.as_ref().is_none_or(|(first, _)| first == who)
+            && Message::read(&line.text).is_some_and(|message| join::is_of_kubelet(&message))
+        {
+            self.alike.get_or_insert_with(|| (who.to_owned(), 0)).1 += 1;
         }
     }
 

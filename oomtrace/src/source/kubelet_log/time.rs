@@ -11,9 +11,6 @@ const ZONE_STEP: i64 = 15 * 60;
 /// How far a clock may be ahead of whoever says that nothing is later.
 const SLACK: Duration = Duration::from_hours(24);
 
-/// A log is of less than that: kubelets' are rotated after some MiB, and journals after weeks.
-const HALF_A_YEAR: Duration = Duration::from_hours(180 * 24);
-
 /// What is known of a log's times beside what its lines say.
 #[derive(Clone, Debug)]
 pub struct Calendar {
@@ -36,14 +33,6 @@ impl Calendar {
             }
             (Wall::Local(local), None) => self.dated(local),
         }
-    }
-
-    /// Learns the year from a 29th of February: all of the log is of about that time.
-    pub(super) fn learn_year(&mut self, local: LocalTime) -> bool {
-        let leap_day = (local.year, local.month, local.day) == (None, 2, 29);
-        let Some(at) = self.dated(local).filter(|_| leap_day) else { return false };
-        self.not_after = self.not_after.min(at.saturating_add(HALF_A_YEAR).unwrap_or(at));
-        true
     }
 
     /// The instant at which whoever kept a line took it.

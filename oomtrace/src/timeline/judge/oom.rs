@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use self::told::Told;
 use super::{
-    super::{evidence::Kill, windows::NOTICED, words::place},
+    super::{evidence::Kill, names::SANDBOX_SCORE, windows::NOTICED, words::place},
     Court,
     case::Case,
     eviction, named, shown,
@@ -193,9 +193,8 @@ fn is_same_program(one: &Candidate, other: &Candidate) -> bool {
     one.task.comm.is_some() && one.task.comm == other.task.comm
 }
 
-/// The sandbox's process: its score is fixed, and nothing else of a pod has it.
 fn is_sandbox(candidate: &Candidate) -> bool {
-    candidate.task.oom_score_adj == Some(-998)
+    candidate.task.oom_score_adj == Some(SANDBOX_SCORE)
 }
 
 fn own_limit_is_the_pods(case: &Case<'_>, court: &Court<'_>, limit: &Limit) -> bool {

@@ -273,7 +273,7 @@ fn a_container_without_a_limit_did_not_hit_it() {
 
 #[test]
 fn a_sandbox_is_told_as_such_by_its_process_or_by_files() {
-    let killed = |comm: &str, known: bool| {
+    let killed = |comm: &str, score: i32, known: bool| {
         let mut world = World::default();
         world.file_says('a', &[("app", None)]);
         if known {
@@ -282,17 +282,20 @@ fn a_sandbox_is_told_as_such_by_its_process_or_by_files() {
         }
         let mut kill = kill(pod('a'), unnamed('2'), Level::Container, 64);
         kill.victim.task.comm = Some(comm.to_owned());
+        kill.victim.task.oom_score_adj = Some(score);
         world.kill(0.0, kill);
         let incident = world.incident();
+        let sandbox = incident.container.as_ref().is_some_and(|container| container.role.is_some());
         assert!(
-            incident.verdict.summary.contains("in the sandbox of pod default/pod-a"),
+            !sandbox || incident.verdict.summary.contains("in the sandbox of pod default/pod-a"),
             "{}",
             incident.verdict.summary
         );
         incident.container.and_then(|container| container.role)
     };
-    assert_eq!(killed("pause", false), Some(ContainerRole::Sandbox));
-    assert_eq!(killed("qemu-system-x86", true), Some(ContainerRole::Sandbox));
+    assert_eq!(killed("pause", -998, false), Some(ContainerRole::Sandbox));
+    assert_eq!(killed("qemu-system-x86", 900, true), Some(ContainerRole::Sandbox));
+    assert_eq!(killed("pause", 900, false), None, "anybody may have the name");
 }
 
 #[test]

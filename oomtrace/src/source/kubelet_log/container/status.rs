@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::id_of;
@@ -56,10 +57,18 @@ struct Terminated<'a> {
     reason: Option<Cow<'a, str>>,
     #[serde(borrow)]
     message: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    finished_at: Option<Cow<'a, str>>,
+}
+
+/// How a container ended, and when: to the second.
+pub(in super::super) struct Ended {
+    pub(in super::super) change: ContainerChange,
+    pub(in super::super) finished: Option<Timestamp>,
 }
 
 /// The containers of a patch that ended, now or before they were started again.
-pub(super) fn of_patch(pod: &Pod, patch: &str) -> Vec<ContainerChange> {
+pub(super) fn of_patch(pod: &Pod, patch: &str) -> Vec<Ended> {
     let Ok(Patch { status: Some(status) }) = serde_json::from_str(patch) else { return Vec::new() };
     // Sidecars are among the init containers, and not marked.
     [(status.init, None), (status.app, Some(ContainerRole::App)), (status.ephemeral, Some(ContainerRole::Ephemeral))]
@@ -72,7 +81,7 @@ fn ends<'a>(
     pod: &'a Pod,
     status: &'a ContainerStatus<'_>,
     role: Option<ContainerRole>,
-) -> impl Iterator<Item = ContainerChange> + 'a {
+) -> impl Iterator<Item = Ended> + 'a {
     let text = |text: &Option<Cow<'_, str>>| text.as_deref().map(str::to_owned);
     // Counted are the restarts up to now: of what ended last, that is one less, unless it waits to be started again.
     let last = status.last_state.as_ref().and_then(|state| state.terminated.as_ref()?.container_id.as_ref());
@@ -81,7 +90,7 @@ fn ends<'a>(
     let both = [(&status.last_state, before), (&status.state, status.restart_count)];
     both.into_iter().filter_map(move |(state, restart_count)| {
         let ended = state.as_ref()?.terminated.as_ref()?;
-        Some(ContainerChange {
+        let change = ContainerChange {
             pod: Some(pod.clone()),
             container: Some(Container {
                 name: text(&status.name),
@@ -95,6 +104,7 @@ fn ends<'a>(
             reason: text(&ended.reason),
             message: text(&ended.message),
             ..ContainerChange::new(ContainerAction::Reported)
-        })
+        };
+        Some(Ended { change, finished: ended.finished_at.as_deref().and_then(|at| at.parse().ok()) })
     })
 }

@@ -12,7 +12,8 @@ use crate::source::log_form::{
     when::{LocalTime, Wall},
 };
 
-/// The end of a value of several lines, each of which stands behind a tab.
+/// A value of several lines, each of which stands behind a tab.
+const BLOCK_START: &str = "<\n";
 const BLOCK_END: &str = "\n >";
 
 pub(super) fn read(line: &str) -> Option<Message<'_>> {
@@ -73,7 +74,9 @@ pub(super) fn key<'a>(mut rest: &'a str, wanted: &str) -> Option<Value<'a>> {
         }
         return Some(match value.as_bytes().first() {
             Some(b'"') => Value::Text(unquote(value)?.0),
-            Some(b'<') => Value::Text(Cow::Owned(block(value)?)),
+            // What follows was cut off.
+            Some(b'<') if value.len() == 1 => return None,
+            Some(b'<') if value.starts_with(BLOCK_START) => Value::Text(Cow::Owned(block(value)?)),
             Some(b'{' | b'[' | b'&') => Value::Raw(&value[..length(value)?]),
             _ => Value::Text(Cow::Borrowed(&value[..length(value)?])),
         });
@@ -85,14 +88,16 @@ fn length(text: &str) -> Option<usize> {
     match text.as_bytes().first() {
         Some(b'"') => quoted(text),
         Some(b'{' | b'[' | b'&') => bracketed(text),
-        Some(b'<') => Some(text.find(BLOCK_END).map_or(text.len(), |end| end + BLOCK_END.len())),
+        Some(b'<') if text.starts_with(BLOCK_START) => {
+            Some(text.find(BLOCK_END).map_or(text.len(), |end| end + BLOCK_END.len()))
+        }
         _ => Some(memchr(b' ', text.as_bytes()).unwrap_or(text.len())),
     }
 }
 
 /// The lines of a value of several; of one that was cut, those that are there.
 fn block(text: &str) -> Option<String> {
-    let inner = text[..length(text)?].strip_prefix("<\n")?;
+    let inner = text[..length(text)?].strip_prefix(BLOCK_START)?;
     let lines: Vec<_> = inner.strip_suffix(BLOCK_END).unwrap_or(inner).split('\n').collect();
     Some(lines.iter().map(|line| line.strip_prefix('\t').unwrap_or(line)).collect::<Vec<_>>().join("\n"))
 }

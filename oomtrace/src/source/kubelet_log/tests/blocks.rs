@@ -118,3 +118,9 @@ fn what_a_container_prints_into_such_a_value_is_no_line_of_its_own() {
     reader.push(format!("    MESSAGE={}\n\t\"_PID\" : \"440\"\n", lines()[0]).as_bytes(), &mut told);
     assert_eq!(told.len(), 1, "fields on lines of their own are not of the value");
 }
+
+#[test]
+fn a_value_that_begins_as_a_block_does_and_is_none_is_a_word() {
+    let line = r#""Probe failed" err=<nil> probeType="Liveness" pod="default/be-hog" podUID="{UID}" containerName="leaky" probeResult="failure" output="x""#;
+    assert_eq!(super::one(line)["container"]["name"], "leaky");
+}

@@ -243,16 +243,21 @@ fn an_oom_of_the_whole_node_has_its_victim() {
 #[test]
 fn an_oom_of_any_limit_is_told_once_where_a_status_tells_it_better() {
     let oom = "Got sys oom event: &{801 memhog 2026-11-23 23:20:37.44 +0000 UTC m=+82.2 / / }";
-    let patch = |reason: &str| {
-        let ended =
-            format!(r#"{{"terminated":{{"containerID":"containerd://{ID}","exitCode":137,"reason":"{reason}"}}}}"#);
+    let patch = |reason: &str, finished: &str| {
+        let ended = format!(
+            r#"{{"terminated":{{"containerID":"containerd://{ID}","exitCode":137,"reason":"{reason}","finishedAt":"{finished}"}}}}"#
+        );
         let patch = format!(r#"{{"status":{{"containerStatuses":[{{"name":"leaky","state":{ended}}}]}}}}"#);
         format!(r#"Patch status for pod "be-hog_default({UID})" with {}"#, serde_json::to_string(&patch).expect("JSON"))
     };
     let kinds = |lines: &str| said(lines).iter().map(|said| said["kind"].clone()).collect::<Vec<_>>();
-    assert_eq!(kinds(&format!("{oom}\n{}", patch("OOMKilled"))), ["container"]);
-    assert_eq!(kinds(&format!("{oom}\n{oom}\n{}", patch("OOMKilled"))), ["container", "system_oom"]);
-    assert_eq!(kinds(&format!("{oom}\n{}", patch("Error"))), ["container", "system_oom"]);
+    let now = "2026-11-23T23:24:42Z";
+    assert_eq!(kinds(&format!("{oom}\n{}", patch("OOMKilled", now))), ["container"]);
+    assert_eq!(kinds(&format!("{oom}\n{oom}\n{}", patch("OOMKilled", now))), ["container", "system_oom"]);
+    assert_eq!(kinds(&format!("{oom}\n{}", patch("Error", now))), ["container", "system_oom"]);
+    // A status has ends of days ago, too.
+    let long_ago = patch("OOMKilled", "2026-11-20T23:20:37Z");
+    assert_eq!(kinds(&format!("{oom}\n{long_ago}")), ["container", "system_oom"]);
 }
 
 #[test]

@@ -29,21 +29,6 @@ fn a_line_without_a_year_is_of_the_latest_that_it_can_be() {
 }
 
 #[test]
-fn a_log_with_a_29th_of_february_is_of_one_leap_year() {
-    let line = |day: &str| format!("I{day} 23:24:42.998045     {MESSAGE}\n");
-    let log = line("0228") + &line("0229") + &line("0301");
-    let not_after = "2026-11-24T00:00:00Z".parse().expect("a time");
-    let mut reader = Reader::new(Calendar { not_after, zone: TimeZone::UTC }, Vec::new()).expect("a reader");
-    assert!(!reader.learn_year(line("0228").as_bytes()));
-    assert!(!reader.learn_year(format!("2026-03-01T00:00:00Z node1 kubelet[440]: {}", line("0229")).as_bytes()));
-    assert!(reader.learn_year(log.as_bytes()));
-    let mut told = Vec::new();
-    reader.push(log.as_bytes(), &mut told);
-    let days: Vec<_> = told.iter().map(|told| at(told)[..10].to_owned()).collect();
-    assert_eq!(days, ["2024-02-28", "2024-02-29", "2024-03-01"]);
-}
-
-#[test]
 fn the_journals_instant_gives_the_year_and_the_zone_and_the_kubelets_the_microseconds() {
     for (kept, expected) in [
         ("2026-11-23T23:24:43.1+00:00", "2026-11-23T23:24:42.998045Z"),
