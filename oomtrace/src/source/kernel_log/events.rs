@@ -97,6 +97,9 @@ impl Events {
     /// when the next begins, or by [`flush`](Self::flush).
     pub fn push_line(&mut self, line: &[u8]) -> Vec<Told> {
         let line = self.reader.read(line);
+        if self.reader.disowns_first() {
+            self.assembler = Assembler::new();
+        }
         self.statistics.form = self.reader.form();
         let items = assemble(&line, &mut self.statistics, &mut self.alignment, &mut self.assembler);
         items.into_iter().flat_map(|item| self.tell(item)).collect()

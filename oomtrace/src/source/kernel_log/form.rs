@@ -24,7 +24,7 @@
 //!
 //! Each line is looked at by itself, as files are mixed and cut; only what continues a line depends on the one before.
 //! Ubuntu's rsyslog writes the kernel's stamp after its own (`Nov 23 23:20:37 node1 kernel: [  153.158837] text`): both
-//! are read. Colours are taken off. Behind a head that is not known (`grep -n`, `> `) a line is looked for.
+//! are read. Colours are taken off. Behind a head of one word that is not known (`grep -n`, `> `) a line is looked for.
 
 mod behind;
 mod dmesg;
@@ -49,6 +49,12 @@ use crate::source::log_form::{
 /// Of a longer line, only so much is read. The kernel's own are under 1 KiB (`LOG_LINE_MAX`, `PRINTKRB_RECORD_MAX`:
 /// `kernel/printk/`), escaped under 4 KiB, and journald's JSON of one under 10 KiB.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
+
+/// So many collectors may have wrapped a line, one after the other.
+const MOST_WRAPS: u8 = 3;
+
+/// Lines that were pasted are not indented farther. `journalctl` indents what continues a message behind a time and a name.
+const MOST_INDENT: usize = 15;
 
 /// One line of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,9 +185,13 @@ pub struct Reader {
     last: Option<Last>,
     /// The log began with a line without a head, so such lines are its form.
     headless: bool,
-    /// All lines are indented: they were pasted so.
-    indented: bool,
+    /// How many lines were read while all were indented, as they were pasted so.
+    indented: usize,
+    /// See [`Reader::disowns_first`].
+    disowns_first: bool,
     pretty: Pretty,
+    /// The last line that could be read was JSON, or in JSON.
+    json: bool,
     /// In `short-monotonic`, whose lines look like dmesg's, the host that they all name.
     host: Option<Vec<u8>>,
 }
@@ -212,53 +222,79 @@ impl Reader {
 
     /// Reads a line, with or without its line end.
     pub fn read<'a>(&mut self, line: &'a [u8]) -> Line<'a> {
+        self.disowns_first = false;
         let line = &line[..line.len().min(MAX_LINE_BYTES)];
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         // Consoles add their own.
         let end = line.iter().rposition(|byte| *byte != b'\r').map_or(0, |last| last + 1);
         let line = line[..end].strip_prefix("\u{feff}".as_bytes()).unwrap_or(&line[..end]);
-        match self.pretty.push(line) {
+        match self.pretty.push(line, self.json || self.last.is_none()) {
             Piece::Further => return Line::Skipped(Skipped::Property),
-            Piece::Whole(object) => return self.json(&object).into_owned(),
+            Piece::Whole(object) => return self.json(&object, MOST_WRAPS).into_owned(),
             Piece::None => {}
         }
         if line.contains(&ESCAPE) {
             // All forms escape what the kernel said: an escape sequence is the printing program's.
-            return self.read_plain(&without_colours(line)).into_owned();
+            return self.read_indented(&without_colours(line)).into_owned();
         }
-        self.read_plain(line)
+        self.read_indented(line)
     }
 
-    fn read_plain<'a>(&mut self, line: &'a [u8]) -> Line<'a> {
-        let line = if self.indented { line.trim_ascii_start() } else { line };
+    /// Whether the last line shows that the first, which was indented as if pasted, went on with one that was cut off, and
+    /// was anybody's.
+    pub(super) fn disowns_first(&self) -> bool {
+        self.disowns_first
+    }
+
+    /// Takes off what a log was indented by that was pasted. Only such a log begins so, or one whose first line goes on with
+    /// one that was cut off: the next line tells.
+    fn read_indented<'a>(&mut self, line: &'a [u8]) -> Line<'a> {
+        let text = line.trim_ascii_start();
+        let indent = line.len() - text.len();
+        let first = self.last.is_none() && !self.headless;
+        if text.is_empty() {
+            return Line::Skipped(Skipped::Blank);
+        }
+        if first && indent > MOST_INDENT {
+            return Line::Skipped(Skipped::Unreadable(LineError::NoHead));
+        }
+        let pasted = first && indent > 0 && journal::read(line).is_none() && behind::of_kernel(text).is_some();
+        if indent > 0 && (pasted || self.indented > 0) {
+            self.indented += 1;
+            return self.read_plain(text, MOST_WRAPS);
+        }
+        let alone = std::mem::take(&mut self.indented) == 1;
+        let read = self.read_plain(line, MOST_WRAPS);
+        self.disowns_first = alone && !matches!(read, Line::Skipped(Skipped::Unreadable(_)));
+        read
+    }
+
+    /// Reads a line that is inside of as many others as `wraps` leaves of [`MOST_WRAPS`].
+    fn read_plain<'a>(&mut self, line: &'a [u8], wraps: u8) -> Line<'a> {
         match line.first() {
             None => return Line::Skipped(Skipped::Blank),
             // A month of one digit has a blank before it in some languages.
             Some(b' ') if line.get(1).is_some_and(u8::is_ascii_digit) && journal::read(line).is_some() => {}
-            Some(b' ') if self.last.is_none() && !self.headless && behind::find(line).is_some() => {
-                self.indented = true;
-                return self.read_plain(line);
-            }
             Some(b' ') => {
                 if let Some(continued) = self.continued(line) {
                     return continued;
                 }
             }
-            Some(b'{' | 0x1e) => return self.json(line),
+            Some(b'{' | 0x1e) => return self.json(line, wraps),
             // `journalctl -o json-sse`.
-            Some(b'd') if line.starts_with(b"data: {") => return self.json(&line[6..]),
+            Some(b'd') if line.starts_with(b"data: {") => return self.json(&line[6..], wraps),
             Some(b'-') if line.starts_with(b"-- ") => return Line::Skipped(Skipped::Marker),
             Some(_) => {}
         }
-        if let Some(Inner { wall, line }) = wrapped::cri(line) {
-            return beside(self.read_plain(line), wall);
+        if let Some(Inner { wall, line }) = wrapped::cri(line).filter(|_| wraps > 0) {
+            return beside(self.read_plain(line, wraps - 1), wall);
         }
         let read = kmsg::read(line)
             .or_else(|| dmesg::read(line, &mut self.host))
             .or_else(|| journal::read(line))
             .or_else(|| journal::read_syslog(line))
             .or_else(|| talos::read(line))
-            .or_else(|| behind::find(line).filter(|_| !self.headless));
+            .or_else(|| if self.headless { None } else { behind::find(line) });
         let Some((head, text)) = read else { return self.without_head(line) };
         let column = line.len() - text.len();
         let text = match head.form {
@@ -271,6 +307,7 @@ impl Reader {
     fn told<'a>(&mut self, head: Head, text: Cow<'a, str>, column: usize) -> Line<'a> {
         let Head { form, when, sequence, caller, kernel } = head;
         self.last = Some(Last { form, when, sequence, caller, kernel, column });
+        self.json = form == Form::Json;
         if !kernel {
             return Line::Skipped(Skipped::NotKernel);
         }
@@ -287,16 +324,17 @@ impl Reader {
         self.told(journal::head_of_entry(entry), text, 0)
     }
 
-    fn json<'a>(&mut self, line: &'a [u8]) -> Line<'a> {
+    fn json<'a>(&mut self, line: &'a [u8], wraps: u8) -> Line<'a> {
         let line = line.strip_prefix(b"\x1e").unwrap_or(line);
         let skipped = match journal::read_json(line) {
             Ok((head, text)) => return self.told(head, text, 0),
             Err(skipped) => skipped,
         };
-        match std::str::from_utf8(line).ok().and_then(wrapped::json) {
-            Some(Inner { wall, line }) => beside(self.read_plain(line.as_bytes()).into_owned(), wall),
-            None => Line::Skipped(skipped),
-        }
+        let text = std::str::from_utf8(line).ok().filter(|_| wraps > 0);
+        let Some(Inner { wall, line }) = text.and_then(wrapped::json) else { return Line::Skipped(skipped) };
+        let read = self.read_plain(line.as_bytes(), wraps - 1).into_owned();
+        self.json = true;
+        beside(read, wall)
     }
 
     /// A line that begins with a blank: it goes on with the one before, or is one without a head.

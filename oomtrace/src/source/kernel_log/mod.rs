@@ -27,7 +27,9 @@
 //! A record of `/dev/kmsg` carries its facility, and the kernel lets no process write with facility 0
 //! (`devkmsg_write`, `kernel/printk/printk.c`). The journal's JSON carries `_TRANSPORT`, which journald sets itself. In
 //! the text forms, whatever calls itself `kernel` is believed: `logger -t kernel` can forge a kill there. What collectors wrap
-//! in JSON is believed where it names no other speaker, and so is a line with the kernel's stamp behind a head that is not known.
+//! in JSON is believed where it names no other speaker, and over several lines only where the log is JSON. A line with the
+//! kernel's stamp, or of a journal and the kernel's, is also believed behind one word or a time that is not known, and
+//! indented where the log begins so, unless the first line alone is.
 //!
 //! A process chooses its own name (`comm`, 15 bytes), and may put `)`, `, total-vm:`, line ends and escape sequences
 //! into it. Whoever may make cgroups chooses their names, without `/` and line ends. Each parser says how it finds the

@@ -112,6 +112,20 @@ pub struct Decision {
     pub report: Option<Box<Report>>,
 }
 
+impl Decision {
+    /// Whether it was on behalf of a cgroup, over its limit; if not, of the node, or not known.
+    pub(super) fn is_of_cgroup(&self) -> bool {
+        self.report.as_ref().is_some_and(|report| report.global == Some(false) || report.oom_cgroup.is_some())
+            || self.message().is_some_and(|message| message.starts_with("Memory cgroup out of memory"))
+    }
+
+    /// The reason of the kill.
+    pub(super) fn message(&self) -> Option<&str> {
+        let of_victim = self.victim.as_ref().and_then(|victim| victim.message.as_deref());
+        of_victim.or_else(|| self.elected.as_ref().map(|elected| elected.message.as_str()))
+    }
+}
+
 /// How a decision ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Outcome {

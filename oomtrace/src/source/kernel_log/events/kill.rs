@@ -67,14 +67,14 @@ pub(super) fn tell(decision: &Decision, number: u64, table: &Table<'_>) -> OomKi
         limit: limit(decision, table, places.limit.as_ref()),
         constraint: report
             .and_then(|report| report.constraint.clone())
-            .or_else(|| of_memcg(message(decision)?).then(|| "MEMCG".to_owned())),
+            .or_else(|| decision.is_of_cgroup().then(|| "MEMCG".to_owned())),
         order: trigger.map(|trigger| trigger.order),
         gfp: trigger.and_then(|trigger| trigger.gfp.clone()),
         gfp_mask: trigger.map(|trigger| trigger.gfp_mask),
         message: match &decision.outcome {
             Outcome::Panicked(message) => Some(message.clone()),
             Outcome::NoneKillable => Some("Out of memory and no killable processes".to_owned()),
-            _ => message(decision).map(ToOwned::to_owned),
+            _ => decision.message().map(ToOwned::to_owned),
         },
         group: (decision.outcome == Outcome::Killed).then_some(group),
         members: decision.members.iter().map(|member| places.of_member(killed_task(member, table))).collect(),
@@ -168,7 +168,7 @@ fn limit(decision: &Decision, table: &Table<'_>, place: Option<&Place>) -> Optio
     let of_node =
         |total_bytes| Limit { level: Some(Level::Node), limit_bytes: total_bytes, total_bytes, ..Limit::default() };
     let Some((report, global)) = decision.report.as_deref().and_then(|report| Some((report, report.global?))) else {
-        return message(decision).is_some_and(|message| message.starts_with("Out of memory")).then(|| of_node(None));
+        return decision.message().is_some_and(|message| message.starts_with("Out of memory")).then(|| of_node(None));
     };
     if global {
         return Some(of_node(table.total_bytes.filter(|_| report.constraint.as_deref() == Some("NONE"))));
@@ -191,11 +191,10 @@ fn limit(decision: &Decision, table: &Table<'_>, place: Option<&Place>) -> Optio
 
 fn cause(decision: &Decision) -> Option<Cause> {
     let trigger = decision.report.as_ref().and_then(|report| report.trigger.as_ref());
-    let of_node = || message(decision).is_none_or(|message| !of_memcg(message));
-    if decision.asked && of_node() {
+    if decision.asked {
         return Some(Cause::Sysrq);
     }
-    trigger.map(|trigger| Cause::of(Some(trigger.order), message(decision)))
+    trigger.map(|trigger| Cause::of(Some(trigger.order), decision.message()))
 }
 
 /// The sysctl where the kernel panicked for it (`check_panic_on_oom`, `mm/oom_kill.c`), and 0 where the node had nobody left to
@@ -224,15 +223,6 @@ pub(super) fn panic(kill: &OomKill, panic_on_oom: u32) -> PanicOnOom {
         limit: Some(limit),
         panic_on_oom,
     }
-}
-
-fn message(decision: &Decision) -> Option<&str> {
-    let of_victim = decision.victim.as_ref().and_then(|victim| victim.message.as_deref());
-    of_victim.or_else(|| decision.elected.as_ref().map(|elected| elected.message.as_str()))
-}
-
-fn of_memcg(message: &str) -> bool {
-    message.starts_with("Memory cgroup out of memory")
 }
 
 /// The process that was killed, or else the one that was to be.

@@ -228,6 +228,23 @@ fn what_the_line_of_a_kill_says_counts_where_the_report_does_not() {
         );
         assert!(kill.limit.is_none());
     }
+    // So much of it that what is left tells neither reason.
+    for cut in [15, 16, 27] {
+        let kill = kills(&kill.as_bytes()[cut..]).remove(0);
+        assert_eq!((kill.victim.task.pid, kill.message, kill.constraint), (Some(7), None, None), "{cut}");
+        assert!(kill.limit.is_none());
+    }
+    let kill = kills(&kill.as_bytes()[14..]).remove(0);
+    assert_eq!(kill.message.as_deref(), Some("Memory cgroup out of memory"));
+}
+
+#[test]
+fn a_log_whose_start_goes_on_with_a_line_that_was_cut_off_tells_no_kill_by_it() {
+    let kill =
+        "    [  100.0] Out of memory: Killed process 8 (b) total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB";
+    assert_eq!(kills(kill.as_bytes()).len(), 1);
+    assert_eq!(kills(format!("{kill}\n    [  100.5] a").as_bytes()).len(), 1);
+    assert_eq!(kills(format!("{kill}\nNov 23 23:20:37 node1 app[1]: a").as_bytes()).len(), 0);
 }
 
 #[test]

@@ -38,16 +38,17 @@ pub(super) fn identifier(rest: &[u8]) -> Option<(bool, &[u8])> {
 /// `<4>Nov 23 23:20:37 node1 kernel: text` (RFC 3164), `<4>1 2026-11-23T23:20:37.158837Z node1 kernel - - - text` (RFC 5424).
 pub(super) fn read_syslog(line: &[u8]) -> Option<(Head, &[u8])> {
     let mut scan = Scan(line);
+    // Some files keep RFC 5424 without its priority.
     let of_kernel = match scan.tag(b"<") {
         Some(()) => {
             let priority = scan.number()?;
             scan.tag(b">")?;
-            priority >> 3 == 0
+            Some(priority >> 3 == 0)
         }
-        // Some files keep it without its priority.
-        None => true,
+        None => None,
     };
     if scan.tag(b"1 ").is_none() {
+        let of_kernel = of_kernel?;
         let (head, text) = read(scan.0)?;
         return Some((Head { kernel: head.kernel && of_kernel, ..head }, text));
     }
@@ -62,7 +63,7 @@ pub(super) fn read_syslog(line: &[u8]) -> Option<(Head, &[u8])> {
     let _ = scan.tag(b" ");
     let text = scan.0.strip_prefix("\u{feff}".as_bytes()).unwrap_or(scan.0);
     let mut head = Head::new(Form::Journal, When { boot_ns: None, wall: Some(Wall::Absolute(timestamp)) });
-    head.kernel = of_kernel && name == b"kernel" && structured == b"-";
+    head.kernel = of_kernel.unwrap_or(true) && name == b"kernel" && structured == b"-";
     Some(stamped(head, text))
 }
 

@@ -89,7 +89,20 @@ fn server_sent_events_are_json() {
 
 #[test]
 fn behind_a_head_that_is_not_known_a_line_is_found() {
-    for head in ["1:", "> ", "\t", "    ", "kern.log:", "[pod/x/y] ", "** 2 printk messages dropped ** "] {
+    for head in [
+        "1:",
+        "kern.log:1:",
+        "kern.log:1: ",
+        "> ",
+        "\t",
+        "    ",
+        "kern.log:",
+        "[pod/x/y] ",
+        "56870] ",
+        "kern-1  | ",
+        "2026/11/23 23:20:37 ",
+        "** 2 printk messages dropped ** ",
+    ] {
         let mut reader = Reader::new();
         for micros in [206_418_908, 206_418_909] {
             let line = format!("{head}[  206.{}] a: b", micros - 206_000_000);
@@ -173,6 +186,63 @@ fn an_object_over_several_lines_is_read_as_one() {
         }
     }
     assert_eq!(texts, ["a", "b", "c", "d"]);
+}
+
+#[test]
+fn an_object_that_an_app_logged_in_a_journal_is_not_read() {
+    for head in ["Nov 23 23:20:36 node1 kernel: [  100.000000] a", "[  100.000000] a"] {
+        let mut reader = Reader::new();
+        let _ = reader.read(head.as_bytes());
+        let _ = reader.read(b"Nov 23 23:20:37 node1 app[7]: b");
+        for line in ["      {", "       \"MESSAGE\": \"[  153.1] Killed\"", "      }"] {
+            assert_eq!(skipped(&mut reader, line.as_bytes()), Some(Skipped::NotKernel), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_message_of_bytes_is_read_also_over_many_lines() {
+    let mut reader = Reader::new();
+    let pretty = "{\n\t\"_TRANSPORT\" : \"kernel\",\n\t\"MESSAGE\" : [\n\t\t98,\n\t\t1,\n\t\t100\n\t],\n\t\"SYSLOG_IDENTIFIER\" : \"kernel\"";
+    for line in pretty.lines() {
+        assert_eq!(skipped(&mut reader, line.as_bytes()), Some(Skipped::Property), "{line}");
+    }
+    assert!(matches!(reader.read(b"}"), Line::Kernel(read) if read.text == "b\u{1}d"));
+}
+
+#[test]
+fn a_line_inside_of_endless_others_is_not_looked_for() {
+    let wrapped = |times: usize| "2026-11-23T23:20:37Z stdout F ".repeat(times) + "[  1.5] a";
+    assert_eq!(message(wrapped(2).as_bytes()).text, "a");
+    assert_eq!(skipped(&mut Reader::new(), wrapped(2000).as_bytes()), Some(Skipped::NotKernel));
+}
+
+#[test]
+fn behind_prose_a_line_is_what_somebody_says() {
+    let mut reader = Reader::new();
+    let _ = reader.read(b"[  100.000000] eth0: up");
+    for head in ["2026/11/23 23:20:37 [evil] app says: ", "app says: ", "app ", "a (b): "] {
+        for line in ["Nov 23 23:20:37 node1 kernel: a", "[  206.418908] a"] {
+            let line = format!("{head}{line}");
+            assert_eq!(skipped(&mut reader, line.as_bytes()), Some(Skipped::Unreadable(LineError::NoHead)), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_first_line_that_alone_is_indented_is_disowned() {
+    let mut reader = Reader::new();
+    let mut disowned = |line: &str| {
+        let _ = reader.read(line.as_bytes());
+        reader.disowns_first()
+    };
+    let lines = ["    [  100.000000] a", "Nov 23 23:20:37 node1 app[1]: b", "", "Nov 23 23:20:38 node1 kernel: c"];
+    assert_eq!(lines.map(&mut disowned), [false, true, false, false]);
+    // What is indented goes on again.
+    assert!(matches!(reader.read(b"    [  100.000000] d"), Line::Kernel(read) if read.continues));
+    // `journalctl` indents by the width of its heads.
+    let far = format!("{}[  100.000000] a", " ".repeat(32));
+    assert_eq!(skipped(&mut Reader::new(), far.as_bytes()), Some(Skipped::Unreadable(LineError::NoHead)));
 }
 
 #[test]

@@ -107,7 +107,11 @@ pub(super) enum Piece {
 }
 
 impl Pretty {
-    pub(super) fn push(&mut self, line: &[u8]) -> Piece {
+    /// Takes a line. Where an object may not begin, as the log has another form, one is what an app logged.
+    pub(super) fn push(&mut self, line: &[u8], may_begin: bool) -> Piece {
+        if self.open.is_none() && !may_begin {
+            return Piece::None;
+        }
         let (indent, text) = (line.len() - line.trim_ascii_start().len(), line.trim_ascii());
         if text == b"{" {
             // Of objects in a list, the innermost counts.
@@ -121,11 +125,18 @@ impl Pretty {
             open.push(b'}');
             return Piece::Whole(std::mem::take(&mut self.open).map_or_else(Vec::new, |(open, _)| open));
         }
-        if !matches!(text.first(), Some(b'"' | b'}' | b']')) || open.len() > MAX_LINE_BYTES {
+        if !is_part(text) || open.len() > MAX_LINE_BYTES {
             self.open = None;
             return Piece::None;
         }
         open.extend_from_slice(text);
         Piece::Further
     }
+}
+
+/// Whether a line can be one of an object: a field, or a number in a list. Bytes are printed so where not all are text, one on
+/// a line.
+fn is_part(text: &[u8]) -> bool {
+    let number = |byte: &u8| byte.is_ascii_digit() || b"+-.eE,[]{}".contains(byte);
+    matches!(text.first(), Some(b'"' | b'}' | b']')) || (!text.is_empty() && text.iter().all(number))
 }

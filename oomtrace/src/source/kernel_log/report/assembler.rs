@@ -236,7 +236,14 @@ impl Assembler {
     fn close(&mut self, items: &mut Vec<Item>) {
         let Some(mut open) = self.open.take() else { return };
         let (caller, followers) = (open.caller, open.take_followers());
-        items.push(Item::Decision(Box::new(open.finish(&mut self.kills))));
+        let asked = open.asked;
+        let mut decision = open.finish(&mut self.kills);
+        if decision.is_of_cgroup() {
+            // A person asks for a kill on the node's behalf: it is still to come.
+            decision.asked = false;
+            self.asked = self.asked.or(asked);
+        }
+        items.push(Item::Decision(Box::new(decision)));
         for killed in followers {
             let entry = Entry { when: killed.when, caller, text: "" };
             let decision = Decision { victim: Some(killed), ..Decision::default() };
@@ -247,8 +254,9 @@ impl Assembler {
     /// Ends what is open, and starts anew.
     fn start(&mut self, entry: Entry<'_>, decision: Decision, stage: Stage, items: &mut Vec<Item>) {
         self.close(items);
-        let asked = self.asked.take().is_some_and(|asked| is_near(entry.when, asked));
-        self.open = Some(Open::new(entry, Decision { asked, ..decision }, stage));
+        let asked = self.asked.take().filter(|asked| is_near(entry.when, *asked));
+        let decision = Decision { asked: asked.is_some(), ..decision };
+        self.open.insert(Open::new(entry, decision, stage)).asked = asked;
     }
 
     fn on_invoked(&mut self, entry: Entry<'_>, mut trigger: Trigger, items: &mut Vec<Item>) -> bool {
@@ -349,11 +357,13 @@ impl Assembler {
     }
 
     fn on_killed(&mut self, entry: Entry<'_>, killed: Killed, items: &mut Vec<Item>) -> bool {
-        if self.kills.is_late(&killed) {
+        let mut open = self.open.as_mut().filter(|open| !open.is_foreign(entry));
+        // The pid may have been another's, whose own line is missing.
+        let awaited = open.as_ref().is_some_and(|open| open.awaits(killed.pid));
+        if !awaited && self.kills.is_late(&killed) {
             return true;
         }
-        let open = self.open.as_mut().filter(|open| !open.is_foreign(entry));
-        if open.is_some_and(|open| open.kill(entry, &killed)) {
+        if open.as_mut().is_some_and(|open| open.kill(entry, &killed)) {
             return true;
         }
         self.start(entry, Decision { victim: Some(killed), ..Decision::default() }, Stage::Killing, items);

@@ -47,18 +47,22 @@ fn start(text: &str) -> Option<(Option<String>, u32, &str)> {
     let at = text.find(KILLED)?;
     let message = match &text[..at] {
         "" => None,
-        before => Some(reason(before.strip_suffix(": ")?)?),
+        before => {
+            let (known, more) = reasons(before.strip_suffix(": ")?);
+            known.first()?;
+            <[&str; 1]>::try_from(known).ok().map(|[only]| format!("{only}{more}"))
+        }
     };
     let (pid, rest) = pieces::number(&text[at + KILLED.len()..])?;
     Some((message, pid, rest.strip_prefix(" (")?))
 }
 
-/// One of the kernel's reasons. A log may begin in the middle of a line: in its time, or in the reason.
-fn reason(message: &str) -> Option<String> {
+/// The kernel's reasons that end so, and further words. A log may begin in the middle of a line: in its time, or in the
+/// reason, of which too little may be left to tell which it was.
+fn reasons(message: &str) -> (Vec<&'static str>, &str) {
     let text = message.rsplit_once("] ").map_or(message, |(_, text)| text);
     let (reason, more) = text.split_at(text.find(" (").unwrap_or(text.len()));
-    let known = REASONS.iter().find(|known| known.ends_with(reason))?;
-    Some(format!("{known}{more}"))
+    (REASONS.into_iter().filter(|known| known.ends_with(reason)).collect(), more)
 }
 
 /// Whether it says that a process is killed, whether or not the rest can be read.

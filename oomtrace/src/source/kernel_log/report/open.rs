@@ -42,6 +42,8 @@ pub(super) struct Open {
     reaped: Option<Process>,
     /// The `oom-kill:` line, to be read again when the victim's name is known better.
     summary: Option<String>,
+    /// When a person asked for it, or for the next.
+    pub(super) asked: Option<When>,
     lines: usize,
     bytes: usize,
 }
@@ -69,6 +71,7 @@ impl Open {
             followers: Vec::new(),
             reaped: None,
             summary: None,
+            asked: None,
             lines: 0,
             bytes: 0,
         }
@@ -207,7 +210,7 @@ impl Open {
                 self.decision.members.append(&mut self.followers);
             }
             Stage::Killing if self.is_again(killed) => {}
-            Stage::Killing if self.lacks_victim(killed) => self.victim(killed.clone()),
+            Stage::Killing if self.awaits(killed.pid) => self.victim(killed.clone()),
             Stage::Killing if self.has_member(killed) => {
                 self.saw(entry);
                 self.member(killed.clone());
@@ -302,15 +305,15 @@ impl Open {
         let all_listed = report
             .as_ref()
             .is_some_and(|report| report.candidates_total > 0 && report.candidates_total == report.candidates.len());
+        let can_be_listed = group.is_some() && (!all_listed || self.row(killed.pid).is_some());
         (group.is_some() || !self.decision.members.is_empty())
             && victim.as_ref().is_none_or(|victim| victim.message == killed.message)
-            && (!all_listed || self.row(killed.pid).is_some() || self.is_soon(killed.when))
+            && (can_be_listed || self.is_soon(killed.when))
     }
 
-    /// Whether it is the chosen process, whose own line before `Tasks in …` is missing.
-    fn lacks_victim(&self, killed: &Killed) -> bool {
-        self.decision.victim.is_none()
-            && presumed::chosen(&self.decision).is_some_and(|chosen| chosen.pid == killed.pid)
+    /// Whether this process was chosen, and its own line has not come: behind `Tasks in …` it is missing.
+    pub(super) fn awaits(&self, pid: u32) -> bool {
+        self.decision.victim.is_none() && presumed::chosen(&self.decision).is_some_and(|chosen| chosen.pid == pid)
     }
 
     fn is_soon(&self, when: When) -> bool {

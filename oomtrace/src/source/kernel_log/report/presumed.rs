@@ -7,6 +7,8 @@ use crate::source::kernel_log::form::When;
 
 /// A kill's line is not farther from its report, also where a log was sorted by severity.
 const SAME_KILL_NS: i128 = 60_000_000_000;
+/// Nor are so many other kills between them, where no times tell.
+const SAME_KILL_COUNT: usize = 16;
 /// How many kills are kept.
 const REMEMBERED: usize = 256;
 
@@ -17,38 +19,55 @@ pub(super) struct Kills(VecDeque<Known>);
 struct Known {
     process: Process,
     when: When,
+    cgroup: Option<String>,
     /// Its own line has not come, or not whole.
     presumed: bool,
 }
 
 impl Known {
-    fn is(&self, pid: u32, comm: &str, when: When) -> bool {
+    /// Whether it is this process, after so many other kills.
+    fn is(&self, pid: u32, comm: &str, when: When, others: usize) -> bool {
         self.process.pid == pid
             && self.process.comm == comm
-            && when.since(&self.when).is_none_or(|pause| pause.abs() <= SAME_KILL_NS)
+            && when.since(&self.when).map_or(others < SAME_KILL_COUNT, |pause| pause.abs() <= SAME_KILL_NS)
     }
 }
 
 impl Kills {
     /// Whether it was told.
     pub(super) fn knows(&self, process: &Process, when: When) -> bool {
-        self.0.iter().any(|known| known.is(process.pid, &process.comm, when))
+        self.find(process, when).is_some()
+    }
+
+    /// The same of the victim of a report; in another cgroup a process of this pid is another.
+    fn knows_in(&self, cgroup: Option<&String>, process: &Process, when: When) -> bool {
+        let known = self.find(process, when);
+        known.is_some_and(|known| known.cgroup.is_none() || cgroup.is_none() || known.cgroup.as_ref() == cgroup)
+    }
+
+    /// The latest of this process.
+    fn find(&self, process: &Process, when: When) -> Option<&Known> {
+        let mut known = self.0.iter().rev().zip(0..);
+        known.find(|(known, others)| known.is(process.pid, &process.comm, when, *others)).map(|(known, _)| known)
     }
 
     /// Whether this is the line of a kill that was told for want of it.
     pub(super) fn is_late(&mut self, killed: &Killed) -> bool {
-        let presumed = |known: &&mut Known| known.presumed && known.is(killed.pid, &killed.comm, killed.when);
-        self.0.iter_mut().find(presumed).map(|known| known.presumed = false).is_some()
+        let mut known = self.0.iter_mut().rev().zip(0..);
+        let late =
+            known.find(|(known, others)| known.presumed && known.is(killed.pid, &killed.comm, killed.when, *others));
+        late.map(|(known, _)| known.presumed = false).is_some()
     }
 
     /// Takes a decision that is over. Where nothing says how it ended, whoever was `reaped`, or else was chosen, was killed:
     /// nothing but the kill comes after the choice.
     pub(super) fn take(&mut self, decision: &mut Decision, reaped: Option<Process>, last: When) {
         let nobody = decision.victim.is_none() && decision.exiting.is_empty();
+        let cgroup = decision.report.as_ref().and_then(|report| report.victim_cgroup.clone());
         if nobody && matches!(decision.outcome, Outcome::Unknown | Outcome::Killed) {
             decision.victim = reaped
                 .or_else(|| chosen(decision).cloned())
-                .filter(|process| !self.knows(process, last))
+                .filter(|process| !self.knows_in(cgroup.as_ref(), process, last))
                 .map(|process| victim(decision, process, last))
                 .or_else(|| take_largest(&mut decision.members));
         }
@@ -60,7 +79,8 @@ impl Kills {
                 self.0.pop_front();
             }
             let process = Process { pid: killed.pid, comm: killed.comm.clone() };
-            self.0.push_back(Known { process, when: killed.when, presumed: killed.total_vm_bytes.is_none() });
+            let presumed = killed.total_vm_bytes.is_none();
+            self.0.push_back(Known { process, when: killed.when, cgroup: cgroup.clone(), presumed });
         }
     }
 }

@@ -223,6 +223,16 @@ fn a_person_can_ask_for_a_kill() {
 }
 
 #[test]
+fn a_cgroups_kill_is_none_that_a_person_asked_for() {
+    let of_cgroup = "app invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0\n\
+                     memory: usage 8kB, limit 8kB, failcnt 1\n\
+                     oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=x,mems_allowed=0,oom_memcg=/a,task_memcg=/a,task=b,pid=8,uid=0\n";
+    let of_node = "Out of memory: Killed process 9 (c) total-vm:4kB, anon-rss:4kB, file-rss:4kB, shmem-rss:0kB";
+    let items = of_text(&format!("sysrq: Manual OOM execution\n{of_cgroup}{of_node}"));
+    assert_eq!(decisions(&items).iter().map(|decision| decision.asked).collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
 fn a_victim_that_is_exiting_is_not_a_kill() {
     let start = "a invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0\n";
     let exiting = "Memory cgroup out of memory: OOM victim 8 (b) is already exiting. Skip killing the task\n";

@@ -73,9 +73,8 @@ impl Told<'_> {
             }
             Scenario::SystemOom => "the node itself ran out of memory".to_owned(),
             Scenario::OtherLimit if kill.hit_limit_around() && limit.is_some_and(|limit| limit.nested.is_none()) => {
-                let around = limit.and_then(|limit| limit.container.as_ref());
-                let name = around.and_then(|around| around.name.as_deref().or(Some(around.id.as_ref()?.as_str())));
-                of(&format!("{} ({:.12}) hit its", AROUND, name.unwrap_or("?")))
+                let name = limit.and_then(|limit| name_of(limit.container.as_ref()?));
+                of(&format!("{AROUND} ({}) hit its", name.as_deref().unwrap_or("?")))
             }
             Scenario::OtherLimit => {
                 of(&format!("cgroup {} hit its", limit.and_then(|limit| limit.cgroup.as_deref()).unwrap_or("?")))
@@ -196,10 +195,17 @@ impl Told<'_> {
 /// room left.
 fn hit(limit: &Limit) -> (&'static str, Option<u64>) {
     let with_swap = limit.swap_limit_bytes.filter(|_| limit.swap_counter == Some(SwapCounter::MemoryAndSwap));
+    let has_room = limit.usage_bytes.zip(limit.limit_bytes).is_some_and(|(used, most)| used < most);
     match (with_swap, limit.swap_usage_bytes) {
-        (Some(most), Some(used)) if used >= most && limit.usage_bytes < limit.limit_bytes => ("memory+swap", with_swap),
+        (Some(most), Some(used)) if used >= most && has_room => ("memory+swap", with_swap),
         _ => ("memory", limit.limit_bytes),
     }
+}
+
+/// Its name, or as much of its id as other tools print.
+fn name_of(container: &Container) -> Option<String> {
+    let id = || Some(format!("{:.12}", container.id.as_ref()?.as_str()));
+    container.name.clone().or_else(id)
 }
 
 /// With what exit code a container ended, where only that its end is called `OOMKilled` tells of a kill, and the end was no kill.
@@ -224,4 +230,32 @@ fn interval(case: &Case<'_>) -> Option<i64> {
     let (first, last) = (case.kills.first()?, case.kills.last()?);
     let gaps = i64::try_from(case.kills.len()).ok()? - 1;
     (gaps > 0).then(|| (last.at - first.at) / SECOND / gaps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_with_swap_was_hit_only_where_memory_is_known_to_have_room() {
+        let limit = Limit {
+            usage_bytes: Some(4),
+            limit_bytes: Some(8),
+            swap_usage_bytes: Some(16),
+            swap_limit_bytes: Some(16),
+            swap_counter: Some(SwapCounter::MemoryAndSwap),
+            ..Limit::default()
+        };
+        assert_eq!(hit(&limit), ("memory+swap", Some(16)));
+        assert_eq!(hit(&Limit { usage_bytes: None, ..limit }), ("memory", Some(8)));
+    }
+
+    #[test]
+    fn an_id_is_cut_and_a_name_is_not() {
+        let (name, id) = ("a-long-cluster-control-plane", "a".repeat(64));
+        let known = Container { id: id.parse().ok(), ..Container::default() };
+        assert_eq!(name_of(&known), Some("a".repeat(12)));
+        assert_eq!(name_of(&Container { name: Some(name.to_owned()), ..known }).as_deref(), Some(name));
+        assert_eq!(name_of(&Container::default()), None);
+    }
 }

@@ -1,6 +1,6 @@
 //! Lines of several decisions, of others, and those that are missing.
 
-use super::{Outcome, decisions, items, killed, limits, message, of_text};
+use super::{Message, Outcome, When, decisions, items, killed, limits, message, of_text};
 use crate::source::kernel_log::{Assembler, Item};
 
 fn kill(pid: u32) -> String {
@@ -334,6 +334,32 @@ fn a_kill_without_its_own_line_is_told_once_by_the_lines_around_it() {
     // A child was killed instead.
     let child = kill(2).replace("Memory cgroup out of memory: ", "");
     assert_eq!(limits(&of_text(&[elected, &child].concat())), [(vec![2], None)]);
+}
+
+#[test]
+fn another_process_of_the_same_pid_and_name_is_killed_too() {
+    // Of the first the kill's line is missing; without any times.
+    let timeless = |text: &str| {
+        let lines = text.lines().map(|text| Message { when: When::default(), ..message(0, None, text) });
+        items(lines.collect::<Vec<_>>())
+    };
+    let (one, other) = (report("/a", 1, &[]), report("/b", 1, &[]));
+    let both = [(vec![1], Some("/a")), (vec![9], None), (vec![1], Some("/b"))];
+    assert_eq!(limits(&timeless(&[&*one, &kill(9), &other, &kill(1)].concat())), both);
+    // Or of both.
+    assert_eq!(limits(&timeless(&[&*one, &kill(9), &other].concat())), both);
+    // Long after, it is not the line that was missing.
+    let others: String = (100..120).map(|pid| report("/c", pid, &[]) + &kill(pid)).collect();
+    let late = limits(&timeless(&[&*one, &others, &kill(1)].concat())).last().cloned().map(|(killed, _)| killed);
+    assert_eq!(late, Some(vec![1]));
+}
+
+#[test]
+fn strangers_do_not_join_a_group_whose_line_is_missing() {
+    let text = [kill(7), kill(8), kill(7), kill(9), kill(10)].concat();
+    let lines = text.lines().zip([100_000, 100_100, 100_200, 105_000, 112_000]);
+    let items = items(lines.map(|(line, at)| message(at, None, line)).collect::<Vec<_>>());
+    assert_eq!(limits(&items), [(vec![7, 8], None), (vec![9], None), (vec![10], None)]);
 }
 
 fn items_of<'a>(lines: impl Iterator<Item = crate::source::kernel_log::Message<'a>>) -> Vec<Item> {
