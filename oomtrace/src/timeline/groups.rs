@@ -274,14 +274,15 @@ impl Groups {
                 self.drop(id);
             }
         }
-        self.forget_kills_beyond(MOST_REMEMBERED);
+        self.forget_oldest_kills();
         gone
     }
 
-    /// Lets go of the oldest of the kills that stayed.
-    fn forget_kills_beyond(&mut self, most: usize) {
-        let many = self.remembered.len().saturating_sub(most);
-        for (container, order) in self.remembered.drain(..many).collect::<Vec<_>>() {
+    /// Lets go of the oldest of the kills that stayed, where they are too many.
+    fn forget_oldest_kills(&mut self) {
+        while self.remembered.len() > MOST_REMEMBERED
+            && let Some((container, order)) = self.remembered.pop_front()
+        {
             let Some(id) = self.by_key.get(&Key::Container(container)).copied() else { continue };
             let Some(group) = self.by_id.get_mut(&id) else { continue };
             if group.started.remove(&order).is_some() && group.lines.is_empty() && group.started.is_empty() {

@@ -26,13 +26,17 @@ pub(super) fn pod_name(pod: Option<&Pod>) -> Option<String> {
     }
 }
 
+/// A container's name, or as much of its id as other tools print.
+pub(super) fn container_name(container: &Container) -> Option<String> {
+    let id = || Some(format!("{:.12}", container.id.as_ref()?.as_str()));
+    container.name.clone().or_else(id)
+}
+
 /// `container app of pod default/web`, `the sandbox of pod default/web`.
 pub(super) fn place(pod: Option<&Pod>, container: Option<&Container>) -> String {
-    let container = container.and_then(|container| match (&container.name, &container.id) {
-        _ if container.role == Some(ContainerRole::Sandbox) => Some("the sandbox".to_owned()),
-        (Some(name), _) => Some(format!("container {name}")),
-        (None, Some(id)) => Some(format!("container {:.12}", id.as_str())),
-        (None, None) => None,
+    let container = container.and_then(|container| match container.role {
+        Some(ContainerRole::Sandbox) => Some("the sandbox".to_owned()),
+        _ => Some(format!("container {}", container_name(container)?)),
     });
     match (container, pod_name(pod)) {
         (Some(container), Some(pod)) => format!("{container} of pod {pod}"),
@@ -97,5 +101,14 @@ mod tests {
         {
             assert_eq!(size(bytes), text);
         }
+    }
+
+    #[test]
+    fn an_id_is_cut_and_a_name_is_not() {
+        let (name, id) = ("a-long-cluster-control-plane", "a".repeat(64));
+        let known = Container { id: id.parse().ok(), ..Container::default() };
+        assert_eq!(container_name(&known), Some("a".repeat(12)));
+        assert_eq!(container_name(&Container { name: Some(name.to_owned()), ..known }).as_deref(), Some(name));
+        assert_eq!(container_name(&Container::default()), None);
     }
 }

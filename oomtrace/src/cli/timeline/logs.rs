@@ -210,7 +210,9 @@ impl KubeletLog {
             self.reader.finish(into);
             self.ended = true;
             self.latest = self.latest.max(self.last_time());
-            self.of_kubelet |= self.has_line_of_kubelet(&self.piece_before);
+            if self.reader.counts().messages == 0 && !self.of_kubelet {
+                self.of_kubelet = self.has_line_of_kubelet(&self.piece_before);
+            }
         } else {
             if self.piece_before.is_empty() {
                 self.of_kubelet = self.has_line_of_kubelet(&self.piece);

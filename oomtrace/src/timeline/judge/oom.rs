@@ -11,9 +11,12 @@ use super::{
     case::Case,
     eviction, named, shown,
 };
-use crate::event::{
-    Candidate, Cause, Confidence, Container, ContainerId, ContainerRole, Event, Incident, Level, Limit, Memory,
-    OomKill, Scenario, Verdict, Victim,
+use crate::{
+    event::{
+        Candidate, Cause, Confidence, Container, ContainerId, ContainerRole, Event, Incident, Level, Limit, Memory,
+        OomKill, Scenario, Verdict, Victim,
+    },
+    node::snapshot::ContainerRecord,
 };
 
 /// What the pod's other containers are known to be.
@@ -198,17 +201,20 @@ fn is_sandbox(candidate: &Candidate) -> bool {
 }
 
 fn own_limit_is_the_pods(case: &Case<'_>, court: &Court<'_>, limit: &Limit) -> bool {
-    let name = case.container(court).and_then(|container| container.name);
-    let own = court.names.container_record(case.pod.as_ref(), name.as_deref()).and_then(|record| record.limit_bytes);
+    let own = own_record(case, court).and_then(|record| record.limit_bytes);
     own.is_some() && own == limit.limit_bytes
 }
 
 /// Whether the container is known to have no limit of its own.
 fn is_unlimited(case: &Case<'_>, court: &Court<'_>) -> bool {
-    let specified = case.pod.as_ref().and_then(|pod| court.names.record(pod)).filter(|record| record.complete);
+    let specified = case.pod.as_ref().and_then(|pod| court.names.record(pod)).is_some_and(|record| record.complete);
+    specified && own_record(case, court).is_some_and(|own| own.limit_bytes.is_none())
+}
+
+/// What the files have of the container.
+fn own_record<'a>(case: &Case<'_>, court: &Court<'a>) -> Option<&'a ContainerRecord> {
     let name = case.container(court).and_then(|container| container.name);
-    let own = specified.zip(name).and_then(|(record, name)| record.containers.get(&name));
-    own.is_some_and(|own| own.limit_bytes.is_none())
+    court.names.container_record(case.pod.as_ref(), name.as_deref())
 }
 
 fn group(case: &Case<'_>) -> Option<bool> {

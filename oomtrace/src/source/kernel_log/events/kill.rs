@@ -190,11 +190,11 @@ fn limit(decision: &Decision, table: &Table<'_>, place: Option<&Place>) -> Optio
 }
 
 fn cause(decision: &Decision) -> Option<Cause> {
-    let trigger = decision.report.as_ref().and_then(|report| report.trigger.as_ref());
     if decision.asked {
         return Some(Cause::Sysrq);
     }
-    trigger.map(|trigger| Cause::of(Some(trigger.order), decision.message()))
+    let trigger = decision.report.as_ref()?.trigger.as_ref()?;
+    Some(Cause::of(Some(trigger.order), decision.message()))
 }
 
 /// The sysctl where the kernel panicked for it (`check_panic_on_oom`, `mm/oom_kill.c`), and 0 where the node had nobody left to

@@ -22,8 +22,8 @@ use crate::source::kernel_log::form::{Caller, Message, When};
 /// A `Killed process` line belongs to the decision before it where it is
 ///
 /// - the first one after a report (or "Kill process", before 5.1), and of its chosen process or of a thread of it;
-/// - a further one after `Tasks in …`, with the same reason, of a process of the report's table, or at once; but not the last one before another `Tasks in …`, which is
-///   the victim of a decision without a report;
+/// - a further one after `Tasks in …`, with the same reason, of a process of the report's table, or at once; but not the
+///   last one before another `Tasks in …`, which is the victim of a decision without a report;
 /// - at once after another with the same reason, where that other's victim is told once more behind it: a group whose
 ///   `Tasks in …` is missing;
 /// - the same process again, or one that was told for want of this line ([`presumed`](super::presumed)).

@@ -9,7 +9,7 @@ use crate::{
     timeline::{
         evidence::Kill,
         windows::SECOND,
-        words::{place, size, times},
+        words::{container_name, place, size, times},
     },
 };
 
@@ -73,7 +73,7 @@ impl Told<'_> {
             }
             Scenario::SystemOom => "the node itself ran out of memory".to_owned(),
             Scenario::OtherLimit if kill.hit_limit_around() && limit.is_some_and(|limit| limit.nested.is_none()) => {
-                let name = limit.and_then(|limit| name_of(limit.container.as_ref()?));
+                let name = limit.and_then(|limit| container_name(limit.container.as_ref()?));
                 of(&format!("{AROUND} ({}) hit its", name.as_deref().unwrap_or("?")))
             }
             Scenario::OtherLimit => {
@@ -202,12 +202,6 @@ fn hit(limit: &Limit) -> (&'static str, Option<u64>) {
     }
 }
 
-/// Its name, or as much of its id as other tools print.
-fn name_of(container: &Container) -> Option<String> {
-    let id = || Some(format!("{:.12}", container.id.as_ref()?.as_str()));
-    container.name.clone().or_else(id)
-}
-
 /// With what exit code a container ended, where only that its end is called `OOMKilled` tells of a kill, and the end was no kill.
 fn outlived_until(kill: &Kill) -> Option<i32> {
     let (_, line) = kill.lines.first()?;
@@ -248,14 +242,5 @@ mod tests {
         };
         assert_eq!(hit(&limit), ("memory+swap", Some(16)));
         assert_eq!(hit(&Limit { usage_bytes: None, ..limit }), ("memory", Some(8)));
-    }
-
-    #[test]
-    fn an_id_is_cut_and_a_name_is_not() {
-        let (name, id) = ("a-long-cluster-control-plane", "a".repeat(64));
-        let known = Container { id: id.parse().ok(), ..Container::default() };
-        assert_eq!(name_of(&known), Some("a".repeat(12)));
-        assert_eq!(name_of(&Container { name: Some(name.to_owned()), ..known }).as_deref(), Some(name));
-        assert_eq!(name_of(&Container::default()), None);
     }
 }
