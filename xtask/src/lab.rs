@@ -199,9 +199,9 @@ impl Lab {
         })?;
         eprintln!("lab: the API server answers after {:.0} s", seconds());
         control_plane::start_controllers(&mut self.state, &self.folder, dies_with_us)?;
-        let (node, addresses) = control_plane::node();
+        let (node, status) = control_plane::node();
         self.kubectl_input(&["create", "-f", "-"], &node.to_string())?;
-        let patch = ["patch", "node", NODE, "--subresource=status", "--type=merge", "-p", &addresses.to_string()];
+        let patch = ["patch", "node", NODE, "--subresource=status", "--type=merge", "-p", &status.to_string()];
         self.kubectl(&patch)?;
         let kubelet = Settings::default().configuration(self.state.ports.kubelet);
         Node { folder: &self.folder, kubelet, images, oomtrace: stripped }.start(&mut self.state, dies_with_us)?;

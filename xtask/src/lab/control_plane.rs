@@ -92,7 +92,7 @@ pub(super) fn start_controllers(state: &mut State, folder: &Path, ours: bool) ->
     state.start("kube-scheduler", &mut program("kube-scheduler"), ours)
 }
 
-/// The node, registered before its kubelet is there: with an address of its own, by which the API server reaches the kubelet through
+/// The node, registered before its kubelet is there, and its status: with an address of its own, by which the API server reaches the kubelet through
 /// a port of this machine. A kubelet with `--cloud-provider=external` leaves addresses that it finds alone.
 pub(super) fn node() -> (serde_json::Value, serde_json::Value) {
     let node = json!({
@@ -103,12 +103,14 @@ pub(super) fn node() -> (serde_json::Value, serde_json::Value) {
             "labels": {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", "kubernetes.io/hostname": NODE},
         },
     });
-    let addresses = json!({"status": {"addresses": [
+    // A kubelet of 1.20 panics where a node that it finds has no capacity at all.
+    let capacity = json!({"pods": "110"});
+    let status = json!({"status": {"capacity": &capacity, "allocatable": &capacity, "addresses": [
         {"type": "InternalIP", "address": machine::NODE_ADDRESS},
         {"type": "ExternalIP", "address": "127.0.0.1"},
         {"type": "Hostname", "address": NODE},
     ]}});
-    (node, addresses)
+    (node, status)
 }
 
 fn flag(name: &str, path: &Path) -> std::ffi::OsString {

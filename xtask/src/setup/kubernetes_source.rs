@@ -19,7 +19,8 @@ const GO: [&str; 2] = ["golang-1.19-go", "golang-1.19-src"];
 /// The programs of a node and of its control plane.
 const PROGRAMS: [&str; 4] = ["kubelet", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 /// Where the programs look for their own version.
-const VERSION_PACKAGES: [&str; 2] = ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"];
+const VERSION_PACKAGES: [&str; 2] =
+    ["k8s.io/kubernetes/vendor/k8s.io/component-base/version", "k8s.io/kubernetes/vendor/k8s.io/client-go/pkg/version"];
 
 /// The folder with kubelet, kube-apiserver, kube-controller-manager and kube-scheduler, and `pause`, which holds a pod's
 /// namespaces; all of them static.

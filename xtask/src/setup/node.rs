@@ -137,6 +137,7 @@ impl<W: Write> Root<W> {
         self.program(&busybox()?, "usr/lib/busybox")?;
         let modules = kernel(KERNEL)?.modules_folder();
         let release = modules.file_name().context("a kernel's modules are in a folder")?;
+        self.tar.append_data(&mut header(EntryType::Directory, 0o755, 0), "usr/lib/modules/", io::empty())?;
         self.tar.append_dir_all(Path::new("usr/lib/modules").join(release), &modules)?;
         for (path, target) in LINKS {
             if self.present.insert(path.into()) {
