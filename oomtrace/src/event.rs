@@ -19,12 +19,12 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     charge::{AllocationRefused, ChargeFailures, ChargeState, RefusedBy, Span},
-    container::{ContainerAction, ContainerChange},
+    container::{ContainerAction, ContainerChange, ContainerEnded, EndReason},
     ending::{ProcessExit, Sender, SenderRole, Signal},
     eviction::{ContainerUse, Eviction, EvictionPhase, SystemOom},
     incident::{
-        AffectedContainer, Confidence, EventRef, Incident, IncidentState, Mark, MemoryPoint, Scenario, Step, ToldBy,
-        Verdict,
+        AffectedContainer, Confidence, EventRef, Incident, IncidentState, Mark, MemoryPoint, Scenario, Severity, Step,
+        ToldBy, Verdict,
     },
     oom::{Candidate, Cause, Limit, OomKill, OomVictim, PanicOnOom, SwapCounter, UnderOom, UnderOomState, Victim, Why},
     pressure::{Pressure, PressureScope, Stall},
@@ -122,6 +122,8 @@ pub enum Event {
     SystemOom(Box<SystemOom>),
     /// A container appeared, was killed, or went.
     Container(Box<ContainerChange>),
+    /// A container ended as Kubernetes intended.
+    ContainerEnded(Box<ContainerEnded>),
     /// Why a container died: the timeline's verdict.
     Incident(Box<Incident>),
     /// Events that could not be kept.

@@ -16,6 +16,12 @@ pub struct Incident {
     pub id: String,
     /// Whether more may come.
     pub state: IncidentState,
+    /// Which line of this incident this is, from 1. Of several with one `id` the one with the highest is complete.
+    #[serde(default)]
+    pub revision: u64,
+    /// Whether it is about memory.
+    #[serde(default)]
+    pub severity: Severity,
     /// The first of its events, RFC 3339.
     pub started: String,
     /// The last of its events, RFC 3339; `null` while it is open.
@@ -45,6 +51,16 @@ pub struct Incident {
     pub processes_killed: u64,
     /// How often a container of it ended.
     pub deaths: u64,
+    /// How many of `kills` no earlier line of this incident has: over all lines of all incidents these add up to the number of
+    /// kills.
+    #[serde(default)]
+    pub kills_new: u64,
+    /// How many of `processes_killed` no earlier line of this incident has.
+    #[serde(default)]
+    pub processes_killed_new: u64,
+    /// How many of `deaths` no earlier line of this incident has.
+    #[serde(default)]
+    pub deaths_new: u64,
     /// Whether the whole cgroup was killed (`memory.oom.group`), in any of its kills.
     pub group: Option<bool>,
     /// Whether the kubelet evicted the pod, be it before or after a kill.
@@ -55,8 +71,14 @@ pub struct Incident {
     pub victim_comm: Option<String>,
     /// What happened, in order: the first and the last of many.
     pub steps: Vec<Step>,
+    /// How many steps are left out above.
+    #[serde(default)]
+    pub steps_omitted: u64,
     /// What memory was against its limit, where that is known, in order.
-    pub memory: Vec<MemoryPoint>,
+    pub history: Vec<MemoryPoint>,
+    /// How many points are left out above.
+    #[serde(default)]
+    pub history_omitted: u64,
     /// The events it is made of, in order: their `seq`s, or with `--full` the events themselves.
     pub events: Vec<EventRef>,
     /// How many of its events are left out above.
@@ -72,6 +94,32 @@ pub enum IncidentState {
     /// Nothing has come for as long as the kubelet may take for all its steps.
     #[default]
     Closed,
+}
+
+/// What an incident is about: metrics, alerts and the text for people go by it.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Severity {
+    /// Memory: an OOM kill, an eviction for memory, a refused allocation, a frozen cgroup, a panic.
+    #[default]
+    Memory,
+    /// Anything else that ended a container otherwise than Kubernetes intended.
+    Other,
 }
 
 /// An event of an incident.
@@ -250,6 +298,10 @@ pub enum Scenario {
     RuntimeRefused,
     /// The node ran out before anyone acted.
     SystemOom,
+    /// The OOM killer killed, and nothing at hand says whose limit was hit.
+    UnknownLimit,
+    /// The kubelet evicted, and nothing at hand says for which resource.
+    Evicted,
     /// A cgroup outside of Kubernetes hit its limit.
     OtherLimit,
     /// A process killed it, not the OOM killer.
@@ -259,6 +311,12 @@ pub enum Scenario {
 }
 
 impl Scenario {
+    /// What an incident of this scenario is about, where nothing says otherwise.
+    #[must_use]
+    pub fn severity(self) -> Severity {
+        if matches!(self, Self::Killed | Self::Crashed) { Severity::Other } else { Severity::Memory }
+    }
+
     /// The name, as JSON lines and options have it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -270,6 +328,8 @@ impl Scenario {
             Self::AllocatableOom => "allocatable_oom",
             Self::RuntimeRefused => "runtime_refused",
             Self::SystemOom => "system_oom",
+            Self::UnknownLimit => "unknown_limit",
+            Self::Evicted => "evicted",
             Self::OtherLimit => "other_limit",
             Self::Killed => "killed",
             Self::Crashed => "crashed",

@@ -213,13 +213,14 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
     let closes = last_at + CLOSES_AFTER;
     let identity = case.identity();
     let chain = format!("{:?} {:?}", case.subject, incident.verdict.scenario);
+    incident.severity = incident.verdict.scenario.severity();
     incident.id = id(node, &identity, at);
     incident.state = if now.is_some_and(|now| now < closes) { IncidentState::Open } else { IncidentState::Closed };
     incident.started = first.map(|(_, line)| line.ts.clone()).unwrap_or_default();
     incident.ended = last.filter(|_| incident.state == IncidentState::Closed).map(|(_, line)| line.ts.clone());
     incident.boot_time_only = began < YEAR_OF_BOOT && lines.iter().any(|(_, line)| line.source == Source::Kmsg);
     incident.steps = steps::steps(&lines, at, case, court);
-    incident.memory = picture::points(case, court, &lines);
+    incident.history = picture::points(case, court, &lines);
     let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
     incident.events_omitted = lines.len().saturating_sub(EVENTS) as u64;
     incident.events = told(&lines).map(|line| EventRef::Seq(line.seq)).collect();
