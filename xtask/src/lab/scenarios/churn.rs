@@ -1,9 +1,7 @@
 //! An hour of a busy node in some minutes: many short pods, of which one in ten is killed by the kernel and the others end in
 //! every other way.
 
-use std::fs;
-
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{PATIENCE, stage::Stage};
@@ -14,15 +12,12 @@ const AT_A_TIME: u32 = 8;
 
 /// Starts pods by and by, and deletes what does not end by itself.
 pub(super) fn act(stage: &Stage<'_>) -> Result<()> {
-    let file = tempfile::Builder::new().suffix(".json").tempfile()?;
-    let path = file.path().to_str().context("the folder for temporary files is not Unicode")?;
     let mut first = 0;
     while first < stage.churn {
         let numbers = first..stage.churn.min(first + AT_A_TIME);
         first = numbers.end;
         let pods: Vec<_> = numbers.clone().map(pod).collect();
-        fs::write(path, json!({ "apiVersion": "v1", "kind": "List", "items": pods }).to_string())?;
-        stage.kubectl(&["create", "--filename", path])?;
+        stage.create(&json!({ "apiVersion": "v1", "kind": "List", "items": pods }))?;
         let names: Vec<_> = numbers.clone().filter(|number| Fate::of(*number).is_deleted()).map(name).collect();
         stage.wait("the pods of this round run or have ended", PATIENCE, |pods| {
             let of_this = |number: u32| pods.existing().find(|pod| pod.name == name(number));

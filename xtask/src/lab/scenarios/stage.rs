@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 
 use super::{
     compare::Truth,
@@ -68,6 +69,16 @@ impl<'a> Stage<'a> {
         let mut arguments = vec!["apply", "--filename", manifest];
         arguments.extend(selector.iter().flat_map(|selector| ["--selector", selector]));
         self.kubectl(&arguments).map(drop)
+    }
+
+    /// Creates what a list has.
+    pub(super) fn create(&self, list: &Value) -> Result<()> {
+        self.lab.kubectl_input(&self.arguments(&["create", "--filename=-"]), &list.to_string()).map(drop)
+    }
+
+    /// Shuts the node down and starts it again.
+    pub(super) fn reboot(&self) -> Result<()> {
+        self.lab.reboot()
     }
 
     /// Starts a command in a pod's container, and waits for its end.
@@ -164,7 +175,8 @@ impl<'a> Stage<'a> {
 
 /// The kernel's kills since a moment of the node's clock.
 pub(super) fn kills_since(lab: &Lab, began: &str) -> Result<Vec<Kill>> {
-    let log =
-        lab.sh(&format!("journalctl --dmesg --output=cat --no-pager --since=@{began} | grep -F oom-kill: || true"))?;
+    let log = lab.sh(&format!(
+        "journalctl _TRANSPORT=kernel --output=cat --no-pager --since=@{began} | grep -F oom-kill: || true"
+    ))?;
     Ok(kernel::kills(&log))
 }
