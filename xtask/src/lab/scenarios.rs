@@ -32,7 +32,7 @@ use self::{
 use super::{Lab, NODE, Oomtrace, Settings, Up};
 
 /// How long something that is to happen may take on an emulated node.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 /// When nothing has been reported for so long, all has been.
 const QUIET: Duration = Duration::from_secs(30);
 /// But an incident stays open for as long as an eviction may take.

@@ -140,141 +140,173 @@ impl Truth {
 
 /// Compares a scenario's truth with what was reported of its namespace.
 pub(super) fn compare(expected: Expected, truth: &Truth, live: &Live) -> Outcome {
-    let incidents: Vec<_> = live.incidents.iter().filter(|incident| incident.namespace == truth.namespace).collect();
-    let mut matched = BTreeSet::new();
-    let mut differences = Vec::new();
-    let killed = truth.killed();
-    let evicted: Vec<_> = truth.evicted().collect();
-
-    match expected {
-        Expected::Kills { .. } if killed.is_empty() => differences.push("the kernel killed nothing".to_owned()),
-        Expected::Evicted { .. } if evicted.is_empty() => differences.push("nothing was evicted for memory".to_owned()),
-        Expected::GaveUp { .. } | Expected::Nothing | Expected::NotMemory | Expected::Evicted { .. }
-            if !killed.is_empty() =>
-        {
-            differences.push("the kernel killed, which is not this scenario".to_owned());
-        }
-        _ => {}
+    let incidents = live.incidents.iter().filter(|incident| incident.namespace == truth.namespace).collect();
+    let mut comparison = Comparison { expected, truth, incidents, matched: BTreeSet::new(), differences: Vec::new() };
+    comparison.happened();
+    for ((pod, container), killed) in &truth.killed() {
+        comparison.kills(pod, container, killed);
     }
-    for ((pod, container), killed) in &killed {
-        let place = format!("{pod}/{container}");
-        let about = |incident: &&&Reported| {
-            incident.kills > 0 && incident.pod == *pod && (container.is_empty() || incident.container == *container)
-        };
-        let found: Vec<_> = incidents.iter().filter(about).collect();
-        matched.extend(found.iter().map(|incident| &incident.id));
-        let [incident] = found[..] else {
-            differences.push(format!("{place}: {} incidents of its kills instead of one", found.len()));
-            continue;
-        };
-        let mut differ = |what: &str, reported: &str, truth: &str| {
-            differences.push(format!("{place}: {what} is {reported}, not {truth}"));
-        };
-        if incident.kills != killed.kills {
-            differ("kills", &incident.kills.to_string(), &killed.kills.to_string());
-        }
-        if !killed.levels.contains(incident.level.as_str()) {
-            differ("limit_level", &incident.level, &list(killed.levels.iter().copied()));
-        }
-        if incident.ids.is_disjoint(&killed.ids) {
-            differ(
-                "the container's id",
-                &list(incident.ids.iter().map(String::as_str)),
-                &list(killed.ids.iter().map(String::as_str)),
-            );
-        }
-        if incident.severity.as_deref().is_some_and(|severity| severity != "memory") {
-            differ("severity", incident.severity.as_deref().unwrap_or_default(), "memory");
-        }
-        let shown = truth.shown(pod, container, &killed.ids);
-        let evicted_too = evicted.contains(&pod.as_str());
-        let right = |what: &String| shown.contains(what) || evicted_too && what == "Evicted";
-        if !shown.is_empty() && (incident.shows.is_empty() || !incident.shows.iter().all(right)) {
-            let (reported, shown) = (incident.shows.iter().map(String::as_str), shown.iter().map(String::as_str));
-            differ("what Kubernetes shows", &list(reported), &list(shown));
-        }
-        if let Expected::Kills { scenario, modifiers } = expected {
-            if !scenario.contains(&incident.scenario.as_str()) {
-                differ("scenario", &incident.scenario, &list(scenario.iter().copied()));
-            }
-            for (modifier, expected) in modifiers {
-                if incident.modifiers.contains(*modifier) != *expected {
-                    differ(modifier, &(!expected).to_string(), &expected.to_string());
-                }
-            }
-        }
-    }
-    for pod in &evicted {
-        let about = |incident: &&&Reported| {
-            incident.pod == *pod && (incident.evicted || incident.scenario.ends_with("_evicted"))
-        };
-        let found: Vec<_> = incidents.iter().filter(about).collect();
-        matched.extend(found.iter().map(|incident| &incident.id));
-        let [incident] = found[..] else {
-            differences.push(format!("{pod}: {} incidents of its eviction instead of one", found.len()));
-            continue;
-        };
-        if let Expected::Evicted { scenario } = expected
-            && !scenario.contains(&incident.scenario.as_str())
-        {
-            differences.push(format!(
-                "{pod}: scenario is {}, not {}",
-                incident.scenario,
-                list(scenario.iter().copied())
-            ));
-        }
-        if !incident.shows.contains("Evicted") {
-            let shows = list(incident.shows.iter().map(String::as_str));
-            differences.push(format!("{pod}: what Kubernetes shows is {shows}, not Evicted"));
-        }
-        if incident.severity.as_deref().is_some_and(|severity| severity != "memory") {
-            differences.push(format!("{pod}: severity is not memory"));
-        }
+    for pod in truth.evicted() {
+        comparison.eviction(pod);
     }
     if let Expected::GaveUp { scenario } = expected {
-        let mut gave_up = 0;
-        for (pod, container, id, end) in truth.other_ends().filter(|(.., end)| end.exit_code != 0) {
-            gave_up += 1;
-            let found: Vec<_> = incidents.iter().filter(|incident| incident.ids.contains(id)).collect();
-            matched.extend(found.iter().map(|incident| &incident.id));
-            match found[..] {
-                [] if scenario.contains(&"none") => {}
-                [incident] if scenario.contains(&incident.scenario.as_str()) => {
-                    let shown = end.shown();
-                    if !incident.shows.contains(&shown) {
-                        let shows = list(incident.shows.iter().map(String::as_str));
-                        differences.push(format!("{pod}/{container}: what Kubernetes shows is {shows}, not {shown}"));
-                    }
-                }
-                [incident] => {
-                    let expected = list(scenario.iter().copied());
-                    differences.push(format!("{pod}/{container}: scenario is {}, not {expected}", incident.scenario));
-                }
-                _ => differences.push(format!("{pod}/{container}: {} incidents instead of one", found.len())),
-            }
-        }
-        if gave_up == 0 {
-            differences.push("no container gave up".to_owned());
-        }
+        comparison.gave_up(scenario);
     }
-    let allowed =
-        |incident: &Reported| matches!(expected, Expected::NotMemory) && incident.severity.as_deref() == Some("other");
-    for incident in incidents.iter().filter(|incident| !matched.contains(&incident.id) && !allowed(incident)) {
-        differences.push(format!("an incident that should not be: {} ({})", incident.brief(), incident.summary));
-    }
-    // What Kubernetes ended with a code that people ask about has to be findable.
-    let reported: BTreeSet<_> = incidents.iter().flat_map(|incident| &incident.ids).map(String::as_str).collect();
-    for (pod, container, id, end) in truth.other_ends().filter(|(.., end)| matches!(end.exit_code, 137 | 143)) {
-        if !live.ended.contains(id) && !reported.contains(id) {
-            differences.push(format!("{pod}/{container}: {} without an event container_ended", end.shown()));
-        }
-    }
-    let reported = match &incidents[..] {
+    comparison.rest(live);
+    let reported = match &comparison.incidents[..] {
         [] => "nothing".to_owned(),
         incidents if incidents.len() > 6 => format!("{} incidents", incidents.len()),
         incidents => incidents.iter().map(|incident| incident.brief()).collect::<Vec<_>>().join("; "),
     };
-    Outcome { truth: truth.brief(), reported, differences }
+    Outcome { truth: truth.brief(), reported, differences: comparison.differences }
+}
+
+struct Comparison<'a> {
+    expected: Expected,
+    truth: &'a Truth,
+    incidents: Vec<&'a Reported>,
+    /// The incidents that something happened for.
+    matched: BTreeSet<&'a str>,
+    differences: Vec<String>,
+}
+
+impl<'a> Comparison<'a> {
+    fn differ(&mut self, place: &str, what: &str, reported: &str, truth: &str) {
+        self.differences.push(format!("{place}: {what} is {reported}, not {truth}"));
+    }
+
+    /// The incidents that are so, from now on accounted for.
+    fn find(&mut self, about: impl Fn(&Reported) -> bool) -> Vec<&'a Reported> {
+        let found: Vec<_> = self.incidents.iter().copied().filter(|incident| about(incident)).collect();
+        self.matched.extend(found.iter().map(|incident| incident.id.as_str()));
+        found
+    }
+
+    /// Whether the scenario has happened at all, and no other one.
+    fn happened(&mut self) {
+        let killed = !self.truth.killed().is_empty();
+        let difference = match self.expected {
+            Expected::Kills { .. } if !killed => "the kernel killed nothing",
+            Expected::Kills { .. } => return,
+            _ if killed => "the kernel killed, which is not this scenario",
+            Expected::Evicted { .. } if self.truth.evicted().next().is_none() => "nothing was evicted for memory",
+            _ => return,
+        };
+        self.differences.push(difference.to_owned());
+    }
+
+    /// The one incident of the kills in a container.
+    fn kills(&mut self, pod: &str, container: &str, killed: &Killed) {
+        let place = format!("{pod}/{container}");
+        let found = self.find(|incident| {
+            incident.kills > 0 && incident.pod == pod && (container.is_empty() || incident.container == container)
+        });
+        let [incident] = found[..] else {
+            self.differences.push(format!("{place}: {} incidents of its kills instead of one", found.len()));
+            return;
+        };
+        if incident.kills != killed.kills {
+            self.differ(&place, "kills", &incident.kills.to_string(), &killed.kills.to_string());
+        }
+        if !killed.levels.contains(incident.level.as_str()) {
+            self.differ(&place, "limit_level", &incident.level, &list(killed.levels.iter().copied()));
+        }
+        if incident.ids.is_disjoint(&killed.ids) {
+            self.differ(&place, "the container's id", &list_of(&incident.ids), &list_of(&killed.ids));
+        }
+        self.severity(&place, incident);
+        let truly = self.truth.shown(pod, container, &killed.ids);
+        let evicted = self.truth.evicted().any(|evicted| evicted == pod);
+        let right = |what: &String| truly.contains(what) || evicted && what == "Evicted";
+        if !truly.is_empty() && (incident.shows.is_empty() || !incident.shows.iter().all(right)) {
+            self.differ(&place, "what Kubernetes shows", &list_of(&incident.shows), &list_of(&truly));
+        }
+        if let Expected::Kills { scenario, modifiers } = self.expected {
+            self.scenario(&place, incident, scenario);
+            for (modifier, expected) in modifiers {
+                if incident.modifiers.contains(*modifier) != *expected {
+                    self.differ(&place, modifier, &(!expected).to_string(), &expected.to_string());
+                }
+            }
+        }
+    }
+
+    /// The one incident of an eviction.
+    fn eviction(&mut self, pod: &str) {
+        let found =
+            self.find(|incident| incident.pod == pod && (incident.evicted || incident.scenario.ends_with("evicted")));
+        let [incident] = found[..] else {
+            self.differences.push(format!("{pod}: {} incidents of its eviction instead of one", found.len()));
+            return;
+        };
+        if let Expected::Evicted { scenario } = self.expected {
+            self.scenario(pod, incident, scenario);
+        }
+        if !incident.shows.contains("Evicted") {
+            self.differ(pod, "what Kubernetes shows", &list_of(&incident.shows), "Evicted");
+        }
+        self.severity(pod, incident);
+    }
+
+    /// The one incident of each container that gave up.
+    fn gave_up(&mut self, scenario: &[&str]) {
+        let truth = self.truth;
+        let failed: Vec<_> = truth.other_ends().filter(|(.., end)| end.exit_code != 0).collect();
+        if failed.is_empty() {
+            self.differences.push("no container gave up".to_owned());
+        }
+        for (pod, container, id, end) in failed {
+            let place = format!("{pod}/{container}");
+            let found = self.find(|incident| incident.ids.contains(id));
+            match found[..] {
+                [] if scenario.contains(&"none") => {}
+                [incident] => {
+                    self.scenario(&place, incident, scenario);
+                    if !incident.shows.contains(&end.shown()) {
+                        self.differ(&place, "what Kubernetes shows", &list_of(&incident.shows), &end.shown());
+                    }
+                }
+                _ => self.differences.push(format!("{place}: {} incidents instead of one", found.len())),
+            }
+        }
+    }
+
+    fn scenario(&mut self, place: &str, incident: &Reported, scenario: &[&str]) {
+        if !scenario.contains(&incident.scenario.as_str()) {
+            self.differ(place, "scenario", &incident.scenario, &list(scenario.iter().copied()));
+        }
+    }
+
+    fn severity(&mut self, place: &str, incident: &Reported) {
+        if let Some(severity) = incident.severity.as_deref().filter(|severity| *severity != "memory") {
+            self.differ(place, "severity", severity, "memory");
+        }
+    }
+
+    /// Nothing else is reported, and what Kubernetes ended with a code that people ask about can be found.
+    fn rest(&mut self, live: &Live) {
+        let not_memory = matches!(self.expected, Expected::NotMemory);
+        for incident in &self.incidents {
+            let allowed = not_memory && incident.severity.as_deref() == Some("other");
+            if !allowed && !self.matched.contains(incident.id.as_str()) {
+                let difference = format!("an incident that should not be: {} ({})", incident.brief(), incident.summary);
+                self.differences.push(difference);
+            }
+        }
+        let reported: BTreeSet<_> =
+            self.incidents.iter().flat_map(|incident| &incident.ids).map(String::as_str).collect();
+        for (pod, container, id, end) in self.truth.other_ends().filter(|(.., end)| matches!(end.exit_code, 137 | 143))
+        {
+            if !live.ended.contains(id) && !reported.contains(id) {
+                let difference = format!("{pod}/{container}: {} without an event container_ended", end.shown());
+                self.differences.push(difference);
+            }
+        }
+    }
+}
+
+fn list_of(items: &BTreeSet<String>) -> String {
+    list(items.iter().map(String::as_str))
 }
 
 fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {

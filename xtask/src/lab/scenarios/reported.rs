@@ -1,6 +1,9 @@
 //! What oomtrace said live: its incidents, each as its last line has it, and the ends that it calls intended.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use serde_json::Value;
 
@@ -99,10 +102,10 @@ impl Reported {
     pub(super) fn brief(&self) -> String {
         let mut brief = format!("{} {}", self.place(), self.scenario);
         if self.kills > 0 {
-            brief.push_str(&format!(" ×{}", self.kills));
+            let _ = write!(brief, " ×{}", self.kills);
         }
         for modifier in &self.modifiers {
-            brief.push_str(&format!(" {modifier}"));
+            let _ = write!(brief, " {modifier}");
         }
         brief
     }
@@ -124,8 +127,9 @@ mod tests {
 
     #[test]
     fn the_last_line_of_an_incident_counts_and_old_incidents_do_not() {
-        let line = |id: &str, kills: u64| json!({ "kind": "incident", "id": id, "kills": kills });
-        let lines = [line("old", 1), line("new", 1), json!({ "kind": "oom_kill" }), line("old", 2), line("new", 3)];
+        let incident = |id: &str, kills: u64| json!({ "kind": "incident", "id": id, "kills": kills });
+        let kill = json!({ "kind": "oom_kill" });
+        let lines = [incident("old", 1), incident("new", 1), kill, incident("old", 2), incident("new", 3)];
         let live = Live::since(&lines, 1);
         let incidents: Vec<_> = live.incidents.iter().map(|incident| (incident.id.as_str(), incident.kills)).collect();
         assert_eq!((incidents, live.kills), (vec![("new", 3)], 1));

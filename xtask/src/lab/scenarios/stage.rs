@@ -45,7 +45,7 @@ impl<'a> Stage<'a> {
         lab.kubectl(&["create", "namespace", &namespace])?;
         let stage = Self { lab, name: name.to_owned(), namespace, began, pods: Mutex::default(), churn };
         // Pods are refused until the controller manager has made it.
-        stage.until("the namespace has its service account", Duration::from_secs(60), || {
+        stage.until("the namespace has its service account", Duration::from_mins(1), || {
             Ok(stage.lab.kubectl_status(&stage.arguments(&["get", "serviceaccount", "default"]))?.status == 0)
         })?;
         Ok(stage)
