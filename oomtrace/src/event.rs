@@ -25,8 +25,8 @@ pub use self::{
     ending::{ProcessExit, Sender, SenderRole, Signal},
     eviction::{ContainerUse, Eviction, EvictionPhase, SystemOom},
     incident::{
-        AffectedContainer, Confidence, Incident, IncidentState, Mark, MemoryPoint, Scenario, Severity, Step,
-        ToldBy, Verdict,
+        AffectedContainer, Confidence, Incident, IncidentState, Mark, MemoryPoint, Scenario, Severity, Step, ToldBy,
+        Verdict,
     },
     oom::{Candidate, Cause, Limit, OomKill, OomVictim, PanicOnOom, SwapCounter, UnderOom, UnderOomState, Victim, Why},
     pressure::{Pressure, PressureScope, Stall},

@@ -99,9 +99,12 @@ fn seqs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Error
         Line { seq: u64 },
     }
     let events = Vec::<Event>::deserialize(deserializer)?;
-    Ok(events.into_iter().map(|event| match event {
-        Event::Seq(seq) | Event::Line { seq } => seq,
-    }).collect())
+    Ok(events
+        .into_iter()
+        .map(|event| match event {
+            Event::Seq(seq) | Event::Line { seq } => seq,
+        })
+        .collect())
 }
 
 /// Whether more may come.

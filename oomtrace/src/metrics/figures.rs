@@ -8,8 +8,8 @@ use super::{
     verdicts::{Judged, Subject, Verdicts},
 };
 use crate::event::{
-    AllocationRefused, ChargeFailures, Event, Eviction, EvictionPhase, Incident, IncidentState, Kind, Line, Lost, OomKill,
-    RefusedBy, Status,
+    AllocationRefused, ChargeFailures, Event, Eviction, EvictionPhase, Incident, IncidentState, Kind, Line, Lost,
+    OomKill, RefusedBy, Status,
 };
 
 /// Everything that is exposed but the process's own figures.

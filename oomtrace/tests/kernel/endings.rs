@@ -33,7 +33,9 @@ fn process_exit() -> Outcome {
     workload::start("init-that-fails", &container.procs())?.wait()?;
     let lines = oomtrace.stop()?;
     let [killed, failed] = of_kind(&lines, "process_exit")[..] else { anyhow::bail!("not two ends: {lines:#?}") };
-    for (exit, expected) in [(killed, json!([null, "SIGKILL", 9, 137, true])), (failed, json!([3, null, null, 3, false]))] {
+    for (exit, expected) in
+        [(killed, json!([null, "SIGKILL", 9, 137, true])), (failed, json!([3, null, null, 3, false]))]
+    {
         let fields = ["exit_code", "signal", "signal_number", "container_exit_code", "oom_victim"];
         let told = json!(fields.map(|field| &exit[field]));
         check_eq!(told, expected, "{fields:?}");

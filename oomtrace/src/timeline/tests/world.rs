@@ -6,7 +6,7 @@ use crate::{
     event::{
         AllocationRefused, Candidate, Container, ContainerAction, ContainerChange, Event, Eviction, EvictionPhase,
         Incident, Level, Limit, Line, Memory, OomKill, Pod, ProcessExit, RefusedBy, Sender, SenderRole, Signal, Source,
-        Span, Task, Victim,
+        Span, Task, Victim, signal_name,
     },
     node::{
         cgroup_path::QosClass,
