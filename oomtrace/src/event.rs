@@ -55,7 +55,8 @@ pub struct Line {
     /// When, RFC 3339 in UTC with nanoseconds. Of an event that the kernel stamped it is the boot-time clock reading
     /// below, told in wall time.
     pub ts: String,
-    /// Counts the lines of one run of oomtrace, from 1. A gap is a lost line.
+    /// Counts the lines of one run of oomtrace, from 1. A gap is lines of kinds that this output does not print, or lost ones,
+    /// which `lost` tells of.
     pub seq: u64,
     /// The node's name.
     pub node: String,

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
+use strum::IntoStaticStr;
 
 use super::{Cgroup, Container, Limit, Line, Pod, Source, Victim};
 use crate::node::cgroup_path::{ContainerId, Level};
@@ -132,9 +133,11 @@ pub enum IncidentState {
     Serialize,
     Deserialize,
     JsonSchema,
+    IntoStaticStr,
     clap::ValueEnum,
 )]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Severity {
     /// Memory: an OOM kill, an eviction for memory, a refused allocation, a frozen cgroup, a panic.
@@ -142,6 +145,14 @@ pub enum Severity {
     Memory,
     /// Anything else that ended a container otherwise than Kubernetes intended.
     Other,
+}
+
+impl Severity {
+    /// The name, as JSON lines have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// A container in an incident.
@@ -290,9 +301,11 @@ pub enum ToldBy {
     Serialize,
     Deserialize,
     JsonSchema,
+    IntoStaticStr,
     clap::ValueEnum,
 )]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Scenario {
     /// The container hit its own memory limit.
@@ -332,20 +345,7 @@ impl Scenario {
     /// The name, as JSON lines and options have it.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::ContainerLimit => "container_limit",
-            Self::PodLimit => "pod_limit",
-            Self::AllocatableEvicted => "allocatable_evicted",
-            Self::NodePressureEvicted => "node_pressure_evicted",
-            Self::AllocatableOom => "allocatable_oom",
-            Self::RuntimeRefused => "runtime_refused",
-            Self::SystemOom => "system_oom",
-            Self::UnknownLimit => "unknown_limit",
-            Self::Evicted => "evicted",
-            Self::OtherLimit => "other_limit",
-            Self::Killed => "killed",
-            Self::Crashed => "crashed",
-        }
+        self.into()
     }
 }
 

@@ -95,7 +95,7 @@ impl Figures {
         let new_invisible = invisible.saturating_sub(seen.invisible);
         seen.invisible += new_invisible;
         self.series.add(Figure::InvisibleKills, place.labels(), new_invisible);
-        let of_incident = [incident.verdict.scenario.name(), level(incident.limit_level)];
+        let of_incident = [incident.severity.name(), incident.verdict.scenario.name(), level(incident.limit_level)];
         self.series.add(Figure::Incidents, with(&place, of_incident), u64::from(is_new));
     }
 

@@ -110,7 +110,7 @@ fn an_incident_that_is_revised_counts_no_kill_twice_and_itself_once_by_its_last_
     world.incident(IncidentState::Closed, Scenario::PodLimit, &[kill]);
     world.later();
     assert_eq!(world.samples("oomtrace_oom_kills_total"), [kills_of("web", "container_limit", 1)]);
-    let incident = r#"oomtrace_incidents_total{namespace="shop",pod="web",container="app",unit="",scenario="pod_limit",limit_level="container"} 1"#;
+    let incident = r#"oomtrace_incidents_total{namespace="shop",pod="web",container="app",unit="",severity="memory",scenario="pod_limit",limit_level="container"} 1"#;
     assert_eq!(world.samples("oomtrace_incidents_total"), [incident]);
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Tracer {
 impl Tracer {
     pub(super) fn start(arguments: &[&str]) -> Result<Self> {
         let mut child = Command::new("oomtrace")
-            .args(["run", "--format", "json", "--log-level", "error"])
+            .args(["run", "--format", "json", "--all", "--log-level", "error"])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
