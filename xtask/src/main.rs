@@ -47,7 +47,7 @@ enum Xtask {
     /// Make every memory death of the table happen, and check what oomtrace says of it
     Scenarios(scenarios::Scenarios),
     /// A real Kubernetes node: kubelet, containerd and systemd in an emulated machine, the control plane beside it
-    Lab(lab::Command),
+    Lab(lab::LabCommand),
     /// What the others run in their guests
     #[command(hide = true, subcommand)]
     InGuest(in_guest::InGuest),
