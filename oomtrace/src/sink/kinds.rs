@@ -123,7 +123,7 @@ fn unknown(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Eviction, Lost, LostFrom, OomKill, OomVictim, Pressure};
+    use crate::event::{Eviction, Lost, LostFrom};
 
     fn kinds(text: &str) -> Result<Kinds, String> {
         text.parse()
