@@ -133,9 +133,14 @@ impl Lab {
 
     /// Every line that oomtrace has printed since the lab came up, oldest first, whatever became of its pod or process.
     pub(crate) fn live(&self) -> Result<Vec<Value>> {
+        let lines = self.live_lines()?;
+        lines.iter().map(|line| serde_json::from_str(line).with_context(|| format!("not JSON: {line}"))).collect()
+    }
+
+    /// The same lines as they were printed.
+    pub(super) fn live_lines(&self) -> Result<Vec<String>> {
         let text = self.sh(&format!("cat {KEPT}/* 2>/dev/null || true"))?;
-        let lines = lines(&text).into_iter().filter(|line| line.starts_with('{'));
-        lines.map(|line| serde_json::from_str(&line).with_context(|| format!("not JSON: {line}"))).collect()
+        Ok(lines(&text))
     }
 
     fn helm(&self) -> Result<Command> {
