@@ -95,9 +95,12 @@ impl Lab {
         Ok(())
     }
 
-    /// By the unit as it is, but that what it prints goes where [`Lab::live`] looks.
+    /// By the unit as it is, but that what it prints goes where [`Lab::live`] looks, and that it serves figures, as the others do.
     fn start_process(&self) -> Result<()> {
-        let drop_in = format!("[Service]\nStandardOutput=append:{KEPT}/NUMBER-process.jsonl\n");
+        let figures = "127.0.0.1:9477";
+        let drop_in = format!(
+            "[Service]\nStandardOutput=append:{KEPT}/NUMBER-process.jsonl\nEnvironment=OOMTRACE_METRICS_LISTEN={figures}\n"
+        );
         let input = format!("{UNIT}\n---\n{drop_in}");
         let command = format!(
             "set -e; mkdir -p {KEPT} /etc/systemd/system/oomtrace.service.d; cd /etc/systemd/system; \
@@ -105,7 +108,7 @@ impl Lab {
              sed '/^---$/,$d' /run/oomtrace.units > oomtrace.service; \
              sed \"1,/^---\\$/d; s/NUMBER/$number/\" /run/oomtrace.units > oomtrace.service.d/lab.conf; \
              systemctl daemon-reload; systemctl restart oomtrace; \
-             for try in $(seq 240); do grep -qs '\"kind\":\"status\"' {KEPT}/$number-process.jsonl && exit; sleep 0.5; done; \
+             for try in $(seq 240); do curl -sf -o /dev/null http://{figures}/readyz && exit; sleep 0.5; done; \
              systemctl status oomtrace >&2; exit 1"
         );
         self.sh_input(&command, std::io::Cursor::new(input))?
