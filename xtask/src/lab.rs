@@ -159,8 +159,12 @@ impl Lab {
 
     fn end(&mut self) -> Result<()> {
         self.state.end()?;
+        // What only takes space; a lab that did not come up has not all of it.
         let etcd = self.folder.join("etcd");
-        fs::remove_dir_all(&etcd).with_context(|| format!("cannot remove {}", etcd.display()))
+        if etcd.exists() {
+            fs::remove_dir_all(&etcd).with_context(|| format!("cannot remove {}", etcd.display()))?;
+        }
+        Ok(())
     }
 
     fn start(up: &Up, dies_with_us: bool) -> Result<Self> {
