@@ -5,6 +5,7 @@ mod deaths;
 mod doubts;
 mod evictions;
 mod kills;
+mod live;
 mod order;
 mod settle;
 mod world;

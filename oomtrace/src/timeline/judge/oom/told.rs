@@ -53,7 +53,12 @@ impl Told<'_> {
                 let used = limit
                     .and_then(|limit| limit.usage_bytes)
                     .map_or_else(String::new, |used| format!(" ({})", size(used)));
-                let by = kill.told.trigger.comm.as_deref().map_or_else(String::new, |comm| format!(" by {comm}"));
+                let by = match kill.told.trigger.comm.as_deref() {
+                    // It writes limits for the kubelet and the runtime.
+                    Some("systemd") => " through systemd".to_owned(),
+                    Some(comm) => format!(" by {comm}"),
+                    None => String::new(),
+                };
                 format!("{} was lowered{by} below what was in use{used}", of(whose))
             }
             Scenario::ContainerLimit if limit.is_some_and(|limit| limit.nested.is_some()) => {
@@ -134,8 +139,14 @@ impl Told<'_> {
         let amount = limit.map_or_else(|| "what it has now".to_owned(), size);
         match (kill.told.cause, self.scenario) {
             (Some(Cause::LimitLowered), scenario) if scenario != Scenario::Killed => return format!(
-                "A limit is to be lowered only to more than is in use (memory.current): raise it above {amount}, or let a resize start the container anew (resizePolicy RestartContainer). The write came from {}: a person, an in-place resize or an autoscaler.",
-                kill.told.trigger.comm.as_deref().unwrap_or("outside of the container")
+                "A limit is to be lowered only to more than is in use (memory.current): raise it above {amount}, or let a resize start the container anew (resizePolicy RestartContainer). {}",
+                match kill.told.trigger.comm.as_deref() {
+                    Some("systemd") => "Systemd writes such limits for the kubelet and the container runtime: it was an in-place resize, of a person or an autoscaler.".to_owned(),
+                    comm => format!(
+                        "The write came from {}: a person, an in-place resize or an autoscaler.",
+                        comm.unwrap_or("outside of the container")
+                    ),
+                }
             ),
             (Some(Cause::AllocatingTask), scenario) if scenario != Scenario::ContainerLimit => return
                 "Set vm.oom_kill_allocating_task=0: then the kernel chooses whoever uses most and matters least to Kubernetes (oom_score_adj), not whoever happens to ask.".to_owned(),
