@@ -27,7 +27,7 @@ use super::{
     thresholds::Thresholds,
     windows::{CLOSES_AFTER, CRASH_LOOP, EVICTION, KILL_TO_EVICTION, NOTICED, RELIST, SECOND},
 };
-use crate::event::{ContainerId, EventRef, Incident, IncidentState, Line, Pod, Source};
+use crate::event::{ContainerId, Incident, IncidentState, Line, Pod, Source};
 
 /// Events in an incident that are told; of more the first and the last.
 const EVENTS: usize = 256;
@@ -264,7 +264,7 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
     incident.history = picture::points(case, court, &lines);
     let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
     incident.events_omitted = lines.len().saturating_sub(EVENTS) as u64;
-    incident.events = told(&lines).map(|line| EventRef::Seq(line.seq)).collect();
+    incident.events = told(&lines).map(|line| line.seq).collect();
     let kills = case.kills.iter().map(|kill| kill.at).collect();
     Judged { at, last: last_at, closes, kills, identity, chain, node: node.to_owned(), incident, lines }
 }

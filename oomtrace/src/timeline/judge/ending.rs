@@ -15,7 +15,7 @@ use super::{
             CRASH_LOOP, KILL_REASON_TO_END, NOTICED, PROBE_TO_KILL, REFUSED_TO_END, SECOND, SIGKILL_TO_END,
             SIGTERM_TO_END,
         },
-        words::{one_line, place, pod_name, signal_name, size, times},
+        words::{one_line, place, pod_name, size, times},
     },
     Court,
     case::{Case, Ending, Subject},
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::event::{
     AllocationRefused, Confidence, ContainerAction, ContainerChange, EndReason, Incident, RefusedBy, Scenario,
-    SenderRole, Signal, Verdict,
+    SenderRole, Signal, Verdict, signal_name,
 };
 
 /// Who ended a container.
@@ -155,9 +155,9 @@ fn refused<'a>(court: &Court<'a>, death: &Death) -> Option<&'a Cause<AllocationR
 /// The signal that ended it: of those that fit its exit code the last, else the last of all that may have led to its end.
 pub(super) fn ended_by<'a>(court: &Court<'a>, death: &Death) -> Option<&'a Cause<Signal>> {
     let led_to_it = |signal: &&Cause<Signal>| {
-        let takes = match signal.what.signal {
-            9 => SIGKILL_TO_END,
-            15 => SIGTERM_TO_END,
+        let takes = match signal.what.signal.as_str() {
+            "SIGKILL" => SIGKILL_TO_END,
+            "SIGTERM" => SIGTERM_TO_END,
             _ => return false,
         };
         signal.container.is_some()
@@ -171,7 +171,7 @@ pub(super) fn ended_by<'a>(court: &Court<'a>, death: &Death) -> Option<&'a Cause
 }
 
 fn is_code_of(signal: &Signal, code: Option<i32>) -> bool {
-    code.is_some_and(|code| u32::try_from(code - 128) == Ok(signal.signal))
+    matches!((signal.signal.as_str(), code), ("SIGKILL", Some(137)) | ("SIGTERM", Some(143)))
 }
 
 /// Whether a signal that ended a container came from somebody other than Kubernetes. A program may send SIGTERM to itself, as
@@ -180,7 +180,7 @@ fn is_from_elsewhere(signal: &Signal, code: Option<i32>) -> bool {
     is_code_of(signal, code)
         && match signal.sender.role {
             SenderRole::Kubelet | SenderRole::Runtime | SenderRole::Kernel => false,
-            SenderRole::SameContainer => signal.signal == 9,
+            SenderRole::SameContainer => signal.signal == "SIGKILL",
             _ => true,
         }
 }
@@ -236,7 +236,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
             format!(
                 "{} crashed{again} by {}{}; nobody ran out of memory.",
                 capital(&inside),
-                code.map_or_else(|| "a signal".to_owned(), |code| signal_name(code - 128)),
+                code.and_then(|code| u32::try_from(code - 128).ok()).map_or_else(|| "a signal".to_owned(), signal_name),
                 in_words(code)
             ),
             crash_advice(code),
@@ -365,7 +365,7 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &
                 ),
             };
             (
-                format!("{who} was ended{again} with {} by {whom} {why}; not by the OOM killer{code}.", signal.what.name),
+                format!("{who} was ended{again} with {} by {whom} {why}; not by the OOM killer{code}.", signal.what.signal),
                 advice.to_owned(),
                 signal.line.seq,
             )

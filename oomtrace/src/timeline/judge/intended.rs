@@ -87,7 +87,7 @@ impl<'a> Intended<'a> {
         let event = ContainerEnded {
             sandbox: Some(death.sandbox),
             exit_code: death.exit_code,
-            signal: self.signal.map(|signal| signal.what.name.clone()),
+            signal: self.signal.map(|signal| signal.what.signal.clone()),
             sender: self.signal.map(|signal| signal.what.sender.clone()),
             reason: *reason,
             message: Some(message),
@@ -101,10 +101,10 @@ impl<'a> Intended<'a> {
     fn message(&self, who: &str) -> String {
         let code = self.death.exit_code.map_or_else(String::new, |code| format!(" with {code}"));
         let by = match self.signal.map(|signal| (signal.what.sender.role, &signal.what)) {
-            Some((SenderRole::Kubelet, signal)) => format!(" by {} from the kubelet", signal.name),
-            Some((SenderRole::Runtime, signal)) => format!(" by {} from the container runtime", signal.name),
-            Some((SenderRole::SameContainer, signal)) => format!(" by {} from a process in it", signal.name),
-            Some((_, signal)) => format!(" by {}", signal.name),
+            Some((SenderRole::Kubelet, signal)) => format!(" by {} from the kubelet", signal.signal),
+            Some((SenderRole::Runtime, signal)) => format!(" by {} from the container runtime", signal.signal),
+            Some((SenderRole::SameContainer, signal)) => format!(" by {} from a process in it", signal.signal),
+            Some((_, signal)) => format!(" by {}", signal.signal),
             None => String::new(),
         };
         let words = self.said.and_then(|said| said.what.message.as_deref()).map(one_line);
