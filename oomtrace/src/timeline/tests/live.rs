@@ -155,7 +155,9 @@ fn an_eviction_that_ends_in_sigkill_is_never_called_anything_else() {
     for name in ["n-evict-stub", "evict-stub-rec", "k120-evict"] {
         let evicted = Reported::of(name);
         assert!(evicted.news.iter().all(|incident| incident.evicted), "{name}: {:#?}", evicted.summaries());
+        let pods: BTreeSet<_> = evicted.last.iter().map(|incident| who(incident.pod.as_ref(), None)).collect();
         let ends = evicted.ends.iter().filter(|end| end.sandbox == Some(false) && end.exit_code == Some(137));
+        let ends = ends.filter(|end| pods.contains(&who(end.pod.as_ref(), None)));
         let reasons: BTreeSet<_> = ends.map(|end| end.reason).collect();
         assert_eq!(reasons, [EndReason::Evicted].into(), "{name}");
     }
