@@ -109,11 +109,6 @@ fn why<'a>(court: &Court<'a>, death: &'a Death) -> Why<'a> {
         return Why::Incident(Ending::Killed(By::Probe(probe)));
     }
     let killed = matches!(code, Some(137 | 143));
-    if let (EndReason::Unknown, None, Some(signal), Some(137)) = (intended.reason, intended.said, signal, code)
-        && court.evidence.kubelet_heard_all(death, court.names)
-    {
-        return Why::IncidentAfter(death.at + NOTICED, Ending::Killed(By::Sender(signal, None)));
-    }
     if !death.sandbox && is_called_oom(court, death) {
         match (signal.filter(|_| killed), intended.said) {
             (Some(signal), said) => return Why::Incident(Ending::Killed(By::Sender(signal, said))),
@@ -127,12 +122,13 @@ fn why<'a>(court: &Court<'a>, death: &'a Death) -> Why<'a> {
     if asked_about { Why::Intended(intended) } else { Why::Nothing }
 }
 
-/// An end that nothing explains. With 137 people take it for an OOM kill: it is an incident, unless its pod may have been
-/// deleted unheard, or the kernel may have killed unseen.
+/// An end that nothing explains. With 137 people take it for an OOM kill: it is an incident where its first process exited with
+/// that status itself, unless its pod may have been deleted unheard. Where a signal ended it that was not seen, that may have
+/// been anybody's.
 fn alone<'a>(court: &Court<'a>, death: &'a Death) -> Why<'a> {
     match death.exit_code {
         Some(137) if death.oom_victim => Why::Nothing,
-        Some(137) if death.exit.is_some() && court.evidence.kubelet_heard_all(death, court.names) => {
+        Some(137) if death.exit == Some(FirstExit::Status) && court.evidence.kubelet_heard_all(death, court.names) => {
             Why::IncidentAfter(death.at + NOTICED, Ending::Killed(By::Nobody(death)))
         }
         Some(137 | 143) => Why::Intended(Intended::unknown(death, None)),
@@ -332,11 +328,7 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &
                         format!("the container runtime ({comm}{pid})")
                     },
                     because(*reason, pod),
-                    if reason.is_some() {
-                        "Not memory: Kubernetes asked for it."
-                    } else {
-                        "Not memory. The kubelet's log does not say that it asked for it: somebody may have used the runtime's own tools (crictl, ctr)."
-                    },
+                    "Not memory: Kubernetes asked for it.",
                 ),
                 SenderRole::SameContainer => (
                     format!("{comm}{pid} in the same container"),
@@ -379,12 +371,7 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &
             probe.line.seq,
         ),
         By::Nobody(death) => (
-            match death.exit {
-                Some(FirstExit::Signal) => format!(
-                    "{who} was ended{again} with SIGKILL by a process that was not seen; not by the OOM killer, and the kubelet did not ask for it{code}."
-                ),
-                _ => format!("{who} exited{again} with status 137 by itself: no signal ended its first process, and there was no OOM kill in it."),
-            },
+            format!("{who} exited{again} with status 137 by itself: no signal ended its first process, and there was no OOM kill in it."),
             "Not memory. A shell exits with 137 where a command that it ran was killed, and some programs use that status on purpose: the program's log says.".to_owned(),
             death.lines.first().map_or(0, |(_, line)| line.seq),
         ),
@@ -399,11 +386,8 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &
 /// How sure it is who ended it.
 fn confidence(by: &By<'_>) -> Confidence {
     match by {
-        By::Nobody(death) if death.exit == Some(FirstExit::Signal) => Confidence::Low,
         // That the probe failed because of it is inferred.
         By::Probe(_) => Confidence::Medium,
-        // Nor is it known who asked the runtime.
-        By::Sender(signal, None) if signal.what.sender.role == SenderRole::Runtime => Confidence::Medium,
         _ => Confidence::High,
     }
 }

@@ -123,7 +123,7 @@ impl<'a> Intended<'a> {
             EndReason::Restarted => format!("the kubelet starts it anew{words}"),
             EndReason::Unknown => match (self.said, self.signal, self.death.exit) {
                 (Some(_), ..) => "the kubelet asked for it, and its log does not say why".to_owned(),
-                (None, Some(_), _) => "nothing says why".to_owned(),
+                (None, Some(_), _) => "the kubelet's log does not say that it asked for it".to_owned(),
                 (None, None, Some(FirstExit::Status)) => "it exited with that status by itself".to_owned(),
                 (None, None, _) => "nothing says who ended it, or why".to_owned(),
             },

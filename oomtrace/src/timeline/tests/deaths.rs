@@ -122,19 +122,6 @@ fn what_ends_with_137_without_a_kill_and_unasked_is_an_incident() {
 }
 
 #[test]
-fn what_the_runtime_ends_unasked_is_an_incident_once_the_kubelet_would_have_said_so() {
-    let mut world = World::default();
-    world.kubelet_speaks(-300.0).started(-60.0, pod('a'), container("app", '1'));
-    world.signal(0.0, 9, SenderRole::Runtime, "runc", (pod('a'), unnamed('1')));
-    world.exit(0.01, pod('a'), container("app", '1'), 137).died(1.0, pod('a'), unnamed('1'), 137);
-    let verdict = world.incident().verdict;
-    assert_eq!((verdict.scenario, verdict.confidence), (Scenario::Killed, Confidence::Medium));
-    assert!(verdict.advice.contains("crictl"), "{}", verdict.advice);
-    let mut timeline = world.timeline();
-    assert!(timeline.news().is_empty());
-}
-
-#[test]
 fn an_end_is_emitted_once_and_as_soon_as_its_reason_is_known() {
     let mut world = World::default();
     world.signal(0.0, 9, SenderRole::Runtime, "runc", (pod('a'), unnamed('1')));

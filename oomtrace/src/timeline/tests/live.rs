@@ -44,7 +44,11 @@ impl Reported {
     }
 
     fn of_lines(lines: Vec<Line>) -> Self {
-        let mut timeline = Timeline::new(Keep::LIVE, Known::default());
+        Self::of_kept(lines, Keep::LIVE)
+    }
+
+    fn of_kept(lines: Vec<Line>, keep: Keep) -> Self {
+        let mut timeline = Timeline::new(keep, Known::default());
         let (mut news, mut ends) = (Vec::new(), Vec::new());
         for line in &lines {
             timeline.push(line);
@@ -196,7 +200,7 @@ fn a_shared_pid_namespace_makes_no_container_invisible() {
 /// Twenty-five minutes with drains, rollouts, a preemption, liveness kills, disk evictions, Jobs, static and debugged pods.
 #[test]
 fn of_a_busy_node_only_kills_and_crashes_are_incidents() {
-    let busy = Reported::of("boot-n");
+    let busy = Reported::of_kept(recorded("boot-n"), Keep::ALL);
     let others: BTreeSet<_> = busy
         .of_severity(Severity::Other)
         .map(|incident| (who(incident.pod.as_ref(), None).0, incident.verdict.scenario.name()))
