@@ -90,6 +90,8 @@ pub(super) struct Evidence {
     pub(super) evicted: Vec<Evicted>,
     /// What the kubelet's counter of evictions went up by.
     pub(super) counted: Vec<(i64, Eviction)>,
+    /// When the kubelet said that the node is short of disk space.
+    pub(super) disk_pressure: Vec<i64>,
     pub(super) signals: Vec<Cause<Signal>>,
     pub(super) refusals: Vec<Cause<AllocationRefused>>,
     pub(super) frozen: Vec<Cause<UnderOom>>,
@@ -169,7 +171,12 @@ impl Evidence {
                 Event::Eviction(eviction) if eviction.phase == EvictionPhase::Counted => {
                     evidence.counted.push((at, (**eviction).clone()));
                 }
-                Event::Eviction(eviction) => steps.push((at, eviction, line)),
+                Event::Eviction(eviction) => {
+                    if eviction.node_conditions.iter().any(|condition| condition == "DiskPressure") {
+                        evidence.disk_pressure.push(at);
+                    }
+                    steps.push((at, eviction, line));
+                }
                 Event::SystemOom(_) => evidence.system_ooms.push((at, Arc::clone(line))),
                 _ => {}
             }

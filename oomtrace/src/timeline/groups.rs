@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-pub(super) use self::keys::killed_in;
+pub(super) use self::keys::{is_of_kubernetes, killed_in};
 use self::keys::{Key, ended, keys, lessons, pod_keys, starts};
 use super::{
     Order, RESTLESS, RESTS_PER_LINE, digest,

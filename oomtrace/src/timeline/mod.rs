@@ -36,7 +36,7 @@ mod settle;
 mod tests;
 mod thresholds;
 mod windows;
-mod words;
+pub(crate) mod words;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -95,6 +95,8 @@ struct Kept {
 struct Heard {
     from: Option<i64>,
     until: Option<i64>,
+    /// Something on the node is of Kubernetes.
+    kubernetes: bool,
 }
 
 /// What is known of a node's kubelet from all that it said.
@@ -184,6 +186,7 @@ impl Timeline {
         }
         let weight = Weight::of(&line.event)?;
         let node = self.node(&line.node);
+        self.learn_kubernetes(&node, line);
         if line.source == Source::Kubelet {
             self.hear(&node, at);
         }
@@ -226,6 +229,16 @@ impl Timeline {
             self.reheard = Reheard::Earlier;
         } else if heard.until != before.until && self.reheard == Reheard::No {
             self.reheard = Reheard::Later(before.until);
+        }
+    }
+
+    /// A node that anything of Kubernetes is seen on is one of Kubernetes.
+    fn learn_kubernetes(&mut self, node: &Arc<str>, line: &Line) {
+        let files = !self.known.snapshot.pods.is_empty() || !self.known.snapshot.nodes.is_empty();
+        let Some(heard) = self.heard.get_mut(node) else { return };
+        if !heard.kubernetes && (files || line.source == Source::Kubelet || groups::is_of_kubernetes(&line.event)) {
+            heard.kubernetes = true;
+            self.reheard = Reheard::Earlier;
         }
     }
 

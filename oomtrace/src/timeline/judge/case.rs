@@ -164,9 +164,9 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The container that it is about.
+    /// The container that it is about: of several kills in one that was started again, as it was at the first.
     pub(super) fn container(&self, court: &Court<'_>) -> Option<Container> {
-        let id = self.kills.iter().rev().find_map(|kill| kill.container.clone()).or_else(|| {
+        let id = self.kills.iter().find_map(|kill| kill.container.clone()).or_else(|| {
             // An eviction is about the pod.
             self.evicted.is_none().then(|| self.deaths.iter().rev().find_map(|death| death.container.clone())).flatten()
         });
@@ -176,7 +176,7 @@ impl<'a> Case<'a> {
             _ => None,
         });
         let seen = id.as_ref().and_then(|id| court.names.container(id)).map(|seen| seen.container.clone());
-        let told = self.kills.iter().rev().find_map(|kill| kill.told.container.clone());
+        let told = self.kills.iter().find_map(|kill| kill.told.container.clone());
         let mut container = seen.or(told)?;
         container.id = id.or(container.id);
         if let Subject::Named(_, name) = &self.subject {
