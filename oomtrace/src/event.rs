@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     charge::{AllocationRefused, ChargeFailures, ChargeState, RefusedBy, Span},
-    container::{ContainerAction, ContainerChange, ContainerEnded, EndReason},
+    container::{ContainerAction, ContainerChange, ContainerEnded, EndReason, OutOfMemoryLog},
     ending::{ProcessExit, Sender, SenderRole, Signal},
     eviction::{ContainerUse, Eviction, EvictionPhase, SystemOom},
     incident::{
@@ -125,6 +125,8 @@ pub enum Event {
     SystemOom(Box<SystemOom>),
     /// A container appeared, was killed, or went.
     Container(Box<ContainerChange>),
+    /// A container's log says that its program ran out of memory.
+    OutOfMemoryLog(Box<OutOfMemoryLog>),
     /// A container ended as Kubernetes intended.
     ContainerEnded(Box<ContainerEnded>),
     /// Why a container died: the timeline's verdict.

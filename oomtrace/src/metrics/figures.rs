@@ -164,6 +164,7 @@ fn kind(event: &Event) -> &'static str {
         Event::Pressure(_) => "pressure",
         Event::Eviction(_) => "eviction",
         Event::SystemOom(_) => "system_oom",
+        Event::OutOfMemoryLog(_) => "out_of_memory_log",
         Event::ContainerEnded(_) => "container_ended",
         Event::Container(_) => "container",
         Event::Incident(_) => "incident",

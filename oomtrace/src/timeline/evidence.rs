@@ -18,7 +18,7 @@ use super::{
 use crate::{
     event::{
         AllocationRefused, Container, ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase,
-        Level, Limit, Line, OomKill, PanicOnOom, Pod, SenderRole, Signal, Source, SystemOom, Task, UnderOom, Victim,
+        Level, Limit, Line, OomKill, OutOfMemoryLog, PanicOnOom, Pod, SenderRole, Signal, Source, SystemOom, Task, UnderOom, Victim,
     },
     node::snapshot::EndRecord,
 };
@@ -94,6 +94,8 @@ pub(super) struct Evidence {
     pub(super) disk_pressure: Vec<i64>,
     pub(super) signals: Vec<Cause<Signal>>,
     pub(super) refusals: Vec<Cause<AllocationRefused>>,
+    /// What containers' own logs say of memory that ran out.
+    pub(super) logs: Vec<Cause<OutOfMemoryLog>>,
     pub(super) frozen: Vec<Cause<UnderOom>>,
     pub(super) panics: Vec<Cause<PanicOnOom>>,
     changes: Vec<Cause<ContainerChange>>,
@@ -137,6 +139,9 @@ impl Evidence {
                     let place = (&refused.pod, &refused.container);
                     evidence.refusals.push(cause(at, line, names, place, (**refused).clone()));
                 }
+                Event::OutOfMemoryLog(log) => {
+                    evidence.logs.push(cause(at, line, names, (&log.pod, &log.container), (**log).clone()));
+                }
                 Event::UnderOom(frozen) => {
                     evidence.frozen.push(cause(at, line, names, (&frozen.pod, &frozen.container), (**frozen).clone()));
                 }
@@ -149,7 +154,7 @@ impl Evidence {
                         (change.action, &container, &change.reason)
                     {
                         let (exit_code, reason) = (change.exit_code, change.reason.clone());
-                        let end = EndRecord { exit_code, reason, finished: None };
+                        let end = EndRecord { exit_code, reason, ended: None, finished: None };
                         evidence.shown.entry(id.clone()).or_insert(end);
                     }
                     if change.action == ContainerAction::Died {

@@ -49,6 +49,8 @@ pub(super) struct Judged {
     /// Who and what it is about.
     pub(super) chain: String,
     pub(super) node: String,
+    /// It is an eviction that was not for memory, and those were not asked for.
+    pub(super) hidden: bool,
     pub(super) incident: Incident,
     pub(super) lines: Vec<Arc<Line>>,
 }
@@ -131,6 +133,7 @@ fn add_evictions<'a>(court: &Court<'a>, cases: &mut Vec<Case<'a>>) {
     let by_pod = by_pod(cases);
     for evicted in &court.evidence.evicted {
         if evicted.memory == Some(false) && !court.known.everything {
+            cases.push(Case::of_eviction(evicted));
             continue;
         }
         let until = evicted.lines.last().map_or(evicted.at, |(at, _)| *at) + NOTICED;
@@ -235,7 +238,9 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
     incident.events_omitted = lines.len().saturating_sub(EVENTS) as u64;
     incident.events = told(&lines).map(|line| EventRef::Seq(line.seq)).collect();
     let kills = case.kills.iter().map(|kill| kill.at).collect();
-    Judged { at, last: last_at, closes, kills, identity, chain, node: node.to_owned(), incident, lines }
+    let hidden = kills.is_empty() && case.evicted.is_some_and(|evicted| evicted.memory == Some(false));
+    let hidden = hidden && !court.known.everything;
+    Judged { at, last: last_at, closes, kills, identity, chain, node: node.to_owned(), hidden, incident, lines }
 }
 
 /// What the allocation of its first kill was bound to.

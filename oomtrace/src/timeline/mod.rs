@@ -75,6 +75,8 @@ pub struct Known {
     /// The times of the first and the last line of the kubelet's log, whatever they say: what it does not tell in between,
     /// the kubelet did not notice.
     pub kubelet_span: Option<(Timestamp, Timestamp)>,
+    /// What happened is known from pods' statuses and events alone.
+    pub statuses_alone: bool,
     /// The ends too that have nothing to do with memory, and that only logs tell of: pods that were deleted, evictions
     /// for disk space. And of each incident its events instead of their numbers.
     pub everything: bool,
@@ -277,6 +279,7 @@ impl Timeline {
     fn incidents(&self) -> Vec<Incident> {
         let lines = merge(&self.evidence, &self.context).map(|(order, line)| (order, line, false));
         let mut all = judged(lines, &self.known, &self.heard, &self.thresholds, None);
+        all.retain(|judged| !judged.hidden);
         sort(&mut all);
         all.into_iter().map(|judged| judged.incident).collect()
     }
@@ -294,7 +297,8 @@ impl Timeline {
             if !due && (!group.stale || rests) {
                 continue;
             }
-            let judged = judged(group.lines(), &self.known, &self.heard, &self.thresholds, now);
+            let mut judged = judged(group.lines(), &self.known, &self.heard, &self.thresholds, now);
+            judged.retain(|judged| !judged.hidden);
             news.extend(group.news(judged, now));
         }
         sort(&mut news);
@@ -318,6 +322,7 @@ impl Timeline {
         let groups = self.groups.iter_mut();
         let mut all: Vec<_> =
             groups.flat_map(|group| judged(group.lines(), &self.known, &self.heard, &self.thresholds, None)).collect();
+        all.retain(|judged| !judged.hidden);
         sort(&mut all);
         all.into_iter().map(|judged| judged.incident).collect()
     }
@@ -392,6 +397,7 @@ impl Weight {
             | Event::Signal(_)
             | Event::AllocationRefused(_)
             | Event::SystemOom(_)
+            | Event::OutOfMemoryLog(_)
             | Event::PanicOnOom(_)
             | Event::UnderOom(_) => Some(Self::Evidence),
             Event::ProcessExit(exit) => {

@@ -111,6 +111,7 @@ pub(super) fn keys(event: &Event, snapshot: &Snapshot) -> Vec<Key> {
         Event::UnderOom(frozen) => of(&frozen.pod, &frozen.container),
         Event::PanicOnOom(panic) => of(&panic.pod, &panic.container),
         Event::Container(change) => of(&change.pod, &change.container),
+        Event::OutOfMemoryLog(log) => of(&log.pod, &log.container),
         Event::ChargeFailures(failures) => {
             let mut keys = of(&failures.pod, &failures.container);
             keys.extend(path(failures.cgroup.as_ref()));

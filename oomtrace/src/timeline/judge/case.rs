@@ -7,7 +7,7 @@ use super::{
     },
     Court, ending, eviction, oom, stopped,
 };
-use crate::event::{self, AllocationRefused, Container, ContainerId, Incident, Level, PanicOnOom, UnderOom};
+use crate::event::{self, AllocationRefused, Container, ContainerId, Incident, Level, OutOfMemoryLog, PanicOnOom, UnderOom};
 
 /// Who a chain of deaths is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +40,8 @@ pub(super) enum Class {
 pub(super) enum Ending<'a> {
     Crashed,
     Refused(&'a Cause<AllocationRefused>),
+    /// Its own log says that it ran out of memory.
+    GaveUp(&'a Cause<OutOfMemoryLog>),
     Killed(ending::By<'a>),
     /// Nothing ended: it waits, frozen, each time for room under its limit.
     Frozen(Vec<&'a Cause<UnderOom>>),
