@@ -1,8 +1,8 @@
 //! What is known of pods from files: `kubectl get pods -o json`, the kubelet's `/pods`, `crictl`, a copy of
 //! `/var/log/pods`, `kubectl get events`. A plain table, for looking at a node's logs after the fact.
 
-pub mod log_dir;
 pub mod lines;
+pub mod log_dir;
 mod read;
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,8 @@ use super::{
 use crate::{
     event::{
         AllocationRefused, Container, ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase,
-        Level, Limit, Line, OomKill, OutOfMemoryLog, PanicOnOom, Pod, SenderRole, Signal, Source, SystemOom, Task, UnderOom, Victim,
+        Level, Limit, Line, OomKill, OutOfMemoryLog, PanicOnOom, Pod, SenderRole, Signal, Source, SystemOom, Task,
+        UnderOom, Victim,
     },
     node::snapshot::EndRecord,
 };

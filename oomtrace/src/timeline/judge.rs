@@ -75,7 +75,13 @@ pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, kubelet: Kubelet<
     }
     storage::set_apart(&mut evidence, &names, &known.snapshot);
     victims::name(&mut names, &evidence);
-    let court = Court { names: &names, evidence: &evidence, known, thresholds: kubelet.thresholds, kubernetes: kubelet.heard.kubernetes };
+    let court = Court {
+        names: &names,
+        evidence: &evidence,
+        known,
+        thresholds: kubelet.thresholds,
+        kubernetes: kubelet.heard.kubernetes,
+    };
     let mut cases = of_kills(&court);
     add_evictions(&court, &mut cases);
     let unexplained = add_deaths(&court, &mut cases);
@@ -237,7 +243,7 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
     let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
     incident.events_omitted = lines.len().saturating_sub(EVENTS) as u64;
     incident.events = told(&lines).map(|line| EventRef::Seq(line.seq)).collect();
-    let kills = case.kills.iter().map(|kill| kill.at).collect();
+    let kills: Vec<_> = case.kills.iter().map(|kill| kill.at).collect();
     let hidden = kills.is_empty() && case.evicted.is_some_and(|evicted| evicted.memory == Some(false));
     let hidden = hidden && !court.known.everything;
     Judged { at, last: last_at, closes, kills, identity, chain, node: node.to_owned(), hidden, incident, lines }

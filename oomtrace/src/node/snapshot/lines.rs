@@ -6,8 +6,8 @@ use super::{LastWords, Snapshot};
 use crate::{
     clock,
     event::{
-        Container, ContainerAction, ContainerChange, Event, Eviction, EvictionPhase, Line, OutOfMemoryLog, Pod,
-        Source, SystemOom,
+        Container, ContainerAction, ContainerChange, Event, Eviction, EvictionPhase, Line, OutOfMemoryLog, Pod, Source,
+        SystemOom,
     },
 };
 
@@ -72,11 +72,8 @@ pub fn lines(snapshot: &Snapshot) -> (Vec<Line>, usize) {
 #[must_use]
 pub fn last_words(snapshot: &Snapshot, node: &str) -> Vec<Line> {
     let line = |(seq, last): (u64, &LastWords)| {
-        let of_it = Container {
-            name: Some(last.container.clone()),
-            restart_count: last.restart_count,
-            ..Container::default()
-        };
+        let of_it =
+            Container { name: Some(last.container.clone()), restart_count: last.restart_count, ..Container::default() };
         let log = OutOfMemoryLog {
             pod: Some(last.pod.clone()),
             container: Some(of_it),

@@ -208,7 +208,8 @@ fn changed(status: &Value) -> Option<Timestamp> {
     let at = |condition: &Value| condition.get("lastTransitionTime").and_then(moment);
     let disrupted = conditions().find(|condition| text(condition, "type") == Some("DisruptionTarget")).and_then(at);
     let ends = status.get("containerStatuses").and_then(Value::as_array).into_iter().flatten();
-    let ended = || ends.filter_map(|container| container.pointer("/state/terminated/finishedAt").and_then(moment)).max();
+    let ended =
+        || ends.filter_map(|container| container.pointer("/state/terminated/finishedAt").and_then(moment)).max();
     disrupted
         .or_else(ended)
         .or_else(|| conditions().filter_map(at).max())
@@ -326,9 +327,9 @@ fn event(value: &Value, into: &mut Snapshot) {
                 let (_, rest) = message.split_once(name)?;
                 rest.split([',', ' ']).find(|part| !part.is_empty()).map(str::to_owned)
             };
-            let comm = message.split_once("victim process: ").map(|(_, rest)| {
-                rest.rsplit_once(", pid: ").map_or(rest, |(comm, _)| comm).to_owned()
-            });
+            let comm = message
+                .split_once("victim process: ")
+                .map(|(_, rest)| rest.rsplit_once(", pid: ").map_or(rest, |(comm, _)| comm).to_owned());
             let pid = field("pid: ").and_then(|pid| pid.parse().ok());
             into.system_ooms.push(SystemOomNotice { ts, node, comm, pid });
         }

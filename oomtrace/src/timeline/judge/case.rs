@@ -7,7 +7,9 @@ use super::{
     },
     Court, ending, eviction, oom, stopped,
 };
-use crate::event::{self, AllocationRefused, Container, ContainerId, Incident, Level, OutOfMemoryLog, PanicOnOom, UnderOom};
+use crate::event::{
+    self, AllocationRefused, Container, ContainerId, Incident, Level, OutOfMemoryLog, PanicOnOom, UnderOom,
+};
 
 /// Who a chain of deaths is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

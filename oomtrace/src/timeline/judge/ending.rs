@@ -11,7 +11,8 @@ use super::{
         evidence::{Cause, Death},
         nanoseconds,
         windows::{
-            CRASH_LOOP, KILL_REASON_TO_END, NOTICED, PICTURE, PROBE_TO_KILL, REFUSED_TO_END, SECOND, SIGKILL_TO_END, SIGTERM_TO_END,
+            CRASH_LOOP, KILL_REASON_TO_END, NOTICED, PICTURE, PROBE_TO_KILL, REFUSED_TO_END, SECOND, SIGKILL_TO_END,
+            SIGTERM_TO_END,
         },
         words::{one_line, place, pod_name, signal_name, size, times},
     },
@@ -20,7 +21,8 @@ use super::{
     named, shown,
 };
 use crate::event::{
-    Confidence, ContainerAction, ContainerChange, Event, Incident, OutOfMemoryLog, RefusedBy, Scenario, SenderRole, Signal, Verdict,
+    Confidence, ContainerAction, ContainerChange, Event, Incident, OutOfMemoryLog, RefusedBy, Scenario, SenderRole,
+    Signal, Verdict,
 };
 
 /// Who ended a container.
@@ -303,7 +305,7 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &
                 ),
                 SenderRole::SameContainer => (
                     format!("{comm}{pid} in the same container"),
-                    "by itself, so to speak".to_owned(),
+                    "from inside".to_owned(),
                     "Look at the program's own supervisor or entry point.",
                 ),
                 SenderRole::OtherContainer => (
@@ -399,7 +401,9 @@ fn heap_advice(case: &Case<'_>, court: &Court<'_>, runtime: Option<&str>) -> Str
     let how = match runtime {
         Some("Java") => "-Xmx, or -XX:MaxRAMPercentage: without either a quarter of the container's limit",
         Some("Node.js") => "--max-old-space-size: without it about half of the container's limit",
-        Some(".NET") => "DOTNET_GCHeapHardLimit or DOTNET_GCHeapHardLimitPercent: without either 75 % of the container's limit",
+        Some(".NET") => {
+            "DOTNET_GCHeapHardLimit or DOTNET_GCHeapHardLimitPercent: without either 75 % of the container's limit"
+        }
         Some("PHP") => "memory_limit",
         _ => "its heap limit, ulimit -v, or an allocation that is larger than what is left",
     };

@@ -238,7 +238,13 @@ fn observations(evicted: &Evicted) -> impl Iterator<Item = Observed<'_>> {
         let crossed =
             threshold_bytes.zip(step.available_bytes).is_some_and(|(threshold, available)| available < threshold);
         let compared = threshold_bytes.is_some() && step.available_bytes.is_some();
-        Some(Observed { signal, compared, crossed, threshold_bytes: step.threshold_bytes, available_bytes: step.available_bytes })
+        Some(Observed {
+            signal,
+            compared,
+            crossed,
+            threshold_bytes: step.threshold_bytes,
+            available_bytes: step.available_bytes,
+        })
     })
 }
 
@@ -262,9 +268,9 @@ fn by_readings(court: &Court<'_>, evicted: &Evicted) -> Option<&'static str> {
 fn likelier(court: &Court<'_>, evicted: &Evicted) -> (String, ToldBy) {
     let threshold = threshold(court, evicted, NODE).map(|(threshold, _)| threshold);
     let snapshot = &court.known.snapshot;
-    let started_with = court.thresholds.and_then(|started| {
-        started.at(evicted.at).iter().find_map(|threshold| threshold.reserved_bytes)
-    });
+    let started_with = court
+        .thresholds
+        .and_then(|started| started.at(evicted.at).iter().find_map(|threshold| threshold.reserved_bytes));
     let by_node = || {
         let (capacity, allocatable) = snapshot.capacity_bytes.zip(snapshot.allocatable_bytes)?;
         Some(capacity.saturating_sub(allocatable).saturating_sub(threshold?))
@@ -463,11 +469,15 @@ fn summary(
         }
         Scenario::Evicted => "of a shortage that nothing at hand names".to_owned(),
         _ => match own_limit(case, court) {
-            Some(words) => format!("it exceeded a limit of its own on storage ({words}); the node was not low on memory"),
+            Some(words) => {
+                format!("it exceeded a limit of its own on storage ({words}); the node was not low on memory")
+            }
             None if crossed.from == Some(ToldBy::Inference) => {
                 "it exceeded a limit of its own on storage: no threshold of the node was met".to_owned()
             }
-            None => format!("the node was short of {}, not of memory", crossed.signal.as_deref().unwrap_or("disk space")),
+            None => {
+                format!("the node was short of {}, not of memory", crossed.signal.as_deref().unwrap_or("disk space"))
+            }
         },
     };
     let why = if crossed.from == Some(ToldBy::Inference) { format!("most likely {why}") } else { why };

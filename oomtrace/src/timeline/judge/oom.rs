@@ -83,8 +83,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&eviction
         specified_sum: specified_sum(case, court),
         outside,
     };
-    let (suggested_limit_bytes, suggested_limit_basis) =
-        limit::suggested(case, court, scenario, confidence).unzip();
+    let (suggested_limit_bytes, suggested_limit_basis) = limit::suggested(case, court, scenario, confidence).unzip();
     let verdict = Verdict {
         scenario,
         also,
@@ -167,7 +166,8 @@ fn scenario(case: &Case<'_>, court: &Court<'_>, kill: &Kill, missing: &mut Vec<S
         Some(Level::Qos | Level::Kubepods) => (Scenario::AllocatableOom, Confidence::High),
         // A person's SysRq-f, a cpuset and a memory policy end in the same line; only the report tells them apart.
         Some(Level::Node) if kill.told.constraint.is_none() => {
-            missing.push("whether the whole node ran out, or a part of it: the kernel's report (--kernel-log)".to_owned());
+            missing
+                .push("whether the whole node ran out, or a part of it: the kernel's report (--kernel-log)".to_owned());
             (Scenario::SystemOom, Confidence::Medium)
         }
         Some(Level::Node) => (Scenario::SystemOom, Confidence::High),
@@ -262,9 +262,8 @@ fn specified(case: &Case<'_>, court: &Court<'_>) -> Option<Option<u64>> {
 /// The limits of all containers of the pod that run at one time, where each has one.
 fn specified_sum(case: &Case<'_>, court: &Court<'_>) -> Option<u64> {
     let record = court.names.record(case.pod.as_ref()?).filter(|record| record.complete)?;
-    let lasting = |container: &&ContainerRecord| {
-        !matches!(container.role, Some(ContainerRole::Init | ContainerRole::Ephemeral))
-    };
+    let lasting =
+        |container: &&ContainerRecord| !matches!(container.role, Some(ContainerRole::Init | ContainerRole::Ephemeral));
     record.containers.values().filter(lasting).map(|container| container.limit_bytes).sum()
 }
 

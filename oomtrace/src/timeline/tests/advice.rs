@@ -112,7 +112,11 @@ fn part_of_a_node_that_is_full_is_not_the_node() {
     assert!(cpuset.advice.contains("cpuset.mems") && !cpuset.advice.contains("system-reserved"), "{}", cpuset.advice);
     assert_eq!(cpuset.heading, "OOM kill: no memory left on the nodes of a cpuset");
     let policy = of("MEMORY_POLICY");
-    assert!(policy.summary.contains("on NUMA nodes 1,3, which is all that a memory policy allows"), "{}", policy.summary);
+    assert!(
+        policy.summary.contains("on NUMA nodes 1,3, which is all that a memory policy allows"),
+        "{}",
+        policy.summary
+    );
     assert!(policy.advice.contains("numactl --preferred"), "{}", policy.advice);
 }
 
@@ -134,11 +138,7 @@ fn who_used_most_is_found_where_only_the_sum_of_each_process_is_known() {
 #[test]
 fn a_host_without_kubernetes_hears_nothing_of_it() {
     let cgroup = Cgroup { path: Some("/docker/1".to_owned()), ..Cgroup::default() };
-    let docker = OomKill {
-        pod: None,
-        cgroup: Some(cgroup),
-        ..kill(pod('a'), unnamed('1'), Level::Container, 256)
-    };
+    let docker = OomKill { pod: None, cgroup: Some(cgroup), ..kill(pod('a'), unnamed('1'), Level::Container, 256) };
     let mut world = World::default();
     let verdict = world.kill(0.0, docker.clone()).incident().verdict;
     assert!(verdict.kubernetes_shows.is_empty());
@@ -149,9 +149,13 @@ fn a_host_without_kubernetes_hears_nothing_of_it() {
     // A group of the node's own, by its path.
     let cgroup = Cgroup { path: Some("/mygroup".to_owned()), ..Cgroup::default() };
     let own = OomKill { container: None, cgroup: Some(cgroup), ..docker.clone() };
-    let limit = Limit { cgroup: Some("/mygroup".to_owned()), level: Some(Level::Other), ..own.limit.clone().expect("one") };
+    let limit =
+        Limit { cgroup: Some("/mygroup".to_owned()), level: Some(Level::Other), ..own.limit.clone().expect("one") };
     let verdict = World::default().kill(0.0, OomKill { limit: Some(limit), ..own }).incident().verdict;
-    assert_eq!((verdict.scenario, verdict.heading.as_str()), (Scenario::OtherLimit, "OOM kill: over the limit of a cgroup"));
+    assert_eq!(
+        (verdict.scenario, verdict.heading.as_str()),
+        (Scenario::OtherLimit, "OOM kill: over the limit of a cgroup")
+    );
     assert!(verdict.summary.contains("in cgroup /mygroup because cgroup /mygroup hit its"), "{}", verdict.summary);
     // With a kubelet on the node it is one of Kubernetes.
     world.kubelet_speaks(1.0);

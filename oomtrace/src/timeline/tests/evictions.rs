@@ -446,10 +446,12 @@ fn an_eviction_of_which_nothing_names_the_resource_is_not_laid_to_memory() {
 fn a_grace_period_of_the_pods_own_does_not_make_a_threshold_a_soft_one() {
     let mut world = World::default();
     let killing = change(ContainerAction::Killing, pod('a'), Some(container("web", '1')));
-    world
-        .evicts(0.0, 'a')
-        .change(0.2, ContainerChange { grace_period_ms: Some(30_000), ..killing })
-        .died(6.0, pod('a'), unnamed('1'), 0);
+    world.evicts(0.0, 'a').change(0.2, ContainerChange { grace_period_ms: Some(30_000), ..killing }).died(
+        6.0,
+        pod('a'),
+        unnamed('1'),
+        0,
+    );
     let verdict = world.incident().verdict;
     assert_eq!((verdict.signal_from, verdict.confidence), (Some(ToldBy::Inference), Confidence::Low));
     assert!(verdict.heading.contains("is not known"), "{}", verdict.heading);

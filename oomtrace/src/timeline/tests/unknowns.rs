@@ -24,7 +24,11 @@ fn a_kill_alone_does_not_say_whose_limit_it_was() {
     (limit.level, limit.cgroup) = (None, None);
     let verdict = World::default().kill(0.0, alone(Some(limit))).incident().verdict;
     assert_eq!((verdict.scenario, verdict.confidence), (Scenario::UnknownLimit, Confidence::Low));
-    assert!(verdict.summary.contains("a memory limit of 80 MiB was hit; nothing at hand says whose"), "{}", verdict.summary);
+    assert!(
+        verdict.summary.contains("a memory limit of 80 MiB was hit; nothing at hand says whose"),
+        "{}",
+        verdict.summary
+    );
 }
 
 #[test]

@@ -17,7 +17,8 @@ pub(super) fn memory(report: &Report) -> Option<CgroupMemory> {
     let sum = |names: &[&str]| sum(stats, names);
     let kernel_parts = ["kernel_stack", "pagetables", "sec_pagetables", "percpu", "vmalloc", "slab"];
     let counted = report.kernel.as_ref().map(|kernel| kernel.usage_bytes);
-    let dirty = [sum(&["total_dirty", "file_dirty", "dirty"]), sum(&["total_writeback", "file_writeback", "writeback"])];
+    let dirty =
+        [sum(&["total_dirty", "file_dirty", "dirty"]), sum(&["total_writeback", "file_writeback", "writeback"])];
     let memory = CgroupMemory {
         anon_bytes: sum(&["anon", "total_rss", "rss"]),
         file_bytes: sum(&["file", "total_cache", "cache"]),
@@ -46,7 +47,8 @@ fn sum(stats: &[CgroupStats], names: &[&str]) -> Option<u64> {
 pub(super) fn memory_nodes(report: &Report) -> Vec<MemoryNode> {
     let mut nodes: BTreeMap<u32, MemoryNode> = BTreeMap::new();
     for zone in report.node.iter().filter(|_| report.global != Some(false)).flat_map(|node| &node.zones) {
-        let node = nodes.entry(zone.node).or_insert(MemoryNode { id: zone.node, free_bytes: 0, managed_bytes: Some(0) });
+        let node =
+            nodes.entry(zone.node).or_insert(MemoryNode { id: zone.node, free_bytes: 0, managed_bytes: Some(0) });
         node.free_bytes += zone.free_bytes;
         node.managed_bytes = node.managed_bytes.zip(zone.managed_bytes).map(|(sum, zone)| sum + zone);
     }

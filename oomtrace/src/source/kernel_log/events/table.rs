@@ -94,12 +94,8 @@ impl<'a> Table<'a> {
     /// Those that could be killed, most points first; where the points are not known, the largest first.
     pub(super) fn candidates(&self, task: impl Fn(&report::Candidate) -> crate::event::Task) -> Option<Vec<Candidate>> {
         self.rows_total?;
-        let mut rows: Vec<(Option<i64>, &report::Candidate)> = self
-            .rows
-            .iter()
-            .filter(|row| row.oom_score_adj > NEVER)
-            .map(|row| (self.points(row), row))
-            .collect();
+        let mut rows: Vec<(Option<i64>, &report::Candidate)> =
+            self.rows.iter().filter(|row| row.oom_score_adj > NEVER).map(|row| (self.points(row), row)).collect();
         let known = rows.iter().all(|(points, _)| points.is_some());
         rows.sort_by_key(|(points, row)| Reverse((points.filter(|_| known), size(row))));
         // Who used most is kept, however few points it has: a low `oom_score_adj` protects a large process.

@@ -118,7 +118,8 @@ fn printed(config: &str) -> Option<Vec<Threshold>> {
 fn printed_reserved(config: &str) -> Option<u64> {
     let of = |name: &str| {
         let (_, map) = config.split_once(name)?.1.split_once("map[")?;
-        let map = &map[..map.find(" SystemReserved:").or_else(|| map.find("HardEvictionThresholds")).unwrap_or(map.len())];
+        let map =
+            &map[..map.find(" SystemReserved:").or_else(|| map.find("HardEvictionThresholds")).unwrap_or(map.len())];
         let Some((_, memory)) = map.split_once("memory:") else { return Some(0) };
         let (value, rest) = memory.split_once("value:")?.1.split_once(' ')?;
         rest.starts_with("scale:0").then(|| value.parse().ok())?

@@ -93,10 +93,10 @@ impl Advice<'_> {
             format!("It reached its limit again within {seconds} s of each kill: either it needs more than {above} to work at all, or it leaks. ")
         });
         let swap = match Swap::of(kill) {
-            Swap::Full(swap) => format!("Its swap is full, too: with {} of it, it needs more than both together. ", size(swap)),
-            Swap::NotAllowed => {
-                "The node has swap, and this cgroup may use none (memory.swap.max is 0). ".to_owned()
+            Swap::Full(swap) => {
+                format!("Its swap is full, too: with {} of it, it needs more than both together. ", size(swap))
             }
+            Swap::NotAllowed => "The node has swap, and this cgroup may use none (memory.swap.max is 0). ".to_owned(),
             Swap::Unknown => String::new(),
         };
         let behind = self.left_behind(limit);
@@ -139,9 +139,8 @@ impl Advice<'_> {
                 ", or limit them (net.ipv4.tcp_rmem, tcp_wmem), or read connections faster",
             ),
             Fill::Cache(cache, dirty) => {
-                let dirty = dirty.map_or_else(String::new, |dirty| {
-                    format!(" ({} of it waits to be written to disk)", size(dirty))
-                });
+                let dirty = dirty
+                    .map_or_else(String::new, |dirty| format!(" ({} of it waits to be written to disk)", size(dirty)));
                 let protected = if self.outside {
                     "or protected by memory.min"
                 } else {
@@ -180,7 +179,9 @@ impl Advice<'_> {
     fn unknown_limit(&self, limit: Option<u64>) -> String {
         let first = "Find out whose limit it was first: the kernel's report, which the kernel's log has before the line of the kill, names the cgroup.";
         match (limit, self.specified) {
-            (Some(limit), _) => format!("{first} The one of {} is to be raised, or what uses it is to be kept below it.", size(limit)),
+            (Some(limit), _) => {
+                format!("{first} The one of {} is to be raised, or what uses it is to be kept below it.", size(limit))
+            }
             (None, Some(Some(own))) => format!(
                 "{first} If it was the container's own ({}), give it a limit above that, or make the program keep below it; if it was that of all pods or the node's, look at what else used it.",
                 size(own)
@@ -193,9 +194,9 @@ impl Advice<'_> {
     }
 
     fn node(&self, kill: &Kill) -> String {
-        let user = self.users.map_or_else(String::new, |users| {
-            format!(" {} used most: {}.", users.most, size(users.most_bytes))
-        });
+        let user = self
+            .users
+            .map_or_else(String::new, |users| format!(" {} used most: {}.", users.most, size(users.most_bytes)));
         let managers = if self.outside {
             ""
         } else {

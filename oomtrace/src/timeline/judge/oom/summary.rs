@@ -83,7 +83,9 @@ impl Summary<'_> {
             None if count > 1 => format!(", the first of {count} kills,"),
             None => String::new(),
         };
-        format!("The kernel killed {comm}{pid}{anon}{with}{inside}{when} because {hit}{asked}{user}{start}{lives}{after}.")
+        format!(
+            "The kernel killed {comm}{pid}{anon}{with}{inside}{when} because {hit}{asked}{user}{start}{lives}{after}."
+        )
     }
 
     /// Where the victim was.
