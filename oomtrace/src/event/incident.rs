@@ -1,7 +1,8 @@
 //! What the timeline makes of events: one incident per death, or per chain of deaths with one cause, and its verdict.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use strum::IntoStaticStr;
 
 use super::{Cgroup, Container, Limit, Line, Pod, Source, Victim};
 use crate::node::cgroup_path::{ContainerId, Level};
@@ -79,14 +80,36 @@ pub struct Incident {
     #[serde(default)]
     pub steps_omitted: u64,
     /// What memory was against its limit, where that is known, in order.
+    #[serde(default)]
     pub history: Vec<MemoryPoint>,
     /// How many points are left out above.
     #[serde(default)]
     pub history_omitted: u64,
-    /// The events it is made of, in order: their `seq`s, or with `--full` the events themselves.
-    pub events: Vec<EventRef>,
+    /// The events it is made of, in order: their `seq`s.
+    #[serde(deserialize_with = "seqs")]
+    pub events: Vec<u64>,
     /// How many of its events are left out above.
     pub events_omitted: u64,
+    /// The same events themselves, with `--full` only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events_full: Vec<Line>,
+}
+
+/// The numbers of events; before schema version 2 `events` had the events themselves with `--full`.
+fn seqs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Event {
+        Seq(u64),
+        Line { seq: u64 },
+    }
+    let events = Vec::<Event>::deserialize(deserializer)?;
+    Ok(events
+        .into_iter()
+        .map(|event| match event {
+            Event::Seq(seq) | Event::Line { seq } => seq,
+        })
+        .collect())
 }
 
 /// Whether more may come.
@@ -114,9 +137,11 @@ pub enum IncidentState {
     Serialize,
     Deserialize,
     JsonSchema,
+    IntoStaticStr,
     clap::ValueEnum,
 )]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Severity {
     /// Memory: an OOM kill, an eviction for memory, a refused allocation, a frozen cgroup, a panic.
@@ -126,14 +151,12 @@ pub enum Severity {
     Other,
 }
 
-/// An event of an incident.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum EventRef {
-    /// Its number.
-    Seq(u64),
-    /// Itself.
-    Line(Box<Line>),
+impl Severity {
+    /// The name, as JSON lines have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// A container in an incident.
@@ -291,9 +314,11 @@ pub enum ToldBy {
     Serialize,
     Deserialize,
     JsonSchema,
+    IntoStaticStr,
     clap::ValueEnum,
 )]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Scenario {
     /// The container hit its own memory limit.
@@ -333,20 +358,7 @@ impl Scenario {
     /// The name, as JSON lines and options have it.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::ContainerLimit => "container_limit",
-            Self::PodLimit => "pod_limit",
-            Self::AllocatableEvicted => "allocatable_evicted",
-            Self::NodePressureEvicted => "node_pressure_evicted",
-            Self::AllocatableOom => "allocatable_oom",
-            Self::RuntimeRefused => "runtime_refused",
-            Self::SystemOom => "system_oom",
-            Self::UnknownLimit => "unknown_limit",
-            Self::Evicted => "evicted",
-            Self::OtherLimit => "other_limit",
-            Self::Killed => "killed",
-            Self::Crashed => "crashed",
-        }
+        self.into()
     }
 }
 

@@ -23,7 +23,7 @@ use super::{
     windows::{CLOSES_AFTER, CRASH_LOOP, EVICTION, KILL_TO_EVICTION, NOTICED, RELIST, SECOND},
     words,
 };
-use crate::event::{Container, ContainerId, EventRef, Incident, IncidentState, Line, Pod, Source};
+use crate::event::{Container, ContainerId, Incident, IncidentState, Line, Pod, Source};
 
 /// Events in an incident that are told; of more the first and the last.
 const EVENTS: usize = 256;
@@ -242,7 +242,7 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
     incident.history = picture::points(case, court, &lines);
     let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
     incident.events_omitted = lines.len().saturating_sub(EVENTS) as u64;
-    incident.events = told(&lines).map(|line| EventRef::Seq(line.seq)).collect();
+    incident.events = told(&lines).map(|line| line.seq).collect();
     let kills: Vec<_> = case.kills.iter().map(|kill| kill.at).collect();
     let hidden = kills.is_empty() && case.evicted.is_some_and(|evicted| evicted.memory == Some(false));
     let hidden = hidden && !court.known.everything;
