@@ -128,6 +128,7 @@ mod tests {
                 task: Task::default(),
                 exit_code: Some(code),
                 signal: None,
+                signal_number: None,
                 core_dumped: false,
                 container_exit_code: Some(code),
                 oom_victim: false,
