@@ -244,6 +244,19 @@ mod tests {
         Ok(())
     }
 
+    /// `cargo xtask manifests` reads the same file as OTLP, with OpenTelemetry's own messages.
+    #[test]
+    fn the_shipped_example_is_of_the_schema_and_what_it_is_as_log_records() -> Result<(), serde_json::Error> {
+        let lines = include_str!("../../../deploy/queries/example.jsonl");
+        let lines: Vec<Line> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        for (line, shipped) in lines.iter().zip(include_str!("../../../deploy/queries/example.jsonl").lines()) {
+            assert_eq!(serde_json::to_value(line)?, serde_json::from_str::<Value>(shipped)?);
+        }
+        let records: String = lines.iter().map(print).collect();
+        assert_eq!(records, include_str!("../../../deploy/queries/example.otel.jsonl"), "{records}");
+        Ok(())
+    }
+
     #[test]
     fn an_incident_says_its_verdict_and_how_severe_it_is() -> Result<(), serde_json::Error> {
         let verdict = Verdict { summary: "The kernel killed it.".to_owned(), ..Verdict::default() };
