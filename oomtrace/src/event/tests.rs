@@ -13,10 +13,9 @@ struct Types<'a> {
 }
 
 impl Types<'_> {
-    fn of_lines() -> BTreeMap<String, BTreeSet<String>> {
-        let schema = schema().to_value();
+    fn of_schema(schema: &Value) -> BTreeMap<String, BTreeSet<String>> {
         let mut types = Types { definitions: &schema["$defs"], of: BTreeMap::new() };
-        types.walk("", &schema, &mut Vec::new());
+        types.walk("", schema, &mut Vec::new());
         types.of
     }
 
@@ -53,7 +52,7 @@ impl Types<'_> {
 
 #[test]
 fn a_field_has_one_type_whatever_the_kind() {
-    let types = Types::of_lines();
+    let types = Types::of_schema(schema().as_value());
     let several: Vec<_> = types.iter().filter(|(_, types)| types.len() > 1).collect();
     assert!(several.is_empty(), "{several:#?}");
     for (path, expected) in [
@@ -70,6 +69,21 @@ fn a_field_has_one_type_whatever_the_kind() {
         let found: Vec<_> = types.get(path).into_iter().flatten().collect();
         assert_eq!(found, [expected], "{path}");
     }
+}
+
+#[test]
+fn a_field_of_two_types_is_found_wherever_it_is() {
+    let schema = serde_json::json!({
+        "$defs": {"Step": {"type": "object", "properties": {"signal": {"type": ["integer", "null"]}}}},
+        "oneOf": [
+            {"properties": {"memory": {"type": ["boolean", "null"]}, "step": {"anyOf": [{"$ref": "#/$defs/Step"}]}}},
+            {"properties": {"memory": {"type": "array", "items": {"type": "object"}}}},
+            {"properties": {"step": {"type": "object", "properties": {"signal": {"type": "string"}}}}},
+        ],
+    });
+    let types = Types::of_schema(&schema);
+    let several: Vec<_> = types.iter().filter(|(_, types)| types.len() > 1).map(|(path, _)| path.as_str()).collect();
+    assert_eq!(several, [".memory", ".step.signal"]);
 }
 
 #[test]

@@ -252,8 +252,14 @@ mod tests {
         for (line, shipped) in lines.iter().zip(include_str!("../../../deploy/queries/example.jsonl").lines()) {
             assert_eq!(serde_json::to_value(line)?, serde_json::from_str::<Value>(shipped)?);
         }
-        let records: String = lines.iter().map(print).collect();
-        assert_eq!(records, include_str!("../../../deploy/queries/example.otel.jsonl"), "{records}");
+        // But for what is said in words, and for this release's number.
+        let attributes = |logs: &str| -> Result<Value, serde_json::Error> {
+            let record = record(&serde_json::from_str(logs)?).clone();
+            Ok(json!([record["timeUnixNano"], record["eventName"], record["severityNumber"], record["attributes"]]))
+        };
+        for (line, shipped) in lines.iter().zip(include_str!("../../../deploy/queries/example.otel.jsonl").lines()) {
+            assert_eq!(attributes(&print(line))?, attributes(shipped)?, "{}", print(line));
+        }
         Ok(())
     }
 

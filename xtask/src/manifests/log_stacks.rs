@@ -1,5 +1,5 @@
 //! The configurations of log stacks that cannot be had here, read as their owners' documentation has them: whether each
-//! part names others that are there, and the log of the DaemonSet's container. That they are not run, they have to say.
+//! part names others that are there, and the log of the `DaemonSet`'s container. That they are not run, they have to say.
 
 use anyhow::Result;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use super::render::{text, yaml};
 
 /// What those read that read files: `POD_NAMESPACE_CONTAINER-ID.log`, a link that the kubelet makes.
 const EVENTS: &str = "/var/log/containers/oomtrace-*_oomtrace_oomtrace-*.log";
-/// Which pods' logs Vector reads: the DaemonSet's.
+/// Which pods' logs Vector reads: those of the `DaemonSet`.
 const PODS: &str = "app.kubernetes.io/name=oomtrace";
 
 /// Whose configuration, and what is wrong with it.

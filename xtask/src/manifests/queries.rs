@@ -11,7 +11,7 @@ use crate::{setup, tool};
 
 const SCRIPT: &str = include_str!("queries.py");
 
-/// The questions, as each file asks them, and what the example answers: rows of DuckDB, whose columns are jq's fields.
+/// The questions, as each file asks them, and what the example answers: rows, whose columns are the fields of an object in jq.
 fn questions() -> [(&'static str, &'static str, Value); 5] {
     [
         ("Who was killed most?", "killed_most", json!([["team-a", "web", 4], ["team-b", "worker", 2]])),
