@@ -245,6 +245,25 @@ mod tests {
         Ok(())
     }
 
+    /// `cargo xtask manifests` reads the same file as OTLP, with OpenTelemetry's own messages.
+    #[test]
+    fn the_shipped_example_is_of_the_schema_and_what_it_is_as_log_records() -> Result<(), serde_json::Error> {
+        let lines = include_str!("../../../deploy/queries/example.jsonl");
+        let lines: Vec<Line> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        for (line, shipped) in lines.iter().zip(include_str!("../../../deploy/queries/example.jsonl").lines()) {
+            assert_eq!(serde_json::to_value(line)?, serde_json::from_str::<Value>(shipped)?);
+        }
+        // But for what is said in words, and for this release's number.
+        let attributes = |logs: &str| -> Result<Value, serde_json::Error> {
+            let record = record(&serde_json::from_str(logs)?).clone();
+            Ok(json!([record["timeUnixNano"], record["eventName"], record["severityNumber"], record["attributes"]]))
+        };
+        for (line, shipped) in lines.iter().zip(include_str!("../../../deploy/queries/example.otel.jsonl").lines()) {
+            assert_eq!(attributes(&print(line))?, attributes(shipped)?, "{}", print(line));
+        }
+        Ok(())
+    }
+
     #[test]
     fn an_incident_says_its_verdict_and_how_severe_it_is() -> Result<(), serde_json::Error> {
         let verdict = Verdict { summary: "The kernel killed it.".to_owned(), ..Verdict::default() };
