@@ -37,6 +37,7 @@ pub fn text(line: &Line, look: Look) -> String {
         Event::Eviction(eviction) => node::write_eviction(&mut page, ts, eviction),
         Event::SystemOom(oom) => node::write_system_oom(&mut page, ts, oom),
         Event::Container(change) => node::write_container(&mut page, ts, change),
+        Event::OutOfMemoryLog(log) => node::write_log(&mut page, ts, log),
         Event::ContainerEnded(ended) => node::write_ended(&mut page, ts, ended),
         Event::Incident(incident) => incident::write_incident(&mut page, ts, &line.node, incident),
         Event::Lost(lost) => status::write_lost(&mut page, ts, lost),

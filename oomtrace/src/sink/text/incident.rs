@@ -5,9 +5,12 @@ use anstyle::Style;
 use super::{
     page::{BOLD, DIM, PLAIN, Page, RED, YELLOW, sign, to_milliseconds},
     status::count,
-    words::{escape, place},
+    words::{escape, place, size},
 };
-use crate::event::{Confidence, Incident, IncidentState, Mark, Scenario, Severity};
+use crate::{
+    event::{Confidence, Incident, IncidentState, Mark, Scenario, Severity, Verdict},
+    timeline::words,
+};
 
 /// Among events: when it opens, what happened and what would help; when something is added, what; when it closes, the whole
 /// story but the advice.
@@ -25,7 +28,7 @@ pub(super) fn write_incident(page: &mut Page, ts: &str, node: &str, incident: &I
     if is_open || is_first {
         write_advice(page, incident);
     }
-    labelled(page, "Kubernetes shows:", &shows(incident));
+    write_shows(page, incident);
     if !is_open {
         write_steps(page, incident);
     }
@@ -37,7 +40,7 @@ pub(super) fn write_block(page: &mut Page, node: &str, incident: &Incident) {
     page.paragraph(&[("  ", PLAIN)], 2, PLAIN, &escape(&incident.verdict.summary));
     if !is_short(page, incident) {
         write_advice(page, incident);
-        labelled(page, "Kubernetes shows:", &shows(incident));
+        write_shows(page, incident);
         write_confidence(page, incident);
         write_steps(page, incident);
     }
@@ -68,7 +71,7 @@ fn write_head(page: &mut Page, node: &str, incident: &Incident) {
         }
         (Severity::Memory, _) => RED.bold(),
     };
-    let text = format!("{}  {}", headline(scenario), pod_and_container(incident));
+    let text = format!("{}  {}", escape(headline(&incident.verdict)), pod_and_container(incident));
     page.paragraph(&[], 2, style, &text);
     let started =
         if incident.boot_time_only { since_boot(&incident.started) } else { to_milliseconds(&incident.started) };
@@ -88,6 +91,16 @@ fn labelled(page: &mut Page, label: &str, text: &str) {
 fn write_advice(page: &mut Page, incident: &Incident) {
     if !incident.verdict.advice.is_empty() {
         labelled(page, "What would help:", &escape(&incident.verdict.advice));
+    }
+    let verdict = &incident.verdict;
+    if let (Some(bytes), Some(basis)) = (verdict.suggested_limit_bytes, &verdict.suggested_limit_basis) {
+        labelled(page, "Suggested limit:", &format!("{}: {}", size(Some(bytes)), escape(basis)));
+    }
+}
+
+fn write_shows(page: &mut Page, incident: &Incident) {
+    if !incident.verdict.kubernetes_shows.is_empty() {
+        labelled(page, "Kubernetes shows:", &shows(incident));
     }
 }
 
@@ -117,22 +130,9 @@ fn write_steps(page: &mut Page, incident: &Incident) {
     }
 }
 
-/// The scenario for people.
-pub(in crate::sink) fn headline(scenario: Scenario) -> &'static str {
-    match scenario {
-        Scenario::ContainerLimit => "OOM kill: over the container's own limit",
-        Scenario::PodLimit => "OOM kill: over the pod's limit",
-        Scenario::AllocatableEvicted => "Evicted: pods used too much of what is allocatable",
-        Scenario::NodePressureEvicted => "Evicted: the node was short of memory",
-        Scenario::AllocatableOom => "OOM kill: all pods together over what is allocatable",
-        Scenario::RuntimeRefused => "Gave up: an allocation was refused",
-        Scenario::SystemOom => "OOM kill: the node ran out of memory",
-        Scenario::UnknownLimit => "OOM kill: whose limit is not known",
-        Scenario::Evicted => "Evicted: for which resource is not known",
-        Scenario::OtherLimit => "OOM kill: a limit outside of Kubernetes",
-        Scenario::Killed => "Killed by a process, not for memory by the kernel",
-        Scenario::Crashed => "Crashed",
-    }
+/// What happened, in a few words; recordings of before have only the scenario.
+pub(in crate::sink) fn headline(verdict: &Verdict) -> &str {
+    if verdict.heading.is_empty() { words::heading_of(verdict.scenario) } else { &verdict.heading }
 }
 
 /// Who an incident is about.
@@ -184,7 +184,7 @@ pub(in crate::sink) fn since_boot(ts: &str) -> String {
 mod tests {
     use super::*;
     use crate::{
-        event::{Source, Step, Verdict},
+        event::{Source, Step},
         sink::Look,
     };
 

@@ -4,7 +4,7 @@ use super::{
     page::Page,
     words::{escape, number, place, size},
 };
-use crate::event::{ContainerChange, ContainerEnded, Eviction, Level, Mark, Pod, Pressure, SystemOom};
+use crate::event::{ContainerChange, ContainerEnded, Eviction, Level, Mark, OutOfMemoryLog, Pod, Pressure, SystemOom};
 
 pub(super) fn write_pressure(page: &mut Page, ts: &str, pressure: &Pressure) {
     let whose = match pressure.level {
@@ -72,6 +72,12 @@ pub(super) fn write_container(page: &mut Page, ts: &str, change: &ContainerChang
         out += &format!(", {}", escape(reason));
     }
     page.event(ts, Mark::Exit, &out);
+}
+
+pub(super) fn write_log(page: &mut Page, ts: &str, log: &OutOfMemoryLog) {
+    let place = place(log.pod.as_ref(), log.container.as_ref());
+    let text = format!("log of {place}: {}", escape(log.message.as_deref().unwrap_or("?")));
+    page.event(ts, Mark::Failure, &text);
 }
 
 pub(super) fn write_ended(page: &mut Page, ts: &str, ended: &ContainerEnded) {

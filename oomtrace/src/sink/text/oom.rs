@@ -4,7 +4,9 @@ use super::{
     page::Page,
     words::{describe_limit, escape, number, place, size, who},
 };
-use crate::event::{Cause, Mark, OomKill, OomReaped, OomVictim, PanicOnOom, Task, UnderOom, UnderOomState, Why};
+use crate::event::{
+    Candidate, Cause, Mark, OomKill, OomReaped, OomVictim, PanicOnOom, Task, UnderOom, UnderOomState, Why,
+};
 
 pub(super) fn write_kill(page: &mut Page, ts: &str, what: &str, kill: &OomKill) {
     let victim = &kill.victim;
@@ -72,7 +74,8 @@ fn write_candidates(page: &mut Page, kill: &OomKill) {
     let (Some(weighed), Some(candidates)) = (kill.candidates_weighed, &kill.candidates) else { return };
     let victim = kill.victim.task.tgid;
     let others = candidates.iter().filter(|candidate| candidate.task.tgid != victim).take(3);
-    let others: Vec<_> = others.map(|other| format!("{} with {} points", who(&other.task), other.points)).collect();
+    let points = |other: &Candidate| other.points.map_or_else(String::new, |points| format!(" with {points} points"));
+    let others: Vec<_> = others.map(|other| format!("{}{}", who(&other.task), points(other))).collect();
     let others = if others.is_empty() { "no other could be killed".to_owned() } else { others.join(", ") };
     page.detail("weighed", &format!("{weighed} processes; {others}"));
 }
