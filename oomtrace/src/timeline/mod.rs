@@ -36,7 +36,7 @@ mod settle;
 mod tests;
 mod thresholds;
 mod windows;
-mod words;
+pub(crate) mod words;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -75,6 +75,8 @@ pub struct Known {
     /// The times of the first and the last line of the kubelet's log, whatever they say: what it does not tell in between,
     /// the kubelet did not notice.
     pub kubelet_span: Option<(Timestamp, Timestamp)>,
+    /// What happened is known from pods' statuses and events alone.
+    pub statuses_alone: bool,
     /// The ends too that have nothing to do with memory, and that only logs tell of: pods that were deleted, evictions
     /// for disk space. And of each incident its events instead of their numbers.
     pub everything: bool,
@@ -95,6 +97,8 @@ struct Kept {
 struct Heard {
     from: Option<i64>,
     until: Option<i64>,
+    /// Something on the node is of Kubernetes.
+    kubernetes: bool,
 }
 
 /// What is known of a node's kubelet from all that it said.
@@ -210,6 +214,7 @@ impl Timeline {
         }
         let weight = Weight::of(&line.event)?;
         let node = self.node(&line.node);
+        self.learn_kubernetes(&node, line);
         if line.source == Source::Kubelet {
             self.hear(&node, at);
         }
@@ -255,6 +260,16 @@ impl Timeline {
         }
     }
 
+    /// A node that anything of Kubernetes is seen on is one of Kubernetes.
+    fn learn_kubernetes(&mut self, node: &Arc<str>, line: &Line) {
+        let files = !self.known.snapshot.pods.is_empty() || !self.known.snapshot.nodes.is_empty();
+        let Some(heard) = self.heard.get_mut(node) else { return };
+        if !heard.kubernetes && (files || line.source == Source::Kubelet || groups::is_of_kubernetes(&line.event)) {
+            heard.kubernetes = true;
+            self.reheard = Reheard::Earlier;
+        }
+    }
+
     /// The clock has moved on though nothing happened: nanoseconds since 1970. An open incident may close by it.
     pub fn advance(&mut self, to: Timestamp) {
         self.now = self.now.max(i64::try_from(to.as_nanosecond()).ok());
@@ -295,6 +310,7 @@ impl Timeline {
     fn incidents(&self) -> Vec<Incident> {
         let lines = merge(&self.evidence, &self.context).map(|(order, line)| (order, line, false));
         let mut all = judged(lines, &self.known, &self.heard, &self.thresholds, None).incidents;
+        all.retain(|judged| !judged.hidden);
         sort(&mut all);
         all.into_iter().map(|judged| judged.incident).collect()
     }
@@ -313,6 +329,7 @@ impl Timeline {
                 continue;
             }
             let mut found = judged(group.lines(), &self.known, &self.heard, &self.thresholds, now);
+            found.incidents.retain(|judged| !judged.hidden);
             self.ends.extend(group.new_ends(std::mem::take(&mut found.ends)));
             news.extend(group.news(found, now));
         }
@@ -338,6 +355,7 @@ impl Timeline {
         let mut all: Vec<_> = groups
             .flat_map(|group| judged(group.lines(), &self.known, &self.heard, &self.thresholds, None).incidents)
             .collect();
+        all.retain(|judged| !judged.hidden);
         sort(&mut all);
         all.into_iter().map(|judged| judged.incident).collect()
     }
@@ -426,6 +444,7 @@ impl Weight {
             | Event::Signal(_)
             | Event::AllocationRefused(_)
             | Event::SystemOom(_)
+            | Event::OutOfMemoryLog(_)
             | Event::PanicOnOom(_)
             | Event::UnderOom(_) => Some(Self::Evidence),
             Event::ProcessExit(exit) => {
