@@ -8,7 +8,7 @@ mod kubelet;
 mod machine;
 mod oomtrace;
 mod processes;
-mod scenarios;
+pub(crate) mod scenarios;
 
 use std::{
     ffi::OsStr,

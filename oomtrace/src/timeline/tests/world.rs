@@ -68,7 +68,7 @@ pub(super) fn candidate(comm: &str, pid: u32, mib: u64, of: Option<(Pod, Contain
     Candidate {
         task: Task { pod, container, oom_score_adj: Some(984), ..task(comm, pid) },
         memory: Memory { rss_anon_bytes: Some(mib * MIB), ..Memory::default() },
-        points: 1,
+        points: Some(1),
     }
 }
 
@@ -100,6 +100,11 @@ pub(super) fn kill(pod: Pod, container: Container, level: Level, mib: u64) -> Oo
             total_bytes: None,
         }),
         constraint: None,
+        nodemask: None,
+        cpuset: None,
+        mems_allowed: None,
+        memory_nodes: Vec::new(),
+        cgroup_memory: None,
         order: None,
         gfp: None,
         gfp_mask: None,
