@@ -21,14 +21,17 @@ use strum::{EnumDiscriminants, EnumString, IntoStaticStr, VariantArray};
 
 pub use self::{
     charge::{AllocationRefused, ChargeFailures, ChargeState, RefusedBy, Span},
-    container::{ContainerAction, ContainerChange, ContainerEnded, EndReason},
+    container::{ContainerAction, ContainerChange, ContainerEnded, EndReason, OutOfMemoryLog},
     ending::{ProcessExit, Sender, SenderRole, Signal},
     eviction::{ContainerUse, Eviction, EvictionPhase, SystemOom},
     incident::{
         AffectedContainer, Confidence, Incident, IncidentState, Mark, MemoryPoint, Scenario, Severity, Step, ToldBy,
         Verdict,
     },
-    oom::{Candidate, Cause, Limit, OomKill, OomVictim, PanicOnOom, SwapCounter, UnderOom, UnderOomState, Victim, Why},
+    oom::{
+        Candidate, Cause, CgroupMemory, Limit, MemoryNode, OomKill, OomVictim, PanicOnOom, SwapCounter, UnderOom,
+        UnderOomState, Victim, Why,
+    },
     pressure::{Pressure, PressureScope, Stall},
     reaped::OomReaped,
     signal::signal_name,
@@ -144,6 +147,8 @@ pub enum Event {
     SystemOom(Box<SystemOom>),
     /// A container appeared, was killed, or went.
     Container(Box<ContainerChange>),
+    /// A container's log says that its program ran out of memory.
+    OutOfMemoryLog(Box<OutOfMemoryLog>),
     /// A container ended as Kubernetes intended.
     ContainerEnded(Box<ContainerEnded>),
     /// Why a container died: the timeline's verdict.

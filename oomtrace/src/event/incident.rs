@@ -34,6 +34,10 @@ pub struct Incident {
     pub pod: Option<Pod>,
     /// The container, where it is about one.
     pub container: Option<Container>,
+    /// The ids of the container's later starts that were killed in the same incident, at most 8: `container`, `victim` and
+    /// `summary` are of the first.
+    #[serde(default)]
+    pub later_ids: Vec<ContainerId>,
     /// All its containers that ended, or were to end, in the order of their names.
     pub containers: Vec<AffectedContainer>,
     /// The victim's cgroup.
@@ -235,18 +239,27 @@ pub struct Verdict {
     pub innocent: Option<bool>,
     /// The victim's container or pod is not the one that used the most of the limit that was hit.
     pub bystander: Option<bool>,
+    /// A few words: what happened, as surely as it is known.
+    #[serde(default)]
+    pub heading: String,
     /// One sentence: who, what, which limit.
     pub summary: String,
     /// What would have prevented it.
     pub advice: String,
+    /// A limit under which it would not have happened, as far as what was seen supports a number; `null` where nothing does.
+    #[serde(default)]
+    pub suggested_limit_bytes: Option<u64>,
+    /// What that is worked out from: the highest use seen, how often it came back.
+    #[serde(default)]
+    pub suggested_limit_basis: Option<String>,
     /// How sure this is.
     pub confidence: Confidence,
     /// What would have made it surer.
     pub missing: Vec<String>,
     /// The events that it rests on: their `seq`s.
     pub evidence: Vec<u64>,
-    /// What Kubernetes shows for it: `OOMKilled 137`, `Error 137`, `Evicted`, `nothing`. As seen in `--pods`, else as it is
-    /// to be expected.
+    /// What Kubernetes shows for it: `OOMKilled 137`, `Error 137`, `Evicted`, `nothing`. As the runtime, the kubelet or `--pods`
+    /// has it; else what is to be expected: while the incident is open each of several is possible.
     pub kubernetes_shows: Vec<String>,
     /// Whether that was seen, or is only to be expected.
     pub kubernetes_shows_seen: bool,

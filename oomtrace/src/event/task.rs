@@ -93,8 +93,9 @@ pub struct Task {
     pub uid: Option<u32>,
     /// -1000 (never kill) to 1000 (kill first).
     pub oom_score_adj: Option<i32>,
-    /// Whether it is the first process of a container: number 1 of a pid namespace. `null` where the process is in the
-    /// node's own pid namespace, which does not tell.
+    /// Whether it is the first process of a container: number 1 of a pid namespace. `null` where that does not say it: the
+    /// process is in the node's own pid namespace, or in one that its container shares with others (`shareProcessNamespace`,
+    /// `kubectl debug --target`).
     pub container_init: Option<bool>,
     /// The pod it runs in.
     pub pod: Option<Pod>,
@@ -135,6 +136,9 @@ pub(super) fn without_place<S: Serializer>(task: &Task, serializer: S) -> Result
 pub struct Memory {
     /// Address space, `total_vm`.
     pub total_vm_bytes: Option<u64>,
+    /// All resident memory, where only the sum is known: the kernel's table of tasks has it alone before 6.8.
+    #[serde(default)]
+    pub rss_bytes: Option<u64>,
     /// Resident anonymous memory.
     pub rss_anon_bytes: Option<u64>,
     /// Resident file-backed memory.

@@ -2,18 +2,19 @@
 
 use std::{io, sync::Arc, time::Instant};
 
-use super::{pressure::Pressure, waiting::Waiting};
+use super::{last_words::LastWords, pressure::Pressure, waiting::Waiting};
 use crate::{
     clock::{self, WallClock},
     event::{Event, Incident, Line, Lost, Moment, Source, Status, Told},
     metrics::Metrics,
     sink::Outlets,
-    timeline::{Keep, Known, Timeline},
+    timeline::{EndAsIntended, Keep, Known, Timeline},
 };
 
 /// Takes events from all sources; names, numbers and prints them.
 pub struct Pipeline {
     pressure: Pressure,
+    last_words: LastWords,
     waiting: Waiting,
     numbering: Numbering,
     outlets: Outlets,
@@ -32,6 +33,7 @@ impl Pipeline {
         let numbering = Numbering { node, clock: WallClock::now(), seq: 0 };
         Self {
             pressure,
+            last_words: LastWords::new(None),
             waiting,
             numbering,
             outlets,
@@ -77,6 +79,14 @@ impl Pipeline {
         while let Some(told) = self.waiting.pop(Instant::now()) {
             self.tell(told);
         }
+        for told in self.last_words.due(Instant::now()) {
+            self.tell(told);
+        }
+    }
+
+    /// Reads the logs of containers that gave up.
+    pub fn read_logs(&mut self, last_words: LastWords) {
+        self.last_words = last_words;
     }
 
     /// Lets go on whatever waits.
@@ -88,7 +98,7 @@ impl Pipeline {
 
     /// Waits until something has waited long enough.
     pub async fn due(&self) {
-        match self.waiting.deadline() {
+        match self.waiting.deadline().into_iter().chain(self.last_words.deadline()).min() {
             Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
             None => std::future::pending().await,
         }
@@ -123,6 +133,7 @@ impl Pipeline {
             Event::Lost(lost) => self.count(lost),
             _ => {}
         }
+        self.last_words.note(&told.event, Instant::now());
         let line = self.numbering.number(told);
         if let Some(metrics) = &self.metrics {
             metrics.observe(&line);
@@ -149,14 +160,28 @@ impl Pipeline {
     pub fn tell_incidents(&mut self) {
         let Some(timeline) = &mut self.timeline else { return };
         timeline.advance(jiff::Timestamp::now());
-        let news = timeline.news();
+        let (news, ends) = (timeline.news(), timeline.take_ends());
         self.tell_all(news);
+        self.emit_ends(ends);
     }
 
     /// Tells the incidents that are open still, as nothing more will come.
     pub fn close_incidents(&mut self) {
-        let news = self.timeline.as_mut().map(Timeline::finish).unwrap_or_default();
+        let Some(timeline) = &mut self.timeline else { return };
+        let (news, ends) = (timeline.finish(), timeline.take_ends());
         self.tell_all(news);
+        self.emit_ends(ends);
+    }
+
+    /// Emits the ends of containers as Kubernetes intended them, at the time when they ended.
+    fn emit_ends(&mut self, ends: Vec<EndAsIntended>) {
+        if !self.tells_incidents {
+            return;
+        }
+        for EndAsIntended { at, node: _, event } in ends {
+            let event = Event::ContainerEnded(Box::new(event));
+            self.tell(Told { source: Source::Oomtrace, at: Moment::Wall(at), event });
+        }
     }
 
     fn tell_all(&mut self, incidents: Vec<Incident>) {

@@ -1,10 +1,13 @@
 //! Statements about the world, each made of a few events.
 
+mod advice;
 mod causes;
 mod deaths;
 mod doubts;
 mod evictions;
 mod kills;
+mod live;
 mod order;
 mod settle;
+mod unknowns;
 mod world;

@@ -156,7 +156,7 @@ fn a_node_that_ran_out() {
     world.kill(0.0, bare);
     assert_eq!(
         (world.incident().verdict.scenario, world.incident().verdict.confidence),
-        (Scenario::SystemOom, Confidence::Low)
+        (Scenario::SystemOom, Confidence::Medium)
     );
 }
 
@@ -265,10 +265,15 @@ fn a_container_without_a_limit_did_not_hit_it() {
             },
         );
         let verdict = world.incident().verdict;
-        (verdict.scenario, verdict.confidence)
+        (verdict.scenario, verdict.confidence, verdict.summary, verdict.advice)
     };
-    assert_eq!(told(Some(64)), (Scenario::ContainerLimit, Confidence::Low));
-    assert_eq!(told(None), (Scenario::SystemOom, Confidence::Low));
+    let (scenario, confidence, summary, advice) = told(Some(64));
+    assert_eq!((scenario, confidence), (Scenario::UnknownLimit, Confidence::Low));
+    assert!(summary.contains("(the container's own is 64 MiB)"), "{summary}");
+    assert!(advice.contains("64 MiB"), "{advice}");
+    let (scenario, confidence, summary, _) = told(None);
+    assert_eq!((scenario, confidence), (Scenario::UnknownLimit, Confidence::Low));
+    assert!(summary.contains("the container has none of its own"), "{summary}");
 }
 
 #[test]
@@ -378,5 +383,6 @@ fn a_container_whose_first_process_is_told_to_end_after_a_kill_had_outlived_it()
     world.signal(5.0, 15, SenderRole::Runtime, "runc", (pod('a'), container("app", '1')));
     let incidents = world.incidents();
     let told = incidents.iter().map(|incident| (incident.verdict.scenario, incident.verdict.invisible));
-    assert_eq!(told.collect::<Vec<_>>(), [(Scenario::ContainerLimit, Some(true)), (Scenario::Killed, Some(false))]);
+    assert_eq!(told.collect::<Vec<_>>(), [(Scenario::ContainerLimit, Some(true))]);
+    assert_eq!(world.ends().iter().map(|end| end.exit_code).collect::<Vec<_>>(), [Some(143)]);
 }
