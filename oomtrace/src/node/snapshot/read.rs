@@ -5,6 +5,7 @@
 //! tools print into one file are read alike. The CRI's names are written in both of its spellings.
 
 use jiff::Timestamp;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{EndRecord, EvictionNotice, PodRecord, Snapshot, SystemOomNotice};
@@ -59,6 +60,9 @@ pub enum Unreadable {
     /// It does not.
     #[error("it is neither JSON nor YAML: {0}")]
     Yaml(#[from] serde_yaml_ng::Error),
+    /// Text of any kind.
+    #[error("it is neither JSON nor YAML")]
+    Text,
 }
 
 /// Reads a file's text: JSON values one after the other, or YAML documents.
@@ -77,7 +81,9 @@ pub fn read(text: &[u8], into: &mut Snapshot) -> Result<Found, Unreadable> {
         return Ok(found);
     }
     for document in serde_yaml_ng::Deserializer::from_slice(text) {
-        match serde::Deserialize::deserialize(document) {
+        match Value::deserialize(document) {
+            // Any text is YAML of a kind: one long string.
+            Ok(Value::String(_)) if found.is_empty() => return Err(Unreadable::Text),
             Ok(value) => walk(&value, into, &mut found),
             Err(_) if !found.is_empty() => break,
             Err(error) => return Err(error.into()),

@@ -378,8 +378,9 @@ fn a_soft_threshold_goes_on_from_pod_to_pod_without_being_told_again() {
 }
 
 #[test]
-fn a_pod_that_is_given_time_is_evicted_for_a_soft_threshold() {
-    for (seconds, from) in [(2, ToldBy::Inference), (20, ToldBy::SoftThreshold)] {
+// Before 1.29 a hard threshold gives time, too (kubernetes/kubernetes#115819).
+fn the_time_that_a_pod_is_given_is_no_sign_of_a_soft_threshold() {
+    for (seconds, from) in [(2, ToldBy::Inference), (20, ToldBy::Inference)] {
         let mut world = World::default();
         let killing = change(ContainerAction::Killing, pod('a'), Some(container("web", '1')));
         world.evicts(0.0, 'a').change(0.2, ContainerChange { grace_period_ms: Some(seconds * 1000), ..killing }).died(
@@ -412,7 +413,7 @@ fn what_an_eviction_was_for_is_said_to_be_missing_where_nothing_tells() {
         .eviction(0.0, Eviction { pods: vec![pod_by_name('a')], ..step(EvictionPhase::Ranked) })
         .eviction(4.0, Eviction { pod: Some(pod_by_name('a')), ..step(EvictionPhase::Evicted) });
     let missing = world.incident().verdict.missing;
-    assert!(missing.iter().any(|missing| missing.starts_with("whether it was memory at all")), "{missing:?}");
+    assert!(missing.iter().any(|missing| missing.starts_with("for which resource")), "{missing:?}");
 }
 
 #[test]

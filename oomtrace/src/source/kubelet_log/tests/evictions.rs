@@ -407,11 +407,17 @@ fn a_kubelet_says_when_it_starts_at_which_thresholds_it_will_evict() {
     for line in lines("Quantity:100Mi Percentage:0", r#""Quantity":"100Mi","Percentage":0"#) {
         let mut expected = configured.clone();
         expected["threshold_bytes"] = (100 << 20).into();
+        if line.contains("2829Mi") {
+            expected["reserved_bytes"] = (2829_u64 << 20).into();
+        }
         assert_eq!(one(&line), expected, "{line}");
     }
     for line in lines("Quantity:<nil> Percentage:0.05", r#""Quantity":null,"Percentage":0.05"#) {
         let mut expected = configured.clone();
         expected["threshold_ratio"] = 0.05.into();
+        if line.contains("2829Mi") {
+            expected["reserved_bytes"] = (2829_u64 << 20).into();
+        }
         assert_eq!(one(&line), expected, "{line}");
     }
     let object = format!(r#"{{"ts":1795476961825.0369,"msg":"{STARTS}","v":0,"nodeConfig":{AS_JSON}}}"#)
