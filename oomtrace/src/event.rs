@@ -26,7 +26,7 @@ pub use self::{
         AffectedContainer, Confidence, EventRef, Incident, IncidentState, Mark, MemoryPoint, Scenario, Step, ToldBy,
         Verdict,
     },
-    oom::{Candidate, Cause, Limit, OomKill, OomVictim, PanicOnOom, SwapCounter, UnderOom, UnderOomState, Victim, Why},
+    oom::{Candidate, Cause, KnownBy, Limit, OomKill, OomVictim, PanicOnOom, SwapCounter, UnderOom, UnderOomState, Victim, Why},
     pressure::{Pressure, PressureScope, Stall},
     reaped::OomReaped,
     status::{Failure, Lost, LostFrom, Phase, ProbeStatus, Refusal, Rung, Status},

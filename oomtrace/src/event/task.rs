@@ -135,6 +135,9 @@ pub(super) fn without_place<S: Serializer>(task: &Task, serializer: S) -> Result
 pub struct Memory {
     /// Address space, `total_vm`.
     pub total_vm_bytes: Option<u64>,
+    /// Resident memory of all kinds, where the kernel tells only the sum: its table of tasks before 6.8.
+    #[serde(default)]
+    pub rss_bytes: Option<u64>,
     /// Resident anonymous memory.
     pub rss_anon_bytes: Option<u64>,
     /// Resident file-backed memory.

@@ -6,4 +6,4 @@ pub mod kmsg;
 pub mod kubelet;
 pub mod kubelet_log;
 pub mod kubelet_metrics;
-mod log_form;
+pub mod envelope;

@@ -6,6 +6,7 @@ mod quiet;
 mod recast;
 mod recast_captures;
 mod recast_old;
+mod reports;
 mod stories;
 mod story;
 mod zones;

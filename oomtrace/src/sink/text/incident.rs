@@ -54,7 +54,9 @@ pub(super) fn write_block(out: &mut String, node: &str, incident: &Incident, col
     let (paint, verdict) = (Paint { on: colour }, &incident.verdict);
     let whose = pod_and_container(incident);
     let head = format!("{}  {whose}", paint.bold(headline(verdict.scenario)));
-    let started = if incident.boot_time_only { since_boot(&incident.started) } else { incident.started.clone() };
+    let started = if incident.time_unknown {
+        "at an unknown time".to_owned()
+    } else if incident.boot_time_only { since_boot(&incident.started) } else { incident.started.clone() };
     writeln!(
         out,
         "{head}\n  {}",

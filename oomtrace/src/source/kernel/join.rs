@@ -213,7 +213,7 @@ impl Joiner {
             .map(|candidate| Candidate {
                 task: task(&candidate.task, self.paths.path(candidate.task.cgroup_id)),
                 memory: self.machine.memory(&candidate.memory),
-                points: candidate.points,
+                points: Some(candidate.points),
             })
             .collect();
         candidates.sort_by_key(|candidate| Reverse(candidate.points));
@@ -248,6 +248,8 @@ impl Joiner {
         let (who, memory) = mark.map_or((&decision.victim, &decision.memory), |mark| (&mark.task, &mark.memory));
         let victim = task(who, self.paths.path(who.cgroup_id));
         OomKill {
+            known_by: None,
+            time_unknown: false,
             decision: Some(decision.header.decision),
             pod: victim.pod.clone(),
             container: victim.container.clone(),
@@ -299,6 +301,8 @@ impl Joiner {
     fn kill_without_decision(&self, mark: &Mark) -> OomKill {
         let victim = task(&mark.task, self.paths.path(mark.task.cgroup_id));
         OomKill {
+            known_by: None,
+            time_unknown: false,
             decision: None,
             pod: victim.pod.clone(),
             container: victim.container.clone(),
@@ -464,7 +468,7 @@ mod tests {
         let told: Vec<_> = records.into_iter().flat_map(|record| joiner.push(record)).collect();
         let Some(Told { event: Event::OomKill(kill), .. }) = told.first() else { unreachable!("{told:?}") };
         let points: Vec<_> = kill.candidates.iter().flatten().map(|candidate| candidate.points).collect();
-        assert_eq!(points, [90, 5]);
+        assert_eq!(points, [Some(90), Some(5)]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     event::{
-        Candidate, Cause, Confidence, Container, ContainerId, ContainerRole, Event, Incident, Level, Limit, Memory,
+        Candidate, Cause, Confidence, Container, KnownBy, ContainerId, ContainerRole, Event, Incident, Level, Limit, Memory,
         OomKill, Scenario, Verdict, Victim,
     },
     node::snapshot::ContainerRecord,
@@ -34,6 +34,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&eviction
     };
     let mut missing = Vec::new();
     let (scenario, mut confidence) = scenario(case, court, kill, &mut missing);
+    confidence = confidence.min(unseen(kill, &mut missing));
     let evicted = case.evicted.map(|_| signal.map_or(Scenario::NodePressureEvicted, eviction::Crossed::scenario));
     let (scenario, also) = match evicted {
         Some(evicted) if case.evicted_first() => (evicted, Some(scenario)),
@@ -97,6 +98,26 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&eviction
         victim: Some(victim(first, court)),
         ..Incident::default()
     }
+}
+
+/// What the kernel's log lacks of a kill, and how sure it is without.
+fn unseen(kill: &Kill, missing: &mut Vec<String>) -> Confidence {
+    let mut confidence = Confidence::High;
+    if kill.told.time_unknown {
+        missing.push("when it was: the log has no time of it (`dmesg -T` and `journalctl -k` print times)".to_owned());
+        confidence = Confidence::Medium;
+    }
+    let (what, most) = match kill.told.known_by {
+        None => return confidence,
+        Some(KnownBy::Choice) => (
+            "who was killed: the log has the kernel's choice alone, and a child of it may have been killed instead",
+            Confidence::Medium,
+        ),
+        Some(KnownBy::Reaper) => ("the kill's own line: the log has only that the victim's memory was taken", Confidence::Low),
+        Some(KnownBy::Limit) => ("who was killed: the log has only the line that names the victim's cgroup", Confidence::Medium),
+    };
+    missing.push(what.to_owned());
+    confidence.min(most)
 }
 
 /// The victim of a kill, with all that is known of its names.
@@ -336,7 +357,8 @@ impl Eaters {
 }
 
 fn used(memory: &Memory) -> u64 {
-    [memory.rss_anon_bytes, memory.rss_file_bytes, memory.rss_shmem_bytes].into_iter().flatten().sum()
+    let kinds = [memory.rss_anon_bytes, memory.rss_file_bytes, memory.rss_shmem_bytes].into_iter().flatten();
+    kinds.sum::<u64>().max(memory.rss_bytes.unwrap_or(0)) + memory.swap_bytes.unwrap_or(0)
 }
 
 fn bystander(scenario: Scenario, case: &Case<'_>, eaters: Option<&Eaters>) -> Option<bool> {

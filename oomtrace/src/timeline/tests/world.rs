@@ -68,7 +68,7 @@ pub(super) fn candidate(comm: &str, pid: u32, mib: u64, of: Option<(Pod, Contain
     Candidate {
         task: Task { pod, container, oom_score_adj: Some(984), ..task(comm, pid) },
         memory: Memory { rss_anon_bytes: Some(mib * MIB), ..Memory::default() },
-        points: 1,
+        points: Some(1),
     }
 }
 

@@ -76,6 +76,8 @@ pub(super) fn tell(decision: &Decision, number: u64, table: &Table<'_>) -> OomKi
             Outcome::NoneKillable => Some("Out of memory and no killable processes".to_owned()),
             _ => decision.message().map(ToOwned::to_owned),
         },
+        known_by: decision.known_by,
+        time_unknown: false,
         group: (decision.outcome == Outcome::Killed).then_some(group),
         members: decision.members.iter().map(|member| places.of_member(killed_task(member, table))).collect(),
         candidates_weighed: table.rows_total,
@@ -289,6 +291,7 @@ fn killed_memory(killed: &Killed, table: &Table<'_>) -> Memory {
     let known = row_memory(killed.pid, table);
     Memory {
         total_vm_bytes: killed.total_vm_bytes.or(known.total_vm_bytes),
+        rss_bytes: known.rss_bytes.filter(|_| killed.rss_anon_bytes.is_none()),
         rss_anon_bytes: killed.rss_anon_bytes.or(known.rss_anon_bytes),
         rss_file_bytes: killed.rss_file_bytes.or(known.rss_file_bytes),
         rss_shmem_bytes: killed.rss_shmem_bytes.or(known.rss_shmem_bytes),

@@ -82,6 +82,7 @@ impl<'a> Table<'a> {
         let bytes = |pages: u64| pages.checked_mul(self.page_size?);
         Memory {
             total_vm_bytes: bytes(row.total_vm_pages),
+            rss_bytes: bytes(row.rss_pages).filter(|_| row.rss_anon_pages.is_none()),
             rss_anon_bytes: row.rss_anon_pages.and_then(bytes),
             rss_file_bytes: row.rss_file_pages.and_then(bytes),
             rss_shmem_bytes: row.rss_shmem_pages.and_then(bytes),
@@ -90,22 +91,24 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Those that could be killed, most points first.
+    /// Those that could be killed, most points first, and among them whoever uses most: where the base of the points is not
+    /// known, by their memory alone.
     pub(super) fn candidates(&self, task: impl Fn(&report::Candidate) -> crate::event::Task) -> Option<Vec<Candidate>> {
         self.rows_total?;
-        let mut rows: Vec<_> = self
-            .rows
-            .iter()
-            .filter(|row| row.oom_score_adj > NEVER)
-            .map(|row| Some((self.points(row)?, row)))
-            .collect::<Option<_>>()?;
-        rows.sort_by_key(|(points, _)| Reverse(*points));
+        self.page_size?;
+        let size = |row: &report::Candidate| row.rss_pages + row.swap_pages.unwrap_or(0);
+        let mut rows: Vec<_> =
+            self.rows.iter().filter(|row| row.oom_score_adj > NEVER).map(|row| (self.points(row), row)).collect();
+        rows.sort_by_key(|(points, row)| Reverse((*points, size(row))));
+        if let Some(largest) = (MOST_TOLD..rows.len()).max_by_key(|at| size(rows[*at].1)) {
+            let least = rows.len().min(MOST_TOLD).saturating_sub(1);
+            if rows[..MOST_TOLD].iter().all(|(_, row)| size(row) < size(rows[largest].1)) {
+                rows.swap(least, largest);
+            }
+        }
         rows.truncate(MOST_TOLD);
-        Some(
-            rows.into_iter()
-                .map(|(points, row)| Candidate { task: task(row), memory: self.memory(row), points })
-                .collect(),
-        )
+        let told = rows.into_iter().map(|(points, row)| Candidate { task: task(row), memory: self.memory(row), points });
+        Some(told.collect())
     }
 }
 

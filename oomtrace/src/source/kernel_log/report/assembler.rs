@@ -37,7 +37,19 @@ pub struct Assembler {
     kills: Kills,
     /// When a person asked for a kill that has not come.
     asked: Option<When>,
+    /// Processes that the reaper names, and whose kill is not in the log.
+    orphans: Vec<Orphan>,
 }
+
+/// What the reaper says of a process whose kill is not in the log.
+struct Orphan {
+    when: When,
+    caller: Option<Caller>,
+    process: Process,
+}
+
+/// More of them are not kept.
+const MOST_ORPHANS: usize = 64;
 
 /// A line.
 #[derive(Clone, Copy)]
@@ -100,6 +112,15 @@ impl Assembler {
             self.give_up(pending, &mut items);
         }
         self.close(&mut items);
+        for Orphan { when, caller, process } in std::mem::take(&mut self.orphans) {
+            if self.kills.knows_pid(process.pid) {
+                continue;
+            }
+            // The reaper takes the memory of nobody but a victim.
+            let mut open = Open::new(Entry { when, caller, text: "" }, Decision::default(), Stage::Report);
+            open.reaped_alone(process);
+            items.push(Item::Decision(Box::new(open.finish(&mut self.kills))));
+        }
         items
     }
 
@@ -150,6 +171,11 @@ impl Assembler {
                 if let Some(reaped) = killed::reaped(text, when) {
                     if let Some(open) = self.open.as_mut().filter(|_| !self.kills.knows(&reaped.process, when)) {
                         open.reaped(&reaped.process, when);
+                    }
+                    let pid = reaped.process.pid;
+                    let known = self.kills.knows_pid(pid) || self.open.as_ref().is_some_and(|open| open.has(pid));
+                    if !known && self.orphans.len() < MOST_ORPHANS {
+                        self.orphans.push(Orphan { when, caller: entry.caller, process: reaped.process.clone() });
                     }
                     items.push(Item::Reaped(reaped));
                     return true;

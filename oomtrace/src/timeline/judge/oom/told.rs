@@ -5,7 +5,7 @@ use super::{
     Eaters,
 };
 use crate::{
-    event::{Cause, Container, ContainerAction, ContainerRole, Event, Level, Limit, Pod, Scenario, SwapCounter},
+    event::{Cause, Container, ContainerAction, ContainerRole, Event, KnownBy, Level, Limit, Pod, Scenario, SwapCounter},
     timeline::{
         evidence::Kill,
         windows::SECOND,
@@ -122,8 +122,13 @@ impl Told<'_> {
             victim.memory.rss_anon_bytes.map_or_else(String::new, |anon| format!(" with {} of its own", size(anon)));
         let when = outlived_until(kill)
             .map_or_else(String::new, |code| format!("at some time before it ended with exit code {code}, "));
+        let killed = match kill.told.known_by {
+            Some(KnownBy::Choice) => format!("chose {comm}{pid}, and killed it or a child of it"),
+            Some(KnownBy::Limit) => "killed a process that the log does not name".to_owned(),
+            Some(KnownBy::Reaper) | None => format!("killed {comm}{pid}"),
+        };
         format!(
-            "The kernel killed {comm}{pid}{anon}{with} in {inside} {when}{again}because {hit}{asked}{eater}{lives}{after}."
+            "The kernel {killed}{anon}{with} in {inside} {when}{again}because {hit}{asked}{eater}{lives}{after}."
         )
     }
 
