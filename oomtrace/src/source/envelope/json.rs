@@ -143,6 +143,15 @@ pub fn objects(text: &[u8]) -> Option<Vec<String>> {
     (!lines.is_empty()).then_some(lines)
 }
 
+/// Whether there is a list of objects or of lists in it.
+pub(in crate::source) fn has_list(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => matches!(items.first(), Some(Value::Object(_) | Value::Array(_))),
+        Value::Object(fields) => fields.values().any(has_list),
+        _ => false,
+    }
+}
+
 fn collect(value: &Value, lines: &mut Vec<String>, deepest: u8) {
     match value {
         Value::Array(items) => match &items[..] {

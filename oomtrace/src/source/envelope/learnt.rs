@@ -60,6 +60,9 @@ pub trait Wanted {
     fn text_at(&self, line: &[u8]) -> Option<(usize, u8)>;
     /// Whether a word in a head names the writer that is looked for.
     fn is_writer(&self, word: &[u8]) -> bool;
+    /// Whether a line that does not begin as others do is the rest of one: its start says that more has to follow. `None`
+    /// where the lines do not tell, but only the width of the terminal that cut them.
+    fn goes_on(&self, start: &[u8], rest: &[u8]) -> Option<bool>;
     /// When a line was logged, as far as its own form tells.
     fn when(&self, line: &[u8]) -> When;
 }
@@ -68,7 +71,7 @@ pub trait Wanted {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     head: Option<Head>,
-    /// Lines of so many characters go on with the next.
+    /// Lines were cut into several: those of so many characters, where their texts do not tell.
     width: Option<usize>,
     /// The last line is the first.
     pub newest_first: bool,
@@ -284,7 +287,10 @@ impl Plan {
             };
             kinds.push(kind);
             match wanted.known(line) {
-                Known::Wanted(_) | Known::Bare => readable += 1,
+                Known::Wanted(_) => readable += 1,
+                // The name of a task stands before the text, and may hold anything.
+                Known::Bare if kind == 0 => {}
+                Known::Bare => readable += 1,
                 Known::Foreign => {}
                 Known::No if at > FARTHEST => {}
                 Known::No => {
@@ -356,7 +362,8 @@ impl Plan {
     fn begins(&self, line: &[u8], wanted: &(impl Wanted + ?Sized)) -> bool {
         match &self.head {
             Some(head) => head.matches(line, wanted).is_some_and(|(rest, _)| {
-                !head.is_indentation() || wanted.known(rest) != Known::No || wanted.text_at(rest).is_some()
+                let text = || wanted.text_at(rest).is_some_and(|(at, _)| at == 0);
+                !head.is_indentation() || wanted.known(rest) != Known::No || text()
             }),
             None => wanted.known(line) != Known::No,
         }
@@ -368,17 +375,19 @@ impl Plan {
         let width = lines.iter().map(|line| characters(line)).max().filter(|width| *width >= NARROWEST)?;
         let starts: Vec<bool> = lines.iter().map(|line| self.begins(line, wanted)).collect();
         let full = |at: usize| characters(&lines[at]) == width;
-        let mut cut = 0;
+        let (mut cut, mut begun) = (0, 0);
         for at in 1..lines.len() {
-            let further = lines[at].starts_with(b" ") && !self.head.as_ref().is_some_and(Head::is_indentation);
+            begun = if starts[at] { at } else { begun };
+            let further = lines[at].first().is_some_and(u8::is_ascii_whitespace) && !self.head.as_ref().is_some_and(Head::is_indentation);
             if starts[at] || lines[at].is_empty() || further {
                 continue;
             }
-            // A log whose lines have no head, or one with rests of other lines.
-            if !full(at - 1) {
-                return None;
+            match wanted.goes_on(&lines[begun], &lines[at]) {
+                Some(rest) => cut += usize::from(rest && starts[begun]),
+                None if full(at - 1) => cut += 1,
+                // A log whose lines have no head, or one with rests of other lines.
+                None => return None,
             }
-            cut += 1;
         }
         (cut > 0).then_some(width)
     }
@@ -458,7 +467,10 @@ fn is_document(text: &[u8]) -> bool {
     let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
     match text.first() {
         Some(b'[') => matches!(first.get(1..).map(<[u8]>::trim_ascii_start), Some([] | [b'{' | b'[' | b'"', ..])),
-        Some(b'{') => first == b"{" || serde_json::from_slice::<serde_json::Value>(first).is_ok_and(|object| json::of_object(&object).is_none() && object.as_object().is_some_and(|fields| fields.values().any(serde_json::Value::is_array))),
+        Some(b'{') => {
+            let whole = || serde_json::from_slice::<serde_json::Value>(first);
+            first == b"{" || whole().is_ok_and(|object| json::of_object(&object).is_none() && json::has_list(&object))
+        }
         _ => false,
     }
 }
@@ -532,7 +544,10 @@ impl<W: Wanted> Peeler<W> {
         let Some(width) = self.plan.width else { return self.give(&line, &mut whole) };
         let full = characters(&line) == width;
         match &mut self.open {
-            Some((open, true)) if !self.plan.begins(&line, &self.wanted) => {
+            Some((open, filled))
+                if !self.plan.begins(&line, &self.wanted)
+                    && self.wanted.goes_on(open, &line).unwrap_or(*filled) =>
+            {
                 let indented = self.plan.head.as_ref().is_some_and(Head::is_indentation);
                 open.extend_from_slice(if indented { line.trim_ascii_start() } else { &line });
                 self.open = self.open.take().map(|(open, _)| (open, full));

@@ -47,6 +47,10 @@ impl Wanted for KubeletLines {
         word.is_some_and(|word| matches!(writer::of(Some(word), &[]), Writer::Kubelet | Writer::Runtime))
     }
 
+    fn goes_on(&self, _start: &[u8], _rest: &[u8]) -> Option<bool> {
+        None
+    }
+
     fn when(&self, line: &[u8]) -> When {
         let Ok(read) = Unwrapped::read(line) else { return When::default() };
         let wall = read.kept.or_else(|| Message::read(&read.text).map(|message| message.wall));

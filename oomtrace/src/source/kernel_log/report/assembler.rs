@@ -82,6 +82,12 @@ impl Assembler {
     pub fn push(&mut self, message: &Message<'_>) -> Vec<Item> {
         let mut items = Vec::new();
         let entry = Entry { when: message.when, caller: message.caller, text: &message.text };
+        // Behind the line that ends a report comes the kill: what was to follow of that line will not.
+        if entry.text.contains("Killed process ")
+            && let Some(cut) = self.pending.take_if(|pending| summary::read_cut(&pending.text).is_some())
+        {
+            self.on_cut_summary(Entry { when: cut.when, caller: cut.caller, text: &cut.text }, &mut items);
+        }
         if let Some(mut pending) = self.pending.take() {
             let same_record = message.continues || (entry.when == pending.when && entry.when != When::default());
             let same_caller = !differ(pending.caller, entry.caller);
@@ -352,10 +358,10 @@ impl Assembler {
     }
 
     fn on_summary(&mut self, entry: Entry<'_>, items: &mut Vec<Item>) -> bool {
-        if let Some((constraint, limit)) = summary::read_cut(entry.text) {
-            if let Some(open) = self.report(entry, |report| report.chosen.is_some(), items) {
-                open.cut_summary(constraint, limit);
-            }
+        // A pager that cuts lines puts a mark.
+        if let Some(cut) = entry.text.strip_suffix('>')
+            && self.on_cut_summary(Entry { text: cut, ..entry }, items)
+        {
             return true;
         }
         if summary::read(entry.text, |_| None).is_none() {
@@ -364,6 +370,14 @@ impl Assembler {
         }
         if let Some(open) = self.report(entry, |report| report.chosen.is_some(), items) {
             open.summary(entry.text);
+        }
+        true
+    }
+
+    fn on_cut_summary(&mut self, entry: Entry<'_>, items: &mut Vec<Item>) -> bool {
+        let Some((constraint, limit)) = summary::read_cut(entry.text) else { return false };
+        if let Some(open) = self.report(entry, |report| report.chosen.is_some(), items) {
+            open.cut_summary(constraint, limit);
         }
         true
     }

@@ -44,7 +44,7 @@ const TRANSPORTS: [&str; 4] = ["stdout", "syslog", "journal", "native"];
 pub(super) fn json(text: &str) -> Result<Option<Layer<'_>>, LineError> {
     let of_journal = text.contains("\"MESSAGE\"") || text.contains("\"__REALTIME_TIMESTAMP\"");
     // What klog itself prints may have a key of that name, behind its message.
-    let of_runtime = text.starts_with("{\"log\":") || text.contains("\"log\":") && !text.contains("\"msg\":");
+    let of_runtime = text.starts_with("{\"log\":") || (text.contains("\"log\":\"") || text.contains("\"log\": \"")) && !text.contains("\"msg\":");
     // A collector's, around whatever it read.
     if !of_runtime && !text.contains("\"__REALTIME_TIMESTAMP\"")
         && let Some(inner) = collected::read(text)
