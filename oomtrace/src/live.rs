@@ -45,7 +45,7 @@ pub use self::{
     waiting::{Names, Waiting},
 };
 use crate::{
-    event::{Phase, Status},
+    event::{Phase, ProbeStatus, SCHEMA_VERSION, Status},
     metrics::{self, Metrics},
     node::{self, hierarchy::Hierarchy},
     own,
@@ -282,20 +282,25 @@ impl Live {
     }
 
     fn status(&mut self, phase: Phase) {
-        let mut probes = self.probes.as_ref().map(|probes| probes.status().to_vec()).unwrap_or_default();
-        probes.extend_from_slice(self.sources.status());
+        let attached = self.attached().map(|probe| (probe.symbol.clone(), probe.attached)).collect();
         self.pipeline.say_status(Status {
             phase,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            schema_version: Some(SCHEMA_VERSION.to_owned()),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             cgroup_version: node::cgroup_version(),
-            probes,
+            attached,
             degraded: self.degraded(),
             kills: self.pipeline.kills(),
             lost: self.pipeline.lost().iter().map(|lost| lost.count).sum(),
             losses: self.pipeline.lost().to_vec(),
             untold_signals: self.probes.as_ref().map_or(0, ProbeSource::untold_signals),
         });
+    }
+
+    /// What is to be attached, and how it is.
+    fn attached(&self) -> impl Iterator<Item = &ProbeStatus> {
+        self.probes.iter().flat_map(ProbeSource::status).chain(self.sources.status())
     }
 
     /// What could be better, and why it is not.
@@ -307,7 +312,7 @@ impl Live {
 
     /// Says on standard error what is attached.
     fn announce(&self) {
-        for probe in self.probes.iter().flat_map(ProbeSource::status).chain(self.sources.status()) {
+        for probe in self.attached() {
             if let Some(rung) = probe.attached {
                 info!("{} attached by {rung}", probe.symbol);
             }

@@ -8,8 +8,11 @@ mod bpftrace;
 mod busybox;
 mod containerd;
 mod docker;
+mod etcd;
 mod kernel;
 mod kubernetes;
+mod kubernetes_source;
+mod node;
 mod podman;
 mod prometheus;
 mod qemu;
@@ -27,8 +30,11 @@ pub(crate) use self::{
     busybox::busybox,
     containerd::containerd,
     docker::docker,
+    etcd::etcd,
     kernel::{Kernel, KernelFiles, kernel},
-    kubernetes::{kubectl, python},
+    kubernetes::{helm, kubectl, python},
+    kubernetes_source::kubernetes,
+    node::{KERNEL as NODE_KERNEL, node},
     podman::podman,
     prometheus::prometheus,
     qemu::qemu,

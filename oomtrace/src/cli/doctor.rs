@@ -32,8 +32,9 @@ pub(super) struct Args {
     sources: super::names::Sources,
 }
 
+/// How a report is printed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     Text,
     Json,
 }

@@ -32,7 +32,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::{build_info, event::Line};
+use crate::{build_info, event};
 
 /// Options of every subcommand stand below none of the headings of `run`'s.
 const NO_HEADING: Option<&str> = None;
@@ -212,7 +212,7 @@ impl Cli {
 }
 
 fn schema() -> anyhow::Result<()> {
-    print(&(serde_json::to_string_pretty(&schemars::schema_for!(Line))? + "\n"))
+    print(&(serde_json::to_string_pretty(&event::schema())? + "\n"))
 }
 
 /// Prints to whoever reads, be it that they have had enough: `oomtrace schema | head`.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::runtime;
 use tracing::warn;
 
-use super::names::Sources;
+use super::{doctor::Format, names::Sources};
 use crate::{
     event::{Cgroup, Container, ContainerRole, Level, Pod},
     node::{
@@ -21,7 +21,7 @@ use crate::{
         index::{Bounds, Index},
         names,
     },
-    sink::{Format, escape, size},
+    sink::{escape, size},
 };
 
 /// Options of `oomtrace pods`.

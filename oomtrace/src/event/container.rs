@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cgroup, Container, Pod};
+use super::{Cgroup, Container, Pod, Sender};
 
 /// A container appeared, was told to end, or went.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -75,4 +75,47 @@ pub enum ContainerAction {
     PodDeleted,
     /// The runtime noticed an OOM in it (containerd's `TaskOOM`, the kubelet's cAdvisor).
     OomNoticed,
+}
+
+/// A container ended as Kubernetes intended: what "why 137?" asks for where nothing went wrong.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ContainerEnded {
+    /// Its pod.
+    pub pod: Option<Pod>,
+    /// The container.
+    pub container: Option<Container>,
+    /// Its cgroup.
+    pub cgroup: Option<Cgroup>,
+    /// Whether it is the pod's sandbox; `null` where nothing tells.
+    pub sandbox: Option<bool>,
+    /// Its exit code: 137 is 128 and SIGKILL, 143 is 128 and SIGTERM.
+    pub exit_code: Option<i32>,
+    /// The signal that ended it: `SIGKILL`, `SIGTERM`; `null` where it exited, or no signal was seen.
+    pub signal: Option<String>,
+    /// Who sent that signal, where it was seen.
+    pub sender: Option<Sender>,
+    /// Why, where that is known.
+    pub reason: EndReason,
+    /// The same in words, with what it is concluded from.
+    pub message: Option<String>,
+}
+
+/// Why Kubernetes ended a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// It is the sandbox of a pod that ended: runtimes end it with SIGKILL as a matter of course.
+    Sandbox,
+    /// Its pod is or was being deleted: a deletion, a rollout, a drain.
+    PodDeleted,
+    /// A probe failed, and the kubelet restarts it.
+    Probe,
+    /// The kubelet evicted its pod: an incident tells of that.
+    Evicted,
+    /// Its pod had to go for a critical one.
+    Preempted,
+    /// The node is shutting down.
+    NodeShutdown,
+    /// The kubelet or the container runtime ended it; nothing tells why.
+    Unknown,
 }

@@ -1,7 +1,8 @@
 //! What the timeline makes of events: one incident per death, or per chain of deaths with one cause, and its verdict.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use strum::IntoStaticStr;
 
 use super::{Cgroup, Container, Limit, Line, Pod, Source, Victim};
 use crate::node::cgroup_path::{ContainerId, Level};
@@ -16,6 +17,12 @@ pub struct Incident {
     pub id: String,
     /// Whether more may come.
     pub state: IncidentState,
+    /// Which line of this incident this is, from 1. Of several with one `id` the one with the highest is complete.
+    #[serde(default)]
+    pub revision: u64,
+    /// Whether it is about memory.
+    #[serde(default)]
+    pub severity: Severity,
     /// The first of its events, RFC 3339.
     pub started: String,
     /// The last of its events, RFC 3339; `null` while it is open.
@@ -48,6 +55,16 @@ pub struct Incident {
     pub processes_killed: u64,
     /// How often a container of it ended.
     pub deaths: u64,
+    /// How many of `kills` no earlier line of this incident has: over all lines of all incidents these add up to the number of
+    /// kills.
+    #[serde(default)]
+    pub kills_new: u64,
+    /// How many of `processes_killed` no earlier line of this incident has.
+    #[serde(default)]
+    pub processes_killed_new: u64,
+    /// How many of `deaths` no earlier line of this incident has.
+    #[serde(default)]
+    pub deaths_new: u64,
     /// Whether the whole cgroup was killed (`memory.oom.group`), in any of its kills.
     pub group: Option<bool>,
     /// Whether the kubelet evicted the pod, be it before or after a kill.
@@ -58,12 +75,40 @@ pub struct Incident {
     pub victim_comm: Option<String>,
     /// What happened, in order: the first and the last of many.
     pub steps: Vec<Step>,
+    /// How many steps are left out above.
+    #[serde(default)]
+    pub steps_omitted: u64,
     /// What memory was against its limit, where that is known, in order.
-    pub memory: Vec<MemoryPoint>,
-    /// The events it is made of, in order: their `seq`s, or with `--full` the events themselves.
-    pub events: Vec<EventRef>,
+    #[serde(default)]
+    pub history: Vec<MemoryPoint>,
+    /// How many points are left out above.
+    #[serde(default)]
+    pub history_omitted: u64,
+    /// The events it is made of, in order: their `seq`s.
+    #[serde(deserialize_with = "seqs")]
+    pub events: Vec<u64>,
     /// How many of its events are left out above.
     pub events_omitted: u64,
+    /// The same events themselves, with `--full` only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events_full: Vec<Line>,
+}
+
+/// The numbers of events; before schema version 2 `events` had the events themselves with `--full`.
+fn seqs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Event {
+        Seq(u64),
+        Line { seq: u64 },
+    }
+    let events = Vec::<Event>::deserialize(deserializer)?;
+    Ok(events
+        .into_iter()
+        .map(|event| match event {
+            Event::Seq(seq) | Event::Line { seq } => seq,
+        })
+        .collect())
 }
 
 /// Whether more may come.
@@ -77,14 +122,40 @@ pub enum IncidentState {
     Closed,
 }
 
-/// An event of an incident.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum EventRef {
-    /// Its number.
-    Seq(u64),
-    /// Itself.
-    Line(Box<Line>),
+/// What an incident is about: metrics, alerts and the text for people go by it.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    IntoStaticStr,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Severity {
+    /// Memory: an OOM kill, an eviction for memory, a refused allocation, a frozen cgroup, a panic.
+    #[default]
+    Memory,
+    /// Anything else that ended a container otherwise than Kubernetes intended.
+    Other,
+}
+
+impl Severity {
+    /// The name, as JSON lines have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// A container in an incident.
@@ -233,9 +304,11 @@ pub enum ToldBy {
     Serialize,
     Deserialize,
     JsonSchema,
+    IntoStaticStr,
     clap::ValueEnum,
 )]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Scenario {
     /// The container hit its own memory limit.
@@ -253,6 +326,10 @@ pub enum Scenario {
     RuntimeRefused,
     /// The node ran out before anyone acted.
     SystemOom,
+    /// The OOM killer killed, and nothing at hand says whose limit was hit.
+    UnknownLimit,
+    /// The kubelet evicted, and nothing at hand says for which resource.
+    Evicted,
     /// A cgroup outside of Kubernetes hit its limit.
     OtherLimit,
     /// A process killed it, not the OOM killer.
@@ -262,21 +339,16 @@ pub enum Scenario {
 }
 
 impl Scenario {
+    /// What an incident of this scenario is about, where nothing says otherwise.
+    #[must_use]
+    pub fn severity(self) -> Severity {
+        if matches!(self, Self::Killed | Self::Crashed) { Severity::Other } else { Severity::Memory }
+    }
+
     /// The name, as JSON lines and options have it.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::ContainerLimit => "container_limit",
-            Self::PodLimit => "pod_limit",
-            Self::AllocatableEvicted => "allocatable_evicted",
-            Self::NodePressureEvicted => "node_pressure_evicted",
-            Self::AllocatableOom => "allocatable_oom",
-            Self::RuntimeRefused => "runtime_refused",
-            Self::SystemOom => "system_oom",
-            Self::OtherLimit => "other_limit",
-            Self::Killed => "killed",
-            Self::Crashed => "crashed",
-        }
+        self.into()
     }
 }
 

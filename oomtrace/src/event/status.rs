@@ -1,5 +1,7 @@
 //! What oomtrace says of itself.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -62,12 +64,17 @@ pub struct Status {
     pub phase: Phase,
     /// oomtrace's own version.
     pub version: String,
+    /// The version of the lines' schema: [`SCHEMA_VERSION`].
+    #[serde(default)]
+    pub schema_version: Option<String>,
     /// The kernel's release: `uname -r`.
     pub kernel: String,
     /// The version of the hierarchy that has the memory controller: 1 or 2.
     pub cgroup_version: Option<u8>,
-    /// Every kernel function or tracepoint of interest, and how it is attached.
-    pub probes: Vec<ProbeStatus>,
+    /// Every kernel function, tracepoint or file of interest, and how it is attached; `null` where it is not. `oomtrace
+    /// doctor` says what was tried before.
+    #[serde(default)]
+    pub attached: BTreeMap<String, Option<Rung>>,
     /// What is not as good as it could be, each with its reason and remedy.
     pub degraded: Vec<String>,
     /// Kills seen so far.
@@ -81,6 +88,14 @@ pub struct Status {
     /// are told, besides those to a container's first process.
     #[serde(default)]
     pub untold_signals: u64,
+}
+
+impl Status {
+    /// Whether anything is attached.
+    #[must_use]
+    pub fn is_tracing(&self) -> bool {
+        self.attached.values().any(Option::is_some)
+    }
 }
 
 /// Where oomtrace is in its life.

@@ -256,7 +256,7 @@ impl Evidence {
         };
         by_kubelet
             || self.signals_from_outside(death).any(|signal| {
-                let takes = if signal.what.signal == 9 { SIGKILL_TO_END } else { SIGTERM_TO_END };
+                let takes = if signal.what.signal == "SIGKILL" { SIGKILL_TO_END } else { SIGTERM_TO_END };
                 death.at - signal.at <= takes
             })
     }
@@ -265,7 +265,7 @@ impl Evidence {
     pub(super) fn signals_from_outside(&self, death: &Death) -> impl Iterator<Item = &Cause<Signal>> {
         self.signals.iter().filter(|signal| {
             !matches!(signal.what.sender.role, SenderRole::Kernel | SenderRole::SameContainer)
-                && matches!(signal.what.signal, 9 | 15)
+                && matches!(signal.what.signal.as_str(), "SIGKILL" | "SIGTERM")
                 && signal.what.target.container_init == Some(true)
                 && signal.container.is_some()
                 && signal.container == death.container

@@ -22,7 +22,7 @@ use super::{
     thresholds::Thresholds,
     windows::{CLOSES_AFTER, CRASH_LOOP, EVICTION, KILL_TO_EVICTION, NOTICED, RELIST, SECOND},
 };
-use crate::event::{ContainerId, EventRef, Incident, IncidentState, Line, Pod, Source};
+use crate::event::{ContainerId, Incident, IncidentState, Line, Pod, Source};
 
 /// Events in an incident that are told; of more the first and the last.
 const EVENTS: usize = 256;
@@ -213,6 +213,7 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
     let closes = last_at + CLOSES_AFTER;
     let identity = case.identity();
     let chain = format!("{:?} {:?}", case.subject, incident.verdict.scenario);
+    incident.severity = incident.verdict.scenario.severity();
     incident.id = id(node, &identity, at);
     incident.state = if now.is_some_and(|now| now < closes) { IncidentState::Open } else { IncidentState::Closed };
     incident.started = first.map(|(_, line)| line.ts.clone()).unwrap_or_default();
@@ -220,10 +221,10 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
     incident.time_unknown = case.kills.first().is_some_and(|kill| kill.told.time_unknown);
     incident.boot_time_only = !incident.time_unknown && began < YEAR_OF_BOOT && lines.iter().any(|(_, line)| line.source == Source::Kmsg);
     incident.steps = steps::steps(&lines, at, case, court);
-    incident.memory = picture::points(case, court, &lines);
+    incident.history = picture::points(case, court, &lines);
     let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
     incident.events_omitted = lines.len().saturating_sub(EVENTS) as u64;
-    incident.events = told(&lines).map(|line| EventRef::Seq(line.seq)).collect();
+    incident.events = told(&lines).map(|line| line.seq).collect();
     let kills = case.kills.iter().map(|kill| kill.at).collect();
     Judged { at, last: last_at, closes, kills, identity, chain, node: node.to_owned(), incident, lines }
 }

@@ -404,6 +404,7 @@ impl Weight {
             Event::OomDecision(_)
             | Event::OomVictim(_)
             | Event::OomReaped(_)
+            | Event::ContainerEnded(_)
             | Event::Incident(_)
             | Event::Lost(_)
             | Event::Error(_)

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use jiff::Timestamp;
 
 use super::{Timeline, groups::Part, judge, judged, sort};
-use crate::event::{EventRef, Incident, Line};
+use crate::event::{Incident, Line};
 
 /// What was let go of, and what it came to.
 #[derive(Default)]
@@ -66,7 +66,7 @@ impl Timeline {
         let with_events = self.known.everything;
         let ended = |judge::Judged { at, mut incident, lines, node, .. }| {
             if with_events {
-                incident.events = judge::told(&lines).map(|line| EventRef::Line(Box::new((**line).clone()))).collect();
+                incident.events_full = judge::told(&lines).map(|line| (**line).clone()).collect();
             }
             Ended { began: at, node, incident }
         };

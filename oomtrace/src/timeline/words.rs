@@ -74,22 +74,6 @@ pub(super) fn listed(words: &[String]) -> String {
     }
 }
 
-/// `SIGSEGV`.
-pub(super) fn signal_name(number: i32) -> String {
-    match number {
-        4 => "SIGILL",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        11 => "SIGSEGV",
-        15 => "SIGTERM",
-        31 => "SIGSYS",
-        other => return format!("signal {other}"),
-    }
-    .to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

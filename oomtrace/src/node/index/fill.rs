@@ -113,7 +113,12 @@ impl Filling<'_> {
                 }
             }
             // An incident is made of events that had their names, or did not get them in time.
-            Event::Incident(_) | Event::SystemOom(_) | Event::Lost(_) | Event::Error(_) | Event::Status(_) => {}
+            Event::ContainerEnded(_)
+            | Event::Incident(_)
+            | Event::SystemOom(_)
+            | Event::Lost(_)
+            | Event::Error(_)
+            | Event::Status(_) => {}
         }
     }
 

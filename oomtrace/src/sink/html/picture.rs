@@ -39,7 +39,7 @@ pub(super) fn picture(page: &mut String, incident: &Incident) -> std::fmt::Resul
     // A point's distance from the kill, by the first step's.
     let since = |point: &MemoryPoint| milliseconds(&point.ts).map(|at| at - first_ts + first_since);
     let points: Vec<(f64, &MemoryPoint)> =
-        incident.memory.iter().filter_map(|point| Some((since(point)?, point))).collect();
+        incident.history.iter().filter_map(|point| Some((since(point)?, point))).collect();
     let times = || incident.steps.iter().map(|step| step.since_ms).chain(points.iter().map(|(ms, _)| *ms));
     let (first, last) = (times().fold(f64::INFINITY, f64::min), times().fold(f64::NEG_INFINITY, f64::max));
     let most = points.iter().map(|(_, point)| point.usage_bytes.max(point.limit_bytes.unwrap_or(0))).max();

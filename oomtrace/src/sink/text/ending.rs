@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::words::{place, who};
+use super::words::{escape, place, who};
 use crate::event::{ProcessExit, SenderRole, Signal, Task};
 
 pub(super) fn write_exit(out: &mut String, ts: &str, exit: &ProcessExit) -> std::fmt::Result {
-    let how = match (exit.signal, exit.exit_code) {
-        (Some(signal), _) => format!("by signal {signal}"),
+    let how = match (&exit.signal, exit.exit_code) {
+        (Some(signal), _) => format!("by {}", escape(signal)),
         (None, Some(code)) => format!("with status {code}"),
         (None, None) => "in an unknown way".to_owned(),
     };
@@ -36,5 +36,5 @@ pub(super) fn write_signal(out: &mut String, ts: &str, signal: &Signal) -> std::
         SenderRole::Process => who(&signal.sender.task),
     };
     let place = place(signal.pod.as_ref(), signal.container.as_ref());
-    writeln!(out, "{ts}  {} to {} in {place}, sent by {sender}", signal.name, who(&signal.target))
+    writeln!(out, "{ts}  {} to {} in {place}, sent by {sender}", escape(&signal.signal), who(&signal.target))
 }

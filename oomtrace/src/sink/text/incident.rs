@@ -109,6 +109,8 @@ pub(in crate::sink) fn headline(scenario: Scenario) -> &'static str {
         Scenario::AllocatableOom => "OOM kill: all pods together over what is allocatable",
         Scenario::RuntimeRefused => "Gave up: an allocation was refused",
         Scenario::SystemOom => "OOM kill: the node ran out of memory",
+        Scenario::UnknownLimit => "OOM kill: whose limit is not known",
+        Scenario::Evicted => "Evicted: for which resource is not known",
         Scenario::OtherLimit => "OOM kill: a limit outside of Kubernetes",
         Scenario::Killed => "Killed by a process, not for memory by the kernel",
         Scenario::Crashed => "Crashed",

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::words::{escape, number, place, size};
-use crate::event::{ContainerChange, Eviction, Level, Pod, Pressure, SystemOom};
+use crate::event::{ContainerChange, ContainerEnded, Eviction, Level, Pod, Pressure, SystemOom};
 
 pub(super) fn write_pressure(out: &mut String, ts: &str, pressure: &Pressure) -> std::fmt::Result {
     let whose = match pressure.level {
@@ -68,6 +68,15 @@ pub(super) fn write_container(out: &mut String, ts: &str, change: &ContainerChan
     }
     if let Some(reason) = &change.reason {
         write!(out, ", {}", escape(reason))?;
+    }
+    writeln!(out)
+}
+
+pub(super) fn write_ended(out: &mut String, ts: &str, ended: &ContainerEnded) -> std::fmt::Result {
+    let place = place(ended.pod.as_ref(), ended.container.as_ref());
+    write!(out, "{ts}  ended as intended: {place}, exit code {}, {}", number(ended.exit_code), name_of(&ended.reason))?;
+    if let Some(words) = &ended.message {
+        write!(out, ": {}", escape(words))?;
     }
     writeln!(out)
 }

@@ -6,12 +6,12 @@ use super::words::escape;
 use crate::event::{Lost, LostFrom, Phase, Status};
 
 pub(super) fn write_status(out: &mut String, ts: &str, status: &Status) -> std::fmt::Result {
-    let probes: Vec<_> = status
-        .probes
+    let attached: Vec<_> = status
+        .attached
         .iter()
-        .map(|probe| match probe.attached {
-            Some(rung) => format!("{} by {rung}", probe.symbol),
-            None => format!("{} NOT ATTACHED", probe.symbol),
+        .map(|(symbol, attached)| match attached {
+            Some(rung) => format!("{} by {rung}", escape(symbol)),
+            None => format!("{} NOT ATTACHED", escape(symbol)),
         })
         .collect();
     let phase = match status.phase {
@@ -24,7 +24,7 @@ pub(super) fn write_status(out: &mut String, ts: &str, status: &Status) -> std::
         "{ts}  oomtrace {} {phase} on kernel {}: {}; {} kills, {} lost",
         status.version,
         escape(&status.kernel),
-        probes.join(", "),
+        attached.join(", "),
         status.kills,
         status.lost,
     )?;

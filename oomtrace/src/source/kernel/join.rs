@@ -450,7 +450,11 @@ mod tests {
         let records = vec![decision(1, 10), mark(1, 10, true), exit(), exit(), end(1), exit()];
         assert_eq!(
             told(records),
-            ["kill 10 members [] limit true", "victim 10 Killed", "exit 10 signal Some(9) after Some(5.5) ms"]
+            [
+                "kill 10 members [] limit true",
+                "victim 10 Killed",
+                "exit 10 signal Some(\"SIGKILL\") after Some(5.5) ms"
+            ]
         );
     }
 

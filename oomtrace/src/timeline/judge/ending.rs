@@ -13,7 +13,7 @@ use super::{
         windows::{
             CRASH_LOOP, KILL_REASON_TO_END, PROBE_TO_KILL, REFUSED_TO_END, SECOND, SIGKILL_TO_END, SIGTERM_TO_END,
         },
-        words::{one_line, place, pod_name, signal_name, size, times},
+        words::{one_line, place, pod_name, size, times},
     },
     Court,
     case::{Case, Ending, Subject},
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::event::{
     Confidence, ContainerAction, ContainerChange, Incident, RefusedBy, Scenario, SenderRole, Signal, Verdict,
+    signal_name,
 };
 
 /// Who ended a container.
@@ -82,9 +83,9 @@ fn why<'a>(court: &Court<'a>, death: &'a Death) -> Option<Ending<'a>> {
     }
     let by_kubelet = reason(court, death);
     let signal = court.evidence.signals.iter().rev().filter(|signal| same(&signal.container)).find(|signal| {
-        let takes = match signal.what.signal {
-            9 => SIGKILL_TO_END,
-            15 => SIGTERM_TO_END,
+        let takes = match signal.what.signal.as_str() {
+            "SIGKILL" => SIGKILL_TO_END,
+            "SIGTERM" => SIGTERM_TO_END,
             _ => return false,
         };
         let first = signal.what.target.container_init != Some(false);
@@ -155,7 +156,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
             format!(
                 "{} crashed{again} by {}{}; nobody ran out of memory.",
                 capital(&inside),
-                code.map_or_else(|| "a signal".to_owned(), |code| signal_name(code - 128)),
+                code.and_then(|code| u32::try_from(code - 128).ok()).map_or_else(|| "a signal".to_owned(), signal_name),
                 in_words(code)
             ),
             crash_advice(code),
@@ -280,7 +281,7 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &
                 ),
             };
             (
-                format!("{who} was ended{again} with {} by {whom} {why}; not by the OOM killer{code}.", signal.what.name),
+                format!("{who} was ended{again} with {} by {whom} {why}; not by the OOM killer{code}.", signal.what.signal),
                 advice.to_owned(),
                 signal.line.seq,
             )

@@ -213,8 +213,8 @@ fn words(line: &Line, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, Strin
             (Mark::Kill, format!("OOM kill: {comm}{pid}{with}{place}{used}"))
         }
         Event::ProcessExit(exit) => {
-            let how = match (exit.signal, exit.exit_code) {
-                (Some(signal), _) => format!("by {}", super::super::words::signal_name(signal.into())),
+            let how = match (&exit.signal, exit.exit_code) {
+                (Some(signal), _) => format!("by {signal}"),
                 (None, Some(code)) => format!("with status {code}"),
                 (None, None) => String::new(),
             };
@@ -231,7 +231,7 @@ fn words(line: &Line, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, Strin
                 None if signal.sender.role == SenderRole::Oomd => "all its processes",
                 comm => comm.unwrap_or("?"),
             };
-            (Mark::Signal, format!("{} from {sender} to {target}", signal.name))
+            (Mark::Signal, format!("{} from {sender} to {target}", signal.signal))
         }
         Event::ChargeFailures(failures) => {
             let often =
