@@ -28,7 +28,10 @@ pub use self::{
         AffectedContainer, Confidence, Incident, IncidentState, Mark, MemoryPoint, Scenario, Severity, Step, ToldBy,
         Verdict,
     },
-    oom::{Candidate, Cause, KnownBy, Limit, OomKill, OomVictim, PanicOnOom, SwapCounter, UnderOom, UnderOomState, Victim, Why},
+    oom::{
+        Candidate, Cause, KnownBy, Limit, OomKill, OomVictim, PanicOnOom, SwapCounter, UnderOom, UnderOomState, Victim,
+        Why,
+    },
     pressure::{Pressure, PressureScope, Stall},
     reaped::OomReaped,
     signal::signal_name,

@@ -1,9 +1,9 @@
 //! Where events come from. A source knows nothing of how they are printed.
 
+pub mod envelope;
 pub mod kernel;
 pub mod kernel_log;
 pub mod kmsg;
 pub mod kubelet;
 pub mod kubelet_log;
 pub mod kubelet_metrics;
-pub mod envelope;

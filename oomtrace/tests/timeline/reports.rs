@@ -72,7 +72,9 @@ fn faults(folder: &Path) -> Vec<String> {
     }
     let scenarios = incidents.values().map(|incident| &incident["verdict"]["scenario"]);
     faults.extend(
-        scenarios.filter(|scenario| list(&expected["none_of"]).contains(scenario)).map(|scenario| format!("{scenario}")),
+        scenarios
+            .filter(|scenario| list(&expected["none_of"]).contains(scenario))
+            .map(|scenario| format!("{scenario}")),
     );
     let patterns = list(&expected["stderr"]).iter().filter_map(Value::as_str);
     faults.extend(
@@ -104,7 +106,8 @@ fn of_incident(incident: &Value, wanted: &Value) -> Vec<String> {
             }
             "started" => {
                 let found = field("started");
-                let as_expected = found.as_str().zip(expected.as_str()).is_some_and(|(at, start)| at.starts_with(start));
+                let as_expected =
+                    found.as_str().zip(expected.as_str()).is_some_and(|(at, start)| at.starts_with(start));
                 (!as_expected).then_some(found)
             }
             "missing_has" => {

@@ -5,9 +5,12 @@ use std::{io::Cursor, path::Path};
 use anyhow::Result;
 
 use super::input::{self, Input};
-use crate::source::envelope::{
-    json,
-    learnt::{Peeler, Plan, Wanted},
+use crate::source::{
+    envelope::{
+        json,
+        learnt::{Peeler, Plan, Wanted},
+    },
+    kernel_log::is_export,
 };
 
 /// So much of a log is looked at to learn what stands around its lines.
@@ -28,7 +31,8 @@ impl Log {
     pub(super) fn open(path: &Path, wanted: &impl Wanted, sample: Option<u64>) -> Result<Self> {
         let mut input = input::open(path)?;
         let mut start = input.peek(path, sample.unwrap_or(SAMPLE_BYTES))?;
-        let mut plan = Plan::learn(&start, wanted);
+        // The journal's export format has no lines.
+        let mut plan = if is_export(&start) { Plan::default() } else { Plan::learn(&start, wanted) };
         let mut undone = plan.in_words();
         if plan.document {
             let all = input.take_all(path)?;

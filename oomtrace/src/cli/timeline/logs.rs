@@ -50,12 +50,7 @@ impl KernelLogs {
         Self::read_and_say(args, zone, latest, |_| {})
     }
 
-    fn read_and_say(
-        args: &Args,
-        zone: &TimeZone,
-        latest: Option<Timestamp>,
-        say: impl Fn(&KernelLog),
-    ) -> Result<Self> {
+    fn read_and_say(args: &Args, zone: &TimeZone, latest: Option<Timestamp>, say: impl Fn(&KernelLog)) -> Result<Self> {
         let mut logs = Self::default();
         for path in &args.kernel_log {
             say(&logs.read_log(path, args, zone, latest)?);
@@ -63,13 +58,7 @@ impl KernelLogs {
         Ok(logs)
     }
 
-    fn read_log(
-        &mut self,
-        path: &Path,
-        args: &Args,
-        zone: &TimeZone,
-        latest: Option<Timestamp>,
-    ) -> Result<KernelLog> {
+    fn read_log(&mut self, path: &Path, args: &Args, zone: &TimeZone, latest: Option<Timestamp>) -> Result<KernelLog> {
         let name = path.display();
         let wanted = KernelLines::new()?;
         let mut log = Log::open(path, &wanted, None)?;
@@ -138,10 +127,15 @@ fn say(log: &KernelLog) {
         warn!("{name}: {}", what.instead_of_kernel_log());
     }
     if *strangers > 0 {
-        warn!("{name}: {strangers} lines look like the kernel's and could not be read: what stands before them is not the same on all");
+        warn!(
+            "{name}: {strangers} lines look like the kernel's and could not be read: what stands before them is not the same on all"
+        );
     }
     if read.untimed > 0 {
-        warn!("{name}: {} kills have no time: their lines look like the kernel's, and their time could not be read", read.untimed);
+        warn!(
+            "{name}: {} kills have no time: their lines look like the kernel's, and their time could not be read",
+            read.untimed
+        );
     }
     if read.without_end > 0 {
         warn!(
@@ -381,7 +375,10 @@ impl KubeletLog {
             (counts.undated, "have no time"),
             (counts.forged, "pretend to be the kubelet's"),
             (counts.overlong, "are too long and were cut"),
-            (self.log.plan.strangers, "look like the kubelet's and could not be read: what stands before them is not the same on all"),
+            (
+                self.log.plan.strangers,
+                "look like the kubelet's and could not be read: what stands before them is not the same on all",
+            ),
         ] {
             if count > 0 {
                 let last = counts.last_error.map_or_else(String::new, |error| format!(" ({error})"));

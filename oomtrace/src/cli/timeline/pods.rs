@@ -37,8 +37,8 @@ pub(super) fn read(path: &Path, into: &mut Snapshot) -> anyhow::Result<()> {
         return Ok(());
     }
     let (text, packing) = input::read_whole(path)?;
-    let found = snapshot::read(&text, into)
-        .map_err(|_| anyhow::anyhow!("{name}: {}", What::of(&text).instead_of_pods()))?;
+    let found =
+        snapshot::read(&text, into).map_err(|_| anyhow::anyhow!("{name}: {}", What::of(&text).instead_of_pods()))?;
     if found.is_empty() {
         warn!("{name}: JSON{packing}, but neither pods nor containers, events or nodes in it");
     } else {

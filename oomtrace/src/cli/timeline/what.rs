@@ -55,7 +55,8 @@ impl What {
         if kernel.is_some_and(|kernel| lines().any(|line| kernel.text_at(line).is_some())) {
             return Self::KernelLog;
         }
-        let of_kubelet = |line: &[u8]| KubeletLines.text_at(line).is_some() && !matches!(KubeletLines.known(line), Known::Foreign);
+        let of_kubelet =
+            |line: &[u8]| KubeletLines.text_at(line).is_some() && !matches!(KubeletLines.known(line), Known::Foreign);
         if lines().any(of_kubelet) {
             return Self::KubeletLog;
         }
@@ -121,7 +122,9 @@ impl What {
             Self::KubeletLog => "this is a kubelet's log: give it with --kubelet-log",
             Self::Recording => "this is a recording: give it with --events",
             Self::Json => "this begins as JSON, and is none to its end: was it cut?",
-            Self::Text => "this is no JSON: it needs `kubectl get pods -A -o json`, the kubelet's /pods, or `crictl ps -o json`",
+            Self::Text => {
+                "this is no JSON: it needs `kubectl get pods -A -o json`, the kubelet's /pods, or `crictl ps -o json`"
+            }
         }
     }
 }
@@ -138,7 +141,10 @@ mod tests {
             (b" \n\n", What::Empty),
             (&pattern, What::Binary),
             (b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0", What::Binary),
-            (b"node: I0601 10:00:31.000000    1200 kubelet.go:369] \"Starting kubelet main sync loop\"\n", What::KubeletLog),
+            (
+                b"node: I0601 10:00:31.000000    1200 kubelet.go:369] \"Starting kubelet main sync loop\"\n",
+                What::KubeletLog,
+            ),
             (b"{\"ts\":1795476961825.0369,\"caller\":\"a\",\"msg\":\"b\",\"v\":0}\n", What::KubeletLog),
             (b"[    1.5] Out of memory: Killed process 7 (a)\n", What::KernelLog),
             (b"{\"ts\":\"2026-06-01T10:00:00Z\",\"kind\":\"oom_kill\",\"node\":\"n\",\"seq\":4}\n", What::Recording),

@@ -163,7 +163,10 @@ mod tests {
     fn a_journals_own_first_line_has_a_year() {
         let log = "-- Logs begin at Mon 2023-01-09 10:00:00 UTC, end at Thu 2023-10-12 19:00:20 UTC. --\nOct 12 19:00:20 n1 kernel: a\n";
         assert_eq!(first(log.as_bytes()), "2023-10-12T19:00:20Z".parse().ok());
-        assert_eq!(first(b"Log file created at: 2023/10/12 19:00:20\nI1012 19:00:20.1 1 a.go:1] b\n"), "2023-10-12T19:00:20Z".parse().ok());
+        assert_eq!(
+            first(b"Log file created at: 2023/10/12 19:00:20\nI1012 19:00:20.1 1 a.go:1] b\n"),
+            "2023-10-12T19:00:20Z".parse().ok()
+        );
         assert_eq!(first(b"[Thu Oct 12 19:00:20 2023] a\n"), "2023-10-12T19:00:20Z".parse().ok());
         assert_eq!(first(b"Oct 12 19:00:20 n1 kernel: a\n"), None);
     }

@@ -56,7 +56,11 @@ pub(super) fn write_block(out: &mut String, node: &str, incident: &Incident, col
     let head = format!("{}  {whose}", paint.bold(headline(verdict.scenario)));
     let started = if incident.time_unknown {
         "at an unknown time".to_owned()
-    } else if incident.boot_time_only { since_boot(&incident.started) } else { incident.started.clone() };
+    } else if incident.boot_time_only {
+        since_boot(&incident.started)
+    } else {
+        incident.started.clone()
+    };
     writeln!(
         out,
         "{head}\n  {}",

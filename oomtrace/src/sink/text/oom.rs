@@ -67,7 +67,8 @@ fn write_candidates(out: &mut String, kill: &OomKill) -> std::fmt::Result {
     let (Some(weighed), Some(candidates)) = (kill.candidates_weighed, &kill.candidates) else { return Ok(()) };
     let victim = kill.victim.task.tgid;
     let others = candidates.iter().filter(|candidate| candidate.task.tgid != victim).take(3);
-    let others: Vec<_> = others.filter_map(|other| Some(format!("{} with {} points", who(&other.task), other.points?))).collect();
+    let others: Vec<_> =
+        others.filter_map(|other| Some(format!("{} with {} points", who(&other.task), other.points?))).collect();
     let others = if others.is_empty() { "no other could be killed".to_owned() } else { others.join(", ") };
     writeln!(out, "    weighed    {weighed} processes; {others}")
 }

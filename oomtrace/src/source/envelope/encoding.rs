@@ -105,10 +105,9 @@ mod tests {
         let units: Vec<u16> = text.encode_utf16().collect();
         let little: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
         let big: Vec<u8> = units.iter().flat_map(|unit| unit.to_be_bytes()).collect();
-        for (bytes, order) in [
-            ([&[0xff, 0xfe][..], &little].concat(), Utf16::Little),
-            ([&[0xfe, 0xff][..], &big].concat(), Utf16::Big),
-        ] {
+        for (bytes, order) in
+            [([&[0xff, 0xfe][..], &little].concat(), Utf16::Little), ([&[0xfe, 0xff][..], &big].concat(), Utf16::Big)]
+        {
             assert_eq!(Utf16::of(&bytes), Some(order));
             let mut read = String::new();
             // One byte at a time: a pair is cut anywhere.

@@ -8,13 +8,32 @@ use super::when::{self, Wall, When};
 /// The fields that hold the line, the surest first: journald and Stackdriver's agents; `CloudWatch`, Elastic, Fluent Bit;
 /// Stackdriver's text; Splunk; Docker; Loki; Azure; util-linux.
 const LINE: [&str; 11] = [
-    "MESSAGE", "message", "textPayload", "_raw", "log", "line", "LogEntry", "SyslogMessage", "RawData", "LogMessage", "msg",
+    "MESSAGE",
+    "message",
+    "textPayload",
+    "_raw",
+    "log",
+    "line",
+    "LogEntry",
+    "SyslogMessage",
+    "RawData",
+    "LogMessage",
+    "msg",
 ];
 /// The fields that tell when it was logged.
 const TIME: [&str; 7] = ["timestamp", "@timestamp", "time", "ts", "_time", "TimeGenerated", "TimeStamp"];
 /// The fields that tell on which machine, alone or in an object of that name.
 const HOST: [&str; 10] = [
-    "_HOSTNAME", "hostname", "host", "node_name", "nodename", "node", "Computer", "HostName", "host.name", "kubernetes.host",
+    "_HOSTNAME",
+    "hostname",
+    "host",
+    "node_name",
+    "nodename",
+    "node",
+    "Computer",
+    "HostName",
+    "host.name",
+    "kubernetes.host",
 ];
 /// The fields that tell who logged it, the surest first.
 const SPEAKER: [&str; 9] = [

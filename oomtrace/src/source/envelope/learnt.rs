@@ -175,7 +175,8 @@ struct Sample<'a> {
 impl Head {
     /// The head that all these lines have.
     fn of(samples: &[Sample<'_>], others: &[&[u8]], wanted: &impl Wanted) -> Option<Self> {
-        let read: Vec<Vec<Token<'_>>> = samples.iter().map(|sample| tokens(sample.head, wanted)).collect::<Option<_>>()?;
+        let read: Vec<Vec<Token<'_>>> =
+            samples.iter().map(|sample| tokens(sample.head, wanted)).collect::<Option<_>>()?;
         let mut parts: Vec<Part> = read.first()?.iter().map(|token| token.part.clone()).collect();
         for tokens in &read {
             if tokens.len() != parts.len() {
@@ -378,7 +379,8 @@ impl Plan {
         let (mut cut, mut begun) = (0, 0);
         for at in 1..lines.len() {
             begun = if starts[at] { at } else { begun };
-            let further = lines[at].first().is_some_and(u8::is_ascii_whitespace) && !self.head.as_ref().is_some_and(Head::is_indentation);
+            let further = lines[at].first().is_some_and(u8::is_ascii_whitespace)
+                && !self.head.as_ref().is_some_and(Head::is_indentation);
             if starts[at] || lines[at].is_empty() || further {
                 continue;
             }
@@ -413,7 +415,8 @@ fn most_alike(samples: &[Sample<'_>], others: &[&[u8]], wanted: &impl Wanted) ->
     let mut by_parts: BTreeMap<Vec<Part>, Vec<Sample<'_>>> = BTreeMap::new();
     for sample in samples {
         let Some(tokens) = tokens(sample.head, wanted) else { continue };
-        let any = |part: Part| if matches!(part, Part::Word(_) | Part::Number | Part::Writer) { Part::AnyWord } else { part };
+        let any =
+            |part: Part| if matches!(part, Part::Word(_) | Part::Number | Part::Writer) { Part::AnyWord } else { part };
         let mut parts: Vec<Part> = tokens.into_iter().map(|token| any(token.part)).collect();
         // Some columns are quoted, and others of the same log are not.
         if parts.ends_with(&[Part::Other(b'"')]) && parts.len() > 1 {
@@ -437,7 +440,9 @@ fn most_alike(samples: &[Sample<'_>], others: &[&[u8]], wanted: &impl Wanted) ->
         .collect();
     let of_writer: Vec<Sample<'_>> = trimmed
         .iter()
-        .filter(|sample| tokens(sample.head, wanted).is_some_and(|tokens| tokens.iter().any(|token| token.part == Part::Writer)))
+        .filter(|sample| {
+            tokens(sample.head, wanted).is_some_and(|tokens| tokens.iter().any(|token| token.part == Part::Writer))
+        })
         .map(|sample| Sample { head: sample.head, formed: sample.formed })
         .collect();
     // Where some lines name the writer that is looked for, the others are of others.
@@ -545,8 +550,7 @@ impl<W: Wanted> Peeler<W> {
         let full = characters(&line) == width;
         match &mut self.open {
             Some((open, filled))
-                if !self.plan.begins(&line, &self.wanted)
-                    && self.wanted.goes_on(open, &line).unwrap_or(*filled) =>
+                if !self.plan.begins(&line, &self.wanted) && self.wanted.goes_on(open, &line).unwrap_or(*filled) =>
             {
                 let indented = self.plan.head.as_ref().is_some_and(Head::is_indentation);
                 open.extend_from_slice(if indented { line.trim_ascii_start() } else { &line });

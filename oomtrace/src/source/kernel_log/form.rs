@@ -42,8 +42,7 @@ use crate::source::envelope::{
     field,
     json::{self, Inner, Piece, Pretty},
     learnt::{self, Known},
-    scan,
-    when,
+    scan, when,
 };
 
 /// Of a longer line, only so much is read. The kernel's own are under 1 KiB (`LOG_LINE_MAX`, `PRINTKRB_RECORD_MAX`:
@@ -358,7 +357,9 @@ impl Reader {
             Err(skipped) => skipped,
         };
         let text = std::str::from_utf8(line).ok().filter(|_| wraps > 0);
-        let Some(Inner { when, host, speakers, line }) = text.and_then(json::read) else { return Line::Skipped(skipped) };
+        let Some(Inner { when, host, speakers, line }) = text.and_then(json::read) else {
+            return Line::Skipped(skipped);
+        };
         if speakers.iter().any(|speaker| speaker != "kernel") {
             return Line::Skipped(skipped);
         }

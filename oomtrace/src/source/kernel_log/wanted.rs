@@ -59,7 +59,9 @@ impl Wanted for KernelLines {
         let (_, kind) = *TEXTS.get(found.pattern().as_usize())?;
         // The name of the task stands before the first.
         let at = match kind {
-            0 => line[..found.start()].iter().rposition(|byte| b" \t\"'|>]".contains(byte)).map_or(0, |blank| blank + 1),
+            0 => {
+                line[..found.start()].iter().rposition(|byte| b" \t\"'|>]".contains(byte)).map_or(0, |blank| blank + 1)
+            }
             _ => found.start(),
         };
         Some((at, kind))
@@ -129,7 +131,9 @@ mod tests {
 
     #[test]
     fn a_head_that_all_lines_have_is_learnt() {
-        for head in ["> ", "2026/11/23 23:20:37 ", "7:", "/var/log/a.log:", "    ", "node1|kern|", "{host=\"n\"} ", "12\t"] {
+        for head in
+            ["> ", "2026/11/23 23:20:37 ", "7:", "/var/log/a.log:", "    ", "node1|kern|", "{host=\"n\"} ", "12\t"]
+        {
             assert!(is_learnt(&behind(head)), "{head:?}");
         }
     }

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     event::{
-        Candidate, Cause, Confidence, Container, KnownBy, ContainerId, ContainerRole, Event, Incident, Level, Limit, Memory,
-        OomKill, Scenario, Verdict, Victim,
+        Candidate, Cause, Confidence, Container, ContainerId, ContainerRole, Event, Incident, KnownBy, Level, Limit,
+        Memory, OomKill, Scenario, Verdict, Victim,
     },
     node::snapshot::ContainerRecord,
 };
@@ -113,8 +113,12 @@ fn unseen(kill: &Kill, missing: &mut Vec<String>) -> Confidence {
             "who was killed: the log has the kernel's choice alone, and a child of it may have been killed instead",
             Confidence::Medium,
         ),
-        Some(KnownBy::Reaper) => ("the kill's own line: the log has only that the victim's memory was taken", Confidence::Low),
-        Some(KnownBy::Limit) => ("who was killed: the log has only the line that names the victim's cgroup", Confidence::Medium),
+        Some(KnownBy::Reaper) => {
+            ("the kill's own line: the log has only that the victim's memory was taken", Confidence::Low)
+        }
+        Some(KnownBy::Limit) => {
+            ("who was killed: the log has only the line that names the victim's cgroup", Confidence::Medium)
+        }
     };
     missing.push(what.to_owned());
     confidence.min(most)

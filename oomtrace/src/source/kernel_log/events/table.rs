@@ -107,7 +107,8 @@ impl<'a> Table<'a> {
             }
         }
         rows.truncate(MOST_TOLD);
-        let told = rows.into_iter().map(|(points, row)| Candidate { task: task(row), memory: self.memory(row), points });
+        let told =
+            rows.into_iter().map(|(points, row)| Candidate { task: task(row), memory: self.memory(row), points });
         Some(told.collect())
     }
 }

@@ -7,11 +7,11 @@ use serde::Deserialize;
 
 use super::{Layer, LineError, Part, instant};
 use crate::source::{
+    envelope::{field::Field, json as collected, when::Wall},
     kubelet_log::{
-        klog::unquote,
+        klog::{Message, unquote},
         writer::{self, Writer},
     },
-    envelope::{field::Field, json as collected, when::Wall},
 };
 
 /// The fields of a journal entry (systemd.journal-fields(7)) and of a line of Docker's `json-file` that matter.
@@ -44,9 +44,12 @@ const TRANSPORTS: [&str; 4] = ["stdout", "syslog", "journal", "native"];
 pub(super) fn json(text: &str) -> Result<Option<Layer<'_>>, LineError> {
     let of_journal = text.contains("\"MESSAGE\"") || text.contains("\"__REALTIME_TIMESTAMP\"");
     // What klog itself prints may have a key of that name, behind its message.
-    let of_runtime = text.starts_with("{\"log\":") || (text.contains("\"log\":\"") || text.contains("\"log\": \"")) && !text.contains("\"msg\":");
+    let of_runtime = text.starts_with("{\"log\":")
+        || (text.contains("\"log\":\"") || text.contains("\"log\": \"")) && !text.contains("\"msg\":");
     // A collector's, around whatever it read.
-    if !of_runtime && !text.contains("\"__REALTIME_TIMESTAMP\"")
+    if !of_runtime
+        && !text.contains("\"__REALTIME_TIMESTAMP\"")
+        && Message::read(text).is_none()
         && let Some(inner) = collected::read(text)
     {
         let identifier = inner.speakers.into_iter().find(|speaker| !TRANSPORTS.contains(&speaker.as_str()));

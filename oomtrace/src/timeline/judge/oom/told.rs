@@ -5,7 +5,9 @@ use super::{
     Eaters,
 };
 use crate::{
-    event::{Cause, Container, ContainerAction, ContainerRole, Event, KnownBy, Level, Limit, Pod, Scenario, SwapCounter},
+    event::{
+        Cause, Container, ContainerAction, ContainerRole, Event, KnownBy, Level, Limit, Pod, Scenario, SwapCounter,
+    },
     timeline::{
         evidence::Kill,
         windows::SECOND,
@@ -127,9 +129,7 @@ impl Told<'_> {
             Some(KnownBy::Limit) => "killed a process that the log does not name".to_owned(),
             Some(KnownBy::Reaper) | None => format!("killed {comm}{pid}"),
         };
-        format!(
-            "The kernel {killed}{anon}{with} in {inside} {when}{again}because {hit}{asked}{eater}{lives}{after}."
-        )
+        format!("The kernel {killed}{anon}{with} in {inside} {when}{again}because {hit}{asked}{eater}{lives}{after}.")
     }
 
     pub(super) fn advice(&self, case: &Case<'_>, kill: &Kill) -> String {
