@@ -8,7 +8,7 @@ mod kubelet;
 mod machine;
 mod oomtrace;
 mod processes;
-mod scenarios;
+pub(crate) mod scenarios;
 
 use std::{
     ffi::OsStr,
@@ -159,8 +159,12 @@ impl Lab {
 
     fn end(&mut self) -> Result<()> {
         self.state.end()?;
+        // What only takes space; a lab that did not come up has not all of it.
         let etcd = self.folder.join("etcd");
-        fs::remove_dir_all(&etcd).with_context(|| format!("cannot remove {}", etcd.display()))
+        if etcd.exists() {
+            fs::remove_dir_all(&etcd).with_context(|| format!("cannot remove {}", etcd.display()))?;
+        }
+        Ok(())
     }
 
     fn start(up: &Up, dies_with_us: bool) -> Result<Self> {
@@ -174,7 +178,7 @@ impl Lab {
         }
         // Whatever takes long comes first: nothing has to be ended if it fails.
         let binary = up.binary()?;
-        prepare()?;
+        setup::lab()?;
         if folder.exists() {
             fs::remove_dir_all(&folder).with_context(|| format!("cannot clear {}", folder.display()))?;
         }
@@ -296,9 +300,13 @@ impl Lab {
 
     /// Waits until the node is ready, as its kubelet reported after this time (the node's, in seconds since 1970).
     fn wait_ready(&self, after: Option<i64>) -> Result<()> {
-        self.wait("the node to be ready", READY_LIMIT, |lab| {
+        let ready = self.wait("the node to be ready", READY_LIMIT, |lab| {
             let node = lab.kubectl_json(&["get", "node", NODE])?;
             Ok(is_ready(&node, after.unwrap_or_default()))
+        });
+        ready.map_err(|error| match self.sh("journalctl -b -u kubelet -o cat --no-pager -n 15") {
+            Ok(said) => error.context(format!("the node is not ready; what its kubelet logged last:\n{said}")),
+            Err(_) => error,
         })
     }
 
@@ -344,16 +352,6 @@ impl Drop for Lab {
             eprintln!("lab: not everything could be ended: {error:#}");
         }
     }
-}
-
-/// Brings every piece that a lab needs.
-pub(crate) fn prepare() -> Result<()> {
-    setup::qemu()?;
-    setup::etcd()?;
-    setup::kubectl()?;
-    setup::kernel(setup::NODE_KERNEL)?;
-    setup::node()?;
-    Ok(())
 }
 
 /// One lab for each checkout.

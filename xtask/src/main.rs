@@ -25,7 +25,7 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
 enum Xtask {
-    /// Fetch what building and testing need: the standard library's source, bpf-linker, QEMU, the test kernels, busybox
+    /// Fetch what building and testing need: the standard library's source, bpf-linker, QEMU, the test kernels, Kubernetes
     #[command(after_help = setup::VARIABLES)]
     Setup,
     /// Build the static `oomtrace` binary

@@ -9,7 +9,6 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use serde_json::Value;
 
 use super::{Lab, NODE};
 use crate::tool;
@@ -45,8 +44,8 @@ impl Lab {
         ] {
             write(&state.join(file), &self.kubectl(arguments)?)?;
         }
-        let live = self.live()?.iter().map(Value::to_string).collect::<Vec<_>>();
-        write(&folder.join("live.jsonl"), &(live.join("\n") + "\n"))?;
+        let live = self.live_lines()?.into_iter().map(|line| line + "\n").collect::<String>();
+        write(&folder.join("live.jsonl"), &live)?;
         let archive = folder.join(".node.tar.gz");
         let port = self.state.ports.kubelet;
         let status = self.client().stream(

@@ -95,9 +95,12 @@ impl Lab {
         Ok(())
     }
 
-    /// By the unit as it is, but that what it prints goes where [`Lab::live`] looks.
+    /// By the unit as it is, but that what it prints goes where [`Lab::live`] looks, and that it serves figures, as the others do.
     fn start_process(&self) -> Result<()> {
-        let drop_in = format!("[Service]\nStandardOutput=append:{KEPT}/NUMBER-process.jsonl\n");
+        let figures = "127.0.0.1:9477";
+        let drop_in = format!(
+            "[Service]\nStandardOutput=append:{KEPT}/NUMBER-process.jsonl\nEnvironment=OOMTRACE_METRICS_LISTEN={figures}\n"
+        );
         let input = format!("{UNIT}\n---\n{drop_in}");
         let command = format!(
             "set -e; mkdir -p {KEPT} /etc/systemd/system/oomtrace.service.d; cd /etc/systemd/system; \
@@ -105,7 +108,7 @@ impl Lab {
              sed '/^---$/,$d' /run/oomtrace.units > oomtrace.service; \
              sed \"1,/^---\\$/d; s/NUMBER/$number/\" /run/oomtrace.units > oomtrace.service.d/lab.conf; \
              systemctl daemon-reload; systemctl restart oomtrace; \
-             for try in $(seq 240); do grep -qs '\"kind\":\"status\"' {KEPT}/$number-process.jsonl && exit; sleep 0.5; done; \
+             for try in $(seq 240); do curl -sf -o /dev/null http://{figures}/readyz && exit; sleep 0.5; done; \
              systemctl status oomtrace >&2; exit 1"
         );
         self.sh_input(&command, std::io::Cursor::new(input))?
@@ -133,9 +136,14 @@ impl Lab {
 
     /// Every line that oomtrace has printed since the lab came up, oldest first, whatever became of its pod or process.
     pub(crate) fn live(&self) -> Result<Vec<Value>> {
+        let lines = self.live_lines()?;
+        lines.iter().map(|line| serde_json::from_str(line).with_context(|| format!("not JSON: {line}"))).collect()
+    }
+
+    /// The same lines as they were printed.
+    pub(super) fn live_lines(&self) -> Result<Vec<String>> {
         let text = self.sh(&format!("cat {KEPT}/* 2>/dev/null || true"))?;
-        let lines = lines(&text).into_iter().filter(|line| line.starts_with('{'));
-        lines.map(|line| serde_json::from_str(&line).with_context(|| format!("not JSON: {line}"))).collect()
+        Ok(lines(&text))
     }
 
     fn helm(&self) -> Result<Command> {

@@ -7,7 +7,8 @@ use anyhow::Result;
 use super::apt::Suite;
 use crate::cache;
 
-fn folder() -> Result<PathBuf> {
+/// Where it is.
+pub(super) fn folder() -> Result<PathBuf> {
     cache::piece("etcd", |folder| Suite::open("trixie")?.unpack(&["etcd-server", "libc6"], folder))
 }
 
