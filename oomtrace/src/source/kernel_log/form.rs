@@ -405,7 +405,10 @@ pub(super) fn known(line: &[u8]) -> Known {
     };
     match line.first() {
         Some(b' ') | None => return Known::No,
-        Some(b'{' | 0x1e) => return skipped(line),
+        // What begins as JSON and cannot be read was cut, and who wrote it is not known.
+        Some(b'{' | 0x1e) if line.starts_with(b"{\"") || line.starts_with(b"\x1e") => {
+            return if skipped(line) == Known::Wanted(0) { Known::Wanted(0) } else { Known::Foreign };
+        }
         Some(b'd') if line.starts_with(b"data: {") => return skipped(line),
         Some(b'-') if line.starts_with(b"-- ") => return Known::Foreign,
         Some(_) => {}

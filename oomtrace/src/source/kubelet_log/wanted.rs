@@ -19,7 +19,8 @@ pub struct KubeletLines;
 
 impl Wanted for KubeletLines {
     fn known(&self, line: &[u8]) -> Known {
-        let Ok(read) = Unwrapped::read(line) else { return Known::No };
+        // What begins as JSON and cannot be read was cut, and who wrote it is not known.
+        let Ok(read) = Unwrapped::read(line) else { return Known::Foreign };
         let of_field = read.part == Part::Field;
         if line.first().is_none_or(u8::is_ascii_whitespace) && !of_field {
             return Known::No;
