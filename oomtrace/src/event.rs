@@ -21,7 +21,7 @@ use strum::{EnumDiscriminants, EnumString, IntoStaticStr, VariantArray};
 
 pub use self::{
     charge::{AllocationRefused, ChargeFailures, ChargeState, RefusedBy, Span},
-    container::{ContainerAction, ContainerChange, ContainerEnded, EndReason},
+    container::{ContainerAction, ContainerChange, ContainerEnded, EndReason, OutOfMemoryLog},
     ending::{ProcessExit, Sender, SenderRole, Signal},
     eviction::{ContainerUse, Eviction, EvictionPhase, SystemOom},
     incident::{
@@ -29,8 +29,8 @@ pub use self::{
         Verdict,
     },
     oom::{
-        Candidate, Cause, KnownBy, Limit, OomKill, OomVictim, PanicOnOom, SwapCounter, UnderOom, UnderOomState, Victim,
-        Why,
+        Candidate, Cause, CgroupMemory, KnownBy, Limit, MemoryNode, OomKill, OomVictim, PanicOnOom, SwapCounter,
+        UnderOom, UnderOomState, Victim, Why,
     },
     pressure::{Pressure, PressureScope, Stall},
     reaped::OomReaped,
@@ -147,6 +147,8 @@ pub enum Event {
     SystemOom(Box<SystemOom>),
     /// A container appeared, was killed, or went.
     Container(Box<ContainerChange>),
+    /// A container's log says that its program ran out of memory.
+    OutOfMemoryLog(Box<OutOfMemoryLog>),
     /// A container ended as Kubernetes intended.
     ContainerEnded(Box<ContainerEnded>),
     /// Why a container died: the timeline's verdict.

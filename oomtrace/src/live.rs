@@ -10,6 +10,7 @@
 //! here ([`ProbeSource`]); every other source is a task of its own that sends over a bounded channel ([`Sources`]).
 
 mod hangup;
+mod last_words;
 mod names;
 mod panic_on_oom;
 mod pipeline;
@@ -37,6 +38,7 @@ use tracing::{info, warn};
 
 use self::{hangup::Hangup, names::Learning, resident::Resident};
 pub use self::{
+    last_words::LastWords,
     names::Options as NameOptions,
     pipeline::Pipeline,
     pressure::Pressure,
@@ -173,7 +175,9 @@ impl Live {
         names.sources.sees_cgroups = probes.as_ref().is_some_and(ProbeSource::sees_cgroups);
         let learning = Learning::start(&names).context("names of pods and containers cannot be asked for")?;
         let waiting = Waiting::new(Box::new(learning.known()), names.wait);
+        let last_words = LastWords::new(Some(names.sources.host.clone()));
         let mut pipeline = Pipeline::new(options.node.clone(), pressure, waiting, outlets);
+        pipeline.read_logs(last_words);
         if options.incidents {
             pipeline.watch_incidents();
         }

@@ -12,6 +12,7 @@ mod etcd;
 mod kernel;
 mod kubernetes;
 mod kubernetes_source;
+mod log_engines;
 mod node;
 mod podman;
 mod prometheus;
@@ -34,6 +35,7 @@ pub(crate) use self::{
     kernel::{Kernel, KernelFiles, kernel},
     kubernetes::{helm, kubectl, python},
     kubernetes_source::kubernetes,
+    log_engines::log_engines,
     node::{KERNEL as NODE_KERNEL, node},
     podman::podman,
     prometheus::prometheus,

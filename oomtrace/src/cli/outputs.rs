@@ -15,8 +15,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "FORMAT[:FILE][,only=KINDS]")]
     output: Vec<Output>,
     /// Which kinds of events to print, on every output that does not choose itself. `default` stands for what a log stack is
-    /// for: incident, oom_kill, eviction (without what the kubelet only looks at), panic_on_oom, under_oom, lost, error and
-    /// status; `all` for every kind. What is recorded, counted and made incidents of does not depend on it.
+    /// for: `incident`, `oom_kill`, `eviction` (without what the kubelet only looks at), `panic_on_oom`, `under_oom`, `lost`,
+    /// `error` and `status`; `all` for every kind. What is recorded, counted and made incidents of does not depend on it.
     #[arg(long, value_name = "KIND,…", default_value = "default")]
     only: Vec<Kinds>,
     /// Print every kind of event: `--only all`.

@@ -26,6 +26,7 @@ use self::{
 };
 use crate::{
     event::{Incident, Line, OomKill, Scenario},
+    node::snapshot,
     timeline::{Keep, Known, Timeline},
 };
 
@@ -34,7 +35,7 @@ use crate::{
 /// Exit status: 0 where files could be read, whether or not there are incidents in them; 1 where one could not be opened, or
 /// there is nothing in any log that can be read; 2 wrong usage.
 #[derive(Debug, clap::Args)]
-#[command(group(ArgGroup::new("inputs").args(["events", "kernel_log", "kubelet_log"]).required(true).multiple(true)))]
+#[command(group(ArgGroup::new("inputs").args(["events", "kernel_log", "kubelet_log", "pods"]).required(true).multiple(true)))]
 pub(super) struct Args {
     /// Recordings: what `oomtrace run --record` wrote, or its JSON lines. Of several nodes at will.
     #[arg(long, value_name = "FILE", num_args = 1..)]
@@ -46,8 +47,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE", num_args = 1..)]
     kubelet_log: Vec<PathBuf>,
     /// What is known of pods: `kubectl get pods -A -o json`, the kubelet's `/pods`, `crictl ps -o json` and `crictl pods
-    /// -o json`, `kubectl get events -A -o json`, `kubectl get node -o json`, a copy of `/var/log/pods`, or a folder of
-    /// such files.
+    /// -o json`, `kubectl get events -A -o json`, `kubectl get node -o json`, each also as YAML, a copy of `/var/log/pods`,
+    /// or a folder of such files. Without logs and recordings: incidents are what these say.
     #[arg(long, value_name = "FILE|DIR", num_args = 1..)]
     pods: Vec<PathBuf>,
     /// The kubelet's `/metrics`: which eviction signal it was. The last reading counts.
@@ -117,7 +118,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for path in &args.kubelet_metrics {
         known.evictions_by_signal.extend(pods::evictions_by_signal(path)?);
     }
-    let recorded = recording::read_all(&args.events)?;
+    let mut recorded = recording::read_all(&args.events)?;
+    let logs = !args.kernel_log.is_empty() || !args.kubelet_log.is_empty();
+    if !logs && args.events.is_empty() {
+        recorded = pods::lines(&known.snapshot);
+        known.statuses_alone = true;
+    }
     let latest = year::latest(args, &known)?;
     let zone = match &args.time_zone {
         Some(zone) => zone.clone(),
@@ -127,6 +133,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut kubelet = logs::KubeletLogs::open(args, &zone, latest)?;
     hosts.extend(kubelet.hosts());
     let node = node(args, &recorded, &known, hosts)?;
+    recorded.extend(snapshot::lines::last_words(&known.snapshot, &node));
     let zero = match boot::zero(args.boot_time, &recorded, &kernel, &known) {
         Some(zero) => zero,
         None => boot::zero_by_kubelet(&kernel, kubelet.read_all()?),
@@ -147,7 +154,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     intake.finish(kubelet.spoke(), &|kill: &mut OomKill| kubelet.name(kill))?;
-    let nothing_read = !readable && !kubelet.is_readable() && args.events.is_empty();
+    let nothing_read = logs && !readable && !kubelet.is_readable() && args.events.is_empty();
     Ok(if nothing_read { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

@@ -21,6 +21,9 @@ pub struct Eviction {
     pub threshold_bytes: Option<u64>,
     /// The threshold as a share of the capacity, 0 to 1, where it is configured so.
     pub threshold_ratio: Option<f64>,
+    /// What the kubelet was started to reserve of the node's memory for the system and for itself.
+    #[serde(default)]
+    pub reserved_bytes: Option<u64>,
     /// What was available.
     pub available_bytes: Option<u64>,
     /// All that there is of the signal's resource.
@@ -61,6 +64,7 @@ impl Eviction {
             signal: None,
             threshold_bytes: None,
             threshold_ratio: None,
+            reserved_bytes: None,
             available_bytes: None,
             capacity_bytes: None,
             grace_period_ms: None,

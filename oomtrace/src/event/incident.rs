@@ -37,6 +37,10 @@ pub struct Incident {
     pub pod: Option<Pod>,
     /// The container, where it is about one.
     pub container: Option<Container>,
+    /// The ids of the container's later starts that were killed in the same incident, at most 8: `container`, `victim` and
+    /// `summary` are of the first.
+    #[serde(default)]
+    pub later_ids: Vec<ContainerId>,
     /// All its containers that ended, or were to end, in the order of their names.
     pub containers: Vec<AffectedContainer>,
     /// The victim's cgroup.
@@ -238,10 +242,19 @@ pub struct Verdict {
     pub innocent: Option<bool>,
     /// The victim's container or pod is not the one that used the most of the limit that was hit.
     pub bystander: Option<bool>,
+    /// A few words: what happened, as surely as it is known.
+    #[serde(default)]
+    pub heading: String,
     /// One sentence: who, what, which limit.
     pub summary: String,
     /// What would have prevented it.
     pub advice: String,
+    /// A limit under which it would not have happened, as far as what was seen supports a number; `null` where nothing does.
+    #[serde(default)]
+    pub suggested_limit_bytes: Option<u64>,
+    /// What that is worked out from: the highest use seen, how often it came back.
+    #[serde(default)]
+    pub suggested_limit_basis: Option<String>,
     /// How sure this is.
     pub confidence: Confidence,
     /// What would have made it surer.

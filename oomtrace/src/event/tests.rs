@@ -13,10 +13,9 @@ struct Types<'a> {
 }
 
 impl Types<'_> {
-    fn of_lines() -> BTreeMap<String, BTreeSet<String>> {
-        let schema = schema().to_value();
+    fn of_schema(schema: &Value) -> BTreeMap<String, BTreeSet<String>> {
         let mut types = Types { definitions: &schema["$defs"], of: BTreeMap::new() };
-        types.walk("", &schema, &mut Vec::new());
+        types.walk("", schema, &mut Vec::new());
         types.of
     }
 
@@ -29,7 +28,7 @@ impl Types<'_> {
                 within.pop();
             }
         }
-        for alternative in ["anyOf", "oneOf", "allOf"].iter().flat_map(|of| schema[*of].as_array()).flatten() {
+        for alternative in ["anyOf", "oneOf", "allOf"].iter().filter_map(|of| schema[*of].as_array()).flatten() {
             self.walk(path, alternative, within);
         }
         let types: Vec<&str> = match &schema["type"] {
@@ -53,7 +52,7 @@ impl Types<'_> {
 
 #[test]
 fn a_field_has_one_type_whatever_the_kind() {
-    let types = Types::of_lines();
+    let types = Types::of_schema(schema().as_value());
     let several: Vec<_> = types.iter().filter(|(_, types)| types.len() > 1).collect();
     assert!(several.is_empty(), "{several:#?}");
     for (path, expected) in [
@@ -73,6 +72,21 @@ fn a_field_has_one_type_whatever_the_kind() {
 }
 
 #[test]
+fn a_field_of_two_types_is_found_wherever_it_is() {
+    let schema = serde_json::json!({
+        "$defs": {"Step": {"type": "object", "properties": {"signal": {"type": ["integer", "null"]}}}},
+        "oneOf": [
+            {"properties": {"memory": {"type": ["boolean", "null"]}, "step": {"anyOf": [{"$ref": "#/$defs/Step"}]}}},
+            {"properties": {"memory": {"type": "array", "items": {"type": "object"}}}},
+            {"properties": {"step": {"type": "object", "properties": {"signal": {"type": "string"}}}}},
+        ],
+    });
+    let types = Types::of_schema(&schema);
+    let several: Vec<_> = types.iter().filter(|(_, types)| types.len() > 1).map(|(path, _)| path.as_str()).collect();
+    assert_eq!(several, [".memory", ".step.signal"]);
+}
+
+#[test]
 fn a_kind_has_the_name_that_lines_have() -> Result<(), serde_json::Error> {
     let schema = schema().to_value();
     let kinds = schema["oneOf"].as_array().into_iter().flatten();
@@ -84,22 +98,22 @@ fn a_kind_has_the_name_that_lines_have() -> Result<(), serde_json::Error> {
 }
 
 #[test]
-fn lines_of_schema_version_1_are_read() -> Result<(), serde_json::Error> {
+fn lines_of_schema_version_1_are_read() -> anyhow::Result<()> {
     let head = r#"{"ts":"2026-01-01T00:00:00Z","seq":1,"node":"n","source":"kernel","boot_ns":1"#;
     let signal = format!(
         r#"{head},"kind":"signal","pod":null,"container":null,"cgroup":null,"signal":9,"name":"SIGKILL",
         "sender":{{"role":"kernel"}},"target":{{}}}}"#
     );
-    let Event::Signal(signal) = serde_json::from_str::<Line>(&signal)?.event else { panic!("no signal") };
+    let Event::Signal(signal) = serde_json::from_str::<Line>(&signal)?.event else { anyhow::bail!("no signal") };
     assert_eq!((signal.signal.as_str(), signal.signal_number), ("SIGKILL", None));
     let exit = format!(r#"{head},"kind":"process_exit","signal":11,"core_dumped":false,"oom_victim":false}}"#);
-    let Event::ProcessExit(exit) = serde_json::from_str::<Line>(&exit)?.event else { panic!("no end") };
+    let Event::ProcessExit(exit) = serde_json::from_str::<Line>(&exit)?.event else { anyhow::bail!("no end") };
     assert_eq!(exit.signal.as_deref(), Some("SIGSEGV"));
     let status = format!(
         r#"{head},"kind":"status","phase":"running","version":"0.1.0","kernel":"6.12.0","cgroup_version":2,
         "probes":[{{"symbol":"oom_kill_process","attached":"fentry","refused":[]}}],"degraded":[],"kills":3,"lost":0}}"#
     );
-    let Event::Status(status) = serde_json::from_str::<Line>(&status)?.event else { panic!("no status") };
+    let Event::Status(status) = serde_json::from_str::<Line>(&status)?.event else { anyhow::bail!("no status") };
     assert_eq!((status.kills, status.schema_version.as_deref()), (3, None));
     Ok(())
 }

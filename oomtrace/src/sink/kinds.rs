@@ -79,6 +79,7 @@ fn is_default(event: &Event) -> bool {
         | Event::Pressure(_)
         | Event::SystemOom(_)
         | Event::Container(_)
+        | Event::OutOfMemoryLog(_)
         | Event::ContainerEnded(_) => false,
     }
 }
@@ -114,9 +115,8 @@ impl fmt::Display for Kinds {
 /// What to say of a word that is no kind.
 fn unknown(word: &str) -> String {
     let names: Vec<_> = Kind::VARIANTS.iter().map(|kind| kind.name()).chain([DEFAULT, ALL]).collect();
-    let meant = nearest(word, names.iter().copied())
-        .map(|name| format!("; is {name} meant?"))
-        .unwrap_or_else(|| ".".to_owned());
+    let meant = nearest(word, names.iter().copied());
+    let meant = meant.map_or_else(|| ".".to_owned(), |name| format!("; is {name} meant?"));
     format!("there is no kind {word:?}{meant} The kinds are {}", names.join(", "))
 }
 

@@ -149,6 +149,7 @@ fn severity(event: &Event) -> (u8, &'static str) {
         | Event::Lost(_)
         | Event::Error(_)
         | Event::AllocationRefused(_)
+        | Event::OutOfMemoryLog(_)
         | Event::OomDecision(_)
         | Event::OomVictim(_) => (13, "WARN"),
         Event::Eviction(_)
@@ -241,6 +242,25 @@ mod tests {
         assert_eq!((&record["severityNumber"], &record["severityText"]), (&json!(17), &json!("ERROR")));
         assert_eq!(record["eventName"], "oomtrace.oom_kill");
         assert!(record["body"]["stringValue"].as_str().is_some_and(|body| body.starts_with("OOM KILL")), "{record}");
+        Ok(())
+    }
+
+    /// `cargo xtask manifests` reads the same file as OTLP, with OpenTelemetry's own messages.
+    #[test]
+    fn the_shipped_example_is_of_the_schema_and_what_it_is_as_log_records() -> Result<(), serde_json::Error> {
+        let lines = include_str!("../../../deploy/queries/example.jsonl");
+        let lines: Vec<Line> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        for (line, shipped) in lines.iter().zip(include_str!("../../../deploy/queries/example.jsonl").lines()) {
+            assert_eq!(serde_json::to_value(line)?, serde_json::from_str::<Value>(shipped)?);
+        }
+        // But for what is said in words, and for this release's number.
+        let attributes = |logs: &str| -> Result<Value, serde_json::Error> {
+            let record = record(&serde_json::from_str(logs)?).clone();
+            Ok(json!([record["timeUnixNano"], record["eventName"], record["severityNumber"], record["attributes"]]))
+        };
+        for (line, shipped) in lines.iter().zip(include_str!("../../../deploy/queries/example.otel.jsonl").lines()) {
+            assert_eq!(attributes(&print(line))?, attributes(shipped)?, "{}", print(line));
+        }
         Ok(())
     }
 

@@ -34,6 +34,7 @@ pub fn text(line: &Line) -> String {
         Event::Eviction(eviction) => node::write_eviction(&mut out, ts, eviction),
         Event::SystemOom(oom) => node::write_system_oom(&mut out, ts, oom),
         Event::Container(change) => node::write_container(&mut out, ts, change),
+        Event::OutOfMemoryLog(log) => node::write_log(&mut out, ts, log),
         Event::ContainerEnded(ended) => node::write_ended(&mut out, ts, ended),
         Event::Incident(incident) => incident::write_incident(&mut out, ts, incident),
         Event::Lost(lost) => status::write_lost(&mut out, ts, lost),

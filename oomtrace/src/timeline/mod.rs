@@ -36,7 +36,7 @@ mod settle;
 mod tests;
 mod thresholds;
 mod windows;
-mod words;
+pub(crate) mod words;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -75,6 +75,8 @@ pub struct Known {
     /// The times of the first and the last line of the kubelet's log, whatever they say: what it does not tell in between,
     /// the kubelet did not notice.
     pub kubelet_span: Option<(Timestamp, Timestamp)>,
+    /// What happened is known from pods' statuses and events alone.
+    pub statuses_alone: bool,
     /// The ends too that have nothing to do with memory, and that only logs tell of: pods that were deleted, evictions
     /// for disk space. And of each incident its events instead of their numbers.
     pub everything: bool,
@@ -95,6 +97,8 @@ struct Kept {
 struct Heard {
     from: Option<i64>,
     until: Option<i64>,
+    /// Something on the node is of Kubernetes.
+    kubernetes: bool,
 }
 
 /// What is known of a node's kubelet from all that it said.
@@ -184,6 +188,7 @@ impl Timeline {
         }
         let weight = Weight::of(&line.event)?;
         let node = self.node(&line.node);
+        self.learn_kubernetes(&node, line);
         if line.source == Source::Kubelet {
             self.hear(&node, at);
         }
@@ -229,6 +234,16 @@ impl Timeline {
         }
     }
 
+    /// A node that anything of Kubernetes is seen on is one of Kubernetes.
+    fn learn_kubernetes(&mut self, node: &Arc<str>, line: &Line) {
+        let files = !self.known.snapshot.pods.is_empty() || !self.known.snapshot.nodes.is_empty();
+        let Some(heard) = self.heard.get_mut(node) else { return };
+        if !heard.kubernetes && (files || line.source == Source::Kubelet || groups::is_of_kubernetes(&line.event)) {
+            heard.kubernetes = true;
+            self.reheard = Reheard::Earlier;
+        }
+    }
+
     /// The clock has moved on though nothing happened: nanoseconds since 1970. An open incident may close by it.
     pub fn advance(&mut self, to: Timestamp) {
         self.now = self.now.max(i64::try_from(to.as_nanosecond()).ok());
@@ -264,6 +279,7 @@ impl Timeline {
     fn incidents(&self) -> Vec<Incident> {
         let lines = merge(&self.evidence, &self.context).map(|(order, line)| (order, line, false));
         let mut all = judged(lines, &self.known, &self.heard, &self.thresholds, None);
+        all.retain(|judged| !judged.hidden);
         sort(&mut all);
         all.into_iter().map(|judged| judged.incident).collect()
     }
@@ -281,7 +297,8 @@ impl Timeline {
             if !due && (!group.stale || rests) {
                 continue;
             }
-            let judged = judged(group.lines(), &self.known, &self.heard, &self.thresholds, now);
+            let mut judged = judged(group.lines(), &self.known, &self.heard, &self.thresholds, now);
+            judged.retain(|judged| !judged.hidden);
             news.extend(group.news(judged, now));
         }
         sort(&mut news);
@@ -305,6 +322,7 @@ impl Timeline {
         let groups = self.groups.iter_mut();
         let mut all: Vec<_> =
             groups.flat_map(|group| judged(group.lines(), &self.known, &self.heard, &self.thresholds, None)).collect();
+        all.retain(|judged| !judged.hidden);
         sort(&mut all);
         all.into_iter().map(|judged| judged.incident).collect()
     }
@@ -379,6 +397,7 @@ impl Weight {
             | Event::Signal(_)
             | Event::AllocationRefused(_)
             | Event::SystemOom(_)
+            | Event::OutOfMemoryLog(_)
             | Event::PanicOnOom(_)
             | Event::UnderOom(_) => Some(Self::Evidence),
             Event::ProcessExit(exit) => {

@@ -19,6 +19,8 @@ pub struct Settled {
     pub incidents: Vec<Ended>,
     /// Where everything is asked for ([`super::Known::everything`]): events that could have made incidents and are in none.
     pub left_over: Vec<Line>,
+    /// Evictions that were not for memory, where those were not asked for.
+    pub not_memory: u64,
     /// No incident that began before this time is yet to come, nanoseconds since 1970; `None` after the last.
     pub complete_until: Option<i64>,
 }
@@ -47,13 +49,15 @@ impl Timeline {
             let outside = if before < Timestamp::UNIX_EPOCH { i64::MIN } else { i64::MAX };
             i64::try_from(before.as_nanosecond()).unwrap_or(outside)
         });
-        let (mut incidents, mut left_over) = (Vec::new(), Vec::new());
+        let (mut incidents, mut left_over, mut not_memory) = (Vec::new(), Vec::new(), 0);
         for id in self.groups.stale() {
             while let Some(part) = self.groups.take_part(id, before) {
                 let of_part = judged(part.lines(), &self.known, &self.heard, &self.thresholds, None);
                 if self.known.everything {
                     left_over.extend(self.left_over(&part, &of_part));
                 }
+                let (hidden, of_part): (Vec<_>, Vec<_>) = of_part.into_iter().partition(|judged| judged.hidden);
+                not_memory += hidden.len() as u64;
                 incidents.extend(of_part);
                 for order in self.groups.let_go(id, part) {
                     self.evidence.remove(&order);
@@ -70,7 +74,7 @@ impl Timeline {
             }
             Ended { began: at, node, incident }
         };
-        Settled { incidents: incidents.into_iter().map(ended).collect(), left_over, complete_until }
+        Settled { incidents: incidents.into_iter().map(ended).collect(), left_over, not_memory, complete_until }
     }
 
     /// Events of a part that could have made incidents and are in none.

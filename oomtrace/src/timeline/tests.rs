@@ -1,5 +1,6 @@
 //! Statements about the world, each made of a few events.
 
+mod advice;
 mod causes;
 mod deaths;
 mod doubts;
@@ -7,4 +8,5 @@ mod evictions;
 mod kills;
 mod order;
 mod settle;
+mod unknowns;
 mod world;

@@ -123,7 +123,7 @@ impl What {
             Self::Recording => "this is a recording: give it with --events",
             Self::Json => "this begins as JSON, and is none to its end: was it cut?",
             Self::Text => {
-                "this is no JSON: it needs `kubectl get pods -A -o json`, the kubelet's /pods, or `crictl ps -o json`"
+                "this says nothing of pods: it needs `kubectl get pods -A -o json` (or yaml), the kubelet's /pods, or `crictl ps -o json`"
             }
         }
     }

@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::words::{escape, place};
-use crate::event::{Confidence, Incident, IncidentState, Mark, Scenario};
+use super::words::{escape, place, size};
+use crate::{
+    event::{Confidence, Incident, IncidentState, Mark, Verdict},
+    timeline::words,
+};
 
 /// How a terminal is told to write.
 struct Paint {
@@ -41,19 +44,22 @@ pub(super) fn write_incident(out: &mut String, ts: &str, incident: &Incident) ->
         IncidentState::Closed => "closed",
     };
     let verdict = &incident.verdict;
-    writeln!(out, "{ts}  INCIDENT {} {state}: {}", incident.id, headline(verdict.scenario))?;
+    writeln!(out, "{ts}  INCIDENT {} {state}: {}", incident.id, escape(headline(verdict)))?;
     writeln!(out, "    {}", escape(&verdict.summary))?;
     if !verdict.advice.is_empty() {
         writeln!(out, "    advice     {}", escape(&verdict.advice))?;
     }
-    writeln!(out, "    Kubernetes shows {}", shows(incident))
+    if !verdict.kubernetes_shows.is_empty() {
+        writeln!(out, "    Kubernetes shows {}", shows(incident))?;
+    }
+    Ok(())
 }
 
 /// By itself: a block.
 pub(super) fn write_block(out: &mut String, node: &str, incident: &Incident, colour: bool) -> std::fmt::Result {
     let (paint, verdict) = (Paint { on: colour }, &incident.verdict);
     let whose = pod_and_container(incident);
-    let head = format!("{}  {whose}", paint.bold(headline(verdict.scenario)));
+    let head = format!("{}  {whose}", paint.bold(&escape(headline(verdict))));
     let started = if incident.time_unknown {
         "at an unknown time".to_owned()
     } else if incident.boot_time_only {
@@ -70,7 +76,12 @@ pub(super) fn write_block(out: &mut String, node: &str, incident: &Incident, col
     if !verdict.advice.is_empty() {
         writeln!(out, "  {} {}", paint.bold("What would help:"), escape(&verdict.advice))?;
     }
-    writeln!(out, "  {} {}", paint.bold("Kubernetes shows:"), shows(incident))?;
+    if let (Some(bytes), Some(basis)) = (verdict.suggested_limit_bytes, &verdict.suggested_limit_basis) {
+        writeln!(out, "  {} {}: {}", paint.bold("Suggested limit:"), size(Some(bytes)), escape(basis))?;
+    }
+    if !verdict.kubernetes_shows.is_empty() {
+        writeln!(out, "  {} {}", paint.bold("Kubernetes shows:"), shows(incident))?;
+    }
     let sure = match verdict.confidence {
         Confidence::High => "high",
         Confidence::Medium => "medium",
@@ -103,22 +114,9 @@ pub(super) fn write_block(out: &mut String, node: &str, incident: &Incident, col
     writeln!(out)
 }
 
-/// The scenario for people.
-pub(in crate::sink) fn headline(scenario: Scenario) -> &'static str {
-    match scenario {
-        Scenario::ContainerLimit => "OOM kill: over the container's own limit",
-        Scenario::PodLimit => "OOM kill: over the pod's limit",
-        Scenario::AllocatableEvicted => "Evicted: pods used too much of what is allocatable",
-        Scenario::NodePressureEvicted => "Evicted: the node was short of memory",
-        Scenario::AllocatableOom => "OOM kill: all pods together over what is allocatable",
-        Scenario::RuntimeRefused => "Gave up: an allocation was refused",
-        Scenario::SystemOom => "OOM kill: the node ran out of memory",
-        Scenario::UnknownLimit => "OOM kill: whose limit is not known",
-        Scenario::Evicted => "Evicted: for which resource is not known",
-        Scenario::OtherLimit => "OOM kill: a limit outside of Kubernetes",
-        Scenario::Killed => "Killed by a process, not for memory by the kernel",
-        Scenario::Crashed => "Crashed",
-    }
+/// What happened, in a few words; recordings of before have only the scenario.
+pub(in crate::sink) fn headline(verdict: &Verdict) -> &str {
+    if verdict.heading.is_empty() { words::heading_of(verdict.scenario) } else { &verdict.heading }
 }
 
 /// Who an incident is about.
@@ -169,7 +167,7 @@ pub(in crate::sink) fn since_boot(ts: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Source, Step, Verdict};
+    use crate::event::{Source, Step};
 
     #[test]
     fn distances_are_told_as_people_do() {

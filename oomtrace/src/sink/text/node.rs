@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::words::{escape, number, place, size};
-use crate::event::{ContainerChange, ContainerEnded, Eviction, Level, Pod, Pressure, SystemOom};
+use crate::event::{ContainerChange, ContainerEnded, Eviction, Level, OutOfMemoryLog, Pod, Pressure, SystemOom};
 
 pub(super) fn write_pressure(out: &mut String, ts: &str, pressure: &Pressure) -> std::fmt::Result {
     let whose = match pressure.level {
@@ -70,6 +70,11 @@ pub(super) fn write_container(out: &mut String, ts: &str, change: &ContainerChan
         write!(out, ", {}", escape(reason))?;
     }
     writeln!(out)
+}
+
+pub(super) fn write_log(out: &mut String, ts: &str, log: &OutOfMemoryLog) -> std::fmt::Result {
+    let place = place(log.pod.as_ref(), log.container.as_ref());
+    writeln!(out, "{ts}  log of {place}: {}", escape(log.message.as_deref().unwrap_or("?")))
 }
 
 pub(super) fn write_ended(out: &mut String, ts: &str, ended: &ContainerEnded) -> std::fmt::Result {

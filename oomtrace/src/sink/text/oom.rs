@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::words::{describe_limit, escape, number, place, size, who};
-use crate::event::{Cause, OomKill, OomReaped, OomVictim, PanicOnOom, Task, UnderOom, UnderOomState, Why};
+use crate::event::{Candidate, Cause, OomKill, OomReaped, OomVictim, PanicOnOom, Task, UnderOom, UnderOomState, Why};
 
 pub(super) fn write_kill(out: &mut String, ts: &str, what: &str, kill: &OomKill) -> std::fmt::Result {
     let victim = &kill.victim;
@@ -67,8 +67,8 @@ fn write_candidates(out: &mut String, kill: &OomKill) -> std::fmt::Result {
     let (Some(weighed), Some(candidates)) = (kill.candidates_weighed, &kill.candidates) else { return Ok(()) };
     let victim = kill.victim.task.tgid;
     let others = candidates.iter().filter(|candidate| candidate.task.tgid != victim).take(3);
-    let others: Vec<_> =
-        others.filter_map(|other| Some(format!("{} with {} points", who(&other.task), other.points?))).collect();
+    let points = |other: &Candidate| other.points.map_or_else(String::new, |points| format!(" with {points} points"));
+    let others: Vec<_> = others.map(|other| format!("{}{}", who(&other.task), points(other))).collect();
     let others = if others.is_empty() { "no other could be killed".to_owned() } else { others.join(", ") };
     writeln!(out, "    weighed    {weighed} processes; {others}")
 }

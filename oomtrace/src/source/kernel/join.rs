@@ -264,6 +264,11 @@ impl Joiner {
             limit: known(decision.limit_cgroup_id)
                 .map(|id| self.limit(id, &decision.counters, self.machine.bytes(decision.total_pages))),
             constraint: known_u32(decision.constraint).map(constraint),
+            nodemask: None,
+            cpuset: None,
+            mems_allowed: None,
+            memory_nodes: Vec::new(),
+            cgroup_memory: None,
             order: known_i32(decision.order),
             gfp: known_u32(decision.gfp_mask).map(|mask| self.machine.gfp_flags.describe(mask.into())),
             gfp_mask: known_u32(decision.gfp_mask),
@@ -309,17 +314,7 @@ impl Joiner {
             cgroup: self.paths.cgroup(mark.task.cgroup_id),
             trigger: task(&mark.trigger, self.paths.path(mark.trigger.cgroup_id)),
             victim: Victim { task: victim, memory: self.machine.memory(&mark.memory), points: None },
-            cause: None,
-            limit: None,
-            constraint: None,
-            order: None,
-            gfp: None,
-            gfp_mask: None,
-            message: None,
-            group: None,
-            members: Vec::new(),
-            candidates_weighed: None,
-            candidates: None,
+            ..OomKill::default()
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::event::{Event, Sender, SenderRole, Signal, Task, Told, signal_name};
 const KUBELETS: [&str; 7] = ["kubelet", "k3s", "k3s-server", "k3s-agent", "rke2", "k0s", "microshift"];
 /// Daemons, shims and monitors. Names end after 15 bytes.
 const RUNTIMES: [&str; 8] = ["containerd-shim", "containerd", "conmon", "conmonrs", "crio", "dockerd", "runc", "crun"];
-const OOMDS: [&str; 3] = ["systemd-oomd", "oomd", "earlyoom"];
+const OOMDS: [&str; 4] = ["systemd-oomd", "oomd", "earlyoom", "nohang"];
 
 /// Where systemd keeps login sessions: `systemd.special(7)`.
 const SESSIONS: &str = "/user.slice/";

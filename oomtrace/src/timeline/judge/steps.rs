@@ -35,6 +35,7 @@ pub(super) fn lines(case: &Case<'_>, court: &Court<'_>) -> Vec<At> {
         all.extend(evicted.lines.iter().cloned());
     }
     match &case.ending {
+        Some(Ending::GaveUp(log)) => all.push((log.at, Arc::clone(&log.line))),
         Some(Ending::Refused(refused)) => all.push((refused.at, Arc::clone(&refused.line))),
         Some(Ending::Killed(By::Sender(signal, reason))) => {
             all.push((signal.at, Arc::clone(&signal.line)));
@@ -244,6 +245,9 @@ fn words(line: &Line, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, Strin
                 Mark::Failure,
                 format!("the kernel refused {} an allocation{asked}", refused.task.comm.as_deref().unwrap_or("?")),
             )
+        }
+        Event::OutOfMemoryLog(log) => {
+            (Mark::Failure, format!("its log says: {}", one_line(log.message.as_deref().unwrap_or("?"))))
         }
         Event::Pressure(pressure) => {
             let (usage, limit) = (pressure.usage_bytes?, pressure.limit_bytes);

@@ -91,26 +91,28 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Those that could be killed, most points first, and among them whoever uses most: where the base of the points is not
-    /// known, by their memory alone.
+    /// Those that could be killed, most points first; where the points are not known, the largest first.
     pub(super) fn candidates(&self, task: impl Fn(&report::Candidate) -> crate::event::Task) -> Option<Vec<Candidate>> {
         self.rows_total?;
-        self.page_size?;
-        let size = |row: &report::Candidate| row.rss_pages + row.swap_pages.unwrap_or(0);
-        let mut rows: Vec<_> =
+        let mut rows: Vec<(Option<i64>, &report::Candidate)> =
             self.rows.iter().filter(|row| row.oom_score_adj > NEVER).map(|row| (self.points(row), row)).collect();
-        rows.sort_by_key(|(points, row)| Reverse((*points, size(row))));
-        if let Some(largest) = (MOST_TOLD..rows.len()).max_by_key(|at| size(rows[*at].1)) {
-            let least = rows.len().min(MOST_TOLD).saturating_sub(1);
-            if rows[..MOST_TOLD].iter().all(|(_, row)| size(row) < size(rows[largest].1)) {
-                rows.swap(least, largest);
-            }
+        let known = rows.iter().all(|(points, _)| points.is_some());
+        rows.sort_by_key(|(points, row)| Reverse((points.filter(|_| known), size(row))));
+        // Who used most is kept, however few points it has: a low `oom_score_adj` protects a large process.
+        let largest = rows.iter().enumerate().max_by_key(|(index, (_, row))| (size(row), Reverse(*index)));
+        if let Some((index, _)) = largest.filter(|(index, _)| *index >= MOST_TOLD) {
+            rows.swap(index, MOST_TOLD - 1);
         }
         rows.truncate(MOST_TOLD);
         let told =
             rows.into_iter().map(|(points, row)| Candidate { task: task(row), memory: self.memory(row), points });
         Some(told.collect())
     }
+}
+
+/// What it has in memory and in swap.
+fn size(row: &report::Candidate) -> u64 {
+    row.rss_pages.saturating_add(row.swap_pages.unwrap_or(0))
 }
 
 /// From the victim's size, which is in the table in pages and in the line of its kill in kB; or from all memory, which is

@@ -60,10 +60,8 @@ fn a_kill_carries_all_that_its_report_says() {
     assert_eq!(members, [160, 161, 162]);
     assert_eq!(kill.candidates_weighed, Some(4));
     let candidates: Vec<_> = kill.candidates.iter().flatten().map(|row| (row.task.pid, row.points)).collect();
-    assert_eq!(
-        candidates,
-        [(Some(163), Some(5343)), (Some(160), Some(405)), (Some(161), Some(341)), (Some(162), Some(340))]
-    );
+    let points = [(163, 5343), (160, 405), (161, 341), (162, 340)];
+    assert_eq!(candidates, points.map(|(pid, points)| (Some(pid), Some(points))));
 }
 
 #[test]
