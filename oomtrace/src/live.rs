@@ -22,7 +22,7 @@ mod sources;
 mod waiting;
 
 use std::{
-    io,
+    io::{self, IsTerminal as _},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -47,12 +47,12 @@ pub use self::{
     waiting::{Names, Waiting},
 };
 use crate::{
-    event::{Phase, ProbeStatus, SCHEMA_VERSION, Status},
+    event::{Event, Phase, ProbeStatus, SCHEMA_VERSION, Status},
     metrics::{self, Metrics},
     node::{self, hierarchy::Hierarchy},
     own,
     probe::Choice,
-    sink::{Outlets, Output, Reader, Rotation},
+    sink::{self, Look, Outlets, Output, Reader, Rotation},
     source::{
         kubelet::{Kubelet, Log},
         kubelet_metrics,
@@ -210,7 +210,7 @@ impl Live {
         let mut heartbeat = interval_at(first.into(), every);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
-        self.announce();
+        self.announce(options);
         self.status(Phase::Started);
         while options.count.is_none_or(|count| self.pipeline.kills() < count) {
             tokio::select! {
@@ -286,8 +286,13 @@ impl Live {
     }
 
     fn status(&mut self, phase: Phase) {
+        let status = self.status_now(phase);
+        self.pipeline.say_status(status);
+    }
+
+    fn status_now(&self, phase: Phase) -> Status {
         let attached = self.attached().map(|probe| (probe.symbol.clone(), probe.attached)).collect();
-        self.pipeline.say_status(Status {
+        Status {
             phase,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             schema_version: Some(SCHEMA_VERSION.to_owned()),
@@ -299,7 +304,7 @@ impl Live {
             lost: self.pipeline.lost().iter().map(|lost| lost.count).sum(),
             losses: self.pipeline.lost().to_vec(),
             untold_signals: self.probes.as_ref().map_or(0, ProbeSource::untold_signals),
-        });
+        }
     }
 
     /// What is to be attached, and how it is.
@@ -314,18 +319,16 @@ impl Live {
         degraded
     }
 
-    /// Says on standard error what is attached.
-    fn announce(&self) {
-        for probe in self.attached() {
-            if let Some(rung) = probe.attached {
-                info!("{} attached by {rung}", probe.symbol);
-            }
-            for refusal in &probe.refused {
-                info!("{}: {} refused: {}", probe.symbol, refusal.rung, refusal.reason);
-            }
-        }
-        for degraded in self.degraded() {
-            warn!("{degraded}");
+    /// Says on standard error what is traced, where the status on standard output does not reach the person who started it:
+    /// nothing is printed there, or it goes into a pipe or a file while standard error is a terminal.
+    fn announce(&self, options: &Options) {
+        let status = Event::Status(Box::new(self.status_now(Phase::Started)));
+        let prints_status =
+            |output: &Output| output.file.is_none() && output.only.as_ref().is_none_or(|only| only.contain(&status));
+        let is_seen = io::stdout().is_terminal() || !io::stderr().is_terminal();
+        let is_printed = options.outputs.iter().any(prints_status) && is_seen;
+        if let (Event::Status(status), true) = (&status, tracing::enabled!(tracing::Level::INFO) && !is_printed) {
+            eprint!("{}", sink::start_up(&options.node, status, Look::of_stderr()));
         }
     }
 }

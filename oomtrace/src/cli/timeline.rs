@@ -140,7 +140,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
 
     let timeline = Timeline::new(Keep::ALL, known);
-    let mut intake = Intake::new(args, timeline, recorded, node, zero, Printer::new(args.format));
+    let mut intake = Intake::new(args, timeline, recorded, node, zero, Printer::new(args.format, args.full));
     intake.take(kernel);
     intake.take_untimed(untimed);
     loop {

@@ -261,8 +261,8 @@ pub struct Verdict {
     pub missing: Vec<String>,
     /// The events that it rests on: their `seq`s.
     pub evidence: Vec<u64>,
-    /// What Kubernetes shows for it: `OOMKilled 137`, `Error 137`, `Evicted`, `nothing`. As seen in `--pods`, else as it is
-    /// to be expected.
+    /// What Kubernetes shows for it: `OOMKilled 137`, `Error 137`, `Evicted`, `nothing`. As the runtime, the kubelet or `--pods`
+    /// has it; else what is to be expected: while the incident is open each of several is possible.
     pub kubernetes_shows: Vec<String>,
     /// Whether that was seen, or is only to be expected.
     pub kubernetes_shows_seen: bool,

@@ -47,7 +47,7 @@ fn write_page(page: &mut String, incidents: &[(&str, &Incident)], lines: &[Line]
     if !others.is_empty() {
         writeln!(page, "<h2>Events that came to no incident</h2>\n<pre>")?;
         for line in others {
-            write!(page, "{}", escape(&super::text(line)))?;
+            write!(page, "{}", escape(&super::text(line, super::Look::plain())))?;
         }
         writeln!(page, "</pre>")?;
     }

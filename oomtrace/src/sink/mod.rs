@@ -10,13 +10,14 @@ mod queue;
 mod text;
 mod writer;
 
+pub(crate) use self::text::{BOLD, DIM, GREEN, PLAIN, Page, RED, YELLOW};
 pub use self::{
     file::Rotation,
     html::html,
     kinds::Kinds,
     outlets::{OpenError, Outlets, Reader},
     output::Output,
-    text::{escape, incident_as_text, size, text},
+    text::{Look, escape, incident_as_text, size, start_up, text},
 };
 
 use clap::ValueEnum;
@@ -35,16 +36,13 @@ pub enum Format {
 }
 
 impl Format {
-    /// Every format.
-    const ALL: [Self; 3] = [Self::Json, Self::Text, Self::Otel];
-
-    /// A line in this format, with its line end.
+    /// A line in this format, with its line end; `look` is of text alone.
     #[must_use]
-    pub fn print(self, line: &Line) -> String {
+    pub fn print(self, line: &Line, look: Look) -> String {
         match self {
             // Every field is a string, a number or null, so this cannot fail.
             Self::Json => serde_json::to_string(line).map_or_else(|error| error.to_string(), |json| json + "\n"),
-            Self::Text => text(line),
+            Self::Text => text(line, look),
             Self::Otel => otel::print(line),
         }
     }

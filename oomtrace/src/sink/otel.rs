@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::text;
+use super::text::sentence;
 use crate::{
     build_info,
     event::{Event, EvictionPhase, Line, SCHEMA_VERSION, Severity},
@@ -162,16 +162,12 @@ fn severity(event: &Event) -> (u8, &'static str) {
     }
 }
 
-/// What happened in a sentence: the first line of it as text, without its time, which the record has.
+/// What happened in a sentence.
 fn body(line: &Line) -> String {
     match &line.event {
         Event::Incident(incident) => incident.verdict.summary.clone(),
         Event::Error(failure) => failure.message.clone(),
-        _ => {
-            let text = text(line);
-            let first = text.lines().next().unwrap_or_default();
-            first.strip_prefix(line.ts.as_str()).unwrap_or(first).trim().to_owned()
-        }
+        _ => sentence(line),
     }
 }
 
@@ -241,7 +237,7 @@ mod tests {
         assert_eq!(record["timeUnixNano"], "1767323045000000006");
         assert_eq!((&record["severityNumber"], &record["severityText"]), (&json!(17), &json!("ERROR")));
         assert_eq!(record["eventName"], "oomtrace.oom_kill");
-        assert!(record["body"]["stringValue"].as_str().is_some_and(|body| body.starts_with("OOM KILL")), "{record}");
+        assert!(record["body"]["stringValue"].as_str().is_some_and(|body| body.starts_with("OOM kill: ")), "{record}");
         Ok(())
     }
 

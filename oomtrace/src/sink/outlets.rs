@@ -4,7 +4,7 @@ use std::{io, path::Path, sync::Arc};
 
 use tokio::sync::oneshot;
 
-use super::{Format, Kinds, Output, Rotation, queue::News, writer::Writer};
+use super::{Format, Kinds, Look, Output, Rotation, queue::News, writer::Writer};
 use crate::event::{Event, Failure, Line, Lost, LostFrom};
 
 /// An output that cannot be opened.
@@ -44,6 +44,8 @@ struct Outlet {
     format: Format,
     /// Which kinds are printed.
     only: Kinds,
+    /// What its text looks like.
+    look: Look,
     writer: Writer,
     /// What a lost line is called.
     from: LostFrom,
@@ -65,7 +67,8 @@ impl Outlets {
                 Writer::stdout().map_err(|error| OpenError { what: "standard output".to_owned(), error })?;
             reader = Reader(Some(gone));
             let name = "stdout".to_owned();
-            outlets.all.push(Outlet { format: *format, only, writer, from: LostFrom::Stdout, name });
+            let look = Look::of_stdout().with_details(only == Kinds::all());
+            outlets.all.push(Outlet { format: *format, only, look, writer, from: LostFrom::Stdout, name });
         }
         if let Some(path) = record {
             outlets.add_file(Format::Json, path, Kinds::all(), Rotation::NEVER, LostFrom::Record)?;
@@ -83,7 +86,8 @@ impl Outlets {
     ) -> Result<(), OpenError> {
         let name = path.display().to_string();
         let writer = Writer::file(path, rotation).map_err(|error| OpenError { what: name.clone(), error })?;
-        self.all.push(Outlet { format, only, writer, from, name });
+        let look = Look::of_file().with_details(only == Kinds::all());
+        self.all.push(Outlet { format, only, look, writer, from, name });
         Ok(())
     }
 
@@ -93,15 +97,15 @@ impl Outlets {
         self.all.iter().any(|outlet| outlet.from != LostFrom::Stdout)
     }
 
-    /// Prints a line wherever its kind is printed: in each format once, however many outputs have it.
+    /// Prints a line wherever its kind is printed: as text for each by itself, else in each format once, however many outputs
+    /// have it.
     pub fn print(&self, line: &Line) {
-        for format in Format::ALL {
-            let takes = |outlet: &&Outlet| outlet.format == format && outlet.only.contain(&line.event);
-            let mut those = self.all.iter().filter(takes).peekable();
-            if those.peek().is_some() {
-                let text: Arc<str> = format.print(line).into();
-                those.for_each(|outlet| outlet.writer.send(Arc::clone(&text)));
-            }
+        let mut printed: Vec<(Format, Arc<str>)> = Vec::new();
+        for Outlet { format, look, writer, .. } in self.all.iter().filter(|outlet| outlet.only.contain(&line.event)) {
+            let known = printed.iter().find(|(of, _)| of == format && *format != Format::Text);
+            let text = known.map_or_else(|| format.print(line, *look).into(), |(_, text)| Arc::clone(text));
+            writer.send(Arc::clone(&text));
+            printed.push((*format, text));
         }
     }
 
@@ -168,8 +172,8 @@ mod tests {
         let [json, text, record] = [json, text, record].map(std::fs::read_to_string);
         let (json, text) = (json?, text?);
         assert_eq!(json, record?);
-        assert_eq!(json, Format::Json.print(&line(1)) + &Format::Json.print(&line(2)));
-        assert_eq!(text, Format::Text.print(&line(1)) + &Format::Text.print(&line(2)));
+        assert_eq!(json, Format::Json.print(&line(1), Look::plain()) + &Format::Json.print(&line(2), Look::plain()));
+        assert_eq!(text, Format::Text.print(&line(1), Look::plain()) + &Format::Text.print(&line(2), Look::plain()));
         Ok(())
     }
 
@@ -187,7 +191,7 @@ mod tests {
         outlets.print(&pressure);
         outlets.finish()?;
         let [default, chosen, record] = [default, chosen, record].map(std::fs::read_to_string);
-        let [lost, pressure] = [line(1), pressure].map(|line| Format::Json.print(&line));
+        let [lost, pressure] = [line(1), pressure].map(|line| Format::Json.print(&line, Look::plain()));
         assert_eq!((default?, chosen?, record?), (lost.clone(), pressure.clone(), lost + &pressure));
         Ok(())
     }

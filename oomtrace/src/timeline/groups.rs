@@ -15,8 +15,8 @@ use std::{
 use self::keys::{Key, ended, keys, lessons, pod_keys, starts};
 pub(super) use self::keys::{is_of_kubernetes, killed_in};
 use super::{
-    Order, RESTLESS, RESTS_PER_LINE, digest,
-    judge::{Judged, id},
+    EndAsIntended, Order, RESTLESS, RESTS_PER_LINE, digest,
+    judge::{End, Findings, Judged, id},
     windows::{CRASH_LOOP, NOTICED, PAUSE},
 };
 use crate::{
@@ -74,16 +74,29 @@ pub(super) struct Group {
     /// It is not judged again before, for it is large and takes long.
     pub(super) rests: Option<i64>,
     pub(super) told: BTreeMap<String, Told>,
+    /// Containers whose ends as intended were emitted, and when they ended: each is emitted once.
+    ended: BTreeMap<ContainerId, i64>,
 }
 
 impl Group {
+    /// Those ends that were not emitted before.
+    pub(super) fn new_ends(&mut self, ends: Vec<End>) -> impl Iterator<Item = EndAsIntended> {
+        let last = self.last().unwrap_or(i64::MIN);
+        self.ended.retain(|_, at| last.saturating_sub(*at) <= 2 * PAUSE);
+        let ended = &mut self.ended;
+        let new = ends.into_iter().filter(|end| ended.insert(end.container.clone(), end.at).is_none());
+        new.filter_map(EndAsIntended::of)
+    }
+
     /// What there is to tell of its incidents, as they are judged now.
-    pub(super) fn news(&mut self, judged: Vec<Judged>, now: Option<i64>) -> Vec<Judged> {
+    pub(super) fn news(&mut self, found: Findings, now: Option<i64>) -> Vec<Judged> {
+        let Findings { incidents: judged, ends: _, due } = found;
         self.stale = false;
         let large = self.lines.len() > RESTLESS;
         self.rests =
             now.filter(|_| large).map(|now| now + RESTS_PER_LINE * i64::try_from(self.lines.len()).unwrap_or(0));
-        self.due = judged.iter().filter(|j| j.incident.state == IncidentState::Open).map(|j| j.closes).min();
+        let closes = judged.iter().filter(|j| j.incident.state == IncidentState::Open).map(|j| j.closes);
+        self.due = closes.chain(due).min();
         let mut told = BTreeMap::new();
         let mut news = Vec::new();
         for mut judged in judged {
@@ -345,7 +358,7 @@ impl Groups {
             found.iter().filter(|id| **id != into).filter_map(|id| self.by_id.remove(id)).collect();
         let group = self.by_id.entry(into).or_default();
         for other in others {
-            let Group { keys, lines, started, lasting, stale: _, cut, due: _, rests: _, told } = other;
+            let Group { keys, lines, started, lasting, stale: _, cut, due: _, rests: _, told, ended } = other;
             for key in keys {
                 self.by_key.insert(key.clone(), into);
                 group.keys.insert(key);
@@ -356,6 +369,7 @@ impl Groups {
             }
             group.started.extend(started);
             group.told.extend(told);
+            group.ended.extend(ended);
             group.lasting |= lasting;
             group.cut |= cut;
             group.stale = true;

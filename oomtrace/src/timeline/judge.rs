@@ -3,6 +3,7 @@
 mod case;
 mod ending;
 mod eviction;
+mod intended;
 mod oom;
 mod picture;
 mod shown;
@@ -13,7 +14,11 @@ mod victims;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use self::case::{Case, Class, Subject};
+pub(super) use self::intended::End;
+use self::{
+    case::{Case, Class, Subject},
+    intended::Intended,
+};
 use super::{
     Kept, Known, Kubelet,
     evidence::{Death, Evicted, Evidence, Kill},
@@ -55,6 +60,16 @@ pub(super) struct Judged {
     pub(super) lines: Vec<Arc<Line>>,
 }
 
+/// What lines come to.
+#[derive(Default)]
+pub(super) struct Findings {
+    pub(super) incidents: Vec<Judged>,
+    /// Ends of containers as Kubernetes intended them.
+    pub(super) ends: Vec<End>,
+    /// When an incident or an end is due that is held back: what would explain it may follow until then.
+    pub(super) due: Option<i64>,
+}
+
 /// All that cases are judged with.
 struct Court<'a> {
     names: &'a Names<'a>,
@@ -65,9 +80,9 @@ struct Court<'a> {
     kubernetes: bool,
 }
 
-/// The incidents of a node, from its lines in the order of time. At `now` those are open that may get more; without, the
+/// What the lines of a node come to, in the order of time. At `now` those incidents are open that may get more; without, the
 /// input has ended.
-pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, kubelet: Kubelet<'_>, now: Option<i64>) -> Vec<Judged> {
+pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, kubelet: Kubelet<'_>, now: Option<i64>) -> Findings {
     let mut names = Names::learn(lines, &known.snapshot);
     let mut evidence = Evidence::of(lines, &names, kubelet);
     if let Some((first, last)) = known.kubelet_span {
@@ -84,18 +99,28 @@ pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, kubelet: Kubelet<
     };
     let mut cases = of_kills(&court);
     add_evictions(&court, &mut cases);
-    let unexplained = add_deaths(&court, &mut cases);
-    ending::add(&court, unexplained, &mut cases);
+    let Explained { mut intended, unexplained } = add_deaths(&court, &mut cases);
+    intended.extend(ending::add(&court, unexplained, &mut cases));
     stopped::add(&court, &mut cases);
     let signals = eviction::signals(&court, &cases);
-    cases
-        .iter()
-        .enumerate()
-        .map(|(index, case)| {
+    let mut findings = Findings::default();
+    let mut is_due = |at: i64| {
+        let due = now.is_none_or(|now| now >= at);
+        if !due {
+            findings.due = Some(findings.due.map_or(at, |before| before.min(at)));
+        }
+        due
+    };
+    for (index, case) in cases.iter().enumerate() {
+        if case.not_before.is_none_or(&mut is_due) {
             let incident = case.judge(&court, signals.get(&index));
-            finished(node, case, &court, incident, now)
-        })
-        .collect()
+            findings.incidents.push(finished(node, case, &court, incident, now));
+        }
+    }
+    let due = intended.iter().filter(|end| is_due(end.due(&court)));
+    let ends: Vec<_> = due.filter_map(|end| end.end(&court, node)).collect();
+    findings.ends = ends;
+    findings
 }
 
 /// Chains of kills of one container for one cause.
@@ -154,8 +179,16 @@ fn add_evictions<'a>(court: &Court<'a>, cases: &mut Vec<Case<'a>>) {
     }
 }
 
-/// Ends of containers join the kills and evictions that explain them. The others come back.
-fn add_deaths<'a>(court: &Court<'a>, cases: &mut [Case<'a>]) -> Vec<&'a Death> {
+/// What became of the ends of containers.
+struct Explained<'a> {
+    /// Those of evicted pods: they are in an incident, and yet what Kubernetes intended.
+    intended: Vec<Intended<'a>>,
+    unexplained: Vec<&'a Death>,
+}
+
+/// Ends of containers join the kills and evictions that explain them. The end of a sandbox follows from them, and is part of
+/// neither.
+fn add_deaths<'a>(court: &Court<'a>, cases: &mut [Case<'a>]) -> Explained<'a> {
     let by_pod = by_pod(cases);
     let mut by_container: BTreeMap<ContainerId, Vec<usize>> = BTreeMap::new();
     for (index, case) in cases.iter().enumerate() {
@@ -163,26 +196,31 @@ fn add_deaths<'a>(court: &Court<'a>, cases: &mut [Case<'a>]) -> Vec<&'a Death> {
             by_container.entry(id).or_default().push(index);
         }
     }
-    let mut unexplained = Vec::new();
+    let mut explained = Explained { intended: Vec::new(), unexplained: Vec::new() };
     for death in &court.evidence.deaths {
         let killed =
             death.container.as_ref().and_then(|id| by_container.get(id)).into_iter().flatten().copied().find(|index| {
                 cases[*index].kills.iter().any(|kill| kill.container == death.container && explains(court, kill, death))
             });
-        let of_pod = death.pod.as_ref().and_then(|pod| by_pod.get(pod));
-        let explained = killed.or_else(|| {
-            of_pod
-                .into_iter()
-                .flatten()
-                .copied()
-                .find(|index| cases[*index].evicted.is_some_and(|evicted| ends(evicted, death)))
-        });
-        match explained.and_then(|index| cases.get_mut(index)) {
-            Some(case) => case.deaths.push(death),
-            None => unexplained.push(death),
+        if let Some(case) = killed.and_then(|index| cases.get_mut(index)) {
+            case.deaths.push(death);
+            continue;
         }
+        let of_pod = death.pod.as_ref().filter(|_| !death.sandbox).and_then(|pod| by_pod.get(pod));
+        let evicted = of_pod.into_iter().flatten().find_map(|index| {
+            let evicted = cases[*index].evicted.filter(|evicted| ends(evicted, death))?;
+            Some((*index, evicted))
+        });
+        let Some((index, evicted)) = evicted else {
+            explained.unexplained.push(death);
+            continue;
+        };
+        if matches!(death.exit_code, Some(137 | 143)) {
+            explained.intended.push(Intended::evicted(court, death, evicted));
+        }
+        cases[index].deaths.push(death);
     }
-    unexplained
+    explained
 }
 
 /// Where the cases of a pod are.
@@ -228,13 +266,16 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
     let closes = last_at + CLOSES_AFTER;
     let identity = case.identity();
     let chain = format!("{:?} {:?}", case.subject, incident.verdict.scenario);
-    incident.severity = incident.verdict.scenario.severity();
+    incident.severity = case.severity(incident.verdict.scenario);
     if incident.verdict.heading.is_empty() {
         incident.verdict.heading = words::heading(&incident, constraint(case)).to_owned();
     }
     incident.later_ids = later_ids(case, incident.container.as_ref());
     incident.id = id(node, &identity, at);
     incident.state = if now.is_some_and(|now| now < closes) { IncidentState::Open } else { IncidentState::Closed };
+    if incident.state == IncidentState::Open && !incident.verdict.kubernetes_shows_seen {
+        shown::add_alternatives(&mut incident.verdict.kubernetes_shows);
+    }
     incident.started = first.map(|(_, line)| line.ts.clone()).unwrap_or_default();
     incident.ended = last.filter(|_| incident.state == IncidentState::Closed).map(|(_, line)| line.ts.clone());
     incident.time_unknown = case.kills.first().is_some_and(|kill| kill.told.time_unknown);

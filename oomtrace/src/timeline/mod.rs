@@ -45,7 +45,7 @@ use jiff::Timestamp;
 pub use self::settle::{Ended, Settled};
 use self::{groups::Groups, thresholds::Thresholds};
 use crate::{
-    event::{Event, EvictionPhase, Incident, Line, Source},
+    event::{ContainerEnded, Event, EvictionPhase, Incident, Line, Source},
     node::snapshot::Snapshot,
 };
 
@@ -141,6 +141,19 @@ pub struct Timeline {
     /// By node.
     thresholds: BTreeMap<String, Thresholds>,
     groups: Groups,
+    /// Ends that nobody has taken yet.
+    ends: Vec<EndAsIntended>,
+}
+
+/// The end of a container as Kubernetes intended it.
+#[derive(Clone, Debug)]
+pub struct EndAsIntended {
+    /// When the container ended.
+    pub at: Timestamp,
+    /// Where.
+    pub node: String,
+    /// What is known of it.
+    pub event: ContainerEnded,
 }
 
 /// Since the groups were looked at last, a kubelet was heard.
@@ -161,7 +174,20 @@ impl Timeline {
         let groups = Groups::new(&known.snapshot);
         let (evidence, context) = (BTreeMap::new(), BTreeMap::new());
         let (heard, reheard, thresholds) = (BTreeMap::new(), Reheard::No, BTreeMap::new());
-        Self { keep, known, evidence, context, dropped: 0, arrivals: 0, now: None, heard, reheard, thresholds, groups }
+        Self {
+            keep,
+            known,
+            evidence,
+            context,
+            dropped: 0,
+            arrivals: 0,
+            now: None,
+            heard,
+            reheard,
+            thresholds,
+            groups,
+            ends: Vec::new(),
+        }
     }
 
     /// Takes an event in. What [`Timeline::news`] then tells may have changed.
@@ -262,6 +288,11 @@ impl Timeline {
         self.tell(None)
     }
 
+    /// The ends of containers as Kubernetes intended them that [`Timeline::news`] and [`Timeline::finish`] came upon, each once.
+    pub fn take_ends(&mut self) -> Vec<EndAsIntended> {
+        std::mem::take(&mut self.ends)
+    }
+
     /// How many lines had to go.
     #[must_use]
     pub fn dropped(&self) -> u64 {
@@ -278,7 +309,7 @@ impl Timeline {
     #[cfg(test)]
     fn incidents(&self) -> Vec<Incident> {
         let lines = merge(&self.evidence, &self.context).map(|(order, line)| (order, line, false));
-        let mut all = judged(lines, &self.known, &self.heard, &self.thresholds, None);
+        let mut all = judged(lines, &self.known, &self.heard, &self.thresholds, None).incidents;
         all.retain(|judged| !judged.hidden);
         sort(&mut all);
         all.into_iter().map(|judged| judged.incident).collect()
@@ -297,9 +328,10 @@ impl Timeline {
             if !due && (!group.stale || rests) {
                 continue;
             }
-            let mut judged = judged(group.lines(), &self.known, &self.heard, &self.thresholds, now);
-            judged.retain(|judged| !judged.hidden);
-            news.extend(group.news(judged, now));
+            let mut found = judged(group.lines(), &self.known, &self.heard, &self.thresholds, now);
+            found.incidents.retain(|judged| !judged.hidden);
+            self.ends.extend(group.new_ends(std::mem::take(&mut found.ends)));
+            news.extend(group.news(found, now));
         }
         sort(&mut news);
         news.into_iter().map(|judged| judged.incident).collect()
@@ -320,8 +352,9 @@ impl Timeline {
     #[cfg(test)]
     fn incidents_by_group(&mut self) -> Vec<Incident> {
         let groups = self.groups.iter_mut();
-        let mut all: Vec<_> =
-            groups.flat_map(|group| judged(group.lines(), &self.known, &self.heard, &self.thresholds, None)).collect();
+        let mut all: Vec<_> = groups
+            .flat_map(|group| judged(group.lines(), &self.known, &self.heard, &self.thresholds, None).incidents)
+            .collect();
         all.retain(|judged| !judged.hidden);
         sort(&mut all);
         all.into_iter().map(|judged| judged.incident).collect()
@@ -335,12 +368,26 @@ fn judged<'a>(
     heard: &BTreeMap<Arc<str>, Heard>,
     thresholds: &BTreeMap<String, Thresholds>,
     now: Option<i64>,
-) -> Vec<judge::Judged> {
+) -> judge::Findings {
     let of_node = |(node, lines): (&str, Vec<Kept>)| {
         let kubelet = Kubelet { heard: heard.get(node).copied().unwrap_or_default(), thresholds: thresholds.get(node) };
         judge::judge(node, &lines, known, kubelet, now)
     };
-    by_node(lines).into_iter().flat_map(of_node).collect()
+    let mut all = judge::Findings::default();
+    for judge::Findings { incidents, ends, due } in by_node(lines).into_iter().map(of_node) {
+        all.incidents.extend(incidents);
+        all.ends.extend(ends);
+        all.due = all.due.into_iter().chain(due).min();
+    }
+    all
+}
+
+impl EndAsIntended {
+    /// `None` of a time that is none.
+    fn of(end: judge::End) -> Option<Self> {
+        let at = Timestamp::from_nanosecond(end.at.into()).ok()?;
+        Some(Self { at, node: end.node, event: end.event })
+    }
 }
 
 fn sort(judged: &mut [judge::Judged]) {

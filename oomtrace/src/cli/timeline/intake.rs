@@ -11,7 +11,7 @@ use super::{Args, boot::Zero, place, print::Printer, untimed::Untimed};
 use crate::{
     clock,
     event::{Event, Incident, Line, Moment, OomKill, Source, Told},
-    timeline::{Settled, Timeline},
+    timeline::{EndAsIntended, Settled, Timeline},
 };
 
 /// So many lines are kept before the first of them are judged.
@@ -244,6 +244,14 @@ impl<'a> Intake<'a> {
 
     fn print(&mut self, settled: Settled) -> Result<()> {
         self.left_over.extend(settled.left_over);
+        if self.timeline.known().everything {
+            for EndAsIntended { at, node, event } in settled.ends {
+                self.seq += 1;
+                let (ts, seq, source) = (clock::rfc3339(at), self.seq, Source::Oomtrace);
+                let event = Event::ContainerEnded(Box::new(event));
+                self.left_over.push(Line { ts, seq, node, source, boot_ns: None, event });
+            }
+        }
         self.not_memory += settled.not_memory;
         for ended in settled.incidents.into_iter().filter(|ended| self.args.chooses(&ended.incident)) {
             self.ended.insert((ended.began, ended.node, ended.incident.id.clone()), ended.incident);

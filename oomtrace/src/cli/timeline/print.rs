@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use crate::{
     event::Line,
-    sink::{self, Format},
+    sink::{self, Format, Look},
 };
 
 /// How incidents are printed.
@@ -24,19 +24,19 @@ pub(super) enum Output {
 /// Prints on standard output: each line when it is there, but a page when all are.
 pub(super) struct Printer {
     output: Output,
-    colour: bool,
+    look: Look,
     out: BufWriter<Stdout>,
     page: Vec<Line>,
     unread: bool,
 }
 
 impl Printer {
-    /// Text on a terminal, else JSON, unless asked for something else.
-    pub(super) fn new(asked: Option<Output>) -> Self {
+    /// Text on a terminal, else JSON, unless asked for something else; `details` of incidents that are not of memory, too.
+    pub(super) fn new(asked: Option<Output>, details: bool) -> Self {
         let terminal = io::stdout().is_terminal();
         Self {
             output: asked.unwrap_or(if terminal { Output::Text } else { Output::Json }),
-            colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            look: Look::of_stdout().with_details(details),
             out: BufWriter::new(io::stdout()),
             page: Vec::new(),
             unread: false,
@@ -50,8 +50,8 @@ impl Printer {
 
     pub(super) fn print(&mut self, line: Line) -> Result<()> {
         let text = match self.output {
-            Output::Json => Format::Json.print(&line),
-            Output::Text => sink::incident_as_text(&line, self.colour),
+            Output::Json => Format::Json.print(&line, self.look),
+            Output::Text => sink::incident_as_text(&line, self.look),
             Output::Html => {
                 self.page.push(line);
                 return Ok(());

@@ -46,7 +46,7 @@ pub(super) fn lines(case: &Case<'_>, court: &Court<'_>) -> Vec<At> {
         }
         Some(Ending::Frozen(frozen)) => all.extend(frozen.iter().map(|one| (one.at, Arc::clone(&one.line)))),
         Some(Ending::Panic(panic)) => all.push((panic.at, Arc::clone(&panic.line))),
-        Some(Ending::Crashed) | None => {}
+        Some(Ending::Crashed | Ending::Killed(By::Nobody(_))) | None => {}
     }
     let (Some(first), Some(last)) = (all.iter().map(|(at, _)| *at).min(), all.iter().map(|(at, _)| *at).max()) else {
         return all;

@@ -126,7 +126,12 @@ impl Summary<'_> {
                 let used = limit
                     .and_then(|limit| limit.usage_bytes)
                     .map_or_else(String::new, |used| format!(" ({})", size(used)));
-                let by = kill.told.trigger.comm.as_deref().map_or_else(String::new, |comm| format!(" by {comm}"));
+                let by = match kill.told.trigger.comm.as_deref() {
+                    // It writes limits for the kubelet and the runtime.
+                    Some("systemd") => " through systemd".to_owned(),
+                    Some(comm) => format!(" by {comm}"),
+                    None => String::new(),
+                };
                 format!("{} was lowered{by} below what was in use{used}", of(whose))
             }
             Scenario::UnknownLimit => self.unknown(limit),
