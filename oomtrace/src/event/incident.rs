@@ -30,6 +30,9 @@ pub struct Incident {
     /// Whether its times count from the node's boot, told as if that were 1970: the kernel's log had no other, and nothing
     /// told when the node booted.
     pub boot_time_only: bool,
+    /// Whether no time is known: the kernel's log has none, and its times are told as if it were 1970.
+    #[serde(default)]
+    pub time_unknown: bool,
     /// The pod.
     pub pod: Option<Pod>,
     /// The container, where it is about one.

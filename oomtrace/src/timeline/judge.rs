@@ -278,7 +278,9 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
     }
     incident.started = first.map(|(_, line)| line.ts.clone()).unwrap_or_default();
     incident.ended = last.filter(|_| incident.state == IncidentState::Closed).map(|(_, line)| line.ts.clone());
-    incident.boot_time_only = began < YEAR_OF_BOOT && lines.iter().any(|(_, line)| line.source == Source::Kmsg);
+    incident.time_unknown = case.kills.first().is_some_and(|kill| kill.told.time_unknown);
+    incident.boot_time_only =
+        !incident.time_unknown && began < YEAR_OF_BOOT && lines.iter().any(|(_, line)| line.source == Source::Kmsg);
     incident.steps = steps::steps(&lines, at, case, court);
     incident.history = picture::points(case, court, &lines);
     let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();

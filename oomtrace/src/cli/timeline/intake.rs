@@ -145,8 +145,8 @@ impl<'a> Intake<'a> {
         let untimed = self.untimed.rest();
         if !untimed.is_empty() {
             warn!(
-                "{} kills have no time, and no other log tells it: they are told at the time that their log was written last \
-                 (`dmesg`, `dmesg -T` and `journalctl -k` print times)",
+                "{} kills have no time, and no other log has it: when they were is not known (`dmesg`, `dmesg -T` and \
+                 `journalctl -k` print times)",
                 untimed.len()
             );
         }

@@ -74,6 +74,8 @@ pub(super) fn candidate(comm: &str, pid: u32, mib: u64, of: Option<(Pod, Contain
 
 pub(super) fn kill(pod: Pod, container: Container, level: Level, mib: u64) -> OomKill {
     OomKill {
+        known_by: None,
+        time_unknown: false,
         cause: None,
         decision: None,
         pod: Some(pod),

@@ -105,6 +105,145 @@ pub(in crate::source) fn journal(scan: &mut Scan<'_>) -> Option<Wall> {
         .or_else(|| first(|scan| undistanced(scan).map(Wall::Local)))
 }
 
+/// A time in a head that is not known, as exports and shippers write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::source) enum HeadTime {
+    /// With its date.
+    Wall(Wall),
+    /// `18:49:43.405414`: without a date it is no time.
+    OfDay,
+}
+
+/// The time that `scan` begins with, in one of the forms that exports and shippers write.
+pub(in crate::source) fn in_head(scan: &mut Scan<'_>) -> Option<HeadTime> {
+    let readers: [fn(&mut Scan<'_>) -> Option<HeadTime>; 7] = [
+        |scan| exported(scan).map(HeadTime::Wall),
+        |scan| syslog(scan).map(Wall::Local).map(HeadTime::Wall),
+        |scan| ctime(scan).map(Wall::Local).map(HeadTime::Wall),
+        |scan| apache(scan).map(HeadTime::Wall),
+        |scan| of_console(scan).map(Wall::Local).map(HeadTime::Wall),
+        |scan| since_1970(scan).map(Wall::Absolute).map(HeadTime::Wall),
+        |scan| clock(scan, None, 1, 1).map(|_| HeadTime::OfDay),
+    ];
+    readers.into_iter().find_map(|read| {
+        let mut ahead = *scan;
+        let time = read(&mut ahead)?;
+        // A time is not the start of a longer word.
+        if ahead.peek().is_some_and(|byte| byte.is_ascii_alphanumeric()) {
+            return None;
+        }
+        *scan = ahead;
+        Some(time)
+    })
+}
+
+/// The time that a field of an export holds.
+#[must_use]
+pub fn in_field(text: &str) -> Option<Wall> {
+    let mut scan = Scan(text.trim().as_bytes());
+    match in_head(&mut scan)? {
+        HeadTime::Wall(wall) => Some(wall),
+        HeadTime::OfDay => None,
+    }
+}
+
+/// `2026-11-23T23:20:37.158Z`, `2026-11-23 23:20:37.158 +0000 UTC`, `2026/11/23 23:20:37`.
+fn exported(scan: &mut Scan<'_>) -> Option<Wall> {
+    let year = scan.digits(4)?;
+    let separator: &[u8] = if scan.tag(b"-").is_some() { b"-" } else { scan.tag(b"/").map(|()| b"/")? };
+    let month = scan.digits(2)?;
+    scan.tag(separator)?;
+    let day = scan.digits(2)?;
+    scan.tag(b" ").or_else(|| scan.tag(b"T"))?;
+    let (year, month, day) = (i16::try_from(year).ok()?, i8::try_from(month).ok()?, i8::try_from(day).ok()?);
+    let time = clock(scan, Some(year), month, day)?;
+    Some(zoned(scan, time))
+}
+
+/// `23/Nov/2026:23:20:37 +0000`.
+fn apache(scan: &mut Scan<'_>) -> Option<Wall> {
+    let day = i8::try_from(scan.digits(2)?).ok()?;
+    scan.tag(b"/")?;
+    let name = scan.0.get(..3)?;
+    let month = month(std::str::from_utf8(name).ok()?)?;
+    scan.0 = &scan.0[3..];
+    scan.tag(b"/")?;
+    let year = i16::try_from(scan.digits(4)?).ok()?;
+    scan.tag(b":")?;
+    let time = clock(scan, Some(year), month, day)?;
+    Some(zoned(scan, time))
+}
+
+/// `Nov 23, 2026 @ 23:20:37.158`, `Nov 23, 2026, 11:20:37 PM`, `11/23/26 11:20:37.158 PM`: what consoles in a browser show.
+fn of_console(scan: &mut Scan<'_>) -> Option<LocalTime> {
+    let (year, month, day) = if scan.peek()?.is_ascii_digit() {
+        let mut two = || {
+            let value = scan.small()?;
+            scan.tag(b"/")?;
+            i8::try_from(value).ok()
+        };
+        let (month, day) = (two()?, two()?);
+        let year = scan.small()?;
+        let _ = scan.tag(b",");
+        (if year < 100 { year + 2000 } else { year }, month, day)
+    } else {
+        let (month, day) = month_and_day(scan)?;
+        scan.tag(b", ")?;
+        let year = i16::try_from(scan.digits(4)?).ok()?;
+        let _ = scan.tag(b" @").or_else(|| scan.tag(b","));
+        (year, month, day)
+    };
+    scan.tag(b" ")?;
+    let one_digit = scan.peek_at(1) == Some(b':');
+    let padded = one_digit.then(|| [b"0", scan.0].concat());
+    let mut ahead = padded.as_deref().map_or(*scan, Scan);
+    let before = ahead.0.len();
+    let time = clock(&mut ahead, Some(year), month, day)?;
+    scan.0 = &scan.0[before - ahead.0.len() - usize::from(one_digit)..];
+    let afternoon = match scan.0 {
+        [b' ', b'A', b'M', ..] => Some(false),
+        [b' ', b'P', b'M', ..] => Some(true),
+        _ => None,
+    };
+    let Some(afternoon) = afternoon else { return Some(time) };
+    scan.0 = &scan.0[3..];
+    let hour = time.hour % 12 + if afternoon { 12 } else { 0 };
+    Some(LocalTime { hour, ..time })
+}
+
+/// Seconds, milliseconds, microseconds or nanoseconds since 1970, by how many digits there are: 2001 to 2286.
+fn since_1970(scan: &mut Scan<'_>) -> Option<Timestamp> {
+    let digits = scan.0.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let number = i64::try_from(scan.number()?).ok()?;
+    match digits {
+        10 => Timestamp::new(number, scan.fraction().unwrap_or(0)).ok(),
+        13 => Timestamp::from_millisecond(number).ok(),
+        16 => Timestamp::from_microsecond(number).ok(),
+        19 => Timestamp::from_nanosecond(number.into()).ok(),
+        _ => None,
+    }
+}
+
+/// A time with the zone that may follow it: `Z`, `+01:00`, ` +0000 UTC`, ` UTC`.
+fn zoned(scan: &mut Scan<'_>, time: LocalTime) -> Wall {
+    let mut ahead = *scan;
+    let _ = ahead.tag(b" ");
+    let seconds = if ahead.tag(b"Z").is_some() { Some(0) } else { offset(&mut ahead) };
+    let utc = seconds.is_none_or(|seconds| seconds == 0) && {
+        let mut named = ahead;
+        let _ = named.tag(b" ");
+        named.tag(b"UTC").map(|()| ahead = named).is_some()
+    };
+    let seconds = seconds.or(utc.then_some(0));
+    match seconds.and_then(|seconds| absolute(time, seconds)) {
+        Some(at) => {
+            *scan = ahead;
+            Wall::Absolute(at)
+        }
+        None => Wall::Local(time),
+    }
+}
+
 /// `Nov 23 23:20:37`, with a fraction in `short-precise`: syslog's form. Some add the year: `Nov 23 2026 23:20:37`.
 fn syslog(scan: &mut Scan<'_>) -> Option<LocalTime> {
     let (month, day) = month_and_day(scan)?;

@@ -52,9 +52,12 @@ impl<'a> Scan<'a> {
         let count = rest.0.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let digits = (0..9).map(|at| if at < count { i32::from(rest.0[at] - b'0') } else { 0 });
         let value = digits.fold(0, |value, digit| value * 10 + digit);
+        if count == 0 {
+            return None;
+        }
         rest.skip(count);
         *self = rest;
-        (count > 0).then_some(value)
+        Some(value)
     }
 
     /// ` <    0.000125>`, the time since the line before (`dmesg --show-delta`), and ` <    0.000125 >` with the blanks that

@@ -44,6 +44,7 @@ enum Field {
     Monotonic,
     Transport,
     Facility,
+    Hostname,
 }
 
 /// An entry as far as it was read (systemd.journal-fields(7)).
@@ -61,6 +62,8 @@ pub(in crate::source) struct Entry {
     pub(in crate::source) transport: Option<String>,
     /// syslog's facility, of what came by syslog or from the kernel.
     pub(in crate::source) facility: Option<String>,
+    /// The machine.
+    pub(in crate::source) hostname: Option<String>,
 }
 
 impl Entry {
@@ -84,6 +87,7 @@ impl Entry {
             Field::Monotonic => self.monotonic = text().parse().ok(),
             Field::Transport => self.transport = Some(text().into_owned()),
             Field::Facility => self.facility = Some(text().into_owned()),
+            Field::Hostname => self.hostname = Some(text().into_owned()),
         }
     }
 }
@@ -165,6 +169,7 @@ impl Field {
             b"_SOURCE_MONOTONIC_TIMESTAMP" => Some(Self::Monotonic),
             b"_TRANSPORT" => Some(Self::Transport),
             b"SYSLOG_FACILITY" => Some(Self::Facility),
+            b"_HOSTNAME" => Some(Self::Hostname),
             _ => None,
         }
     }
