@@ -275,19 +275,3 @@ mod tests {
         Ok(())
     }
 }
-#[cfg(test)]
-mod bless {
-    #[test]
-    fn bless() {
-        let base = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/queries/");
-        let text = std::fs::read_to_string(format!("{base}example.jsonl")).unwrap();
-        let (mut a, mut b) = (String::new(), String::new());
-        for l in text.lines() {
-            let line: crate::event::Line = serde_json::from_str(l).unwrap();
-            a += &serde_json::to_string(&line).unwrap(); a += "\n";
-            b += super::print(&line).trim_end(); b += "\n";
-        }
-        std::fs::write(format!("{base}example.jsonl"), a).unwrap();
-        std::fs::write(format!("{base}example.otel.jsonl"), b).unwrap();
-    }
-}

@@ -16,7 +16,7 @@ use crate::{
     source::{
         envelope::{
             learnt::Wanted,
-            when::{self, Wall},
+            when::{self, LocalTime, Wall},
         },
         kernel_log::KernelLines,
         kubelet_log::KubeletLines,
@@ -28,7 +28,9 @@ use crate::{
 const SAMPLE_BYTES: u64 = 8 << 20;
 /// Lines that show whether a log's times have years.
 const LINES: usize = 64;
-/// Times are of the year in which they are nearest to a date that is known.
+/// Logs without a year are of less than one from where they begin, but for the slack on both sides.
+const ALMOST_A_YEAR: i64 = 363 * 24;
+/// Where no such time was found, what comes is taken to be nearest to the date that is known.
 const HALF_A_YEAR: i64 = 182 * 24;
 /// Times are dated as if a log may be later than its end by so many hours.
 const SLACK: i64 = 24;
@@ -56,8 +58,30 @@ pub(super) fn latest(args: &Args, known: &Known) -> Result<Option<Timestamp>> {
         Some((created, "the pods' creation".to_owned()))
     };
     let Some((date, by)) = beside.or_else(first).or_else(created) else { return Ok(None) };
-    info!("times without a year are of the one in which they are nearest to {date:.0}: by {by} (else: --year)");
-    Ok(date.checked_add(Span::new().hours(HALF_A_YEAR)).ok())
+    info!("times without a year are of the one in which their logs begin nearest to {date:.0}: by {by} (else: --year)");
+    let begin = starts.iter().flat_map(|(_, start)| undated(start)).filter_map(|local| nearest(local, date)).min();
+    let latest = match begin {
+        Some(begin) => begin.checked_add(Span::new().hours(ALMOST_A_YEAR)),
+        None => date.checked_add(Span::new().hours(HALF_A_YEAR)),
+    };
+    Ok(latest.ok())
+}
+
+/// The times without a year of a log's first lines, and of the last ones at hand: a log may have its newest line first.
+fn undated(start: &[u8]) -> impl Iterator<Item = LocalTime> {
+    let last = lines(start).count().saturating_sub(LINES).max(LINES);
+    let ends = lines(start).enumerate().filter(move |(index, _)| *index < LINES || *index >= last);
+    walls(ends.map(|(_, line)| line)).filter_map(|wall| match wall {
+        Wall::Local(local) if local.year.is_none() => Some(local),
+        _ => None,
+    })
+}
+
+/// A time without a year in the year in which it is nearest to a date.
+fn nearest(local: LocalTime, date: Timestamp) -> Option<Timestamp> {
+    let year = TimeZone::UTC.to_datetime(date).year();
+    let in_years = (year - 1..=year + 1).filter_map(|year| TimeZone::UTC.to_timestamp(local.in_year(year)?).ok());
+    in_years.min_by_key(|at| at.duration_since(date).abs())
 }
 
 fn in_words(path: &Path) -> String {
@@ -68,9 +92,9 @@ fn lines(start: &[u8]) -> impl Iterator<Item = &[u8]> {
     start.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
 }
 
-fn walls(start: &[u8]) -> impl Iterator<Item = Wall> {
+fn walls<'a>(lines: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = Wall> {
     let kernel = KernelLines::new().ok();
-    lines(start).take(LINES).filter_map(move |line| {
+    lines.filter_map(move |line| {
         let of_kernel = kernel.as_ref().and_then(|kernel| kernel.when(line).wall);
         of_kernel.or_else(|| KubeletLines.when(line).wall)
     })
@@ -78,7 +102,7 @@ fn walls(start: &[u8]) -> impl Iterator<Item = Wall> {
 
 fn has_times_without_year(start: &[u8]) -> bool {
     let klog = || lines(start).take(LINES).any(|line| KubeletLines.text_at(line).is_some());
-    walls(start).any(|wall| matches!(wall, Wall::Local(local) if local.year.is_none())) || klog()
+    walls(lines(start).take(LINES)).any(|wall| matches!(wall, Wall::Local(local) if local.year.is_none())) || klog()
 }
 
 /// The first date with a year on a line that has the same day without one.
@@ -135,7 +159,7 @@ fn first(start: &[u8]) -> Option<Timestamp> {
         }
         of_journal.then(|| memmem::find_iter(line, b"20").filter_map(|at| date_at(line, at)).last())?
     });
-    own.or_else(|| walls(start).find_map(instant)).map(|(at, _)| at)
+    own.or_else(|| walls(lines(start).take(LINES)).find_map(instant)).map(|(at, _)| at)
 }
 
 #[cfg(test)]
