@@ -17,6 +17,7 @@ mod task;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::incident::thin_middle;
 pub use self::{
     charge::{AllocationRefused, ChargeFailures, ChargeState, RefusedBy, Span},
     container::{ContainerAction, ContainerChange, ContainerEnded, EndReason},

@@ -46,6 +46,8 @@ pub enum LostFrom {
     Output,
     /// Events of a source that came faster than they could be told.
     Source,
+    /// Events that the timeline had no room for and that might have made an incident, or have been a part of one, yet.
+    Timeline,
 }
 
 /// Something that could not be understood.
@@ -68,8 +70,17 @@ pub struct Status {
     pub cgroup_version: Option<u8>,
     /// Every kernel function or tracepoint of interest, and how it is attached.
     pub probes: Vec<ProbeStatus>,
+    /// How many are left out above.
+    #[serde(default)]
+    pub probes_omitted: u64,
+    /// How many refusals are left out in all of these.
+    #[serde(default)]
+    pub refused_omitted: u64,
     /// What is not as good as it could be, each with its reason and remedy.
     pub degraded: Vec<String>,
+    /// How many are left out above.
+    #[serde(default)]
+    pub degraded_omitted: u64,
     /// Kills seen so far.
     pub kills: u64,
     /// Events lost so far.
@@ -77,6 +88,9 @@ pub struct Status {
     /// The same by where they were lost.
     #[serde(default)]
     pub losses: Vec<Lost>,
+    /// How many are left out above.
+    #[serde(default)]
+    pub losses_omitted: u64,
     /// Signals that are not told, to keep lines few where processes are killed all day: of each cgroup no more than ten a second
     /// are told, besides those to a container's first process.
     #[serde(default)]

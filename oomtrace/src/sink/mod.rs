@@ -6,6 +6,7 @@ mod outlets;
 mod output;
 mod queue;
 mod text;
+mod thin;
 mod writer;
 
 pub use self::{
@@ -14,6 +15,7 @@ pub use self::{
     outlets::{OpenError, Outlets, Reader},
     output::Output,
     text::{escape, incident_as_text, size, text},
+    thin::LONGEST,
 };
 
 use clap::ValueEnum;
@@ -30,12 +32,20 @@ pub enum Format {
 }
 
 impl Format {
-    /// A line in this format, with its line end.
+    /// A line in this format, with its line end: in JSON no longer than [`LONGEST`].
     #[must_use]
     pub fn print(self, line: &Line) -> String {
         match self {
-            // Every field is a string, a number or null, so this cannot fail.
-            Self::Json => serde_json::to_string(line).map_or_else(|error| error.to_string(), |json| json + "\n"),
+            Self::Json => thin::json(line),
+            Self::Text => text(line),
+        }
+    }
+
+    /// The same with all that is in it: for recordings.
+    #[must_use]
+    pub fn print_whole(self, line: &Line) -> String {
+        match self {
+            Self::Json => thin::whole(line),
             Self::Text => text(line),
         }
     }

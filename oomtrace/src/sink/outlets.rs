@@ -49,6 +49,12 @@ struct Outlet {
     name: String,
 }
 
+impl Outlet {
+    fn is_recording(&self) -> bool {
+        self.from == LostFrom::Record
+    }
+}
+
 impl Outlets {
     /// Opens them, and the file of `--record`.
     pub fn open(outputs: &[Output], rotation: Rotation, record: Option<&Path>) -> Result<(Self, Reader), OpenError> {
@@ -82,12 +88,13 @@ impl Outlets {
         self.all.iter().any(|outlet| outlet.from != LostFrom::Stdout)
     }
 
-    /// Prints a line everywhere: in each format once, however many have it.
+    /// Prints a line everywhere: in each format once, however many have it. A recording has it whole.
     pub fn print(&self, line: &Line) {
-        for format in [Format::Json, Format::Text] {
-            let mut those = self.all.iter().filter(|outlet| outlet.format == format).peekable();
+        for (format, whole) in [(Format::Json, false), (Format::Json, true), (Format::Text, false)] {
+            let is = |outlet: &&Outlet| outlet.format == format && outlet.is_recording() == whole;
+            let mut those = self.all.iter().filter(is).peekable();
             if those.peek().is_some() {
-                let text: Arc<str> = format.print(line).into();
+                let text: Arc<str> = if whole { format.print_whole(line) } else { format.print(line) }.into();
                 those.for_each(|outlet| outlet.writer.send(Arc::clone(&text)));
             }
         }

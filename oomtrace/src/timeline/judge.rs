@@ -18,6 +18,7 @@ use super::{
     Kept, Known, Kubelet,
     evidence::{Death, Evicted, Evidence, Kill},
     fnv1a,
+    fold::{Folds, address},
     names::{Names, PodKey},
     thresholds::Thresholds,
     windows::{CLOSES_AFTER, CRASH_LOOP, EVICTION, KILL_TO_EVICTION, NOTICED, RELIST, SECOND},
@@ -31,6 +32,7 @@ const EVENTS: usize = 256;
 const BESIDE: usize = 8;
 
 /// An incident, and what it is made of.
+#[derive(Clone)]
 pub(super) struct Judged {
     /// When it began, nanoseconds since 1970.
     pub(super) at: i64,
@@ -38,14 +40,12 @@ pub(super) struct Judged {
     pub(super) last: i64,
     /// When it closes, if nothing comes.
     pub(super) closes: i64,
-    /// When there were kills.
-    pub(super) kills: Vec<i64>,
-    /// Who it is about: its `id` is made of that.
-    pub(super) identity: String,
-    /// Who and what it is about.
-    pub(super) chain: String,
     pub(super) node: String,
+    /// With all counts, and closed.
     pub(super) incident: Incident,
+    /// Its own lines: kills, ends, steps of an eviction, what ended it. No other incident has them.
+    pub(super) core: Vec<Arc<Line>>,
+    /// All of its lines, with what happened around.
     pub(super) lines: Vec<Arc<Line>>,
 }
 
@@ -57,13 +57,17 @@ struct Court<'a> {
     thresholds: Option<&'a Thresholds>,
 }
 
-/// The incidents of a node, from its lines in the order of time. At `now` those are open that may get more; without, the
-/// input has ended.
-pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, kubelet: Kubelet<'_>, now: Option<i64>) -> Vec<Judged> {
+/// The incidents of a node, from its lines in the order of time. `folds` stand for lines that were let go of.
+pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, kubelet: Kubelet<'_>, folds: &Folds) -> Vec<Judged> {
     let mut names = Names::learn(lines, &known.snapshot);
     let mut evidence = Evidence::of(lines, &names, kubelet);
     if let Some((first, last)) = known.kubelet_span {
         evidence.kubelet_spoke(first, last);
+    }
+    for kill in &mut evidence.kills {
+        if let Some(fold) = kill.lines.iter().find_map(|(_, line)| folds.get(&address(line))) {
+            kill.stands_for(fold);
+        }
     }
     storage::set_apart(&mut evidence, &names, &known.snapshot);
     victims::name(&mut names, &evidence);
@@ -79,7 +83,7 @@ pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, kubelet: Kubelet<
         .enumerate()
         .map(|(index, case)| {
             let incident = case.judge(&court, signals.get(&index));
-            finished(node, case, &court, incident, now)
+            finished(node, case, &court, incident, folds)
         })
         .collect()
 }
@@ -164,6 +168,7 @@ fn add_deaths<'a>(court: &Court<'a>, cases: &mut [Case<'a>]) -> Vec<&'a Death> {
         });
         match explained.and_then(|index| cases.get_mut(index)) {
             Some(case) => case.deaths.push(death),
+            None if court.evidence.ended_by_kill_before(death) => {}
             None => unexplained.push(death),
         }
     }
@@ -204,28 +209,34 @@ fn ends(evicted: &Evicted, death: &Death) -> bool {
 }
 
 /// Fills in what every incident has.
-fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incident, now: Option<i64>) -> Judged {
+fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incident, folds: &Folds) -> Judged {
     let lines = steps::lines(case, court);
+    let core = steps::core(case);
+    let let_go = core.iter().filter_map(|line| folds.get(&address(line)));
     let (first, last) = (lines.first(), lines.last());
     let began = first.map_or(0, |(at, _)| *at);
     let at = case.began();
-    let last_at = last.map_or(at, |(at, _)| *at);
-    let closes = last_at + CLOSES_AFTER;
-    let identity = case.identity();
-    let chain = format!("{:?} {:?}", case.subject, incident.verdict.scenario);
+    let mut last_at = last.map_or(at, |(at, _)| *at);
     incident.severity = incident.verdict.scenario.severity();
-    incident.id = id(node, &identity, at);
-    incident.state = if now.is_some_and(|now| now < closes) { IncidentState::Open } else { IncidentState::Closed };
+    incident.id = id(node, &case.identity(), at);
+    incident.state = IncidentState::Closed;
+    incident.revision = 1;
     incident.started = first.map(|(_, line)| line.ts.clone()).unwrap_or_default();
-    incident.ended = last.filter(|_| incident.state == IncidentState::Closed).map(|(_, line)| line.ts.clone());
+    incident.ended = last.map(|(_, line)| line.ts.clone());
     incident.boot_time_only = began < YEAR_OF_BOOT && lines.iter().any(|(_, line)| line.source == Source::Kmsg);
-    incident.steps = steps::steps(&lines, at, case, court);
-    incident.history = picture::points(case, court, &lines);
+    (incident.steps, incident.steps_omitted) = steps::steps(&lines, at, case, court);
+    (incident.history, incident.history_omitted) = picture::points(case, court, &lines);
     let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
     incident.events_omitted = lines.len().saturating_sub(EVENTS) as u64;
     incident.events = told(&lines).map(|line| EventRef::Seq(line.seq)).collect();
-    let kills = case.kills.iter().map(|kill| kill.at).collect();
-    Judged { at, last: last_at, closes, kills, identity, chain, node: node.to_owned(), incident, lines }
+    for fold in let_go {
+        fold.add_to(&mut incident);
+        last_at = last_at.max(fold.last);
+    }
+    (incident.kills_new, incident.processes_killed_new, incident.deaths_new) =
+        (incident.kills, incident.processes_killed, incident.deaths);
+    let closes = last_at + CLOSES_AFTER;
+    Judged { at, last: last_at, closes, node: node.to_owned(), incident, core, lines }
 }
 
 /// An incident's name.

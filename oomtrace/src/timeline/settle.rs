@@ -47,10 +47,11 @@ impl Timeline {
             let outside = if before < Timestamp::UNIX_EPOCH { i64::MIN } else { i64::MAX };
             i64::try_from(before.as_nanosecond()).unwrap_or(outside)
         });
-        let (mut incidents, mut left_over) = (Vec::new(), Vec::new());
+        let (mut incidents, mut left_over) = (std::mem::take(&mut self.sealed), Vec::new());
         for id in self.groups.stale() {
             while let Some(part) = self.groups.take_part(id, before) {
-                let of_part = judged(part.lines(), &self.known, &self.heard, &self.thresholds, None);
+                let folds = self.groups.get(id).map(|group| group.folds.clone()).unwrap_or_default();
+                let of_part = judged(part.lines(), &self.known, &self.heard, &self.thresholds, &folds);
                 if self.known.everything {
                     left_over.extend(self.left_over(&part, &of_part));
                 }

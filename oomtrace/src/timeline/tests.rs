@@ -6,5 +6,6 @@ mod doubts;
 mod evictions;
 mod kills;
 mod order;
+mod retain;
 mod settle;
 mod world;

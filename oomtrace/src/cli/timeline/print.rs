@@ -27,18 +27,22 @@ pub(super) struct Printer {
     colour: bool,
     out: BufWriter<Stdout>,
     page: Vec<Line>,
+    /// Lines of JSON may have any length.
+    whole: bool,
     unread: bool,
 }
 
 impl Printer {
-    /// Text on a terminal, else JSON, unless asked for something else.
-    pub(super) fn new(asked: Option<Output>) -> Self {
+    /// Text on a terminal, else JSON, unless asked for something else; lines of it `whole`, or no longer than
+    /// [`sink::LONGEST`].
+    pub(super) fn new(asked: Option<Output>, whole: bool) -> Self {
         let terminal = io::stdout().is_terminal();
         Self {
             output: asked.unwrap_or(if terminal { Output::Text } else { Output::Json }),
             colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
             out: BufWriter::new(io::stdout()),
             page: Vec::new(),
+            whole,
             unread: false,
         }
     }
@@ -50,6 +54,7 @@ impl Printer {
 
     pub(super) fn print(&mut self, line: Line) -> Result<()> {
         let text = match self.output {
+            Output::Json if self.whole => Format::Json.print_whole(&line),
             Output::Json => Format::Json.print(&line),
             Output::Text => sink::incident_as_text(&line, self.colour),
             Output::Html => {

@@ -1,17 +1,19 @@
 //! Recordings: events as `oomtrace run` printed them.
 
-use std::path::PathBuf;
+use std::{collections::HashSet, path::PathBuf};
 
 use anyhow::Context as _;
 use tracing::{info, warn};
 
 use super::input;
-use crate::event::{Event, Line};
+use crate::event::{Event, Line, Phase};
 
-/// All events of all recordings. A line that is none is said and passed over; a file without any is an error.
+/// All events of all recordings, those files first that begin first. A line that is none is said and passed over; a file without
+/// any is an error.
 pub(super) fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<Line>> {
-    let mut recorded = Vec::new();
+    let mut files: Vec<Vec<Line>> = Vec::new();
     for path in paths {
+        let mut recorded = Vec::new();
         let name = path.display();
         let mut input = input::open(path)?;
         let (mut events, mut bad, mut first_bad) = (0_u64, 0_u64, None);
@@ -22,8 +24,13 @@ pub(super) fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<Line>> {
             match serde_json::from_slice::<Line>(text) {
                 Ok(line) => {
                     events += 1;
-                    // What a timeline told before is not evidence.
-                    if !matches!(line.event, Event::Incident(_) | Event::Status(_)) {
+                    // What a timeline reported before is not evidence; that oomtrace was started tells runs apart.
+                    let is_event = match &line.event {
+                        Event::Incident(_) => false,
+                        Event::Status(status) => status.phase == Phase::Started,
+                        _ => true,
+                    };
+                    if is_event {
                         recorded.push(line);
                     }
                 }
@@ -42,6 +49,14 @@ pub(super) fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<Line>> {
             warn!("{name}: {bad} lines are no events and are passed over; {first}");
         }
         info!("{name}: recording{}, {events} events in {lines} lines", input.packing);
+        files.push(recorded);
+    }
+    files.sort_by(|a, b| a.first().map(|line| &line.ts).cmp(&b.first().map(|line| &line.ts)));
+    let mut recorded = files.concat();
+    if paths.len() > 1 {
+        // The same run, printed and recorded.
+        let mut seen = HashSet::new();
+        recorded.retain(|line| seen.insert((line.node.clone(), line.ts.clone(), line.seq)));
     }
     Ok(recorded)
 }

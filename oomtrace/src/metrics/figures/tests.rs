@@ -61,7 +61,7 @@ impl World {
     }
 
     fn later(&self) {
-        self.metrics.figures().tick(Instant::now() + Duration::from_secs(11));
+        self.metrics.figures().tick(Instant::now() + Duration::from_secs(63));
     }
 
     /// The samples of a metric.

@@ -45,6 +45,7 @@ pub(super) fn write_lost(out: &mut String, ts: &str, lost: &Lost) -> std::fmt::R
         LostFrom::Record => "lines: the file of --record did not take them, or not in time",
         LostFrom::Output => "lines: a file of --output did not take them, or not in time",
         LostFrom::Source => "events: a source was faster than they could be told",
+        LostFrom::Timeline => "events: more came at once than incidents are made of",
     };
     let output = lost.output.as_deref().map(|output| format!(" ({})", escape(output))).unwrap_or_default();
     writeln!(out, "{ts}  LOST {} {what}{output}", lost.count)

@@ -268,8 +268,10 @@ impl Joiner {
             message: text(&decision.message),
             group: None,
             members: Vec::new(),
+            members_omitted: 0,
             candidates_weighed: known_u32(decision.weighed),
             candidates: None,
+            candidates_omitted: 0,
         }
     }
 
@@ -314,8 +316,10 @@ impl Joiner {
             message: None,
             group: None,
             members: Vec::new(),
+            members_omitted: 0,
             candidates_weighed: None,
             candidates: None,
+            candidates_omitted: 0,
         }
     }
 }

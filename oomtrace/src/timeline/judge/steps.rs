@@ -21,8 +21,8 @@ use crate::event::{
 /// Steps that are told; of more the first and the last.
 const STEPS: usize = 48;
 
-/// All lines of a case, in order, each step once.
-pub(super) fn lines(case: &Case<'_>, court: &Court<'_>) -> Vec<At> {
+/// The lines that make a case, and no other: kills, ends, steps of an eviction of the pod, what ended it.
+fn own(case: &Case<'_>) -> Vec<At> {
     let mut all: Vec<At> = Vec::new();
     for kill in &case.kills {
         all.extend(kill.lines.iter().cloned());
@@ -31,21 +31,33 @@ pub(super) fn lines(case: &Case<'_>, court: &Court<'_>) -> Vec<At> {
         all.extend(death.lines.iter().cloned());
     }
     if let Some(evicted) = case.evicted {
-        all.extend(evicted.pass.iter().cloned());
         all.extend(evicted.lines.iter().cloned());
     }
     match &case.ending {
         Some(Ending::Refused(refused)) => all.push((refused.at, Arc::clone(&refused.line))),
-        Some(Ending::Killed(By::Sender(signal, reason))) => {
-            all.push((signal.at, Arc::clone(&signal.line)));
-            all.extend(reason.iter().map(|reason| (reason.at, Arc::clone(&reason.line))));
-        }
+        Some(Ending::Killed(By::Sender(signal, _))) => all.push((signal.at, Arc::clone(&signal.line))),
         Some(Ending::Killed(By::Probe(change) | By::Kubelet(change))) => {
             all.push((change.at, Arc::clone(&change.line)));
         }
         Some(Ending::Frozen(frozen)) => all.extend(frozen.iter().map(|one| (one.at, Arc::clone(&one.line)))),
         Some(Ending::Panic(panic)) => all.push((panic.at, Arc::clone(&panic.line))),
         Some(Ending::Crashed) | None => {}
+    }
+    all
+}
+
+/// The same, without those that tell of several pods at once.
+pub(super) fn core(case: &Case<'_>) -> Vec<Arc<Line>> {
+    let of_several = |line: &Line| matches!(&line.event, Event::Eviction(step) if step.pods.len() > 1);
+    own(case).into_iter().map(|(_, line)| line).filter(|line| !of_several(line)).collect()
+}
+
+/// All lines of a case, in order, each step once.
+pub(super) fn lines(case: &Case<'_>, court: &Court<'_>) -> Vec<At> {
+    let mut all = own(case);
+    all.extend(case.evicted.into_iter().flat_map(|evicted| evicted.pass.iter().cloned()));
+    if let Some(Ending::Killed(By::Sender(_, Some(reason)))) = &case.ending {
+        all.push((reason.at, Arc::clone(&reason.line)));
     }
     let (Some(first), Some(last)) = (all.iter().map(|(at, _)| *at).min(), all.iter().map(|(at, _)| *at).max()) else {
         return all;
@@ -151,8 +163,8 @@ fn alike(a: &Line, b: &Line) -> bool {
         }
 }
 
-/// The same in words.
-pub(super) fn steps(lines: &[At], began: i64, case: &Case<'_>, court: &Court<'_>) -> Vec<Step> {
+/// The same in words, and how many of the steps are left out.
+pub(super) fn steps(lines: &[At], began: i64, case: &Case<'_>, court: &Court<'_>) -> (Vec<Step>, u64) {
     let mut steps: Vec<Step> = Vec::new();
     let mut container: BTreeSet<&ContainerId> = BTreeSet::new();
     for (at, line) in lines {
@@ -174,12 +186,8 @@ pub(super) fn steps(lines: &[At], began: i64, case: &Case<'_>, court: &Court<'_>
             what,
         });
     }
-    if steps.len() > STEPS {
-        let last = steps.split_off(steps.len() - STEPS / 2);
-        steps.truncate(STEPS / 2);
-        steps.extend(last);
-    }
-    steps
+    let omitted = crate::event::thin_middle(&mut steps, STEPS);
+    (steps, omitted)
 }
 
 /// To the microsecond, and so exact in a double for 285 years.

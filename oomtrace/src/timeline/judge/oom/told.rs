@@ -81,7 +81,7 @@ impl Told<'_> {
             }
             _ => "its pod was already being evicted".to_owned(),
         };
-        let count = case.kills.len() as u64;
+        let count = case.kill_count();
         let again = if count > 1 { format!("{}, the first time ", times(count)) } else { String::new() };
         let with = match kill.told.members.len() {
             0 => String::new(),

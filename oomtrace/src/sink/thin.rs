@@ -1,0 +1,185 @@
+//! No line of JSON is longer than a container runtime takes in one piece.
+//!
+//! containerd and CRI-O cut what a container prints into pieces of 16 KiB (`MaxContainerLogLineSize`), which log stacks do not
+//! always put together again. So lists are thinned, always to what is of use in a log ([`ROOMS`], the first), and further while
+//! the line is too long. In this order, each step less of all of them: candidates of a kill and processes killed with it;
+//! steps, readings of memory and events of an incident, of which the first and the last stay; pods, containers, probes and
+//! what is degraded. What goes is counted in a field of the list's name with `_omitted`. When that is not enough, texts that
+//! are longer than any name that Kubernetes allows are shortened, which ends them with `…`.
+//!
+//! A recording, and what `--full` prints, is whole.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use crate::event::{Event, EventRef, Incident, IncidentState, Line, OomKill, Status, thin_middle};
+
+/// The longest line in bytes, with its line end.
+pub const LONGEST: usize = 16 * 1024;
+
+/// How much of each list a line has.
+struct Room {
+    candidates: usize,
+    members: usize,
+    steps: usize,
+    history: usize,
+    events: usize,
+    others: usize,
+    /// Longest text in bytes of JSON; of any length in the first.
+    text: usize,
+}
+
+/// From what every line has, to what fits whatever else is in it.
+const ROOMS: [Room; 5] = [
+    Room { candidates: 5, members: 20, steps: 24, history: 16, events: 64, others: 32, text: usize::MAX },
+    Room { candidates: 3, members: 8, steps: 16, history: 8, events: 32, others: 16, text: 2048 },
+    Room { candidates: 2, members: 4, steps: 8, history: 4, events: 16, others: 8, text: 512 },
+    Room { candidates: 1, members: 2, steps: 4, history: 2, events: 8, others: 3, text: 253 },
+    Room { candidates: 0, members: 0, steps: 2, history: 0, events: 2, others: 1, text: 64 },
+];
+
+/// While an incident is open, its line has what is new: of its story less.
+const OPEN: Room = Room { candidates: 5, members: 20, steps: 6, history: 3, events: 24, others: 32, text: usize::MAX };
+
+/// A line as JSON, with its line end, and no longer than [`LONGEST`].
+pub fn json(line: &Line) -> String {
+    let mut text = String::new();
+    for room in &ROOMS {
+        let thin = thinned(line, room);
+        text = whole(&thin);
+        if text.len() > LONGEST && room.text < usize::MAX {
+            text = shortened(&thin, room.text);
+        }
+        if text.len() <= LONGEST {
+            break;
+        }
+    }
+    text
+}
+
+/// A line as JSON with all that is in it, with its line end.
+pub fn whole(line: &Line) -> String {
+    // Every key is a string, and every value has a form in JSON, so this cannot fail.
+    serde_json::to_string(line).map_or_else(|error| error.to_string(), |json| json + "\n")
+}
+
+/// A line with its lists thinned.
+fn thinned<'a>(line: &'a Line, room: &Room) -> Cow<'a, Line> {
+    match &line.event {
+        Event::OomKill(_) | Event::OomDecision(_) | Event::Eviction(_) | Event::Incident(_) | Event::Status(_) => {
+            let mut line = line.clone();
+            thin(&mut line.event, room);
+            Cow::Owned(line)
+        }
+        // They have no lists.
+        Event::OomVictim(_)
+        | Event::OomReaped(_)
+        | Event::PanicOnOom(_)
+        | Event::UnderOom(_)
+        | Event::ProcessExit(_)
+        | Event::Signal(_)
+        | Event::ChargeFailures(_)
+        | Event::AllocationRefused(_)
+        | Event::Pressure(_)
+        | Event::SystemOom(_)
+        | Event::Container(_)
+        | Event::ContainerEnded(_)
+        | Event::Lost(_)
+        | Event::Error(_) => Cow::Borrowed(line),
+    }
+}
+
+fn thin(event: &mut Event, room: &Room) {
+    match event {
+        Event::OomKill(kill) | Event::OomDecision(kill) => thin_kill(kill, room),
+        Event::Eviction(step) => {
+            step.pods_omitted += thin_end(&mut step.pods, room.others);
+            step.containers_omitted += thin_end(&mut step.containers, room.others);
+            step.node_conditions_omitted += thin_end(&mut step.node_conditions, room.others);
+        }
+        Event::Incident(incident) => thin_incident(incident, room),
+        Event::Status(status) => thin_status(status, room),
+        _ => {}
+    }
+}
+
+/// Most points first: the last of them matter least.
+fn thin_kill(kill: &mut OomKill, room: &Room) {
+    if let Some(candidates) = &mut kill.candidates {
+        kill.candidates_omitted += thin_end(candidates, room.candidates);
+    }
+    kill.members_omitted += thin_end(&mut kill.members, room.members);
+}
+
+fn thin_incident(incident: &mut Incident, room: &Room) {
+    let open = incident.state == IncidentState::Open;
+    let least = |most: usize, while_open: usize| if open { most.min(while_open) } else { most };
+    incident.steps_omitted += thin_middle(&mut incident.steps, least(room.steps, OPEN.steps));
+    incident.history_omitted += thin_middle(&mut incident.history, least(room.history, OPEN.history));
+    incident.events_omitted += thin_middle(&mut incident.events, least(room.events, OPEN.events));
+    for event in &mut incident.events {
+        if let EventRef::Line(line) = event {
+            thin(&mut line.event, room);
+        }
+    }
+    incident.containers_omitted += thin_end(&mut incident.containers, room.others);
+    let verdict = &mut incident.verdict;
+    verdict.missing_omitted += thin_end(&mut verdict.missing, room.others);
+    verdict.evidence_omitted += thin_end(&mut verdict.evidence, room.others);
+    verdict.kubernetes_shows_omitted += thin_end(&mut verdict.kubernetes_shows, room.others);
+}
+
+fn thin_status(status: &mut Status, room: &Room) {
+    status.probes_omitted += thin_end(&mut status.probes, room.others.max(2));
+    for probe in &mut status.probes {
+        status.refused_omitted += thin_end(&mut probe.refused, room.others);
+    }
+    status.degraded_omitted += thin_end(&mut status.degraded, room.others);
+    status.losses_omitted += thin_end(&mut status.losses, room.others);
+}
+
+/// Leaves out the end of a long list. Gives how many went.
+fn thin_end<T>(list: &mut Vec<T>, most: usize) -> u64 {
+    let omitted = list.len().saturating_sub(most);
+    list.truncate(most);
+    omitted as u64
+}
+
+/// A line as JSON with no text longer than so many bytes.
+fn shortened(line: &Line, most: usize) -> String {
+    let Ok(mut value) = serde_json::to_value(line) else { return whole(line) };
+    shorten(&mut value, most);
+    value.to_string() + "\n"
+}
+
+fn shorten(value: &mut Value, most: usize) {
+    match value {
+        Value::String(text) => shorten_text(text, most),
+        Value::Array(values) => values.iter_mut().for_each(|value| shorten(value, most)),
+        Value::Object(fields) => fields.values_mut().for_each(|value| shorten(value, most)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Cuts a text between characters, so that it takes no more bytes in JSON, where a control character takes six.
+fn shorten_text(text: &mut String, most: usize) {
+    let in_json = |character: char| match character {
+        '"' | '\\' => 2,
+        character if character < ' ' => 6,
+        character => character.len_utf8(),
+    };
+    if text.chars().map(in_json).sum::<usize>() <= most {
+        return;
+    }
+    let mut bytes = '…'.len_utf8();
+    let end = text.char_indices().find(|(_, character)| {
+        bytes += in_json(*character);
+        bytes > most
+    });
+    text.truncate(end.map_or(0, |(at, _)| at));
+    text.push('…');
+}
+
+#[cfg(test)]
+mod tests;
