@@ -9,6 +9,7 @@ mod demo;
 mod fuzz;
 mod image;
 mod in_guest;
+mod lab;
 mod manifests;
 mod scenarios;
 mod setup;
@@ -45,6 +46,8 @@ enum Xtask {
     Fuzz(fuzz::Fuzz),
     /// Make every memory death of the table happen, and check what oomtrace says of it
     Scenarios(scenarios::Scenarios),
+    /// A real Kubernetes node: kubelet, containerd and systemd in an emulated machine, the control plane beside it
+    Lab(lab::Command),
     /// What the others run in their guests
     #[command(hide = true, subcommand)]
     InGuest(in_guest::InGuest),
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Xtask::Bench(bench) => bench::run(&bench),
         Xtask::Fuzz(fuzz) => fuzz::run(&fuzz),
         Xtask::Scenarios(scenarios) => scenarios::run(&scenarios),
+        Xtask::Lab(lab) => lab::run(&lab),
         Xtask::InGuest(what) => in_guest::run(&what).map(|()| ExitCode::SUCCESS),
         Xtask::Vm(vm) => vm::run(&vm),
     };

@@ -187,7 +187,7 @@ mod tests {
                 ..Verdict::default()
             },
             steps: vec![step(0, Mark::Kill), step(2000, Mark::Exit)],
-            memory: vec![point(0, 30), point(1, 64)],
+            history: vec![point(0, 30), point(1, 64)],
             ..Incident::default()
         };
         Line {
