@@ -136,7 +136,7 @@ impl Pipeline {
         self.outlets.print(&line);
     }
 
-    /// Makes incidents of the events, and tells them among these.
+    /// Makes incidents of the events, and reports them among these.
     pub fn watch_incidents(&mut self) {
         self.tells_incidents = true;
         self.timeline = Some(Timeline::new(Keep::LIVE, Known::default()));

@@ -11,8 +11,8 @@ use std::{
     sync::Arc,
 };
 
-pub(super) use self::keys::killed_in;
-use self::keys::{Key, ended, keys, lessons, pod_keys, starts};
+use self::keys::{Key, keys, lessons, pod_keys, starts};
+pub(super) use self::keys::{ended, killed_in};
 use super::{
     Order, Weight,
     fold::{Folds, address},

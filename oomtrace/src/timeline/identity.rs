@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{fnv1a, fold::address, judge::Judged};
 
+/// A line of an incident's own weighs more than all that happened around it.
+const OWN: usize = 1 << 20;
+
 /// The incident that each line was in, by the line's address.
 #[derive(Debug, Default)]
 pub(super) struct Homes {
@@ -20,8 +23,10 @@ impl Homes {
         let mut claims: Vec<(usize, usize, &String)> = Vec::new();
         for (index, judged) in judged.iter().enumerate() {
             let mut votes: BTreeMap<&String, usize> = BTreeMap::new();
-            for home in judged.core.iter().filter_map(|line| self.of_lines.get(&address(line))) {
-                *votes.entry(home).or_default() += 1;
+            for (lines, weight) in [(&judged.core, OWN), (&judged.lines, 1)] {
+                for home in lines.iter().filter_map(|line| self.of_lines.get(&address(line))) {
+                    *votes.entry(home).or_default() += weight;
+                }
             }
             claims.extend(votes.into_iter().map(|(id, votes)| (votes, index, id)));
         }

@@ -22,7 +22,7 @@ use std::{
 use super::{
     Order, Timeline,
     fold::{Counts, Fold, address},
-    groups::Groups,
+    groups::{Groups, ended, killed_in},
     judge::Judged,
     report::total,
     windows::{CLOSES_AFTER, CRASH_LOOP, PAUSE},
@@ -130,6 +130,7 @@ impl Timeline {
             let of_eviction = |line: &&Arc<Line>| matches!(line.event, Event::Eviction(_));
             stay.extend(judged.lines.iter().filter(of_eviction).map(address));
             stay.extend(judged.core.first().map(address));
+            stay.extend(end_of(judged, anchor).map(address));
         }
         let all = group.lines.iter();
         let gone: Vec<(Order, Arc<Line>)> = all
@@ -248,6 +249,12 @@ impl Timeline {
 fn anchor(judged: &Judged) -> Option<usize> {
     let kill = judged.core.iter().find(|line| matches!(line.event, Event::OomKill(_)));
     kill.or(judged.core.first()).map(address)
+}
+
+/// The end of the container that an incident's first kill was in: without, the container would seem to live on.
+fn end_of(judged: &Judged, anchor: usize) -> Option<&Arc<Line>> {
+    let container = judged.core.iter().find(|line| address(line) == anchor).and_then(|line| killed_in(&line.event))?;
+    judged.core.iter().find(|line| ended(&line.event).as_ref() == Some(container))
 }
 
 impl Fold {

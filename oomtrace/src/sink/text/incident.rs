@@ -36,7 +36,14 @@ impl Paint {
 
 /// Among events: two lines, the rest is in the events around it.
 pub(super) fn write_incident(out: &mut String, ts: &str, incident: &Incident) -> std::fmt::Result {
+    if incident.withdrawn {
+        return match &incident.replaced_by {
+            Some(other) => writeln!(out, "{ts}  INCIDENT {} is part of {other}", incident.id),
+            None => writeln!(out, "{ts}  INCIDENT {} turned out to be none", incident.id),
+        };
+    }
     let state = match incident.state {
+        IncidentState::Open if incident.revision > 1 => "goes on",
         IncidentState::Open => "opened",
         IncidentState::Closed => "closed",
     };

@@ -148,11 +148,7 @@ fn of_a_long_story_the_beginning_and_the_end_are_printed_and_the_middle_is_count
 
 #[test]
 fn names_that_kubernetes_allows_are_never_shortened_for_lists_that_are_long() {
-    let pod = |nth: u32| Pod {
-        namespace: Some("n".repeat(63)),
-        name: Some(format!("{nth:0253}")),
-        ..Pod::default()
-    };
+    let pod = |nth: u32| Pod { namespace: Some("n".repeat(63)), name: Some(format!("{nth:0253}")), ..Pod::default() };
     let pods: Vec<Pod> = (0..500).map(pod).collect();
     let eviction = Eviction { pods, ..Eviction::new(EvictionPhase::Ranked) };
     let Event::Eviction(step) = parsed(&json(&line(Event::Eviction(Box::new(eviction))))).event else {

@@ -70,10 +70,11 @@ fn told(lines: &[Line]) -> String {
     serde_json::to_string_pretty(&timeline.incidents()).expect("JSON")
 }
 
-/// What it is in the end, whatever lines it was reported in.
+/// What it is in the end, whatever lines it was reported in and as what it began: its name is of that.
 fn json(incident: &Incident) -> String {
     let (kills_new, processes_killed_new, deaths_new) = (incident.kills, incident.processes_killed, incident.deaths);
-    let last = Incident { revision: 1, kills_new, processes_killed_new, deaths_new, ..incident.clone() };
+    let id = String::new();
+    let last = Incident { id, revision: 1, kills_new, processes_killed_new, deaths_new, ..incident.clone() };
     serde_json::to_string_pretty(&last).expect("JSON")
 }
 
@@ -171,5 +172,7 @@ fn what_the_kubelet_turns_out_not_to_have_noticed_is_told_though_the_incident_is
     assert_eq!(live.news().last().map(|incident| incident.verdict.invisible), Some(None));
     world.kubelet_speaks(210.0);
     live.push(&world.lines[2]);
+    assert!(live.news().is_empty(), "no more than a line a minute");
+    live.advance(later(270));
     assert_eq!(live.news().last().map(|incident| incident.verdict.invisible), Some(Some(true)));
 }
