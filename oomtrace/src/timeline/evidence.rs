@@ -95,6 +95,8 @@ pub(super) struct Cause<T> {
 #[derive(Default)]
 pub(super) struct Evidence {
     pub(super) kills: Vec<Kill>,
+    /// Where the kills of a process id are, while they are added.
+    by_process: BTreeMap<u32, Vec<usize>>,
     pub(super) deaths: Vec<Death>,
     /// Where the end of a container is.
     ended: BTreeMap<ContainerId, usize>,
@@ -294,13 +296,15 @@ impl Evidence {
     fn add_kill(&mut self, at: i64, kill: &OomKill, line: &Arc<Line>, names: &Names<'_>) {
         let container = kill.container.as_ref().and_then(|container| container.id.clone());
         let pod = names.key(kill.pod.as_ref(), container.as_ref(), at);
-        let same = self.kills.iter_mut().rev().take_while(|other| at - other.at <= SAME_KILL).find(|other| {
-            process(&other.told).is_some()
-                && process(&other.told) == process(kill)
-                && other.told.victim.task.comm == kill.victim.task.comm
-                && agree(other.container.as_ref(), container.as_ref())
+        let of_process = process(kill).and_then(|pid| self.by_process.get(&pid)).into_iter().flatten();
+        let same = of_process.rev().copied().find(|index| {
+            self.kills.get(*index).is_some_and(|other| {
+                at - other.at <= SAME_KILL
+                    && other.told.victim.task.comm == kill.victim.task.comm
+                    && agree(other.container.as_ref(), container.as_ref())
+            })
         });
-        match same {
+        match same.and_then(|index| self.kills.get_mut(index)) {
             Some(other) => {
                 other.told = merged(&other.told, kill, line.source == Source::Kernel);
                 other.pod = other.pod.take().or(pod);
@@ -309,6 +313,9 @@ impl Evidence {
             }
             None => {
                 let lines = vec![(at, Arc::clone(line))];
+                if let Some(pid) = process(kill) {
+                    self.by_process.entry(pid).or_default().push(self.kills.len());
+                }
                 self.kills.push(Kill { at, pod, container, told: kill.clone(), lines, more: 0, until: at });
             }
         }

@@ -146,18 +146,18 @@ fn add_evictions<'a>(court: &Court<'a>, cases: &mut Vec<Case<'a>>) {
 /// Ends of containers join the kills and evictions that explain them. The others come back.
 fn add_deaths<'a>(court: &Court<'a>, cases: &mut [Case<'a>]) -> Vec<&'a Death> {
     let by_pod = by_pod(cases);
-    let mut by_container: BTreeMap<ContainerId, Vec<usize>> = BTreeMap::new();
+    let mut by_container: BTreeMap<&ContainerId, Vec<(usize, &Kill)>> = BTreeMap::new();
     for (index, case) in cases.iter().enumerate() {
-        for id in case.kills.iter().filter_map(|kill| kill.container.clone()) {
-            by_container.entry(id).or_default().push(index);
+        for kill in &case.kills {
+            if let Some(id) = &kill.container {
+                by_container.entry(id).or_default().push((index, *kill));
+            }
         }
     }
     let mut unexplained = Vec::new();
     for death in &court.evidence.deaths {
-        let killed =
-            death.container.as_ref().and_then(|id| by_container.get(id)).into_iter().flatten().copied().find(|index| {
-                cases[*index].kills.iter().any(|kill| kill.container == death.container && explains(court, kill, death))
-            });
+        let kills = death.container.as_ref().and_then(|id| by_container.get(id)).into_iter().flatten();
+        let killed = kills.copied().find(|(_, kill)| explains(court, kill, death)).map(|(index, _)| index);
         let of_pod = death.pod.as_ref().and_then(|pod| by_pod.get(pod));
         let explained = killed.or_else(|| {
             of_pod

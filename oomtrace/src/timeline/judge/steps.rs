@@ -1,6 +1,9 @@
 //! An incident's events in order, and in words.
 
-use std::{cell::OnceCell, collections::BTreeSet, mem::discriminant, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     super::{
@@ -137,30 +140,31 @@ fn around(case: &Case<'_>, court: &Court<'_>, first: i64, last: i64) -> Vec<At> 
 
 /// The same step, told by a second form of the same log, is one.
 fn once(all: Vec<At>) -> Vec<At> {
-    let mut kept: Vec<(At, OnceCell<u64>)> = Vec::with_capacity(all.len());
+    let mut kept: Vec<At> = Vec::with_capacity(all.len());
+    // When what was said last, of what has others near.
+    let mut said: BTreeMap<(Source, u64), i64> = BTreeMap::new();
+    let what = |line: &Line| (line.source, digest(&line.event));
+    let mut last_is_said = false;
     for (at, line) in all {
-        let digest_of_line = OnceCell::new();
-        let mut near = kept.iter().rev().take_while(|((other, _), _)| at - other <= SAME_STEP);
-        let twice = near.any(|((_, other), digest_of_other)| {
-            let said = |of: &Line, cell: &OnceCell<u64>| *cell.get_or_init(|| digest(&of.event));
-            Arc::ptr_eq(other, &line)
-                || alike(other, &line) && said(other, digest_of_other) == said(&line, &digest_of_line)
-        });
-        if !twice {
-            kept.push(((at, line), digest_of_line));
+        let near = kept.last().filter(|(before, _)| at - before <= SAME_STEP);
+        let Some((before, last)) = near else {
+            last_is_said = false;
+            kept.push((at, line));
+            continue;
+        };
+        if !last_is_said {
+            said.insert(what(last), *before);
         }
+        let this = what(&line);
+        if said.get(&this).is_some_and(|before| at - before <= SAME_STEP) {
+            last_is_said = true;
+            continue;
+        }
+        said.insert(this, at);
+        last_is_said = true;
+        kept.push((at, line));
     }
-    kept.into_iter().map(|(at, _)| at).collect()
-}
-
-/// Whether two lines may say the same.
-fn alike(a: &Line, b: &Line) -> bool {
-    a.source == b.source
-        && match (&a.event, &b.event) {
-            (Event::Eviction(a), Event::Eviction(b)) => a.phase == b.phase,
-            (Event::Container(a), Event::Container(b)) => a.action == b.action && a.container == b.container,
-            (a, b) => discriminant(a) == discriminant(b),
-        }
+    kept
 }
 
 /// The same in words, and how many of the steps are left out.
