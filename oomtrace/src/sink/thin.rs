@@ -43,7 +43,7 @@ const ROOMS: [Room; 5] = [
 const OPEN: Room = Room { candidates: 5, members: 20, steps: 6, history: 3, events: 24, others: 32, text: usize::MAX };
 
 /// A line as JSON, with its line end, and no longer than [`LONGEST`].
-pub fn json(line: &Line) -> String {
+pub(super) fn json(line: &Line) -> String {
     let mut text = String::new();
     for room in &ROOMS {
         let thin = thinned(line, room);
@@ -59,7 +59,7 @@ pub fn json(line: &Line) -> String {
 }
 
 /// A line as JSON with all that is in it, with its line end.
-pub fn whole(line: &Line) -> String {
+pub(super) fn whole(line: &Line) -> String {
     // Every key is a string, and every value has a form in JSON, so this cannot fail.
     serde_json::to_string(line).map_or_else(|error| error.to_string(), |json| json + "\n")
 }

@@ -130,10 +130,6 @@ impl Groups {
         groups
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Group> {
-        self.by_id.values_mut()
-    }
-
     pub(super) fn ids(&self) -> Vec<u64> {
         self.by_id.keys().copied().collect()
     }
@@ -248,9 +244,9 @@ impl Groups {
         }
     }
 
-    /// Those that a line came to since they were settled.
-    pub(super) fn stale(&self) -> Vec<u64> {
-        self.by_id.iter().filter(|(_, group)| group.stale).map(|(id, _)| *id).collect()
+    /// Those that have lines that were not settled.
+    pub(super) fn unsettled(&self) -> Vec<u64> {
+        self.by_id.iter().filter(|(_, group)| !group.lines.is_empty()).map(|(id, _)| *id).collect()
     }
 
     /// Drops a group that has nothing any more.
@@ -333,11 +329,16 @@ impl Groups {
     }
 
     /// The kubelet was heard until later than before: what was not sure that it had noticed all, is to be judged.
-    pub(super) fn kubelet_goes_on(&mut self, before: Option<i64>) {
-        for group in self.by_id.values_mut() {
+    pub(super) fn kubelet_goes_on(&mut self, before: Option<i64>) -> Vec<u64> {
+        let mut waiting = Vec::new();
+        for (id, group) in &mut self.by_id {
             let waits = group.last().is_some_and(|last| before.is_none_or(|before| last + NOTICED > before));
-            group.stale |= waits && !group.standing.is_empty();
+            if waits && !group.standing.is_empty() {
+                group.stale = true;
+                waiting.push(*id);
+            }
         }
+        waiting
     }
 
     fn drop(&mut self, id: u64) {

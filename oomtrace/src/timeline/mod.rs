@@ -202,7 +202,11 @@ impl Timeline {
         }
         match std::mem::take(&mut self.reheard) {
             Reheard::No => {}
-            Reheard::Later(before) => self.groups.kubelet_goes_on(before),
+            Reheard::Later(before) => {
+                for id in self.groups.kubelet_goes_on(before) {
+                    self.judge_group(id, true);
+                }
+            }
             Reheard::Earlier => self.groups.all_due(),
         }
         for id in self.groups.take_due() {
@@ -337,6 +341,14 @@ impl Timeline {
         let mut judged = self.judged(id);
         let Some(group) = self.groups.get_mut(id) else { return };
         group.homes.name(&mut judged, keep_names);
+        let before: BTreeMap<&str, &Judged> =
+            group.standing.iter().map(|before| (before.incident.id.as_str(), before)).collect();
+        for judged in &mut judged {
+            let before = before.get(judged.incident.id.as_str());
+            if let Some(before) = before.filter(|before| !report::is_more(&before.incident, &judged.incident)) {
+                judged.incident = before.incident.clone();
+            }
+        }
         group.standing = judged;
         group.stale = false;
         group.judgings += 1;

@@ -22,8 +22,6 @@ struct Reported {
     urgent: u64,
     /// When it was reported.
     at: i64,
-    /// The time of its last event.
-    last: i64,
     /// By which judging these were compared with what it is now.
     compared: u64,
     /// Whether that differs; and whether in what does not wait for the closing.
@@ -77,7 +75,7 @@ impl Reports {
         let Some(before) = self.reported.get_mut(&judged.incident.id) else { return true };
         if before.compared != judging {
             let urgent = urgent(&judged.incident);
-            let differs = judged.last > before.last && digest(&judged.incident) != before.digest;
+            let differs = digest(&judged.incident) != before.digest;
             (before.differs, before.compared) = ((differs, urgent != before.urgent), judging);
         }
         let (differs, urgent) = before.differs;
@@ -104,7 +102,6 @@ impl Reports {
             digest: digest(&judged.incident),
             urgent: urgent(&judged.incident),
             at: now.unwrap_or(judged.last),
-            last: judged.last,
             compared: judging,
             differs: (false, false),
         };
@@ -116,11 +113,7 @@ impl Reports {
     /// group count.
     pub(super) fn seal(&mut self, judged: &Judged, total: Counts, now: Option<i64>) -> Option<Incident> {
         let last = match self.reported.get(&judged.incident.id) {
-            Some(before) => {
-                before.incident.state == IncidentState::Open
-                    || before.urgent != urgent(&judged.incident)
-                    || judged.last > before.last
-            }
+            Some(before) => before.incident.state == IncidentState::Open || before.digest != digest(&judged.incident),
             None => true,
         };
         let line = last.then(|| self.line(judged, 0, false, now, total));
@@ -164,6 +157,13 @@ fn light(incident: &Incident) -> Incident {
     light.events_omitted += light.events.len() as u64;
     (light.steps, light.history, light.events) = (Vec::new(), Vec::new(), Vec::new());
     light
+}
+
+/// Whether an incident has more than it had, or is another; else what differs is that others, who had told more of it, were
+/// let go of.
+pub(super) fn is_more(before: &Incident, now: &Incident) -> bool {
+    let events = |incident: &Incident| incident.events.len() as u64 + incident.events_omitted;
+    events(now) > events(before) || urgent(now) != urgent(before)
 }
 
 /// What does not wait for the closing: what is counted, and what it is.

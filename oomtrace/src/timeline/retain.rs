@@ -140,6 +140,14 @@ impl Timeline {
             })
             .map(|(order, (line, _))| (order.clone(), Arc::clone(line)))
             .collect();
+        if let Some(group) = self.groups.get_mut(id) {
+            // So that what stays is one chain.
+            for judged in &before {
+                if let Some(anchor) = going_on.get(&judged.incident.id) {
+                    group.folds.entry(*anchor).or_default().reach(judged);
+                }
+            }
+        }
         self.let_go_unjudged(&gone, &before, latest);
         for (order, line) in gone {
             self.let_go(id, &order, &line);
@@ -218,7 +226,7 @@ impl Timeline {
             if now.lines.len() < judged.lines.len() || Counts::of(&now.incident) != Counts::of(&judged.incident) {
                 let Some(group) = self.groups.get_mut(id) else { continue };
                 let fold = group.folds.entry(*anchor).or_default();
-                fold.extend(&judged, &now.incident);
+                fold.add_difference(&judged.incident, &now.incident);
             }
             // What was reported of it stays what it is.
             (now.incident, now.last, now.closes) = (judged.incident, judged.last, judged.closes);
@@ -258,9 +266,8 @@ fn end_of(judged: &Judged, anchor: usize) -> Option<&Arc<Line>> {
 }
 
 impl Fold {
-    /// Adds what an incident had more than it has now.
-    fn extend(&mut self, before: &Judged, after: &crate::event::Incident) {
-        self.add_difference(&before.incident, after);
+    /// It stands for an incident up to its last line.
+    fn reach(&mut self, before: &Judged) {
         self.started.clone_from(&before.incident.started);
         if before.last >= self.last {
             self.last = before.last;

@@ -48,7 +48,7 @@ impl Timeline {
             i64::try_from(before.as_nanosecond()).unwrap_or(outside)
         });
         let (mut incidents, mut left_over) = (std::mem::take(&mut self.sealed), Vec::new());
-        for id in self.groups.stale() {
+        for id in self.groups.unsettled() {
             while let Some(part) = self.groups.take_part(id, before) {
                 let folds = self.groups.get(id).map(|group| group.folds.clone()).unwrap_or_default();
                 let of_part = judged(part.lines(), &self.known, &self.heard, &self.thresholds, &folds);

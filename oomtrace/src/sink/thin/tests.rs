@@ -49,8 +49,8 @@ fn worst(schema: &Value, root: &Value, depth: usize) -> Value {
         _ => {
             let mut fields = Map::new();
             let of = |schema: &Value| schema["properties"].as_object().cloned().unwrap_or_default();
-            let all = of(schema).into_iter().chain(schema["$ref"].as_str().map(resolve).iter().flat_map(of));
-            for (name, field) in all {
+            let same = schema["$ref"].as_str().map(resolve);
+            for (name, field) in of(schema).into_iter().chain(same.iter().flat_map(of)) {
                 fields.insert(name, worst(&field, root, depth + 1));
             }
             Value::Object(fields)

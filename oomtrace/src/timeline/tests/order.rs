@@ -165,9 +165,8 @@ fn what_the_kubelet_turns_out_not_to_have_noticed_is_told_though_the_incident_is
     let child = OomKill { group: Some(false), ..kill(pod('a'), container("app", '1'), Level::Container, 64) };
     world.kubelet_speaks(-5.0).kill(0.0, child);
     let mut live = world.timeline();
-    let later = |seconds| {
-        world.lines[1].ts.parse::<jiff::Timestamp>().expect("a time") + jiff::SignedDuration::from_secs(seconds)
-    };
+    let killed = world.lines[1].ts.parse::<jiff::Timestamp>().expect("a time");
+    let later = |seconds| killed + jiff::SignedDuration::from_secs(seconds);
     live.advance(later(200));
     assert_eq!(live.news().last().map(|incident| incident.verdict.invisible), Some(None));
     world.kubelet_speaks(210.0);
