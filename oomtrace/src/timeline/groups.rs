@@ -51,6 +51,8 @@ pub(super) struct Group {
     started: Lines,
     /// Its links are of files, which stay.
     lasting: bool,
+    /// Some of its lines were let go of.
+    pub(super) cut: bool,
     /// It has to be judged.
     pub(super) stale: bool,
     /// How many lines came to it since it was judged for its incidents' names.
@@ -214,7 +216,7 @@ impl Groups {
 
     fn forget(&mut self, id: u64, order: &Order, line: &Arc<Line>) -> bool {
         let Some(group) = self.by_id.get_mut(&id) else { return false };
-        group.lines.remove(order);
+        group.cut |= group.lines.remove(order).is_some();
         // A kill that is remembered stays.
         if group.started.get(order).is_some_and(|(_, lesson)| !lesson) {
             group.started.remove(order);
@@ -374,8 +376,20 @@ impl Groups {
             found.iter().filter(|id| **id != into).filter_map(|id| self.by_id.remove(id)).collect();
         let group = self.by_id.entry(into).or_default();
         for other in others {
-            let Group { keys, lines, started, lasting, stale: _, pushed, homes, folds, standing, judgings, reports } =
-                other;
+            let Group {
+                keys,
+                lines,
+                started,
+                lasting,
+                cut,
+                stale: _,
+                pushed,
+                homes,
+                folds,
+                standing,
+                judgings,
+                reports,
+            } = other;
             for key in keys {
                 self.by_key.insert(key.clone(), into);
                 group.keys.insert(key);
@@ -386,6 +400,7 @@ impl Groups {
             }
             group.started.extend(started);
             group.lasting |= lasting;
+            group.cut |= cut;
             (group.stale, group.pushed) = (true, group.pushed + pushed);
             group.homes.extend(homes);
             group.folds.extend(folds);

@@ -343,7 +343,7 @@ impl Timeline {
         group.homes.name(&mut judged, keep_names);
         let before: BTreeMap<&str, &Judged> =
             group.standing.iter().map(|before| (before.incident.id.as_str(), before)).collect();
-        for judged in &mut judged {
+        for judged in judged.iter_mut().filter(|_| group.cut) {
             let before = before.get(judged.incident.id.as_str());
             if let Some(before) = before.filter(|before| !report::is_more(&before.incident, &judged.incident)) {
                 judged.incident = before.incident.clone();
