@@ -36,6 +36,12 @@ const ASK_THE_SAME_NODE: [&str; 2] = ["doctor", "pods"];
 /// Subcommands that work on nothing that could be configured, and whatever is wrong with the file.
 const UNCONFIGURED: [&str; 4] = ["schema", "completions", "man", "help"];
 
+/// The name that may be meant by one that is not there.
+#[must_use]
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    layer::nearest(name, known, layer::ALIKE)
+}
+
 /// Why options are not to be had.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -1,7 +1,7 @@
 //! The one type that everything speaks: what happened, as the JSON lines print it.
 //!
-//! Field names are a contract: fields are added, never renamed. Sizes are in bytes where a name ends in `_bytes`. What is
-//! not known is `null`, never 0. `oomtrace schema` prints the JSON Schema of [`Line`].
+//! Field names are a contract: see [`SCHEMA_VERSION`]. Sizes are in bytes where a name ends in `_bytes`. What is not known is
+//! `null`, never 0. A field has one type, whatever the kind: a table or an index with a column for each field takes all lines.
 
 mod charge;
 mod container;
@@ -11,29 +11,48 @@ mod incident;
 mod oom;
 mod pressure;
 mod reaped;
+mod signal;
 mod status;
 mod task;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::{EnumDiscriminants, EnumString, IntoStaticStr, VariantArray};
 
+use self::incident::is_zero;
 pub(crate) use self::incident::thin_middle;
 pub use self::{
     charge::{AllocationRefused, ChargeFailures, ChargeState, RefusedBy, Span},
-    container::{ContainerAction, ContainerChange, ContainerEnded, EndReason},
+    container::{ContainerAction, ContainerChange, ContainerEnded, EndReason, OutOfMemoryLog},
     ending::{ProcessExit, Sender, SenderRole, Signal},
     eviction::{ContainerUse, Eviction, EvictionPhase, SystemOom},
     incident::{
-        AffectedContainer, Confidence, EventRef, Incident, IncidentState, Mark, MemoryPoint, Scenario, Severity, Step,
-        ToldBy, Verdict,
+        AffectedContainer, Confidence, Incident, IncidentState, Mark, MemoryPoint, Scenario, Severity, Step, ToldBy,
+        Verdict,
     },
-    oom::{Candidate, Cause, Limit, OomKill, OomVictim, PanicOnOom, SwapCounter, UnderOom, UnderOomState, Victim, Why},
+    oom::{
+        Candidate, Cause, CgroupMemory, Limit, MemoryNode, OomKill, OomVictim, PanicOnOom, SwapCounter, UnderOom,
+        UnderOomState, Victim, Why,
+    },
     pressure::{Pressure, PressureScope, Stall},
     reaped::OomReaped,
+    signal::signal_name,
     status::{Failure, Lost, LostFrom, Phase, ProbeStatus, Refusal, Rung, Status},
     task::{Cgroup, Container, ContainerRole, Memory, Owner, Pod, Task},
 };
 pub use crate::node::cgroup_path::{ContainerId, Level, PodUid, QosClass};
+
+/// The version of the lines' schema. A minor version adds fields, kinds and values of enumerations; a major one may also rename
+/// or remove them, or change their types.
+pub const SCHEMA_VERSION: &str = "2.0";
+
+/// The JSON Schema of [`Line`], with its version.
+#[must_use]
+pub fn schema() -> schemars::Schema {
+    let mut schema = schemars::schema_for!(Line);
+    schema.insert("schema_version".to_owned(), SCHEMA_VERSION.into());
+    schema
+}
 
 /// One line of output: an event, with where and when it happened.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -41,7 +60,8 @@ pub struct Line {
     /// When, RFC 3339 in UTC with nanoseconds. Of an event that the kernel stamped it is the boot-time clock reading
     /// below, told in wall time.
     pub ts: String,
-    /// Counts the lines of one run of oomtrace, from 1. A gap is a lost line.
+    /// Counts the lines of one run of oomtrace, from 1. A gap is lines of kinds that this output does not print, or lost ones,
+    /// which `lost` tells of.
     pub seq: u64,
     /// The node's name.
     pub node: String,
@@ -92,8 +112,14 @@ pub struct Told {
 }
 
 /// What happened, by its `kind`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, EnumDiscriminants)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[strum_discriminants(
+    name(Kind),
+    doc = "The kind of an event, by the name that JSON lines have for it.",
+    derive(Hash, PartialOrd, Ord, IntoStaticStr, EnumString, VariantArray),
+    strum(serialize_all = "snake_case")
+)]
 pub enum Event {
     /// The kernel's OOM killer killed: one decision of `oom_kill_process`.
     OomKill(Box<OomKill>),
@@ -123,6 +149,8 @@ pub enum Event {
     SystemOom(Box<SystemOom>),
     /// A container appeared, was killed, or went.
     Container(Box<ContainerChange>),
+    /// A container's log says that its program ran out of memory.
+    OutOfMemoryLog(Box<OutOfMemoryLog>),
     /// A container ended as Kubernetes intended.
     ContainerEnded(Box<ContainerEnded>),
     /// Why a container died: the timeline's verdict.
@@ -134,3 +162,22 @@ pub enum Event {
     /// What is attached, what is missing and why.
     Status(Box<Status>),
 }
+
+impl Event {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.into()
+    }
+}
+
+impl Kind {
+    /// Its name in JSON lines.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+#[cfg(test)]
+mod tests;

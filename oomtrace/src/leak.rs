@@ -5,18 +5,20 @@ mod size;
 use std::{
     fs::File,
     io::{self, Write as _},
+    path::{Path, PathBuf},
     ptr::NonNull,
 };
 
 use rustix::{
     fs::{Mode, OFlags},
     mm::{MapFlags, ProtFlags},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
 pub use self::size::{Share, Size, SizeError};
 
 /// What kind of memory is leaked: they are charged alike, and differ in what the kernel can take back before it kills.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     /// From the allocator, as programs leak.
     #[default]
@@ -27,10 +29,13 @@ pub enum Kind {
     Shared,
     /// The page cache of a temporary file: reclaimed before anybody is killed.
     PageCache,
+    /// Named files in this folder, one a block, which stay when the program ends. On a tmpfs (an emptyDir with `medium: Memory`)
+    /// they are shared memory of the pod; on a disk they fill it.
+    Files(PathBuf),
 }
 
 /// How much to take at a time, and how much in all.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// What to take.
     pub kind: Kind,
@@ -93,13 +98,13 @@ impl Leak {
     /// Takes one more block, a smaller one where a whole one would exceed the maximum; `None` when the maximum is
     /// reached.
     pub fn grow(&mut self) -> Result<Option<Step>, Refused> {
-        let Plan { kind, block_bytes, max_bytes, touch } = self.plan;
+        let Plan { kind: _, block_bytes, max_bytes, touch } = self.plan;
         let block_bytes = block_bytes.min(max_bytes - self.last.allocated_bytes);
         if block_bytes == 0 {
             return Ok(None);
         }
         let touch_bytes = touch.of(block_bytes);
-        self.take(kind, block_bytes, touch_bytes).map_err(|cause| Refused {
+        self.take(block_bytes, touch_bytes).map_err(|cause| Refused {
             step: self.last.number + 1,
             block_bytes,
             allocated_bytes: self.last.allocated_bytes,
@@ -113,9 +118,9 @@ impl Leak {
         Ok(Some(self.last))
     }
 
-    fn take(&mut self, kind: Kind, block_bytes: u64, touch_bytes: u64) -> io::Result<()> {
+    fn take(&mut self, block_bytes: u64, touch_bytes: u64) -> io::Result<()> {
         let (len, touch) = (length(block_bytes)?, length(touch_bytes)?);
-        match kind {
+        match &self.plan.kind {
             Kind::Heap => {
                 let mut block = Vec::new();
                 block.try_reserve_exact(len).map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))?;
@@ -124,8 +129,8 @@ impl Leak {
                 }
                 self.heap.push(block);
             }
-            Kind::Mapping | Kind::Shared => {
-                let mut mapping = Mapping::new(len, kind == Kind::Shared)?;
+            kind @ (Kind::Mapping | Kind::Shared) => {
+                let mut mapping = Mapping::new(len, *kind == Kind::Shared)?;
                 mapping.touch(touch);
                 self.mappings.push(mapping);
             }
@@ -138,6 +143,7 @@ impl Leak {
                 self.file = Some(file);
                 written?;
             }
+            Kind::Files(folder) => append(&mut named_file(folder, self.last.number + 1)?, touch_bytes, block_bytes)?,
         }
         Ok(())
     }
@@ -155,6 +161,27 @@ fn nameless_file() -> io::Result<File> {
         .map_err(|error| {
             io::Error::other(format!("no temporary file in {}: {}", folder.display(), io::Error::from(error)))
         })
+}
+
+/// A new file in `folder`. Its name has the process and the step, and a number more where an earlier life of the container, in
+/// which this process had the same id, left one.
+fn named_file(folder: &Path, step: u64) -> io::Result<File> {
+    let process = std::process::id();
+    let mut life = 0_u32;
+    loop {
+        let path = folder.join(format!("oomtrace-leak-{process}-{life}-{step}"));
+        match File::create_new(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => life += 1,
+            Err(error) => return Err(io::Error::other(format!("no file {}: {error}", path.display()))),
+            Ok(file) => return Ok(file),
+        }
+    }
+}
+
+/// Limits the address space of this process (`RLIMIT_AS`, as `ulimit -v` does): the kernel refuses what goes beyond.
+pub fn limit_address_space(bytes: u64) -> io::Result<()> {
+    let maximum = getrlimit(Resource::As).maximum;
+    Ok(setrlimit(Resource::As, Rlimit { current: Some(bytes), maximum })?)
 }
 
 /// Makes the file longer by `block` bytes, of which the first `touch` are written; the others are a hole.
@@ -226,7 +253,7 @@ mod tests {
     #[test]
     fn it_grows_block_by_block_and_stops_at_the_maximum() -> Result<(), Refused> {
         for kind in [Kind::Heap, Kind::Mapping, Kind::Shared, Kind::PageCache] {
-            let mut leak = Leak::new(plan(kind, "50%"));
+            let mut leak = Leak::new(plan(kind.clone(), "50%"));
             let mut steps = Vec::new();
             while let Some(Step { number, allocated_bytes, touched_bytes }) = leak.grow()? {
                 steps.push((number, allocated_bytes / MIB, touched_bytes / MIB));
@@ -235,6 +262,25 @@ mod tests {
             assert_eq!(leak.grow()?, None, "{kind:?}");
         }
         Ok(())
+    }
+
+    #[test]
+    fn files_stay_and_a_second_life_with_the_same_pid_adds_to_them() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        for life in 1..=2 {
+            let mut leak = Leak::new(plan(Kind::Files(folder.path().to_owned()), "100%"));
+            while leak.grow()?.is_some() {}
+            drop(leak);
+            let sizes = std::fs::read_dir(folder.path())?.map(|file| Ok(file?.metadata()?.len()));
+            assert_eq!(sizes.sum::<io::Result<u64>>()?, life * 10 * MIB);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_missing_folder_is_named() {
+        let refused = Leak::new(plan(Kind::Files("/no/such/folder".into()), "0%")).grow().expect_err("no folder");
+        assert!(refused.to_string().contains("no file /no/such/folder/oomtrace-leak-"), "{refused}");
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! here ([`ProbeSource`]); every other source is a task of its own that sends over a bounded channel ([`Sources`]).
 
 mod hangup;
+mod last_words;
 mod names;
 mod panic_on_oom;
 mod pipeline;
@@ -21,7 +22,7 @@ mod sources;
 mod waiting;
 
 use std::{
-    io,
+    io::{self, IsTerminal as _},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -37,6 +38,7 @@ use tracing::{info, warn};
 
 use self::{hangup::Hangup, names::Learning, resident::Resident};
 pub use self::{
+    last_words::LastWords,
     names::Options as NameOptions,
     pipeline::Pipeline,
     pressure::Pressure,
@@ -45,12 +47,12 @@ pub use self::{
     waiting::{Names, Waiting},
 };
 use crate::{
-    event::{Phase, Status},
+    event::{Event, Phase, ProbeStatus, SCHEMA_VERSION, Status},
     metrics::{self, Metrics},
     node::{self, hierarchy::Hierarchy},
     own,
     probe::Choice,
-    sink::{Outlets, Output, Reader, Rotation},
+    sink::{self, Look, Outlets, Output, Reader, Rotation},
     source::{
         kubelet::{Kubelet, Log},
         kubelet_metrics,
@@ -173,7 +175,9 @@ impl Live {
         names.sources.sees_cgroups = probes.as_ref().is_some_and(ProbeSource::sees_cgroups);
         let learning = Learning::start(&names).context("names of pods and containers cannot be asked for")?;
         let waiting = Waiting::new(Box::new(learning.known()), names.wait);
+        let last_words = LastWords::new(Some(names.sources.host.clone()));
         let mut pipeline = Pipeline::new(options.node.clone(), pressure, waiting, outlets);
+        pipeline.read_logs(last_words);
         if options.incidents {
             pipeline.watch_incidents();
         }
@@ -206,7 +210,7 @@ impl Live {
         let mut heartbeat = interval_at(first.into(), every);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
-        self.announce();
+        self.announce(options);
         self.status(Phase::Started);
         while options.count.is_none_or(|count| self.pipeline.kills() < count) {
             tokio::select! {
@@ -282,24 +286,33 @@ impl Live {
     }
 
     fn status(&mut self, phase: Phase) {
-        let mut probes = self.probes.as_ref().map(|probes| probes.status().to_vec()).unwrap_or_default();
-        probes.extend_from_slice(self.sources.status());
-        self.pipeline.say_status(Status {
+        let status = self.status_now(phase);
+        self.pipeline.say_status(status);
+    }
+
+    fn status_now(&self, phase: Phase) -> Status {
+        let attached = self.attached().map(|probe| (probe.symbol.clone(), probe.attached)).collect();
+        Status {
             phase,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            schema_version: Some(SCHEMA_VERSION.to_owned()),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             cgroup_version: node::cgroup_version(),
-            probes,
+            attached,
             degraded: self.degraded(),
-            probes_omitted: 0,
-            refused_omitted: 0,
+            attached_omitted: 0,
             degraded_omitted: 0,
             losses_omitted: 0,
             kills: self.pipeline.kills(),
             lost: self.pipeline.lost().iter().map(|lost| lost.count).sum(),
             losses: self.pipeline.lost().to_vec(),
             untold_signals: self.probes.as_ref().map_or(0, ProbeSource::untold_signals),
-        });
+        }
+    }
+
+    /// What is to be attached, and how it is.
+    fn attached(&self) -> impl Iterator<Item = &ProbeStatus> {
+        self.probes.iter().flat_map(ProbeSource::status).chain(self.sources.status())
     }
 
     /// What could be better, and why it is not.
@@ -309,18 +322,16 @@ impl Live {
         degraded
     }
 
-    /// Says on standard error what is attached.
-    fn announce(&self) {
-        for probe in self.probes.iter().flat_map(ProbeSource::status).chain(self.sources.status()) {
-            if let Some(rung) = probe.attached {
-                info!("{} attached by {rung}", probe.symbol);
-            }
-            for refusal in &probe.refused {
-                info!("{}: {} refused: {}", probe.symbol, refusal.rung, refusal.reason);
-            }
-        }
-        for degraded in self.degraded() {
-            warn!("{degraded}");
+    /// Says on standard error what is traced, where the status on standard output does not reach the person who started it:
+    /// nothing is printed there, or it goes into a pipe or a file while standard error is a terminal.
+    fn announce(&self, options: &Options) {
+        let status = Event::Status(Box::new(self.status_now(Phase::Started)));
+        let prints_status =
+            |output: &Output| output.file.is_none() && output.only.as_ref().is_none_or(|only| only.contain(&status));
+        let is_seen = io::stdout().is_terminal() || !io::stderr().is_terminal();
+        let is_printed = options.outputs.iter().any(prints_status) && is_seen;
+        if let (Event::Status(status), true) = (&status, tracing::enabled!(tracing::Level::INFO) && !is_printed) {
+            eprint!("{}", sink::start_up(&options.node, status, Look::of_stderr()));
         }
     }
 }

@@ -57,8 +57,7 @@ impl Metrics {
     /// Takes a line.
     pub fn observe(&self, line: &Line) {
         if let Event::Status(status) = &line.event {
-            let attached = status.probes.iter().any(|probe| probe.attached.is_some());
-            self.tracing.store(attached && status.phase != Phase::Stopped, Ordering::Relaxed);
+            self.tracing.store(status.is_tracing() && status.phase != Phase::Stopped, Ordering::Relaxed);
         }
         self.figures().observe(line, Instant::now());
     }

@@ -22,8 +22,7 @@ pub(crate) fn protect_from_oom_killer() {
 /// What to say where oomtrace's own memory is limited to less than it needs. Within its own limit no `oom_score_adj` helps: the
 /// kernel kills whoever is there.
 pub(crate) fn too_little_memory() -> Option<String> {
-    let cgroups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let (limit, file) = limit(&cgroups, Path::new("/sys/fs/cgroup"))?;
+    let (limit, file) = memory_limit()?;
     (limit < NEEDED_BYTES).then(|| {
         format!(
             "oomtrace's own memory is limited to {} MiB ({}), and it may take up to {} MiB: it may be killed for that; raise \
@@ -33,6 +32,11 @@ pub(crate) fn too_little_memory() -> Option<String> {
             NEEDED_BYTES >> 20
         )
     })
+}
+
+/// The lowest memory limit that this process sees above itself, bytes, and the file that has it.
+pub(crate) fn memory_limit() -> Option<(u64, PathBuf)> {
+    limit(&fs::read_to_string("/proc/self/cgroup").ok()?, Path::new("/sys/fs/cgroup"))
 }
 
 /// The lowest limit that this process sees above itself, and which file says so. `cgroups` is `/proc/self/cgroup`, cgroups(7).

@@ -1,7 +1,7 @@
 //! `oomtrace leak` as a person runs it.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     process::{Child, ChildStdout, Command, Stdio},
 };
 
@@ -117,6 +117,94 @@ fn a_child_dies_with_the_first_process() -> Outcome {
 }
 
 #[test]
+fn at_its_own_limit_it_says_so_and_exits_with_the_given_status() -> Outcome {
+    let leak = Leak::start("--block 1MiB --every 1ms --max 300MiB --give-up 3MiB --exit-code 3")?;
+    let (status, said) = leak.end()?;
+    assert!(said.ends_with("out of memory: its own limit of 3.0 MiB is reached\n"), "{said}");
+    assert_eq!((status, said.lines().count()), (Some(3), 4), "{said}");
+    Ok(())
+}
+
+#[test]
+fn beyond_its_address_space_it_is_refused_and_gives_up() -> Outcome {
+    let (status, said) =
+        Leak::start("--block 64MiB --every 1ms --max 8GiB --touch 0% --mmap --address-space 1GiB")?.end()?;
+    assert!(said.contains("gives up: step"), "{said}");
+    assert_eq!(status, Some(1));
+    Ok(())
+}
+
+#[test]
+fn sigterm_does_what_was_asked_for() -> Outcome {
+    for (on_term, expected) in [("exit", 0), ("143", 143)] {
+        let mut leak = Leak::start(&format!("--max 0 --on-term {on_term}"))?;
+        assert!(leak.line()?.contains("holds 0 B"));
+        kill_process(leak.pid()?, Signal::TERM)?;
+        assert_eq!(leak.end()?, (Some(expected), String::new()), "{on_term}");
+    }
+    let mut leak = Leak::start("--max 0 --on-term ignore")?;
+    assert!(leak.line()?.contains("holds 0 B"));
+    kill_process(leak.pid()?, Signal::TERM)?;
+    assert!(leak.line()?.ends_with("ignores SIGTERM"));
+    assert!(leak.child.try_wait()?.is_none(), "it ended");
+    kill_process(leak.pid()?, Signal::KILL)?;
+    assert_eq!(leak.end()?.0, None);
+    Ok(())
+}
+
+#[test]
+fn it_ends_well_when_its_time_is_over() -> Outcome {
+    let (status, said) = Leak::start("--max 1MiB --block 1MiB --for 300ms")?.end()?;
+    assert!(said.contains("step 1: "), "{said}");
+    assert_eq!(status, Some(0));
+    // Before the first step, too.
+    let (status, said) = Leak::start("--max 1MiB --delay 1h --for 10ms")?.end()?;
+    assert_eq!((status, said.as_str()), (Some(0), ""));
+    Ok(())
+}
+
+/// The status line of an HTTP answer.
+fn ask(port: u16) -> std::io::Result<String> {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port))?;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: leak\r\n\r\n")?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer)?;
+    Ok(answer.trim_end().to_owned())
+}
+
+#[test]
+fn a_server_is_healthy_until_it_is_not() -> Outcome {
+    // Free a moment ago; nothing else here takes ports.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let mut leak = Leak::start(&format!("--max 0 --listen 127.0.0.1:{port} --healthy-for 2s"))?;
+    assert!(leak.line()?.contains("holds 0 B"));
+    assert_eq!(ask(port)?, "HTTP/1.1 200 OK");
+    for _ in 0..200 {
+        if ask(port)? == "HTTP/1.1 503 Service Unavailable" {
+            kill_process(leak.pid()?, Signal::TERM)?;
+            assert_eq!(leak.end()?.0, Some(0));
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    Err("it stays healthy".into())
+}
+
+#[test]
+fn a_child_leaks_as_its_parent_was_told_to() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let arguments = format!(
+        "--child --block 1MiB --every 1ms --max 9MiB --give-up 3MiB --exit-code 7 --files {}",
+        folder.path().display()
+    );
+    let (status, said) = Leak::start(&arguments)?.end()?;
+    assert!(said.contains("exited with 7"), "{said}");
+    assert_eq!(status, Some(1));
+    assert_eq!(std::fs::read_dir(folder.path())?.count(), 3);
+    Ok(())
+}
+
+#[test]
 fn wrong_amounts_are_wrong_usage_and_name_the_remedy() -> Outcome {
     for (arguments, expected) in [
         (["--block", "0"], "a block has to have a byte at least"),
@@ -124,6 +212,9 @@ fn wrong_amounts_are_wrong_usage_and_name_the_remedy() -> Outcome {
         (["--max", "much"], "it has to begin with a number"),
         (["--touch", "101%"], "a percentage from 0% to 100%"),
         (["--every", "1s ago"], "negative"),
+        (["--give-up", "120%"], "a percentage from 0% to 100%"),
+        (["--on-term", "die"], "exit, 143, ignore"),
+        (["--healthy-for", "1s"], "--listen"),
         (["--shm", "--file"], "cannot be used with"),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_oomtrace")).arg("leak").args(arguments).output()?;

@@ -30,6 +30,7 @@ pub(crate) struct Archive {
 enum Entry {
     Folder,
     File { mode: u32, bytes: Vec<u8> },
+    Link { target: String },
 }
 
 impl Archive {
@@ -40,11 +41,20 @@ impl Archive {
 
     /// Adds a file, and the folders that it is in.
     pub(crate) fn file(&mut self, path: &str, mode: u32, bytes: impl Into<Vec<u8>>) {
+        self.entry(path, Entry::File { mode, bytes: bytes.into() });
+    }
+
+    /// Adds a symbolic link, and the folders that it is in.
+    pub(crate) fn link(&mut self, path: &str, target: &str) {
+        self.entry(path, Entry::Link { target: target.to_owned() });
+    }
+
+    fn entry(&mut self, path: &str, entry: Entry) {
         let folders = Path::new(path).ancestors().skip(1).filter_map(Path::to_str).filter(|folder| !folder.is_empty());
         for folder in folders {
             self.entries.entry(format!("{folder}/")).or_insert(Entry::Folder);
         }
-        self.entries.insert(path.to_owned(), Entry::File { mode, bytes: bytes.into() });
+        self.entries.insert(path.to_owned(), entry);
     }
 
     /// The archive's bytes; every path starts with `prefix`, which is empty or ends in a slash.
@@ -52,11 +62,15 @@ impl Archive {
         let mut tar = Builder::new(Vec::new());
         let root = (!prefix.is_empty()).then(|| (String::new(), Entry::Folder));
         for (path, entry) in root.into_iter().chain(self.entries) {
+            let mut header = Header::new_ustar();
             let (kind, mode, bytes) = match entry {
                 Entry::Folder => (EntryType::Directory, 0o755, Vec::new()),
                 Entry::File { mode, bytes } => (EntryType::Regular, mode, bytes),
+                Entry::Link { target } => {
+                    header.set_link_name(target)?;
+                    (EntryType::Symlink, 0o777, Vec::new())
+                }
             };
-            let mut header = Header::new_ustar();
             header.set_entry_type(kind);
             header.set_mode(mode);
             header.set_size(bytes.len() as u64);

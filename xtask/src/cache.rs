@@ -8,6 +8,7 @@
 use std::{
     env,
     fs::{self, File, TryLockError},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -83,7 +84,8 @@ pub(crate) fn megabytes(folder: &Path) -> Result<f64> {
 fn bytes(path: &Path) -> std::io::Result<u64> {
     let metadata = fs::symlink_metadata(path)?;
     if !metadata.is_dir() {
-        return Ok(metadata.len());
+        // What a sparse file takes, in blocks as stat(2) counts them.
+        return Ok(metadata.len().min(metadata.blocks() * 512));
     }
     fs::read_dir(path)?.map(|entry| bytes(&entry?.path())).sum()
 }

@@ -10,9 +10,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use serde_json::json;
 
 use self::oci::Source;
-use crate::{archive, build, tool};
+use crate::{archive, build, setup, tool};
 
 /// What the manifests in `deploy/` call it.
 pub(crate) const NAME: &str = concat!("localhost/oomtrace:", env!("CARGO_PKG_VERSION"));
@@ -52,16 +53,48 @@ pub(crate) fn run(image: &Image) -> Result<ExitCode> {
 
 /// Writes the image of a static `oomtrace`, and gives the digest of its manifest.
 pub(crate) fn write(binary: &Path, name: &str, output: &Path) -> Result<String> {
+    write_layout(vec![oomtrace(binary, name)?], output)
+}
+
+/// What a node without a registry needs for pods of ours: oomtrace, busybox as `localhost/busybox:1`, and as `localhost/pause:1`
+/// what holds a pod's namespaces.
+pub(crate) fn write_for_node(binary: &Path, output: &Path) -> Result<()> {
+    let date = archive::source_date()?;
+    let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let busybox = setup::busybox()?;
+    let applets = tool::output(Command::new(&busybox).arg("--list"))?;
+    let links = applets.lines().filter(|name| *name != "busybox");
+    let images = vec![
+        oomtrace(binary, NAME)?,
+        Source {
+            name: "localhost/busybox:1".to_owned(),
+            date,
+            files: vec![("bin/busybox".to_owned(), 0o755, read(&busybox)?)],
+            links: links.map(|name| (format!("bin/{name}"), "busybox".to_owned())).collect(),
+            config: json!({"Env": ["PATH=/bin"], "Cmd": ["sh"]}),
+        },
+        Source {
+            name: "localhost/pause:1".to_owned(),
+            date,
+            files: vec![("pause".to_owned(), 0o755, read(&setup::kubernetes()?.join("pause"))?)],
+            links: Vec::new(),
+            config: json!({"User": "65535:65535", "Entrypoint": ["/pause"]}),
+        },
+    ];
+    write_layout(images, output)?;
+    Ok(())
+}
+
+fn oomtrace(binary: &Path, name: &str) -> Result<Source> {
     build::check_static(binary)?;
-    let source = Source {
-        binary: fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?,
-        name: name.to_owned(),
-        date: archive::source_date()?,
-        revision: revision(),
-    };
-    let (layout, digest) = source.layout()?;
+    let bytes = fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
+    Source::oomtrace(bytes, name, archive::source_date()?, revision())
+}
+
+fn write_layout(images: Vec<Source>, output: &Path) -> Result<String> {
+    let (layout, digests) = oci::layout(images)?;
     fs::write(output, layout).with_context(|| format!("cannot write {}", output.display()))?;
-    Ok(digest)
+    Ok(digests.join(" "))
 }
 
 /// The commit, where there is one.

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::{bench::guest as bench, scenarios::guest as scenarios};
+use crate::{bench::guest as bench, lab::agent, scenarios::guest as scenarios};
 
 /// What the host asks the guest for.
 #[derive(Subcommand)]
@@ -13,6 +13,7 @@ pub(crate) enum InGuest {
     Memory(bench::Memory),
     Workload(bench::Workload),
     Scenarios(scenarios::InGuest),
+    Agent(agent::Server),
     Fault,
 }
 
@@ -23,6 +24,7 @@ pub(crate) fn run(what: &InGuest) -> Result<()> {
         InGuest::Memory(options) => options.run(),
         InGuest::Workload(options) => options.run(),
         InGuest::Scenarios(options) => scenarios::run(options),
+        InGuest::Agent(server) => server.run(),
         InGuest::Fault => scenarios::fault(),
     }
 }

@@ -25,7 +25,7 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
 enum Xtask {
-    /// Fetch what building and testing need: the standard library's source, bpf-linker, QEMU, the test kernels, busybox
+    /// Fetch what building and testing need: the standard library's source, bpf-linker, QEMU, the test kernels, Kubernetes
     #[command(after_help = setup::VARIABLES)]
     Setup,
     /// Build the static `oomtrace` binary
@@ -47,7 +47,7 @@ enum Xtask {
     /// Make every memory death of the table happen, and check what oomtrace says of it
     Scenarios(scenarios::Scenarios),
     /// A real Kubernetes node: kubelet, containerd and systemd in an emulated machine, the control plane beside it
-    Lab(lab::Command),
+    Lab(lab::LabCommand),
     /// What the others run in their guests
     #[command(hide = true, subcommand)]
     InGuest(in_guest::InGuest),

@@ -1,8 +1,9 @@
 //! `cargo xtask manifests`: what is in `deploy/` for a cluster, rendered as a cluster's tools would and judged as its API
 //! would: by kubectl's kustomize, by Helm's own engine, and by the API's schemas. And the unit for a host without a cluster, and
-//! the configurations of log stacks that nothing here can run.
+//! the configurations of log stacks that nothing here can run, and the queries, run by the engines that they are for.
 
 mod log_stacks;
+mod queries;
 mod render;
 mod rules;
 mod unit;
@@ -28,7 +29,8 @@ const CUSTOM: &str = "PodMonitor";
 #[command(
     after_help = "Renders the overlays of deploy/kustomize and deploy/helm/oomtrace with several values, and checks each against \
                   the schemas of Kubernetes 1.25 and 1.37, where nothing unknown is let pass, and against what oomtrace means \
-                  to be: that it may write nowhere, that the chart and the overlays say the same. Needs python3 with pip."
+                  to be: that it may write nowhere, that the chart and the overlays say the same. Runs deploy/queries in jq, DuckDB \
+                  and promtool, and reads OpenTelemetry's form of the same lines as OTLP. Needs python3 with pip, and jq."
 )]
 pub(crate) struct Manifests {}
 
@@ -70,6 +72,9 @@ pub(crate) fn judge() -> Result<Vec<bool>> {
     }
     for (name, complaints) in log_stacks::complaints()? {
         judged.push(say(&format!("configuration for {name}, which is not run here"), &complaints));
+    }
+    for (name, complaints) in queries::complaints()? {
+        judged.push(say(name, &complaints));
     }
     judged.push(say("the unit, by systemd-analyze", &unit::complaints(unit::UNIT)?));
     Ok(judged)

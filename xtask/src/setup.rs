@@ -8,8 +8,12 @@ mod bpftrace;
 mod busybox;
 mod containerd;
 mod docker;
+mod etcd;
 mod kernel;
 mod kubernetes;
+mod kubernetes_source;
+mod log_engines;
+mod node;
 mod podman;
 mod prometheus;
 mod qemu;
@@ -27,8 +31,12 @@ pub(crate) use self::{
     busybox::busybox,
     containerd::containerd,
     docker::docker,
+    etcd::etcd,
     kernel::{Kernel, KernelFiles, kernel},
-    kubernetes::{kubectl, python},
+    kubernetes::{helm, kubectl, python},
+    kubernetes_source::kubernetes,
+    log_engines::log_engines,
+    node::{KERNEL as NODE_KERNEL, node},
     podman::podman,
     prometheus::prometheus,
     qemu::qemu,
@@ -47,13 +55,15 @@ Environment variables, for this and every other command:
 
 /// Brings every piece, the compiling and the downloading at once.
 pub(crate) fn run() -> Result<ExitCode> {
-    let (toolchain, guests) = thread::scope(|scope| {
+    let (toolchain, guests, lab) = thread::scope(|scope| {
         let guests = scope.spawn(|| guests(&Kernel::ALL));
-        (toolchain(), guests.join())
+        let lab = scope.spawn(lab);
+        (toolchain(), guests.join(), lab.join())
     });
-    let Ok(guests) = guests else { bail!("fetching QEMU and the kernels ended in a panic") };
+    let (Ok(guests), Ok(lab)) = (guests, lab) else { bail!("fetching QEMU, kernels and Kubernetes ended in a panic") };
     toolchain?;
     guests?;
+    lab?;
     report()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -82,6 +92,16 @@ pub(crate) fn guests(kernels: &[Kernel]) -> Result<()> {
     bail!("{}", failed.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>().join("\n"))
 }
 
+/// What a lab needs. Kubernetes is compiled: ten minutes of one processor.
+pub(crate) fn lab() -> Result<()> {
+    qemu()?;
+    etcd()?;
+    kubectl()?;
+    kernel(NODE_KERNEL)?;
+    node()?;
+    Ok(())
+}
+
 /// One line a piece: what is there now, where, and how large.
 fn report() -> Result<()> {
     let show = |name: &str, folder: &Path| -> Result<()> {
@@ -98,6 +118,10 @@ fn report() -> Result<()> {
     show("prometheus", &prometheus()?)?;
     show("rsyslog", &rsyslog()?)?;
     show("systemd", &systemd()?)?;
+    show("kubernetes", &kubernetes()?)?;
+    show("etcd", &etcd::folder()?)?;
+    show("kubectl and helm", kubectl()?.parent().unwrap_or(Path::new("")))?;
+    show("the lab's node", node()?.parent().unwrap_or(Path::new("")))?;
     for each in Kernel::ALL {
         let files = kernel(each)?;
         show(&format!("kernel {}", files.release), &files.folder)?;

@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::Args;
 
 use self::tally::{Ended, Tally};
-use crate::{manifests, setup, tool, vm::Kernels};
+use crate::{lab, manifests, setup, tool, vm::Kernels};
 
 #[derive(Args)]
 #[command(
@@ -27,6 +27,9 @@ pub(crate) struct Test {
     /// Leave the kernel tests out
     #[arg(long)]
     skip_kernel: bool,
+    /// Leave the scenarios on a real Kubernetes node out (`cargo xtask lab run all`)
+    #[arg(long)]
+    skip_lab: bool,
     /// How many guests run at a time [default: one a processor]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
@@ -43,10 +46,15 @@ struct Row {
 }
 
 pub(crate) fn run(test: &Test) -> ExitCode {
+    let with_lab = !test.skip_kernel && !test.skip_lab && test.filter.is_none();
     let rows = thread::scope(|scope| {
         if !test.skip_kernel {
             // Downloading goes on beside compiling. What it cannot get, the guest that needs it will report.
             scope.spawn(|| setup::guests(&test.kernel.0));
+        }
+        if with_lab {
+            // Where the cache is cold, this compiles Kubernetes, for longer than everything else takes to compile.
+            scope.spawn(setup::lab);
         }
         let mut rows = vec![
             step("formatting", || quiet(&["fmt", "--all", "--check"])),
@@ -63,6 +71,9 @@ pub(crate) fn run(test: &Test) -> ExitCode {
         ];
         if !test.skip_kernel {
             rows.extend(guests::run(&test.kernel.0, test.filter.as_deref(), test.jobs));
+        }
+        if with_lab {
+            rows.push(step("scenarios on a Kubernetes node", || lab::scenarios::test().map(Ended::from)));
         }
         rows
     });

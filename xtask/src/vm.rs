@@ -2,7 +2,7 @@
 
 mod guest;
 mod initramfs;
-mod interrupt;
+pub(crate) mod interrupt;
 mod machine;
 mod packages;
 
@@ -11,7 +11,10 @@ use std::{ffi::OsString, fs::File, io, path::PathBuf, process::ExitCode, str::Fr
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-pub(crate) use self::guest::{Accel, Cgroup, Guest, Outcome, Sink, With};
+pub(crate) use self::{
+    guest::{Accel, Cgroup, Guest, Outcome, Sink, With},
+    initramfs::Initramfs,
+};
 use crate::{build, setup::Kernel};
 
 /// Our exit status where the guest's command has none: far from those that commands use, and `docker run`'s for the

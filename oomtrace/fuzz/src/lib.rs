@@ -10,7 +10,7 @@ use oomtrace::{
     node::cgroup_path::CgroupIdentity,
     probe::tracefs::FlagNames,
     quantity::Quantity,
-    sink::Format,
+    sink::{Format, Look},
     source::{
         kernel::{self, Joiner, decode},
         kernel_log::{self, Clock, Events},
@@ -118,10 +118,12 @@ fn print(told: Vec<Told>) {
 
 /// A line is read back as it was, and cannot speak to a terminal.
 fn print_line(line: &Line) {
-    let json = Format::Json.print(line);
+    let json = Format::Json.print(line, Look::plain());
     let read: Line = serde_json::from_str(&json).expect("what was printed can be read");
-    assert_eq!(Format::Json.print(&read), json, "it is read as something else");
-    let text = Format::Text.print(line);
-    let control = text.chars().find(|c| c.is_control() && *c != '\n');
-    assert_eq!(control, None, "a control character is printed: {text:?}");
+    assert_eq!(Format::Json.print(&read, Look::plain()), json, "it is read as something else");
+    for look in [Look::plain(), Look::plain().with_details(true).with_width(40).in_ascii()] {
+        let text = Format::Text.print(line, look);
+        let control = text.chars().find(|c| c.is_control() && *c != '\n');
+        assert_eq!(control, None, "a control character is printed: {text:?}");
+    }
 }

@@ -2,6 +2,7 @@
 
 mod completions;
 mod config;
+mod diagnostics;
 mod doctor;
 mod kubelet;
 mod leak;
@@ -16,23 +17,19 @@ mod timeline;
 use std::{
     env,
     ffi::OsString,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
 };
 
 use anyhow::Context as _;
 use clap::{
-    CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, error::ErrorKind, parser::ValueSource,
+    ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, error::ErrorKind,
+    parser::ValueSource,
 };
-use tracing_subscriber::{
-    filter::{LevelFilter, Targets},
-    fmt,
-    layer::SubscriberExt as _,
-    util::SubscriberInitExt as _,
-};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use crate::{build_info, event::Line};
+use crate::{build_info, event};
 
 /// Options of every subcommand stand below none of the headings of `run`'s.
 const NO_HEADING: Option<&str> = None;
@@ -46,7 +43,8 @@ const NO_HEADING: Option<&str> = None;
 /// with commas between them) or in /etc/oomtrace/config.toml (`ring-size = 512`); `oomtrace config` shows what is in force.
 /// Those of another subcommand are `OOMTRACE_PODS_FORMAT`, or in the table `[pods]`.
 ///
-/// Data goes to standard output, diagnostics to standard error, in colour on a terminal unless `NO_COLOR` is set.
+/// Data goes to standard output, diagnostics to standard error. On a terminal text is in colour (`--color`, `NO_COLOR`) and
+/// wrapped to its width (`COLUMNS`); in a locale without UTF-8 it is ASCII.
 ///
 /// Exit status: 0 done; 1 failed; 2 wrong usage, or a wrong configuration. `timeline` and `doctor` say in their help what they
 /// mean by that.
@@ -60,6 +58,9 @@ pub struct Cli {
     /// How much to say on standard error. From `debug` on, the probes in the kernel speak, too.
     #[arg(long, value_enum, default_value_t = LogLevel::Info, global = true, help_heading = NO_HEADING)]
     log_level: LogLevel,
+    /// When text is in colour. `auto`: on a terminal, unless NO_COLOR is set or TERM is dumb.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = ColorChoice::Auto, global = true, help_heading = NO_HEADING)]
+    color: ColorChoice,
     /// Read options from this TOML file. Default: /etc/oomtrace/config.toml, if it is there.
     #[arg(long, value_name = "FILE", env = "OOMTRACE_CONFIG", global = true, help_heading = NO_HEADING)]
     config: Option<PathBuf>,
@@ -150,7 +151,7 @@ impl Cli {
         // Options of `run` may stand alone, but before another subcommand they would be taken for its.
         if let Some((subcommand, _)) = matches.subcommand() {
             let stray = matches.ids().find(|id| {
-                !["log_level", "config"].contains(&id.as_str())
+                !["log_level", "color", "config"].contains(&id.as_str())
                     && matches.value_source(id.as_str()) == Some(ValueSource::CommandLine)
             });
             if let Some(id) = stray.filter(|id| matches.try_contains_id(id.as_str()).is_ok()) {
@@ -183,13 +184,15 @@ impl Cli {
     /// Does what was asked.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let Self { command, run, log_level, config: _, warnings } = self;
-        let colour = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        // Fails only where a subscriber is set already, which then serves.
-        let _ = tracing_subscriber::registry()
-            .with(log_level.filter())
-            .with(fmt::layer().with_writer(io::stderr).with_ansi(colour).with_target(false))
-            .try_init();
+        let Self { command, run, log_level, color, config: _, warnings } = self;
+        // What every look of text goes by: see `sink::Look`.
+        match color {
+            ColorChoice::Auto => anstream::ColorChoice::Auto,
+            ColorChoice::Always => anstream::ColorChoice::Always,
+            ColorChoice::Never => anstream::ColorChoice::Never,
+        }
+        .write_global();
+        diagnostics::start(log_level.filter());
         for warning in warnings {
             tracing::warn!("{warning}");
         }
@@ -212,7 +215,7 @@ impl Cli {
 }
 
 fn schema() -> anyhow::Result<()> {
-    print(&(serde_json::to_string_pretty(&schemars::schema_for!(Line))? + "\n"))
+    print(&(serde_json::to_string_pretty(&event::schema())? + "\n"))
 }
 
 /// Prints to whoever reads, be it that they have had enough: `oomtrace schema | head`.
@@ -242,6 +245,7 @@ mod tests {
             ("node-name", None),
             ("cri-endpoint", None),
             ("log-level", None),
+            ("color", None),
             ("config", None),
         ] {
             let found = command.get_arguments().find(|arg| arg.get_long() == Some(long));

@@ -2,7 +2,7 @@
 
 use crate::{
     leak::Size,
-    sink::{Format, Output, Rotation},
+    sink::{Format, Kinds, Output, Rotation},
 };
 
 /// Options about outputs.
@@ -10,10 +10,18 @@ use crate::{
 #[group(id = "outputs")]
 #[command(next_help_heading = "Outputs")]
 pub(super) struct Args {
-    /// Print events as `jsonl` or `text` on standard output, or as `jsonl:FILE` or `text:FILE` at the end of a file; may be
-    /// given several times. SIGHUP opens the files again.
-    #[arg(long, value_name = "FORMAT[:FILE]")]
+    /// Print events as `jsonl`, `text` or `otel` on standard output, or as `jsonl:FILE`, … at the end of a file; may be given
+    /// several times. `jsonl:FILE,only=incident+oom_kill` chooses kinds for this output. SIGHUP opens the files again.
+    #[arg(long, value_name = "FORMAT[:FILE][,only=KINDS]")]
     output: Vec<Output>,
+    /// Which kinds of events to print, on every output that does not choose itself. `default` stands for what a log stack is
+    /// for: `incident`, `oom_kill`, `eviction` (without what the kubelet only looks at), `panic_on_oom`, `under_oom`, `lost`,
+    /// `error` and `status`; `all` for every kind. What is recorded, counted and made incidents of does not depend on it.
+    #[arg(long, value_name = "KIND,…", default_value = "default")]
+    only: Vec<Kinds>,
+    /// Print every kind of event: `--only all`.
+    #[arg(long, conflicts_with = "only")]
+    all: bool,
     /// Put a file of --output aside (FILE.1, FILE.2, …) before it grows past this size; 0 for never.
     #[arg(long, value_name = "SIZE", default_value = "64Mi")]
     output_rotate_size: Size,
@@ -23,9 +31,14 @@ pub(super) struct Args {
 }
 
 impl Args {
-    /// What is printed where, with what `--format` says.
+    /// What is printed where, with what `--format` and `--only` say.
     pub(super) fn all(&self, format: Option<Format>, fallback: Format) -> Result<Vec<Output>, String> {
-        Output::all(&self.output, format, fallback)
+        let kinds = if self.all { Kinds::all() } else { Kinds::together(&self.only) };
+        let mut outputs = Output::all(&self.output, format, fallback)?;
+        for output in &mut outputs {
+            output.only.get_or_insert_with(|| kinds.clone());
+        }
+        Ok(outputs)
     }
 
     /// When files are put aside.

@@ -1,17 +1,17 @@
 //! `oomtrace pods`: what is known of this node's pods and containers now, and who told.
 
 use std::{
-    fmt::Write as _,
     fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
 use serde::Serialize;
+use textwrap::core::display_width;
 use tokio::runtime;
 use tracing::warn;
 
-use super::names::Sources;
+use super::{doctor::Format, names::Sources};
 use crate::{
     event::{Cgroup, Container, ContainerRole, Level, Pod},
     node::{
@@ -21,7 +21,7 @@ use crate::{
         index::{Bounds, Index},
         names,
     },
-    sink::{Format, escape, size},
+    sink::{BOLD, Look, PLAIN, escape, size},
 };
 
 /// Options of `oomtrace pods`.
@@ -70,7 +70,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         Format::Json => {
             serde_json::to_string_pretty(&rows).map_err(Into::into).and_then(|json| writeln!(out, "{json}"))
         }
-        Format::Text => out.write_all(table(&rows).as_bytes()),
+        Format::Text => out.write_all(table(&rows, Look::of_stdout()).as_bytes()),
     };
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -123,19 +123,40 @@ fn oom_score_adj(folder: &Path) -> Option<i32> {
     fs::read_to_string(format!("/proc/{first}/oom_score_adj")).ok()?.trim().parse().ok()
 }
 
-fn table(rows: &[Row]) -> String {
+/// A table as wide as the screen at most: paths of cgroups are left out where there is no room for them, and a pod's name that
+/// is too long has a line of its own.
+fn table(rows: &[Row], look: Look) -> String {
     let mut cells = vec![["POD", "CONTAINER", "LIMIT", "USAGE", "ADJ", "SOURCE", "CGROUP"].map(ToOwned::to_owned)];
-    cells.extend(rows.iter().map(Row::cells));
-    let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<_> = (0..6).map(width).collect();
+    cells.extend(rows.iter().map(|row| row.cells().map(|cell| look.shown(&cell).into_owned())));
+    let widest = |column: usize| cells.iter().map(|row| display_width(&row[column])).max().unwrap_or(0);
+    let mut widths: Vec<_> = (0..7).map(widest).collect();
+    let needed = |widths: &[usize]| widths.iter().sum::<usize>() + 2 * (widths.len() - 1);
+    let columns = look.columns().unwrap_or(usize::MAX);
+    if needed(&widths) > columns {
+        widths.truncate(6);
+        let others = needed(&widths) - widths[0];
+        // Names that are a little longer than the rest make no table of two halves.
+        widths[0] = widths[0].min(columns.saturating_sub(others).max("POD".len()));
+    }
     let mut text = String::new();
-    for row in &cells {
-        for (cell, width) in row.iter().zip(&widths) {
-            // A `String` takes everything.
-            let _ = write!(text, "{cell:<width$}  ");
+    for (number, row) in cells.iter().enumerate() {
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            line += cell;
+            let mut used = display_width(cell);
+            if used > *width {
+                line.push('\n');
+                used = 0;
+            }
+            if column + 1 < widths.len() {
+                line.extend(std::iter::repeat_n(' ', width - used + 2));
+            }
         }
-        text.push_str(&row[6]);
-        text.push('\n');
+        let style = if number == 0 { BOLD } else { PLAIN };
+        for line in line.lines() {
+            text += &look.paint(style, line.trim_end());
+            text.push('\n');
+        }
     }
     text
 }
@@ -170,5 +191,40 @@ impl Row {
             source.and_then(|source| source.as_str().map(ToOwned::to_owned)).unwrap_or_else(unknown),
             escape(self.cgroup.path.as_deref().unwrap_or_default()),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, container: Option<&str>) -> Row {
+        let container = container.map(|name| Container { name: Some(name.to_owned()), ..Container::default() });
+        let pod = Pod { namespace: Some("shop".to_owned()), name: Some(name.to_owned()), ..Pod::default() };
+        let path =
+            "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice/cri-containerd-2.scope".to_owned();
+        Row {
+            cgroup: Cgroup { path: Some(path), id: Some(1), unit: None },
+            level: Level::Container,
+            pod: Some(pod),
+            labels: Vec::new(),
+            container,
+            limit_bytes: Some(128 << 20),
+            spec_limit_bytes: None,
+            usage_bytes: Some(64 << 20),
+            oom_score_adj: Some(979),
+            source: Some(NameSource::Cri),
+        }
+    }
+
+    #[test]
+    fn a_table_leaves_out_paths_and_breaks_after_a_long_name_where_the_screen_is_narrow() {
+        let rows = [row("cart", Some("app")), row("a-deployment-with-a-long-name-7c9f8d6b5-x2abc", Some("app"))];
+        let narrow = table(&rows, Look::plain().with_width(80));
+        assert!(narrow.lines().all(|line| line.len() <= 80), "{narrow}");
+        assert!(!narrow.contains("cri-containerd") && narrow.contains("x2abc\n"), "{narrow}");
+        let wide = table(&rows, Look::plain());
+        assert_eq!(wide.lines().count(), 3);
+        assert!(wide.contains("cri-containerd"), "{wide}");
     }
 }

@@ -22,6 +22,7 @@ use self::{
 };
 use crate::{
     event::{Incident, Line, OomKill, Scenario},
+    node::snapshot,
     timeline::{Keep, Known, Timeline},
 };
 
@@ -30,7 +31,7 @@ use crate::{
 /// Exit status: 0 where all files could be read, whether or not there are incidents in them; 1 where one could not; 2
 /// wrong usage.
 #[derive(Debug, clap::Args)]
-#[command(group(ArgGroup::new("inputs").args(["events", "kernel_log", "kubelet_log"]).required(true).multiple(true)))]
+#[command(group(ArgGroup::new("inputs").args(["events", "kernel_log", "kubelet_log", "pods"]).required(true).multiple(true)))]
 pub(super) struct Args {
     /// Recordings: what `oomtrace run --record` wrote, or its JSON lines. Of several nodes at will. Without other files, and without
     /// --full, the incidents are those that were reported live, with the same ids and counts; else all events are judged anew
@@ -44,8 +45,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE", num_args = 1..)]
     kubelet_log: Vec<PathBuf>,
     /// What is known of pods: `kubectl get pods -A -o json`, the kubelet's `/pods`, `crictl ps -o json` and `crictl pods
-    /// -o json`, `kubectl get events -A -o json`, `kubectl get node -o json`, a copy of `/var/log/pods`, or a folder of
-    /// such files.
+    /// -o json`, `kubectl get events -A -o json`, `kubectl get node -o json`, each also as YAML, a copy of `/var/log/pods`,
+    /// or a folder of such files. Without logs and recordings: incidents are what these say.
     #[arg(long, value_name = "FILE|DIR", num_args = 1..)]
     pods: Vec<PathBuf>,
     /// The kubelet's `/metrics`: which eviction signal it was. The last reading counts.
@@ -112,12 +113,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for path in &args.kubelet_metrics {
         known.evictions_by_signal.extend(pods::evictions_by_signal(path)?);
     }
-    let recorded = recording::read_all(&args.events)?;
+    let mut recorded = recording::read_all(&args.events)?;
     if args.replays() {
         intake::replay(args, &recorded)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let logs = !args.kernel_log.is_empty() || !args.kubelet_log.is_empty();
+    if !logs && args.events.is_empty() {
+        recorded = pods::lines(&known.snapshot);
+        known.statuses_alone = true;
+    }
     let node = node(args, &recorded, &known)?;
+    recorded.extend(snapshot::lines::last_words(&known.snapshot, &node));
     let zone = match &args.time_zone {
         Some(zone) => zone.clone(),
         None => zone::of_logs(args)?.unwrap_or(TimeZone::UTC),
@@ -170,7 +177,7 @@ impl Args {
     /// Whether recordings are all there is: then their incidents are those that were reported when they were recorded.
     fn replays(&self) -> bool {
         let beside = [&self.kernel_log, &self.kubelet_log, &self.pods, &self.kubelet_metrics];
-        beside.iter().all(|files| files.is_empty()) && !self.full
+        !self.events.is_empty() && beside.iter().all(|files| files.is_empty()) && !self.full
     }
 
     /// Whether an incident was asked for.

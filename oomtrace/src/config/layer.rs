@@ -11,7 +11,7 @@ use super::{
 };
 
 /// So alike a name and an option have to be for one to be meant by the other: `strsim::jaro_winkler`, 1 for the same.
-const ALIKE: f64 = 0.7;
+pub(super) const ALIKE: f64 = 0.7;
 /// The same for variables, whose prefix Kubernetes uses for a service of the same name, too (`OOMTRACE_SERVICE_HOST`).
 const VERY_ALIKE: f64 = 0.95;
 
@@ -56,7 +56,8 @@ pub(super) fn variable(section: &str, key: &str) -> String {
     format!("OOMTRACE_{section}{separator}{key}").replace('-', "_").to_ascii_uppercase()
 }
 
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>, alike: f64) -> Option<&'a str> {
+/// The name that is most like another one, if any is so alike that it may be meant.
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>, alike: f64) -> Option<&'a str> {
     let rated = known.map(|known| (strsim::jaro_winkler(name, known), known)).filter(|(score, _)| *score >= alike);
     rated.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, known)| known)
 }

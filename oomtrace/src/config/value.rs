@@ -12,7 +12,7 @@ use clap::{
 };
 
 use super::file::Found;
-use crate::leak::Size;
+use crate::{leak::Size, sink::Output};
 
 /// Whether an option takes no value.
 pub(super) fn is_switch(arg: &Arg) -> bool {
@@ -46,10 +46,25 @@ pub(super) fn from_variable(arg: &Arg, text: &OsStr) -> Result<Vec<OsString>, St
         return Ok(vec![on.into()]);
     }
     let values = match text.to_str() {
-        Some(text) if takes_many(arg) => text.split(',').map(OsString::from).collect(),
+        Some(text) if takes_many(arg) => split(text),
         _ => vec![text.to_owned()],
     };
     checked(arg, values)
+}
+
+/// The values between commas, but for commas within one: of `jsonl:FILE,only=incident` the part behind the comma is no value.
+fn split(text: &str) -> Vec<OsString> {
+    let mut values: Vec<OsString> = Vec::new();
+    for part in text.split(',') {
+        match values.last_mut().filter(|_| part.starts_with(Output::ONLY)) {
+            Some(value) => {
+                value.push(",");
+                value.push(part);
+            }
+            None => values.push(part.into()),
+        }
+    }
+    values
 }
 
 /// The values in a file; an error says what it has to be.

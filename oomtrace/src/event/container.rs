@@ -77,6 +77,19 @@ pub enum ContainerAction {
     OomNoticed,
 }
 
+/// A line near the end of a container's log in which its program says that it ran out of memory.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct OutOfMemoryLog {
+    /// Its pod.
+    pub pod: Option<Pod>,
+    /// The container.
+    pub container: Option<Container>,
+    /// The runtime that writes such lines: `Java`, `Node.js`, `.NET`.
+    pub runtime: Option<String>,
+    /// The line's beginning.
+    pub message: Option<String>,
+}
+
 /// A container ended as Kubernetes intended: what "why 137?" asks for where nothing went wrong.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ContainerEnded {

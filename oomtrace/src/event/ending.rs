@@ -3,7 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cgroup, Container, Pod, Task, task::without_place};
+use super::{
+    Cgroup, Container, Pod, Task,
+    signal::{name_or_number, optional_name_or_number},
+    task::without_place,
+};
 
 /// How a process ended.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -19,8 +23,12 @@ pub struct ProcessExit {
     pub task: Task,
     /// The status it exited with, 0 to 255; `null` where a signal ended it.
     pub exit_code: Option<u8>,
-    /// The number of the signal that ended it; `null` where it exited.
-    pub signal: Option<u8>,
+    /// The signal that ended it: `SIGKILL`; `null` where it exited.
+    #[serde(default, deserialize_with = "optional_name_or_number")]
+    pub signal: Option<String>,
+    /// The signal's number.
+    #[serde(default)]
+    pub signal_number: Option<u32>,
     /// Whether it left a core dump.
     pub core_dumped: bool,
     /// What the container's exit code is, where this was its first process: the status, or 128 and the signal's number
@@ -46,10 +54,12 @@ pub struct Signal {
     pub container: Option<Container>,
     /// The target's cgroup.
     pub cgroup: Option<Cgroup>,
-    /// The signal's number.
-    pub signal: u32,
-    /// Its name: `SIGKILL`.
-    pub name: String,
+    /// The signal: `SIGKILL`.
+    #[serde(deserialize_with = "name_or_number")]
+    pub signal: String,
+    /// Its number.
+    #[serde(default)]
+    pub signal_number: Option<u32>,
     /// Whoever sent it.
     pub sender: Sender,
     /// Whom it was sent to.

@@ -21,6 +21,9 @@ pub struct Eviction {
     pub threshold_bytes: Option<u64>,
     /// The threshold as a share of the capacity, 0 to 1, where it is configured so.
     pub threshold_ratio: Option<f64>,
+    /// What the kubelet was started to reserve of the node's memory for the system and for itself.
+    #[serde(default)]
+    pub reserved_bytes: Option<u64>,
     /// What was available.
     pub available_bytes: Option<u64>,
     /// All that there is of the signal's resource.
@@ -33,13 +36,13 @@ pub struct Eviction {
     pub pod: Option<Pod>,
     /// The pods of the step, in the kubelet's order: when ranked, the first to be evicted first.
     pub pods: Vec<Pod>,
-    /// How many are left out above.
-    #[serde(default)]
+    /// How many are left out above; absent where none is.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub pods_omitted: u64,
     /// What the containers used and asked for, from the eviction message.
     pub containers: Vec<ContainerUse>,
-    /// How many are left out above.
-    #[serde(default)]
+    /// How many are left out above; absent where none is.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub containers_omitted: u64,
     /// What the pod used as a whole, where it has resources of its own (1.34 on).
     pub pod_usage_bytes: Option<u64>,
@@ -47,8 +50,8 @@ pub struct Eviction {
     pub pod_request_bytes: Option<u64>,
     /// Conditions of the node: `MemoryPressure`.
     pub node_conditions: Vec<String>,
-    /// How many are left out above.
-    #[serde(default)]
+    /// How many are left out above; absent where none is.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub node_conditions_omitted: u64,
     /// The kubelet's message for the pod, as its status shows it.
     pub message: Option<String>,
@@ -70,6 +73,7 @@ impl Eviction {
             signal: None,
             threshold_bytes: None,
             threshold_ratio: None,
+            reserved_bytes: None,
             available_bytes: None,
             capacity_bytes: None,
             grace_period_ms: None,

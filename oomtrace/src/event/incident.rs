@@ -1,7 +1,8 @@
 //! What the timeline makes of events: one incident per death, or per chain of deaths with one cause, and its verdict.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use strum::IntoStaticStr;
 
 use super::{Cgroup, Container, Limit, Line, Pod, Source, Victim};
 use crate::node::cgroup_path::{ContainerId, Level};
@@ -40,10 +41,14 @@ pub struct Incident {
     pub pod: Option<Pod>,
     /// The container, where it is about one.
     pub container: Option<Container>,
+    /// The ids of the container's later starts that were killed in the same incident, at most 8: `container`, `victim` and
+    /// `summary` are of the first.
+    #[serde(default)]
+    pub later_ids: Vec<ContainerId>,
     /// All its containers that ended, or were to end, in the order of their names.
     pub containers: Vec<AffectedContainer>,
-    /// How many are left out above.
-    #[serde(default)]
+    /// How many are left out above; absent where none is.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub containers_omitted: u64,
     /// The victim's cgroup.
     pub cgroup: Option<Cgroup>,
@@ -90,10 +95,31 @@ pub struct Incident {
     /// How many points are left out above.
     #[serde(default)]
     pub history_omitted: u64,
-    /// The events it is made of, in order: their `seq`s, or with `--full` the events themselves.
-    pub events: Vec<EventRef>,
+    /// The events it is made of, in order: their `seq`s.
+    #[serde(deserialize_with = "seqs")]
+    pub events: Vec<u64>,
     /// How many of its events are left out above.
     pub events_omitted: u64,
+    /// The same events themselves, with `--full` only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events_full: Vec<Line>,
+}
+
+/// The numbers of events; before schema version 2 `events` had the events themselves with `--full`.
+fn seqs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Event {
+        Seq(u64),
+        Line { seq: u64 },
+    }
+    let events = Vec::<Event>::deserialize(deserializer)?;
+    Ok(events
+        .into_iter()
+        .map(|event| match event {
+            Event::Seq(seq) | Event::Line { seq } => seq,
+        })
+        .collect())
 }
 
 /// Whether more may come.
@@ -121,9 +147,11 @@ pub enum IncidentState {
     Serialize,
     Deserialize,
     JsonSchema,
+    IntoStaticStr,
     clap::ValueEnum,
 )]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Severity {
     /// Memory: an OOM kill, an eviction for memory, a refused allocation, a frozen cgroup, a panic.
@@ -133,14 +161,12 @@ pub enum Severity {
     Other,
 }
 
-/// An event of an incident.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum EventRef {
-    /// Its number.
-    Seq(u64),
-    /// Itself.
-    Line(Box<Line>),
+impl Severity {
+    /// The name, as JSON lines have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// A container in an incident.
@@ -223,27 +249,36 @@ pub struct Verdict {
     pub innocent: Option<bool>,
     /// The victim's container or pod is not the one that used the most of the limit that was hit.
     pub bystander: Option<bool>,
+    /// A few words: what happened, as surely as it is known.
+    #[serde(default)]
+    pub heading: String,
     /// One sentence: who, what, which limit.
     pub summary: String,
     /// What would have prevented it.
     pub advice: String,
+    /// A limit under which it would not have happened, as far as what was seen supports a number; `null` where nothing does.
+    #[serde(default)]
+    pub suggested_limit_bytes: Option<u64>,
+    /// What that is worked out from: the highest use seen, how often it came back.
+    #[serde(default)]
+    pub suggested_limit_basis: Option<String>,
     /// How sure this is.
     pub confidence: Confidence,
     /// What would have made it surer.
     pub missing: Vec<String>,
-    /// How many are left out above.
-    #[serde(default)]
+    /// How many are left out above; absent where none is.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub missing_omitted: u64,
     /// The events that it rests on: their `seq`s.
     pub evidence: Vec<u64>,
-    /// How many are left out above.
-    #[serde(default)]
+    /// How many are left out above; absent where none is.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub evidence_omitted: u64,
     /// What Kubernetes shows for it: `OOMKilled 137`, `Error 137`, `Evicted`, `nothing`. As seen in `--pods`, else as it is
     /// to be expected.
     pub kubernetes_shows: Vec<String>,
-    /// How many are left out above.
-    #[serde(default)]
+    /// How many are left out above; absent where none is.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub kubernetes_shows_omitted: u64,
     /// Whether that was seen, or is only to be expected.
     pub kubernetes_shows_seen: bool,
@@ -298,9 +333,11 @@ pub enum ToldBy {
     Serialize,
     Deserialize,
     JsonSchema,
+    IntoStaticStr,
     clap::ValueEnum,
 )]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Scenario {
     /// The container hit its own memory limit.
@@ -340,20 +377,7 @@ impl Scenario {
     /// The name, as JSON lines and options have it.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::ContainerLimit => "container_limit",
-            Self::PodLimit => "pod_limit",
-            Self::AllocatableEvicted => "allocatable_evicted",
-            Self::NodePressureEvicted => "node_pressure_evicted",
-            Self::AllocatableOom => "allocatable_oom",
-            Self::RuntimeRefused => "runtime_refused",
-            Self::SystemOom => "system_oom",
-            Self::UnknownLimit => "unknown_limit",
-            Self::Evicted => "evicted",
-            Self::OtherLimit => "other_limit",
-            Self::Killed => "killed",
-            Self::Crashed => "crashed",
-        }
+        self.into()
     }
 }
 
@@ -378,6 +402,12 @@ pub(crate) fn thin_middle<T>(list: &mut Vec<T>, most: usize) -> u64 {
     }
     list.drain(most.div_ceil(2)..most.div_ceil(2) + omitted);
     omitted as u64
+}
+
+/// Nothing is left out.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+pub(super) fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl AffectedContainer {

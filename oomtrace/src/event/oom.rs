@@ -82,6 +82,21 @@ pub struct OomKill {
     pub limit: Option<Limit>,
     /// `NONE`, `CPUSET`, `MEMORY_POLICY` or `MEMCG`: `enum oom_constraint`.
     pub constraint: Option<String>,
+    /// The NUMA nodes that a memory policy allows, as the kernel lists them (`0-1,3`); `null` without a policy.
+    #[serde(default)]
+    pub nodemask: Option<String>,
+    /// The trigger's cpuset cgroup: its name, not its path.
+    #[serde(default)]
+    pub cpuset: Option<String>,
+    /// The NUMA nodes that this cpuset allows.
+    #[serde(default)]
+    pub mems_allowed: Option<String>,
+    /// What was free on each NUMA node, where the node's memory was reported.
+    #[serde(default)]
+    pub memory_nodes: Vec<MemoryNode>,
+    /// What filled the cgroup over its limit: its `memory.stat` at that moment; `null` where the report has none.
+    #[serde(default)]
+    pub cgroup_memory: Option<CgroupMemory>,
     /// 2^order pages were asked for; -1 for a kill that a person asked for (SysRq-f).
     pub order: Option<i32>,
     /// The allocation's flags by name, as the kernel prints them.
@@ -94,17 +109,55 @@ pub struct OomKill {
     pub group: Option<bool>,
     /// The other processes killed with it.
     pub members: Vec<Task>,
-    /// How many are left out above.
-    #[serde(default)]
+    /// How many are left out above; absent where none is.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub members_omitted: u64,
     /// How many processes the kernel weighed; `null` where that was not seen.
     pub candidates_weighed: Option<u32>,
     /// Those with the most points, at most 20, most points first: why this victim. Processes that must not be killed
     /// (`oom_score_adj` -1000) are weighed, but are no candidates. `null` where they were not seen.
     pub candidates: Option<Vec<Candidate>>,
-    /// How many are left out above: all are in recordings.
-    #[serde(default)]
+    /// How many are left out above; absent where none is. All are in recordings.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub candidates_omitted: u64,
+}
+
+/// A NUMA node's memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MemoryNode {
+    /// Its number.
+    pub id: u32,
+    /// What is free in all its zones.
+    pub free_bytes: u64,
+    /// All that the kernel manages there.
+    pub managed_bytes: Option<u64>,
+}
+
+/// What a cgroup's memory consists of: `memory.stat`, in the names of cgroup v2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CgroupMemory {
+    /// `anon`: heaps and stacks; on cgroup v1 `rss`.
+    pub anon_bytes: Option<u64>,
+    /// `file`: page cache, with `shmem`; on cgroup v1 `cache`.
+    pub file_bytes: Option<u64>,
+    /// `shmem`: tmpfs, `/dev/shm`, shared anonymous mappings.
+    pub shmem_bytes: Option<u64>,
+    /// `inactive_file`.
+    pub inactive_file_bytes: Option<u64>,
+    /// `active_file`.
+    pub active_file_bytes: Option<u64>,
+    /// `file_dirty` and `file_writeback`: page cache that has to be written before it can be reclaimed.
+    pub dirty_bytes: Option<u64>,
+    /// `unevictable`: locked, or in a ramfs.
+    pub unevictable_bytes: Option<u64>,
+    /// `kernel`; where the kernel has no such line, the sum of those that it has.
+    pub kernel_bytes: Option<u64>,
+    /// `slab`: dentries, inodes and other objects of the kernel.
+    pub slab_bytes: Option<u64>,
+    /// `slab_unreclaimable`.
+    pub slab_unreclaimable_bytes: Option<u64>,
+    /// `sock`: buffers of sockets.
+    pub sock_bytes: Option<u64>,
 }
 
 /// What made the OOM killer choose, and how.
@@ -145,8 +198,8 @@ pub struct Candidate {
     /// Its memory.
     #[serde(flatten)]
     pub memory: Memory,
-    /// Its badness in pages.
-    pub points: i64,
+    /// Its badness in pages; `null` where that depends on the size of all memory, and the report does not have it.
+    pub points: Option<i64>,
 }
 
 /// Why a process was marked.

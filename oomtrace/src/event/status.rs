@@ -1,5 +1,7 @@
 //! What oomtrace says of itself.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -64,22 +66,24 @@ pub struct Status {
     pub phase: Phase,
     /// oomtrace's own version.
     pub version: String,
+    /// The version of the lines' schema: [`SCHEMA_VERSION`].
+    #[serde(default)]
+    pub schema_version: Option<String>,
     /// The kernel's release: `uname -r`.
     pub kernel: String,
     /// The version of the hierarchy that has the memory controller: 1 or 2.
     pub cgroup_version: Option<u8>,
-    /// Every kernel function or tracepoint of interest, and how it is attached.
-    pub probes: Vec<ProbeStatus>,
-    /// How many are left out above.
+    /// Every kernel function, tracepoint or file of interest, and how it is attached; `null` where it is not. `oomtrace
+    /// doctor` says what was tried before.
     #[serde(default)]
-    pub probes_omitted: u64,
-    /// How many refusals are left out in all of these.
-    #[serde(default)]
-    pub refused_omitted: u64,
+    pub attached: BTreeMap<String, Option<Rung>>,
+    /// How many are left out above; absent where none is.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub attached_omitted: u64,
     /// What is not as good as it could be, each with its reason and remedy.
     pub degraded: Vec<String>,
-    /// How many are left out above.
-    #[serde(default)]
+    /// How many are left out above; absent where none is.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub degraded_omitted: u64,
     /// Kills seen so far.
     pub kills: u64,
@@ -88,13 +92,21 @@ pub struct Status {
     /// The same by where they were lost.
     #[serde(default)]
     pub losses: Vec<Lost>,
-    /// How many are left out above.
-    #[serde(default)]
+    /// How many are left out above; absent where none is.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub losses_omitted: u64,
     /// Signals that are not told, to keep lines few where processes are killed all day: of each cgroup no more than ten a second
     /// are told, besides those to a container's first process.
     #[serde(default)]
     pub untold_signals: u64,
+}
+
+impl Status {
+    /// Whether anything is attached.
+    #[must_use]
+    pub fn is_tracing(&self) -> bool {
+        self.attached.values().any(Option::is_some)
+    }
 }
 
 /// Where oomtrace is in its life.

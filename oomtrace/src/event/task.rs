@@ -135,6 +135,9 @@ pub(super) fn without_place<S: Serializer>(task: &Task, serializer: S) -> Result
 pub struct Memory {
     /// Address space, `total_vm`.
     pub total_vm_bytes: Option<u64>,
+    /// All resident memory, where only the sum is known: the kernel's table of tasks has it alone before 6.8.
+    #[serde(default)]
+    pub rss_bytes: Option<u64>,
     /// Resident anonymous memory.
     pub rss_anon_bytes: Option<u64>,
     /// Resident file-backed memory.

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Instant};
 
-use super::{pressure::Pressure, waiting::Waiting};
+use super::{last_words::LastWords, pressure::Pressure, waiting::Waiting};
 use crate::{
     clock::{self, WallClock},
     event::{Event, Incident, Line, Lost, LostFrom, Moment, Source, Status, Told},
@@ -14,6 +14,7 @@ use crate::{
 /// Takes events from all sources; names, numbers and prints them.
 pub struct Pipeline {
     pressure: Pressure,
+    last_words: LastWords,
     waiting: Waiting,
     numbering: Numbering,
     outlets: Outlets,
@@ -34,6 +35,7 @@ impl Pipeline {
         let numbering = Numbering { node, clock: WallClock::now(), seq: 0 };
         Self {
             pressure,
+            last_words: LastWords::new(None),
             waiting,
             numbering,
             outlets,
@@ -80,6 +82,14 @@ impl Pipeline {
         while let Some(told) = self.waiting.pop(Instant::now()) {
             self.tell(told);
         }
+        for told in self.last_words.due(Instant::now()) {
+            self.tell(told);
+        }
+    }
+
+    /// Reads the logs of containers that gave up.
+    pub fn read_logs(&mut self, last_words: LastWords) {
+        self.last_words = last_words;
     }
 
     /// Lets go on whatever waits.
@@ -91,7 +101,7 @@ impl Pipeline {
 
     /// Waits until something has waited long enough.
     pub async fn due(&self) {
-        match self.waiting.deadline() {
+        match self.waiting.deadline().into_iter().chain(self.last_words.deadline()).min() {
             Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
             None => std::future::pending().await,
         }
@@ -126,6 +136,7 @@ impl Pipeline {
             Event::Lost(lost) => self.count(lost),
             _ => {}
         }
+        self.last_words.note(&told.event, Instant::now());
         let line = self.numbering.number(told);
         if let Some(metrics) = &self.metrics {
             metrics.observe(&line);

@@ -86,7 +86,7 @@ fn told(figures: &Figures, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let help = "Lines told, by kind";
     let mut family = encoder.encode_descriptor("oomtrace_events", help, None, MetricType::Counter)?;
     for (kind, count) in &figures.events {
-        counter(&mut family, &[("kind", kind)], *count)?;
+        counter(&mut family, &[("kind", kind.name())], *count)?;
     }
     let help = "Events that could not be kept, by where they were lost, and by the output that was too slow";
     let mut family = encoder.encode_descriptor("oomtrace_lost_events", help, None, MetricType::Counter)?;
@@ -103,10 +103,10 @@ fn told(figures: &Figures, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
 fn attached(status: Option<&Status>, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let help = "Whether a kernel function or log is attached to, and how";
     let mut family = encoder.encode_descriptor("oomtrace_attached", help, None, MetricType::Gauge)?;
-    for probe in status.iter().flat_map(|status| &status.probes) {
-        let rung = probe.attached.map(|rung| rung.to_string()).unwrap_or_default();
-        let labels = [("symbol", probe.symbol.as_str()), ("rung", &rung)];
-        ConstGauge::new(u32::from(probe.attached.is_some())).encode(family.encode_family(&labels)?)?;
+    for (symbol, attached) in status.iter().flat_map(|status| &status.attached) {
+        let rung = attached.map(|rung| rung.to_string()).unwrap_or_default();
+        let labels = [("symbol", symbol.as_str()), ("rung", &rung)];
+        ConstGauge::new(u32::from(attached.is_some())).encode(family.encode_family(&labels)?)?;
     }
     let help = "What is not as good as it could be: the status event says what, and the remedy";
     let family = encoder.encode_descriptor("oomtrace_degradations", help, None, MetricType::Gauge)?;

@@ -8,8 +8,8 @@ use super::{
     verdicts::{Judged, Subject, Verdicts},
 };
 use crate::event::{
-    AllocationRefused, ChargeFailures, Event, Eviction, EvictionPhase, Incident, IncidentState, Line, Lost, OomKill,
-    RefusedBy, Status,
+    AllocationRefused, ChargeFailures, Event, Eviction, EvictionPhase, Incident, IncidentState, Kind, Line, Lost,
+    OomKill, RefusedBy, Status,
 };
 
 /// Everything that is exposed but the process's own figures.
@@ -17,7 +17,7 @@ use crate::event::{
 pub(super) struct Figures {
     pub(super) series: Series,
     /// Lines told, by kind.
-    pub(super) events: BTreeMap<&'static str, u64>,
+    pub(super) events: BTreeMap<Kind, u64>,
     /// What was lost, by where, and by output.
     pub(super) lost: BTreeMap<(String, String), u64>,
     /// The latest status.
@@ -38,7 +38,7 @@ impl Figures {
 
     /// Takes a line.
     pub(super) fn observe(&mut self, line: &Line, now: Instant) {
-        *self.events.entry(kind(&line.event)).or_default() += 1;
+        *self.events.entry(line.event.kind()).or_default() += 1;
         match &line.event {
             Event::OomKill(kill) => self.kill(line.seq, kill, now),
             Event::Eviction(eviction) => self.eviction(line.seq, eviction, now),
@@ -95,7 +95,7 @@ impl Figures {
         let new_invisible = invisible.saturating_sub(seen.invisible);
         seen.invisible += new_invisible;
         self.series.add(Figure::InvisibleKills, place.labels(), new_invisible);
-        let of_incident = [incident.verdict.scenario.name(), level(incident.limit_level)];
+        let of_incident = [incident.severity.name(), incident.verdict.scenario.name(), level(incident.limit_level)];
         self.series.add(Figure::Incidents, with(&place, of_incident), u64::from(is_new));
     }
 
@@ -146,31 +146,6 @@ fn with<const N: usize>(place: &Place, more: [&str; N]) -> Vec<String> {
     let mut labels = place.labels();
     labels.extend(more.map(ToOwned::to_owned));
     labels
-}
-
-/// The event's kind, as JSON lines have it.
-fn kind(event: &Event) -> &'static str {
-    match event {
-        Event::OomKill(_) => "oom_kill",
-        Event::OomDecision(_) => "oom_decision",
-        Event::OomVictim(_) => "oom_victim",
-        Event::OomReaped(_) => "oom_reaped",
-        Event::PanicOnOom(_) => "panic_on_oom",
-        Event::UnderOom(_) => "under_oom",
-        Event::ProcessExit(_) => "process_exit",
-        Event::Signal(_) => "signal",
-        Event::ChargeFailures(_) => "charge_failures",
-        Event::AllocationRefused(_) => "allocation_refused",
-        Event::Pressure(_) => "pressure",
-        Event::Eviction(_) => "eviction",
-        Event::SystemOom(_) => "system_oom",
-        Event::ContainerEnded(_) => "container_ended",
-        Event::Container(_) => "container",
-        Event::Incident(_) => "incident",
-        Event::Lost(_) => "lost",
-        Event::Error(_) => "error",
-        Event::Status(_) => "status",
-    }
 }
 
 #[cfg(test)]

@@ -69,7 +69,8 @@ impl Figure {
     /// The labels' names, in their order.
     pub(super) fn labels(self) -> &'static [&'static str] {
         match self {
-            Self::OomKills | Self::Incidents => &["namespace", "pod", "container", "unit", "scenario", "limit_level"],
+            Self::OomKills => &["namespace", "pod", "container", "unit", "scenario", "limit_level"],
+            Self::Incidents => &["namespace", "pod", "container", "unit", "severity", "scenario", "limit_level"],
             Self::InvisibleKills => &["namespace", "pod", "container", "unit"],
             Self::Evictions => &["namespace", "pod", "signal"],
             Self::ChargeFailures | Self::ChargeEnomem | Self::ChargeOoms => {

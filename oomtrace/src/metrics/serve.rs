@@ -35,6 +35,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address(Vec<SocketAddr>);
 
+impl Address {
+    /// Those to try, in this order.
+    pub(crate) fn all(&self) -> &[SocketAddr] {
+        &self.0
+    }
+}
+
 impl FromStr for Address {
     type Err = String;
 
@@ -61,7 +68,7 @@ impl fmt::Display for Address {
 /// Listens, and answers on a thread of its own until the program ends. Gives the address, whose port the kernel chose
 /// where it was to be 0.
 pub fn serve(address: &Address, metrics: Arc<Metrics>) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind(&address.0[..])?;
+    let listener = TcpListener::bind(address.all())?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;

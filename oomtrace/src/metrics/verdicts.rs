@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::place::Place;
-use crate::event::{EventRef, Incident, IncidentState};
+use crate::event::{Incident, IncidentState};
 
 /// How long an incident may take to be reported with what was added: once a minute, and the tick after.
 const WAIT: Duration = Duration::from_secs(62);
@@ -80,11 +80,7 @@ impl Verdicts {
     pub(super) fn judge(&mut self, incident: &Incident) -> Vec<Judged> {
         let is_open = incident.state == IncidentState::Open;
         self.open.retain(|_, (id, _)| *id != incident.id);
-        let numbers = |event: &EventRef| match event {
-            EventRef::Seq(seq) => *seq,
-            EventRef::Line(line) => line.seq,
-        };
-        let mut seqs: Vec<u64> = incident.events.iter().map(numbers).chain(incident.verdict.evidence.clone()).collect();
+        let mut seqs = [incident.events.as_slice(), &incident.verdict.evidence].concat();
         seqs.sort_unstable();
         let mut judged = Vec::new();
         self.held.retain(|held| {

@@ -1,6 +1,7 @@
 //! What is known of pods from files: `kubectl get pods -o json`, the kubelet's `/pods`, `crictl`, a copy of
 //! `/var/log/pods`, `kubectl get events`. A plain table, for looking at a node's logs after the fact.
 
+pub mod lines;
 pub mod log_dir;
 mod read;
 #[cfg(test)]
@@ -10,7 +11,10 @@ use std::collections::BTreeMap;
 
 pub use self::read::{Found, read};
 
-use crate::event::{ContainerId, ContainerRole, ContainerUse, Pod, PodUid};
+use crate::{
+    event::{ContainerId, ContainerRole, ContainerUse, Pod, PodUid},
+    source::container_log::Words,
+};
 
 /// All that the files say, each pod once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +25,10 @@ pub struct Snapshot {
     pub mirrors: BTreeMap<PodUid, PodUid>,
     /// What was said of evictions in events and pod statuses.
     pub evictions: Vec<EvictionNotice>,
+    /// What containers' logs say of memory that ran out.
+    pub last_words: Vec<LastWords>,
+    /// What events say of kills on nodes that were out of memory.
+    pub system_ooms: Vec<SystemOomNotice>,
     /// The node's memory, where a node object was among the files.
     pub capacity_bytes: Option<u64>,
     /// What is allocatable of it.
@@ -44,6 +52,8 @@ pub struct PodRecord {
     pub sandboxes: Vec<ContainerId>,
     /// `status.reason`: `Evicted`.
     pub reason: Option<String>,
+    /// `spec.nodeName`.
+    pub node: Option<String>,
 }
 
 /// A container of a pod.
@@ -57,6 +67,8 @@ pub struct ContainerRecord {
     pub limit_bytes: Option<u64>,
     /// Its memory request.
     pub request_bytes: Option<u64>,
+    /// What its specification says of its runtime's heap: flags in its command, variables of its environment.
+    pub heap_settings: Vec<String>,
     /// How often it was restarted up to now.
     pub restart_count: Option<u32>,
     /// Its ids, one for each time it was started, as far as they are known; and how often it had been restarted by then.
@@ -74,6 +86,8 @@ pub struct EndRecord {
     pub exit_code: Option<i32>,
     /// `OOMKilled`, `Error`, `Completed`, `ContainerStatusUnknown`.
     pub reason: Option<String>,
+    /// When, to the second: as the pod's status has it.
+    pub ended: Option<jiff::Timestamp>,
     /// When, as the runtime has it.
     pub finished: Option<jiff::Timestamp>,
 }
@@ -83,8 +97,10 @@ pub struct EndRecord {
 pub struct EvictionNotice {
     /// The pod.
     pub pod: Pod,
-    /// When, RFC 3339; `None` in a status.
+    /// When, RFC 3339; of a status when its conditions changed last, `None` where it has none.
     pub ts: Option<String>,
+    /// The node that it was on.
+    pub node: Option<String>,
     /// The message.
     pub message: String,
     /// The resource that ran short.
@@ -97,6 +113,32 @@ pub struct EvictionNotice {
     pub containers: Vec<ContainerUse>,
     /// The pod never ran: it was refused admission.
     pub refused: bool,
+}
+
+/// The line near the end of a container's log that says that its program ran out of memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastWords {
+    /// The pod.
+    pub pod: Pod,
+    /// The container's name.
+    pub container: String,
+    /// How often it had been restarted.
+    pub restart_count: Option<u32>,
+    /// The line.
+    pub words: Words,
+}
+
+/// The kubelet's event of a kill on a node that was out of memory (`SystemOOM`, `pkg/kubelet/oom/oom_watcher_linux.go`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SystemOomNotice {
+    /// When.
+    pub ts: Option<jiff::Timestamp>,
+    /// The node.
+    pub node: Option<String>,
+    /// The victim's name.
+    pub comm: Option<String>,
+    /// Its process id.
+    pub pid: Option<u32>,
 }
 
 impl ContainerRecord {

@@ -14,6 +14,7 @@ pub use counted::{Counts, Quiet};
 pub use ladder::Choice;
 pub use loaded::{LoadError, Options, Probes};
 pub use symbol::Symbol;
+pub use trial::is_trial;
 
 use std::{
     fs,

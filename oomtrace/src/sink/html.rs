@@ -47,7 +47,7 @@ fn write_page(page: &mut String, incidents: &[(&str, &Incident)], lines: &[Line]
     if !others.is_empty() {
         writeln!(page, "<h2>Events that came to no incident</h2>\n<pre>")?;
         for line in others {
-            write!(page, "{}", escape(&super::text(line)))?;
+            write!(page, "{}", escape(&super::text(line, super::Look::plain())))?;
         }
         writeln!(page, "</pre>")?;
     }
@@ -64,7 +64,7 @@ fn write_contents(page: &mut String, incidents: &[(&str, &Incident)]) -> std::fm
             escape(node),
             escape(&incident.id),
             escape(&pod_and_container(incident)),
-            headline(incident.verdict.scenario),
+            escape(headline(&incident.verdict)),
             incident.kills,
         )?;
     }
@@ -77,7 +77,7 @@ fn write_incident(page: &mut String, node: &str, incident: &Incident) -> std::fm
         page,
         "<article id=\"{}\">\n<h2>{}</h2>\n<p class=\"where\">{} · node {} · {} · <code>{}</code></p>\n<p class=\"summary\">{}</p>",
         escape(&incident.id),
-        headline(verdict.scenario),
+        escape(headline(verdict)),
         escape(&pod_and_container(incident)),
         escape(node),
         escape(&when(incident)),

@@ -2,6 +2,8 @@
 
 mod file;
 mod html;
+mod kinds;
+mod otel;
 mod outlets;
 mod output;
 mod queue;
@@ -9,12 +11,14 @@ mod text;
 mod thin;
 mod writer;
 
+pub(crate) use self::text::{BOLD, DIM, GREEN, PLAIN, Page, RED, YELLOW};
 pub use self::{
     file::Rotation,
     html::html,
+    kinds::Kinds,
     outlets::{OpenError, Outlets, Reader},
     output::Output,
-    text::{escape, incident_as_text, size, text},
+    text::{Look, escape, incident_as_text, size, start_up, text},
     thin::LONGEST,
 };
 
@@ -29,24 +33,29 @@ pub enum Format {
     Json,
     /// For people.
     Text,
+    /// OpenTelemetry log records: a `LogsData` object of OTLP's JSON a line.
+    Otel,
 }
 
 impl Format {
-    /// A line in this format, with its line end: in JSON no longer than [`LONGEST`].
+    /// A line in this format, with its line end; `look` is of text alone. Where it is no text for people, it is no longer than
+    /// [`LONGEST`].
     #[must_use]
-    pub fn print(self, line: &Line) -> String {
+    pub fn print(self, line: &Line, look: Look) -> String {
         match self {
-            Self::Json => thin::json(line),
-            Self::Text => text(line),
+            Self::Text => text(line, look),
+            Self::Json | Self::Otel => thin::fitting(line, |line| self.print_whole(line, look)),
         }
     }
 
-    /// The same with all that is in it: for recordings.
+    /// The same with all that is in the line: for recordings.
     #[must_use]
-    pub fn print_whole(self, line: &Line) -> String {
+    pub fn print_whole(self, line: &Line, look: Look) -> String {
         match self {
-            Self::Json => thin::whole(line),
-            Self::Text => text(line),
+            // Every field is a string, a number or null, so this cannot fail.
+            Self::Json => serde_json::to_string(line).map_or_else(|error| error.to_string(), |json| json + "\n"),
+            Self::Text => text(line, look),
+            Self::Otel => otel::print(line),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{io, path::Path, sync::Arc};
 
 use tokio::sync::oneshot;
 
-use super::{Format, Output, Rotation, queue::News, writer::Writer};
+use super::{Format, Kinds, Look, Output, Rotation, queue::News, writer::Writer};
 use crate::event::{Event, Failure, Line, Lost, LostFrom};
 
 /// An output that cannot be opened.
@@ -42,6 +42,10 @@ impl Reader {
 
 struct Outlet {
     format: Format,
+    /// Which kinds are printed.
+    only: Kinds,
+    /// What its text looks like.
+    look: Look,
     writer: Writer,
     /// What a lost line is called.
     from: LostFrom,
@@ -49,36 +53,41 @@ struct Outlet {
     name: String,
 }
 
-impl Outlet {
-    fn is_recording(&self) -> bool {
-        self.from == LostFrom::Record
-    }
-}
-
 impl Outlets {
     /// Opens them, and the file of `--record`.
     pub fn open(outputs: &[Output], rotation: Rotation, record: Option<&Path>) -> Result<(Self, Reader), OpenError> {
         let (mut outlets, mut reader) = (Self::default(), Reader(None));
-        for Output { format, file } in outputs {
+        for Output { format, file, only } in outputs {
+            let only = only.clone().unwrap_or_else(Kinds::by_default);
             if let Some(path) = file {
-                outlets.add_file(*format, path, rotation, LostFrom::Output)?;
+                outlets.add_file(*format, path, only, rotation, LostFrom::Output)?;
                 continue;
             }
             let (writer, gone) =
                 Writer::stdout().map_err(|error| OpenError { what: "standard output".to_owned(), error })?;
             reader = Reader(Some(gone));
-            outlets.all.push(Outlet { format: *format, writer, from: LostFrom::Stdout, name: "stdout".to_owned() });
+            let name = "stdout".to_owned();
+            let look = Look::of_stdout().with_details(only == Kinds::all());
+            outlets.all.push(Outlet { format: *format, only, look, writer, from: LostFrom::Stdout, name });
         }
         if let Some(path) = record {
-            outlets.add_file(Format::Json, path, Rotation::NEVER, LostFrom::Record)?;
+            outlets.add_file(Format::Json, path, Kinds::all(), Rotation::NEVER, LostFrom::Record)?;
         }
         Ok((outlets, reader))
     }
 
-    fn add_file(&mut self, format: Format, path: &Path, rotation: Rotation, from: LostFrom) -> Result<(), OpenError> {
+    fn add_file(
+        &mut self,
+        format: Format,
+        path: &Path,
+        only: Kinds,
+        rotation: Rotation,
+        from: LostFrom,
+    ) -> Result<(), OpenError> {
         let name = path.display().to_string();
         let writer = Writer::file(path, rotation).map_err(|error| OpenError { what: name.clone(), error })?;
-        self.all.push(Outlet { format, writer, from, name });
+        let look = Look::of_file().with_details(only == Kinds::all());
+        self.all.push(Outlet { format, only, look, writer, from, name });
         Ok(())
     }
 
@@ -88,15 +97,20 @@ impl Outlets {
         self.all.iter().any(|outlet| outlet.from != LostFrom::Stdout)
     }
 
-    /// Prints a line everywhere: in each format once, however many have it. A recording has it whole.
+    /// Prints a line wherever its kind is printed: as text for each by itself, else in each format once, however many outputs
+    /// have it. A recording has it whole.
     pub fn print(&self, line: &Line) {
-        for (format, whole) in [(Format::Json, false), (Format::Json, true), (Format::Text, false)] {
-            let is = |outlet: &&Outlet| outlet.format == format && outlet.is_recording() == whole;
-            let mut those = self.all.iter().filter(is).peekable();
-            if those.peek().is_some() {
-                let text: Arc<str> = if whole { format.print_whole(line) } else { format.print(line) }.into();
-                those.for_each(|outlet| outlet.writer.send(Arc::clone(&text)));
+        let mut printed: Vec<(Format, Arc<str>)> = Vec::new();
+        for outlet in self.all.iter().filter(|outlet| outlet.only.contain(&line.event)) {
+            let Outlet { format, look, writer, .. } = outlet;
+            if outlet.from == LostFrom::Record {
+                writer.send(format.print_whole(line, *look).into());
+                continue;
             }
+            let known = printed.iter().find(|(of, _)| of == format && *format != Format::Text);
+            let text = known.map_or_else(|| format.print(line, *look).into(), |(_, text)| Arc::clone(text));
+            writer.send(Arc::clone(&text));
+            printed.push((*format, text));
         }
     }
 
@@ -163,14 +177,33 @@ mod tests {
         let [json, text, record] = [json, text, record].map(std::fs::read_to_string);
         let (json, text) = (json?, text?);
         assert_eq!(json, record?);
-        assert_eq!(json, Format::Json.print(&line(1)) + &Format::Json.print(&line(2)));
-        assert_eq!(text, Format::Text.print(&line(1)) + &Format::Text.print(&line(2)));
+        assert_eq!(json, Format::Json.print(&line(1), Look::plain()) + &Format::Json.print(&line(2), Look::plain()));
+        assert_eq!(text, Format::Text.print(&line(1), Look::plain()) + &Format::Text.print(&line(2), Look::plain()));
+        Ok(())
+    }
+
+    #[test]
+    fn each_output_gets_the_kinds_that_it_chooses_and_a_recording_gets_all() -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let names = ["default", "chosen", "record"];
+        let [default, chosen, record] = names.map(|name| folder.path().join(name));
+        let outputs = [format!("jsonl:{}", default.display()), format!("jsonl:{},only=pressure", chosen.display())];
+        let outputs: Vec<Output> =
+            outputs.iter().map(|output| output.parse().map_err(anyhow::Error::msg)).collect::<Result<_, _>>()?;
+        let (outlets, _) = Outlets::open(&outputs, Rotation::NEVER, Some(&record))?;
+        let pressure = Line { event: Event::Pressure(Box::default()), ..line(2) };
+        outlets.print(&line(1));
+        outlets.print(&pressure);
+        outlets.finish()?;
+        let [default, chosen, record] = [default, chosen, record].map(std::fs::read_to_string);
+        let [lost, pressure] = [line(1), pressure].map(|line| Format::Json.print(&line, Look::plain()));
+        assert_eq!((default?, chosen?, record?), (lost.clone(), pressure.clone(), lost + &pressure));
         Ok(())
     }
 
     #[test]
     fn what_an_output_lost_is_told_with_its_name() -> anyhow::Result<()> {
-        let full = Output { format: Format::Json, file: Some("/dev/full".into()) };
+        let full = Output { format: Format::Json, file: Some("/dev/full".into()), only: None };
         let (outlets, _) = Outlets::open(&[full], Rotation::NEVER, None)?;
         outlets.print(&line(1));
         let mut news = Vec::new();
@@ -189,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_opened_is_named() {
-        let nowhere = Output { format: Format::Json, file: Some("/nowhere/events.jsonl".into()) };
+        let nowhere = Output { format: Format::Json, file: Some("/nowhere/events.jsonl".into()), only: None };
         let error = Outlets::open(&[nowhere], Rotation::NEVER, None).err().map(|error| error.to_string());
         assert_eq!(
             error.as_deref(),

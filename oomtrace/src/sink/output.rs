@@ -6,26 +6,31 @@ use std::{
     str::FromStr,
 };
 
-use super::Format;
+use super::{Format, Kinds};
 
-/// An output of `oomtrace run`: `jsonl`, `text`, `jsonl:FILE`, `text:FILE`.
+/// An output of `oomtrace run`: `jsonl`, `text`, `otel`, `jsonl:FILE`, and behind that `,only=KIND+KIND`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
     /// How lines are printed.
     pub format: Format,
     /// The file; `None` for standard output.
     pub file: Option<PathBuf>,
+    /// Which kinds are printed, where that is said.
+    pub only: Option<Kinds>,
 }
 
 impl Output {
+    /// What the choice of kinds begins with, behind a comma.
+    pub const ONLY: &str = "only=";
+
     /// Standard output.
     #[must_use]
     pub fn stdout(format: Format) -> Self {
-        Self { format, file: None }
+        Self { format, file: None, only: None }
     }
 
-    /// What `--output` and `--format` come to; `fallback` where neither says anything. An error says which two of them do
-    /// not go together.
+    /// The outputs that `--output` and `--format` ask for; `fallback` where neither says anything. An error says which two of
+    /// them do not go together.
     pub fn all(outputs: &[Self], format: Option<Format>, fallback: Format) -> Result<Vec<Self>, String> {
         for (at, output) in outputs.iter().enumerate() {
             if let Some(same) = outputs[..at].iter().find(|other| other.file == output.file) {
@@ -39,7 +44,7 @@ impl Output {
         match (format, stdout) {
             (Some(format), Some(output)) if format != output.format => Err(format!(
                 "--format {} and --output {output} both say how standard output is printed: leave one of them out",
-                if format == Format::Json { "json" } else { "text" }
+                name(format).trim_end_matches('l')
             )),
             (Some(format), None) => Ok([&[Self::stdout(format)], outputs].concat()),
             _ if outputs.is_empty() => Ok(vec![Self::stdout(fallback)]),
@@ -48,10 +53,23 @@ impl Output {
     }
 }
 
+/// A format's name.
+fn name(format: Format) -> &'static str {
+    match format {
+        Format::Json => "jsonl",
+        Format::Text => "text",
+        Format::Otel => "otel",
+    }
+}
+
 impl FromStr for Output {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let (text, only) = match text.rsplit_once(&format!(",{}", Self::ONLY)) {
+            Some((text, only)) => (text, Some(only.parse()?)),
+            None => (text, None),
+        };
         let (format, file) = match text.split_once(':') {
             Some((format, file)) => (format, Some(file)),
             None => (text, None),
@@ -59,28 +77,30 @@ impl FromStr for Output {
         let format = match format {
             "jsonl" | "json" => Format::Json,
             "text" => Format::Text,
+            "otel" => Format::Otel,
             other => {
                 return Err(format!(
-                    "there is no format {other:?}: jsonl or text to standard output, jsonl:FILE or text:FILE to a file"
+                    "there is no format {other:?}: jsonl, text or otel to standard output, jsonl:FILE, text:FILE or otel:FILE to \
+                     a file"
                 ));
             }
         };
         match file {
             Some("") => Err(format!("no file is named behind {text:?}")),
-            Some("-") | None => Ok(Self::stdout(format)),
-            Some(file) => Ok(Self { format, file: Some(Path::new(file).to_path_buf()) }),
+            Some("-") | None => Ok(Self { format, file: None, only }),
+            Some(file) => Ok(Self { format, file: Some(Path::new(file).to_path_buf()), only }),
         }
     }
 }
 
 impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.format {
-            Format::Json => "jsonl",
-            Format::Text => "text",
-        })?;
-        match &self.file {
-            Some(file) => write!(f, ":{}", file.display()),
+        f.write_str(name(self.format))?;
+        if let Some(file) = &self.file {
+            write!(f, ":{}", file.display())?;
+        }
+        match &self.only {
+            Some(only) => write!(f, ",{}{only}", Self::ONLY),
             None => Ok(()),
         }
     }
@@ -127,5 +147,17 @@ mod tests {
     fn what_is_no_output_is_refused_with_what_would_be_one() {
         assert!("xml".parse::<Output>().expect_err("no such format").contains("jsonl:FILE"));
         assert!("jsonl:".parse::<Output>().is_err());
+    }
+
+    #[test]
+    fn an_output_chooses_its_kinds_behind_its_file() -> Result<(), String> {
+        let output: Output = "otel:/a,b.jsonl,only=incident+lost".parse()?;
+        assert_eq!(output.file.as_deref(), Some(Path::new("/a,b.jsonl")));
+        assert_eq!(output.only, Some("incident,lost".parse()?));
+        assert_eq!(output.to_string(), "otel:/a,b.jsonl,only=incident+lost");
+        let stdout: Output = "jsonl,only=default+pressure".parse()?;
+        assert_eq!((stdout.file.as_deref(), stdout.to_string()), (None, "jsonl,only=default+pressure".to_owned()));
+        assert!("jsonl:/a,only=incidents".parse::<Output>().is_err_and(|error| error.contains("is incident meant?")));
+        Ok(())
     }
 }

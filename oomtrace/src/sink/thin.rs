@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use crate::event::{Event, EventRef, Incident, IncidentState, Line, OomKill, Status, thin_middle};
+use crate::event::{Event, Incident, IncidentState, Line, OomKill, Status, thin_middle};
 
 /// The longest line in bytes, with its line end.
 pub const LONGEST: usize = 16 * 1024;
@@ -42,26 +42,20 @@ const ROOMS: [Room; 5] = [
 /// While an incident is open, its line has what is new: of its story less.
 const OPEN: Room = Room { candidates: 5, members: 20, steps: 6, history: 3, events: 24, others: 32, text: usize::MAX };
 
-/// A line as JSON, with its line end, and no longer than [`LONGEST`].
-pub(super) fn json(line: &Line) -> String {
+/// A line as it is printed, no longer than [`LONGEST`].
+pub(super) fn fitting(line: &Line, print: impl Fn(&Line) -> String) -> String {
     let mut text = String::new();
     for room in &ROOMS {
         let thin = thinned(line, room);
-        text = whole(&thin);
+        text = print(&thin);
         if text.len() > LONGEST && room.text < usize::MAX {
-            text = shortened(&thin, room.text);
+            text = print(&shortened(&thin, room.text));
         }
         if text.len() <= LONGEST {
             break;
         }
     }
     text
-}
-
-/// A line as JSON with all that is in it, with its line end.
-pub(super) fn whole(line: &Line) -> String {
-    // Every key is a string, and every value has a form in JSON, so this cannot fail.
-    serde_json::to_string(line).map_or_else(|error| error.to_string(), |json| json + "\n")
 }
 
 /// A line with its lists thinned.
@@ -85,6 +79,7 @@ fn thinned<'a>(line: &'a Line, room: &Room) -> Cow<'a, Line> {
         | Event::SystemOom(_)
         | Event::Container(_)
         | Event::ContainerEnded(_)
+        | Event::OutOfMemoryLog(_)
         | Event::Lost(_)
         | Event::Error(_) => Cow::Borrowed(line),
     }
@@ -118,10 +113,8 @@ fn thin_incident(incident: &mut Incident, room: &Room) {
     incident.steps_omitted += thin_middle(&mut incident.steps, least(room.steps, OPEN.steps));
     incident.history_omitted += thin_middle(&mut incident.history, least(room.history, OPEN.history));
     incident.events_omitted += thin_middle(&mut incident.events, least(room.events, OPEN.events));
-    for event in &mut incident.events {
-        if let EventRef::Line(line) = event {
-            thin(&mut line.event, room);
-        }
+    for line in &mut incident.events_full {
+        thin(&mut line.event, room);
     }
     incident.containers_omitted += thin_end(&mut incident.containers, room.others);
     let verdict = &mut incident.verdict;
@@ -131,9 +124,10 @@ fn thin_incident(incident: &mut Incident, room: &Room) {
 }
 
 fn thin_status(status: &mut Status, room: &Room) {
-    status.probes_omitted += thin_end(&mut status.probes, room.others.max(2));
-    for probe in &mut status.probes {
-        status.refused_omitted += thin_end(&mut probe.refused, room.others);
+    // As many as there are functions of the kernel that are of interest.
+    while status.attached.len() > 2 * room.others.max(2) {
+        status.attached.pop_last();
+        status.attached_omitted += 1;
     }
     status.degraded_omitted += thin_end(&mut status.degraded, room.others);
     status.losses_omitted += thin_end(&mut status.losses, room.others);
@@ -146,11 +140,11 @@ fn thin_end<T>(list: &mut Vec<T>, most: usize) -> u64 {
     omitted as u64
 }
 
-/// A line as JSON with no text longer than so many bytes.
-fn shortened(line: &Line, most: usize) -> String {
-    let Ok(mut value) = serde_json::to_value(line) else { return whole(line) };
+/// A line with no text longer than so many bytes of JSON. Ids and times are shorter, so it is a line still.
+fn shortened<'a>(line: &'a Line, most: usize) -> Cow<'a, Line> {
+    let Ok(mut value) = serde_json::to_value(line) else { return Cow::Borrowed(line) };
     shorten(&mut value, most);
-    value.to_string() + "\n"
+    serde_json::from_value(value).map_or(Cow::Borrowed(line), Cow::Owned)
 }
 
 fn shorten(value: &mut Value, most: usize) {

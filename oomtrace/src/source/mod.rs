@@ -1,5 +1,6 @@
 //! Where events come from. A source knows nothing of how they are printed.
 
+pub mod container_log;
 pub mod kernel;
 pub mod kernel_log;
 pub mod kmsg;

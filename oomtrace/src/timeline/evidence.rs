@@ -19,7 +19,8 @@ use super::{
 use crate::{
     event::{
         AllocationRefused, Container, ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase,
-        Level, Limit, Line, OomKill, PanicOnOom, Pod, SenderRole, Signal, Source, SystemOom, Task, UnderOom, Victim,
+        Level, Limit, Line, OomKill, OutOfMemoryLog, PanicOnOom, Pod, SenderRole, Signal, Source, SystemOom, Task,
+        UnderOom, Victim,
     },
     node::snapshot::EndRecord,
 };
@@ -103,8 +104,12 @@ pub(super) struct Evidence {
     pub(super) evicted: Vec<Evicted>,
     /// What the kubelet's counter of evictions went up by.
     pub(super) counted: Vec<(i64, Eviction)>,
+    /// When the kubelet said that the node is short of disk space.
+    pub(super) disk_pressure: Vec<i64>,
     pub(super) signals: Vec<Cause<Signal>>,
     pub(super) refusals: Vec<Cause<AllocationRefused>>,
+    /// What containers' own logs say of memory that ran out.
+    pub(super) logs: Vec<Cause<OutOfMemoryLog>>,
     pub(super) frozen: Vec<Cause<UnderOom>>,
     pub(super) panics: Vec<Cause<PanicOnOom>>,
     changes: Vec<Cause<ContainerChange>>,
@@ -148,6 +153,9 @@ impl Evidence {
                     let place = (&refused.pod, &refused.container);
                     evidence.refusals.push(cause(at, line, names, place, (**refused).clone()));
                 }
+                Event::OutOfMemoryLog(log) => {
+                    evidence.logs.push(cause(at, line, names, (&log.pod, &log.container), (**log).clone()));
+                }
                 Event::UnderOom(frozen) => {
                     evidence.frozen.push(cause(at, line, names, (&frozen.pod, &frozen.container), (**frozen).clone()));
                 }
@@ -160,7 +168,7 @@ impl Evidence {
                         (change.action, &container, &change.reason)
                     {
                         let (exit_code, reason) = (change.exit_code, change.reason.clone());
-                        let end = EndRecord { exit_code, reason, finished: None };
+                        let end = EndRecord { exit_code, reason, ended: None, finished: None };
                         evidence.shown.entry(id.clone()).or_insert(end);
                     }
                     if change.action == ContainerAction::Died {
@@ -182,7 +190,12 @@ impl Evidence {
                 Event::Eviction(eviction) if eviction.phase == EvictionPhase::Counted => {
                     evidence.counted.push((at, (**eviction).clone()));
                 }
-                Event::Eviction(eviction) => steps.push((at, eviction, line)),
+                Event::Eviction(eviction) => {
+                    if eviction.node_conditions.iter().any(|condition| condition == "DiskPressure") {
+                        evidence.disk_pressure.push(at);
+                    }
+                    steps.push((at, eviction, line));
+                }
                 Event::SystemOom(_) => evidence.system_ooms.push((at, Arc::clone(line))),
                 _ => {}
             }
@@ -276,7 +289,7 @@ impl Evidence {
         };
         by_kubelet
             || self.signals_from_outside(death).any(|signal| {
-                let takes = if signal.what.signal == 9 { SIGKILL_TO_END } else { SIGTERM_TO_END };
+                let takes = if signal.what.signal == "SIGKILL" { SIGKILL_TO_END } else { SIGTERM_TO_END };
                 death.at - signal.at <= takes
             })
     }
@@ -285,7 +298,7 @@ impl Evidence {
     pub(super) fn signals_from_outside(&self, death: &Death) -> impl Iterator<Item = &Cause<Signal>> {
         self.signals.iter().filter(|signal| {
             !matches!(signal.what.sender.role, SenderRole::Kernel | SenderRole::SameContainer)
-                && matches!(signal.what.signal, 9 | 15)
+                && matches!(signal.what.signal.as_str(), "SIGKILL" | "SIGTERM")
                 && signal.what.target.container_init == Some(true)
                 && signal.container.is_some()
                 && signal.container == death.container

@@ -12,7 +12,7 @@ use std::{
 };
 
 use self::keys::{Key, keys, lessons, pod_keys, starts};
-pub(super) use self::keys::{ended, killed_in};
+pub(super) use self::keys::{ended, is_of_kubernetes, killed_in};
 use super::{
     Order, Weight,
     fold::{Folds, address},

@@ -22,11 +22,15 @@ use super::{
     names::{Names, PodKey},
     thresholds::Thresholds,
     windows::{CLOSES_AFTER, CRASH_LOOP, EVICTION, KILL_TO_EVICTION, NOTICED, RELIST, SECOND},
+    words,
 };
-use crate::event::{ContainerId, EventRef, Incident, IncidentState, Line, Pod, Source};
+use crate::event::{Container, ContainerId, Incident, IncidentState, Line, Pod, Source};
 
 /// Events in an incident that are told; of more the first and the last.
 const EVENTS: usize = 256;
+
+/// Later starts of a container that are listed by their ids.
+const LATER_IDS: usize = 8;
 
 /// Kills of a chain that are compared with the next, where containers have no names.
 const BESIDE: usize = 8;
@@ -41,6 +45,8 @@ pub(super) struct Judged {
     /// When it closes, if nothing comes.
     pub(super) closes: i64,
     pub(super) node: String,
+    /// It is an eviction that was not for memory, and those were not asked for.
+    pub(super) hidden: bool,
     /// With all counts, and closed.
     pub(super) incident: Incident,
     /// Its own lines: kills, ends, steps of an eviction, what ended it. No other incident has them.
@@ -55,6 +61,8 @@ struct Court<'a> {
     evidence: &'a Evidence,
     known: &'a Known,
     thresholds: Option<&'a Thresholds>,
+    /// Something on this node is of Kubernetes.
+    kubernetes: bool,
 }
 
 /// The incidents of a node, from its lines in the order of time. `folds` stand for lines that were let go of.
@@ -71,7 +79,13 @@ pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, kubelet: Kubelet<
     }
     storage::set_apart(&mut evidence, &names, &known.snapshot);
     victims::name(&mut names, &evidence);
-    let court = Court { names: &names, evidence: &evidence, known, thresholds: kubelet.thresholds };
+    let court = Court {
+        names: &names,
+        evidence: &evidence,
+        known,
+        thresholds: kubelet.thresholds,
+        kubernetes: kubelet.heard.kubernetes,
+    };
     let mut cases = of_kills(&court);
     add_evictions(&court, &mut cases);
     let unexplained = add_deaths(&court, &mut cases);
@@ -129,6 +143,7 @@ fn add_evictions<'a>(court: &Court<'a>, cases: &mut Vec<Case<'a>>) {
     let by_pod = by_pod(cases);
     for evicted in &court.evidence.evicted {
         if evicted.memory == Some(false) && !court.known.everything {
+            cases.push(Case::of_eviction(evicted));
             continue;
         }
         let until = evicted.lines.last().map_or(evicted.at, |(at, _)| *at) + NOTICED;
@@ -218,6 +233,10 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
     let at = case.began();
     let mut last_at = last.map_or(at, |(at, _)| *at);
     incident.severity = incident.verdict.scenario.severity();
+    if incident.verdict.heading.is_empty() {
+        incident.verdict.heading = words::heading(&incident, constraint(case)).to_owned();
+    }
+    incident.later_ids = later_ids(case, incident.container.as_ref());
     incident.id = id(node, &case.identity(), at);
     incident.state = IncidentState::Closed;
     incident.revision = 1;
@@ -228,7 +247,7 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
     (incident.history, incident.history_omitted) = picture::points(case, court, &lines);
     let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
     incident.events_omitted = lines.len().saturating_sub(EVENTS) as u64;
-    incident.events = told(&lines).map(|line| EventRef::Seq(line.seq)).collect();
+    incident.events = told(&lines).map(|line| line.seq).collect();
     for fold in let_go {
         fold.add_to(&mut incident);
         last_at = last_at.max(fold.last);
@@ -236,7 +255,27 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
     (incident.kills_new, incident.processes_killed_new, incident.deaths_new) =
         (incident.kills, incident.processes_killed, incident.deaths);
     let closes = last_at + CLOSES_AFTER;
-    Judged { at, last: last_at, closes, node: node.to_owned(), incident, core, lines }
+    let not_memory = case.kills.is_empty() && case.evicted.is_some_and(|evicted| evicted.memory == Some(false));
+    let hidden = not_memory && !court.known.everything;
+    Judged { at, last: last_at, closes, node: node.to_owned(), hidden, incident, core, lines }
+}
+
+/// What the allocation of its first kill was bound to.
+fn constraint<'a>(case: &Case<'a>) -> Option<&'a str> {
+    case.kills.first().and_then(|kill| kill.told.constraint.as_deref())
+}
+
+/// The ids of a container's later starts that were killed or ended in the same incident.
+fn later_ids(case: &Case<'_>, container: Option<&Container>) -> Vec<ContainerId> {
+    let Some(first) = container.and_then(|container| container.id.as_ref()) else { return Vec::new() };
+    let kills = case.kills.iter().filter_map(|kill| kill.container.as_ref());
+    let mut ids: Vec<ContainerId> = Vec::new();
+    for id in kills.filter(|id| *id != first) {
+        if !ids.contains(id) && ids.len() < LATER_IDS {
+            ids.push(id.clone());
+        }
+    }
+    ids
 }
 
 /// An incident's name.

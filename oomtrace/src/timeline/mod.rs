@@ -43,7 +43,7 @@ mod settle;
 mod tests;
 mod thresholds;
 mod windows;
-mod words;
+pub(crate) mod words;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -90,6 +90,8 @@ pub struct Known {
     /// The times of the first and the last line of the kubelet's log, whatever they say: what it does not tell in between,
     /// the kubelet did not notice.
     pub kubelet_span: Option<(Timestamp, Timestamp)>,
+    /// What happened is known from pods' statuses and events alone.
+    pub statuses_alone: bool,
     /// The ends too that have nothing to do with memory, and that only logs tell of: pods that were deleted, evictions
     /// for disk space. And of each incident its events instead of their numbers.
     pub everything: bool,
@@ -110,6 +112,8 @@ struct Kept {
 struct Heard {
     from: Option<i64>,
     until: Option<i64>,
+    /// Something on the node is of Kubernetes.
+    kubernetes: bool,
 }
 
 /// What is known of a node's kubelet from all that it said.
@@ -233,6 +237,7 @@ impl Timeline {
         }
         let weight = Weight::of(&line.event)?;
         let node = self.node(&line.node);
+        self.learn_kubernetes(&node, line);
         if line.source == Source::Kubelet {
             self.hear(&node, at);
         }
@@ -275,6 +280,16 @@ impl Timeline {
         }
     }
 
+    /// A node that anything of Kubernetes is seen on is one of Kubernetes.
+    fn learn_kubernetes(&mut self, node: &Arc<str>, line: &Line) {
+        let files = !self.known.snapshot.pods.is_empty() || !self.known.snapshot.nodes.is_empty();
+        let Some(heard) = self.heard.get_mut(node) else { return };
+        if !heard.kubernetes && (files || line.source == Source::Kubelet || groups::is_of_kubernetes(&line.event)) {
+            heard.kubernetes = true;
+            self.reheard = Reheard::Earlier;
+        }
+    }
+
     /// The clock has moved on though nothing happened: nanoseconds since 1970. An open incident may close by it.
     pub fn advance(&mut self, to: Timestamp) {
         self.now = self.now.max(i64::try_from(to.as_nanosecond()).ok());
@@ -313,6 +328,7 @@ impl Timeline {
     fn incidents(&self) -> Vec<Incident> {
         let lines = merge(&self.evidence, &self.context).map(|(order, line)| (order, line, false));
         let mut all = judged(lines, &self.known, &self.heard, &self.thresholds, &Folds::new());
+        all.retain(|judged| !judged.hidden);
         sort(&mut all);
         all.into_iter().map(|judged| judged.incident).collect()
     }
@@ -328,7 +344,9 @@ impl Timeline {
     /// The incidents of a group.
     fn judged(&self, id: u64) -> Vec<Judged> {
         let Some(group) = self.groups.get(id) else { return Vec::new() };
-        judged(group.lines(), &self.known, &self.heard, &self.thresholds, &group.folds)
+        let mut judged = judged(group.lines(), &self.known, &self.heard, &self.thresholds, &group.folds);
+        judged.retain(|judged| !judged.hidden);
+        judged
     }
 
     /// Judges a group, if it has changed. Only where that depends on its lines alone and not on when it happens, its incidents keep
@@ -459,6 +477,7 @@ impl Weight {
             | Event::Signal(_)
             | Event::AllocationRefused(_)
             | Event::SystemOom(_)
+            | Event::OutOfMemoryLog(_)
             | Event::PanicOnOom(_)
             | Event::UnderOom(_) => Some(Self::Evidence),
             Event::ProcessExit(exit) => {

@@ -125,6 +125,7 @@ impl<'a> Names<'a> {
                     self.learn_pod(pod, at);
                 }
             }
+            Event::OutOfMemoryLog(log) => self.learn_both(log.pod.as_ref(), log.container.as_ref(), at),
             Event::Container(change) => {
                 self.learn_both(change.pod.as_ref(), change.container.as_ref(), at);
                 let Some(id) = change.container.as_ref().and_then(|container| container.id.clone()) else { return };
@@ -236,23 +237,37 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// A container without a name, of a pod that has one container only, is that one. The kubelet's log at its default
-    /// verbosity tells the ids of containers and, when it waits before a restart, a name.
+    /// A container without a name, of a pod that has one container only, is that one; and of a pod of whose containers one
+    /// alone is known, as where its folder of logs has one folder in it, unless two of them ran beside each other.
     fn learn_by_elimination(&mut self) {
-        let mut only: BTreeMap<PodUid, Option<String>> = BTreeMap::new();
+        let mut known: BTreeMap<PodUid, BTreeSet<String>> = BTreeMap::new();
         for (uid, record) in &self.snapshot.pods {
-            if record.complete && record.containers.len() == 1 {
-                only.insert(uid.clone(), record.containers.keys().next().cloned());
+            known.entry(uid.clone()).or_default().extend(record.containers.keys().cloned());
+        }
+        for seen in self.containers.values() {
+            if let (Some(uid), Some(name)) = (&seen.pod, &seen.container.name) {
+                known.entry(uid.clone()).or_default().insert(name.clone());
             }
         }
+        let complete = |uid: &PodUid| self.snapshot.pods.get(uid).is_some_and(|record| record.complete);
+        known.retain(|uid, names| names.len() == 1 && (complete(uid) || !self.ran_beside_each_other(uid)));
         for seen in self.containers.values_mut() {
             if seen.container.name.is_none()
                 && !seen.is_sandbox()
-                && let Some(name) = seen.pod.as_ref().and_then(|uid| only.get(uid)).cloned().flatten()
+                && let Some(names) = seen.pod.as_ref().and_then(|uid| known.get(uid))
             {
-                seen.container.name = Some(name);
+                seen.container.name = names.first().cloned();
             }
         }
+    }
+
+    /// Whether two containers of a pod, without its sandbox, are known to have run at one time.
+    fn ran_beside_each_other(&self, uid: &PodUid) -> bool {
+        let of_pod = self.containers.values().filter(|seen| seen.pod.as_ref() == Some(uid) && !seen.is_sandbox());
+        let mut spans: Vec<_> =
+            of_pod.filter_map(|seen| Some((seen.started?, seen.ended.unwrap_or(i64::MAX)))).collect();
+        spans.sort_unstable();
+        spans.windows(2).any(|pair| pair[0].1 > pair[1].0)
     }
 
     /// Who a pod is. A name that several pods had, one after the other, is that one's who was there at the time.

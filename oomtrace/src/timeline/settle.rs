@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use jiff::Timestamp;
 
 use super::{Timeline, groups::Part, judge, judged, sort};
-use crate::event::{EventRef, Incident, Line};
+use crate::event::{Incident, Line};
 
 /// What was let go of, and what it came to.
 #[derive(Default)]
@@ -19,6 +19,8 @@ pub struct Settled {
     pub incidents: Vec<Ended>,
     /// Where everything is asked for ([`super::Known::everything`]): events that could have made incidents and are in none.
     pub left_over: Vec<Line>,
+    /// Evictions that were not for memory, where those were not asked for.
+    pub not_memory: u64,
     /// No incident that began before this time is yet to come, nanoseconds since 1970; `None` after the last.
     pub complete_until: Option<i64>,
 }
@@ -47,7 +49,7 @@ impl Timeline {
             let outside = if before < Timestamp::UNIX_EPOCH { i64::MIN } else { i64::MAX };
             i64::try_from(before.as_nanosecond()).unwrap_or(outside)
         });
-        let (mut incidents, mut left_over) = (std::mem::take(&mut self.sealed), Vec::new());
+        let (mut incidents, mut left_over, mut not_memory) = (std::mem::take(&mut self.sealed), Vec::new(), 0);
         for id in self.groups.unsettled() {
             while let Some(part) = self.groups.take_part(id, before) {
                 let folds = self.groups.get(id).map(|group| group.folds.clone()).unwrap_or_default();
@@ -55,6 +57,8 @@ impl Timeline {
                 if self.known.everything {
                     left_over.extend(self.left_over(&part, &of_part));
                 }
+                let (hidden, of_part): (Vec<_>, Vec<_>) = of_part.into_iter().partition(|judged| judged.hidden);
+                not_memory += hidden.len() as u64;
                 incidents.extend(of_part);
                 for order in self.groups.let_go(id, part) {
                     self.evidence.remove(&order);
@@ -67,11 +71,11 @@ impl Timeline {
         let with_events = self.known.everything;
         let ended = |judge::Judged { at, mut incident, lines, node, .. }| {
             if with_events {
-                incident.events = judge::told(&lines).map(|line| EventRef::Line(Box::new((**line).clone()))).collect();
+                incident.events_full = judge::told(&lines).map(|line| (**line).clone()).collect();
             }
             Ended { began: at, node, incident }
         };
-        Settled { incidents: incidents.into_iter().map(ended).collect(), left_over, complete_until }
+        Settled { incidents: incidents.into_iter().map(ended).collect(), left_over, not_memory, complete_until }
     }
 
     /// Events of a part that could have made incidents and are in none.

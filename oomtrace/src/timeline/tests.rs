@@ -1,5 +1,6 @@
 //! Statements about the world, each made of a few events.
 
+mod advice;
 mod causes;
 mod deaths;
 mod doubts;
@@ -8,4 +9,5 @@ mod kills;
 mod order;
 mod retain;
 mod settle;
+mod unknowns;
 mod world;

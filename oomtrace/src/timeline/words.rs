@@ -1,6 +1,42 @@
 //! Words for summaries and advice. Names are as they were chosen by whoever chose them: whoever prints them escapes.
 
-use crate::event::{Container, ContainerRole, Pod};
+use crate::event::{Confidence, Container, ContainerRole, Incident, Pod, Scenario};
+
+/// What happened, in a few words: a guess is not stated as a fact. `constraint` is what the allocation was bound to.
+pub(super) fn heading(incident: &Incident, constraint: Option<&str>) -> &'static str {
+    let verdict = &incident.verdict;
+    let guessed = verdict.confidence == Confidence::Low;
+    match verdict.scenario {
+        Scenario::SystemOom if constraint == Some("CPUSET") => "OOM kill: no memory left on the nodes of a cpuset",
+        Scenario::SystemOom if constraint == Some("MEMORY_POLICY") => {
+            "OOM kill: no memory left on the nodes of a memory policy"
+        }
+        Scenario::AllocatableEvicted | Scenario::NodePressureEvicted if guessed => {
+            "Evicted for memory: the node's or all pods' is not known"
+        }
+        Scenario::OtherLimit if verdict.kubernetes_shows.is_empty() => "OOM kill: over the limit of a cgroup",
+        Scenario::Killed if incident.evicted => "Evicted: not for memory",
+        scenario => heading_of(scenario),
+    }
+}
+
+/// What happened, by the scenario alone.
+pub(crate) fn heading_of(scenario: Scenario) -> &'static str {
+    match scenario {
+        Scenario::ContainerLimit => "OOM kill: over the container's own limit",
+        Scenario::PodLimit => "OOM kill: over the pod's limit",
+        Scenario::AllocatableEvicted => "Evicted: pods used too much of what is allocatable",
+        Scenario::NodePressureEvicted => "Evicted: the node was short of memory",
+        Scenario::AllocatableOom => "OOM kill: all pods together over what is allocatable",
+        Scenario::RuntimeRefused => "Gave up: memory was refused",
+        Scenario::SystemOom => "OOM kill: the node ran out of memory",
+        Scenario::UnknownLimit => "OOM kill: whose limit is not known",
+        Scenario::Evicted => "Evicted: the resource is not known",
+        Scenario::OtherLimit => "OOM kill: over a limit that is not Kubernetes'",
+        Scenario::Killed => "Killed by a process, not by the OOM killer",
+        Scenario::Crashed => "Crashed",
+    }
+}
 
 /// Bytes in the unit that people would choose; a whole number where it is one.
 pub(super) fn size(bytes: u64) -> String {
@@ -72,22 +108,6 @@ pub(super) fn listed(words: &[String]) -> String {
         [one] => one.clone(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }
-}
-
-/// `SIGSEGV`.
-pub(super) fn signal_name(number: i32) -> String {
-    match number {
-        4 => "SIGILL",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        11 => "SIGSEGV",
-        15 => "SIGTERM",
-        31 => "SIGSYS",
-        other => return format!("signal {other}"),
-    }
-    .to_owned()
 }
 
 #[cfg(test)]

@@ -80,10 +80,8 @@ fn one_rung(rung: &str) -> Outcome {
     container.limit(20)?;
     let oomtrace = Oomtrace::start(&["--probe", rung])?;
     let hooks = ["__memcg_memory_event", "try_to_free_mem_cgroup_pages", "mm_vmscan_memcg_reclaim_begin"];
-    let hooked = oomtrace.status["probes"].as_array().into_iter().flatten().find_map(|probe| {
-        let symbol = probe["symbol"].as_str().filter(|symbol| hooks.contains(symbol))?;
-        Some((symbol.to_owned(), probe["attached"].as_str()?.to_owned()))
-    });
+    let hooked =
+        hooks.into_iter().find_map(|symbol| Some((symbol, oomtrace.status["attached"][symbol].as_str()?.to_owned())));
     let (symbol, attached) = hooked.context("nothing that tells charges is attached")?;
     match rung {
         "auto" => ensure!(attached == "fentry", "{symbol} is attached by {attached}"),

@@ -79,9 +79,20 @@ fn everything() -> Outcome {
     for name in ["container runtime", "folders of pods' logs", "kubelet's pods"] {
         check_eq!(report.check(name)?["ok"], json!(false), "{name}");
     }
-    let text = Command::new("oomtrace").arg("doctor").output()?;
-    let text = String::from_utf8(text.stdout)?;
-    ensure!(text.contains("tracing is possible") && text.contains("rung fentry"), "{text}");
+    let text = |arguments: &[&str]| {
+        Ok::<_, anyhow::Error>(String::from_utf8(
+            Command::new("oomtrace").arg("doctor").args(arguments).output()?.stdout,
+        )?)
+    };
+    let short = text(&[])?;
+    // What is wrong comes first, the verdict last; what is fine is not listed.
+    ensure!(short.starts_with("WARN ") && !short.contains("\nok "), "{short}");
+    ensure!(
+        short.lines().last().is_some_and(|last| last.starts_with("Verdict: tracing is possible by fentry")),
+        "{short}"
+    );
+    let verbose = text(&["--verbose"])?;
+    ensure!(verbose.contains("attach type fentry: possible") && verbose.contains("\nok   BTF"), "{verbose}");
     Ok(())
 }
 

@@ -33,9 +33,12 @@ fn process_exit() -> Outcome {
     workload::start("init-that-fails", &container.procs())?.wait()?;
     let lines = oomtrace.stop()?;
     let [killed, failed] = of_kind(&lines, "process_exit")[..] else { anyhow::bail!("not two ends: {lines:#?}") };
-    for (exit, expected) in [(killed, json!([null, 9, 137, true])), (failed, json!([3, null, 3, false]))] {
-        let told = json!([exit["exit_code"], exit["signal"], exit["container_exit_code"], exit["oom_victim"]]);
-        check_eq!(told, expected, "exit_code, signal, container_exit_code, oom_victim");
+    for (exit, expected) in
+        [(killed, json!([null, "SIGKILL", 9, 137, true])), (failed, json!([3, null, null, 3, false]))]
+    {
+        let fields = ["exit_code", "signal", "signal_number", "container_exit_code", "oom_victim"];
+        let told = json!(fields.map(|field| &exit[field]));
+        check_eq!(told, expected, "{fields:?}");
         check_eq!(exit["container_init"], json!(true), "container_init");
         check_eq!(exit["container"]["id"], json!(container_id(16)), "container.id");
         check_eq!(exit["mark_to_reaped_ms"], Value::Null, "mark_to_reaped_ms of one that ended at once");
@@ -59,7 +62,7 @@ fn signals() -> Outcome {
     let lines = oomtrace.stop()?;
     let told: Vec<_> = of_kind(&lines, "signal")
         .iter()
-        .map(|signal| json!([signal["name"], signal["sender"]["role"], signal["container"]["id"]]))
+        .map(|signal| json!([signal["signal"], signal["sender"]["role"], signal["container"]["id"]]))
         .collect();
     let id = container_id(17);
     let expected =

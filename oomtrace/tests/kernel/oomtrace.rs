@@ -27,7 +27,7 @@ impl Oomtrace {
     /// The same, with something done to the command before it runs.
     pub(crate) fn start_as(arguments: &[&str], prepare: impl FnOnce(&mut Command)) -> Result<Self> {
         let mut command = Command::new("oomtrace");
-        command.args(["run", "--format", "json", "--log-level", "warn"]).args(arguments);
+        command.args(["run", "--format", "json", "--all", "--log-level", "warn"]).args(arguments);
         prepare(&mut command);
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("oomtrace does not start")?;

@@ -1,6 +1,9 @@
 //! Allocations that the kernel refuses without an OOM.
 
-use std::fs;
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -19,6 +22,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("an_allocation_refused_by_overcommit_accounting_is_told_with_its_limit", overcommit),
     ("an_allocation_refused_by_a_limit_of_the_process_is_told_with_its_limit", rlimits),
     ("an_allocation_refused_outside_of_containers_is_not_told", outside),
+    ("oomtrace_doctor_in_a_container_beside_the_daemon_makes_no_events_of_its_own_probing", doctor_beside),
 ];
 
 /// How often each workload is refused, and how much it asks for.
@@ -67,14 +71,13 @@ fn overcommit() -> Outcome {
 
 fn rlimits() -> Outcome {
     let oomtrace = Oomtrace::start(&["--probe", "fentry"])?;
-    let hooked =
-        oomtrace.status["probes"].as_array().into_iter().flatten().find(|probe| probe["symbol"] == "may_expand_vm");
-    let hooked = hooked.context("may_expand_vm is not in the status")?.clone();
+    let hooked = oomtrace.status["attached"].get("may_expand_vm").cloned();
+    let hooked = hooked.context("may_expand_vm is not in the status")?;
     let degraded = oomtrace.status["degraded"].to_string();
     oomtrace.stop()?;
-    if hooked["attached"].is_null() {
+    if hooked.is_null() {
         // Where the compiler has made it a part of its callers, nothing cheap is left to hook.
-        println!("not attached: {}", hooked["refused"]);
+        println!("not attached: {degraded}");
         ensure!(degraded.contains("RLIMIT_AS or RLIMIT_DATA refuses are not seen"), "{degraded}");
         return Ok(());
     }
@@ -95,5 +98,22 @@ fn outside() -> Outcome {
     workload::start("map-too-much", &outside.procs())?.wait()?;
     let lines = oomtrace.stop()?;
     ensure!(of_kind(&lines, "allocation_refused").is_empty(), "{lines:#?}");
+    Ok(())
+}
+
+/// On both rungs, as a return probe does not see what was asked for.
+fn doctor_beside() -> Outcome {
+    for rung in ["fentry", "kprobe"] {
+        let container = Cgroup::make(&container_path(46, 46))?;
+        let oomtrace = Oomtrace::start(&["--probe", rung])?;
+        let script = format!("echo $$ > '{}' && exec oomtrace doctor", container.procs().display());
+        let doctor = Command::new("sh").args(["-c", &script]).stdout(Stdio::null()).status()?;
+        ensure!(doctor.success(), "the doctor ended with {doctor}");
+        let lines = oomtrace.stop()?;
+        for kind in ["allocation_refused", "incident", "oom_kill", "process_exit", "signal"] {
+            let events = of_kind(&lines, kind);
+            ensure!(events.is_empty(), "{rung}: {events:?}");
+        }
+    }
     Ok(())
 }

@@ -16,6 +16,8 @@ use crate::{
 pub(crate) const ALL: &[Scenario] = &[
     ("oomtrace_starts_in_a_container_of_24_mib_and_says_that_this_is_too_little", small_container),
     ("oomtrace_says_nothing_of_a_limit_that_is_enough", ample_container),
+    ("oomtrace_starts_with_three_lines_and_prints_nothing_twice", three_lines),
+    ("oomtrace_that_prints_nothing_on_standard_output_starts_with_the_same_lines_on_standard_error", elsewhere),
 ];
 
 /// What its first line says in a container with this limit.
@@ -53,5 +55,36 @@ fn small_container() -> Outcome {
 fn ample_container() -> Outcome {
     let (_container, status) = status_within(41, 64)?;
     check_eq!(own_memory(&status)?, Vec::<&str>::new(), "what is said of 64 MiB");
+    Ok(())
+}
+
+/// What it prints on standard output and on standard error.
+fn printed(arguments: &[&str]) -> Result<(String, String)> {
+    let output = Command::new("oomtrace").args(["run", "--duration", "1s"]).args(arguments).output()?;
+    ensure!(output.status.success(), "it ended with {}", output.status);
+    Ok((String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?))
+}
+
+/// The first word of each line at the start.
+fn start(text: &str) -> Vec<&str> {
+    text.lines().take(3).filter_map(|line| line.split(' ').next()).collect()
+}
+
+fn three_lines() -> Outcome {
+    let (stdout, stderr) = printed(&["--format", "text"])?;
+    check_eq!(start(&stdout), ["Tracing", "Degraded:", "Stop"], "the first lines of {stdout}");
+    ensure!(!stderr.contains("attached") && start(&stderr) != start(&stdout), "again on standard error: {stderr}");
+    let (stdout, stderr) = printed(&["--format", "json"])?;
+    check_eq!(validated(stdout.lines().next().context("nothing")?)?["phase"], "started", "the first line");
+    ensure!(!stderr.contains("Tracing") && !stderr.contains("attached"), "again on standard error: {stderr}");
+    Ok(())
+}
+
+fn elsewhere() -> Outcome {
+    let file = std::env::temp_dir().join("elsewhere.jsonl");
+    let (stdout, stderr) = printed(&["--output", &format!("jsonl:{}", file.display())])?;
+    std::fs::remove_file(file)?;
+    check_eq!(stdout, "", "standard output");
+    check_eq!(start(&stderr), ["Tracing", "Degraded:", "Stop"], "the first lines of {stderr}");
     Ok(())
 }

@@ -271,7 +271,7 @@ fn refused_pods_are_told_only_when_everything_is_asked_for_and_then_as_events() 
     assert_eq!(refused(&lines(&["--kubelet-log", log])), 0);
     let full = lines(&["--kubelet-log", log, "--full"]);
     assert!(refused(&full) > 0);
-    assert!(full.iter().any(|line| line["kind"] == "incident" && line["events"][0]["kind"] == "eviction"));
+    assert!(full.iter().any(|line| line["kind"] == "incident" && line["events_full"][0]["kind"] == "eviction"));
 }
 
 #[test]

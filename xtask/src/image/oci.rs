@@ -21,60 +21,88 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// What an image is made of, all of it: the same source makes the same bytes.
 pub(super) struct Source {
-    /// The static program.
-    pub(super) binary: Vec<u8>,
     /// What the image is called, with its tag.
     pub(super) name: String,
     /// When the source was written, in seconds since 1970.
     pub(super) date: u64,
-    /// The commit.
-    pub(super) revision: Option<String>,
+    /// Paths, modes and contents.
+    pub(super) files: Vec<(String, u32, Vec<u8>)>,
+    /// Symbolic links: paths and targets.
+    pub(super) links: Vec<(String, String)>,
+    /// What the runtime is to do with it: `config` of the image's configuration.
+    pub(super) config: Value,
 }
 
 impl Source {
-    /// The layout as a tar archive, and the digest of the image's manifest.
-    pub(super) fn layout(self) -> Result<(Vec<u8>, String)> {
-        let Self { binary, name, date, revision } = self;
-        let created = Timestamp::from_second(date.try_into()?).context("the source's date is no date")?.to_string();
-        let mut files = Archive::new(date);
-        files.file(PROGRAM, 0o755, binary);
-        for (licence, text) in LICENCES {
-            files.file(&format!("usr/share/doc/oomtrace/{licence}"), 0o644, text);
-        }
-        let files = files.finish("")?;
-        let mut layout = Archive::new(date);
+    /// The image of a static `oomtrace`, built from this commit if there is one.
+    pub(super) fn oomtrace(binary: Vec<u8>, name: &str, date: u64, revision: Option<String>) -> Result<Self> {
         let mut labels = json!({
             "org.opencontainers.image.title": "oomtrace",
             "org.opencontainers.image.description": "Why did this container die, and what would have prevented it?",
             "org.opencontainers.image.version": env!("CARGO_PKG_VERSION"),
             "org.opencontainers.image.licenses": env!("CARGO_PKG_LICENSE"),
-            "org.opencontainers.image.created": &created,
+            "org.opencontainers.image.created": created(date)?,
         });
         if let Some(revision) = revision {
             labels["org.opencontainers.image.revision"] = revision.into();
         }
+        let licences =
+            LICENCES.iter().map(|(licence, text)| (format!("usr/share/doc/oomtrace/{licence}"), 0o644, text.to_vec()));
+        Ok(Self {
+            name: name.to_owned(),
+            date,
+            files: std::iter::once((PROGRAM.to_owned(), 0o755, binary)).chain(licences).collect(),
+            links: Vec::new(),
+            config: json!({"User": "0:0", "Env": ["PATH=/usr/bin"], "Entrypoint": ["oomtrace"], "Cmd": ["run"], "Labels": labels}),
+        })
+    }
+
+    /// Adds the image's blobs to a layout, and gives the descriptor of its manifest.
+    fn add_to(self, layout: &mut Archive) -> Result<Value> {
+        let Self { name, date, files, links, config } = self;
+        let created = created(date)?;
+        let mut layer = Archive::new(date);
+        for (path, mode, bytes) in files {
+            layer.file(&path, mode, bytes);
+        }
+        for (path, target) in links {
+            layer.link(&path, &target);
+        }
+        let layer = layer.finish("")?;
         let config = json!({
             "created": &created,
             "architecture": "amd64",
             "os": "linux",
-            "config": {"User": "0:0", "Env": ["PATH=/usr/bin"], "Entrypoint": ["oomtrace"], "Cmd": ["run"], "Labels": labels},
-            "rootfs": {"type": "layers", "diff_ids": [digest(&files)]},
+            "config": config,
+            "rootfs": {"type": "layers", "diff_ids": [digest(&layer)]},
             "history": [{"created": &created, "created_by": "cargo xtask image"}],
         });
-        let config = blob(&mut layout, CONFIG, serde_json::to_vec(&config)?);
-        let layer = blob(&mut layout, LAYER, gzip(&files)?);
+        let config = blob(layout, CONFIG, serde_json::to_vec(&config)?);
+        let layer = blob(layout, LAYER, gzip(&layer)?);
         let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]});
-        let mut manifest = blob(&mut layout, MANIFEST, serde_json::to_vec(&manifest)?);
-        let digest = manifest["digest"].as_str().unwrap_or_default().to_owned();
+        let mut manifest = blob(layout, MANIFEST, serde_json::to_vec(&manifest)?);
         let tag = name.rsplit_once(':').map_or("latest", |(_, tag)| tag);
         // The first is the tag alone, by the specification; containerd takes the whole name from the second.
         manifest["annotations"] = json!({"org.opencontainers.image.ref.name": tag, "io.containerd.image.name": name});
         manifest["platform"] = json!({"architecture": "amd64", "os": "linux"});
-        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest]});
-        layout.file("index.json", 0o644, serde_json::to_vec(&index)?);
-        layout.file("oci-layout", 0o644, serde_json::to_vec(&json!({"imageLayoutVersion": "1.0.0"}))?);
-        Ok((layout.finish("")?, digest))
+        Ok(manifest)
     }
+}
+
+/// The layout of these images as a tar archive, and the digests of their manifests.
+pub(super) fn layout(sources: Vec<Source>) -> Result<(Vec<u8>, Vec<String>)> {
+    let date = sources.iter().map(|source| source.date).max().unwrap_or_default();
+    let mut layout = Archive::new(date);
+    let manifests = sources.into_iter().map(|source| source.add_to(&mut layout)).collect::<Result<Vec<_>>>()?;
+    let digests = manifests.iter().map(|manifest| manifest["digest"].as_str().unwrap_or_default().to_owned()).collect();
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests});
+    layout.file("index.json", 0o644, serde_json::to_vec(&index)?);
+    layout.file("oci-layout", 0o644, serde_json::to_vec(&json!({"imageLayoutVersion": "1.0.0"}))?);
+    Ok((layout.finish("")?, digests))
+}
+
+fn created(date: u64) -> Result<String> {
+    Ok(Timestamp::from_second(date.try_into()?).context("the source's date is no date")?.to_string())
 }
 
 /// Stores a blob, and gives its descriptor.
@@ -99,13 +127,11 @@ mod tests {
     /// Mode, date and content by path.
     type Files = BTreeMap<String, (u32, u64, Vec<u8>)>;
 
-    fn source() -> Source {
-        Source {
-            binary: b"a program".to_vec(),
-            name: "localhost/oomtrace:1".to_owned(),
-            date: 1_700_000_000,
-            revision: None,
-        }
+    /// Of a program written at this time.
+    fn image(date: u64) -> Result<(Vec<u8>, String)> {
+        let source = Source::oomtrace(b"a program".to_vec(), "localhost/oomtrace:1", date, None)?;
+        let (layout, digests) = layout(vec![source])?;
+        Ok((layout, digests.concat()))
     }
 
     fn unpack(tar: &[u8]) -> Result<Files> {
@@ -131,16 +157,16 @@ mod tests {
 
     #[test]
     fn the_same_source_makes_the_same_image_and_another_date_another() -> Result<()> {
-        let (first, second) = (source().layout()?, source().layout()?);
+        let (first, second) = (image(1_700_000_000)?, image(1_700_000_000)?);
         assert!(first == second, "two images of one source differ");
-        let (_, other) = Source { date: 1_700_000_001, ..source() }.layout()?;
+        let (_, other) = image(1_700_000_001)?;
         assert_ne!(other, first.1);
         Ok(())
     }
 
     #[test]
     fn a_runtime_finds_the_program_and_nothing_but_its_licences_beside_it() -> Result<()> {
-        let (layout, manifest_digest) = source().layout()?;
+        let (layout, manifest_digest) = image(1_700_000_000)?;
         let files = unpack(&layout)?;
         let index: Value = serde_json::from_slice(&files["index.json"].2)?;
         let descriptor = &index["manifests"][0];
@@ -172,11 +198,40 @@ mod tests {
     }
 
     #[test]
+    fn a_layout_holds_several_images_with_files_and_links() -> Result<()> {
+        let shell = Source {
+            name: "localhost/shell:2".to_owned(),
+            date: 1_700_000_000,
+            files: vec![("bin/box".to_owned(), 0o755, b"box".to_vec())],
+            links: vec![("bin/sh".to_owned(), "box".to_owned())],
+            config: json!({"Cmd": ["sh"]}),
+        };
+        let ours = Source::oomtrace(b"a program".to_vec(), "localhost/oomtrace:1", 1_700_000_000, None)?;
+        let (layout, digests) = layout(vec![ours, shell])?;
+        let files = unpack(&layout)?;
+        let index: Value = serde_json::from_slice(&files["index.json"].2)?;
+        let manifests = index["manifests"].as_array().context("no manifests")?;
+        let names: Vec<_> = manifests.iter().map(|each| &each["annotations"]["io.containerd.image.name"]).collect();
+        assert_eq!(names, ["localhost/oomtrace:1", "localhost/shell:2"]);
+        assert_eq!(manifests[1]["digest"], digests[1]);
+        let manifest: Value = serde_json::from_slice(&follow(&files, &manifests[1])?)?;
+        let mut layer = Vec::new();
+        GzDecoder::new(&*follow(&files, &manifest["layers"][0])?).read_to_end(&mut layer)?;
+        let mut archive = tar::Archive::new(&*layer);
+        let targets = archive.entries()?.map(|entry| {
+            let target = entry?.link_name()?.map(|target| target.to_string_lossy().into_owned());
+            Ok(target)
+        });
+        assert_eq!(targets.collect::<Result<Vec<_>>>()?, [None, None, Some("box".to_owned())]);
+        Ok(())
+    }
+
+    #[test]
     fn the_dockerfile_says_the_same() -> Result<()> {
         let (_, last) = include_str!("../../../deploy/Dockerfile").rsplit_once("\nFROM ").context("no stage")?;
         let (base, last) = last.split_once('\n').context("an empty stage")?;
         assert_eq!(base, "scratch");
-        let files = unpack(&source().layout()?.0)?;
+        let files = unpack(&image(1_700_000_000)?.0)?;
         let index: Value = serde_json::from_slice(&files["index.json"].2)?;
         let manifest: Value = serde_json::from_slice(&follow(&files, &index["manifests"][0])?)?;
         let config = &serde_json::from_slice::<Value>(&follow(&files, &manifest["config"])?)?["config"];

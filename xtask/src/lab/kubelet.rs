@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
 /// What scenarios change of the kubelet's configuration, under the names of its `KubeletConfiguration`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -36,5 +38,48 @@ impl Default for Settings {
             kube_reserved: BTreeMap::new(),
             system_reserved: BTreeMap::new(),
         }
+    }
+}
+
+impl Settings {
+    /// The `KubeletConfiguration`, of a kubelet that listens on this port. JSON is YAML.
+    pub(super) fn configuration(&self, port: u16) -> Value {
+        let Self {
+            eviction_hard,
+            eviction_soft,
+            eviction_soft_grace_period,
+            eviction_max_pod_grace_period,
+            kube_reserved,
+            system_reserved,
+        } = self;
+        json!({
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "kind": "KubeletConfiguration",
+            "port": port,
+            "readOnlyPort": 10255,
+            "authentication": {"anonymous": {"enabled": true}, "webhook": {"enabled": false}},
+            "authorization": {"mode": "AlwaysAllow"},
+            "cgroupDriver": "systemd",
+            "failSwapOn": false,
+            "staticPodPath": "/etc/kubernetes/manifests",
+            "enforceNodeAllocatable": ["pods"],
+            "resolvConf": "/etc/lab/resolv.conf",
+            // What takes 10 s or minutes by default, so that scenarios do not wait for it.
+            "syncFrequency": "10s",
+            "evictionPressureTransitionPeriod": "30s",
+            "imageGCHighThresholdPercent": 100,
+            "imageGCLowThresholdPercent": 99,
+            // Logs are what is looked at afterwards.
+            "containerLogMaxSize": "1Gi",
+            "featureGates": {"GracefulNodeShutdown": true},
+            "shutdownGracePeriod": "30s",
+            "shutdownGracePeriodCriticalPods": "10s",
+            "evictionHard": eviction_hard,
+            "evictionSoft": eviction_soft,
+            "evictionSoftGracePeriod": eviction_soft_grace_period,
+            "evictionMaxPodGracePeriod": eviction_max_pod_grace_period,
+            "kubeReserved": kube_reserved,
+            "systemReserved": system_reserved,
+        })
     }
 }

@@ -15,7 +15,8 @@ use crate::{setup, tool};
 /// What the packages of Python are asked through.
 const SCRIPT: &str = include_str!("kubernetes.py");
 
-fn deploy() -> PathBuf {
+/// The folder of what is deployed.
+pub(super) fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy")
 }
 

@@ -100,7 +100,7 @@ fn record(arguments: &[&str], make: impl FnOnce() -> Result<()>) -> Result<()> {
         fs::remove_file(RECORD)?;
     }
     let mut oomtrace = Command::new("oomtrace")
-        .args(["run", "--format", "json", "--log-level", "error", "--record", RECORD])
+        .args(["run", "--format", "json", "--all", "--log-level", "error", "--record", RECORD])
         .args(arguments)
         .stdout(Stdio::piped())
         .spawn()

@@ -28,11 +28,20 @@ impl Suite {
     /// Writes the suite's world and updates its lists. The caller holds a piece's lock, but other pieces use the same
     /// suite: hence a lock of its own, for apt fails at once where another apt has the lists locked.
     pub(super) fn open(name: &'static str) -> Result<Self> {
+        Self::open_world(name, name, ("deb", "Packages"))
+    }
+
+    /// The same for the suite's source packages, which are listed apart: few want them.
+    pub(super) fn open_sources(name: &'static str) -> Result<Self> {
+        Self::open_world(name, &format!("{name}-sources"), ("deb-src", "Sources"))
+    }
+
+    fn open_world(name: &'static str, world: &str, kind: (&str, &str)) -> Result<Self> {
         ensure!(
             Path::new(KEYRING).exists(),
             "no {KEYRING} to verify Debian's packages with: install the package `debian-archive-keyring`"
         );
-        let world = cache::root()?.join("apt").join(name);
+        let world = cache::root()?.join("apt").join(world);
         let _lock = cache::lock(&world, name)?;
         for folder in ["lists/partial", "archives/partial", "sources", "preferences"] {
             let folder = world.join(folder);
@@ -43,7 +52,7 @@ impl Suite {
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
         };
         write("status", "")?;
-        write("sources/debian.sources", &sources(&mirror()?, name))?;
+        write("sources/debian.sources", &sources(&mirror()?, name, kind))?;
         write("apt.conf", &config(&world))?;
         let suite = Self { name, config: world.join("apt.conf") };
         tool::output(suite.apt("apt-get").arg("update")).with_context(|| {
@@ -54,10 +63,24 @@ impl Suite {
 
     /// Downloads the newest `package` and all that it needs, as if nothing were installed, and unpacks it in `into`.
     pub(super) fn unpack_with_dependencies(&self, package: &str, into: &Path) -> Result<()> {
-        let debs = Debs::new(into)?;
+        self.download_with_dependencies(&[package], into)?.unpack(into)
+    }
+
+    /// Downloads the newest of these packages and all that they need, as if nothing were installed, into a folder in `beside`.
+    pub(super) fn download_with_dependencies(&self, packages: &[&str], beside: &Path) -> Result<Debs> {
+        let debs = Debs::new(beside)?;
         let archives = format!("Dir::Cache::archives={}", debs.0.display());
-        tool::output(self.apt("apt-get").args(["-o", &archives, "install", "--download-only", "--yes", package]))?;
-        debs.unpack(into)
+        let mut install = self.apt("apt-get");
+        tool::output(install.args(["-o", &archives, "install", "--download-only", "--yes"]).args(packages))?;
+        Ok(debs)
+    }
+
+    /// Downloads the original source of a source package to `into`, and gives the archive's path.
+    pub(super) fn original_source(&self, package: &str, into: &Path) -> Result<PathBuf> {
+        tool::output(self.apt("apt-get").args(["source", "--download-only", package]).current_dir(into))?;
+        let mut files = fs::read_dir(into)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?.into_iter();
+        let original = files.find(|path| path.to_string_lossy().contains(".orig.tar."));
+        original.with_context(|| format!("Debian's source package {package} has no original archive"))
     }
 
     /// Downloads just these packages (`name` or `name=version`), and unpacks them in `into`.
@@ -93,7 +116,7 @@ impl Suite {
 }
 
 /// Downloaded packages, beside what they will be unpacked to; removed once they are.
-struct Debs(PathBuf);
+pub(super) struct Debs(PathBuf);
 
 impl Debs {
     fn new(into: &Path) -> Result<Self> {
@@ -103,14 +126,27 @@ impl Debs {
         Ok(Self(folder))
     }
 
-    fn unpack(self, into: &Path) -> Result<()> {
+    /// The packages, sorted by name.
+    pub(super) fn files(&self) -> Result<Vec<PathBuf>> {
         let Self(folder) = self;
-        for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "deb") {
-                tool::output(Command::new("dpkg-deb").arg("--extract").arg(&path).arg(into))?;
-            }
+        let entries = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+        let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "deb"));
+        files.sort();
+        Ok(files)
+    }
+
+    /// Unpacks them, and deletes them.
+    pub(super) fn unpack(self, into: &Path) -> Result<()> {
+        for path in self.files()? {
+            tool::output(Command::new("dpkg-deb").arg("--extract").arg(&path).arg(into))?;
         }
+        self.remove()
+    }
+
+    /// Deletes them.
+    pub(super) fn remove(self) -> Result<()> {
+        let Self(folder) = self;
         fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))
     }
 }
@@ -145,9 +181,9 @@ APT::Update::Error-Mode "any";
 }
 
 /// The world's one source.
-fn sources(mirror: &str, suite: &str) -> String {
+fn sources(mirror: &str, suite: &str, (types, targets): (&str, &str)) -> String {
     format!(
-        "Types: deb\nURIs: {mirror}\nSuites: {suite}\nComponents: main\nArchitectures: amd64\nTargets: Packages\n\
+        "Types: {types}\nURIs: {mirror}\nSuites: {suite}\nComponents: main\nArchitectures: amd64\nTargets: {targets}\n\
          Signed-By: {KEYRING}\n"
     )
 }

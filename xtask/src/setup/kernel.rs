@@ -116,6 +116,11 @@ impl KernelFiles {
         Ok(memory_v1(&config))
     }
 
+    /// `…/lib/modules/RELEASE`.
+    pub(super) fn modules_folder(&self) -> PathBuf {
+        self.modules.clone()
+    }
+
     /// The files of these modules and of those they depend on, in the order to insert them. What is built into
     /// this kernel has no file.
     pub(crate) fn modules(&self, names: &[&str]) -> Result<Vec<PathBuf>> {

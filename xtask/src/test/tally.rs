@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::tool;
+use crate::{lab, tool};
 
 /// How many tests ended how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,6 +70,13 @@ impl Ended {
     /// A step that failed as a whole.
     pub(super) fn failed(error: &anyhow::Error) -> Self {
         Self { tally: Tally::FAILURE, failures: vec![format!("error: {error:#}")], ..Self::default() }
+    }
+}
+
+impl From<lab::scenarios::Report> for Ended {
+    fn from(report: lab::scenarios::Report) -> Self {
+        let tally = Tally { passed: report.passed(), failed: report.failed(), skipped: report.skipped() };
+        Self { tally, failures: report.failures().collect(), unsteady: Vec::new() }
     }
 }
 

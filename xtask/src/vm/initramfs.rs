@@ -19,7 +19,7 @@ const REGULAR: u32 = 0o100_000;
 const LINK: u32 = 0o120_000;
 
 /// An archive being written. Paths are absolute, as in the guest; the folders on the way are made.
-pub(super) struct Initramfs {
+pub(crate) struct Initramfs {
     archive: BufWriter<File>,
     /// How much has been written: entries start at multiples of four.
     length: u64,
@@ -29,20 +29,25 @@ pub(super) struct Initramfs {
 }
 
 impl Initramfs {
-    pub(super) fn create(path: &Path) -> Result<Self> {
+    pub(crate) fn create(path: &Path) -> Result<Self> {
         let archive = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
         Ok(Self { archive: BufWriter::new(archive), length: 0, inode: 0, folders: Vec::new() })
     }
 
     /// A file with these bytes.
-    pub(super) fn file(&mut self, guest: &Path, mode: u32, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn file(&mut self, guest: &Path, mode: u32, bytes: &[u8]) -> Result<()> {
         self.parents(guest)?;
         self.entry(guest, REGULAR | mode, bytes.len() as u64, &mut &*bytes)
     }
 
+    /// An empty folder, with those that it is in.
+    pub(crate) fn folder(&mut self, guest: &Path) -> Result<()> {
+        self.parents(&guest.join("entry"))
+    }
+
     /// A file of the host, or a folder with all that is in it. Symbolic links stay links; sockets, devices and pipes
     /// are left out.
-    pub(super) fn copy(&mut self, host: &Path, guest: &Path) -> Result<()> {
+    pub(crate) fn copy(&mut self, host: &Path, guest: &Path) -> Result<()> {
         self.parents(guest)?;
         self.copy_below(host, guest).with_context(|| format!("cannot put {} into the guest", host.display()))
     }
@@ -69,7 +74,7 @@ impl Initramfs {
     }
 
     /// Ends the archive.
-    pub(super) fn finish(mut self) -> Result<()> {
+    pub(crate) fn finish(mut self) -> Result<()> {
         self.entry(Path::new(TRAILER), 0, 0, &mut io::empty())?;
         self.archive.flush().context("cannot write the initramfs")
     }

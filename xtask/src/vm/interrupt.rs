@@ -14,7 +14,7 @@ use signal_hook::{
 static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// From now on a signal to end is noted, and `check` tells. A second one ends us at once.
-pub(super) fn watch() -> Result<()> {
+pub(crate) fn watch() -> Result<()> {
     static WATCHED: AtomicBool = AtomicBool::new(false);
     if WATCHED.swap(true, Ordering::Relaxed) {
         return Ok(());
@@ -28,7 +28,7 @@ pub(super) fn watch() -> Result<()> {
 }
 
 /// An error once a signal to end has come.
-pub(super) fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     ensure!(!INTERRUPTED.load(Ordering::Relaxed), "interrupted");
     Ok(())
 }

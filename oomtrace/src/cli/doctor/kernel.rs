@@ -5,7 +5,7 @@ mod config;
 use std::fs;
 
 use self::config::Config;
-use super::Check;
+use super::{Check, NeededFor};
 use crate::{cli::kernel_release, probe::KernelFacts};
 
 pub(super) fn checks(facts: &KernelFacts) -> Vec<Check> {
@@ -28,7 +28,8 @@ fn lockdown() -> Check {
             "confidentiality",
             "boot with lockdown=integrity or none",
             "no probes, as they may not read kernel memory in this mode: only the kernel's log is left",
-        ),
+        )
+        .needed_for(NeededFor::Probes),
         Some(mode) => Check::passed(name, mode),
     }
 }
@@ -48,32 +49,51 @@ fn btf(facts: &KernelFacts) -> Check {
             "use a kernel with CONFIG_DEBUG_INFO_BTF=y",
             "no field of the kernel can be found: only the plain tracepoint, which gives thread ids of victims, and the \
              kernel's log are left",
-        ),
+        )
+        .needed_for(NeededFor::Probes),
     }
 }
 
 /// An option that the kernel was built with.
 struct KernelOption {
     name: &'static str,
+    needed_for: NeededFor,
     lost: &'static str,
 }
 
 const OPTIONS: [KernelOption; 12] = [
-    KernelOption { name: "CONFIG_BPF_SYSCALL", lost: "no probes: only the kernel's log is left" },
-    KernelOption { name: "CONFIG_BPF_JIT", lost: "no fentry, and slower probes" },
-    KernelOption { name: "CONFIG_BPF_EVENTS", lost: "no kprobes and no tracepoints" },
-    KernelOption { name: "CONFIG_DEBUG_INFO_BTF", lost: "no field of the kernel can be found: see BTF" },
-    KernelOption { name: "CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS", lost: "no fentry: kprobes serve as well" },
-    KernelOption { name: "CONFIG_KPROBES", lost: "no kprobes" },
-    KernelOption { name: "CONFIG_KPROBE_EVENTS", lost: "no kprobes" },
+    KernelOption {
+        name: "CONFIG_BPF_SYSCALL",
+        needed_for: NeededFor::Probes,
+        lost: "no probes: only the kernel's log is left",
+    },
+    KernelOption { name: "CONFIG_BPF_JIT", needed_for: NeededFor::Probes, lost: "no fentry, and slower probes" },
+    KernelOption { name: "CONFIG_BPF_EVENTS", needed_for: NeededFor::Probes, lost: "no kprobes and no tracepoints" },
+    KernelOption {
+        name: "CONFIG_DEBUG_INFO_BTF",
+        needed_for: NeededFor::Probes,
+        lost: "no field of the kernel can be found: see BTF",
+    },
+    KernelOption {
+        name: "CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS",
+        needed_for: NeededFor::Probes,
+        lost: "no fentry: kprobes give the same",
+    },
+    KernelOption { name: "CONFIG_KPROBES", needed_for: NeededFor::Probes, lost: "no kprobes" },
+    KernelOption { name: "CONFIG_KPROBE_EVENTS", needed_for: NeededFor::Probes, lost: "no kprobes" },
     KernelOption {
         name: "CONFIG_TRACEPOINTS",
+        needed_for: NeededFor::Probes,
         lost: "no tracepoints: neither ends of processes nor senders of signals",
     },
-    KernelOption { name: "CONFIG_KALLSYMS", lost: "no function can be hooked" },
-    KernelOption { name: "CONFIG_MEMCG", lost: "only the node can run out of memory" },
-    KernelOption { name: "CONFIG_PSI", lost: "how long tasks waited for memory is not told" },
-    KernelOption { name: "CONFIG_PRINTK", lost: "no kernel log to fall back on" },
+    KernelOption { name: "CONFIG_KALLSYMS", needed_for: NeededFor::Probes, lost: "no function can be hooked" },
+    KernelOption { name: "CONFIG_MEMCG", needed_for: NeededFor::Itself, lost: "only the node can run out of memory" },
+    KernelOption {
+        name: "CONFIG_PSI",
+        needed_for: NeededFor::Itself,
+        lost: "how long tasks waited for memory is not told",
+    },
+    KernelOption { name: "CONFIG_PRINTK", needed_for: NeededFor::KernelLog, lost: "no kernel log to fall back on" },
 ];
 
 impl KernelOption {
@@ -82,6 +102,7 @@ impl KernelOption {
             return Check::passed(self.name, "y");
         }
         Check::failed(self.name, format!("not set in {}", config.from), "use a kernel that has it", self.lost)
+            .needed_for(self.needed_for)
     }
 }
 

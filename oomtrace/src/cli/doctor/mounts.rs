@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::Check;
+use super::{Check, NeededFor};
 use crate::{node::hierarchy::Hierarchy, probe::tracefs, source::kmsg};
 
 pub(super) fn checks(cgroup_root: &Path) -> Vec<Check> {
@@ -32,9 +32,13 @@ fn kernel_log() -> Check {
     let name = "/dev/kmsg";
     match kmsg::check() {
         Ok(()) => Check::passed(name, "can be read"),
-        Err(error) => {
-            Check::failed(name, error.to_string(), "see there", "no kernel log to fall back on where no probe attaches")
-        }
+        Err(error) => Check::failed(
+            name,
+            error.to_string(),
+            "run as root, or grant CAP_SYSLOG; in a container, mount the host's /dev/kmsg",
+            "no kernel log to read where no probe attaches",
+        )
+        .needed_for(NeededFor::KernelLog),
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::Context as _;
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::Check;
+use super::{Check, NeededFor};
 
 pub(super) fn checks() -> anyhow::Result<Vec<Check>> {
     let held = capabilities(None).context("this process's capabilities cannot be read")?.effective;
@@ -33,6 +33,7 @@ fn bpf(held: CapabilitySet) -> Check {
         "run as root, or grant CAP_BPF and CAP_PERFMON (before 5.8: CAP_SYS_ADMIN)",
         "the kernel loads no probes: only its log is left",
     )
+    .needed_for(NeededFor::Probes)
 }
 
 fn syslog(held: CapabilitySet) -> Check {
@@ -72,8 +73,9 @@ fn user_namespace() -> Check {
             name,
             "one of its own",
             "run in the node's (`hostUsers: true`, no rootless container)",
-            "the capabilities above count for nothing: no probes",
-        ),
+            "capabilities count for nothing: no probes",
+        )
+        .needed_for(NeededFor::Probes),
         Err(error) => Check::unknown(name, format!("/proc/self/uid_map: {error}")),
     }
 }
@@ -90,7 +92,8 @@ fn pid_namespace() -> Check {
             "run in the node's (`hostPID: true`, `--pid=host`)",
             "a kill whose report the kernel's rate limit leaves out of its log is not placed in its container, as \
              /proc shows other processes; the probes do without",
-        ),
+        )
+        .needed_for(NeededFor::KernelLog),
         None => Check::unknown(name, "/proc/self/ns/pid cannot be read"),
     }
 }
@@ -101,6 +104,7 @@ struct Sysctl {
     name: &'static str,
     /// The values that are as they should be.
     good: fn(i64) -> bool,
+    needed_for: NeededFor,
     remedy: &'static str,
     lost: &'static str,
 }
@@ -109,25 +113,29 @@ const SYSCTLS: [Sysctl; 8] = [
     Sysctl {
         name: "kernel.kptr_restrict",
         good: |value| value < 2,
+        needed_for: NeededFor::Itself,
         remedy: "sysctl kernel.kptr_restrict=1",
         lost: "from 6.2 sizes of processes are some pages off, as the kernel's addresses are hidden",
     },
     Sysctl {
         name: "kernel.perf_event_paranoid",
         good: |value| value < 4,
+        needed_for: NeededFor::Probes,
         remedy: "sysctl kernel.perf_event_paranoid=2, or run as root",
         lost: "some distributions' kernels refuse kprobes and tracepoints at this level, also with CAP_PERFMON",
     },
     Sysctl {
         name: "kernel.unprivileged_bpf_disabled",
-        good: |value| value != 0,
-        remedy: "sysctl kernel.unprivileged_bpf_disabled=2: oomtrace has no need of it",
-        lost: "nothing of oomtrace's; everybody on this node may load BPF programs",
+        good: |_| true,
+        needed_for: NeededFor::Itself,
+        remedy: "",
+        lost: "",
     },
-    Sysctl { name: "kernel.dmesg_restrict", good: |_| true, remedy: "", lost: "" },
+    Sysctl { name: "kernel.dmesg_restrict", good: |_| true, needed_for: NeededFor::Itself, remedy: "", lost: "" },
     Sysctl {
         name: "vm.panic_on_oom",
         good: |value| value == 0,
+        needed_for: NeededFor::Itself,
         remedy: "sysctl vm.panic_on_oom=0",
         lost: "the node panics where it runs out of memory, in place of a kill: what is told of it is in the kernel's \
                log of that boot, as far as it was kept (pstore, a serial console)",
@@ -135,12 +143,14 @@ const SYSCTLS: [Sysctl; 8] = [
     Sysctl {
         name: "vm.oom_kill_allocating_task",
         good: |value| value == 0,
+        needed_for: NeededFor::Itself,
         remedy: "sysctl vm.oom_kill_allocating_task=0",
-        lost: "where the node runs out of memory, whoever asks is killed and nobody is weighed: no candidates",
+        lost: "where the node runs out of memory, the process that asks is killed and none is weighed: no candidates",
     },
     Sysctl {
         name: "vm.oom_dump_tasks",
         good: |value| value != 0,
+        needed_for: NeededFor::KernelLog,
         remedy: "sysctl vm.oom_dump_tasks=1",
         lost: "the kernel's log does not list the candidates: with --probe kmsg, kills do not say who else could have \
                been chosen, nor how many points the victim had",
@@ -148,6 +158,7 @@ const SYSCTLS: [Sysctl; 8] = [
     Sysctl {
         name: "kernel.ftrace_enabled",
         good: |value| value != 0,
+        needed_for: NeededFor::Probes,
         remedy: "sysctl kernel.ftrace_enabled=1",
         lost: "neither fentry nor kprobes on functions work: only tracepoints and the kernel's log are left",
     },
@@ -162,7 +173,7 @@ impl Sysctl {
         };
         match value.parse() {
             Ok(number) if (self.good)(number) => Check::passed(self.name, value),
-            Ok(_) => Check::failed(self.name, value, self.remedy, self.lost),
+            Ok(_) => Check::failed(self.name, value, self.remedy, self.lost).needed_for(self.needed_for),
             Err(_) => Check::unknown(self.name, format!("{value:?} is no number")),
         }
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use tokio::runtime;
 
+use super::Check;
 use crate::{
     event::{ProbeStatus, Rung},
     node::hierarchy::Hierarchy,
@@ -14,6 +15,8 @@ use crate::{
 
 /// The rung that only comes along with `kmsg`.
 pub(super) const CGROUP_EVENTS: &str = "cgroup-events";
+/// The kernel's log.
+pub(super) const KERNEL_LOG: &str = "kmsg";
 
 /// One rung.
 #[derive(Serialize)]
@@ -59,12 +62,26 @@ pub(super) fn try_all(facts: &KernelFacts, cgroup_root: &Path) -> anyhow::Result
     let log = kmsg::check();
     let possible = log.is_ok();
     let reason = log.err().map(|error| error.to_string());
-    rungs.push(RungReport { rung: "kmsg", possible, used: auto.is_empty() && possible, reason });
+    rungs.push(RungReport { rung: KERNEL_LOG, possible, used: auto.is_empty() && possible, reason });
     let counters = Hierarchy::find(cgroup_root);
     let possible = counters.is_ok();
     let reason = counters.err().map(|error| error.to_string());
     rungs.push(RungReport { rung: CGROUP_EVENTS, possible, used: auto.is_empty() && possible, reason });
     Ok((rungs, auto))
+}
+
+/// What attaches in no way, though others do: a warning each.
+pub(super) fn unattached(probes: &[ProbeStatus]) -> impl Iterator<Item = Check> {
+    let unattached = Symbol::ALL.into_iter().filter_map(|symbol| {
+        let probe = probes.iter().find(|probe| probe.symbol == symbol.name() && probe.attached.is_none())?;
+        let reasons: Vec<_> =
+            probe.refused.iter().map(|refusal| format!("{}: {}", refusal.rung, refusal.reason)).collect();
+        Some((symbol, if reasons.is_empty() { "not attached".to_owned() } else { reasons.join("; ") }))
+    });
+    unattached.map(|(symbol, reasons)| {
+        let remedy = "what is said above, if anything; else another kernel";
+        Check::failed(symbol.name(), reasons, remedy, symbol.without_it())
+    })
 }
 
 /// What has this rung, and does not attach on it.

@@ -62,6 +62,7 @@ pub(super) struct Intake<'a> {
     /// Incidents that others which began before may yet precede, by their beginning, node and id.
     ended: BTreeMap<(i64, String, String), Incident>,
     incidents: u64,
+    not_memory: u64,
     left_over: Vec<Line>,
 }
 
@@ -111,6 +112,7 @@ impl<'a> Intake<'a> {
             late: 0,
             ended: BTreeMap::new(),
             incidents: 0,
+            not_memory: 0,
             left_over: Vec::new(),
         }
     }
@@ -185,7 +187,17 @@ impl<'a> Intake<'a> {
                 self.late
             );
         }
-        info!("{} incidents", self.incidents);
+        let plural = |count: u64| if count == 1 { "" } else { "s" };
+        let (count, hidden) = (self.incidents, self.not_memory);
+        if hidden > 0 {
+            info!(
+                "{count} incident{}; {hidden} eviction{} for something else than memory left out (--full shows them)",
+                plural(count),
+                plural(hidden)
+            );
+        } else {
+            info!("{count} incident{}", plural(count));
+        }
         self.left_over.sort_by(|a, b| (&a.ts, a.seq).cmp(&(&b.ts, b.seq)));
         for line in self.left_over {
             self.printer.print(line)?;
@@ -252,6 +264,7 @@ impl<'a> Intake<'a> {
 
     fn print(&mut self, settled: Settled) -> Result<()> {
         self.left_over.extend(settled.left_over);
+        self.not_memory += settled.not_memory;
         for ended in settled.incidents.into_iter().filter(|ended| self.args.chooses(&ended.incident)) {
             self.ended.insert((ended.began, ended.node, ended.incident.id.clone()), ended.incident);
         }

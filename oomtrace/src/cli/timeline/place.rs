@@ -89,6 +89,18 @@ fn noticed(told: &[(Timestamp, &mut Event)], snapshot: &Snapshot) -> Vec<Noticed
             first.entry(id.clone()).or_insert_with(|| Noticed { at, id, pod: change.pod.clone() });
         }
     }
+    // A pod's status has its last end, to the second.
+    for record in snapshot.pods.values() {
+        for (id, end) in record.containers.values().flat_map(|container| &container.ends) {
+            if let Some(at) = end.ended
+                && end.reason.as_deref() == Some("OOMKilled")
+                && !placed.contains(id)
+            {
+                let noticed = || Noticed { at, id: id.clone(), pod: Some(record.pod.clone()) };
+                first.entry(id.clone()).or_insert_with(noticed);
+            }
+        }
+    }
     let mut noticed: Vec<_> = first.into_values().collect();
     noticed.sort_by_key(|noticed| noticed.at);
     noticed

@@ -11,8 +11,9 @@ use tracing::{info, warn};
 
 use super::input;
 use crate::{
-    node::snapshot::{self, Snapshot, log_dir},
-    source::kubelet_metrics::Metrics,
+    event::{Line, Pod},
+    node::snapshot::{self, LastWords, Snapshot, log_dir},
+    source::{container_log, kubelet_metrics::Metrics},
 };
 
 /// How deep folders are looked into: `state/var/log/pods/<pod>/<container>`.
@@ -38,7 +39,7 @@ pub(super) fn read(path: &Path, into: &mut Snapshot) -> anyhow::Result<()> {
     }
     let (text, packing) = input::read_whole(path)?;
     let found = snapshot::read(&text, into).with_context(|| {
-        format!("{name} cannot be read as JSON: it needs `kubectl get pods -A -o json`, the kubelet's /pods, or `crictl ps -o json`")
+        format!("{name} says nothing of pods: it needs `kubectl get pods -A -o json`, the kubelet's /pods, or `crictl ps -o json`")
     })?;
     if found.is_empty() {
         warn!("{name}: JSON{packing}, but neither pods nor containers, events or nodes in it");
@@ -46,6 +47,38 @@ pub(super) fn read(path: &Path, into: &mut Snapshot) -> anyhow::Result<()> {
         info!("{name}: JSON{packing}, {found}");
     }
     Ok(())
+}
+
+/// What the files say happened, where there is nothing else.
+pub(super) fn lines(snapshot: &Snapshot) -> Vec<Line> {
+    let (lines, untimed) = snapshot::lines::lines(snapshot);
+    if untimed > 0 {
+        warn!("{untimed} ends of containers and evictions have no time in the files, and are left out");
+    }
+    lines
+}
+
+/// What the ends of a container's logs say of memory that ran out: one file for each of its starts, and what was rotated is
+/// over. A file that cannot be read is passed over: the names of the folders are what is needed.
+fn last_words(folder: &Path, pod: &Pod, container: &str, into: &mut Snapshot) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_none_or(|extension| extension != "log") {
+            continue;
+        }
+        let words = match container_log::tail(&path) {
+            Ok(tail) => container_log::last_words(&tail),
+            Err(error) => {
+                warn!("{}: its end cannot be read: {error}", path.display());
+                None
+            }
+        };
+        if let Some(words) = words {
+            let restart_count = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+            let (pod, container) = (pod.clone(), container.to_owned());
+            into.last_words.push(LastWords { pod, container, restart_count, words });
+        }
+    }
 }
 
 #[derive(Default)]
@@ -67,7 +100,7 @@ fn folder(path: &Path, depth: u8, into: &mut Snapshot, entered: &mut Entered) ->
         let Some(name) = name.to_str() else { continue };
         // A link in /var/log/containers is of use for its name alone, and for what it leads to, even if that is not there.
         if !file.is_dir() {
-            let json = [".json", ".json.gz", ".json.zst"].iter().any(|end| name.ends_with(end));
+            let json = [".json", ".json.gz", ".json.zst", ".yaml", ".yml"].iter().any(|end| name.ends_with(end));
             if json {
                 let (text, _) = input::read_whole(&file)?;
                 match snapshot::read(&text, into) {
@@ -86,6 +119,11 @@ fn folder(path: &Path, depth: u8, into: &mut Snapshot, entered: &mut Entered) ->
                 .collect(),
             None => Vec::new(),
         };
+        if let Some(pod) = log_dir::pod(name) {
+            for container in &containers {
+                last_words(&file.join(container), &pod, container, into);
+            }
+        }
         if log_dir::enter_pod(name, containers.iter().map(String::as_str), into) {
             entered.pods += 1;
         } else if depth > 0 {

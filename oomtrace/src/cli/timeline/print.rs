@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use crate::{
     event::Line,
-    sink::{self, Format},
+    sink::{self, Format, Look},
 };
 
 /// How incidents are printed.
@@ -24,7 +24,7 @@ pub(super) enum Output {
 /// Prints on standard output: each line when it is there, but a page when all are.
 pub(super) struct Printer {
     output: Output,
-    colour: bool,
+    look: Look,
     out: BufWriter<Stdout>,
     page: Vec<Line>,
     /// Lines of JSON may have any length.
@@ -33,16 +33,16 @@ pub(super) struct Printer {
 }
 
 impl Printer {
-    /// Text on a terminal, else JSON, unless asked for something else; lines of it `whole`, or no longer than
-    /// [`sink::LONGEST`].
-    pub(super) fn new(asked: Option<Output>, whole: bool) -> Self {
+    /// Text on a terminal, else JSON, unless asked for something else; `full` with details of incidents that are not of memory, and
+    /// with lines of JSON longer than [`sink::LONGEST`].
+    pub(super) fn new(asked: Option<Output>, full: bool) -> Self {
         let terminal = io::stdout().is_terminal();
         Self {
             output: asked.unwrap_or(if terminal { Output::Text } else { Output::Json }),
-            colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            look: Look::of_stdout().with_details(full),
             out: BufWriter::new(io::stdout()),
             page: Vec::new(),
-            whole,
+            whole: full,
             unread: false,
         }
     }
@@ -54,9 +54,9 @@ impl Printer {
 
     pub(super) fn print(&mut self, line: Line) -> Result<()> {
         let text = match self.output {
-            Output::Json if self.whole => Format::Json.print_whole(&line),
-            Output::Json => Format::Json.print(&line),
-            Output::Text => sink::incident_as_text(&line, self.colour),
+            Output::Json if self.whole => Format::Json.print_whole(&line, self.look),
+            Output::Json => Format::Json.print(&line, self.look),
+            Output::Text => sink::incident_as_text(&line, self.look),
             Output::Html => {
                 self.page.push(line);
                 return Ok(());

@@ -5,7 +5,7 @@ use std::{
 
 use super::*;
 use crate::{
-    event::{Container, EventRef, Limit, Phase, Pod, ProbeStatus, Rung, Scenario, Source, Verdict},
+    event::{Container, Limit, Phase, Pod, Rung, Scenario, Source, Verdict},
     metrics::{
         Metrics,
         expose::{Exposition, expose},
@@ -53,7 +53,7 @@ impl World {
             container: Some(app()),
             kills: kills.len() as u64,
             limit_level: Some(Level::Container),
-            events: kills.iter().map(|seq| EventRef::Seq(*seq)).collect(),
+            events: kills.to_vec(),
             verdict: Verdict { scenario, invisible: Some(true), ..Verdict::default() },
             ..Incident::default()
         };
@@ -110,7 +110,7 @@ fn an_incident_that_is_revised_counts_no_kill_twice_and_itself_once_by_its_last_
     world.incident(IncidentState::Closed, Scenario::PodLimit, &[kill]);
     world.later();
     assert_eq!(world.samples("oomtrace_oom_kills_total"), [kills_of("web", "container_limit", 1)]);
-    let incident = r#"oomtrace_incidents_total{namespace="shop",pod="web",container="app",unit="",scenario="pod_limit",limit_level="container"} 1"#;
+    let incident = r#"oomtrace_incidents_total{namespace="shop",pod="web",container="app",unit="",severity="memory",scenario="pod_limit",limit_level="container"} 1"#;
     assert_eq!(world.samples("oomtrace_incidents_total"), [incident]);
 }
 
@@ -146,7 +146,7 @@ fn an_eviction_is_counted_by_the_signal_that_its_log_or_its_incident_tells() {
     world.tell(evicted(Some("nodefs.available")));
     let seq = world.tell(evicted(None));
     let verdict = Verdict { signal: Some("memory.available".to_owned()), ..Verdict::default() };
-    let incident = Incident { id: "2".to_owned(), events: vec![EventRef::Seq(seq)], verdict, ..Incident::default() };
+    let incident = Incident { id: "2".to_owned(), events: vec![seq], verdict, ..Incident::default() };
     world.tell(Event::Incident(Box::new(incident)));
     world.tell(Event::Eviction(Box::new(Eviction {
         pod: Some(named("web")),
@@ -197,18 +197,16 @@ fn a_name_from_outside_cannot_break_out_of_its_label() {
 fn it_is_ready_while_something_is_attached_and_until_it_stops() {
     let mut world = World::new();
     assert!(!world.metrics.is_ready() && world.metrics.is_alive());
-    let probe =
-        ProbeStatus { symbol: "oom_kill_process".to_owned(), attached: Some(Rung::Fentry), refused: Vec::new() };
-    let status = |phase, probes: &[ProbeStatus]| {
+    let status = |phase, attached: Option<Rung>| {
         Event::Status(Box::new(Status {
             phase,
             version: String::new(),
+            schema_version: None,
             kernel: String::new(),
             cgroup_version: None,
-            probes: probes.to_vec(),
+            attached: [("oom_kill_process".to_owned(), attached)].into(),
             degraded: Vec::new(),
-            probes_omitted: 0,
-            refused_omitted: 0,
+            attached_omitted: 0,
             degraded_omitted: 0,
             losses_omitted: 0,
             kills: 0,
@@ -217,11 +215,11 @@ fn it_is_ready_while_something_is_attached_and_until_it_stops() {
             untold_signals: 0,
         }))
     };
-    world.tell(status(Phase::Started, &[]));
+    world.tell(status(Phase::Started, None));
     assert!(!world.metrics.is_ready(), "nothing is attached");
-    world.tell(status(Phase::Started, std::slice::from_ref(&probe)));
+    world.tell(status(Phase::Started, Some(Rung::Fentry)));
     assert!(world.metrics.is_ready());
     assert_eq!(world.samples("oomtrace_attached"), [r#"oomtrace_attached{symbol="oom_kill_process",rung="fentry"} 1"#]);
-    world.tell(status(Phase::Stopped, &[probe]));
+    world.tell(status(Phase::Stopped, Some(Rung::Fentry)));
     assert!(!world.metrics.is_ready());
 }

@@ -113,7 +113,8 @@ impl Filling<'_> {
                 }
             }
             // An incident is made of events that had their names, or did not get them in time.
-            Event::ContainerEnded(_)
+            Event::OutOfMemoryLog(_)
+            | Event::ContainerEnded(_)
             | Event::Incident(_)
             | Event::SystemOom(_)
             | Event::Lost(_)

@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{EndRecord, EvictionNotice, PodRecord, Snapshot};
+use super::{EndRecord, EvictionNotice, PodRecord, Snapshot, SystemOomNotice};
 use crate::{
     event::{ContainerId, ContainerRole, EvictionPhase, Owner, Pod, PodUid, QosClass},
     node::fact::names_image,
@@ -50,15 +50,37 @@ impl std::fmt::Display for Found {
     }
 }
 
-/// Reads a file's text: one JSON value or several, one after the other.
-pub fn read(text: &[u8], into: &mut Snapshot) -> Result<Found, serde_json::Error> {
+/// What a file could not be read as.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// It begins as JSON does.
+    #[error("it is no JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// It does not.
+    #[error("it is neither JSON nor YAML: {0}")]
+    Yaml(#[from] serde_yaml_ng::Error),
+}
+
+/// Reads a file's text: JSON values one after the other, or YAML documents.
+pub fn read(text: &[u8], into: &mut Snapshot) -> Result<Found, Unreadable> {
     let mut found = Found::default();
-    for value in serde_json::Deserializer::from_slice(text).into_iter::<Value>() {
-        match value {
+    let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first.is_none_or(|first| b"[{".contains(first)) {
+        for value in serde_json::Deserializer::from_slice(text).into_iter::<Value>() {
+            match value {
+                Ok(value) => walk(&value, into, &mut found),
+                // A tool's last words behind the JSON do not spoil it.
+                Err(_) if !found.is_empty() => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        return Ok(found);
+    }
+    for document in serde_yaml_ng::Deserializer::from_slice(text) {
+        match serde::Deserialize::deserialize(document) {
             Ok(value) => walk(&value, into, &mut found),
-            // A tool's last words behind the JSON do not spoil it.
             Err(_) if !found.is_empty() => break,
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(found)
@@ -107,6 +129,7 @@ fn pod(value: &Value, into: &mut Snapshot) -> Option<()> {
     }
     let record = enter(into, named.clone())?;
     record.complete = true;
+    record.node = text(spec, "nodeName").map(str::to_owned).or(record.node.take());
     record.created = metadata.get("creationTimestamp").filter(|_| hash.is_none()).and_then(moment);
     let lists = [
         ("containers", ContainerRole::App),
@@ -125,6 +148,7 @@ fn pod(value: &Value, into: &mut Snapshot) -> Option<()> {
             let entry = record.containers.entry(name.to_owned()).or_default();
             entry.role = Some(role.with_restart_policy(text(container, "restartPolicy")));
             entry.image = text(container, "image").map(str::to_owned).or(entry.image.take());
+            entry.heap_settings = heap_settings(container);
             entry.limit_bytes = memory("limits").or(entry.limit_bytes);
             entry.request_bytes = memory("requests").or(entry.request_bytes);
         }
@@ -137,9 +161,59 @@ fn pod(value: &Value, into: &mut Snapshot) -> Option<()> {
         }
     }
     if let (Some("Evicted"), Some(message)) = (text(status, "reason"), text(status, "message")) {
-        into.evictions.extend(notice(named, None, message));
+        let ts = changed(status).map(|at| at.to_string());
+        let node = text(spec, "nodeName").map(str::to_owned);
+        into.evictions.extend(notice(named, message).map(|notice| EvictionNotice { ts, node, ..notice }));
     }
     Some(())
+}
+
+/// Flags and variables that set the size of a runtime's heap.
+fn heap_settings(container: &Value) -> Vec<String> {
+    const FLAGS: [&str; 7] = [
+        "-Xmx",
+        "-Xms",
+        "-XX:MaxRAM",
+        "-XX:InitialRAMPercentage",
+        "--max-old-space-size",
+        "--max_old_space_size",
+        "--max-semi-space-size",
+    ];
+    const VARIABLES: [&str; 10] = [
+        "JAVA_TOOL_OPTIONS",
+        "JAVA_OPTS",
+        "JDK_JAVA_OPTIONS",
+        "_JAVA_OPTIONS",
+        "NODE_OPTIONS",
+        "GOMEMLIMIT",
+        "GOGC",
+        "DOTNET_GCHeapHardLimit",
+        "DOTNET_GCHeapHardLimitPercent",
+        "DOTNET_gcServer",
+    ];
+    let list = |field: &str| container.get(field).and_then(Value::as_array).into_iter().flatten();
+    let words = list("command").chain(list("args")).filter_map(Value::as_str).flat_map(str::split_whitespace);
+    let flags = words.filter(|word| FLAGS.iter().any(|flag| word.starts_with(flag))).map(str::to_owned);
+    let variables = list("env").filter_map(|variable| {
+        let name = text(variable, "name").filter(|name| VARIABLES.contains(name))?;
+        Some(format!("{name}={}", text(variable, "value")?))
+    });
+    flags.chain(variables).collect()
+}
+
+/// When the kubelet ended an evicted pod: the condition that says so (1.26 on), else the latest end of a container, the last
+/// condition that changed, or at least when the pod was started.
+fn changed(status: &Value) -> Option<Timestamp> {
+    let conditions = || status.get("conditions").and_then(Value::as_array).into_iter().flatten();
+    let at = |condition: &Value| condition.get("lastTransitionTime").and_then(moment);
+    let disrupted = conditions().find(|condition| text(condition, "type") == Some("DisruptionTarget")).and_then(at);
+    let ends = status.get("containerStatuses").and_then(Value::as_array).into_iter().flatten();
+    let ended =
+        || ends.filter_map(|container| container.pointer("/state/terminated/finishedAt").and_then(moment)).max();
+    disrupted
+        .or_else(ended)
+        .or_else(|| conditions().filter_map(at).max())
+        .or_else(|| status.get("startTime").and_then(moment))
 }
 
 fn container_status(status: &Value, record: &mut PodRecord) {
@@ -157,6 +231,7 @@ fn container_status(status: &Value, record: &mut PodRecord) {
         let end = EndRecord {
             exit_code: ended.get("exitCode").and_then(Value::as_i64).and_then(|code| code.try_into().ok()),
             reason: text(ended, "reason").map(str::to_owned),
+            ended: ended.get("finishedAt").and_then(moment),
             // Whole seconds: of no use to set a clock by.
             finished: None,
         };
@@ -218,6 +293,7 @@ fn of_runtime(value: &Value, into: &mut Snapshot) -> Option<()> {
         let end = entry.ends.entry(id).or_insert_with(|| EndRecord {
             exit_code: code.try_into().ok(),
             reason: Some(reason.to_owned()),
+            ended: None,
             finished: None,
         });
         end.finished = end.finished.or(Some(finished));
@@ -227,26 +303,46 @@ fn of_runtime(value: &Value, into: &mut Snapshot) -> Option<()> {
 
 fn event(value: &Value, into: &mut Snapshot) {
     let Some(about) = value.get("involvedObject").or_else(|| value.get("regarding")) else { return };
-    if text(value, "reason") != Some("Evicted") || text(about, "kind") != Some("Pod") {
-        return;
-    }
-    let pod = Pod {
-        namespace: text(about, "namespace").map(str::to_owned),
-        name: text(about, "name").map(str::to_owned),
-        uid: text(about, "uid").and_then(|uid| uid.parse().ok()),
-        ..Pod::default()
-    };
-    let ts = ["lastTimestamp", "eventTime", "deprecatedLastTimestamp"].iter().find_map(|field| text(value, field));
-    if let Some(message) = text(value, "message").or_else(|| text(value, "note")) {
-        into.evictions.extend(notice(pod, ts.map(str::to_owned), message));
+    let ts = ["lastTimestamp", "eventTime", "deprecatedLastTimestamp", "firstTimestamp"]
+        .iter()
+        .find_map(|field| value.get(field).and_then(moment));
+    let host = ["/source/host", "/deprecatedSource/host", "/reportingInstance"];
+    let node = host.iter().filter_map(|at| value.pointer(at)?.as_str()).find(|host| !host.is_empty());
+    let Some(message) = text(value, "message").or_else(|| text(value, "note")) else { return };
+    match (text(value, "reason"), text(about, "kind")) {
+        (Some("Evicted"), Some("Pod")) => {
+            let pod = Pod {
+                namespace: text(about, "namespace").map(str::to_owned),
+                name: text(about, "name").map(str::to_owned),
+                uid: text(about, "uid").and_then(|uid| uid.parse().ok()),
+                ..Pod::default()
+            };
+            let ts = ts.map(|at| at.to_string());
+            let node = node.map(str::to_owned);
+            into.evictions.extend(notice(pod, message).map(|notice| EvictionNotice { ts, node, ..notice }));
+        }
+        (Some("SystemOOM"), _) => {
+            let node = node.or_else(|| text(about, "name")).map(str::to_owned);
+            let field = |name: &str| {
+                let (_, rest) = message.split_once(name)?;
+                rest.split([',', ' ']).find(|part| !part.is_empty()).map(str::to_owned)
+            };
+            let comm = message
+                .split_once("victim process: ")
+                .map(|(_, rest)| rest.rsplit_once(", pid: ").map_or(rest, |(comm, _)| comm).to_owned());
+            let pid = field("pid: ").and_then(|pid| pid.parse().ok());
+            into.system_ooms.push(SystemOomNotice { ts, node, comm, pid });
+        }
+        _ => {}
     }
 }
 
-fn notice(pod: Pod, ts: Option<String>, message: &str) -> Option<EvictionNotice> {
+fn notice(pod: Pod, message: &str) -> Option<EvictionNotice> {
     let read = kubelet_log::eviction_message(message)?;
     Some(EvictionNotice {
         pod,
-        ts,
+        ts: None,
+        node: None,
         message: message.to_owned(),
         refused: read.phase == EvictionPhase::AdmissionRefused,
         resource: read.resource,

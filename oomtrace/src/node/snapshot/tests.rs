@@ -160,3 +160,28 @@ fn a_link_is_of_the_pod_that_it_leads_to() {
     let (pod, _, container) = snapshot.container(&id).expect("a container");
     assert_eq!((pod.pod.uid.as_ref().map(PodUid::as_str), container.ids[&id]), (Some(UID), Some(3)));
 }
+
+#[test]
+fn statuses_and_events_say_what_happened_and_when_in_json_and_in_yaml() {
+    let id = "1".repeat(64);
+    let yaml = format!(
+        "kind: List\nitems:\n- metadata: {{name: web, namespace: default, uid: {UID}}}\n  spec:\n    nodeName: node1\n    \
+         containers:\n    - name: app\n      args: [java, -Xmx96m]\n      env: [{{name: GOGC, value: '50'}}, {{name: KEY, value: x}}]\n  \
+         status:\n    containerStatuses:\n    - name: app\n      lastState:\n        terminated: {{exitCode: 137, reason: \
+         OOMKilled, finishedAt: '2026-03-04T05:06:07Z', containerID: containerd://{id}}}\n---\nreason: SystemOOM\n\
+         message: 'System OOM encountered, victim process: a, b, pid: 30'\nlastTimestamp: '2026-03-04T06:06:07Z'\n\
+         involvedObject: {{kind: Node, name: node2}}\n"
+    );
+    let (snapshot, found) = read_text(&yaml);
+    assert_eq!((found.pods, found.events), (1, 1));
+    let app = &snapshot.pods[&UID.parse().expect("a uid")].containers["app"];
+    assert_eq!(app.heap_settings, ["-Xmx96m", "GOGC=50"]);
+    let (lines, untimed) = lines::lines(&snapshot);
+    let seen: Vec<_> = lines.iter().map(|line| (line.node.as_str(), &line.ts[..19])).collect();
+    assert_eq!((seen, untimed), (vec![("node1", "2026-03-04T05:06:07"), ("node2", "2026-03-04T06:06:07")], 0));
+    let [_, oom] = &lines[..] else { unreachable!("{lines:?}") };
+    assert!(
+        matches!(&oom.event, crate::event::Event::SystemOom(oom) if oom.pid == Some(30) && oom.comm.as_deref() == Some("a, b"))
+    );
+    assert!(read(b"\tno: [yaml", &mut Snapshot::default()).is_err());
+}

@@ -1,13 +1,14 @@
 //! Ends of processes, and signals.
 
-use std::fmt::Write as _;
+use super::{
+    page::Page,
+    words::{escape, place, who},
+};
+use crate::event::{Mark, ProcessExit, SenderRole, Signal, Task};
 
-use super::words::{place, who};
-use crate::event::{ProcessExit, SenderRole, Signal, Task};
-
-pub(super) fn write_exit(out: &mut String, ts: &str, exit: &ProcessExit) -> std::fmt::Result {
-    let how = match (exit.signal, exit.exit_code) {
-        (Some(signal), _) => format!("by signal {signal}"),
+pub(super) fn write_exit(page: &mut Page, ts: &str, exit: &ProcessExit) {
+    let how = match (&exit.signal, exit.exit_code) {
+        (Some(signal), _) => format!("by {}", escape(signal)),
         (None, Some(code)) => format!("with status {code}"),
         (None, None) => "in an unknown way".to_owned(),
     };
@@ -17,10 +18,11 @@ pub(super) fn write_exit(out: &mut String, ts: &str, exit: &ProcessExit) -> std:
     let container =
         exit.container_exit_code.map_or_else(String::new, |code| format!("; the container's exit code is {code}"));
     let place = place(exit.pod.as_ref(), exit.container.as_ref());
-    writeln!(out, "{ts}  process end: {} in {place} {how}{after}{reaped}{container}", who(&exit.task))
+    let text = format!("process end: {} in {place} {how}{after}{reaped}{container}", who(&exit.task));
+    page.event(ts, Mark::Exit, &text);
 }
 
-pub(super) fn write_signal(out: &mut String, ts: &str, signal: &Signal) -> std::fmt::Result {
+pub(super) fn write_signal(page: &mut Page, ts: &str, signal: &Signal) {
     let sender = match signal.sender.role {
         SenderRole::Kernel => "the kernel".to_owned(),
         SenderRole::SameContainer => format!("{} of the same container", who(&signal.sender.task)),
@@ -36,5 +38,6 @@ pub(super) fn write_signal(out: &mut String, ts: &str, signal: &Signal) -> std::
         SenderRole::Process => who(&signal.sender.task),
     };
     let place = place(signal.pod.as_ref(), signal.container.as_ref());
-    writeln!(out, "{ts}  {} to {} in {place}, sent by {sender}", signal.name, who(&signal.target))
+    let text = format!("{} to {} in {place}, sent by {sender}", escape(&signal.signal), who(&signal.target));
+    page.event(ts, Mark::Signal, &text);
 }

@@ -1,125 +1,145 @@
 //! Incidents for people: who, what and why, then a small timeline with times from the kill or the eviction.
 
-use std::fmt::Write as _;
+use anstyle::Style;
 
-use super::words::{escape, place};
-use crate::event::{Confidence, Incident, IncidentState, Mark, Scenario};
+use super::{
+    page::{BOLD, DIM, PLAIN, Page, RED, YELLOW, sign, to_milliseconds},
+    status::count,
+    words::{escape, place, size},
+};
+use crate::{
+    event::{Confidence, Incident, IncidentState, Mark, Scenario, Severity, Verdict},
+    timeline::words,
+};
 
-/// How a terminal is told to write.
-struct Paint {
-    on: bool,
-}
-
-impl Paint {
-    fn with(&self, code: &str, text: &str) -> String {
-        if self.on { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
-    }
-
-    fn bold(&self, text: &str) -> String {
-        self.with("1", text)
-    }
-
-    fn dim(&self, text: &str) -> String {
-        self.with("2", text)
-    }
-
-    fn mark(&self, mark: Mark, text: &str) -> String {
-        match mark {
-            Mark::Kill => self.with("31", text),
-            Mark::Eviction => self.with("33", text),
-            Mark::Failure => self.with("35", text),
-            Mark::Signal => self.with("36", text),
-            Mark::Exit | Mark::Other => text.to_owned(),
-        }
-    }
-}
-
-/// Among events: two lines, the rest is in the events around it.
-pub(super) fn write_incident(out: &mut String, ts: &str, incident: &Incident) -> std::fmt::Result {
+/// Among events: when it opens, what happened and what would help; when something is added, what; when it closes, the whole
+/// story but the advice.
+pub(super) fn write_incident(page: &mut Page, ts: &str, node: &str, incident: &Incident) {
     if incident.withdrawn {
-        return match &incident.replaced_by {
-            Some(other) => writeln!(out, "{ts}  INCIDENT {} is part of {other}", incident.id),
-            None => writeln!(out, "{ts}  INCIDENT {} turned out to be none", incident.id),
-        };
+        let what = incident
+            .replaced_by
+            .as_ref()
+            .map_or_else(|| "turned out to be none".to_owned(), |other| format!("turned out to be a part of {other}"));
+        return page.notice(ts, DIM, &format!("incident {} {what}", incident.id));
     }
-    let state = match incident.state {
-        IncidentState::Open if incident.revision > 1 => "goes on",
-        IncidentState::Open => "opened",
-        IncidentState::Closed => "closed",
-    };
+    let (is_open, is_first) = (incident.state == IncidentState::Open, incident.revision <= 1);
+    if is_open && !is_first {
+        return write_update(page, ts, incident);
+    }
+    write_head(page, node, incident);
     let verdict = &incident.verdict;
-    writeln!(out, "{ts}  INCIDENT {} {state}: {}", incident.id, headline(verdict.scenario))?;
-    writeln!(out, "    {}", escape(&verdict.summary))?;
-    if !verdict.advice.is_empty() {
-        writeln!(out, "    advice     {}", escape(&verdict.advice))?;
+    page.paragraph(&[("  ", PLAIN)], 2, PLAIN, &escape(&verdict.summary));
+    if is_short(page, incident) {
+        return;
     }
-    writeln!(out, "    Kubernetes shows {}", shows(incident))
+    if is_open || is_first {
+        write_advice(page, incident);
+    }
+    write_shows(page, incident);
+    if !is_open {
+        write_steps(page, incident);
+    }
 }
 
 /// By itself: a block.
-pub(super) fn write_block(out: &mut String, node: &str, incident: &Incident, colour: bool) -> std::fmt::Result {
-    let (paint, verdict) = (Paint { on: colour }, &incident.verdict);
-    let whose = pod_and_container(incident);
-    let head = format!("{}  {whose}", paint.bold(headline(verdict.scenario)));
-    let started = if incident.boot_time_only { since_boot(&incident.started) } else { incident.started.clone() };
-    writeln!(
-        out,
-        "{head}\n  {}",
-        paint.dim(&format!("{started}  node {}  {}  {}", escape(node), verdict.scenario.name(), incident.id))
-    )?;
-    writeln!(out, "  {}", escape(&verdict.summary))?;
-    if !verdict.advice.is_empty() {
-        writeln!(out, "  {} {}", paint.bold("What would help:"), escape(&verdict.advice))?;
+pub(super) fn write_block(page: &mut Page, node: &str, incident: &Incident) {
+    write_head(page, node, incident);
+    page.paragraph(&[("  ", PLAIN)], 2, PLAIN, &escape(&incident.verdict.summary));
+    if !is_short(page, incident) {
+        write_advice(page, incident);
+        write_shows(page, incident);
+        write_confidence(page, incident);
+        write_steps(page, incident);
     }
-    writeln!(out, "  {} {}", paint.bold("Kubernetes shows:"), shows(incident))?;
-    let sure = match verdict.confidence {
+    page.gap();
+}
+
+/// What has nothing to do with memory is told in short.
+fn is_short(page: &Page, incident: &Incident) -> bool {
+    incident.severity == Severity::Other && !page.look().has_details()
+}
+
+/// Something was added to an incident that is known already.
+fn write_update(page: &mut Page, ts: &str, incident: &Incident) {
+    let whose = pod_and_container(incident);
+    let mark = if incident.kills_new > 0 { Mark::Kill } else { Mark::Other };
+    let kills = count(incident.kills, "kill");
+    let since = to_milliseconds(&incident.started);
+    let text = format!("{whose}: {kills} since {since} ({} new), incident {}", incident.kills_new, incident.id);
+    page.event(ts, mark, &text);
+}
+
+fn write_head(page: &mut Page, node: &str, incident: &Incident) {
+    let scenario = incident.verdict.scenario;
+    let style = match (incident.severity, scenario) {
+        (Severity::Other, _) => DIM,
+        (Severity::Memory, Scenario::AllocatableEvicted | Scenario::NodePressureEvicted | Scenario::Evicted) => {
+            YELLOW.bold()
+        }
+        (Severity::Memory, _) => RED.bold(),
+    };
+    let text = format!("{}  {}", escape(headline(&incident.verdict)), pod_and_container(incident));
+    page.paragraph(&[], 2, style, &text);
+    let started =
+        if incident.boot_time_only { since_boot(&incident.started) } else { to_milliseconds(&incident.started) };
+    let counts = if incident.kills > 1 { format!("  {}", count(incident.kills, "kill")) } else { String::new() };
+    let closed = match incident.state {
+        IncidentState::Open => "  open",
+        IncidentState::Closed => "",
+    };
+    let text = format!("{started}  node {}  {}  {}{counts}{closed}", escape(node), scenario.name(), incident.id);
+    page.paragraph(&[("  ", PLAIN)], 2, DIM, &text);
+}
+
+fn labelled(page: &mut Page, label: &str, text: &str) {
+    page.paragraph(&[("  ", PLAIN), (label, BOLD), (" ", PLAIN)], 4, PLAIN, text);
+}
+
+fn write_advice(page: &mut Page, incident: &Incident) {
+    if !incident.verdict.advice.is_empty() {
+        labelled(page, "What would help:", &escape(&incident.verdict.advice));
+    }
+    let verdict = &incident.verdict;
+    if let (Some(bytes), Some(basis)) = (verdict.suggested_limit_bytes, &verdict.suggested_limit_basis) {
+        labelled(page, "Suggested limit:", &format!("{}: {}", size(Some(bytes)), escape(basis)));
+    }
+}
+
+fn write_shows(page: &mut Page, incident: &Incident) {
+    if !incident.verdict.kubernetes_shows.is_empty() {
+        labelled(page, "Kubernetes shows:", &shows(incident));
+    }
+}
+
+fn write_confidence(page: &mut Page, incident: &Incident) {
+    let sure = match incident.verdict.confidence {
         Confidence::High => "high",
         Confidence::Medium => "medium",
         Confidence::Low => "low",
     };
-    let missing = if verdict.missing.is_empty() {
-        String::new()
-    } else {
-        format!("; missing: {}", escape(&verdict.missing.join("; ")))
-    };
-    writeln!(out, "  {} {sure}{missing}", paint.bold("Confidence:"))?;
-    let width = incident.steps.iter().map(|step| offset(step.since_ms).len()).max().unwrap_or(0);
-    for step in &incident.steps {
-        let sign = match step.mark {
-            Mark::Kill => "✗",
-            Mark::Eviction => "▼",
-            Mark::Failure => "!",
-            Mark::Signal => "→",
-            Mark::Exit => "■",
-            Mark::Other => "·",
-        };
-        writeln!(
-            out,
-            "  {} {} {}",
-            paint.dim(&format!("{:>width$} │", offset(step.since_ms))),
-            paint.mark(step.mark, sign),
-            paint.mark(step.mark, &escape(&step.what)),
-        )?;
-    }
-    writeln!(out)
+    let missing = &incident.verdict.missing;
+    let missing =
+        if missing.is_empty() { String::new() } else { format!("; missing: {}", escape(&missing.join("; "))) };
+    labelled(page, "Confidence:", &format!("{sure}{missing}"));
 }
 
-/// The scenario for people.
-pub(in crate::sink) fn headline(scenario: Scenario) -> &'static str {
-    match scenario {
-        Scenario::ContainerLimit => "OOM kill: over the container's own limit",
-        Scenario::PodLimit => "OOM kill: over the pod's limit",
-        Scenario::AllocatableEvicted => "Evicted: pods used too much of what is allocatable",
-        Scenario::NodePressureEvicted => "Evicted: the node was short of memory",
-        Scenario::AllocatableOom => "OOM kill: all pods together over what is allocatable",
-        Scenario::RuntimeRefused => "Gave up: an allocation was refused",
-        Scenario::SystemOom => "OOM kill: the node ran out of memory",
-        Scenario::UnknownLimit => "OOM kill: whose limit is not known",
-        Scenario::Evicted => "Evicted: for which resource is not known",
-        Scenario::OtherLimit => "OOM kill: a limit outside of Kubernetes",
-        Scenario::Killed => "Killed by a process, not for memory by the kernel",
-        Scenario::Crashed => "Crashed",
+fn write_steps(page: &mut Page, incident: &Incident) {
+    let width = incident.steps.iter().map(|step| offset(step.since_ms).len()).max().unwrap_or(0);
+    for step in &incident.steps {
+        let (sign, style) = sign(step.mark);
+        let when = format!("  {:>width$} │", offset(step.since_ms));
+        let head: [(&str, Style); 4] = [(&when, DIM), (" ", PLAIN), (sign, style), (" ", PLAIN)];
+        page.paragraph(&head, width + 7, style, &escape(&step.what));
     }
+    if incident.steps_omitted > 0 {
+        let text = format!("{} in between left out", count(incident.steps_omitted, "step"));
+        page.paragraph(&[("  ", PLAIN)], 2, DIM, &text);
+    }
+}
+
+/// What happened, in a few words; recordings of before have only the scenario.
+pub(in crate::sink) fn headline(verdict: &Verdict) -> &str {
+    if verdict.heading.is_empty() { words::heading_of(verdict.scenario) } else { &verdict.heading }
 }
 
 /// Who an incident is about.
@@ -170,7 +190,16 @@ pub(in crate::sink) fn since_boot(ts: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Source, Step, Verdict};
+    use crate::{
+        event::{Source, Step},
+        sink::Look,
+    };
+
+    fn block(node: &str, incident: &Incident, look: Look) -> String {
+        let mut page = Page::new(look);
+        write_block(&mut page, node, incident);
+        page.finish()
+    }
 
     #[test]
     fn distances_are_told_as_people_do() {
@@ -202,11 +231,96 @@ mod tests {
         };
         let incident =
             Incident { started: "2026-11-23T23:20:37Z".to_owned(), steps: vec![step], verdict, ..Incident::default() };
-        let mut plain = String::new();
-        write_block(&mut plain, "node\u{1b}1", &incident, false).expect("text");
+        let plain = block("node\u{1b}1", &incident, Look::plain());
         assert!(plain.chars().all(|c| c == '\n' || !c.is_control()), "{plain}");
-        let mut coloured = String::new();
-        write_block(&mut coloured, "node1", &incident, true).expect("text");
+        let coloured = block("node1", &incident, Look::plain().in_colour());
         assert!(coloured.contains("\u{1b}[31m") && !coloured.contains("\u{1b}[31mx"), "{coloured}");
+    }
+
+    /// An incident with long texts.
+    fn long() -> Incident {
+        let step = |since_ms, mark, what: &str| Step {
+            ts: String::new(),
+            since_ms,
+            source: Source::Kmsg,
+            seq: 1,
+            mark,
+            what: what.to_owned(),
+        };
+        let verdict = Verdict {
+            summary: "The kernel killed memhog (pid 1187) with 47.6 MiB of its own in container init-db of pod team-a/oom-init \
+                      because the container hit its memory limit of 48 MiB."
+                .to_owned(),
+            advice: "It held 48.1 MiB and asked for more. Give it a limit above 48 MiB, or make the program keep below it (heap \
+                     size, cache size, workers)."
+                .to_owned(),
+            kubernetes_shows: vec!["Error 137".to_owned()],
+            ..Verdict::default()
+        };
+        let steps = vec![
+            step(0.0, Mark::Kill, "OOM kill: memhog (1187) in container init-db, 48 MiB of 48 MiB, by its own limit"),
+            step(
+                7995.0,
+                Mark::Exit,
+                "the kubelet sees container init-db of pod team-a/oom-init ended with exit code 137",
+            ),
+        ];
+        Incident { started: "2026-11-23T23:20:41.379721000Z".to_owned(), steps, verdict, ..Incident::default() }
+    }
+
+    #[test]
+    fn no_line_of_an_incident_is_wider_than_the_screen_in_unicode_ascii_or_colour() {
+        for columns in [40, 80, 120] {
+            for look in [Look::plain(), Look::plain().in_ascii(), Look::plain().in_colour()] {
+                let text = block("node1", &long(), look.with_width(columns));
+                let widest = text.lines().map(textwrap::core::display_width).max();
+                assert!(widest.is_some_and(|widest| widest <= columns), "{columns}:\n{text}");
+            }
+        }
+        let ascii = block("node1", &long(), Look::plain().in_ascii());
+        assert!(ascii.is_ascii() && ascii.contains("+0.000 s | x OOM kill"), "{ascii}");
+    }
+
+    #[test]
+    fn steps_hang_below_their_words() {
+        let text = block("node1", &long(), Look::plain().with_width(60));
+        assert!(
+            text.contains("\n  +7.995 s │ ■ the kubelet sees container init-db of pod\n               team-a/"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_has_nothing_to_do_with_memory_is_short_unless_all_is_wanted() {
+        let other = Incident { severity: Severity::Other, ..long() };
+        let short = block("node1", &other, Look::plain());
+        assert!(short.contains("The kernel killed") && !short.contains("What would help"), "{short}");
+        assert!(!short.contains('│'), "{short}");
+        assert!(block("node1", &other, Look::plain().with_details(true)).contains("■ the kubelet"));
+    }
+
+    #[test]
+    fn among_events_an_addition_is_one_line_and_the_closing_has_the_steps() {
+        let among = |incident: &Incident| {
+            let mut page = Page::new(Look::plain());
+            write_incident(&mut page, "2026-11-23T23:25:41.379Z", "node1", incident);
+            page.finish()
+        };
+        let opened = among(&Incident { state: IncidentState::Open, revision: 1, ..long() });
+        assert!(opened.contains("What would help:") && !opened.contains('│'), "{opened}");
+        let added = among(&Incident {
+            id: "55b0".to_owned(),
+            state: IncidentState::Open,
+            revision: 2,
+            kills: 3,
+            kills_new: 1,
+            ..long()
+        });
+        assert_eq!(
+            added,
+            "2026-11-23T23:25:41.379Z  ✗ the node: 3 kills since 2026-11-23T23:20:41.379Z (1 new), incident 55b0\n"
+        );
+        let closed = among(&Incident { revision: 3, kills: 3, ..long() });
+        assert!(closed.contains("│ ✗ OOM kill") && closed.contains("3 kills"), "{closed}");
     }
 }

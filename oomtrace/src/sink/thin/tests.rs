@@ -1,7 +1,18 @@
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::*;
+use super::{
+    super::{Format, Look},
+    *,
+};
 use crate::event::{Candidate, Eviction, EvictionPhase, Failure, Memory, Pod, Source, Step, Task};
+
+fn json(line: &Line) -> String {
+    Format::Json.print(line, Look::of_file())
+}
+
+fn whole(line: &Line) -> String {
+    Format::Json.print_whole(line, Look::of_file())
+}
 
 /// Six bytes a character in JSON.
 fn hostile() -> String {
@@ -27,21 +38,21 @@ fn worst(schema: &Value, root: &Value, depth: usize) -> Value {
     let kind = schema["type"].as_str().or_else(|| schema["type"][0].as_str()).unwrap_or("object");
     match kind {
         "string" => match schema["pattern"].as_str() {
-            Some(pattern) if pattern.contains("{64}") => json!("a".repeat(64)),
+            Some(pattern) if pattern.contains("{64}") => serde_json::json!("a".repeat(64)),
             _ if schema["description"].as_str().is_some_and(|words| words.starts_with("A pod's uid")) => {
-                json!("12345678-1234-1234-1234-123456789012")
+                serde_json::json!("12345678-1234-1234-1234-123456789012")
             }
-            _ => json!(hostile()),
+            _ => serde_json::json!(hostile()),
         },
         "integer" => match schema["format"].as_str() {
-            Some("uint8") => json!(u8::MAX),
-            Some("uint32") => json!(u32::MAX),
-            Some("int32") => json!(i32::MIN),
-            Some("uint64") => json!(u64::MAX / 2),
-            _ => json!(i64::MIN),
+            Some("uint8") => serde_json::json!(u8::MAX),
+            Some("uint32") => serde_json::json!(u32::MAX),
+            Some("int32") => serde_json::json!(i32::MIN),
+            Some("uint64") => serde_json::json!(u64::MAX / 2),
+            _ => serde_json::json!(i64::MIN),
         },
-        "number" => json!(-1.234_567_890_123_456_7e-300),
-        "boolean" => json!(false),
+        "number" => serde_json::json!(-1.234_567_890_123_456_7e-300),
+        "boolean" => serde_json::json!(false),
         "array" => {
             let item = worst(&schema["items"], root, depth + 1);
             Value::Array(vec![item; if depth < 2 { 40 } else { 3 }])
@@ -50,7 +61,9 @@ fn worst(schema: &Value, root: &Value, depth: usize) -> Value {
             let mut fields = Map::new();
             let of = |schema: &Value| schema["properties"].as_object().cloned().unwrap_or_default();
             let same = schema["$ref"].as_str().map(resolve);
-            for (name, field) in of(schema).into_iter().chain(same.iter().flat_map(of)) {
+            // What `--full` prints may be of any length.
+            let all = of(schema).into_iter().chain(same.iter().flat_map(of));
+            for (name, field) in all.filter(|(name, _)| name != "events_full") {
                 fields.insert(name, worst(&field, root, depth + 1));
             }
             Value::Object(fields)
@@ -63,7 +76,7 @@ fn worst_lines() -> Vec<Line> {
     let root = serde_json::to_value(schemars::schema_for!(Line)).expect("a schema");
     let of_kind = |variant: &Value| {
         let mut line = Map::new();
-        for schema in [&json!({"properties": root["properties"]}), variant] {
+        for schema in [&serde_json::json!({"properties": root["properties"]}), variant] {
             if let Value::Object(fields) = worst(schema, &root, 0) {
                 line.extend(fields);
             }
@@ -90,6 +103,8 @@ fn the_worst_line_of_every_kind_is_a_line_of_its_kind_and_no_longer_than_16_kib(
         assert!(whole(&line).len() > LONGEST || !whole(&line).contains("\\u0001"), "it was no bad case: {line:?}");
         assert_eq!(kind(&text), kind(&whole(&line)));
         parsed(&text);
+        let otel = Format::Otel.print(&line, Look::of_file());
+        assert!(otel.len() <= LONGEST, "{} bytes of {} as a log record", otel.len(), kind(&text));
     }
 }
 
@@ -102,7 +117,7 @@ fn kill(candidates: u32) -> Line {
     let candidate = |pid| Candidate {
         task: Task { pid: Some(pid), ..Task::default() },
         memory: Memory::default(),
-        points: (1000 - pid).into(),
+        points: Some((1000 - pid).into()),
     };
     let candidates = Some((0..candidates).map(candidate).collect());
     line(Event::OomKill(Box::new(OomKill { candidates, ..OomKill::default() })))
@@ -131,7 +146,7 @@ fn incident(state: IncidentState, steps: u64) -> Incident {
         what: "OOM kill: app (7)".to_owned(),
     };
     let steps = (0..steps).map(step).collect();
-    Incident { state, steps, steps_omitted: 7, events: (0..1000).map(EventRef::Seq).collect(), ..Incident::default() }
+    Incident { state, steps, steps_omitted: 7, events: (0..1000).collect(), ..Incident::default() }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::{
     machine::{known, known_u32, milliseconds, task, told},
     paths::Paths,
 };
-use crate::event::{Event, OomReaped, ProcessExit, Told};
+use crate::event::{Event, OomReaped, ProcessExit, Told, signal_name};
 
 /// How many marks and ends are remembered: as many as can die at once.
 const REMEMBERED: usize = 1024;
@@ -91,7 +91,8 @@ impl Exits {
             container_exit_code: of_container.filter(|_| task.container_init == Some(true)),
             task,
             exit_code,
-            signal,
+            signal: signal.map(|signal| signal_name(signal.into())),
+            signal_number: signal.map(Into::into),
             core_dumped: code.is_some_and(|code| code & CORE_DUMP != 0),
             oom_victim,
             since_mark_ms: marked.as_ref().map(|marked| since_mark(marked, exit.header.boot_ns)),

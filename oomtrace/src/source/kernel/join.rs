@@ -213,7 +213,7 @@ impl Joiner {
             .map(|candidate| Candidate {
                 task: task(&candidate.task, self.paths.path(candidate.task.cgroup_id)),
                 memory: self.machine.memory(&candidate.memory),
-                points: candidate.points,
+                points: Some(candidate.points),
             })
             .collect();
         candidates.sort_by_key(|candidate| Reverse(candidate.points));
@@ -262,6 +262,11 @@ impl Joiner {
             limit: known(decision.limit_cgroup_id)
                 .map(|id| self.limit(id, &decision.counters, self.machine.bytes(decision.total_pages))),
             constraint: known_u32(decision.constraint).map(constraint),
+            nodemask: None,
+            cpuset: None,
+            mems_allowed: None,
+            memory_nodes: Vec::new(),
+            cgroup_memory: None,
             order: known_i32(decision.order),
             gfp: known_u32(decision.gfp_mask).map(|mask| self.machine.gfp_flags.describe(mask.into())),
             gfp_mask: known_u32(decision.gfp_mask),
@@ -307,19 +312,7 @@ impl Joiner {
             cgroup: self.paths.cgroup(mark.task.cgroup_id),
             trigger: task(&mark.trigger, self.paths.path(mark.trigger.cgroup_id)),
             victim: Victim { task: victim, memory: self.machine.memory(&mark.memory), points: None },
-            cause: None,
-            limit: None,
-            constraint: None,
-            order: None,
-            gfp: None,
-            gfp_mask: None,
-            message: None,
-            group: None,
-            members: Vec::new(),
-            members_omitted: 0,
-            candidates_weighed: None,
-            candidates: None,
-            candidates_omitted: 0,
+            ..OomKill::default()
         }
     }
 }
@@ -450,7 +443,11 @@ mod tests {
         let records = vec![decision(1, 10), mark(1, 10, true), exit(), exit(), end(1), exit()];
         assert_eq!(
             told(records),
-            ["kill 10 members [] limit true", "victim 10 Killed", "exit 10 signal Some(9) after Some(5.5) ms"]
+            [
+                "kill 10 members [] limit true",
+                "victim 10 Killed",
+                "exit 10 signal Some(\"SIGKILL\") after Some(5.5) ms"
+            ]
         );
     }
 
@@ -468,7 +465,7 @@ mod tests {
         let told: Vec<_> = records.into_iter().flat_map(|record| joiner.push(record)).collect();
         let Some(Told { event: Event::OomKill(kill), .. }) = told.first() else { unreachable!("{told:?}") };
         let points: Vec<_> = kill.candidates.iter().flatten().map(|candidate| candidate.points).collect();
-        assert_eq!(points, [90, 5]);
+        assert_eq!(points, [Some(90), Some(5)]);
     }
 
     #[test]

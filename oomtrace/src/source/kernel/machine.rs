@@ -68,6 +68,7 @@ impl Machine {
     pub(super) fn memory(&self, memory: &record::Memory) -> Memory {
         Memory {
             total_vm_bytes: self.bytes(memory.total_vm_pages),
+            rss_bytes: None,
             rss_anon_bytes: self.bytes(memory.rss_anon_pages),
             rss_file_bytes: self.bytes(memory.rss_file_pages),
             rss_shmem_bytes: self.bytes(memory.rss_shmem_pages),

@@ -11,7 +11,10 @@ use super::{
     machine::{Machine, known, task, told},
     paths::Paths,
 };
-use crate::event::{AllocationRefused, Cgroup, Event, RefusedBy, Span, Task, Told};
+use crate::{
+    event::{AllocationRefused, Cgroup, Event, RefusedBy, Span, Task, Told},
+    probe::is_trial,
+};
 
 /// A process is told at most so often.
 const TELL_EVERY_NS: u64 = 1_000_000_000;
@@ -40,9 +43,14 @@ impl Refusals {
         if task.container.is_none() && task.container_init.is_none() {
             return;
         }
+        let requested_bytes = machine.bytes(refusal.requested_pages);
+        // `oomtrace doctor` in a container tries what the probes see.
+        if is_trial(task.comm.as_deref(), requested_bytes) {
+            return;
+        }
         let seen = Spell {
             cgroup: paths.cgroup(refusal.task.cgroup_id),
-            requested_bytes: machine.bytes(refusal.requested_pages),
+            requested_bytes,
             limit_bytes: known(refusal.limit_bytes),
             task,
             told_count: 0,
@@ -159,6 +167,20 @@ mod tests {
         assert_eq!((said(events), quiet.len()), (vec![(8, 11)], 0));
         let (events, quiet) = poll(SECOND * 8, counts(12, SECOND * 2));
         assert_eq!((said(events), quiet.len()), (vec![(1, 12)], 1));
+    }
+
+    #[test]
+    fn what_a_doctor_provokes_beside_the_daemon_is_not_reported() {
+        let trial = |requested_pages| {
+            let mut trial = Refusal { requested_pages, ..refusal(1) };
+            trial.task.comm[.."oomtrace-trial".len()].copy_from_slice(b"oomtrace-trial");
+            let mut refusals = Refusals::default();
+            refusals.note(&trial, &Paths::default(), &machine());
+            said(refusals.poll(SECOND, &[(KEY, counts(2, SECOND))], None, true).0)
+        };
+        // As a return probe sees it.
+        assert_eq!(trial(oomtrace_common::record::ABSENT), []);
+        assert_eq!(trial(1), [(2, 2)], "an allocation of another size is no trial");
     }
 
     #[test]

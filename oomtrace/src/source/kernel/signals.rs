@@ -6,13 +6,13 @@ use super::{
     machine::{task, told},
     paths::Paths,
 };
-use crate::event::{Event, Sender, SenderRole, Signal, Task, Told};
+use crate::event::{Event, Sender, SenderRole, Signal, Task, Told, signal_name};
 
 /// The kubelet, and the distributions that have it in a program of their own.
 const KUBELETS: [&str; 7] = ["kubelet", "k3s", "k3s-server", "k3s-agent", "rke2", "k0s", "microshift"];
 /// Daemons, shims and monitors. Names end after 15 bytes.
 const RUNTIMES: [&str; 8] = ["containerd-shim", "containerd", "conmon", "conmonrs", "crio", "dockerd", "runc", "crun"];
-const OOMDS: [&str; 3] = ["systemd-oomd", "oomd", "earlyoom"];
+const OOMDS: [&str; 4] = ["systemd-oomd", "oomd", "earlyoom", "nohang"];
 
 /// Where systemd keeps login sessions: `systemd.special(7)`.
 const SESSIONS: &str = "/user.slice/";
@@ -27,8 +27,8 @@ pub(super) fn tell(signal: &record::Signal, paths: &Paths) -> Option<Told> {
         pod: target.pod.clone(),
         container: target.container.clone(),
         cgroup: paths.cgroup(signal.target.cgroup_id),
-        signal: signal.signal,
-        name: name(signal.signal),
+        signal: signal_name(signal.signal),
+        signal_number: Some(signal.signal),
         sender: Sender {
             role: role(&sender, &target, by_kernel, paths.path(signal.sender.cgroup_id)),
             unit: paths.cgroup(signal.sender.cgroup_id).and_then(|cgroup| cgroup.unit),
@@ -61,22 +61,6 @@ fn role(sender: &Task, target: &Task, by_kernel: bool, path: Option<&str>) -> Se
         SenderRole::Person
     } else {
         SenderRole::Process
-    }
-}
-
-/// The names of the signals that the probes send, `signal(7)`.
-fn name(signal: u32) -> String {
-    match signal {
-        3 => "SIGQUIT".to_owned(),
-        4 => "SIGILL".to_owned(),
-        6 => "SIGABRT".to_owned(),
-        7 => "SIGBUS".to_owned(),
-        8 => "SIGFPE".to_owned(),
-        9 => "SIGKILL".to_owned(),
-        11 => "SIGSEGV".to_owned(),
-        15 => "SIGTERM".to_owned(),
-        31 => "SIGSYS".to_owned(),
-        other => format!("signal {other}"),
     }
 }
 

@@ -13,6 +13,7 @@
 //! assert!(matches!(&told[0].event, Event::OomKill(kill) if kill.victim.task.pid == Some(7)));
 //! ```
 
+mod cgroup;
 mod kill;
 mod reaped;
 mod table;

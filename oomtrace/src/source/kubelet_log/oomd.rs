@@ -24,8 +24,8 @@ pub(super) fn read(text: &str, pid: Option<u32>) -> Option<Signal> {
         pod,
         container,
         cgroup: Some(Cgroup { path: Some(path.to_owned()), ..Cgroup::default() }),
-        signal: 9,
-        name: "SIGKILL".to_owned(),
+        signal: "SIGKILL".to_owned(),
+        signal_number: Some(9),
         sender: Sender { role: SenderRole::Oomd, task: sender, unit: Some(format!("{IDENTIFIER}.service")) },
         target,
     })

@@ -145,7 +145,10 @@ fn passes<'a>(steps: &[(i64, &'a Eviction, &'a Arc<Line>)], names: &Names<'_>) -
                         .then_some(step.memory)
                         .flatten()
                 });
-                let mut lines: Vec<_> = open.iter().map(|(at, _, line)| (*at, *line)).collect();
+                // A threshold of another resource may be met, too: it is no reason for this pass.
+                let of_it = |step: &Eviction| memory.is_none() || step.memory.is_none() || step.memory == memory;
+                let mut lines: Vec<_> =
+                    open.iter().filter(|(_, step, _)| of_it(step)).map(|(at, _, line)| (*at, *line)).collect();
                 lines.push((*at, line));
                 let ranked = step.pods.iter().filter_map(|pod| names.key(Some(pod), None, *at)).collect();
                 // The same pass read from a second form of the log.

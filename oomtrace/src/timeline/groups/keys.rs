@@ -56,6 +56,31 @@ pub(in super::super) fn ended(event: &Event) -> Option<ContainerId> {
     container.as_ref()?.id.clone()
 }
 
+/// Whether an event shows that its node is one of Kubernetes.
+pub(in super::super) fn is_of_kubernetes(event: &Event) -> bool {
+    let of_limit = |level: Option<Level>| matches!(level, Some(Level::Pod | Level::Qos | Level::Kubepods));
+    let pod = match event {
+        Event::OomKill(kill) => {
+            let limit = kill.limit.as_ref();
+            let known = limit.is_some_and(|limit| limit.pod.is_some() || of_limit(limit.level));
+            let kubelet = |comm: Option<&str>| comm == Some("kubelet");
+            let beside = || kill.candidates.iter().flatten().any(|other| kubelet(other.task.comm.as_deref()));
+            return kill.pod.is_some() || known || kill.trigger.pod.is_some() || beside();
+        }
+        Event::Pressure(pressure) => return pressure.pod.is_some() || of_limit(pressure.level),
+        Event::Eviction(_) | Event::SystemOom(_) => return true,
+        Event::ProcessExit(exit) => &exit.pod,
+        Event::Signal(signal) => &signal.pod,
+        Event::AllocationRefused(refused) => &refused.pod,
+        Event::UnderOom(frozen) => &frozen.pod,
+        Event::PanicOnOom(panic) => &panic.pod,
+        Event::Container(change) => &change.pod,
+        Event::ChargeFailures(failures) => &failures.pod,
+        _ => return false,
+    };
+    pod.is_some()
+}
+
 pub(super) fn pod_keys(pod: Option<&Pod>, snapshot: &Snapshot) -> impl Iterator<Item = Key> {
     let uid = pod.and_then(|pod| pod.uid.as_ref()).map(|uid| Key::Uid(snapshot.canonical(uid).clone()));
     let name = pod.and_then(|pod| Some(Key::Name(pod.namespace.clone()?, pod.name.clone()?)));
@@ -86,6 +111,7 @@ pub(super) fn keys(event: &Event, snapshot: &Snapshot) -> Vec<Key> {
         Event::UnderOom(frozen) => of(&frozen.pod, &frozen.container),
         Event::PanicOnOom(panic) => of(&panic.pod, &panic.container),
         Event::Container(change) => of(&change.pod, &change.container),
+        Event::OutOfMemoryLog(log) => of(&log.pod, &log.container),
         Event::ChargeFailures(failures) => {
             let mut keys = of(&failures.pod, &failures.container);
             keys.extend(path(failures.cgroup.as_ref()));

@@ -7,7 +7,9 @@ use super::{
     },
     Court, ending, eviction, oom, stopped,
 };
-use crate::event::{self, AllocationRefused, Container, ContainerId, Incident, Level, PanicOnOom, UnderOom};
+use crate::event::{
+    self, AllocationRefused, Container, ContainerId, Incident, Level, OutOfMemoryLog, PanicOnOom, UnderOom,
+};
 
 /// Who a chain of deaths is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +42,8 @@ pub(super) enum Class {
 pub(super) enum Ending<'a> {
     Crashed,
     Refused(&'a Cause<AllocationRefused>),
+    /// Its own log says that it ran out of memory.
+    GaveUp(&'a Cause<OutOfMemoryLog>),
     Killed(ending::By<'a>),
     /// Nothing ended: it waits, frozen, each time for room under its limit.
     Frozen(Vec<&'a Cause<UnderOom>>),
@@ -169,9 +173,9 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The container that it is about.
+    /// The container that it is about: of several kills in one that was started again, as it was at the first.
     pub(super) fn container(&self, court: &Court<'_>) -> Option<Container> {
-        let id = self.kills.iter().rev().find_map(|kill| kill.container.clone()).or_else(|| {
+        let id = self.kills.iter().find_map(|kill| kill.container.clone()).or_else(|| {
             // An eviction is about the pod.
             self.evicted.is_none().then(|| self.deaths.iter().rev().find_map(|death| death.container.clone())).flatten()
         });
@@ -181,7 +185,7 @@ impl<'a> Case<'a> {
             _ => None,
         });
         let seen = id.as_ref().and_then(|id| court.names.container(id)).map(|seen| seen.container.clone());
-        let told = self.kills.iter().rev().find_map(|kill| kill.told.container.clone());
+        let told = self.kills.iter().find_map(|kill| kill.told.container.clone());
         let mut container = seen.or(told)?;
         container.id = id.or(container.id);
         if let Subject::Named(_, name) = &self.subject {

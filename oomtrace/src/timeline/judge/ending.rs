@@ -11,16 +11,18 @@ use super::{
         evidence::{Cause, Death},
         nanoseconds,
         windows::{
-            CRASH_LOOP, KILL_REASON_TO_END, PROBE_TO_KILL, REFUSED_TO_END, SECOND, SIGKILL_TO_END, SIGTERM_TO_END,
+            CRASH_LOOP, KILL_REASON_TO_END, NOTICED, PICTURE, PROBE_TO_KILL, REFUSED_TO_END, SECOND, SIGKILL_TO_END,
+            SIGTERM_TO_END,
         },
-        words::{one_line, place, pod_name, signal_name, size, times},
+        words::{one_line, place, pod_name, size, times},
     },
     Court,
     case::{Case, Ending, Subject},
     named, shown,
 };
 use crate::event::{
-    Confidence, ContainerAction, ContainerChange, Incident, RefusedBy, Scenario, SenderRole, Signal, Verdict,
+    Confidence, ContainerAction, ContainerChange, Event, Incident, OutOfMemoryLog, RefusedBy, Scenario, SenderRole,
+    Signal, Verdict, signal_name,
 };
 
 /// Who ended a container.
@@ -41,7 +43,7 @@ pub(super) fn add<'a>(court: &Court<'a>, deaths: Vec<&'a Death>, cases: &mut Vec
         let Some(ending) = why(court, death).filter(|_| !death.is_old(court.names)) else { continue };
         let kind = match ending {
             Ending::Crashed => 0,
-            Ending::Refused(_) => 1,
+            Ending::Refused(_) | Ending::GaveUp(_) => 1,
             _ => 2,
         };
         let key = (Subject::of(death.pod.as_ref(), death.container.as_ref(), court.names), kind);
@@ -77,14 +79,17 @@ fn why<'a>(court: &Court<'a>, death: &'a Death) -> Option<Ending<'a>> {
     if let Some(refused) = refused.filter(|_| code.is_some_and(|code| !matches!(code, 0 | 137 | 143))) {
         return Some(Ending::Refused(refused));
     }
+    if let Some(log) = last_words(court, death).filter(|_| code.is_some_and(|code| !matches!(code, 0 | 137 | 143))) {
+        return Some(Ending::GaveUp(log));
+    }
     if matches!(code, Some(132 | 134 | 135 | 136 | 139 | 159)) {
         return Some(Ending::Crashed);
     }
     let by_kubelet = reason(court, death);
     let signal = court.evidence.signals.iter().rev().filter(|signal| same(&signal.container)).find(|signal| {
-        let takes = match signal.what.signal {
-            9 => SIGKILL_TO_END,
-            15 => SIGTERM_TO_END,
+        let takes = match signal.what.signal.as_str() {
+            "SIGKILL" => SIGKILL_TO_END,
+            "SIGTERM" => SIGTERM_TO_END,
             _ => return false,
         };
         let first = signal.what.target.container_init != Some(false);
@@ -102,6 +107,24 @@ fn why<'a>(court: &Court<'a>, death: &'a Death) -> Option<Ending<'a>> {
     }
     let asked_for = court.known.everything && matches!(code, Some(137 | 143));
     (asked_for || told && is_called_oom(court, death)).then_some(Ending::Killed(By::Kubelet(by_kubelet)))
+}
+
+/// The last that its own log says of memory, right before a container's end.
+fn last_words<'a>(court: &Court<'a>, death: &Death) -> Option<&'a Cause<OutOfMemoryLog>> {
+    let seen = death.container.as_ref().and_then(|id| court.names.container(id));
+    let name = seen.and_then(|seen| seen.container.name.as_deref());
+    let near = death.at - REFUSED_TO_END..=death.at + NOTICED;
+    court.evidence.logs.iter().rev().find(|log| {
+        let of_name = log.what.container.as_ref().and_then(|container| container.name.as_deref());
+        let same_name = || name.is_none() || of_name.is_none() || name == of_name;
+        let same = match (&log.container, &death.container) {
+            (Some(log), Some(death)) => log == death,
+            _ => log.pod.is_some() && log.pod == death.pod && same_name(),
+        };
+        // The log's time is the runtime's; the end may be noticed later, and never much earlier.
+        let before = log.at <= death.at + SECOND;
+        same && before && near.contains(&log.at)
+    })
 }
 
 /// Whether Kubernetes calls an end `OOMKilled`.
@@ -153,13 +176,13 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
         Ending::Crashed => (
             Scenario::Crashed,
             format!(
-                "{} crashed{again} by {}{}; nobody ran out of memory.",
+                "{} crashed{again} by {}{}.",
                 capital(&inside),
-                code.map_or_else(|| "a signal".to_owned(), |code| signal_name(code - 128)),
+                code.and_then(|code| u32::try_from(code - 128).ok()).map_or_else(|| "a signal".to_owned(), signal_name),
                 in_words(code)
             ),
             crash_advice(code),
-            Confidence::High,
+            Confidence::Medium,
             None,
         ),
         Ending::Refused(refused) => {
@@ -179,6 +202,25 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
                 Some(refused.line.seq),
             )
         }
+        Ending::GaveUp(log) => {
+            let said = log.what.message.as_deref().map_or_else(String::new, |said| format!(": \"{}\"", one_line(said)));
+            let used = last_use(case, court).map_or_else(String::new, |(used, limit)| {
+                let limit = limit.map_or_else(String::new, |limit| format!(" of its limit of {}", size(limit)));
+                format!(" It used {}{limit} shortly before.", size(used))
+            });
+            let whose = log.what.runtime.as_deref().map_or_else(String::new, |runtime| format!(" ({runtime})"));
+            (
+                Scenario::RuntimeRefused,
+                format!(
+                    "{} gave up{again}{} after its log said that memory ran out{whose}{said}; no OOM kill was seen.{used}",
+                    capital(&inside),
+                    code.map_or_else(String::new, |code| format!(" with exit code {code}")),
+                ),
+                heap_advice(case, court, log.what.runtime.as_deref()),
+                Confidence::Medium,
+                Some(log.line.seq),
+            )
+        }
         Ending::Killed(by) => {
             let (mut summary, mut advice, seq) =
                 killed(by, &capital(&inside), pod_name(pod.as_ref()).as_deref(), code, &again);
@@ -192,8 +234,16 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
         Ending::Frozen(_) | Ending::Panic(_) => return Incident::default(),
     };
     let (kubernetes_shows, kubernetes_shows_seen) = shown::of_end(case, court);
+    let missing = match ending {
+        Ending::Crashed => vec![
+            "whether the program ran out of memory of its own: its log's last lines (a copy of /var/log/pods with --pods)"
+                .to_owned(),
+        ],
+        _ => Vec::new(),
+    };
     let verdict = Verdict {
         scenario,
+        missing,
         invisible: Some(false),
         group_kill: Some(false),
         summary,
@@ -255,7 +305,7 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &
                 ),
                 SenderRole::SameContainer => (
                     format!("{comm}{pid} in the same container"),
-                    "by itself, so to speak".to_owned(),
+                    "from inside".to_owned(),
                     "Look at the program's own supervisor or entry point.",
                 ),
                 SenderRole::OtherContainer => (
@@ -280,7 +330,7 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &
                 ),
             };
             (
-                format!("{who} was ended{again} with {} by {whom} {why}; not by the OOM killer{code}.", signal.what.name),
+                format!("{who} was ended{again} with {} by {whom} {why}; not by the OOM killer{code}.", signal.what.signal),
                 advice.to_owned(),
                 signal.line.seq,
             )
@@ -327,6 +377,41 @@ fn advice_of(change: &ContainerChange) -> &'static str {
     }
 }
 
+/// What the container last was read to use, and its limit.
+fn last_use(case: &Case<'_>, court: &Court<'_>) -> Option<(u64, Option<u64>)> {
+    let death = case.deaths.last()?;
+    let before = death.at - PICTURE..=death.at + SECOND;
+    let read = court.evidence.pictures.iter().rev().filter(|read| before.contains(&read.at));
+    let read = read.filter(|read| read.container.is_some() && read.container == death.container);
+    read.filter_map(|read| match &read.line.event {
+        Event::Pressure(pressure) => Some((pressure.usage_bytes?, pressure.limit_bytes)),
+        _ => None,
+    })
+    .next()
+}
+
+/// What helps where a runtime gives up at a limit of its own.
+fn heap_advice(case: &Case<'_>, court: &Court<'_>, runtime: Option<&str>) -> String {
+    let name = case.container(court).and_then(|container| container.name);
+    let record = court.names.container_record(case.pod.as_ref(), name.as_deref());
+    let set = record.map(|record| record.heap_settings.join(" ")).filter(|set| !set.is_empty());
+    let set = set.map_or_else(String::new, |set| format!(" Its specification has {}.", one_line(&set)));
+    let limit = record.and_then(|record| record.limit_bytes);
+    let limit = limit.map_or_else(String::new, |limit| format!(" (its container's limit is {})", size(limit)));
+    let how = match runtime {
+        Some("Java") => "-Xmx, or -XX:MaxRAMPercentage: without either a quarter of the container's limit",
+        Some("Node.js") => "--max-old-space-size: without it about half of the container's limit",
+        Some(".NET") => {
+            "DOTNET_GCHeapHardLimit or DOTNET_GCHeapHardLimitPercent: without either 75 % of the container's limit"
+        }
+        Some("PHP") => "memory_limit",
+        _ => "its heap limit, ulimit -v, or an allocation that is larger than what is left",
+    };
+    format!(
+        "Not the OOM killer: the program met a limit of its own, below the container's{limit}. Raise that limit ({how}), and the container's with it, or find what fills the heap.{set}"
+    )
+}
+
 /// An exit code, where it is known.
 fn in_words(code: Option<i32>) -> String {
     code.map_or_else(String::new, |code| format!(" (exit code {code})"))
@@ -334,9 +419,9 @@ fn in_words(code: Option<i32>) -> String {
 
 fn crash_advice(code: Option<i32>) -> String {
     match code.unwrap_or_default() {
-        134 => "Not the OOM killer. A program that aborts itself may still have run out of its own heap (Node.js, JVM, C++ bad_alloc): its log says.",
-        135 => "Not the OOM killer. SIGBUS often is a file mapped into memory that was cut, or a full /dev/shm or tmpfs.",
-        _ => "Not the OOM killer: look at the program's log and core dump.",
+        134 => "No OOM kill was seen. A program that aborts itself may have run out of its own heap below the container's limit (Node.js, .NET, JVM, C++ bad_alloc): its log's last lines say so, and a copy of /var/log/pods (--pods) lets oomtrace read them.",
+        135 => "No OOM kill was seen. SIGBUS often is a file mapped into memory that was cut, or a full /dev/shm or tmpfs.",
+        _ => "No OOM kill was seen. Look at the program's log and core dump; a runtime that is refused memory may crash, too.",
     }
     .to_owned()
 }

@@ -7,24 +7,30 @@
 //!    are, the kubelet takes either, and the order of its lines tells which: the reader of its log knows;
 //! 3. the kubelet's counter `kubelet_evictions`, where it counted one of the two alone: over all, or, live, since it was read
 //!    before;
-//! 4. a soft threshold, which only `memory.available` has (`addAllocatableThresholds` copies hard ones alone);
+//! 4. a soft threshold of the node's memory that was met for long enough: `addAllocatableThresholds` copies hard ones alone;
 //! 5. oomtrace's own readings of the node's memory;
-//! 6. nothing: the likelier one, with low confidence.
+//! 6. where it was for memory: the likelier one, with low confidence.
+//!
+//! Where both are below their thresholds, which of the two the kubelet blames, in its log, its message and its counter, is the
+//! random order of a Go map (`thresholdsMet`, `eviction/helpers.go`): only the amounts at that moment make it sure.
+//!
+//! A grace period says nothing of the kind of threshold: before 1.29 the kubelet gives a pod its own grace period for a hard
+//! one, too (kubernetes#115819).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     super::{
         evidence::Evicted,
-        windows::{COUNTED, PASS, PICTURE, SECOND},
-        words::{listed, pod_name, size},
+        windows::{COUNTED, PASS, PICTURE, SECOND, SOFT},
+        words::{listed, one_line, pod_name, size},
     },
     Court,
     case::Case,
     named, shown,
 };
 use crate::{
-    event::{Confidence, ContainerAction, Event, Eviction, EvictionPhase, Incident, Level, Scenario, ToldBy, Verdict},
+    event::{Confidence, Event, Eviction, EvictionPhase, Incident, Level, Scenario, ToldBy, Verdict},
     node::snapshot::EvictionNotice,
 };
 
@@ -32,11 +38,14 @@ use crate::{
 const NODE: &str = "memory.available";
 /// What the memory of all pods together is called.
 const ALLOCATABLE: &str = "allocatableMemory.available";
+/// What a pod's own limits on storage are on.
+const STORAGE: &str = "ephemeral-storage";
 
 /// The signal of an eviction, and what is known of it.
 pub(super) struct Crossed {
-    pub(super) signal: String,
-    pub(super) from: ToldBy,
+    /// `None` where nothing names the resource.
+    pub(super) signal: Option<String>,
+    pub(super) from: Option<ToldBy>,
     pub(super) confidence: Confidence,
     pub(super) missing: Vec<String>,
     pub(super) threshold_bytes: Option<u64>,
@@ -47,11 +56,12 @@ pub(super) struct Crossed {
 
 impl Crossed {
     pub(super) fn scenario(&self) -> Scenario {
-        match self.signal.as_str() {
-            NODE => Scenario::NodePressureEvicted,
-            ALLOCATABLE => Scenario::AllocatableEvicted,
+        match self.signal.as_deref() {
+            Some(NODE) => Scenario::NodePressureEvicted,
+            Some(ALLOCATABLE) => Scenario::AllocatableEvicted,
             // For disk space, pids: not for memory.
-            _ => Scenario::Killed,
+            Some(_) => Scenario::Killed,
+            None => Scenario::Evicted,
         }
     }
 }
@@ -83,12 +93,15 @@ pub(super) fn signals(court: &Court<'_>, cases: &[Case<'_>]) -> BTreeMap<usize, 
     undecided.sort_unstable();
     let counted = |signal: &str| left.get(signal).copied().unwrap_or(0);
     let shared = memory.len() == 2 && counted(NODE) + counted(ALLOCATABLE) == undecided.len() as u64;
+    // It counted others, too: then an eviction of which no line names the resource may be one of those.
+    let others = left.iter().any(|(signal, count)| ![NODE, ALLOCATABLE].contains(&signal.as_str()) && *count > 0);
     let first: BTreeSet<usize> = undecided.iter().zip(0..counted(ALLOCATABLE)).map(|((_, index), _)| *index).collect();
     evicted
         .into_iter()
         .map(|(index, evicted)| {
             let told = told.remove(&index).or_else(|| match memory[..] {
-                _ if evicted.memory == Some(false) => Some((resource(evicted), ToldBy::Log)),
+                _ if evicted.memory == Some(false) => Some(resource(court, evicted)),
+                _ if evicted.memory.is_none() && others => None,
                 [only] => Some((only.to_owned(), ToldBy::Metrics)),
                 _ if shared => {
                     Some((if first.contains(&index) { ALLOCATABLE } else { NODE }.to_owned(), ToldBy::Metrics))
@@ -96,9 +109,12 @@ pub(super) fn signals(court: &Court<'_>, cases: &[Case<'_>]) -> BTreeMap<usize, 
                 _ => None,
             });
             let told = told.or_else(|| Some((by_count(court, evicted)?, ToldBy::Metrics)));
-            let told = told.or_else(|| Some((by_soft_threshold(court, evicted)?, ToldBy::SoftThreshold)));
-            let told = told.or_else(|| Some((by_readings(court, evicted)?.to_owned(), ToldBy::Pressure)));
-            let (signal, from) = told.unwrap_or_else(|| likelier(court, evicted));
+            let memory = evicted.memory == Some(true);
+            let told = told.or_else(|| Some((by_soft_threshold(evicted).filter(|_| memory)?, ToldBy::SoftThreshold)));
+            let told =
+                told.or_else(|| Some((by_readings(court, evicted).filter(|_| memory)?.to_owned(), ToldBy::Pressure)));
+            let told = told.or_else(|| memory.then(|| likelier(court, evicted)));
+            let Some((signal, from)) = told else { return (index, unknown(court, evicted)) };
             let mut crossed = crossed(court, evicted, signal, from);
             if shared && from == ToldBy::Metrics {
                 crossed.confidence = Confidence::Low;
@@ -111,9 +127,42 @@ pub(super) fn signals(court: &Court<'_>, cases: &[Case<'_>]) -> BTreeMap<usize, 
         .collect()
 }
 
-/// Where no line says it, it was a pod's own use of the node's disk: every other eviction is for a threshold.
-fn resource(evicted: &Evicted) -> String {
-    steps(evicted).find_map(|(_, step)| step.resource.clone()).unwrap_or_else(|| "ephemeral-storage".to_owned())
+/// What an eviction was for that was not for memory. Where no line names it and no threshold was met, it was a pod's own
+/// limit on storage: every other eviction is for a threshold.
+fn resource(court: &Court<'_>, evicted: &Evicted) -> (String, ToldBy) {
+    if let Some(resource) = steps(evicted).find_map(|(_, step)| step.resource.clone()) {
+        return (resource, ToldBy::Log);
+    }
+    match notices(court, evicted).into_iter().find_map(|notice| notice.resource.clone()) {
+        Some(resource) => (resource, ToldBy::Status),
+        None => (STORAGE.to_owned(), ToldBy::Inference),
+    }
+}
+
+/// What is known of an eviction that nothing names the resource of.
+fn unknown(court: &Court<'_>, evicted: &Evicted) -> Crossed {
+    let mut missing = vec![
+        "for which resource, and which signal: the kubelet's log from before (\"attempting to reclaim\"), or the pod's status or event (--pods)"
+            .to_owned(),
+    ];
+    if disk_pressure(court, evicted) {
+        missing.push("whether it was for disk space, as the node had disk pressure at about that time".to_owned());
+    }
+    Crossed {
+        signal: None,
+        from: None,
+        confidence: Confidence::Low,
+        missing,
+        threshold_bytes: None,
+        available_bytes: None,
+        amounts_from: None,
+        threshold_from: None,
+    }
+}
+
+/// Whether the kubelet said at about that time that the node is short of disk space.
+fn disk_pressure(court: &Court<'_>, evicted: &Evicted) -> bool {
+    court.evidence.disk_pressure.iter().any(|at| (evicted.at - SOFT..=evicted.ending + SOFT).contains(at))
 }
 
 /// Every step that belongs to an eviction.
@@ -148,24 +197,15 @@ fn by_count(court: &Court<'_>, evicted: &Evicted) -> Option<String> {
         })
         .map_or(evicted.ending, |(at, _)| at);
     let after = court.evidence.counted.iter().filter(|(at, _)| (done - SECOND..=done + COUNTED).contains(at));
-    let signals: BTreeSet<&str> =
-        after.filter(|(_, step)| step.memory == Some(true)).filter_map(|(_, step)| step.signal.as_deref()).collect();
+    // Where no line names the resource, it may be any that was counted.
+    let after = after.filter(|(_, step)| evicted.memory.is_none() || step.memory == Some(true));
+    let signals: BTreeSet<&str> = after.filter_map(|(_, step)| step.signal.as_deref()).collect();
     signals.first().filter(|_| signals.len() == 1).map(|signal| (*signal).to_owned())
 }
 
-/// A soft threshold that was met before, and now for long enough; or that only a soft one can be: for a hard one the kubelet
-/// gives a pod no time, of which its log makes two seconds at most (`immediateEvictionGracePeriodSeconds`,
-/// `minimumGracePeriodInSeconds`).
-fn by_soft_threshold(court: &Court<'_>, evicted: &Evicted) -> Option<String> {
-    let gives_time = || {
-        let told = court.evidence.changes_of(&evicted.pod).filter(|change| {
-            change.what.action == ContainerAction::Killing
-                && (evicted.at..=evicted.ending + SECOND).contains(&change.at)
-        });
-        let time = told.filter_map(|change| change.what.grace_period_ms).max();
-        time.is_some_and(|time| time > 2000).then(|| NODE.to_owned())
-    };
-    soft(evicted).find_map(|step| step.signal.clone()).or_else(gives_time)
+/// A soft threshold of the node's memory that was met before, and now for long enough.
+fn by_soft_threshold(evicted: &Evicted) -> Option<String> {
+    soft(evicted).filter_map(|step| step.signal.as_deref()).find(|signal| *signal == NODE).map(str::to_owned)
 }
 
 /// Where its grace period was not over by then, it was a hard one that the pod was evicted for.
@@ -182,6 +222,8 @@ fn soft(evicted: &Evicted) -> impl Iterator<Item = &Eviction> {
 
 struct Observed<'a> {
     signal: &'a str,
+    /// Both what was available and the threshold are known.
+    compared: bool,
     crossed: bool,
     threshold_bytes: Option<u64>,
     available_bytes: Option<u64>,
@@ -195,7 +237,14 @@ fn observations(evicted: &Evicted) -> impl Iterator<Item = Observed<'_>> {
         let threshold_bytes = step.threshold_bytes.or(threshold);
         let crossed =
             threshold_bytes.zip(step.available_bytes).is_some_and(|(threshold, available)| available < threshold);
-        Some(Observed { signal, crossed, threshold_bytes: step.threshold_bytes, available_bytes: step.available_bytes })
+        let compared = threshold_bytes.is_some() && step.available_bytes.is_some();
+        Some(Observed {
+            signal,
+            compared,
+            crossed,
+            threshold_bytes: step.threshold_bytes,
+            available_bytes: step.available_bytes,
+        })
     })
 }
 
@@ -213,17 +262,23 @@ fn by_readings(court: &Court<'_>, evicted: &Evicted) -> Option<&'static str> {
     Some(if available < threshold { NODE } else { ALLOCATABLE })
 }
 
-/// Nothing tells. Pods can only exceed allocatable where much of the node is reserved, or where the threshold is a large
-/// part of it: else the system's own use takes `memory.available` below the threshold first. Where both are below, the
-/// kubelet takes either.
+/// Nothing says which. Pods can only exceed allocatable first where much of the node is reserved, or where the threshold is a
+/// large part of it: else the system's own use takes `memory.available` below the threshold first. Where both are below, the
+/// kubelet blames either.
 fn likelier(court: &Court<'_>, evicted: &Evicted) -> (String, ToldBy) {
     let threshold = threshold(court, evicted, NODE).map(|(threshold, _)| threshold);
     let snapshot = &court.known.snapshot;
-    let node = match (snapshot.capacity_bytes, snapshot.allocatable_bytes, threshold) {
-        (Some(capacity), Some(allocatable), Some(threshold)) => {
-            let reserved = capacity.saturating_sub(allocatable).saturating_sub(threshold);
-            reserved + threshold < capacity / 20
-        }
+    let started_with = court
+        .thresholds
+        .and_then(|started| started.at(evicted.at).iter().find_map(|threshold| threshold.reserved_bytes));
+    let by_node = || {
+        let (capacity, allocatable) = snapshot.capacity_bytes.zip(snapshot.allocatable_bytes)?;
+        Some(capacity.saturating_sub(allocatable).saturating_sub(threshold?))
+    };
+    let node = match (started_with.or_else(by_node), snapshot.capacity_bytes, threshold) {
+        // Then the two have one threshold, and the node uses at least as much as its pods.
+        (Some(0), ..) => true,
+        (Some(reserved), Some(capacity), Some(threshold)) => reserved + threshold < capacity / 20,
         _ => false,
     };
     (if node { NODE } else { ALLOCATABLE }.to_owned(), ToldBy::Inference)
@@ -234,7 +289,12 @@ fn crossed(court: &Court<'_>, evicted: &Evicted, signal: String, from: ToldBy) -
     let (threshold_bytes, threshold_from) = threshold(court, evicted, &signal).unzip();
     let amounts_from = amounts_from.or(threshold_from);
     let mut missing = Vec::new();
+    let of_memory = [NODE, ALLOCATABLE].contains(&signal.as_str());
     let confidence = match from {
+        ToldBy::Inference if !of_memory => {
+            missing.push("which limit on storage it was: the pod's status or event (--pods)".to_owned());
+            Confidence::Medium
+        }
         ToldBy::Inference => {
             missing.push(
                 "which signal crossed its threshold: the kubelet's metrics (--kubelet-metrics), or its log at verbosity 3"
@@ -242,22 +302,40 @@ fn crossed(court: &Court<'_>, evicted: &Evicted, signal: String, from: ToldBy) -
             );
             Confidence::Low
         }
+        _ if !of_memory => Confidence::High,
         ToldBy::Pressure => Confidence::Medium,
-        _ => Confidence::High,
+        _ => match other_was_crossed(evicted, &signal) {
+            Some(false) => Confidence::High,
+            Some(true) => {
+                missing.push(
+                    "which came first: both signals of memory were below their thresholds, and which of them the kubelet blames is chance"
+                        .to_owned(),
+                );
+                Confidence::Medium
+            }
+            None => {
+                missing.push(
+                    "whether the other signal of memory was below its threshold, too, for then the kubelet blames either: its log at verbosity 3"
+                        .to_owned(),
+                );
+                Confidence::Medium
+            }
+        },
     };
-    if evicted.memory.is_none() && matches!(from, ToldBy::Inference | ToldBy::Pressure) {
-        missing.push(
-            "whether it was memory at all, and not disk space: the kubelet's log from before (\"attempting to reclaim\"), or the pod's status or event (--pods)"
-                .to_owned(),
-        );
-    }
-    if available_bytes.is_none() {
+    if available_bytes.is_none() && of_memory {
         missing.push(
             "how much was available: the pod's status or event (--pods), or the kubelet's log at verbosity 3"
                 .to_owned(),
         );
     }
+    let (signal, from) = (Some(signal), Some(from));
     Crossed { signal, from, confidence, missing, threshold_bytes, available_bytes, amounts_from, threshold_from }
+}
+
+/// Whether the other of memory's two signals was below its threshold in the same pass.
+fn other_was_crossed(evicted: &Evicted, signal: &str) -> Option<bool> {
+    let of_other = observations(evicted).filter(|observed| observed.signal != signal && observed.compared);
+    of_other.map(|observed| observed.crossed).reduce(|one, other| one || other)
 }
 
 /// Threshold and what was available: from the line about the pod, from its event or status, from what was observed.
@@ -338,7 +416,10 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&Crossed>
         innocent: None,
         bystander: None,
         summary: summary(case, court, crossed, pod.as_ref(), &containers),
-        advice: if crossed.scenario() == Scenario::Killed { String::new() } else { advice_for(crossed) },
+        heading: String::new(),
+        advice: advice_for(crossed),
+        suggested_limit_bytes: None,
+        suggested_limit_basis: None,
         confidence: crossed.confidence,
         missing,
         evidence: evidence.map(|(_, line)| line.seq).take(16).collect(),
@@ -350,8 +431,8 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&Crossed>
             .names
             .record(&evicted.pod)
             .is_some_and(|record| record.reason.as_deref() == Some("Evicted")),
-        signal: Some(crossed.signal.clone()),
-        signal_from: Some(crossed.from),
+        signal: crossed.signal.clone(),
+        signal_from: crossed.from,
         threshold_bytes: crossed.threshold_bytes,
         available_bytes: crossed.available_bytes,
         amounts_from: crossed.amounts_from,
@@ -389,9 +470,20 @@ fn summary(
         Scenario::NodePressureEvicted => {
             format!("the node's available memory fell below the eviction threshold{amounts}")
         }
-        _ => format!("the node was short of {}, not of memory", crossed.signal),
+        Scenario::Evicted => "of a shortage that nothing at hand names".to_owned(),
+        _ => match own_limit(case, court) {
+            Some(words) => {
+                format!("it exceeded a limit of its own on storage ({words}); the node was not low on memory")
+            }
+            None if crossed.from == Some(ToldBy::Inference) => {
+                "it exceeded a limit of its own on storage: no threshold of the node was met".to_owned()
+            }
+            None => {
+                format!("the node was short of {}, not of memory", crossed.signal.as_deref().unwrap_or("disk space"))
+            }
+        },
     };
-    let why = if crossed.from == ToldBy::Inference { format!("most likely {why}") } else { why };
+    let why = if crossed.from == Some(ToldBy::Inference) { format!("most likely {why}") } else { why };
     let each: Vec<String> = containers
         .iter()
         .filter_map(|container| {
@@ -411,6 +503,15 @@ fn summary(
     format!("The kubelet evicted pod {name}{rank} because {why}{containers}.")
 }
 
+/// A pod's own limit that it was evicted for, in the kubelet's words (`localStorageEviction`, `eviction_manager.go`).
+fn own_limit(case: &Case<'_>, court: &Court<'_>) -> Option<String> {
+    let evicted = case.evicted?;
+    let of_lines = steps(evicted).filter_map(|(_, step)| step.message.clone());
+    let of_files = notices(court, evicted).into_iter().map(|notice| notice.message.clone());
+    let mut words = of_lines.chain(of_files).filter(|message| !message.starts_with("The node was low on resource"));
+    words.next().map(|words| one_line(words.trim().trim_end_matches('.')))
+}
+
 /// The pod's place among those that were ranked.
 fn rank(case: &Case<'_>, court: &Court<'_>) -> Option<(usize, usize)> {
     let evicted = case.evicted?;
@@ -424,6 +525,17 @@ fn rank(case: &Case<'_>, court: &Court<'_>) -> Option<(usize, usize)> {
 
 fn advice_for(crossed: &Crossed) -> String {
     let threshold = crossed.threshold_bytes.map_or_else(String::new, |bytes| format!(" of {}", size(bytes)));
+    match crossed.scenario() {
+        Scenario::Killed => {
+            return "Not memory: look at what the pod writes to its writable layer, its logs and its emptyDir volumes, and at the limits on them (ephemeral-storage, sizeLimit)."
+                .to_owned();
+        }
+        Scenario::Evicted => {
+            return "Find out for which resource first: the pod's status and event say it (kubectl describe pod), and so does the kubelet's log just before."
+                .to_owned();
+        }
+        _ => {}
+    }
     let what = if crossed.scenario() == Scenario::AllocatableEvicted {
         format!("Pods together came closer than the threshold{threshold} to all that they may use on this node. ")
     } else {

@@ -1,20 +1,27 @@
 //! Verdicts on kills by the kernel's OOM killer.
 
-mod told;
+mod advice;
+mod limit;
+mod summary;
+mod usage;
 
 use std::collections::BTreeMap;
 
-use self::told::Told;
+use self::{
+    advice::Advice,
+    summary::Summary,
+    usage::{Fill, Users},
+};
 use super::{
-    super::{evidence::Kill, names::SANDBOX_SCORE, windows::NOTICED, words::place},
+    super::{evidence::Kill, names::SANDBOX_SCORE, windows::NOTICED},
     Court,
     case::Case,
     eviction, named, shown,
 };
 use crate::{
     event::{
-        Candidate, Cause, Confidence, Container, ContainerId, ContainerRole, Event, Incident, Level, Limit, Memory,
-        OomKill, Scenario, Verdict, Victim,
+        Candidate, Cause, Confidence, Container, ContainerId, ContainerRole, Event, Incident, Level, Limit, OomKill,
+        Scenario, Verdict, Victim,
     },
     node::snapshot::ContainerRecord,
 };
@@ -43,10 +50,12 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&eviction
     let limit = kill.told.limit.clone();
     let group = group(case);
     let invisible = invisible(case, court);
-    let eaters = Eaters::of(kill, scenario);
-    let bystander = bystander(scenario, case, eaters.as_ref());
+    let outside = is_outside(case, court);
+    let users = Users::of(kill, scenario);
+    let bystander = bystander(scenario, case, users.as_ref());
     if invisible.is_none() && container.is_some() {
-        missing.push("whether the container lived on: the kubelet's log from after the kill".to_owned());
+        let by = if outside { "the container runtime's events" } else { "the kubelet's log" };
+        missing.push(format!("whether the container lived on: {by} from after the kill"));
     }
     if pod.as_ref().is_some_and(|pod| pod.name.is_none()) {
         missing.push("the pod's name: --pods, or the kubelet's log".to_owned());
@@ -55,8 +64,28 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&eviction
         confidence = confidence.min(signal.confidence);
         missing.extend(signal.missing.clone());
     }
-    let (kubernetes_shows, kubernetes_shows_seen) = shown::of_kills(case, court, invisible);
-    let names = Told { pod: pod.as_ref(), container: container.as_ref(), scenario, eaters: eaters.as_ref() };
+    let (kubernetes_shows, kubernetes_shows_seen) =
+        if outside { (Vec::new(), false) } else { shown::of_kills(case, court, invisible) };
+    let specified = specified(case, court);
+    let summary = Summary {
+        pod: pod.as_ref(),
+        container: container.as_ref(),
+        scenario,
+        users: users.as_ref(),
+        specified,
+        lives_on: (invisible == Some(true)).then_some(kubernetes_shows_seen),
+        outside,
+    };
+    let advice = Advice {
+        container: container.as_ref(),
+        scenario,
+        users: users.as_ref(),
+        fill: Fill::of(kill, case, court),
+        specified,
+        specified_sum: specified_sum(case, court),
+        outside,
+    };
+    let (suggested_limit_bytes, suggested_limit_basis) = limit::suggested(case, court, scenario, confidence).unzip();
     let verdict = Verdict {
         scenario,
         also,
@@ -64,8 +93,11 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&eviction
         group_kill: group,
         innocent: if scenario == Scenario::Killed { None } else { innocent(&kill.told) },
         bystander,
-        summary: names.summary(case, kill, invisible, kubernetes_shows_seen),
-        advice: names.advice(case, kill),
+        heading: String::new(),
+        summary: summary.text(case, kill),
+        advice: advice.text(case, kill),
+        suggested_limit_bytes,
+        suggested_limit_basis,
         confidence,
         missing,
         missing_omitted: 0,
@@ -74,8 +106,8 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&eviction
         kubernetes_shows,
         kubernetes_shows_omitted: 0,
         kubernetes_shows_seen,
-        signal: signal.map(|signal| signal.signal.clone()),
-        signal_from: signal.map(|signal| signal.from),
+        signal: signal.and_then(|signal| signal.signal.clone()),
+        signal_from: signal.and_then(|signal| signal.from),
         threshold_bytes: signal.and_then(|signal| signal.threshold_bytes),
         available_bytes: signal.and_then(|signal| signal.available_bytes),
         amounts_from: signal.and_then(|signal| signal.amounts_from),
@@ -119,20 +151,8 @@ fn scenario(case: &Case<'_>, court: &Court<'_>, kill: &Kill, missing: &mut Vec<S
     if kill.told.cause == Some(Cause::Sysrq) {
         return (Scenario::Killed, Confidence::High);
     }
-    let Some(limit) = &kill.told.limit else {
-        if kill.lines.iter().all(|(_, line)| !matches!(line.event, Event::OomKill(_))) {
-            missing.push("whose limit was hit: the kernel's log (--kernel-log)".to_owned());
-            // What has no limit cannot have hit it.
-            let scenario = if is_unlimited(case, court) { Scenario::SystemOom } else { Scenario::ContainerLimit };
-            return (scenario, Confidence::Low);
-        }
-        missing.push(
-            "whose limit was hit: the kernel left its report out (10 in 5 s), or its beginning is not in the log"
-                .to_owned(),
-        );
-        let by_cgroup = kill.told.message.as_deref().is_none_or(|message| message.starts_with("Memory cgroup"));
-        let by_cgroup = by_cgroup && kill.told.constraint.as_deref().is_none_or(|constraint| constraint == "MEMCG");
-        return (if by_cgroup { Scenario::ContainerLimit } else { Scenario::SystemOom }, Confidence::Low);
+    let Some(limit) = kill.told.limit.as_ref().filter(|limit| limit.level.is_some()) else {
+        return without_a_report(kill, missing);
     };
     match limit.level {
         Some(Level::Container) if kill.hit_limit_around() => (Scenario::OtherLimit, Confidence::High),
@@ -149,13 +169,42 @@ fn scenario(case: &Case<'_>, court: &Court<'_>, kill: &Kill, missing: &mut Vec<S
             }
         },
         Some(Level::Qos | Level::Kubepods) => (Scenario::AllocatableOom, Confidence::High),
+        // A person's SysRq-f, a cpuset and a memory policy end in the same line; only the report tells them apart.
+        Some(Level::Node) if kill.told.constraint.is_none() => {
+            missing
+                .push("whether the whole node ran out, or a part of it: the kernel's report (--kernel-log)".to_owned());
+            (Scenario::SystemOom, Confidence::Medium)
+        }
         Some(Level::Node) => (Scenario::SystemOom, Confidence::High),
         Some(Level::Other) => (Scenario::OtherLimit, Confidence::High),
-        None => {
-            missing.push("whose limit was hit".to_owned());
-            (Scenario::ContainerLimit, Confidence::Low)
-        }
+        None => (Scenario::UnknownLimit, Confidence::Low),
     }
+}
+
+/// Where the kernel's report is missing, its line of the kill alone may still say that it was the node; of a limit it does
+/// not say whose.
+fn without_a_report(kill: &Kill, missing: &mut Vec<String>) -> (Scenario, Confidence) {
+    if kill.lines.iter().all(|(_, line)| !matches!(line.event, Event::OomKill(_))) {
+        missing.push("whose limit was hit: the kernel's log (--kernel-log)".to_owned());
+        return (Scenario::UnknownLimit, Confidence::Low);
+    }
+    missing.push(
+        "whose limit was hit: the kernel's report, of which the log has one line (the kernel leaves reports out beyond 10 in 5 s)"
+            .to_owned(),
+    );
+    let told = &kill.told;
+    let of_node = told.message.as_deref().is_some_and(|message| message.starts_with("Out of memory"))
+        || told.constraint.as_deref().is_some_and(|constraint| constraint != "MEMCG");
+    if of_node { (Scenario::SystemOom, Confidence::Medium) } else { (Scenario::UnknownLimit, Confidence::Low) }
+}
+
+/// Whether it is known not to be in Kubernetes: where it was is known, and nothing on this node is of Kubernetes.
+fn is_outside(case: &Case<'_>, court: &Court<'_>) -> bool {
+    let placed = |kill: &Kill| {
+        let of_limit = kill.told.limit.as_ref().is_some_and(|limit| limit.cgroup.is_some());
+        of_limit || kill.told.cgroup.as_ref().is_some_and(|cgroup| cgroup.path.is_some())
+    };
+    !court.kubernetes && case.pod.is_none() && case.kills.iter().any(|kill| placed(kill))
 }
 
 /// Whether the pod had more containers than the victim's. Files and the kubelet's log tell; else the kernel's list of
@@ -208,10 +257,19 @@ fn own_limit_is_the_pods(case: &Case<'_>, court: &Court<'_>, limit: &Limit) -> b
     own.is_some() && own == limit.limit_bytes
 }
 
-/// Whether the container is known to have no limit of its own.
-fn is_unlimited(case: &Case<'_>, court: &Court<'_>) -> bool {
-    let specified = case.pod.as_ref().and_then(|pod| court.names.record(pod)).is_some_and(|record| record.complete);
-    specified && own_record(case, court).is_some_and(|own| own.limit_bytes.is_none())
+/// The container's limit by its specification, where that is known: `Some(None)` where it has none.
+fn specified(case: &Case<'_>, court: &Court<'_>) -> Option<Option<u64>> {
+    let own = own_record(case, court)?.limit_bytes;
+    let complete = || case.pod.as_ref().and_then(|pod| court.names.record(pod)).is_some_and(|record| record.complete);
+    (own.is_some() || complete()).then_some(own)
+}
+
+/// The limits of all containers of the pod that run at one time, where each has one.
+fn specified_sum(case: &Case<'_>, court: &Court<'_>) -> Option<u64> {
+    let record = court.names.record(case.pod.as_ref()?).filter(|record| record.complete)?;
+    let lasting =
+        |container: &&ContainerRecord| !matches!(container.role, Some(ContainerRole::Init | ContainerRole::Ephemeral));
+    record.containers.values().filter(lasting).map(|container| container.limit_bytes).sum()
 }
 
 /// What the files have of the container.
@@ -291,66 +349,11 @@ fn innocent(kill: &OomKill) -> Option<bool> {
     }
 }
 
-/// Who used how much of the limit that was hit.
-struct Eaters {
-    /// The one with the most, in words.
-    most: String,
-    most_bytes: u64,
-    victim_bytes: u64,
-    victim_is_most: bool,
-}
-
-impl Eaters {
-    /// By pod where all pods share the limit, by container where a pod's do, by process where the log does not tell.
-    fn of(kill: &Kill, scenario: Scenario) -> Option<Self> {
-        let candidates = kill.told.candidates.as_ref()?;
-        let by_pod = matches!(scenario, Scenario::AllocatableOom | Scenario::SystemOom);
-        let group = |candidate: &Candidate| -> Option<String> {
-            let task = &candidate.task;
-            if by_pod && let Some(uid) = task.pod.as_ref().and_then(|pod| pod.uid.as_ref()) {
-                return Some(uid.to_string());
-            }
-            if let Some(id) = task.container.as_ref().and_then(|container| container.id.as_ref()) {
-                return Some(id.to_string());
-            }
-            task.tgid.or(task.pid).map(|pid| format!("process {pid}"))
-        };
-        let mut groups: BTreeMap<String, (u64, &Candidate, u64)> = BTreeMap::new();
-        for candidate in candidates {
-            let bytes = used(&candidate.memory);
-            let entry = groups.entry(group(candidate)?).or_insert((0, candidate, 0));
-            entry.0 += bytes;
-            if bytes > entry.2 {
-                (entry.1, entry.2) = (candidate, bytes);
-            }
-        }
-        let victim = kill.told.victim.task.tgid.or(kill.told.victim.task.pid)?;
-        let victims =
-            candidates.iter().find(|other| other.task.tgid.or(other.task.pid) == Some(victim)).and_then(group)?;
-        let (victim_bytes, ..) = *groups.get(&victims)?;
-        let (most, (most_bytes, largest, _)) =
-            groups.iter().max_by_key(|(name, (bytes, ..))| (*bytes, std::cmp::Reverse(name.as_str())))?;
-        let comm = largest.task.comm.as_deref().unwrap_or("?");
-        let inside = place(largest.task.pod.as_ref(), largest.task.container.as_ref());
-        let inside = if inside == "the node" { String::new() } else { format!(" in {inside}") };
-        Some(Self {
-            most: format!("{comm}{inside}"),
-            most_bytes: *most_bytes,
-            victim_bytes,
-            victim_is_most: *most == victims || *most_bytes == victim_bytes,
-        })
-    }
-}
-
-fn used(memory: &Memory) -> u64 {
-    [memory.rss_anon_bytes, memory.rss_file_bytes, memory.rss_shmem_bytes].into_iter().flatten().sum()
-}
-
-fn bystander(scenario: Scenario, case: &Case<'_>, eaters: Option<&Eaters>) -> Option<bool> {
+fn bystander(scenario: Scenario, case: &Case<'_>, users: Option<&Users>) -> Option<bool> {
     match scenario {
         Scenario::ContainerLimit => Some(false),
-        Scenario::Killed => None,
+        Scenario::Killed | Scenario::UnknownLimit => None,
         _ if case.kills.is_empty() => None,
-        _ => eaters.map(|eaters| !eaters.victim_is_most),
+        _ => users.map(|users| !users.victim_is_most),
     }
 }

@@ -37,6 +37,7 @@ fn own(case: &Case<'_>) -> Vec<At> {
         all.extend(evicted.lines.iter().cloned());
     }
     match &case.ending {
+        Some(Ending::GaveUp(log)) => all.push((log.at, Arc::clone(&log.line))),
         Some(Ending::Refused(refused)) => all.push((refused.at, Arc::clone(&refused.line))),
         Some(Ending::Killed(By::Sender(signal, _))) => all.push((signal.at, Arc::clone(&signal.line))),
         Some(Ending::Killed(By::Probe(change) | By::Kubelet(change))) => {
@@ -225,8 +226,8 @@ fn words(line: &Line, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, Strin
             (Mark::Kill, format!("OOM kill: {comm}{pid}{with}{place}{used}"))
         }
         Event::ProcessExit(exit) => {
-            let how = match (exit.signal, exit.exit_code) {
-                (Some(signal), _) => format!("by {}", super::super::words::signal_name(signal.into())),
+            let how = match (&exit.signal, exit.exit_code) {
+                (Some(signal), _) => format!("by {signal}"),
                 (None, Some(code)) => format!("with status {code}"),
                 (None, None) => String::new(),
             };
@@ -243,7 +244,7 @@ fn words(line: &Line, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, Strin
                 None if signal.sender.role == SenderRole::Oomd => "all its processes",
                 comm => comm.unwrap_or("?"),
             };
-            (Mark::Signal, format!("{} from {sender} to {target}", signal.name))
+            (Mark::Signal, format!("{} from {sender} to {target}", signal.signal))
         }
         Event::ChargeFailures(failures) => {
             let often =
@@ -256,6 +257,9 @@ fn words(line: &Line, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, Strin
                 Mark::Failure,
                 format!("the kernel refused {} an allocation{asked}", refused.task.comm.as_deref().unwrap_or("?")),
             )
+        }
+        Event::OutOfMemoryLog(log) => {
+            (Mark::Failure, format!("its log says: {}", one_line(log.message.as_deref().unwrap_or("?"))))
         }
         Event::Pressure(pressure) => {
             let (usage, limit) = (pressure.usage_bytes?, pressure.limit_bytes);

@@ -54,7 +54,8 @@ fn scenario(limit: Option<&Limit>) -> Scenario {
         Some(Level::Pod) => Scenario::PodLimit,
         Some(Level::Qos | Level::Kubepods) => Scenario::AllocatableOom,
         Some(Level::Other) => Scenario::OtherLimit,
-        Some(Level::Node) | None => Scenario::SystemOom,
+        Some(Level::Node) => Scenario::SystemOom,
+        None => Scenario::UnknownLimit,
     }
 }
 
@@ -73,7 +74,7 @@ pub(super) fn frozen(case: &Case<'_>, court: &Court<'_>, frozen: &[&Cause<UnderO
         capital(&inside)
     );
     let advice = "Nobody ends what waits here, and Kubernetes takes it for running: write 0 to memory.oom_control of its cgroup, so that the kernel may kill and the container is started again, and give it a higher limit.";
-    stopped(case, court, limit, summary, advice)
+    stopped(case, court, limit, ("Frozen at a memory limit", summary), advice)
 }
 
 pub(super) fn panic(case: &Case<'_>, court: &Court<'_>, panic: &Cause<PanicOnOom>) -> Incident {
@@ -81,6 +82,7 @@ pub(super) fn panic(case: &Case<'_>, court: &Court<'_>, panic: &Cause<PanicOnOom
     let inside = place(named(court, case.pod.as_ref()).as_ref(), case.container(court).as_ref());
     let why = match scenario(limit.as_ref()) {
         Scenario::SystemOom => "the node itself ran out of memory".to_owned(),
+        Scenario::UnknownLimit => "memory ran out".to_owned(),
         _ => format!("{inside} hit a memory limit"),
     };
     let comm = panic.what.trigger.comm.as_deref().unwrap_or("a process");
@@ -88,17 +90,23 @@ pub(super) fn panic(case: &Case<'_>, court: &Court<'_>, panic: &Cause<PanicOnOom
         let summary =
             format!("The kernel panicked, as no process was left that it may kill: {why} when {comm} asked for more.");
         let advice = "A panic ends every pod of the node. What was left has oom_score_adj -1000, or is the kernel's own memory: find who set it, and give the node more memory.";
-        return stopped(case, court, limit, summary, advice);
+        return stopped(case, court, limit, ("Out of memory: the kernel panics", summary), advice);
     }
     let sysctl = panic.what.panic_on_oom;
     let summary = format!(
         "The kernel was about to panic instead of killing, as vm.panic_on_oom is {sysctl}: {why} when {comm} asked for more."
     );
     let advice = "A panic ends every pod of the node. Set vm.panic_on_oom=0, as the kubelet does by itself unless its --protect-kernel-defaults keeps it from that.";
-    stopped(case, court, limit, summary, advice)
+    stopped(case, court, limit, ("Out of memory: the kernel panics", summary), advice)
 }
 
-fn stopped(case: &Case<'_>, court: &Court<'_>, limit: Option<Limit>, summary: String, advice: &str) -> Incident {
+fn stopped(
+    case: &Case<'_>,
+    court: &Court<'_>,
+    limit: Option<Limit>,
+    (heading, summary): (&str, String),
+    advice: &str,
+) -> Incident {
     let evidence = match &case.ending {
         Some(Ending::Frozen(frozen)) => frozen.iter().take(8).map(|frozen| frozen.line.seq).collect(),
         Some(Ending::Panic(panic)) => vec![panic.line.seq],
@@ -108,6 +116,7 @@ fn stopped(case: &Case<'_>, court: &Court<'_>, limit: Option<Limit>, summary: St
         scenario: scenario(limit.as_ref()),
         invisible: Some(true),
         group_kill: Some(false),
+        heading: heading.to_owned(),
         summary,
         advice: advice.to_owned(),
         evidence,

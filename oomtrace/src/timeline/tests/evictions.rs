@@ -113,8 +113,8 @@ fn a_counter_that_goes_up_right_after_an_eviction_tells_its_signal() {
     assert_eq!(
         told,
         [
-            (Scenario::NodePressureEvicted, metrics, Confidence::High),
-            (Scenario::AllocatableEvicted, metrics, Confidence::High)
+            (Scenario::NodePressureEvicted, metrics, Confidence::Medium),
+            (Scenario::AllocatableEvicted, metrics, Confidence::Medium)
         ]
     );
 }
@@ -413,4 +413,97 @@ fn what_an_eviction_was_for_is_said_to_be_missing_where_nothing_tells() {
         .eviction(4.0, Eviction { pod: Some(pod_by_name('a')), ..step(EvictionPhase::Evicted) });
     let missing = world.incident().verdict.missing;
     assert!(missing.iter().any(|missing| missing.starts_with("whether it was memory at all")), "{missing:?}");
+}
+
+#[test]
+fn an_eviction_of_which_nothing_names_the_resource_is_not_laid_to_memory() {
+    let evicted = || Eviction { pod: Some(pod('a')), ..step(EvictionPhase::Evicted) };
+    let killing = |grace| {
+        let killing = change(ContainerAction::Killing, pod('a'), Some(container("web", '1')));
+        ContainerChange { grace_period_ms: Some(grace), ..killing }
+    };
+    // What a search for the pod's name leaves; 30 s of grace are no sign of a soft threshold.
+    let mut world = World::default();
+    world
+        .eviction(0.0, Eviction { pods: vec![pod_by_name('a')], ..step(EvictionPhase::Ranked) })
+        .change(0.1, killing(30_000))
+        .eviction(9.0, evicted());
+    let incident = world.incident();
+    let verdict = &incident.verdict;
+    assert_eq!((verdict.scenario, verdict.confidence), (Scenario::Evicted, Confidence::Low));
+    assert_eq!((verdict.signal.as_deref(), verdict.signal_from), (None, None));
+    assert_eq!(verdict.heading, "Evicted: the resource is not known");
+    assert!(verdict.missing.iter().any(|missing| missing.contains("which resource")), "{:?}", verdict.missing);
+    // The counter of a kubelet that evicted for memory alone tells it.
+    world.known.evictions_by_signal.insert(NODE.to_owned(), 1);
+    assert_eq!(world.incident().verdict.scenario, Scenario::NodePressureEvicted);
+    // Of one that evicted for disk space, too, it does not.
+    world.known.evictions_by_signal.insert("nodefs.available".to_owned(), 1);
+    assert_eq!(world.incident().verdict.scenario, Scenario::Evicted);
+}
+
+#[test]
+fn a_grace_period_of_the_pods_own_does_not_make_a_threshold_a_soft_one() {
+    let mut world = World::default();
+    let killing = change(ContainerAction::Killing, pod('a'), Some(container("web", '1')));
+    world.evicts(0.0, 'a').change(0.2, ContainerChange { grace_period_ms: Some(30_000), ..killing }).died(
+        6.0,
+        pod('a'),
+        unnamed('1'),
+        0,
+    );
+    let verdict = world.incident().verdict;
+    assert_eq!((verdict.signal_from, verdict.confidence), (Some(ToldBy::Inference), Confidence::Low));
+    assert!(verdict.heading.contains("is not known"), "{}", verdict.heading);
+}
+
+#[test]
+fn which_signal_is_blamed_is_sure_only_where_the_other_had_room() {
+    let blamed = |others: u64| {
+        let mut world = evicted();
+        let blames = Eviction { signal: Some(NODE.to_owned()), memory: Some(true), ..step(EvictionPhase::MustEvict) };
+        world
+            .eviction(-0.1, observed(NODE, 700, Some(1024)))
+            .eviction(-0.05, observed(ALLOCATABLE, others, Some(1024)))
+            .eviction(0.03, blames);
+        let verdict = world.incident().verdict;
+        assert_eq!(verdict.scenario, Scenario::NodePressureEvicted);
+        verdict.confidence
+    };
+    assert_eq!(blamed(1900), Confidence::High);
+    assert_eq!(blamed(900), Confidence::Medium);
+}
+
+#[test]
+fn a_pending_soft_threshold_of_another_resource_is_no_reason() {
+    let not_yet = Eviction {
+        signal: Some("nodefs.available".to_owned()),
+        memory: Some(false),
+        ..step(EvictionPhase::GracePeriodNotMet)
+    };
+    let mut world = evicted();
+    world.eviction(-30.0, not_yet);
+    let incident = world.incident();
+    assert!(!incident.verdict.summary.contains("nodefs"), "{}", incident.verdict.summary);
+    assert!(incident.steps.iter().all(|step| !step.what.contains("nodefs")), "{:?}", incident.steps);
+    assert_eq!(incident.verdict.signal_from, Some(ToldBy::Inference));
+}
+
+#[test]
+fn a_pods_own_limit_on_storage_is_neither_memory_nor_the_nodes() {
+    let mut world = World::default();
+    world.eviction(9.0, Eviction { pod: Some(pod('a')), ..step(EvictionPhase::Evicted) });
+    world.known.snapshot.evictions.push(EvictionNotice {
+        pod: pod('a'),
+        message: "Usage of EmptyDir volume \"logs\" exceeds the limit \"30Mi\". ".to_owned(),
+        resource: Some("ephemeral-storage".to_owned()),
+        ..EvictionNotice::default()
+    });
+    assert!(world.incidents().is_empty(), "not about memory");
+    assert_eq!(world.timeline().settle(None).not_memory, 1, "and counted");
+    world.known.everything = true;
+    let verdict = world.incident().verdict;
+    assert_eq!((verdict.scenario, verdict.heading.as_str()), (Scenario::Killed, "Evicted: not for memory"));
+    assert!(verdict.summary.contains("volume \"logs\" exceeds the limit \"30Mi\""), "{}", verdict.summary);
+    assert!(!verdict.summary.contains("node was short"), "{}", verdict.summary);
 }

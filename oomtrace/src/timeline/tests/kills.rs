@@ -156,7 +156,7 @@ fn a_node_that_ran_out() {
     world.kill(0.0, bare);
     assert_eq!(
         (world.incident().verdict.scenario, world.incident().verdict.confidence),
-        (Scenario::SystemOom, Confidence::Low)
+        (Scenario::SystemOom, Confidence::Medium)
     );
 }
 
@@ -265,10 +265,15 @@ fn a_container_without_a_limit_did_not_hit_it() {
             },
         );
         let verdict = world.incident().verdict;
-        (verdict.scenario, verdict.confidence)
+        (verdict.scenario, verdict.confidence, verdict.summary, verdict.advice)
     };
-    assert_eq!(told(Some(64)), (Scenario::ContainerLimit, Confidence::Low));
-    assert_eq!(told(None), (Scenario::SystemOom, Confidence::Low));
+    let (scenario, confidence, summary, advice) = told(Some(64));
+    assert_eq!((scenario, confidence), (Scenario::UnknownLimit, Confidence::Low));
+    assert!(summary.contains("(the container's own is 64 MiB)"), "{summary}");
+    assert!(advice.contains("64 MiB"), "{advice}");
+    let (scenario, confidence, summary, _) = told(None);
+    assert_eq!((scenario, confidence), (Scenario::UnknownLimit, Confidence::Low));
+    assert!(summary.contains("the container has none of its own"), "{summary}");
 }
 
 #[test]

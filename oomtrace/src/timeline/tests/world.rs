@@ -6,7 +6,7 @@ use crate::{
     event::{
         AllocationRefused, Candidate, Container, ContainerAction, ContainerChange, Event, Eviction, EvictionPhase,
         Incident, Level, Limit, Line, Memory, OomKill, Pod, ProcessExit, RefusedBy, Sender, SenderRole, Signal, Source,
-        Span, Task, Victim,
+        Span, Task, Victim, signal_name,
     },
     node::{
         cgroup_path::QosClass,
@@ -68,7 +68,7 @@ pub(super) fn candidate(comm: &str, pid: u32, mib: u64, of: Option<(Pod, Contain
     Candidate {
         task: Task { pod, container, oom_score_adj: Some(984), ..task(comm, pid) },
         memory: Memory { rss_anon_bytes: Some(mib * MIB), ..Memory::default() },
-        points: 1,
+        points: Some(1),
     }
 }
 
@@ -100,6 +100,11 @@ pub(super) fn kill(pod: Pod, container: Container, level: Level, mib: u64) -> Oo
             total_bytes: None,
         }),
         constraint: None,
+        nodemask: None,
+        cpuset: None,
+        mems_allowed: None,
+        memory_nodes: Vec::new(),
+        cgroup_memory: None,
         order: None,
         gfp: None,
         gfp_mask: None,
@@ -207,8 +212,8 @@ impl World {
             pod: Some(to.0),
             container: Some(to.1),
             cgroup: None,
-            signal: number,
-            name: if number == 9 { "SIGKILL" } else { "SIGTERM" }.to_owned(),
+            signal: signal_name(number),
+            signal_number: Some(number),
             sender: Sender { role, task: task(comm, 99), unit: None },
             target: Task { container_init: Some(true), ..task("app", 7) },
         };
@@ -223,7 +228,8 @@ impl World {
             cgroup: None,
             task: Task { container_init: Some(true), ..task("app", 7) },
             exit_code: (code < 128).then_some(code),
-            signal: (code >= 128).then(|| code - 128),
+            signal: (code >= 128).then(|| signal_name(u32::from(code) - 128)),
+            signal_number: (code >= 128).then(|| u32::from(code) - 128),
             core_dumped: false,
             container_exit_code: Some(code),
             oom_victim: false,

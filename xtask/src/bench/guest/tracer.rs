@@ -20,7 +20,7 @@ pub(super) struct Tracer {
 impl Tracer {
     pub(super) fn start(arguments: &[&str]) -> Result<Self> {
         let mut child = Command::new("oomtrace")
-            .args(["run", "--format", "json", "--log-level", "error"])
+            .args(["run", "--format", "json", "--all", "--log-level", "error"])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -46,9 +46,8 @@ impl Tracer {
 
     /// Each hook and how it is attached, in words.
     pub(super) fn hooks(&self) -> String {
-        let probes = self.status["probes"].as_array().into_iter().flatten();
-        let hooks =
-            probes.filter_map(|probe| Some(format!("{} ({})", probe["symbol"].as_str()?, probe["attached"].as_str()?)));
+        let attached = self.status["attached"].as_object().into_iter().flatten();
+        let hooks = attached.filter_map(|(symbol, rung)| Some(format!("{symbol} ({})", rung.as_str()?)));
         hooks.collect::<Vec<_>>().join(", ")
     }
 }

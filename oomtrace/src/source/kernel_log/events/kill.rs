@@ -1,6 +1,6 @@
 //! One decision as an event.
 
-use super::Table;
+use super::{Table, cgroup};
 use crate::{
     event::{Cause, Cgroup, Level, Limit, Memory, OomKill, OomVictim, PanicOnOom, Task, Victim, Why},
     node::{self, cgroup_path::CgroupIdentity},
@@ -68,6 +68,11 @@ pub(super) fn tell(decision: &Decision, number: u64, table: &Table<'_>) -> OomKi
         constraint: report
             .and_then(|report| report.constraint.clone())
             .or_else(|| decision.is_of_cgroup().then(|| "MEMCG".to_owned())),
+        nodemask: report.and_then(|report| report.nodemask.clone()).filter(|mask| mask != "(null)"),
+        cpuset: report.and_then(|report| report.cpuset.clone()),
+        mems_allowed: report.and_then(|report| report.mems_allowed.clone()),
+        memory_nodes: report.map(cgroup::memory_nodes).unwrap_or_default(),
+        cgroup_memory: report.and_then(cgroup::memory),
         order: trigger.map(|trigger| trigger.order),
         gfp: trigger.and_then(|trigger| trigger.gfp.clone()),
         gfp_mask: trigger.map(|trigger| trigger.gfp_mask),
@@ -291,6 +296,7 @@ fn killed_memory(killed: &Killed, table: &Table<'_>) -> Memory {
     let known = row_memory(killed.pid, table);
     Memory {
         total_vm_bytes: killed.total_vm_bytes.or(known.total_vm_bytes),
+        rss_bytes: known.rss_bytes.filter(|_| killed.rss_anon_bytes.is_none()),
         rss_anon_bytes: killed.rss_anon_bytes.or(known.rss_anon_bytes),
         rss_file_bytes: killed.rss_file_bytes.or(known.rss_file_bytes),
         rss_shmem_bytes: killed.rss_shmem_bytes.or(known.rss_shmem_bytes),

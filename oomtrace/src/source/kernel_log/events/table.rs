@@ -82,6 +82,7 @@ impl<'a> Table<'a> {
         let bytes = |pages: u64| pages.checked_mul(self.page_size?);
         Memory {
             total_vm_bytes: bytes(row.total_vm_pages),
+            rss_bytes: bytes(row.rss_pages).filter(|_| row.rss_anon_pages.is_none()),
             rss_anon_bytes: row.rss_anon_pages.and_then(bytes),
             rss_file_bytes: row.rss_file_pages.and_then(bytes),
             rss_shmem_bytes: row.rss_shmem_pages.and_then(bytes),
@@ -90,16 +91,18 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Those that could be killed, most points first.
+    /// Those that could be killed, most points first; where the points are not known, the largest first.
     pub(super) fn candidates(&self, task: impl Fn(&report::Candidate) -> crate::event::Task) -> Option<Vec<Candidate>> {
         self.rows_total?;
-        let mut rows: Vec<_> = self
-            .rows
-            .iter()
-            .filter(|row| row.oom_score_adj > NEVER)
-            .map(|row| Some((self.points(row)?, row)))
-            .collect::<Option<_>>()?;
-        rows.sort_by_key(|(points, _)| Reverse(*points));
+        let mut rows: Vec<(Option<i64>, &report::Candidate)> =
+            self.rows.iter().filter(|row| row.oom_score_adj > NEVER).map(|row| (self.points(row), row)).collect();
+        let known = rows.iter().all(|(points, _)| points.is_some());
+        rows.sort_by_key(|(points, row)| Reverse((points.filter(|_| known), size(row))));
+        // Who used most is kept, however few points it has: a low `oom_score_adj` protects a large process.
+        let largest = rows.iter().enumerate().max_by_key(|(index, (_, row))| (size(row), Reverse(*index)));
+        if let Some((index, _)) = largest.filter(|(index, _)| *index >= MOST_TOLD) {
+            rows.swap(index, MOST_TOLD - 1);
+        }
         rows.truncate(MOST_TOLD);
         Some(
             rows.into_iter()
@@ -107,6 +110,11 @@ impl<'a> Table<'a> {
                 .collect(),
         )
     }
+}
+
+/// What it has in memory and in swap.
+fn size(row: &report::Candidate) -> u64 {
+    row.rss_pages.saturating_add(row.swap_pages.unwrap_or(0))
 }
 
 /// From the victim's size, which is in the table in pages and in the line of its kill in kB; or from all memory, which is

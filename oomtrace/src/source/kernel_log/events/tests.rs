@@ -60,7 +60,8 @@ fn a_kill_carries_all_that_its_report_says() {
     assert_eq!(members, [160, 161, 162]);
     assert_eq!(kill.candidates_weighed, Some(4));
     let candidates: Vec<_> = kill.candidates.iter().flatten().map(|row| (row.task.pid, row.points)).collect();
-    assert_eq!(candidates, [(Some(163), 5343), (Some(160), 405), (Some(161), 341), (Some(162), 340)]);
+    let points = [(163, 5343), (160, 405), (161, 341), (162, 340)];
+    assert_eq!(candidates, points.map(|(pid, points)| (Some(pid), Some(points))));
 }
 
 #[test]
@@ -87,7 +88,7 @@ fn every_kernel_tells_limit_and_size_of_a_kill() {
             assert!(limit.level != Some(Level::Node) || limit.total_bytes == limit.limit_bytes, "{name}");
             let candidates = kill.candidates.as_ref().expect(name);
             assert_eq!(candidates.first().and_then(|row| row.task.pid), kill.victim.task.pid, "{name}");
-            assert_eq!(candidates.first().map(|row| row.points), kill.victim.points, "{name}");
+            assert_eq!(candidates.first().and_then(|row| row.points), kill.victim.points, "{name}");
             assert_eq!(
                 candidates.first().map(|row| row.memory.total_vm_bytes),
                 Some(kill.victim.memory.total_vm_bytes),

@@ -6,6 +6,8 @@
 //!   Operator:LessThan Value:{Quantity:100Mi Percentage:0} GracePeriod:0s MinReclaim:<nil>}] …`
 //! - JSON since: `"HardEvictionThresholds":[{"Signal":"memory.available","Value":{"Quantity":"100Mi","Percentage":0}, …}]`
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::about;
@@ -22,6 +24,22 @@ const MESSAGE: &str = "Creating Container Manager object based on Node Config";
 struct NodeConfig {
     #[serde(rename = "HardEvictionThresholds")]
     thresholds: Option<Vec<Threshold>>,
+    #[serde(rename = "KubeReserved")]
+    kube: Option<BTreeMap<String, String>>,
+    #[serde(rename = "SystemReserved")]
+    system: Option<BTreeMap<String, String>>,
+}
+
+impl NodeConfig {
+    /// What is reserved of memory: nothing where the line has neither.
+    fn reserved(&self) -> Option<u64> {
+        let memory = |reserved: &Option<BTreeMap<String, String>>| match reserved.as_ref()?.get("memory") {
+            Some(quantity) => bytes(quantity),
+            None => Some(0),
+        };
+        self.kube.is_some().then_some(())?;
+        Some(memory(&self.kube)? + memory(&self.system).unwrap_or(0))
+    }
 }
 
 #[derive(Deserialize)]
@@ -43,13 +61,23 @@ struct Amount {
 pub(super) fn read(message: &Message<'_>) -> Option<Vec<Eviction>> {
     let sentence = message.text.strip_prefix(MESSAGE)?;
     let config = message.key("nodeConfig");
-    let thresholds = match config.as_ref().and_then(Value::parsed::<NodeConfig>) {
-        Some(config) => config.thresholds.unwrap_or_default(),
-        None => printed(config.as_ref().and_then(Value::text).as_deref().unwrap_or(sentence))?,
+    let (thresholds, reserved) = match config.as_ref().and_then(Value::parsed::<NodeConfig>) {
+        Some(config) => {
+            let reserved = config.reserved();
+            (config.thresholds.unwrap_or_default(), reserved)
+        }
+        None => {
+            let text = config.as_ref().and_then(Value::text);
+            let text = text.as_deref().unwrap_or(sentence);
+            (printed(text)?, printed_reserved(text))
+        }
     };
     let mut steps: Vec<_> = thresholds.iter().map(Threshold::step).filter(|step| step.memory == Some(true)).collect();
     if steps.is_empty() {
         steps.push(about(Some("memory".to_owned()), None, EvictionPhase::Configured));
+    }
+    for step in &mut steps {
+        step.reserved_bytes = reserved;
     }
     Some(steps)
 }
@@ -82,4 +110,19 @@ fn printed(config: &str) -> Option<Vec<Threshold>> {
             Some(Threshold { signal, value })
         })
         .collect()
+}
+
+/// `KubeReserved:map[] SystemReserved:map[cpu:{i:…} memory:{i:{value:104857600 scale:0} d:{Dec:<nil>} s:100Mi Format:BinarySI}]`:
+/// Go prints a quantity with its fields, from which the value is read where its scale is 0. Where one is there that cannot be
+/// read, nothing is known.
+fn printed_reserved(config: &str) -> Option<u64> {
+    let of = |name: &str| {
+        let (_, map) = config.split_once(name)?.1.split_once("map[")?;
+        let map =
+            &map[..map.find(" SystemReserved:").or_else(|| map.find("HardEvictionThresholds")).unwrap_or(map.len())];
+        let Some((_, memory)) = map.split_once("memory:") else { return Some(0) };
+        let (value, rest) = memory.split_once("value:")?.1.split_once(' ')?;
+        rest.starts_with("scale:0").then(|| value.parse().ok())?
+    };
+    Some(of("KubeReserved:")? + of("SystemReserved:")?)
 }

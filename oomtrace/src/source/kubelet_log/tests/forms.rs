@@ -182,7 +182,7 @@ fn systemd_oomd_in_a_journal_says_whom_it_killed() {
     ] {
         let (at, event) = said("systemd-oomd", &text).expect(from);
         assert_eq!(at, "2026-11-23T23:25:23Z");
-        assert_eq!((&event["signal"], &event["sender"]["role"]), (&9.into(), &"oomd".into()), "{event}");
+        assert_eq!((&event["signal"], &event["sender"]["role"]), (&"SIGKILL".into(), &"oomd".into()), "{event}");
         assert_eq!((&event["pod"]["uid"], &event["container"]["id"]), (&UID.into(), &ID.into()), "{event}");
         assert_eq!(
             (&event["sender"]["pid"], &event["target"]["container_init"]),

@@ -1,0 +1,37 @@
+# Questions to oomtrace's JSON lines, as a module for jq 1.6 or later:
+#
+#     kubectl -n oomtrace logs ds/oomtrace | jq -nR -L deploy/queries 'include "oomtrace"; [inputs | fromjson?] | killed_most'
+#
+# Each takes an array of lines. An incident is printed again with a higher `revision` when something is added: `kills_new` may be
+# summed over all lines, what a verdict says is that of the last revision.
+
+def incidents: map(select(.kind == "incident"));
+def last_revisions: incidents | group_by([.node, .id]) | map(max_by(.revision));
+def workload: .pod.owner.name // .pod.name // .cgroup.unit // .cgroup.path;
+
+# Who was killed most?
+def killed_most:
+  incidents | group_by([.pod.namespace, workload])
+  | map({namespace: .[0].pod.namespace, workload: .[0] | workload, kills: map(.kills_new) | add})
+  | map(select(.kills > 0)) | sort_by(-.kills);
+
+# Which kills does Kubernetes not show?
+def invisible_kills:
+  last_revisions | map(select(.verdict.invisible and .kills > 0))
+  | map({namespace: .pod.namespace, pod: .pod.name, container: .container.name, kills});
+
+# How many evictions were there, by signal?
+def evictions_by_signal:
+  last_revisions | map(select(.evicted)) | group_by(.verdict.signal)
+  | map({signal: .[0].verdict.signal, evictions: length});
+
+# How many kills were there, by workload and hour?
+def kills_by_hour:
+  incidents | group_by([.ts[:13], .pod.namespace, workload])
+  | map({hour: .[0].ts[:13], namespace: .[0].pod.namespace, workload: .[0] | workload, kills: map(.kills_new) | add})
+  | map(select(.kills > 0));
+
+# What was lost, and where?
+def losses:
+  map(select(.kind == "lost")) | group_by([.from, .output])
+  | map({from: .[0].from, output: .[0].output, count: map(.count) | add});
