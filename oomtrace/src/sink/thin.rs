@@ -18,6 +18,9 @@ use crate::event::{Event, Incident, IncidentState, Line, OomKill, Status, thin_m
 /// The longest line in bytes, with its line end.
 pub const LONGEST: usize = 16 * 1024;
 
+/// A container's id.
+const LONGEST_ID: usize = 64;
+
 /// How much of each list a line has.
 struct Room {
     candidates: usize,
@@ -31,12 +34,13 @@ struct Room {
 }
 
 /// From what every line has, to what fits whatever else is in it.
-const ROOMS: [Room; 5] = [
+const ROOMS: [Room; 6] = [
     Room { candidates: 5, members: 20, steps: 24, history: 16, events: 64, others: 32, text: usize::MAX },
     Room { candidates: 3, members: 8, steps: 16, history: 8, events: 32, others: 16, text: 2048 },
     Room { candidates: 2, members: 4, steps: 8, history: 4, events: 16, others: 8, text: 512 },
     Room { candidates: 1, members: 2, steps: 4, history: 2, events: 8, others: 3, text: 253 },
     Room { candidates: 0, members: 0, steps: 2, history: 0, events: 2, others: 1, text: 64 },
+    Room { candidates: 0, members: 0, steps: 1, history: 0, events: 1, others: 1, text: 24 },
 ];
 
 /// While an incident is open, its line has what is new: of its story less.
@@ -163,7 +167,9 @@ fn shorten_text(text: &mut String, most: usize) {
         character if character < ' ' => 6,
         character => character.len_utf8(),
     };
-    if text.chars().map(in_json).sum::<usize>() <= most {
+    // An id, a time, a name that the schema lists.
+    let is_word = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte));
+    if text.chars().map(in_json).sum::<usize>() <= most || text.len() <= LONGEST_ID && is_word(text) {
         return;
     }
     let mut bytes = '…'.len_utf8();

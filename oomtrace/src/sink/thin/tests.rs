@@ -181,7 +181,7 @@ fn a_text_is_cut_between_characters_and_no_sooner_than_needed() {
         text
     };
     assert_eq!(cut("abcdef", 6), "abcdef");
-    assert_eq!(cut("abcdefg", 6), "abc…");
+    assert_eq!(cut("abc efg", 6), "abc…");
     assert_eq!(cut("äöüßäöü", 9), "äöü…");
     assert_eq!(cut("\u{1}\u{1}\u{1}", 12), "\u{1}…");
     let message = line(Event::Error(Failure { message: "x".repeat(100_000) }));
