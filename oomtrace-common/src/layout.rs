@@ -110,6 +110,10 @@ kernel_layout! {
     pid_numbers: Member("pid", "numbers"),
     /// `int nr`.
     upid_nr: Member("upid", "nr"),
+    /// `struct pid_namespace *ns`.
+    upid_ns: Member("upid", "ns"),
+    /// `struct task_struct *child_reaper`: the namespace's first process.
+    pid_namespace_child_reaper: Member("pid_namespace", "child_reaper"),
     /// The stride of `pid.numbers`.
     upid_size: Size("upid"),
 

@@ -150,8 +150,9 @@ records! {
         @36 ns_tgid: u32,
         /// 1 where `signal_struct.oom_mm` was set already: the process had been marked before. 0 or [`ABSENT_U32`].
         @40 oom_marked: u32,
-        /// Zero.
-        @44 reserved: u32,
+        /// 1 where the first process of its pid namespace is in another memory cgroup, as where a pod's containers share one
+        /// namespace. 0 or [`ABSENT_U32`].
+        @44 first_is_elsewhere: u32,
         /// `task_struct.comm`, NUL-terminated; arbitrary bytes, chosen by the process itself.
         @48 comm: [u8; COMM_LEN],
     }

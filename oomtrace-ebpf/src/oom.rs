@@ -227,7 +227,7 @@ fn mark_by_record(ctx: &TracePointContext) {
             pid_ns_level: ABSENT_U32,
             ns_tgid: ABSENT_U32,
             oom_marked: ABSENT_U32,
-            reserved: 0,
+            first_is_elsewhere: ABSENT_U32,
             comm: if comm_at == 0 { [0; COMM_LEN] } else { record_at.get(comm_at, [0; COMM_LEN]) },
         };
         (*record).memory = Memory {

@@ -56,10 +56,11 @@ pub(crate) unsafe fn write(out: *mut Task, task: Address) {
     // The leader's `struct pid` is the process's: a thread has one of its own.
     let pid = task.follow(layout!(task_group_leader)).follow(layout!(task_thread_pid));
     let level = pid.get(layout!(pid_level), ABSENT_U32);
+    let cgroup = cgroup::of_task(task);
     // SAFETY: the caller's promise.
     unsafe {
         (*out).start_boottime_ns = task.get(layout!(task_start_boottime), ABSENT);
-        (*out).cgroup_id = cgroup::id(cgroup::of_task(task));
+        (*out).cgroup_id = cgroup::id(cgroup);
         (*out).tid = task.get(layout!(task_pid), ABSENT_U32);
         (*out).tgid = tgid(task);
         (*out).uid = task.follow(layout!(task_real_cred)).get(layout!(cred_uid), ABSENT_U32);
@@ -70,7 +71,7 @@ pub(crate) unsafe fn write(out: *mut Task, task: Address) {
         (*out).pid_ns_level = level;
         (*out).ns_tgid = number_in_own_namespace(pid, level);
         (*out).oom_marked = oom_marked(task);
-        (*out).reserved = 0;
+        (*out).first_is_elsewhere = first_is_elsewhere(pid, level, cgroup);
         (*out).comm = task.get(layout!(task_comm), [0; COMM_LEN]);
     }
 }
@@ -78,12 +79,26 @@ pub(crate) unsafe fn write(out: *mut Task, task: Address) {
 /// A `struct pid`'s number in the innermost namespace that it is in.
 #[inline(always)]
 fn number_in_own_namespace(pid: Address, level: u32) -> u32 {
+    in_own_namespace(pid, level).get(layout!(upid_nr), ABSENT_U32)
+}
+
+/// A `struct pid`'s `struct upid` of the innermost namespace that it is in.
+#[inline(always)]
+fn in_own_namespace(pid: Address, level: u32) -> Address {
     // MAX_PID_NS_LEVEL, include/linux/pid_namespace.h.
     if pid.is_null() || level > 32 || layout!(upid_size) == ABSENT_OFFSET {
-        return ABSENT_U32;
+        return Address::NULL;
     }
-    let numbers = pid.field(layout!(pid_numbers));
-    numbers.field(level * layout!(upid_size)).get(layout!(upid_nr), ABSENT_U32)
+    pid.field(layout!(pid_numbers)).field(level * layout!(upid_size))
+}
+
+/// Whether the first process of a pid's own namespace is in another memory cgroup than this one: 1, 0 or [`ABSENT_U32`].
+/// Where it is, the namespace is shared with another container, and its first process is not this container's.
+#[inline(always)]
+fn first_is_elsewhere(pid: Address, level: u32, cgroup: Address) -> u32 {
+    let first = in_own_namespace(pid, level).follow(layout!(upid_ns)).follow(layout!(pid_namespace_child_reaper));
+    let of_first = cgroup::of_task(first);
+    if of_first.is_null() || cgroup.is_null() { ABSENT_U32 } else { u32::from(of_first.0 != cgroup.0) }
 }
 
 /// Fills in what a task's memory descriptor says.

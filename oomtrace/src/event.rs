@@ -31,8 +31,8 @@ pub use self::{
         Verdict,
     },
     oom::{
-        Candidate, Cause, CgroupMemory, Limit, MemoryNode, OomKill, OomVictim, PanicOnOom, SwapCounter, UnderOom,
-        UnderOomState, Victim, Why,
+        Candidate, Cause, CgroupMemory, KnownBy, Limit, MemoryNode, OomKill, OomVictim, PanicOnOom, SwapCounter,
+        UnderOom, UnderOomState, Victim, Why,
     },
     pressure::{Pressure, PressureScope, Stall},
     reaped::OomReaped,

@@ -38,8 +38,8 @@ pub(crate) const NODE: &str = "node1";
 
 /// How long each step of starting may take on a busy machine.
 const API_LIMIT: Duration = Duration::from_mins(3);
-const BOOT_LIMIT: Duration = Duration::from_mins(6);
-const READY_LIMIT: Duration = Duration::from_mins(6);
+const BOOT_LIMIT: Duration = Duration::from_mins(10);
+const READY_LIMIT: Duration = Duration::from_mins(10);
 /// How often to look.
 const TICK: Duration = Duration::from_millis(500);
 

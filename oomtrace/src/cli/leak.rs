@@ -71,7 +71,7 @@ pub(super) struct Args {
     /// container's memory limit.
     #[arg(long, value_name = "SIZE|PERCENT")]
     give_up: Option<Ceiling>,
-    /// Limit the address space (RLIMIT_AS, `ulimit -v`): the kernel refuses what goes beyond.
+    /// Limit the address space (`RLIMIT_AS`, `ulimit -v`): the kernel refuses what goes beyond.
     #[arg(long, value_name = "SIZE")]
     address_space: Option<Size>,
     /// What to exit with when it gives up, or when memory is refused.

@@ -1,6 +1,7 @@
 //! `oomtrace timeline`: incidents from recordings and logs, after the fact.
 
 mod boot;
+mod envelope;
 mod input;
 mod intake;
 mod logs;
@@ -9,12 +10,15 @@ mod pods;
 mod print;
 mod recording;
 mod untimed;
+mod what;
+mod year;
 mod zone;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::ArgGroup;
 use jiff::{Timestamp, tz::TimeZone};
+use tracing::warn;
 
 use self::{
     intake::Intake,
@@ -28,8 +32,8 @@ use crate::{
 
 /// Options of `oomtrace timeline`.
 ///
-/// Exit status: 0 where all files could be read, whether or not there are incidents in them; 1 where one could not; 2
-/// wrong usage.
+/// Exit status: 0 where files could be read, whether or not there are incidents in them; 1 where one could not be opened, or
+/// there is nothing in any log that can be read; 2 wrong usage.
 #[derive(Debug, clap::Args)]
 #[command(group(ArgGroup::new("inputs").args(["events", "kernel_log", "kubelet_log", "pods"]).required(true).multiple(true)))]
 pub(super) struct Args {
@@ -59,7 +63,11 @@ pub(super) struct Args {
     /// tells, else UTC.
     #[arg(long, value_name = "+HH:MM", value_parser = zone, allow_hyphen_values = true)]
     time_zone: Option<TimeZone>,
-    /// The node that logs are from. Default: the one that the recording or the pods are from.
+    /// The year of times that are written without one, as klog's and syslog's are. Default: the one that a date in any of the
+    /// logs has, else the last one before the log was written.
+    #[arg(long, value_name = "YEAR", value_parser = clap::value_parser!(i16).range(1970..=9999))]
+    year: Option<i16>,
+    /// The node that logs are from. Default: the one that the recording, the pods or the lines of the logs name.
     #[arg(long, value_name = "NAME")]
     node_name: Option<String>,
     /// Incidents that ended after this time.
@@ -123,14 +131,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         recorded = pods::lines(&known.snapshot);
         known.statuses_alone = true;
     }
-    let node = node(args, &recorded, &known)?;
-    recorded.extend(snapshot::lines::last_words(&known.snapshot, &node));
+    let latest = year::latest(args, &known)?;
     let zone = match &args.time_zone {
         Some(zone) => zone.clone(),
-        None => zone::of_logs(args)?.unwrap_or(TimeZone::UTC),
+        None => zone::of_logs(args, latest)?.unwrap_or(TimeZone::UTC),
     };
-    let logs::KernelLogs { told: kernel, untimed } = logs::KernelLogs::read(args, &zone)?;
-    let mut kubelet = logs::KubeletLogs::open(args, &zone)?;
+    let logs::KernelLogs { told: kernel, untimed, readable, mut hosts } = logs::KernelLogs::read(args, &zone, latest)?;
+    let mut kubelet = logs::KubeletLogs::open(args, &zone, latest)?;
+    hosts.extend(kubelet.hosts());
+    let node = node(args, &recorded, &known, hosts)?;
+    recorded.extend(snapshot::lines::last_words(&known.snapshot, &node));
     let zero = match boot::zero(args.boot_time, &recorded, &kernel, &known) {
         Some(zero) => zero,
         None => boot::zero_by_kubelet(&kernel, kubelet.read_all()?),
@@ -151,11 +161,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     intake.finish(kubelet.spoke(), &|kill: &mut OomKill| kubelet.name(kill))?;
-    Ok(ExitCode::SUCCESS)
+    let nothing_read = logs && !readable && !kubelet.is_readable() && args.events.is_empty();
+    Ok(if nothing_read { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// The node that logs are from.
-fn node(args: &Args, recorded: &[Line], known: &Known) -> anyhow::Result<String> {
+fn node(args: &Args, recorded: &[Line], known: &Known, mut hosts: Vec<String>) -> anyhow::Result<String> {
     if let Some(name) = &args.node_name {
         return Ok(name.clone());
     }
@@ -166,6 +177,24 @@ fn node(args: &Args, recorded: &[Line], known: &Known) -> anyhow::Result<String>
     match (&nodes[..], &known.snapshot.nodes[..]) {
         ([one], _) => Ok((*one).to_owned()),
         ([], [one]) => Ok(one.clone()),
+        ([], nodes) => {
+            hosts.sort_unstable();
+            hosts.dedup();
+            let [host] = &hosts[..] else {
+                if hosts.len() > 1 {
+                    warn!(
+                        "lines of the logs name {} hosts ({}): their incidents are reported without one (give the log of each \
+                         node by itself, or --node-name)",
+                        hosts.len(),
+                        hosts.join(", ")
+                    );
+                }
+                return Ok("unknown".to_owned());
+            };
+            // A host's name may be the first part of the node's.
+            let same = |node: &&String| *node == host || node.split('.').next() == host.split('.').next();
+            Ok(nodes.iter().find(same).unwrap_or(host).clone())
+        }
         ([_, ..], _) if logs => {
             anyhow::bail!("the recordings are of {} nodes: say which one the logs are from (--node-name)", nodes.len())
         }

@@ -129,6 +129,8 @@ pub enum EndReason {
     Preempted,
     /// The node is shutting down.
     NodeShutdown,
-    /// The kubelet or the container runtime ended it; nothing tells why.
+    /// The kubelet starts it anew for a reason of its own: its definition changed, or a resize needs it.
+    Restarted,
+    /// Nothing tells: `message` says what is known.
     Unknown,
 }

@@ -37,6 +37,9 @@ pub struct Incident {
     /// Whether its times count from the node's boot, told as if that were 1970: the kernel's log had no other, and nothing
     /// told when the node booted.
     pub boot_time_only: bool,
+    /// Whether no time is known: the kernel's log has none, and its times are told as if it were 1970.
+    #[serde(default)]
+    pub time_unknown: bool,
     /// The pod.
     pub pod: Option<Pod>,
     /// The container, where it is about one.
@@ -274,8 +277,8 @@ pub struct Verdict {
     /// How many are left out above; absent where none is.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub evidence_omitted: u64,
-    /// What Kubernetes shows for it: `OOMKilled 137`, `Error 137`, `Evicted`, `nothing`. As seen in `--pods`, else as it is
-    /// to be expected.
+    /// What Kubernetes shows for it: `OOMKilled 137`, `Error 137`, `Evicted`, `nothing`. As the runtime, the kubelet or `--pods`
+    /// has it; else what is to be expected: while the incident is open each of several is possible.
     pub kubernetes_shows: Vec<String>,
     /// How many are left out above; absent where none is.
     #[serde(default, skip_serializing_if = "is_zero")]

@@ -105,6 +105,12 @@ pub struct OomKill {
     pub gfp_mask: Option<u32>,
     /// The kernel's words for the reason, as in its log before "Killed process".
     pub message: Option<String>,
+    /// What the kernel's log has of the kill, where its own line is missing; `null` where it is not.
+    #[serde(default)]
+    pub known_by: Option<KnownBy>,
+    /// Whether the kernel's log has no time of it: its `ts` is none.
+    #[serde(default)]
+    pub time_unknown: bool,
     /// Whether the victim's whole cgroup was killed with it (`memory.oom.group`); `null` where that cannot be seen.
     pub group: Option<bool>,
     /// The other processes killed with it.
@@ -120,6 +126,19 @@ pub struct OomKill {
     /// How many are left out above; absent where none is. All are in recordings.
     #[serde(default, skip_serializing_if = "super::is_zero")]
     pub candidates_omitted: u64,
+}
+
+/// What a log has of a kill whose own line is missing: `Killed process …`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KnownBy {
+    /// The line of the choice, before 5.1: `Kill process 7 (a) score 900 or sacrifice child`. A child may have died instead.
+    Choice,
+    /// The reaper, which took the victim's memory.
+    Reaper,
+    /// The line that names the victim's cgroup, before 5.0: `Task in /a killed as a result of limit of /b`. The victim is not
+    /// known.
+    Limit,
 }
 
 /// A NUMA node's memory.

@@ -93,8 +93,9 @@ pub struct Task {
     pub uid: Option<u32>,
     /// -1000 (never kill) to 1000 (kill first).
     pub oom_score_adj: Option<i32>,
-    /// Whether it is the first process of a container: number 1 of a pid namespace. `null` where the process is in the
-    /// node's own pid namespace, which does not tell.
+    /// Whether it is the first process of a container: number 1 of a pid namespace. `null` where that does not say it: the
+    /// process is in the node's own pid namespace, or in one that its container shares with others (`shareProcessNamespace`,
+    /// `kubectl debug --target`).
     pub container_init: Option<bool>,
     /// The pod it runs in.
     pub pod: Option<Pod>,

@@ -8,7 +8,7 @@ use crate::{
     event::{Event, Incident, Line, Lost, LostFrom, Moment, Source, Status, Told},
     metrics::Metrics,
     sink::Outlets,
-    timeline::{Keep, Known, Timeline},
+    timeline::{EndAsIntended, Keep, Known, Timeline},
 };
 
 /// Takes events from all sources; names, numbers and prints them.
@@ -164,9 +164,9 @@ impl Pipeline {
     pub fn tell_incidents(&mut self) {
         let Some(timeline) = &mut self.timeline else { return };
         timeline.advance(jiff::Timestamp::now());
-        let news = timeline.news();
-        let dropped = timeline.dropped();
+        let (news, ends, dropped) = (timeline.news(), timeline.take_ends(), timeline.dropped());
         self.tell_all(news);
+        self.emit_ends(ends);
         let lost = dropped - std::mem::replace(&mut self.dropped, dropped);
         if lost > 0 {
             self.say(Event::Lost(Lost::new(LostFrom::Timeline, lost)));
@@ -175,8 +175,21 @@ impl Pipeline {
 
     /// Tells the incidents that are open still, as nothing more will come.
     pub fn close_incidents(&mut self) {
-        let news = self.timeline.as_mut().map(Timeline::finish).unwrap_or_default();
+        let Some(timeline) = &mut self.timeline else { return };
+        let (news, ends) = (timeline.finish(), timeline.take_ends());
         self.tell_all(news);
+        self.emit_ends(ends);
+    }
+
+    /// Emits the ends of containers as Kubernetes intended them, at the time when they ended.
+    fn emit_ends(&mut self, ends: Vec<EndAsIntended>) {
+        if !self.tells_incidents {
+            return;
+        }
+        for EndAsIntended { at, node: _, event } in ends {
+            let event = Event::ContainerEnded(Box::new(event));
+            self.tell(Told { source: Source::Oomtrace, at: Moment::Wall(at), event });
+        }
     }
 
     fn tell_all(&mut self, incidents: Vec<Incident>) {

@@ -116,7 +116,13 @@ fn write_incident(page: &mut String, node: &str, incident: &Incident) -> std::fm
 }
 
 fn when(incident: &Incident) -> String {
-    if incident.boot_time_only { since_boot(&incident.started) } else { incident.started.clone() }
+    if incident.time_unknown {
+        "at an unknown time".to_owned()
+    } else if incident.boot_time_only {
+        since_boot(&incident.started)
+    } else {
+        incident.started.clone()
+    }
 }
 
 /// How a mark is drawn: a class of the style sheet.

@@ -14,13 +14,13 @@ use super::{
     fold::Fold,
     groups::killed_in,
     names::{Names, PodKey},
-    windows::{KILL_REASON_TO_END, NOTICED, SAME_KILL, SECOND, SIGKILL_TO_END, SIGTERM_TO_END},
+    windows::{EVICTION, HEARD_BEFORE, KILL_REASON_TO_END, NOTICED, SAME_KILL, SECOND, SIGKILL_TO_END, SIGTERM_TO_END},
 };
 use crate::{
     event::{
-        AllocationRefused, Container, ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase,
-        Level, Limit, Line, OomKill, OutOfMemoryLog, PanicOnOom, Pod, SenderRole, Signal, Source, SystemOom, Task,
-        UnderOom, Victim,
+        AllocationRefused, Container, ContainerAction, ContainerChange, ContainerId, ContainerRole, Event, Eviction,
+        EvictionPhase, Level, Limit, Line, OomKill, OutOfMemoryLog, PanicOnOom, Pod, SenderRole, Signal, Source,
+        SystemOom, Task, UnderOom, Victim,
     },
     node::snapshot::EndRecord,
 };
@@ -65,9 +65,22 @@ pub(super) struct Death {
     pub(super) exit_code: Option<i32>,
     /// Whether the OOM killer had marked its first process.
     pub(super) oom_victim: bool,
+    /// Whether it is a pod's sandbox.
+    pub(super) sandbox: bool,
+    /// How its first process ended, where the kernel was watched.
+    pub(super) exit: Option<FirstExit>,
     /// The kubelet had just been started then, and looked for the first time: the container may have ended any time before.
     pub(super) by_start: Option<i64>,
     pub(super) lines: Vec<At>,
+}
+
+/// How a container's first process ended, as the kernel has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FirstExit {
+    /// It exited by itself, with the status that is the container's exit code.
+    Status,
+    /// A signal ended it.
+    Signal,
 }
 
 /// A pod that the kubelet evicted.
@@ -143,8 +156,15 @@ impl Evidence {
                 Event::ProcessExit(exit) => {
                     let container = exit.container.as_ref().and_then(|container| container.id.clone());
                     let Some(code) = exit.container_exit_code else { continue };
-                    let pod = names.key(exit.pod.as_ref(), container.as_ref(), at);
-                    evidence.add_death(at, pod, container, Some(code.into()), exit.oom_victim, line);
+                    let role = exit.container.as_ref().and_then(|container| container.role);
+                    evidence.add_death(Death {
+                        pod: names.key(exit.pod.as_ref(), container.as_ref(), at),
+                        exit_code: Some(code.into()),
+                        oom_victim: exit.oom_victim,
+                        sandbox: is_sandbox(container.as_ref(), role, names),
+                        exit: Some(if exit.signal.is_some() { FirstExit::Signal } else { FirstExit::Status }),
+                        ..Death::new(at, container, line)
+                    });
                 }
                 Event::Signal(signal) => {
                     evidence.signals.push(cause(at, line, names, (&signal.pod, &signal.container), (**signal).clone()));
@@ -172,10 +192,13 @@ impl Evidence {
                         evidence.shown.entry(id.clone()).or_insert(end);
                     }
                     if change.action == ContainerAction::Died {
-                        if change.sandbox != Some(true) && !container.as_ref().is_some_and(|id| names.is_sandbox(id)) {
-                            let pod = names.key(change.pod.as_ref(), container.as_ref(), at);
-                            evidence.add_death(at, pod, container, change.exit_code, false, line);
-                        }
+                        let role = change.container.as_ref().and_then(|container| container.role);
+                        evidence.add_death(Death {
+                            pod: names.key(change.pod.as_ref(), container.as_ref(), at),
+                            exit_code: change.exit_code,
+                            sandbox: change.sandbox == Some(true) || is_sandbox(container.as_ref(), role, names),
+                            ..Death::new(at, container, line)
+                        });
                     } else {
                         let place = (&change.pod, &change.container);
                         evidence.changes.push(cause(at, line, names, place, (**change).clone()));
@@ -211,8 +234,28 @@ impl Evidence {
                 evidence.changes_by_pod.entry(pod.clone()).or_default().push(index);
             }
         }
+        evidence.begin_evictions();
         evidence.add_noticed(names);
         evidence
+    }
+
+    /// An eviction that no pass ranked pods for begins when the kubelet tells the pod's containers to end, as far as it has no
+    /// other reason for that: it says that the pod is evicted when they have ended (`evictPod`, `eviction_manager.go`).
+    fn begin_evictions(&mut self) {
+        let began: Vec<_> = self.evicted.iter().map(|evicted| self.began(evicted)).collect();
+        for (evicted, began) in self.evicted.iter_mut().zip(began) {
+            evicted.at = evicted.at.min(began.unwrap_or(evicted.at));
+        }
+    }
+
+    fn began(&self, evicted: &Evicted) -> Option<i64> {
+        let told = self.changes_of(&evicted.pod).filter(|change| {
+            let takes = grace(change).unwrap_or(0).saturating_add(NOTICED).min(EVICTION);
+            change.what.action == ContainerAction::Killing
+                && matches!(change.what.reason.as_deref(), None | Some("Evicted"))
+                && (evicted.ending - takes..=evicted.ending).contains(&change.at)
+        });
+        told.map(|change| change.at).min().filter(|_| evicted.pass.is_empty())
     }
 
     /// How Kubernetes shows the end of a container, as the kubelet or the runtime told.
@@ -368,7 +411,7 @@ impl Evidence {
         for death in &self.deaths {
             let known = |id: &ContainerId| told.contains(id) || last.contains_key(id);
             let Some(id) = death.container.clone().filter(|id| !known(id)) else { continue };
-            if death.is_old(names) {
+            if death.sandbox || death.is_old(names) {
                 continue;
             }
             if !self.is_shown_as_oom(&id, names) || self.ended_as_told(death) {
@@ -388,36 +431,23 @@ impl Evidence {
         self.kills.sort_by_key(|kill| kill.at);
     }
 
-    fn add_death(
-        &mut self,
-        at: i64,
-        pod: Option<PodKey>,
-        container: Option<ContainerId>,
-        exit_code: Option<i32>,
-        oom_victim: bool,
-        line: &Arc<Line>,
-    ) {
+    fn add_death(&mut self, death: Death) {
         // A container ends once: its next start has another id.
-        let known = container.as_ref().and_then(|id| self.ended.get(id));
-        if let Some(death) = known.and_then(|index| self.deaths.get_mut(*index)) {
-            death.exit_code = death.exit_code.or(exit_code);
-            death.oom_victim |= oom_victim;
-            death.pod = death.pod.take().or(pod);
-            death.lines.push((at, Arc::clone(line)));
+        let known = death.container.as_ref().and_then(|id| self.ended.get(id));
+        if let Some(known) = known.and_then(|index| self.deaths.get_mut(*index)) {
+            let Death { at: _, pod, container: _, exit_code, oom_victim, sandbox, exit, by_start: _, lines } = death;
+            known.exit_code = known.exit_code.or(exit_code);
+            known.oom_victim |= oom_victim;
+            known.sandbox |= sandbox;
+            known.exit = known.exit.or(exit);
+            known.pod = known.pod.take().or(pod);
+            known.lines.extend(lines);
             return;
         }
-        if let Some(id) = &container {
+        if let Some(id) = &death.container {
             self.ended.insert(id.clone(), self.deaths.len());
         }
-        self.deaths.push(Death {
-            at,
-            pod,
-            container,
-            exit_code,
-            oom_victim,
-            by_start: None,
-            lines: vec![(at, Arc::clone(line))],
-        });
+        self.deaths.push(death);
     }
 
     /// The kubelet was listened to between these, too.
@@ -428,6 +458,15 @@ impl Evidence {
         self.kubelet_until = self.kubelet_until.max(last);
     }
 
+    /// Whether nothing that the kubelet said of this container's end can be missing: it noticed the end, and was listened to
+    /// since long before, or since the container was started.
+    pub(super) fn kubelet_heard_all(&self, death: &Death, names: &Names<'_>) -> bool {
+        let noticed = death.lines.iter().any(|(_, line)| line.source == Source::Kubelet);
+        let started = death.container.as_ref().and_then(|id| names.container(id)?.started);
+        let since = started.unwrap_or(death.at - HEARD_BEFORE).max(death.at - HEARD_BEFORE);
+        noticed && self.kubelet_from.is_some_and(|from| from <= since)
+    }
+
     /// Whether the kubelet was listened to from a time on and for so long.
     pub(super) fn kubelet_covers(&self, from: i64, span: i64) -> bool {
         self.kubelet_from.is_some_and(|first| first <= from)
@@ -435,7 +474,27 @@ impl Evidence {
     }
 }
 
+/// Whether a container is a pod's sandbox.
+fn is_sandbox(id: Option<&ContainerId>, role: Option<ContainerRole>, names: &Names<'_>) -> bool {
+    role == Some(ContainerRole::Sandbox) || id.is_some_and(|id| names.is_sandbox(id))
+}
+
 impl Death {
+    /// An end of which nothing more is known.
+    fn new(at: i64, container: Option<ContainerId>, line: &Arc<Line>) -> Self {
+        Self {
+            at,
+            pod: None,
+            container,
+            exit_code: None,
+            oom_victim: false,
+            sandbox: false,
+            exit: None,
+            by_start: None,
+            lines: vec![(at, Arc::clone(line))],
+        }
+    }
+
     /// Whether the kubelet found it ended when it was started, and nothing tells that it had run shortly before: each start of
     /// the kubelet tells anew of all containers that the runtime has not removed yet, some of them of a former boot.
     pub(super) fn is_old(&self, names: &Names<'_>) -> bool {

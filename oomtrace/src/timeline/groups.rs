@@ -14,10 +14,10 @@ use std::{
 use self::keys::{Key, keys, lessons, pod_keys, starts};
 pub(super) use self::keys::{ended, is_of_kubernetes, killed_in};
 use super::{
-    Order, Weight,
+    EndAsIntended, Order, Weight,
     fold::{Folds, address},
     identity::Homes,
-    judge::Judged,
+    judge::{End, Judged},
     report::Reports,
     windows::{NOTICED, PAUSE},
 };
@@ -66,6 +66,10 @@ pub(super) struct Group {
     /// Counts how often it was judged.
     pub(super) judgings: u64,
     pub(super) reports: Reports,
+    /// Ends of containers as Kubernetes intended them, each with when it is due; of those that were not emitted yet.
+    pub(super) ends: Vec<(i64, End)>,
+    /// Containers whose ends as intended were emitted, and when they ended: each is emitted once.
+    ended: BTreeMap<ContainerId, i64>,
 }
 
 /// Smaller groups are judged with each line that comes to them; larger ones when they have grown by a part of what they are, so
@@ -73,6 +77,21 @@ pub(super) struct Group {
 const SMALL: usize = 64;
 
 impl Group {
+    /// Those ends that are due now, or at the end of the input, and were not emitted before.
+    pub(super) fn new_ends(&mut self, now: Option<i64>) -> Vec<EndAsIntended> {
+        let last = self.last().unwrap_or(i64::MIN);
+        self.ended.retain(|_, at| last.saturating_sub(*at) <= 2 * PAUSE);
+        let mut due = Vec::new();
+        self.ends.retain(|(due_at, end)| {
+            let is_due = now.is_none_or(|now| now >= *due_at);
+            if is_due && self.ended.insert(end.container.clone(), end.at).is_none() {
+                due.push(end.clone());
+            }
+            !is_due
+        });
+        due.into_iter().filter_map(EndAsIntended::of).collect()
+    }
+
     /// Its lines in their order, each with whether it is only a lesson.
     pub(super) fn lines(&self) -> impl Iterator<Item = (&Order, &Arc<Line>, bool)> {
         self.started.iter().chain(&self.lines).map(|(order, (line, lesson))| (order, line, *lesson))
@@ -389,6 +408,8 @@ impl Groups {
                 standing,
                 judgings,
                 reports,
+                ends,
+                ended,
             } = other;
             for key in keys {
                 self.by_key.insert(key.clone(), into);
@@ -399,6 +420,8 @@ impl Groups {
                 entry.1 &= lesson;
             }
             group.started.extend(started);
+            group.ended.extend(ended);
+            group.ends.extend(ends);
             group.lasting |= lasting;
             group.cut |= cut;
             (group.stale, group.pushed) = (true, group.pushed + pushed);

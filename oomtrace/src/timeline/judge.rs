@@ -3,6 +3,7 @@
 mod case;
 mod ending;
 mod eviction;
+mod intended;
 mod oom;
 mod picture;
 mod shown;
@@ -13,7 +14,11 @@ mod victims;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use self::case::{Case, Class, Subject};
+pub(super) use self::intended::End;
+use self::{
+    case::{Case, Class, Subject},
+    intended::Intended,
+};
 use super::{
     Kept, Known, Kubelet,
     evidence::{Death, Evicted, Evidence, Kill},
@@ -45,6 +50,8 @@ pub(super) struct Judged {
     /// When it closes, if nothing comes.
     pub(super) closes: i64,
     pub(super) node: String,
+    /// It is held back until then: what would explain it may follow.
+    pub(super) not_before: Option<i64>,
     /// It is an eviction that was not for memory, and those were not asked for.
     pub(super) hidden: bool,
     /// With all counts, and closed.
@@ -53,6 +60,15 @@ pub(super) struct Judged {
     pub(super) core: Vec<Arc<Line>>,
     /// All of its lines, with what happened around.
     pub(super) lines: Vec<Arc<Line>>,
+}
+
+/// What lines come to.
+#[derive(Default)]
+pub(super) struct Findings {
+    pub(super) incidents: Vec<Judged>,
+    /// Ends of containers as Kubernetes intended them, each with when it is due: what would explain it otherwise may follow
+    /// until then.
+    pub(super) ends: Vec<(i64, End)>,
 }
 
 /// All that cases are judged with.
@@ -65,8 +81,8 @@ struct Court<'a> {
     kubernetes: bool,
 }
 
-/// The incidents of a node, from its lines in the order of time. `folds` stand for lines that were let go of.
-pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, kubelet: Kubelet<'_>, folds: &Folds) -> Vec<Judged> {
+/// What the lines of a node come to, in the order of time. `folds` stand for lines that were let go of.
+pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, kubelet: Kubelet<'_>, folds: &Folds) -> Findings {
     let mut names = Names::learn(lines, &known.snapshot);
     let mut evidence = Evidence::of(lines, &names, kubelet);
     if let Some((first, last)) = known.kubelet_span {
@@ -88,18 +104,25 @@ pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, kubelet: Kubelet<
     };
     let mut cases = of_kills(&court);
     add_evictions(&court, &mut cases);
-    let unexplained = add_deaths(&court, &mut cases);
-    ending::add(&court, unexplained, &mut cases);
+    let Explained { mut intended, unexplained } = add_deaths(&court, &mut cases);
+    intended.extend(ending::add(&court, unexplained, &mut cases));
     stopped::add(&court, &mut cases);
     let signals = eviction::signals(&court, &cases);
-    cases
-        .iter()
-        .enumerate()
-        .map(|(index, case)| {
-            let incident = case.judge(&court, signals.get(&index));
-            finished(node, case, &court, incident, folds)
-        })
-        .collect()
+    let incidents = cases.iter().enumerate().map(|(index, case)| {
+        let incident = case.judge(&court, signals.get(&index));
+        finished(node, case, &court, incident, folds)
+    });
+    let incidents = incidents.collect();
+    let ends = intended.iter().filter_map(|end| Some((end.due(&court), end.end(&court, node)?))).collect();
+    Findings { incidents, ends }
+}
+
+/// What is said of an incident while it is open.
+pub(super) fn open(incident: &mut Incident) {
+    (incident.state, incident.ended) = (IncidentState::Open, None);
+    if !incident.verdict.kubernetes_shows_seen {
+        shown::add_alternatives(&mut incident.verdict.kubernetes_shows);
+    }
 }
 
 /// Chains of kills of one container for one cause.
@@ -158,8 +181,16 @@ fn add_evictions<'a>(court: &Court<'a>, cases: &mut Vec<Case<'a>>) {
     }
 }
 
-/// Ends of containers join the kills and evictions that explain them. The others come back.
-fn add_deaths<'a>(court: &Court<'a>, cases: &mut [Case<'a>]) -> Vec<&'a Death> {
+/// What became of the ends of containers.
+struct Explained<'a> {
+    /// Those of evicted pods: they are in an incident, and yet what Kubernetes intended.
+    intended: Vec<Intended<'a>>,
+    unexplained: Vec<&'a Death>,
+}
+
+/// Ends of containers join the kills and evictions that explain them. The end of a sandbox follows from them, and is part of
+/// neither.
+fn add_deaths<'a>(court: &Court<'a>, cases: &mut [Case<'a>]) -> Explained<'a> {
     let by_pod = by_pod(cases);
     let mut by_container: BTreeMap<&ContainerId, Vec<(usize, &Kill)>> = BTreeMap::new();
     for (index, case) in cases.iter().enumerate() {
@@ -169,25 +200,32 @@ fn add_deaths<'a>(court: &Court<'a>, cases: &mut [Case<'a>]) -> Vec<&'a Death> {
             }
         }
     }
-    let mut unexplained = Vec::new();
+    let mut explained = Explained { intended: Vec::new(), unexplained: Vec::new() };
     for death in &court.evidence.deaths {
         let kills = death.container.as_ref().and_then(|id| by_container.get(id)).into_iter().flatten();
         let killed = kills.copied().find(|(_, kill)| explains(court, kill, death)).map(|(index, _)| index);
-        let of_pod = death.pod.as_ref().and_then(|pod| by_pod.get(pod));
-        let explained = killed.or_else(|| {
-            of_pod
-                .into_iter()
-                .flatten()
-                .copied()
-                .find(|index| cases[*index].evicted.is_some_and(|evicted| ends(evicted, death)))
-        });
-        match explained.and_then(|index| cases.get_mut(index)) {
-            Some(case) => case.deaths.push(death),
-            None if court.evidence.ended_by_kill_before(death) => {}
-            None => unexplained.push(death),
+        if let Some(case) = killed.and_then(|index| cases.get_mut(index)) {
+            case.deaths.push(death);
+            continue;
         }
+        let of_pod = death.pod.as_ref().filter(|_| !death.sandbox).and_then(|pod| by_pod.get(pod));
+        let evicted = of_pod.into_iter().flatten().find_map(|index| {
+            let evicted = cases[*index].evicted.filter(|evicted| ends(evicted, death))?;
+            Some((*index, evicted))
+        });
+        if evicted.is_none() && court.evidence.ended_by_kill_before(death) {
+            continue;
+        }
+        let Some((index, evicted)) = evicted else {
+            explained.unexplained.push(death);
+            continue;
+        };
+        if matches!(death.exit_code, Some(137 | 143)) {
+            explained.intended.push(Intended::evicted(court, death, evicted));
+        }
+        cases[index].deaths.push(death);
     }
-    unexplained
+    explained
 }
 
 /// Where the cases of a pod are.
@@ -232,7 +270,7 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
     let began = first.map_or(0, |(at, _)| *at);
     let at = case.began();
     let mut last_at = last.map_or(at, |(at, _)| *at);
-    incident.severity = incident.verdict.scenario.severity();
+    incident.severity = case.severity(incident.verdict.scenario);
     if incident.verdict.heading.is_empty() {
         incident.verdict.heading = words::heading(&incident, constraint(case)).to_owned();
     }
@@ -242,7 +280,9 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
     incident.revision = 1;
     incident.started = first.map(|(_, line)| line.ts.clone()).unwrap_or_default();
     incident.ended = last.map(|(_, line)| line.ts.clone());
-    incident.boot_time_only = began < YEAR_OF_BOOT && lines.iter().any(|(_, line)| line.source == Source::Kmsg);
+    incident.time_unknown = case.kills.first().is_some_and(|kill| kill.told.time_unknown);
+    incident.boot_time_only =
+        !incident.time_unknown && began < YEAR_OF_BOOT && lines.iter().any(|(_, line)| line.source == Source::Kmsg);
     (incident.steps, incident.steps_omitted) = steps::steps(&lines, at, case, court);
     (incident.history, incident.history_omitted) = picture::points(case, court, &lines);
     let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
@@ -257,7 +297,8 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
     let closes = last_at + CLOSES_AFTER;
     let not_memory = case.kills.is_empty() && case.evicted.is_some_and(|evicted| evicted.memory == Some(false));
     let hidden = not_memory && !court.known.everything;
-    Judged { at, last: last_at, closes, node: node.to_owned(), hidden, incident, core, lines }
+    let (node, not_before) = (node.to_owned(), case.not_before);
+    Judged { at, last: last_at, closes, node, not_before, hidden, incident, core, lines }
 }
 
 /// What the allocation of its first kill was bound to.

@@ -60,7 +60,7 @@ pub use self::{
     settle::{Ended, Settled},
 };
 use crate::{
-    event::{Event, EvictionPhase, Incident, Line, Source},
+    event::{ContainerEnded, Event, EvictionPhase, Incident, Line, Source},
     node::snapshot::Snapshot,
 };
 
@@ -161,6 +161,19 @@ pub struct Timeline {
     sealed: Vec<Judged>,
     /// What all these have counted.
     sealed_counts: Counts,
+    /// Ends that nobody has taken yet.
+    ends: Vec<EndAsIntended>,
+}
+
+/// The end of a container as Kubernetes intended it.
+#[derive(Clone, Debug)]
+pub struct EndAsIntended {
+    /// When the container ended.
+    pub at: Timestamp,
+    /// Where.
+    pub node: String,
+    /// What is known of it.
+    pub event: ContainerEnded,
 }
 
 /// Since the groups were looked at last, a kubelet was heard.
@@ -195,6 +208,7 @@ impl Timeline {
             outbox: Vec::new(),
             sealed: Vec::new(),
             sealed_counts: Counts::default(),
+            ends: Vec::new(),
         }
     }
 
@@ -311,6 +325,11 @@ impl Timeline {
         std::mem::take(&mut self.outbox).into_iter().map(|(_, incident)| incident).collect()
     }
 
+    /// The ends of containers as Kubernetes intended them that [`Timeline::news`] and [`Timeline::finish`] came upon, each once.
+    pub fn take_ends(&mut self) -> Vec<EndAsIntended> {
+        std::mem::take(&mut self.ends)
+    }
+
     /// How many lines had to be let go of that might have made an incident yet.
     #[must_use]
     pub fn dropped(&self) -> u64 {
@@ -327,7 +346,7 @@ impl Timeline {
     #[cfg(test)]
     fn incidents(&self) -> Vec<Incident> {
         let lines = merge(&self.evidence, &self.context).map(|(order, line)| (order, line, false));
-        let mut all = judged(lines, &self.known, &self.heard, &self.thresholds, &Folds::new());
+        let mut all = judged(lines, &self.known, &self.heard, &self.thresholds, &Folds::new()).incidents;
         all.retain(|judged| !judged.hidden);
         sort(&mut all);
         all.into_iter().map(|judged| judged.incident).collect()
@@ -336,17 +355,17 @@ impl Timeline {
     /// All incidents as at the end of the input, each group judged by itself.
     #[cfg(test)]
     fn incidents_by_group(&mut self) -> Vec<Incident> {
-        let mut all: Vec<_> = self.groups.ids().into_iter().flat_map(|id| self.judged(id)).collect();
+        let mut all: Vec<_> = self.groups.ids().into_iter().flat_map(|id| self.judged(id).incidents).collect();
         sort(&mut all);
         all.into_iter().map(|judged| judged.incident).collect()
     }
 
-    /// The incidents of a group.
-    fn judged(&self, id: u64) -> Vec<Judged> {
-        let Some(group) = self.groups.get(id) else { return Vec::new() };
-        let mut judged = judged(group.lines(), &self.known, &self.heard, &self.thresholds, &group.folds);
-        judged.retain(|judged| !judged.hidden);
-        judged
+    /// What a group's lines come to.
+    fn judged(&self, id: u64) -> judge::Findings {
+        let Some(group) = self.groups.get(id) else { return judge::Findings::default() };
+        let mut found = judged(group.lines(), &self.known, &self.heard, &self.thresholds, &group.folds);
+        found.incidents.retain(|judged| !judged.hidden);
+        found
     }
 
     /// Judges a group, if it has changed. Only where that depends on its lines alone and not on when it happens, its incidents keep
@@ -356,8 +375,9 @@ impl Timeline {
         if !self.groups.get(id).is_some_and(changed) {
             return;
         }
-        let mut judged = self.judged(id);
+        let judge::Findings { incidents: mut judged, ends } = self.judged(id);
         let Some(group) = self.groups.get_mut(id) else { return };
+        group.ends = ends;
         group.homes.name(&mut judged, keep_names);
         let before: BTreeMap<&str, &Judged> =
             group.standing.iter().map(|before| (before.incident.id.as_str(), before)).collect();
@@ -385,6 +405,7 @@ impl Timeline {
             if let Some(group) = self.groups.get_mut(id) {
                 let groups::Group { standing, judgings, homes, reports, .. } = group;
                 news.extend(reports.news(standing, *judgings, homes, complete || now.is_none(), now));
+                self.ends.extend(group.new_ends(now));
             }
             self.groups.drop_empty(id);
         }
@@ -411,12 +432,25 @@ fn judged<'a>(
     heard: &BTreeMap<Arc<str>, Heard>,
     thresholds: &BTreeMap<String, Thresholds>,
     folds: &Folds,
-) -> Vec<Judged> {
+) -> judge::Findings {
     let of_node = |(node, lines): (&str, Vec<Kept>)| {
         let kubelet = Kubelet { heard: heard.get(node).copied().unwrap_or_default(), thresholds: thresholds.get(node) };
         judge::judge(node, &lines, known, kubelet, folds)
     };
-    by_node(lines).into_iter().flat_map(of_node).collect()
+    let mut all = judge::Findings::default();
+    for judge::Findings { incidents, ends } in by_node(lines).into_iter().map(of_node) {
+        all.incidents.extend(incidents);
+        all.ends.extend(ends);
+    }
+    all
+}
+
+impl EndAsIntended {
+    /// `None` of a time that is none.
+    fn of(end: judge::End) -> Option<Self> {
+        let at = Timestamp::from_nanosecond(end.at.into()).ok()?;
+        Some(Self { at, node: end.node, event: end.event })
+    }
 }
 
 fn sort(judged: &mut [Judged]) {

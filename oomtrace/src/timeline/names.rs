@@ -113,8 +113,14 @@ impl<'a> Names<'a> {
                     self.learn_process(task.container.as_ref(), task);
                 }
             }
-            Event::ProcessExit(exit) => self.learn_both(exit.pod.as_ref(), exit.container.as_ref(), at),
-            Event::Signal(signal) => self.learn_both(signal.pod.as_ref(), signal.container.as_ref(), at),
+            Event::ProcessExit(exit) => {
+                self.learn_both(exit.pod.as_ref(), exit.container.as_ref(), at);
+                self.learn_process(exit.container.as_ref(), &exit.task);
+            }
+            Event::Signal(signal) => {
+                self.learn_both(signal.pod.as_ref(), signal.container.as_ref(), at);
+                self.learn_process(signal.container.as_ref(), &signal.target);
+            }
             Event::ChargeFailures(failures) => self.learn_both(failures.pod.as_ref(), failures.container.as_ref(), at),
             Event::AllocationRefused(refused) => self.learn_both(refused.pod.as_ref(), refused.container.as_ref(), at),
             Event::UnderOom(frozen) => self.learn_both(frozen.pod.as_ref(), frozen.container.as_ref(), at),

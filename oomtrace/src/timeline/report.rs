@@ -6,7 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{digest, fold::Counts, identity::Homes, judge::Judged, windows::SECOND};
+use super::{
+    digest,
+    fold::Counts,
+    identity::Homes,
+    judge::{self, Judged},
+    windows::SECOND,
+};
 use crate::event::{Incident, IncidentState};
 
 /// A crash loop is reported at most once in this time.
@@ -53,6 +59,9 @@ impl Reports {
         let mut news = Vec::new();
         for judged in standing {
             let open = now.is_some_and(|now| now < judged.closes);
+            if self.is_held_back(judged, now) {
+                continue;
+            }
             if self.is_due(judged, judging, open, now) {
                 news.push((judged.at, self.line(judged, judging, open, now, total)));
             }
@@ -69,6 +78,12 @@ impl Reports {
         }
         homes.settled();
         news
+    }
+
+    /// What would explain it may follow; what was reported once is not held back again.
+    fn is_held_back(&self, judged: &Judged, now: Option<i64>) -> bool {
+        let until = judged.not_before.zip(now).is_some_and(|(until, now)| now < until);
+        until && !self.reported.contains_key(&judged.incident.id)
     }
 
     fn is_due(&mut self, judged: &Judged, judging: u64, open: bool, now: Option<i64>) -> bool {
@@ -94,7 +109,7 @@ impl Reports {
         new.put_new(&mut incident);
         incident.revision = before.map_or(0, |before| before.incident.revision) + 1;
         if open {
-            (incident.state, incident.ended) = (IncidentState::Open, None);
+            judge::open(&mut incident);
         }
         let reported = Reported {
             incident: light(&incident),
@@ -114,7 +129,7 @@ impl Reports {
     pub(super) fn seal(&mut self, judged: &Judged, total: Counts, now: Option<i64>) -> Option<Incident> {
         let last = match self.reported.get(&judged.incident.id) {
             Some(before) => before.incident.state == IncidentState::Open || before.digest != digest(&judged.incident),
-            None => true,
+            None => !self.is_held_back(judged, now),
         };
         let line = last.then(|| self.line(judged, 0, false, now, total));
         self.reported.remove(&judged.incident.id);

@@ -140,6 +140,10 @@ impl Timeline {
             })
             .map(|(order, (line, _))| (order.clone(), Arc::clone(line)))
             .collect();
+        if let Some(group) = self.groups.get_mut(id).filter(|_| self.reporting) {
+            // What is due is emitted before it goes.
+            self.ends.extend(group.new_ends(self.now));
+        }
         if let Some(group) = self.groups.get_mut(id) {
             // So that what stays is one chain.
             for judged in &before {
@@ -175,7 +179,7 @@ impl Timeline {
     /// Judges what stays of a group. Lines that make another incident without those that were let go of go as well.
     fn judge_what_stays(&mut self, id: u64, going_on: &BTreeMap<String, usize>) -> BTreeMap<String, Judged> {
         for round in 0..=ROUNDS {
-            let judged = self.judged(id);
+            let judged = self.judged(id).incidents;
             let Some(group) = self.groups.get(id) else { return BTreeMap::new() };
             let mut found = BTreeMap::new();
             let mut others: BTreeSet<usize> = BTreeSet::new();

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{Timeline, groups::Part, judge, judged, sort};
+use super::{EndAsIntended, Timeline, groups::Part, judge, judged, sort};
 use crate::event::{Incident, Line};
 
 /// What was let go of, and what it came to.
@@ -19,6 +19,8 @@ pub struct Settled {
     pub incidents: Vec<Ended>,
     /// Where everything is asked for ([`super::Known::everything`]): events that could have made incidents and are in none.
     pub left_over: Vec<Line>,
+    /// Ends of containers as Kubernetes intended them.
+    pub ends: Vec<EndAsIntended>,
     /// Evictions that were not for memory, where those were not asked for.
     pub not_memory: u64,
     /// No incident that began before this time is yet to come, nanoseconds since 1970; `None` after the last.
@@ -49,11 +51,14 @@ impl Timeline {
             let outside = if before < Timestamp::UNIX_EPOCH { i64::MIN } else { i64::MAX };
             i64::try_from(before.as_nanosecond()).unwrap_or(outside)
         });
-        let (mut incidents, mut left_over, mut not_memory) = (std::mem::take(&mut self.sealed), Vec::new(), 0);
+        let (mut incidents, mut left_over, mut ends, mut not_memory) =
+            (std::mem::take(&mut self.sealed), Vec::new(), std::mem::take(&mut self.ends), 0);
         for id in self.groups.unsettled() {
             while let Some(part) = self.groups.take_part(id, before) {
                 let folds = self.groups.get(id).map(|group| group.folds.clone()).unwrap_or_default();
-                let of_part = judged(part.lines(), &self.known, &self.heard, &self.thresholds, &folds);
+                let found = judged(part.lines(), &self.known, &self.heard, &self.thresholds, &folds);
+                let of_part = found.incidents;
+                ends.extend(found.ends.into_iter().filter_map(|(_, end)| EndAsIntended::of(end)));
                 if self.known.everything {
                     left_over.extend(self.left_over(&part, &of_part));
                 }
@@ -75,7 +80,8 @@ impl Timeline {
             }
             Ended { began: at, node, incident }
         };
-        Settled { incidents: incidents.into_iter().map(ended).collect(), left_over, not_memory, complete_until }
+        let incidents = incidents.into_iter().map(ended).collect();
+        Settled { incidents, left_over, ends, not_memory, complete_until }
     }
 
     /// Events of a part that could have made incidents and are in none.

@@ -6,6 +6,7 @@ mod deaths;
 mod doubts;
 mod evictions;
 mod kills;
+mod live;
 mod order;
 mod retain;
 mod settle;

@@ -68,6 +68,9 @@ pub(super) const KILL_REASON_TO_END: i64 = SIGTERM_TO_END;
 /// From a probe's last failure to the kubelet's telling the container to end: at once, but for a worker that has more to do.
 pub(super) const PROBE_TO_KILL: i64 = 20 * SECOND;
 
+/// What the kubelet does to a container that ends now, it has said within this time, but for pods with a long grace period.
+pub(super) const HEARD_BEFORE: i64 = 120 * SECOND;
+
 /// So far may the API server's clock be from the node's.
 pub(super) const API_CLOCK: i64 = 5 * SECOND;
 

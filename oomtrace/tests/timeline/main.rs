@@ -1,11 +1,13 @@
 //! `oomtrace timeline` on what real nodes left behind, against what really happened there (`truth.json`, worked out from
 //! the nodes' own state), and on what nodes of other versions would have left.
 
+mod live;
 mod long;
 mod quiet;
 mod recast;
 mod recast_captures;
 mod recast_old;
+mod reports;
 mod stories;
 mod story;
 mod zones;
@@ -357,17 +359,22 @@ fn what_cannot_be_read_is_named_with_the_remedy() {
         (
             &["--kubelet-log", "evict-1.36-systemd/kubelet.log.zst", "--pods", "kernel-log/oomkill.kmsg"],
             1,
-            "kubectl get pods -A -o json",
+            "this is a kernel log: give it with --kernel-log",
         ),
         (&["--kernel-log", "-", "--kubelet-log", "-"], 1, "standard input (-) can be read once"),
         (&["--pods", "evict-1.36-systemd/pods.json.zst"], 2, "required"),
         (&["--kernel-log", "-", "--time-zone", "CET"], 2, "+02:00"),
-        // A wrong file is no failure: it may be one of many. It is said.
-        (&["--kubelet-log", "kernel-log/oomkill.kmsg"], 0, "no message of the kubelet's in it"),
+        (&["--kubelet-log", "kernel-log/oomkill.kmsg"], 1, "this is a kernel log: give it with --kernel-log"),
         (
             &["--kernel-log", "evict-1.36-systemd/metrics-evict.txt"],
+            1,
+            "no kill in it, and no line in a form of a kernel log",
+        ),
+        // A wrong file is no failure where it is one of many. It is said.
+        (
+            &["--kubelet-log", "kernel-log/oomkill.kmsg", "evict-1.36-systemd/kubelet.log.zst"],
             0,
-            "no kill, and lines without any form of a kernel log",
+            "this is a kernel log: give it with --kernel-log",
         ),
     ] {
         let output = run(arguments);

@@ -10,6 +10,8 @@ use std::{
 use anyhow::Context as _;
 use jiff::Timestamp;
 
+use crate::source::envelope::encoding::{Decoded, Utf16};
+
 /// The longest line of text that is held in memory.
 pub(super) const MAX_LINE_BYTES: usize = 16 << 20;
 /// A file's time before this (2010, in seconds since 1970) says nothing of when it was written: archives that are built to be the same every time put
@@ -22,7 +24,27 @@ pub(super) struct Input {
     /// When it was written last; now, of standard input.
     pub(super) latest: Timestamp,
     /// What it is packed with, in words.
-    pub(super) packing: &'static str,
+    pub(super) packing: String,
+}
+
+impl Input {
+    /// The first bytes, at most so many, which are read again.
+    pub(super) fn peek(&mut self, path: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
+        let mut first = Vec::new();
+        let read = (&mut self.reader).take(most).read_to_end(&mut first);
+        read.with_context(|| format!("{} cannot be read", path.display()))?;
+        let rest = std::mem::replace(&mut self.reader, Box::new(io::empty()));
+        self.reader = Box::new(io::Cursor::new(first.clone()).chain(rest));
+        Ok(first)
+    }
+
+    /// All that there is, which is not read again.
+    pub(super) fn take_all(&mut self, path: &Path) -> anyhow::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        let read = self.reader.read_to_end(&mut all);
+        read.with_context(|| format!("{} cannot be read to its end", path.display()))?;
+        Ok(all)
+    }
 }
 
 /// Only one file can be standard input.
@@ -50,13 +72,19 @@ pub(super) fn open(path: &Path) -> anyhow::Result<Input> {
         [0x28, 0xb5, 0x2f, 0xfd, ..] => (Box::new(BufReader::new(Zstd::new(reader))), ", zstd"),
         _ => (Box::new(reader), ""),
     };
+    let mut reader = reader;
+    let start = reader.fill_buf().with_context(|| format!("{name} cannot be unpacked"))?;
+    let (reader, packing): (Box<dyn BufRead>, _) = match Utf16::of(start) {
+        Some(order) => (Box::new(BufReader::new(Decoded::new(reader, order))), format!("{packing}, UTF-16")),
+        None => (reader, packing.to_owned()),
+    };
     let written = Timestamp::try_from(written).unwrap_or(Timestamp::UNIX_EPOCH);
     let latest = if written.as_second() < NO_TIME { Timestamp::now() } else { written };
     Ok(Input { reader, latest, packing })
 }
 
 /// All of a file.
-pub(super) fn read_whole(path: &Path) -> anyhow::Result<(Vec<u8>, &'static str)> {
+pub(super) fn read_whole(path: &Path) -> anyhow::Result<(Vec<u8>, String)> {
     let Input { mut reader, packing, .. } = open(path)?;
     let mut bytes = Vec::new();
     reader.read_to_end(&mut bytes).with_context(|| format!("{} cannot be read to its end", path.display()))?;

@@ -11,7 +11,7 @@ use super::{Args, boot::Zero, place, print::Printer, untimed::Untimed};
 use crate::{
     clock,
     event::{Event, Incident, Line, Moment, OomKill, Source, Told},
-    timeline::{Replay, Settled, Timeline},
+    timeline::{EndAsIntended, Replay, Settled, Timeline},
 };
 
 /// Prints the incidents of recordings as they were reported live.
@@ -168,8 +168,8 @@ impl<'a> Intake<'a> {
         let untimed = self.untimed.rest();
         if !untimed.is_empty() {
             warn!(
-                "{} kills have no time, and no other log tells it: they are told at the time that their log was written last \
-                 (`dmesg`, `dmesg -T` and `journalctl -k` print times)",
+                "{} kills have no time, and no other log has it: when they were is not known (`dmesg`, `dmesg -T` and \
+                 `journalctl -k` print times)",
                 untimed.len()
             );
         }
@@ -264,6 +264,14 @@ impl<'a> Intake<'a> {
 
     fn print(&mut self, settled: Settled) -> Result<()> {
         self.left_over.extend(settled.left_over);
+        if self.timeline.known().everything {
+            for EndAsIntended { at, node, event } in settled.ends {
+                self.seq += 1;
+                let (ts, seq, source) = (clock::rfc3339(at), self.seq, Source::Oomtrace);
+                let event = Event::ContainerEnded(Box::new(event));
+                self.left_over.push(Line { ts, seq, node, source, boot_ns: None, event });
+            }
+        }
         self.not_memory += settled.not_memory;
         for ended in settled.incidents.into_iter().filter(|ended| self.args.chooses(&ended.incident)) {
             self.ended.insert((ended.began, ended.node, ended.incident.id.clone()), ended.incident);

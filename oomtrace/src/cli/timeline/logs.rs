@@ -12,17 +12,21 @@ use jiff::{
 };
 use tracing::{info, warn};
 
-use super::{Args, input};
+use super::{Args, envelope::Log, input, what::What};
 use crate::{
     event::{Container, Moment, OomKill, Pod, Told},
     source::{
-        kernel_log::{self, Clock, Machine, Statistics, form::Form},
-        kubelet_log::{Calendar, Names, Reader},
+        envelope::learnt::{Peeled, Peeler},
+        kernel_log::{self, Clock, KernelLines, Machine, Statistics, form::Form},
+        kubelet_log::{self, Calendar, KubeletLines, Names, Reader},
     },
 };
 
 /// A log is read in pieces of this size.
 const PIECE_BYTES: usize = 1 << 18;
+
+/// What stands around a kubelet's lines shows in so many bytes.
+const KUBELET_SAMPLE: u64 = 1 << 20;
 
 /// All that the kernel's logs tell: they are small, or most of what is in them is passed over.
 #[derive(Default)]
@@ -30,32 +34,36 @@ pub(super) struct KernelLogs {
     pub(super) told: Vec<Told>,
     /// What lines tell that have no time. In its place stands when the file was written last.
     pub(super) untimed: Vec<Told>,
+    /// Whether there is anything of the kernel's in any of them.
+    pub(super) readable: bool,
+    /// The hosts that their lines name.
+    pub(super) hosts: Vec<String>,
 }
 
 impl KernelLogs {
-    pub(super) fn read(args: &Args, zone: &TimeZone) -> Result<Self> {
-        Self::read_and_say(args, zone, say)
+    pub(super) fn read(args: &Args, zone: &TimeZone, latest: Option<Timestamp>) -> Result<Self> {
+        Self::read_and_say(args, zone, latest, say)
     }
 
     /// The same, to be read once more.
-    pub(super) fn read_silently(args: &Args, zone: &TimeZone) -> Result<Self> {
-        Self::read_and_say(args, zone, |_, _, _| {})
+    pub(super) fn read_silently(args: &Args, zone: &TimeZone, latest: Option<Timestamp>) -> Result<Self> {
+        Self::read_and_say(args, zone, latest, |_| {})
     }
 
-    fn read_and_say(args: &Args, zone: &TimeZone, say: impl Fn(&Path, &str, &Statistics)) -> Result<Self> {
+    fn read_and_say(args: &Args, zone: &TimeZone, latest: Option<Timestamp>, say: impl Fn(&KernelLog)) -> Result<Self> {
         let mut logs = Self::default();
         for path in &args.kernel_log {
-            let (read, packing) = logs.read_log(path, args, zone)?;
-            say(path, packing, &read);
+            say(&logs.read_log(path, args, zone, latest)?);
         }
         Ok(logs)
     }
 
-    fn read_log(&mut self, path: &Path, args: &Args, zone: &TimeZone) -> Result<(Statistics, &'static str)> {
+    fn read_log(&mut self, path: &Path, args: &Args, zone: &TimeZone, latest: Option<Timestamp>) -> Result<KernelLog> {
         let name = path.display();
-        let mut input = input::open(path)?;
-        let clock =
-            Clock { booted: args.boot_time, zone: zone.clone(), latest: Some(input.latest), ..Clock::default() };
+        let wanted = KernelLines::new()?;
+        let mut log = Log::open(path, &wanted, None)?;
+        let latest = latest.or(Some(log.input.latest));
+        let clock = Clock { booted: args.boot_time, zone: zone.clone(), latest, ..Clock::default() };
         let mut events = kernel_log::Events::new(clock, Machine::default());
         let mut untimed = 0;
         let mut take = |told: Vec<Told>, read: &Statistics| {
@@ -63,28 +71,84 @@ impl KernelLogs {
             untimed = read.untimed;
             into.extend(told);
         };
+        let mut peeler = log.peeler(wanted);
+        let input = &mut log.input;
         if kernel_log::is_export(input.reader.fill_buf().with_context(|| format!("{name} cannot be read"))?) {
-            input::pieces(path, &mut input, |piece| take(events.push_export(piece), events.statistics()))?;
+            input::pieces(path, input, |piece| take(events.push_export(piece), events.statistics()))?;
+        } else if log.plan.is_plain() {
+            input::lines(path, input, |_, line| take(events.push_line(line), events.statistics()))?;
         } else {
-            input::lines(path, &mut input, |_, line| take(events.push_line(line), events.statistics()))?;
+            let mut peeled = |line: Peeled<'_>| {
+                take(events.push_line_of(&line.line, line.wall), events.statistics());
+            };
+            input::lines(path, input, |_, line| peeler.push(line, &mut peeled))?;
+            peeler.finish(&mut peeled);
         }
         take(events.finish(), events.statistics());
-        Ok((events.statistics().clone(), input.packing))
+        self.hosts.extend(events.hosts().iter().cloned());
+        let read = events.statistics();
+        self.readable |= !is_bare(read) || read.decisions > 0;
+        let strangers = log.plan.strangers + peeler.strangers + events.statistics().strangers;
+        Ok(KernelLog {
+            path: path.to_owned(),
+            packing: format!("{}{}", log.input.packing, log.undone),
+            read: events.statistics().clone(),
+            strangers,
+            what: What::of(&log.start),
+        })
     }
 }
 
-fn say(path: &Path, packing: &str, read: &Statistics) {
+/// A kernel log that was read.
+struct KernelLog {
+    path: PathBuf,
+    /// What it is packed with, and what was learnt of it, in words.
+    packing: String,
+    read: Statistics,
+    /// Lines that look like the kernel's and could not be read.
+    strangers: u64,
+    what: What,
+}
+
+/// Whether no line is in any form of a kernel log.
+fn is_bare(read: &Statistics) -> bool {
+    read.kernel_lines == 0 || read.form.is_none_or(|form| form == Form::Bare)
+}
+
+fn say(log: &KernelLog) {
+    let KernelLog { path, packing, read, strangers, what } = log;
     let name = path.display();
-    let form = read.form.map_or_else(|| "no form that is known".to_owned(), |form| format!("{form:?}"));
+    let form = read.form.map_or_else(|| "no form that is known".to_owned(), |form| form.to_string());
     info!(
         "{name}: kernel log{packing}, {form}, {} lines of the kernel's of {}, {} decisions of the OOM killer",
         read.kernel_lines, read.lines, read.decisions
     );
-    let needs = "it needs the output of dmesg, journalctl -k or /dev/kmsg";
-    if read.kernel_lines == 0 && read.lines > 0 {
-        warn!("{name}: no line of the kernel's in it: {needs}");
-    } else if read.form == Some(Form::Bare) && read.decisions == 0 {
-        warn!("{name}: no kill, and lines without any form of a kernel log: {needs}");
+    if is_bare(read) && read.decisions == 0 {
+        warn!("{name}: {}", what.instead_of_kernel_log());
+    }
+    if *strangers > 0 {
+        warn!(
+            "{name}: {strangers} lines look like the kernel's and could not be read: what stands before them is not the same on all"
+        );
+    }
+    if read.untimed > 0 {
+        warn!(
+            "{name}: {} kills have no time: their lines look like the kernel's, and their time could not be read",
+            read.untimed
+        );
+    }
+    if read.without_end > 0 {
+        warn!(
+            "{name}: {} reports of the OOM killer end before they say who was killed: the log was cut, or filtered",
+            read.without_end
+        );
+    }
+    if read.without_kill > 0 {
+        warn!(
+            "{name}: {} reports of the OOM killer end without a kill: there were no killable processes, or the victim was \
+             exiting already",
+            read.without_kill
+        );
     }
 }
 
@@ -96,14 +160,14 @@ pub(super) struct KubeletLogs {
 }
 
 impl KubeletLogs {
-    pub(super) fn open(args: &Args, zone: &TimeZone) -> Result<Self> {
-        let logs = args.kubelet_log.iter().map(|path| KubeletLog::open(path, zone)).collect::<Result<_>>()?;
+    pub(super) fn open(args: &Args, zone: &TimeZone, latest: Option<Timestamp>) -> Result<Self> {
+        let logs = args.kubelet_log.iter().map(|path| KubeletLog::open(path, zone, latest)).collect::<Result<_>>()?;
         Ok(Self { logs, told: Vec::new() })
     }
 
     /// The same, to be read once more.
-    pub(super) fn open_silently(args: &Args, zone: &TimeZone) -> Result<Self> {
-        let mut logs = Self::open(args, zone)?;
+    pub(super) fn open_silently(args: &Args, zone: &TimeZone, latest: Option<Timestamp>) -> Result<Self> {
+        let mut logs = Self::open(args, zone, latest)?;
         logs.logs.iter_mut().for_each(|log| log.silent = true);
         Ok(logs)
     }
@@ -135,6 +199,16 @@ impl KubeletLogs {
         Some((first, last))
     }
 
+    /// Whether there is anything of a kubelet's in any of them.
+    pub(super) fn is_readable(&self) -> bool {
+        self.logs.iter().any(|log| log.of_kubelet || log.reader.counts().messages > 0)
+    }
+
+    /// The hosts that their first lines name.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = String> {
+        self.logs.iter().flat_map(|log| kubelet_log::hosts(&log.log.start))
+    }
+
     /// Gives a kill the names that the logs have for its ids.
     pub(super) fn name(&self, kill: &mut OomKill) {
         for log in &self.logs {
@@ -146,7 +220,7 @@ impl KubeletLogs {
 /// Whether a kubelet's log writes local times, so that it tells other instants in another zone.
 pub(super) fn is_local(path: &Path) -> Result<bool> {
     let first = |zone: &TimeZone| -> Result<Option<Timestamp>> {
-        let mut log = KubeletLog { silent: true, ..KubeletLog::open(path, zone)? };
+        let mut log = KubeletLog { silent: true, ..KubeletLog::open(path, zone, None)? };
         log.read_piece(&mut Vec::new())?;
         Ok(log.first)
     };
@@ -155,8 +229,10 @@ pub(super) fn is_local(path: &Path) -> Result<bool> {
 
 struct KubeletLog {
     path: PathBuf,
-    input: input::Input,
+    log: Log,
     reader: Reader,
+    /// Undoes what was learnt of the log, where it cannot be read as it is; and the start of a line whose end is yet to come.
+    peeler: Option<(Peeler<KubeletLines>, Vec<u8>)>,
     /// The piece that was read last, and the one before: the end of a line may be in either.
     piece: Vec<u8>,
     piece_before: Vec<u8>,
@@ -173,15 +249,17 @@ struct KubeletLog {
 }
 
 impl KubeletLog {
-    fn open(path: &Path, zone: &TimeZone) -> Result<Self> {
-        let input = input::open(path)?;
-        let calendar = Calendar { not_after: input.latest, zone: zone.clone() };
+    fn open(path: &Path, zone: &TimeZone, latest: Option<Timestamp>) -> Result<Self> {
+        let log = Log::open(path, &KubeletLines, Some(KUBELET_SAMPLE))?;
+        let peeler = (!log.plan.is_plain()).then(|| (log.peeler(KubeletLines), Vec::new()));
+        let calendar = Calendar { not_after: latest.unwrap_or(log.input.latest), zone: zone.clone() };
         let mut reader = Reader::new(calendar, Vec::new())?;
         reader.pass_over_idle_observations();
         Ok(Self {
             path: path.to_owned(),
             reader,
-            input,
+            log,
+            peeler,
             piece: Vec::new(),
             piece_before: Vec::new(),
             first: None,
@@ -197,7 +275,7 @@ impl KubeletLog {
         std::mem::swap(&mut self.piece, &mut self.piece_before);
         self.piece.resize(PIECE_BYTES, 0);
         let count = loop {
-            match self.input.reader.read(&mut self.piece) {
+            match self.log.input.reader.read(&mut self.piece) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 read => {
                     break read.with_context(|| format!("{} cannot be read to its end", self.path.display()))?;
@@ -206,6 +284,9 @@ impl KubeletLog {
         };
         self.piece.truncate(count);
         let before = into.len();
+        if self.peeler.is_some() {
+            self.peel(count == 0, into);
+        }
         if count == 0 {
             self.reader.finish(into);
             self.ended = true;
@@ -220,7 +301,9 @@ impl KubeletLog {
             if self.first.is_none() {
                 self.first = self.first_time();
             }
-            self.reader.push(&self.piece, into);
+            if self.peeler.is_none() {
+                self.reader.push(&self.piece, into);
+            }
         }
         let told = &into[before..];
         self.events += told.len() as u64;
@@ -233,6 +316,27 @@ impl KubeletLog {
             self.say();
         }
         Ok(())
+    }
+
+    /// Reads the lines of the piece, without what was learnt to stand around them; these become the piece.
+    fn peel(&mut self, ended: bool, into: &mut Vec<Told>) {
+        let Some((peeler, open)) = &mut self.peeler else { return };
+        let reader = &mut self.reader;
+        let mut peeled = Vec::with_capacity(self.piece.len());
+        let mut whole = |line: Peeled<'_>| {
+            reader.read_line_of(&line.line, line.wall, into);
+            peeled.extend_from_slice(&line.line);
+            peeled.push(b'\n');
+        };
+        open.extend_from_slice(&self.piece);
+        let end = memchr::memrchr(b'\n', open).map_or(0, |end| end + 1);
+        let end = if ended { open.len() } else { end };
+        open[..end].split(|byte| *byte == b'\n').for_each(|line| peeler.push(line, &mut whole));
+        open.drain(..end);
+        if ended {
+            peeler.finish(&mut whole);
+        }
+        self.piece = peeled;
     }
 
     fn has_line_of_kubelet(&self, piece: &[u8]) -> bool {
@@ -253,8 +357,8 @@ impl KubeletLog {
     fn say(&self) {
         let (name, counts) = (self.path.display(), self.reader.counts());
         info!(
-            "{name}: kubelet log{}, {} messages that matter, {} events",
-            self.input.packing, counts.messages, self.events
+            "{name}: kubelet log{}{}, {} messages that matter, {} events",
+            self.log.input.packing, self.log.undone, counts.messages, self.events
         );
         if counts.messages == 0 && self.of_kubelet {
             info!("{name}: a log of the kubelet's, in which nothing that matters happened");
@@ -264,15 +368,17 @@ impl KubeletLog {
                  if it does, give them without the name (`journalctl -t {who} -o cat`)"
             );
         } else if counts.messages == 0 {
-            warn!(
-                "{name}: no message of the kubelet's in it that matters: it needs the kubelet's log, or the journal of its unit"
-            );
+            warn!("{name}: {}", What::of(&self.log.start).instead_of_kubelet_log());
         }
         for (count, what) in [
             (counts.unreadable, "cannot be read"),
             (counts.undated, "have no time"),
             (counts.forged, "pretend to be the kubelet's"),
             (counts.overlong, "are too long and were cut"),
+            (
+                self.log.plan.strangers,
+                "look like the kubelet's and could not be read: what stands before them is not the same on all",
+            ),
         ] {
             if count > 0 {
                 let last = counts.last_error.map_or_else(String::new, |error| format!(" ({error})"));

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use tracing::{info, warn};
 
-use super::input;
+use super::{input, what::What};
 use crate::{
     event::{Line, Pod},
     node::snapshot::{self, LastWords, Snapshot, log_dir},
@@ -38,9 +38,8 @@ pub(super) fn read(path: &Path, into: &mut Snapshot) -> anyhow::Result<()> {
         return Ok(());
     }
     let (text, packing) = input::read_whole(path)?;
-    let found = snapshot::read(&text, into).with_context(|| {
-        format!("{name} says nothing of pods: it needs `kubectl get pods -A -o json`, the kubelet's /pods, or `crictl ps -o json`")
-    })?;
+    let found =
+        snapshot::read(&text, into).map_err(|_| anyhow::anyhow!("{name}: {}", What::of(&text).instead_of_pods()))?;
     if found.is_empty() {
         warn!("{name}: JSON{packing}, but neither pods nor containers, events or nodes in it");
     } else {
@@ -105,7 +104,7 @@ fn folder(path: &Path, depth: u8, into: &mut Snapshot, entered: &mut Entered) ->
                 let (text, _) = input::read_whole(&file)?;
                 match snapshot::read(&text, into) {
                     Ok(found) => entered.files += u64::from(!found.is_empty()),
-                    Err(error) => warn!("{}: no JSON, and passed over: {error}", file.display()),
+                    Err(_) => warn!("{}: passed over, as {}", file.display(), What::of(&text).instead_of_pods()),
                 }
             } else {
                 entered.links.push((name.to_owned(), fs::read_link(&file).ok()));

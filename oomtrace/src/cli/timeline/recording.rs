@@ -2,11 +2,13 @@
 
 use std::{collections::HashSet, path::PathBuf};
 
-use anyhow::Context as _;
 use tracing::{info, warn};
 
-use super::input;
+use super::{input, what::What};
 use crate::event::{Event, Line, Phase};
+
+/// So many bytes show what a file is.
+const SAMPLE_BYTES: u64 = 1 << 16;
 
 /// All events of all recordings, those files first that begin first. A line that is none is said and passed over; a file without
 /// any is an error.
@@ -16,6 +18,7 @@ pub(super) fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<Line>> {
         let mut recorded = Vec::new();
         let name = path.display();
         let mut input = input::open(path)?;
+        let start = input.peek(path, SAMPLE_BYTES)?;
         let (mut events, mut bad, mut first_bad) = (0_u64, 0_u64, None);
         let lines = input::lines(path, &mut input, |number, text| {
             if text.iter().all(u8::is_ascii_whitespace) {
@@ -34,19 +37,17 @@ pub(super) fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<Line>> {
                         recorded.push(line);
                     }
                 }
-                Err(error) => {
+                Err(_) => {
                     bad += 1;
-                    first_bad.get_or_insert_with(|| format!("line {number}: {error}"));
+                    first_bad.get_or_insert(number);
                 }
             }
         })?;
         if let Some(first) = first_bad {
             if events == 0 {
-                return Err(anyhow::anyhow!(first)).with_context(|| {
-                    format!("{name} is no recording: it needs JSON lines of `oomtrace run --record` (a kernel log is given with --kernel-log, a kubelet's with --kubelet-log)")
-                });
+                anyhow::bail!("{name}: {}", What::of(&start).instead_of_recording());
             }
-            warn!("{name}: {bad} lines are no events and are passed over; {first}");
+            warn!("{name}: {bad} lines are no events and are passed over, the first of them line {first}");
         }
         info!("{name}: recording{}, {events} events in {lines} lines", input.packing);
         files.push(recorded);

@@ -59,13 +59,21 @@ impl Untimed {
             _ => return Vec::new(),
         };
         let at = Moment::Wall(at.checked_sub(before).unwrap_or(at));
-        waiting.drain(..count).map(|kill| Told { at, ..kill }).collect()
+        waiting.drain(..count).map(|kill| timed(at, kill)).collect()
     }
 
     /// Those that nothing told the time of.
     pub(super) fn rest(&mut self) -> Vec<Told> {
         std::mem::take(&mut self.of_container).into_values().flatten().collect()
     }
+}
+
+/// The kill, at a time that is known.
+fn timed(at: Moment, mut kill: Told) -> Told {
+    if let Event::OomKill(kill) = &mut kill.event {
+        kill.time_unknown = false;
+    }
+    Told { at, ..kill }
 }
 
 #[cfg(test)]

@@ -80,8 +80,13 @@ fn write_head(page: &mut Page, node: &str, incident: &Incident) {
     };
     let text = format!("{}  {}", escape(headline(&incident.verdict)), pod_and_container(incident));
     page.paragraph(&[], 2, style, &text);
-    let started =
-        if incident.boot_time_only { since_boot(&incident.started) } else { to_milliseconds(&incident.started) };
+    let started = if incident.time_unknown {
+        "at an unknown time".to_owned()
+    } else if incident.boot_time_only {
+        since_boot(&incident.started)
+    } else {
+        to_milliseconds(&incident.started)
+    };
     let counts = if incident.kills > 1 { format!("  {}", count(incident.kills, "kill")) } else { String::new() };
     let closed = match incident.state {
         IncidentState::Open => "  open",

@@ -248,6 +248,8 @@ impl Joiner {
         let (who, memory) = mark.map_or((&decision.victim, &decision.memory), |mark| (&mark.task, &mark.memory));
         let victim = task(who, self.paths.path(who.cgroup_id));
         OomKill {
+            known_by: None,
+            time_unknown: false,
             decision: Some(decision.header.decision),
             pod: victim.pod.clone(),
             container: victim.container.clone(),
@@ -306,6 +308,8 @@ impl Joiner {
     fn kill_without_decision(&self, mark: &Mark) -> OomKill {
         let victim = task(&mark.task, self.paths.path(mark.task.cgroup_id));
         OomKill {
+            known_by: None,
+            time_unknown: false,
             decision: None,
             pod: victim.pod.clone(),
             container: victim.container.clone(),

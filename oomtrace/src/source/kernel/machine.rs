@@ -98,7 +98,9 @@ pub(super) fn task(task: &record::Task, path: Option<&str>) -> Task {
         uid: known_u32(task.uid),
         oom_score_adj: known_i32(task.oom_score_adj),
         container_init: match (known_u32(task.pid_ns_level), known_u32(task.ns_tgid)) {
-            (Some(level), Some(number)) if level > 0 => Some(number == 1),
+            (Some(level), Some(1)) if level > 0 => Some(true),
+            // Where containers share a pid namespace, the first process of one of them is not its number 1.
+            (Some(level), Some(_)) if level > 0 && known_u32(task.first_is_elsewhere) == Some(0) => Some(false),
             _ => None,
         },
         pod: identity.as_ref().and_then(node::pod),
@@ -115,7 +117,22 @@ pub(super) fn milliseconds(ns: u64) -> f64 {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use bytemuck::Zeroable as _;
+
     use super::*;
+
+    #[test]
+    fn the_first_process_of_a_shared_pid_namespace_says_nothing_of_the_other_containers() {
+        let init = |pid_ns_level, ns_tgid, first_is_elsewhere| {
+            let record = record::Task { pid_ns_level, ns_tgid, first_is_elsewhere, ..record::Task::zeroed() };
+            task(&record, None).container_init
+        };
+        assert_eq!(init(1, 1, 0), Some(true));
+        assert_eq!(init(1, 7, 0), Some(false));
+        assert_eq!(init(1, 7, 1), None);
+        assert_eq!(init(1, 7, record::ABSENT_U32), None);
+        assert_eq!(init(0, 7, 0), None);
+    }
 
     /// A machine that sees everything that is seen by default.
     pub(in super::super) fn machine() -> Machine {

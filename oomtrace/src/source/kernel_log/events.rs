@@ -22,18 +22,20 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use self::{
     reaped::{Reapings, Told as Victims},
     table::Table,
 };
 use super::{
     clock::{Alignment, Clock},
-    form::{Form, Line, MAX_LINE_BYTES, Reader, Skipped, When},
+    form::{self, Form, Line, MAX_LINE_BYTES, Reader, Skipped, Wall, When},
     report::{Assembler, Decision, Item, Outcome},
 };
 use crate::event::{Event, Failure, Lost, LostFrom, Moment, Source, Told, Why};
-use crate::source::log_form::export::Export;
-pub use crate::source::log_form::export::is_export;
+use crate::source::envelope::export::Export;
+pub use crate::source::envelope::export::is_export;
 
 /// What a report does not tell of the machine that it is of.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,13 +60,24 @@ pub struct Statistics {
     pub form: Option<Form>,
     /// Decisions of the OOM killer.
     pub decisions: u64,
-    /// Decisions without any time: told at the time that the file was written last, or at 0.
+    /// Decisions without any time: told in their order, at the start of 1970.
     pub untimed: u64,
+    /// Reports that end before they say who was killed.
+    pub without_end: u64,
+    /// Reports that end without a kill: nobody could be killed, or the victim was exiting already.
+    pub without_kill: u64,
     /// Reports that the kernel's rate limit left out.
     pub suppressed_reports: u64,
     /// Lines of a kill that were cut.
     pub torn: u64,
+    /// Lines without the head that others have, which say what the kernel says of a kill.
+    pub strangers: u64,
 }
+
+/// Why lines cannot be searched for.
+#[derive(Debug, thiserror::Error)]
+#[error("the search for the kernel's lines cannot be prepared")]
+pub struct Unprepared(#[from] aho_corasick::BuildError);
 
 /// Reads a kernel log line by line and tells it in events.
 pub struct Events {
@@ -97,7 +110,16 @@ impl Events {
     /// Takes a line, with or without its line end; gives what it completes. In a log that goes on, a decision is told
     /// when the next begins, or by [`flush`](Self::flush).
     pub fn push_line(&mut self, line: &[u8]) -> Vec<Told> {
-        let line = self.reader.read(line);
+        self.push_line_of(line, None)
+    }
+
+    /// The same of a line with a time beside it, which counts where the line has none.
+    pub fn push_line_of(&mut self, line: &[u8], wall: Option<Wall>) -> Vec<Told> {
+        let written = line;
+        let line = form::beside(self.reader.read(line), When { boot_ns: None, wall });
+        if matches!(line, Line::Skipped(Skipped::Unreadable(_))) && says_of_a_kill(written) {
+            self.statistics.strangers += 1;
+        }
         if self.reader.disowns_first() {
             self.assembler = Assembler::new();
         }
@@ -139,6 +161,12 @@ impl Events {
     #[must_use]
     pub fn settled(&self) -> bool {
         self.assembler.settled()
+    }
+
+    /// The hosts that the kernel's lines name.
+    #[must_use]
+    pub fn hosts(&self) -> &[String] {
+        self.reader.hosts()
     }
 
     /// What was read so far.
@@ -183,8 +211,14 @@ impl Events {
         self.machine.page_size = self.machine.page_size.or(table.page_size);
 
         let at = self.at(&decision.when);
-        let kill = Box::new(kill::tell(decision, number, &table));
+        let mut kill = Box::new(kill::tell(decision, number, &table));
+        kill.time_unknown = self.moment(&decision.when).is_none();
         let marked: Vec<_> = kill::marked(decision, &kill, &table).collect();
+        match decision.outcome {
+            Outcome::Unknown => self.statistics.without_end += 1,
+            Outcome::NoneKillable | Outcome::AlreadyExiting => self.statistics.without_kill += 1,
+            Outcome::Killed | Outcome::Panicked(_) => {}
+        }
         let event = match (&decision.outcome, kill::panic_on_oom(decision)) {
             (_, Some(panic_on_oom)) => Event::PanicOnOom(Box::new(kill::panic(&kill, panic_on_oom))),
             (Outcome::Killed, None) => Event::OomKill(kill),
@@ -212,8 +246,11 @@ impl Events {
     }
 
     fn at(&self, when: &When) -> Moment {
-        let latest = || self.clock.latest.map_or(Moment::Boot(0), Moment::Wall);
-        self.moment(when).unwrap_or_else(latest)
+        // In their order, at a time that nobody takes for theirs.
+        self.moment(when).unwrap_or_else(|| {
+            let order = i64::try_from(self.statistics.decisions).unwrap_or(i64::MAX);
+            Moment::Wall(Timestamp::from_microsecond(order).unwrap_or(Timestamp::UNIX_EPOCH))
+        })
     }
 }
 
@@ -236,6 +273,12 @@ fn assemble(
             assembler.push(message)
         }
     }
+}
+
+/// Whether a line has the words of a kill.
+fn says_of_a_kill(line: &[u8]) -> bool {
+    let has = |words: &[u8]| memchr::memmem::find(line, words).is_some();
+    has(b"Killed process ") || has(b"invoked oom-killer")
 }
 
 fn told(at: Moment, event: Event) -> Told {

@@ -33,17 +33,16 @@ mod kmsg;
 mod talos;
 #[cfg(test)]
 mod tests;
-mod wrapped;
 
 use std::borrow::Cow;
 
-use self::wrapped::{Inner, Piece, Pretty};
-pub use crate::source::log_form::when::{LocalTime, Wall, When};
-use crate::source::log_form::{
+pub use crate::source::envelope::when::{LocalTime, Wall, When};
+use crate::source::envelope::{
     export::Entry,
     field,
-    scan::{self, Scan},
-    when,
+    json::{self, Inner, Piece, Pretty},
+    learnt::{self, Known},
+    scan, when,
 };
 
 /// Of a longer line, only so much is read. The kernel's own are under 1 KiB (`LOG_LINE_MAX`, `PRINTKRB_RECORD_MAX`:
@@ -55,6 +54,10 @@ const MOST_WRAPS: u8 = 3;
 
 /// Lines that were pasted are not indented farther. `journalctl` indents what continues a message behind a time and a name.
 const MOST_INDENT: usize = 15;
+
+const ESCAPE: u8 = 0x1b;
+/// Names of nodes that are kept.
+const MOST_HOSTS: usize = 16;
 
 /// One line of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,6 +197,8 @@ pub struct Reader {
     json: bool,
     /// In `short-monotonic`, whose lines look like dmesg's, the host that they all name.
     host: Option<Vec<u8>>,
+    /// The hosts that the kernel's lines name.
+    hosts: Vec<String>,
 }
 
 /// The line before, as far as the next may continue it.
@@ -220,6 +225,19 @@ impl Reader {
         self.last.as_ref().map(|last| last.form).or_else(|| self.headless.then_some(Form::Bare))
     }
 
+    /// The hosts that the kernel's lines name.
+    #[must_use]
+    pub fn hosts(&self) -> &[String] {
+        &self.hosts
+    }
+
+    fn note_host(&mut self, host: &[u8]) {
+        let known = self.hosts.iter().any(|known| known.as_bytes() == host);
+        if !known && !host.is_empty() && self.hosts.len() < MOST_HOSTS {
+            self.hosts.push(String::from_utf8_lossy(host).into_owned());
+        }
+    }
+
     /// Reads a line, with or without its line end.
     pub fn read<'a>(&mut self, line: &'a [u8]) -> Line<'a> {
         self.disowns_first = false;
@@ -235,7 +253,7 @@ impl Reader {
         }
         if line.contains(&ESCAPE) {
             // All forms escape what the kernel said: an escape sequence is the printing program's.
-            return self.read_indented(&without_colours(line)).into_owned();
+            return self.read_indented(&learnt::without_colours(line)).into_owned();
         }
         self.read_indented(line)
     }
@@ -286,8 +304,8 @@ impl Reader {
             Some(b'-') if line.starts_with(b"-- ") => return Line::Skipped(Skipped::Marker),
             Some(_) => {}
         }
-        if let Some(Inner { wall, line }) = wrapped::cri(line).filter(|_| wraps > 0) {
-            return beside(self.read_plain(line, wraps - 1), wall);
+        if let Some((wall, line)) = json::cri(line).filter(|_| wraps > 0) {
+            return beside(self.read_plain(line, wraps - 1), When { boot_ns: None, wall: Some(wall) });
         }
         let read = kmsg::read(line)
             .or_else(|| dmesg::read(line, &mut self.host))
@@ -296,6 +314,10 @@ impl Reader {
             .or_else(|| talos::read(line))
             .or_else(|| if self.headless { None } else { behind::find(line) });
         let Some((head, text)) = read else { return self.without_head(line) };
+        if head.form == Form::Journal && head.kernel {
+            let monotonic = self.host.clone();
+            self.note_host(monotonic.as_deref().or_else(|| journal::host(line)).unwrap_or_default());
+        }
         let column = line.len() - text.len();
         let text = match head.form {
             Form::Kmsg | Form::Dmesg => kmsg::unescape(text, head.form == Form::Dmesg),
@@ -320,6 +342,7 @@ impl Reader {
     /// Reads an entry of the journal's export format.
     pub(super) fn entry<'a>(&mut self, entry: &'a Entry) -> Line<'a> {
         let message = entry.message();
+        self.note_host(entry.hostname.as_deref().unwrap_or_default().as_bytes());
         let text = String::from_utf8_lossy(&message[..message.len().min(MAX_LINE_BYTES)]);
         self.told(journal::head_of_entry(entry), text, 0)
     }
@@ -327,14 +350,23 @@ impl Reader {
     fn json<'a>(&mut self, line: &'a [u8], wraps: u8) -> Line<'a> {
         let line = line.strip_prefix(b"\x1e").unwrap_or(line);
         let skipped = match journal::read_json(line) {
-            Ok((head, text)) => return self.told(head, text, 0),
+            Ok((head, text, host)) => {
+                self.note_host(host.as_deref().unwrap_or_default().as_bytes());
+                return self.told(head, text, 0);
+            }
             Err(skipped) => skipped,
         };
         let text = std::str::from_utf8(line).ok().filter(|_| wraps > 0);
-        let Some(Inner { wall, line }) = text.and_then(wrapped::json) else { return Line::Skipped(skipped) };
+        let Some(Inner { when, host, speakers, line }) = text.and_then(json::read) else {
+            return Line::Skipped(skipped);
+        };
+        if speakers.iter().any(|speaker| speaker != "kernel") {
+            return Line::Skipped(skipped);
+        }
+        self.note_host(host.as_deref().unwrap_or_default().as_bytes());
         let read = self.read_plain(line.as_bytes(), wraps - 1).into_owned();
         self.json = true;
-        beside(read, wall)
+        beside(read, when)
     }
 
     /// A line that begins with a blank: it goes on with the one before, or is one without a head.
@@ -364,30 +396,46 @@ impl Reader {
     }
 }
 
+/// What a line is by itself, in a form that is in the list above.
+pub(super) fn known(line: &[u8]) -> Known {
+    let skipped = |line: &[u8]| match Reader::new().read(line) {
+        Line::Kernel(_) => Known::Wanted(0),
+        Line::Skipped(Skipped::NotKernel) => Known::Foreign,
+        Line::Skipped(_) => Known::No,
+    };
+    match line.first() {
+        Some(b' ') | None => return Known::No,
+        // What begins as JSON and cannot be read was cut, and who wrote it is not known.
+        Some(b'{' | 0x1e) if line.starts_with(b"{\"") || line.starts_with(b"\x1e") => {
+            return if skipped(line) == Known::Wanted(0) { Known::Wanted(0) } else { Known::Foreign };
+        }
+        Some(b'd') if line.starts_with(b"data: {") => return skipped(line),
+        Some(b'-') if line.starts_with(b"-- ") => return Known::Foreign,
+        Some(_) => {}
+    }
+    if json::cri(line).is_some() {
+        return skipped(line);
+    }
+    let read = kmsg::read(line)
+        .or_else(|| dmesg::read(line, &mut None))
+        .or_else(|| journal::read(line))
+        .or_else(|| journal::read_syslog(line))
+        .or_else(|| talos::read(line));
+    match read {
+        Some((head, text)) if head.kernel => Known::Wanted(line.len() - text.len()),
+        Some(_) => Known::Foreign,
+        None => Known::No,
+    }
+}
+
 /// The line, with the time that is written beside it where it tells none.
-fn beside(line: Line<'_>, wall: Option<Wall>) -> Line<'_> {
+pub(super) fn beside(line: Line<'_>, outer: When) -> Line<'_> {
     match line {
         Line::Kernel(message) => {
-            let when = When { wall: message.when.wall.or(wall), ..message.when };
+            let When { boot_ns, wall } = message.when;
+            let when = When { boot_ns: boot_ns.or(outer.boot_ns), wall: wall.or(outer.wall) };
             Line::Kernel(Message { when, ..message })
         }
         Line::Skipped(why) => Line::Skipped(why),
     }
-}
-
-const ESCAPE: u8 = 0x1b;
-
-/// Takes off `ESC [ … letter`: ECMA-48's control sequences, of which `dmesg --color` prints the colours.
-fn without_colours(line: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(line.len());
-    let mut bytes = line.iter().copied().peekable();
-    while let Some(byte) = bytes.next() {
-        if byte == ESCAPE && bytes.next_if_eq(&b'[').is_some() {
-            while bytes.next_if(|byte| (0x20..0x40).contains(byte)).is_some() {}
-            bytes.next_if(|byte| (0x40..0x7f).contains(byte));
-        } else {
-            plain.push(byte);
-        }
-    }
-    plain
 }

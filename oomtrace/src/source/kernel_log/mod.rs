@@ -41,10 +41,12 @@ pub mod form;
 pub mod report;
 #[cfg(test)]
 mod tests;
+mod wanted;
 
 pub use self::{
     clock::Clock,
-    events::{Events, Machine, Statistics, is_export},
+    events::{Events, Machine, Statistics, Unprepared, is_export},
     form::{Caller, Form, Line, LocalTime, Message, Reader, Skipped, Wall, When},
     report::{Assembler, Decision, Item, Killed, Outcome, Report},
+    wanted::KernelLines,
 };

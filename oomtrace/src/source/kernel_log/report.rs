@@ -60,7 +60,7 @@ pub use self::{
     tasks::Candidate,
 };
 use super::form::When;
-use crate::event::SwapCounter;
+use crate::event::{KnownBy, SwapCounter};
 
 /// What the log tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +97,8 @@ pub struct Decision {
     /// Who was killed for it. Often not [`Report::chosen`] of a thread group whose first thread had gone, or before 5.1
     /// a child that was sacrificed for its parent.
     pub victim: Option<Killed>,
+    /// What tells of the kill where its own line is missing.
+    pub known_by: Option<KnownBy>,
     /// The other processes killed with it, each once.
     pub members: Vec<Killed>,
     /// Members beyond the number that is kept.

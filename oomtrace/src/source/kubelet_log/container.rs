@@ -7,6 +7,7 @@ mod status;
 
 use std::borrow::Cow;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
 pub(super) use self::status::Ended;
@@ -18,6 +19,7 @@ use crate::{
     event::{Cgroup, Container, ContainerAction as Action, ContainerChange, ContainerId, Pod, SystemOom},
     node::cgroup_path::CgroupIdentity,
     quantity,
+    source::envelope::when::{self, Wall},
 };
 
 /// What a line says.
@@ -28,7 +30,9 @@ pub(super) enum Said {
     /// more than this at V(2) either (`killContainer`, `kuberuntime_container.go`).
     KillOverridden(Box<ContainerChange>),
     /// The node was out of memory.
-    SystemOom(SystemOom),
+    SystemOom(SystemOom, Option<Timestamp>),
+    /// It was at this time, by the line's own words.
+    Dated(Timestamp, Box<Said>),
     /// The pod's status tells how containers ended: each at most once is news.
     Reported(Vec<Ended>),
     /// The pods were given to the kubelet.
@@ -87,7 +91,10 @@ pub(super) fn read(message: &Message<'_>) -> Option<Said> {
             start::killed(&message.word("containerID")?, &message.word("err")?)?
         }
         "Event occurred" => event(message)?,
-        "Got sys oom event" => Said::SystemOom(system_oom(&message.key("event")?)),
+        "Got sys oom event" => {
+            let (oom, at) = system_oom(&message.key("event")?);
+            Said::SystemOom(oom, at)
+        }
         "Patch status for pod" => Said::Reported(status::of_patch(&pod(message), &message.word("patch")?)),
         "Shutdown manager killing pod with gracePeriod" => Said::Shutdown(pod(message)),
         "Created PodSandbox for pod" => Said::Sandbox(pod(message), id_of(&message.word("podSandboxID")?)?),
@@ -203,24 +210,35 @@ fn event(message: &Message<'_>) -> Option<Said> {
     }
 }
 
-fn system_oom(event: &Value<'_>) -> SystemOom {
+/// Who was killed, and when, where the event tells.
+fn system_oom(event: &Value<'_>) -> (SystemOom, Option<Timestamp>) {
     let field = |name| event.field(name);
     let pid = field("Pid").and_then(|pid| pid.parse().ok());
     let named = SystemOom { pid, comm: field("ProcessName"), of_any_limit: false };
     match event.text() {
         Some(text) if named.pid.is_none() => printed_oom(&text),
-        _ => named,
+        _ => (named, field("TimeOfDeath").and_then(|at| at.parse().ok())),
+    }
+}
+
+/// `2026-11-23 23:20:37.4 +0000 UTC m=+8`: as Go prints a time.
+fn instant(text: &str) -> Option<Timestamp> {
+    match when::in_field(text)? {
+        Wall::Absolute(at) => Some(at),
+        Wall::Local(_) => None,
     }
 }
 
 /// `&{801 memhog 2026-11-23 23:20:37.4 +0000 UTC m=+8 / / }`: the fields in their order (`OomInstance`, cAdvisor's
 /// `utils/oomparser`). A process's name may hold blanks, so it ends before the last date.
-fn printed_oom(text: &str) -> SystemOom {
+fn printed_oom(text: &str) -> (SystemOom, Option<Timestamp>) {
     let (pid, rest) = text.trim_start_matches("&{").split_once(' ').unwrap_or((text, ""));
     let is_date =
         |word: &str| word.len() == 10 && quantity::bytes(&word.replace('-', "")).is_some() && word.contains('-');
     let date = rest.rmatch_indices(' ').find(|(at, _)| rest.get(at + 1..at + 11).is_some_and(is_date));
-    SystemOom { pid: pid.parse().ok(), comm: date.map(|(at, _)| rest[..at].to_owned()), of_any_limit: false }
+    let comm = date.map(|(at, _)| rest[..at].to_owned());
+    let at = date.and_then(|(at, _)| instant(&rest[at + 1..]));
+    (SystemOom { pid: pid.parse().ok(), comm, of_any_limit: false }, at)
 }
 
 /// The sentences of 1.20, and what never became structured.
@@ -229,10 +247,15 @@ fn printf(text: &str) -> Option<Said> {
         return sync_loop(rest);
     }
     if let Some(rest) = text.strip_prefix("Created an OOM event in container \"") {
-        return Some(oom_noticed(rest.rsplit_once("\" at ")?.0));
+        let (path, at) = rest.rsplit_once("\" at ")?;
+        return Some(match instant(at) {
+            Some(at) => Said::Dated(at, Box::new(oom_noticed(path))),
+            None => oom_noticed(path),
+        });
     }
     if let Some(event) = text.strip_prefix("Got sys oom event: ") {
-        return Some(Said::SystemOom(SystemOom { of_any_limit: true, ..system_oom(&Value::Raw(event)) }));
+        let (oom, at) = system_oom(&Value::Raw(event));
+        return Some(Said::SystemOom(SystemOom { of_any_limit: true, ..oom }, at));
     }
     if let Some(rest) = text.strip_prefix("Killing container \"") {
         let (id, rest) = rest.split_once("\" with a ")?;

@@ -29,7 +29,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 
-use crate::source::log_form::{export::Entry, when::Wall};
+use crate::source::envelope::{export::Entry, when::Wall};
 
 /// Forms nest so deep at most.
 const MAX_DEPTH: usize = 4;
@@ -45,6 +45,8 @@ pub struct Unwrapped<'a> {
     pub identifier: Option<Cow<'a, str>>,
     /// The process that wrote it, as far as the form tells.
     pub pid: Option<u32>,
+    /// The machine that it was written on, as far as the form tells.
+    pub host: Option<Cow<'a, str>>,
     /// The part of a longer line.
     pub part: Part,
 }
@@ -75,7 +77,7 @@ pub enum LineError {
 
 impl<'a> Unwrapped<'a> {
     fn bare(text: Cow<'a, str>) -> Self {
-        Self { text, kept: None, identifier: None, pid: None, part: Part::Whole }
+        Self { text, kept: None, identifier: None, pid: None, host: None, part: Part::Whole }
     }
 
     /// A line within a value of several lines: one that opens as such a value's do has no wrapping, whatever it holds.
@@ -84,9 +86,9 @@ impl<'a> Unwrapped<'a> {
     }
 
     pub(super) fn into_owned(self) -> Unwrapped<'static> {
-        let Self { text, kept, identifier, pid, part } = self;
-        let identifier = identifier.map(|identifier| Cow::Owned(identifier.into_owned()));
-        Unwrapped { text: Cow::Owned(text.into_owned()), kept, identifier, pid, part }
+        let Self { text, kept, identifier, pid, host, part } = self;
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        Unwrapped { text: owned(text), kept, identifier: identifier.map(owned), pid, host: host.map(owned), part }
     }
 
     /// Takes the wrapping off a line, whatever it is.
@@ -98,12 +100,13 @@ impl<'a> Unwrapped<'a> {
                 Cow::Borrowed(text) => layer(text)?,
                 Cow::Owned(text) => layer(text)?.map(Layer::into_owned),
             };
-            let Some(Layer { text, kept, identifier, pid, part }) = inner else { break };
+            let Some(Layer { text, kept, identifier, pid, host, part }) = inner else { break };
             unwrapped.text = text;
             unwrapped.kept = latest_known(kept, unwrapped.kept);
             // Who is named anew is another process.
             unwrapped.pid = if identifier.is_some() { pid } else { pid.or(unwrapped.pid) };
             unwrapped.identifier = identifier.or(unwrapped.identifier);
+            unwrapped.host = host.or(unwrapped.host);
             unwrapped.part = part;
         }
         Ok(unwrapped)
@@ -114,12 +117,13 @@ impl<'a> Unwrapped<'a> {
         let inner = Self::read(entry.message())?;
         let identifier = inner.identifier.or_else(|| entry.identifier.as_deref().map(Into::into));
         let pid = inner.pid.or(entry.pid);
-        Ok(Self { kept: latest_known(inner.kept, entry.kept()), identifier, pid, part: Part::Whole, ..inner })
+        let host = inner.host.or_else(|| entry.hostname.as_deref().map(Into::into));
+        Ok(Self { kept: latest_known(inner.kept, entry.kept()), identifier, pid, host, part: Part::Whole, ..inner })
     }
 }
 
 /// The inner layer is nearer to the process, but an instant is worth more than what a clock on the wall showed.
-fn latest_known(inner: Option<Wall>, outer: Option<Wall>) -> Option<Wall> {
+pub(super) fn latest_known(inner: Option<Wall>, outer: Option<Wall>) -> Option<Wall> {
     match (inner, outer) {
         (Some(Wall::Local(_)), Some(Wall::Absolute(_))) | (None, _) => outer,
         _ => inner,
@@ -132,12 +136,13 @@ struct Layer<'a> {
     kept: Option<Wall>,
     identifier: Option<Cow<'a, str>>,
     pid: Option<u32>,
+    host: Option<Cow<'a, str>>,
     part: Part,
 }
 
 impl<'a> Layer<'a> {
     fn new(text: impl Into<Cow<'a, str>>, kept: Option<Wall>) -> Self {
-        Self { text: text.into(), kept, identifier: None, pid: None, part: Part::Whole }
+        Self { text: text.into(), kept, identifier: None, pid: None, host: None, part: Part::Whole }
     }
 
     /// What a field of an entry holds.
@@ -146,9 +151,9 @@ impl<'a> Layer<'a> {
     }
 
     fn into_owned(self) -> Layer<'static> {
-        let Self { text, kept, identifier, pid, part } = self;
-        let identifier = identifier.map(|identifier| Cow::Owned(identifier.into_owned()));
-        Layer { text: Cow::Owned(text.into_owned()), kept, identifier, pid, part }
+        let Self { text, kept, identifier, pid, host, part } = self;
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        Layer { text: owned(text), kept, identifier: identifier.map(owned), pid, host: host.map(owned), part }
     }
 }
 

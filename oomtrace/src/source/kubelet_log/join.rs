@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     bounded::Bounded,
@@ -21,6 +21,8 @@ use crate::event::{
 const HELD: Duration = Duration::from_secs(2);
 /// From an OOM to the status of the pod that has it: as `timeline::windows` has it.
 const NOTICED: Duration = Duration::from_secs(35);
+/// A kill is noticed at once, unless it was before the kubelet was started.
+const NOTICED_LATE: SignedDuration = SignedDuration::from_secs(5);
 /// Deaths that wait for their other half.
 const DYING: usize = 256;
 /// How much of what was told is remembered, so that it is told once.
@@ -173,8 +175,19 @@ impl Joiner {
                     told.push(tell(at, Event::Container(Box::new(change))));
                 }
             }
-            Said::SystemOom(oom) if oom.of_any_limit && self.ooms.len() < DYING => self.ooms.push_back((at, oom)),
-            Said::SystemOom(oom) => told.push(tell(at, Event::SystemOom(Box::new(oom)))),
+            Said::Dated(was, said) => {
+                let old = at.duration_since(was) > NOTICED_LATE;
+                self.said(if old { was } else { at }, *said, told);
+            }
+            Said::SystemOom(oom, died) => {
+                // A kubelet that was started anew logs what it finds in the kernel's log, however old.
+                let old = died.filter(|died| at.duration_since(*died) > NOTICED_LATE);
+                if old.is_none() && oom.of_any_limit && self.ooms.len() < DYING {
+                    self.ooms.push_back((at, oom));
+                } else {
+                    told.push(tell(old.unwrap_or(at), Event::SystemOom(Box::new(oom))));
+                }
+            }
             Said::Reported(ends) => self.reported(at, ends, told),
             Said::Added(pods) => {
                 for pod in pods {

@@ -19,7 +19,7 @@ use serde_json::{Map, Value as Json};
 
 pub(super) use self::text::unquote;
 pub use self::value::Value;
-use crate::source::log_form::when::Wall;
+use crate::source::envelope::when::Wall;
 
 /// A message of the kubelet.
 #[derive(Clone, Debug, PartialEq)]

@@ -45,6 +45,7 @@ mod stems;
 #[cfg(test)]
 mod tests;
 mod time;
+mod wanted;
 mod writer;
 
 pub use self::{
@@ -52,4 +53,5 @@ pub use self::{
     names::Names,
     reader::{Counts, MAX_LINE_BYTES, Reader, Unprepared},
     time::Calendar,
+    wanted::{KubeletLines, hosts},
 };

@@ -7,7 +7,7 @@ use super::{
     block::{Block, Next},
     bounded::Bounded,
     container,
-    form::{LineError, Part, Unwrapped},
+    form::{self, LineError, Part, Unwrapped},
     join::{self, Joiner},
     klog::Message,
     names::Names,
@@ -17,7 +17,7 @@ use super::{
     writer::{self, Writer},
 };
 use crate::event::{Event, Lost, LostFrom, Told};
-use crate::source::log_form::{
+use crate::source::envelope::{
     export::{Entry, Export, is_export},
     when::Wall,
 };
@@ -59,6 +59,8 @@ pub struct Reader {
     /// By the process that a form names, the process id that its first line of klog's names.
     processes: Bounded<u32, u32>,
     counts: Counts,
+    /// The time beside the line that is being read.
+    beside: Option<Wall>,
     /// The first of others whose lines say what a kubelet does, and how many do.
     alike: Option<(String, u64)>,
 }
@@ -113,6 +115,7 @@ impl Reader {
             observed: None,
             processes: Bounded::new(PROCESSES),
             counts: Counts::default(),
+            beside: None,
             alike: None,
         })
     }
@@ -261,6 +264,13 @@ impl Reader {
         }
     }
 
+    /// Reads one line, with a time beside it that counts where the line's own form has none.
+    pub fn read_line_of(&mut self, line: &[u8], wall: Option<Wall>, told: &mut Vec<Told>) {
+        self.beside = wall;
+        self.read_line(line, told);
+        self.beside = None;
+    }
+
     /// Reads one line.
     pub fn read_line(&mut self, line: &[u8], told: &mut Vec<Told>) {
         if self.block.is_some() && self.is_inside(Unwrapped::read_inside(trimmed(line)), told) {
@@ -317,7 +327,10 @@ impl Reader {
     fn read_found(&mut self, line: &[u8], told: &mut Vec<Told>) {
         self.counts.looked_at += 1;
         match Unwrapped::read(trimmed(line)) {
-            Ok(unwrapped) => self.read_unwrapped(&unwrapped, told),
+            Ok(unwrapped) => {
+                let kept = form::latest_known(unwrapped.kept, self.beside);
+                self.read_unwrapped(&Unwrapped { kept, ..unwrapped }, told);
+            }
             Err(error) => self.unreadable(error),
         }
     }

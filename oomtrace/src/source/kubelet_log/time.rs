@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan as _, civil::DateTime, tz::TimeZone};
 
-use crate::source::log_form::when::{LocalTime, Wall};
+use crate::source::envelope::when::{LocalTime, Wall};
 
 /// Zones are a whole number of quarters of an hour from UTC.
 const ZONE_STEP: i64 = 15 * 60;

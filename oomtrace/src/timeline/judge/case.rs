@@ -5,10 +5,13 @@ use super::{
         evidence::{Cause, Death, Evicted, Kill},
         names::{Names, PodKey},
     },
-    Court, ending, eviction, oom, stopped,
+    Court,
+    ending::By,
+    eviction, oom, stopped,
 };
 use crate::event::{
-    self, AllocationRefused, Container, ContainerId, Incident, Level, OutOfMemoryLog, PanicOnOom, UnderOom,
+    self, AllocationRefused, Container, ContainerId, Incident, Level, OutOfMemoryLog, PanicOnOom, Scenario, SenderRole,
+    Severity, UnderOom,
 };
 
 /// Who a chain of deaths is about.
@@ -44,7 +47,7 @@ pub(super) enum Ending<'a> {
     Refused(&'a Cause<AllocationRefused>),
     /// Its own log says that it ran out of memory.
     GaveUp(&'a Cause<OutOfMemoryLog>),
-    Killed(ending::By<'a>),
+    Killed(By<'a>),
     /// Nothing ended: it waits, frozen, each time for room under its limit.
     Frozen(Vec<&'a Cause<UnderOom>>),
     /// Nothing ended alone: the kernel was about to panic.
@@ -59,6 +62,8 @@ pub(super) struct Case<'a> {
     pub(super) evicted: Option<&'a Evicted>,
     pub(super) deaths: Vec<&'a Death>,
     pub(super) ending: Option<Ending<'a>>,
+    /// It is not reported before: what would explain it may follow until then.
+    pub(super) not_before: Option<i64>,
 }
 
 impl Subject {
@@ -112,7 +117,15 @@ impl Class {
 
 impl<'a> Case<'a> {
     pub(super) fn of_kill(subject: Subject, kill: &'a Kill) -> Self {
-        Self { subject, pod: kill.pod.clone(), kills: vec![kill], evicted: None, deaths: Vec::new(), ending: None }
+        Self {
+            subject,
+            pod: kill.pod.clone(),
+            kills: vec![kill],
+            evicted: None,
+            deaths: Vec::new(),
+            ending: None,
+            not_before: None,
+        }
     }
 
     pub(super) fn of_eviction(evicted: &'a Evicted) -> Self {
@@ -123,6 +136,7 @@ impl<'a> Case<'a> {
             evicted: Some(evicted),
             deaths: Vec::new(),
             ending: None,
+            not_before: None,
         }
     }
 
@@ -131,7 +145,15 @@ impl<'a> Case<'a> {
     }
 
     pub(super) fn of_stop(subject: Subject, pod: Option<PodKey>, ending: Ending<'a>) -> Self {
-        Self { subject, pod, kills: Vec::new(), evicted: None, deaths: Vec::new(), ending: Some(ending) }
+        Self {
+            subject,
+            pod,
+            kills: Vec::new(),
+            evicted: None,
+            deaths: Vec::new(),
+            ending: Some(ending),
+            not_before: None,
+        }
     }
 
     pub(super) fn last_kill(&self) -> i64 {
@@ -173,6 +195,16 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// Whether it is about memory: a killer in user space acts for it, too.
+    pub(super) fn severity(&self, scenario: Scenario) -> Severity {
+        match &self.ending {
+            Some(Ending::Killed(By::Sender(signal, _))) if signal.what.sender.role == SenderRole::Oomd => {
+                Severity::Memory
+            }
+            _ => scenario.severity(),
+        }
+    }
+
     /// The container that it is about: of several kills in one that was started again, as it was at the first.
     pub(super) fn container(&self, court: &Court<'_>) -> Option<Container> {
         let id = self.kills.iter().find_map(|kill| kill.container.clone()).or_else(|| {
@@ -206,7 +238,7 @@ impl<'a> Case<'a> {
             match &self.ending {
                 Some(Ending::Frozen(frozen)) => stopped::frozen(self, court, frozen),
                 Some(Ending::Panic(panic)) => stopped::panic(self, court, panic),
-                Some(ending) => ending::judge(self, court, ending),
+                Some(ending) => super::ending::judge(self, court, ending),
                 None => eviction::judge(self, court, signal),
             }
         } else {

@@ -1,14 +1,15 @@
 //! Verdicts on ends that neither the OOM killer nor an eviction explains: crashes, refusals, kills by processes.
 //!
-//! An end is told as an incident only where something tells why: a fault's exit code, a refused allocation, the sender of
-//! a signal, the kubelet's own reason. A container that exits by itself with 1, or one that is ended because its pod was
-//! deleted and only logs tell of it, is none.
+//! An end is an incident only where it was not what Kubernetes intended, or where Kubernetes shows something else than what
+//! happened: a fault's exit code, a refused allocation, a signal from somebody other than Kubernetes, `OOMKilled` or 137 without
+//! an OOM kill, a probe that failed while memory was short. A container that exits by itself with 1 is none; of one that Kubernetes
+//! ended, see [`intended`](super::intended).
 
 use std::collections::BTreeMap;
 
 use super::{
     super::{
-        evidence::{Cause, Death},
+        evidence::{Cause, Death, FirstExit},
         nanoseconds,
         windows::{
             CRASH_LOOP, KILL_REASON_TO_END, NOTICED, PICTURE, PROBE_TO_KILL, REFUSED_TO_END, SECOND, SIGKILL_TO_END,
@@ -18,29 +19,51 @@ use super::{
     },
     Court,
     case::{Case, Ending, Subject},
-    named, shown,
+    intended::Intended,
+    named, picture, shown,
 };
 use crate::event::{
-    Confidence, ContainerAction, ContainerChange, Event, Incident, OutOfMemoryLog, RefusedBy, Scenario, SenderRole,
-    Signal, Verdict, signal_name,
+    AllocationRefused, Confidence, ContainerAction, ContainerChange, EndReason, Event, Incident, OutOfMemoryLog,
+    RefusedBy, Scenario, SenderRole, Signal, Verdict, signal_name,
 };
 
 /// Who ended a container.
 #[derive(Clone, Copy)]
 pub(super) enum By<'a> {
-    /// Whoever sent a signal; and the kubelet's reason, where its log was read too.
+    /// The sender of a signal; and the kubelet's reason, where its log was read too.
     Sender(&'a Cause<Signal>, Option<&'a Cause<ContainerChange>>),
-    /// The kubelet, for a probe that failed.
+    /// The kubelet, for a probe that failed while memory was short.
     Probe(&'a Cause<ContainerChange>),
     /// The kubelet, for another reason, or none that it tells.
     Kubelet(&'a Cause<ContainerChange>),
+    /// Nobody that was seen: it ended with 137 all the same.
+    Nobody(&'a Death),
 }
 
-/// Makes cases of the ends that something explains.
-pub(super) fn add<'a>(court: &Court<'a>, deaths: Vec<&'a Death>, cases: &mut Vec<Case<'a>>) {
+/// What the end of a container is, where neither a kill nor an eviction for memory explains it.
+enum Why<'a> {
+    Incident(Ending<'a>),
+    /// The same, once nothing that would explain it can follow any more.
+    IncidentAfter(i64, Ending<'a>),
+    Intended(Intended<'a>),
+    /// An end like any other.
+    Nothing,
+}
+
+/// Makes cases of the ends that are incidents. The others are what Kubernetes intended.
+pub(super) fn add<'a>(court: &Court<'a>, deaths: Vec<&'a Death>, cases: &mut Vec<Case<'a>>) -> Vec<Intended<'a>> {
     let mut open: BTreeMap<(Subject, u8), usize> = BTreeMap::new();
+    let mut intended = Vec::new();
     for death in deaths {
-        let Some(ending) = why(court, death).filter(|_| !death.is_old(court.names)) else { continue };
+        let (ending, not_before) = match why(court, death) {
+            Why::Incident(ending) => (ending, None),
+            Why::IncidentAfter(at, ending) => (ending, Some(at)),
+            Why::Intended(end) => {
+                intended.push(end);
+                continue;
+            }
+            Why::Nothing => continue,
+        };
         let kind = match ending {
             Ending::Crashed => 0,
             Ending::Refused(_) | Ending::GaveUp(_) => 1,
@@ -55,58 +78,110 @@ pub(super) fn add<'a>(court: &Court<'a>, deaths: Vec<&'a Death>, cases: &mut Vec
             case.deaths.push(death);
         } else {
             open.insert(key.clone(), cases.len());
-            cases.push(Case::of_ending(key.0, death, ending));
+            cases.push(Case { not_before, ..Case::of_ending(key.0, death, ending) });
         }
+    }
+    intended
+}
+
+fn why<'a>(court: &Court<'a>, death: &'a Death) -> Why<'a> {
+    if death.is_old(court.names) {
+        return Why::Nothing;
+    }
+    // Kubelets before 1.22 do not tell it.
+    let code = death.exit_code;
+    if let Some(refused) = refused(court, death).filter(|_| code.is_some_and(|code| !matches!(code, 0 | 137 | 143))) {
+        return Why::Incident(Ending::Refused(refused));
+    }
+    if let Some(log) = last_words(court, death).filter(|_| code.is_some_and(|code| !matches!(code, 0 | 137 | 143))) {
+        return Why::Incident(Ending::GaveUp(log));
+    }
+    if matches!(code, Some(132 | 134 | 135 | 136 | 139 | 159)) {
+        return Why::Incident(Ending::Crashed);
+    }
+    let signal = ended_by(court, death);
+    if let Some(signal) = signal.filter(|signal| is_from_elsewhere(&signal.what, code)) {
+        return Why::Incident(Ending::Killed(By::Sender(signal, reason(court, death))));
+    }
+    let Some(intended) = Intended::of(court, death, signal) else { return alone(court, death) };
+    if intended.reason == EndReason::Probe
+        && code != Some(0)
+        && let Some(probe) = intended.said
+        && picture::was_short(court, death, probe.at)
+    {
+        return Why::Incident(Ending::Killed(By::Probe(probe)));
+    }
+    let killed = matches!(code, Some(137 | 143));
+    if !death.sandbox && is_called_oom(court, death) {
+        match (signal.filter(|_| killed), intended.said) {
+            (Some(signal), said) => return Why::Incident(Ending::Killed(By::Sender(signal, said))),
+            (None, Some(said)) if court.evidence.was_told_to_end(death) => {
+                return Why::Incident(Ending::Killed(By::Kubelet(said)));
+            }
+            _ => {}
+        }
+    }
+    let asked_about = killed || intended.reason == EndReason::Sandbox || intended.reason == EndReason::Probe;
+    if asked_about { Why::Intended(intended) } else { Why::Nothing }
+}
+
+/// An end that nothing explains. With 137 people take it for an OOM kill: it is an incident where its first process exited with
+/// that status itself, unless its pod may have been deleted unheard. Where a signal ended it that was not seen, that may have
+/// been anybody's.
+fn alone<'a>(court: &Court<'a>, death: &'a Death) -> Why<'a> {
+    match death.exit_code {
+        Some(137) if death.oom_victim => Why::Nothing,
+        Some(137) if death.exit == Some(FirstExit::Status) && court.evidence.kubelet_heard_all(death, court.names) => {
+            Why::IncidentAfter(death.at + NOTICED, Ending::Killed(By::Nobody(death)))
+        }
+        Some(137 | 143) => Why::Intended(Intended::unknown(death, None)),
+        _ => Why::Nothing,
     }
 }
 
-fn why<'a>(court: &Court<'a>, death: &'a Death) -> Option<Ending<'a>> {
-    // Kubelets before 1.22 do not tell it.
-    let code = death.exit_code;
-    let same = |container: &Option<crate::event::ContainerId>| container.is_some() && *container == death.container;
-    let refused = court
-        .evidence
-        .refusals
-        .iter()
-        .filter(|refused| same(&refused.container))
-        .rev()
-        // Several refusals are told together, the last of them perhaps when the program has ended.
-        .find(|refused| {
-            let at = |ts: &str| nanoseconds(ts).unwrap_or(refused.at);
-            let (first, last) = (at(&refused.what.first_ts), at(&refused.what.last_ts));
-            first <= death.at + SECOND && last >= death.at - REFUSED_TO_END
-        });
-    if let Some(refused) = refused.filter(|_| code.is_some_and(|code| !matches!(code, 0 | 137 | 143))) {
-        return Some(Ending::Refused(refused));
-    }
-    if let Some(log) = last_words(court, death).filter(|_| code.is_some_and(|code| !matches!(code, 0 | 137 | 143))) {
-        return Some(Ending::GaveUp(log));
-    }
-    if matches!(code, Some(132 | 134 | 135 | 136 | 139 | 159)) {
-        return Some(Ending::Crashed);
-    }
-    let by_kubelet = reason(court, death);
-    let signal = court.evidence.signals.iter().rev().filter(|signal| same(&signal.container)).find(|signal| {
+/// The refused allocation that it gave up after.
+fn refused<'a>(court: &Court<'a>, death: &Death) -> Option<&'a Cause<AllocationRefused>> {
+    let of_this =
+        |refused: &&Cause<AllocationRefused>| refused.container.is_some() && refused.container == death.container;
+    // Several refusals are told together, the last of them perhaps when the program has ended.
+    court.evidence.refusals.iter().filter(of_this).rev().find(|refused| {
+        let at = |ts: &str| nanoseconds(ts).unwrap_or(refused.at);
+        let (first, last) = (at(&refused.what.first_ts), at(&refused.what.last_ts));
+        first <= death.at + SECOND && last >= death.at - REFUSED_TO_END
+    })
+}
+
+/// The signal that ended it: of those that fit its exit code the last, else the last of all that may have led to its end.
+pub(super) fn ended_by<'a>(court: &Court<'a>, death: &Death) -> Option<&'a Cause<Signal>> {
+    let led_to_it = |signal: &&Cause<Signal>| {
         let takes = match signal.what.signal.as_str() {
             "SIGKILL" => SIGKILL_TO_END,
             "SIGTERM" => SIGTERM_TO_END,
             _ => return false,
         };
-        let first = signal.what.target.container_init != Some(false);
-        let by_process = signal.what.sender.role != SenderRole::Kernel;
-        first && by_process && (death.at - takes..=death.at + SECOND).contains(&signal.at)
-    });
-    if let (Some(signal), Some(137 | 143)) = (signal, code) {
-        return Some(Ending::Killed(By::Sender(signal, by_kubelet)));
-    }
-    let by_kubelet = by_kubelet?;
-    // A probe that fails may be the first sign of a program that fails.
-    let told = court.evidence.was_told_to_end(death);
-    if by_kubelet.what.action == ContainerAction::ProbeFailed && code != Some(0) && told {
-        return Some(Ending::Killed(By::Probe(by_kubelet)));
-    }
-    let asked_for = court.known.everything && matches!(code, Some(137 | 143));
-    (asked_for || told && is_called_oom(court, death)).then_some(Ending::Killed(By::Kubelet(by_kubelet)))
+        signal.container.is_some()
+            && signal.container == death.container
+            && signal.what.target.container_init != Some(false)
+            && signal.what.sender.role != SenderRole::Kernel
+            && (death.at - takes..=death.at + SECOND).contains(&signal.at)
+    };
+    let fits = |signal: &Cause<Signal>| is_code_of(&signal.what, death.exit_code);
+    court.evidence.signals.iter().filter(led_to_it).max_by_key(|signal| (fits(signal), signal.at))
+}
+
+fn is_code_of(signal: &Signal, code: Option<i32>) -> bool {
+    matches!((signal.signal.as_str(), code), ("SIGKILL", Some(137)) | ("SIGTERM", Some(143)))
+}
+
+/// Whether a signal that ended a container came from somebody other than Kubernetes. A program may send SIGTERM to itself, as
+/// a preStop hook does.
+fn is_from_elsewhere(signal: &Signal, code: Option<i32>) -> bool {
+    is_code_of(signal, code)
+        && match signal.sender.role {
+            SenderRole::Kubelet | SenderRole::Runtime | SenderRole::Kernel => false,
+            SenderRole::SameContainer => signal.signal == "SIGKILL",
+            _ => true,
+        }
 }
 
 /// The last that its own log says of memory, right before a container's end.
@@ -133,7 +208,7 @@ fn is_called_oom(court: &Court<'_>, death: &Death) -> bool {
 }
 
 /// What the kubelet says of its ending this container: the best of it, and of that the last.
-fn reason<'a>(court: &Court<'a>, death: &Death) -> Option<&'a Cause<ContainerChange>> {
+pub(super) fn reason<'a>(court: &Court<'a>, death: &Death) -> Option<&'a Cause<ContainerChange>> {
     let before = death.at - KILL_REASON_TO_END..=death.at + SECOND;
     let name = death.container.as_ref().and_then(|id| court.names.container(id)?.container.name.as_deref());
     let told_at = court.evidence.killings(death).filter(|told| before.contains(&told.at)).map(|told| told.at).max();
@@ -228,7 +303,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
                 summary.push_str(&called_oom(court, death));
                 advice.push_str(ADVICE_CALLED_OOM);
             }
-            (Scenario::Killed, summary, advice, Confidence::High, Some(seq))
+            (Scenario::Killed, summary, advice, confidence(by), Some(seq))
         }
         // Those are judged elsewhere: nothing ended.
         Ending::Frozen(_) | Ending::Panic(_) => return Incident::default(),
@@ -301,7 +376,7 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &
                         format!("the container runtime ({comm}{pid})")
                     },
                     because(*reason, pod),
-                    "Not memory. What asked for it: a deletion, a rollout, a drain, a failed probe.",
+                    "Not memory: Kubernetes asked for it.",
                 ),
                 SenderRole::SameContainer => (
                     format!("{comm}{pid} in the same container"),
@@ -337,11 +412,16 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &
         }
         By::Probe(probe) => (
             format!(
-                "{who} was ended{again} by the kubelet because a probe failed{}; not by the OOM killer{code}.",
+                "{who} was ended{again} by the kubelet because a probe failed{} while it was short of memory; not by the OOM killer{code}.",
                 probe.what.message.as_deref().or(probe.what.reason.as_deref()).map_or_else(String::new, |text| format!(" ({})", one_line(text))),
             ),
-            "Not memory by itself; a program that is short of CPU, or collects garbage near its limit, answers late: look at its throttling and heap, then at the probe's timeoutSeconds and failureThreshold.".to_owned(),
+            "A program that reclaims memory or collects garbage near its limit answers late: raise its limit or make it use less, then look at the probe's timeoutSeconds and failureThreshold.".to_owned(),
             probe.line.seq,
+        ),
+        By::Nobody(death) => (
+            format!("{who} exited{again} with status 137 by itself: no signal ended its first process, and there was no OOM kill in it."),
+            "Not memory. A shell exits with 137 where a command that it ran was killed, and some programs use that status on purpose: the program's log says.".to_owned(),
+            death.lines.first().map_or(0, |(_, line)| line.seq),
         ),
         By::Kubelet(change) => (
             format!("{who} was ended{again} by the kubelet {}; not by the OOM killer{code}.", because(Some(change), pod)),
@@ -351,7 +431,16 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &
     }
 }
 
-fn because(reason: Option<&Cause<ContainerChange>>, pod: &str) -> String {
+/// How sure it is who ended it.
+fn confidence(by: &By<'_>) -> Confidence {
+    match by {
+        // That the probe failed because of it is inferred.
+        By::Probe(_) => Confidence::Medium,
+        _ => Confidence::High,
+    }
+}
+
+pub(super) fn because(reason: Option<&Cause<ContainerChange>>, pod: &str) -> String {
     match reason.map(|reason| (reason.what.action, &reason.what)) {
         Some((ContainerAction::PodDeleted, _)) => format!("because pod {pod} was deleted"),
         Some((ContainerAction::ProbeFailed, _)) => "because a probe failed".to_owned(),
@@ -359,11 +448,12 @@ fn because(reason: Option<&Cause<ContainerChange>>, pod: &str) -> String {
             "because pod {pod} was preempted{}",
             change.message.as_deref().map_or_else(String::new, |why| format!(" ({why})"))
         ),
+        Some((_, change)) if change.reason.as_deref() == Some("PodDeleted") => format!("because pod {pod} was deleted"),
         Some((_, change)) => match change.message.as_deref().or(change.reason.as_deref()) {
-            Some(text) => format!("as the kubelet told it to ({text})"),
-            None => "as the kubelet told it to".to_owned(),
+            Some(text) => format!("as the kubelet asked ({text})"),
+            None => "as the kubelet asked".to_owned(),
         },
-        None => "as Kubernetes asks it to, for a deletion, a rollout or a failed probe".to_owned(),
+        None => "for a reason that is not known".to_owned(),
     }
 }
 

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     event::{
-        Candidate, Cause, Confidence, Container, ContainerId, ContainerRole, Event, Incident, Level, Limit, OomKill,
-        Scenario, Verdict, Victim,
+        Candidate, Cause, Confidence, Container, ContainerId, ContainerRole, Event, Incident, KnownBy, Level, Limit,
+        OomKill, Scenario, Verdict, Victim,
     },
     node::snapshot::ContainerRecord,
 };
@@ -41,6 +41,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&eviction
     };
     let mut missing = Vec::new();
     let (scenario, mut confidence) = scenario(case, court, kill, &mut missing);
+    confidence = confidence.min(unseen(kill, &mut missing));
     let evicted = case.evicted.map(|_| signal.map_or(Scenario::NodePressureEvicted, eviction::Crossed::scenario));
     let (scenario, also) = match evicted {
         Some(evicted) if case.evicted_first() => (evicted, Some(scenario)),
@@ -132,6 +133,30 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&eviction
         victim: Some(victim(first, court)),
         ..Incident::default()
     }
+}
+
+/// What the kernel's log lacks of a kill, and how sure it is without.
+fn unseen(kill: &Kill, missing: &mut Vec<String>) -> Confidence {
+    let mut confidence = Confidence::High;
+    if kill.told.time_unknown {
+        missing.push("when it was: the log has no time of it (`dmesg -T` and `journalctl -k` print times)".to_owned());
+        confidence = Confidence::Medium;
+    }
+    let (what, most) = match kill.told.known_by {
+        None => return confidence,
+        Some(KnownBy::Choice) => (
+            "who was killed: the log has the kernel's choice alone, and a child of it may have been killed instead",
+            Confidence::Medium,
+        ),
+        Some(KnownBy::Reaper) => {
+            ("the kill's own line: the log has only that the victim's memory was taken", Confidence::Low)
+        }
+        Some(KnownBy::Limit) => {
+            ("who was killed: the log has only the line that names the victim's cgroup", Confidence::Medium)
+        }
+    };
+    missing.push(what.to_owned());
+    confidence.min(most)
 }
 
 /// The victim of a kill, with all that is known of its names.

@@ -2,8 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{super::evidence::At, Court, case::Case};
-use crate::event::{Event, Level, Line, MemoryPoint};
+use super::{
+    super::{
+        evidence::{At, Death},
+        windows::PICTURE,
+    },
+    Court,
+    case::Case,
+};
+use crate::event::{Event, Level, Line, MemoryPoint, Pressure};
 
 /// Points that are kept: as many as a picture can show.
 const POINTS: usize = 512;
@@ -53,4 +60,33 @@ fn court_signal(case: &Case<'_>, _court: &Court<'_>) -> Option<String> {
         Event::Eviction(step) if step.threshold_bytes.is_some() => step.signal.clone(),
         _ => None,
     })
+}
+
+/// Whether a container was short of memory before it ended, so that a probe which failed at `failed` may have failed for that.
+///
+/// That its limit is hit says little: page cache that is read once fills any limit, and gives way at once.
+pub(super) fn was_short(court: &Court<'_>, death: &Death, failed: i64) -> bool {
+    let about = court.evidence.pictures.iter().filter(|picture| {
+        picture.container.is_some()
+            && picture.container == death.container
+            && (failed - PICTURE..=death.at).contains(&picture.at)
+    });
+    about.into_iter().any(|picture| match &picture.line.event {
+        Event::ChargeFailures(failures) => {
+            [failures.failed, failures.ooms].into_iter().flatten().any(|count| count > 0)
+        }
+        Event::Pressure(pressure) => stalls(pressure) || is_full(pressure),
+        _ => false,
+    })
+}
+
+/// All its tasks waited for memory a tenth of the time.
+fn stalls(pressure: &Pressure) -> bool {
+    pressure.stall.is_some_and(|stall| stall.full_avg10 >= 10.0)
+}
+
+/// Nine tenths of the limit are memory that cannot be written back.
+fn is_full(pressure: &Pressure) -> bool {
+    let held = pressure.anon_bytes.map(|anon| anon.saturating_add(pressure.shmem_bytes.unwrap_or(0)));
+    held.zip(pressure.limit_bytes).is_some_and(|(held, limit)| held >= limit - limit / 10)
 }

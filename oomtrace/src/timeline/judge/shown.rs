@@ -93,6 +93,16 @@ fn add(shows: &mut Vec<String>, text: String) {
     }
 }
 
+/// While the runtime has not said it yet: it may have missed the kernel's event, and then calls the end an `Error`
+/// (containerd, `internal/cri/server/events.go`, and CRI-O both look for it when the container has ended).
+pub(super) fn add_alternatives(shows: &mut Vec<String>) {
+    let errors: Vec<_> =
+        shows.iter().filter_map(|text| text.strip_prefix("OOMKilled ").map(|code| format!("Error {code}"))).collect();
+    for text in errors {
+        add(shows, text);
+    }
+}
+
 /// How a container's end is shown: as a file has it, or as the kubelet or the runtime told.
 fn end<'a>(court: &Court<'a>, id: &ContainerId) -> Option<&'a EndRecord> {
     let of_file = court.known.snapshot.container(id).and_then(|(_, _, container)| container.ends.get(id));

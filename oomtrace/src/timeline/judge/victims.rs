@@ -16,15 +16,16 @@ pub(super) fn name(names: &mut Names<'_>, evidence: &Evidence) {
         let nameless = names.container(&id).is_none_or(|seen| seen.container.name.is_none());
         (nameless && kill.told.container.as_ref().is_none_or(|container| container.name.is_none())).then_some(id)
     };
+    let deaths: Vec<_> = evidence.deaths.iter().filter(|death| !death.sandbox).collect();
     // The kubelet ends a container's back-off line with its name, right after the container's end.
-    for death in &evidence.deaths {
+    for death in &deaths {
         let (Some(id), Some(pod)) = (&death.container, &death.pod) else { continue };
         let soon = death.at - 2 * SECOND..death.at + 2 * SECOND;
         let back_off = evidence
             .changes_of(pod)
             .find(|change| change.what.action == ContainerAction::BackOff && (death.at..soon.end).contains(&change.at));
-        let from = evidence.deaths.partition_point(|other| other.at < soon.start);
-        let together = evidence.deaths[from..].iter().take_while(|other| other.at < soon.end);
+        let from = deaths.partition_point(|other| other.at < soon.start);
+        let together = deaths[from..].iter().take_while(|other| other.at < soon.end);
         if together.filter(|other| other.pod.as_ref() == Some(pod)).count() > 1 {
             continue;
         }
@@ -34,7 +35,7 @@ pub(super) fn name(names: &mut Names<'_>, evidence: &Evidence) {
     }
     // A container that failed is started again under its name: where the pod has no other, the next one is the same. The
     // latest first, for a name goes back through all its restarts.
-    for death in evidence.deaths.iter().rev() {
+    for death in deaths.iter().rev() {
         let (Some(id), Some(pod)) = (&death.container, &death.pod) else { continue };
         let nameless = names.container(id).is_some_and(|seen| seen.container.name.is_none());
         if nameless

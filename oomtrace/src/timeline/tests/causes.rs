@@ -37,6 +37,13 @@ fn a_limit_that_was_lowered_below_what_is_in_use_says_who_wrote_it() {
         verdict.summary
     );
     assert!(verdict.advice.contains("raise it above 64 MiB"), "{}", verdict.advice);
+    // Systemd does so for the kubelet and the runtime.
+    if let Event::OomKill(kill) = &mut world.lines[0].event {
+        kill.trigger = task("systemd", 1);
+    }
+    let verdict = world.incident().verdict;
+    assert!(verdict.summary.contains("was lowered through systemd below"), "{}", verdict.summary);
+    assert!(verdict.advice.contains("an in-place resize"), "{}", verdict.advice);
 }
 
 #[test]

@@ -383,5 +383,6 @@ fn a_container_whose_first_process_is_told_to_end_after_a_kill_had_outlived_it()
     world.signal(5.0, 15, SenderRole::Runtime, "runc", (pod('a'), container("app", '1')));
     let incidents = world.incidents();
     let told = incidents.iter().map(|incident| (incident.verdict.scenario, incident.verdict.invisible));
-    assert_eq!(told.collect::<Vec<_>>(), [(Scenario::ContainerLimit, Some(true)), (Scenario::Killed, Some(false))]);
+    assert_eq!(told.collect::<Vec<_>>(), [(Scenario::ContainerLimit, Some(true))]);
+    assert_eq!(world.ends().iter().map(|end| end.exit_code).collect::<Vec<_>>(), [Some(143)]);
 }

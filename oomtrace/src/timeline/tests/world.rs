@@ -4,9 +4,9 @@ use jiff::Timestamp;
 
 use crate::{
     event::{
-        AllocationRefused, Candidate, Container, ContainerAction, ContainerChange, Event, Eviction, EvictionPhase,
-        Incident, Level, Limit, Line, Memory, OomKill, Pod, ProcessExit, RefusedBy, Sender, SenderRole, Signal, Source,
-        Span, Task, Victim, signal_name,
+        AllocationRefused, Candidate, Container, ContainerAction, ContainerChange, ContainerEnded, Event, Eviction,
+        EvictionPhase, Incident, Level, Limit, Line, Memory, OomKill, Pod, ProcessExit, RefusedBy, Sender, SenderRole,
+        Signal, Source, Span, Task, Victim, signal_name,
     },
     node::{
         cgroup_path::QosClass,
@@ -74,6 +74,8 @@ pub(super) fn candidate(comm: &str, pid: u32, mib: u64, of: Option<(Pod, Contain
 
 pub(super) fn kill(pod: Pod, container: Container, level: Level, mib: u64) -> OomKill {
     OomKill {
+        known_by: None,
+        time_unknown: false,
         cause: None,
         decision: None,
         pod: Some(pod),
@@ -144,11 +146,15 @@ pub(super) fn change(action: ContainerAction, pod: Pod, container: Option<Contai
     ContainerChange { pod: Some(pod), container, ..ContainerChange::new(action) }
 }
 
+/// A time of the tests' clock.
+#[expect(clippy::cast_possible_truncation, reason = "seconds of a test")]
+pub(super) fn time(second: f64) -> Timestamp {
+    Timestamp::from_nanosecond(i128::from(START) * 1_000_000_000 + (second * 1e9) as i128).expect("a time")
+}
+
 impl World {
     pub(super) fn tell(&mut self, second: f64, source: Source, event: Event) -> &mut Self {
-        #[expect(clippy::cast_possible_truncation, reason = "seconds of a test")]
-        let at =
-            Timestamp::from_nanosecond(i128::from(START) * 1_000_000_000 + (second * 1e9) as i128).expect("a time");
+        let at = time(second);
         let seq = self.lines.len() as u64 + 1;
         self.lines.push(Line { ts: format!("{at:.9}"), seq, node: "node1".to_owned(), source, boot_ns: None, event });
         self
@@ -265,6 +271,11 @@ impl World {
 
     pub(super) fn incidents(&self) -> Vec<Incident> {
         self.timeline().settle(None).incidents.into_iter().map(|ended| ended.incident).collect()
+    }
+
+    /// The ends of containers as Kubernetes intended them.
+    pub(super) fn ends(&self) -> Vec<ContainerEnded> {
+        self.timeline().settle(None).ends.into_iter().map(|end| end.event).collect()
     }
 
     /// The only one.

@@ -81,6 +81,8 @@ pub(super) fn tell(decision: &Decision, number: u64, table: &Table<'_>) -> OomKi
             Outcome::NoneKillable => Some("Out of memory and no killable processes".to_owned()),
             _ => decision.message().map(ToOwned::to_owned),
         },
+        known_by: decision.known_by,
+        time_unknown: false,
         group: (decision.outcome == Outcome::Killed).then_some(group),
         members: decision.members.iter().map(|member| places.of_member(killed_task(member, table))).collect(),
         members_omitted: 0,

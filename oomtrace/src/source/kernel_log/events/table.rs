@@ -104,11 +104,9 @@ impl<'a> Table<'a> {
             rows.swap(index, MOST_TOLD - 1);
         }
         rows.truncate(MOST_TOLD);
-        Some(
-            rows.into_iter()
-                .map(|(points, row)| Candidate { task: task(row), memory: self.memory(row), points })
-                .collect(),
-        )
+        let told =
+            rows.into_iter().map(|(points, row)| Candidate { task: task(row), memory: self.memory(row), points });
+        Some(told.collect())
     }
 }
 

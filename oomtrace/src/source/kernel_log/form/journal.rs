@@ -67,6 +67,23 @@ pub(super) fn read_syslog(line: &[u8]) -> Option<(Head, &[u8])> {
     Some(stamped(head, text))
 }
 
+/// The host that a line of this form names.
+pub(super) fn host(line: &[u8]) -> Option<&[u8]> {
+    let mut scan = Scan(line);
+    if scan.tag(b"<").is_some() {
+        scan.number()?;
+        scan.tag(b">")?;
+    }
+    if scan.tag(b"1 ").is_some() {
+        when::iso(&mut scan)?;
+    } else {
+        when::journal(&mut scan)?;
+    }
+    scan.tag(b" ")?;
+    let first = scan.token();
+    (!first.ends_with(b":") && first != b"-").then_some(first)
+}
+
 /// The kernel's own stamp before a text, where there is one.
 fn stamped(mut head: Head, text: &[u8]) -> (Head, &[u8]) {
     let Some((boot_ns, caller, rest)) = dmesg::kernel_stamp(text).filter(|_| head.kernel) else { return (head, text) };
@@ -100,9 +117,12 @@ struct Entry {
     realtime: Option<Field>,
     #[serde(rename = "_SOURCE_MONOTONIC_TIMESTAMP")]
     monotonic: Option<Field>,
+    #[serde(rename = "_HOSTNAME")]
+    hostname: Option<Field>,
 }
 
-pub(super) fn read_json(line: &[u8]) -> Result<(Head, Cow<'static, str>), Skipped> {
+/// What stands before the text of an entry, the text, and the host.
+pub(super) fn read_json(line: &[u8]) -> Result<(Head, Cow<'static, str>, Option<String>), Skipped> {
     // Most lines of a whole journal are not the kernel's: do not parse those.
     let unreadable = |error| Skipped::Unreadable(error);
     let text = std::str::from_utf8(line).map_err(|_| unreadable(LineError::Json))?;
@@ -124,5 +144,6 @@ pub(super) fn read_json(line: &[u8]) -> Result<(Head, Cow<'static, str>), Skippe
         boot_ns: entry.monotonic.as_ref().and_then(Field::micros).and_then(|micros| micros.checked_mul(1000)),
         wall: realtime.and_then(|micros| Timestamp::from_microsecond(micros).ok()).map(Wall::Absolute),
     };
-    Ok((Head::new(Form::Json, when), Cow::Owned(message.into_owned())))
+    let host = entry.hostname.as_ref().and_then(Field::text).map(Cow::into_owned);
+    Ok((Head::new(Form::Json, when), Cow::Owned(message.into_owned()), host))
 }

@@ -37,7 +37,19 @@ pub struct Assembler {
     kills: Kills,
     /// When a person asked for a kill that has not come.
     asked: Option<When>,
+    /// Processes that the reaper names, and whose kill is not in the log.
+    orphans: Vec<Orphan>,
 }
+
+/// What the reaper says of a process whose kill is not in the log.
+struct Orphan {
+    when: When,
+    caller: Option<Caller>,
+    process: Process,
+}
+
+/// More of them are not kept.
+const MOST_ORPHANS: usize = 64;
 
 /// A line.
 #[derive(Clone, Copy)]
@@ -70,6 +82,12 @@ impl Assembler {
     pub fn push(&mut self, message: &Message<'_>) -> Vec<Item> {
         let mut items = Vec::new();
         let entry = Entry { when: message.when, caller: message.caller, text: &message.text };
+        // Behind the line that ends a report comes the kill: what was to follow of that line will not.
+        if entry.text.contains("Killed process ")
+            && let Some(cut) = self.pending.take_if(|pending| summary::read_cut(&pending.text).is_some())
+        {
+            self.on_cut_summary(Entry { when: cut.when, caller: cut.caller, text: &cut.text }, &mut items);
+        }
         if let Some(mut pending) = self.pending.take() {
             let same_record = message.continues || (entry.when == pending.when && entry.when != When::default());
             let same_caller = !differ(pending.caller, entry.caller);
@@ -100,6 +118,15 @@ impl Assembler {
             self.give_up(pending, &mut items);
         }
         self.close(&mut items);
+        for Orphan { when, caller, process } in std::mem::take(&mut self.orphans) {
+            if self.kills.knows_pid(process.pid) {
+                continue;
+            }
+            // The reaper takes the memory of nobody but a victim.
+            let mut open = Open::new(Entry { when, caller, text: "" }, Decision::default(), Stage::Report);
+            open.reaped_alone(process);
+            items.push(Item::Decision(Box::new(open.finish(&mut self.kills))));
+        }
         items
     }
 
@@ -150,6 +177,11 @@ impl Assembler {
                 if let Some(reaped) = killed::reaped(text, when) {
                     if let Some(open) = self.open.as_mut().filter(|_| !self.kills.knows(&reaped.process, when)) {
                         open.reaped(&reaped.process, when);
+                    }
+                    let pid = reaped.process.pid;
+                    let known = self.kills.knows_pid(pid) || self.open.as_ref().is_some_and(|open| open.has(pid));
+                    if !known && self.orphans.len() < MOST_ORPHANS {
+                        self.orphans.push(Orphan { when, caller: entry.caller, process: reaped.process.clone() });
                     }
                     items.push(Item::Reaped(reaped));
                     return true;
@@ -326,10 +358,10 @@ impl Assembler {
     }
 
     fn on_summary(&mut self, entry: Entry<'_>, items: &mut Vec<Item>) -> bool {
-        if let Some((constraint, limit)) = summary::read_cut(entry.text) {
-            if let Some(open) = self.report(entry, |report| report.chosen.is_some(), items) {
-                open.cut_summary(constraint, limit);
-            }
+        // A pager that cuts lines puts a mark.
+        if let Some(cut) = entry.text.strip_suffix('>')
+            && self.on_cut_summary(Entry { text: cut, ..entry }, items)
+        {
             return true;
         }
         if summary::read(entry.text, |_| None).is_none() {
@@ -338,6 +370,14 @@ impl Assembler {
         }
         if let Some(open) = self.report(entry, |report| report.chosen.is_some(), items) {
             open.summary(entry.text);
+        }
+        true
+    }
+
+    fn on_cut_summary(&mut self, entry: Entry<'_>, items: &mut Vec<Item>) -> bool {
+        let Some((constraint, limit)) = summary::read_cut(entry.text) else { return false };
+        if let Some(open) = self.report(entry, |report| report.chosen.is_some(), items) {
+            open.cut_summary(constraint, limit);
         }
         true
     }

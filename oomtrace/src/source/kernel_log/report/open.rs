@@ -195,11 +195,23 @@ impl Open {
         let row = self.row(process.pid);
         let can_be = match self.decision.report.as_ref().and_then(|report| report.chosen.as_ref()) {
             Some(chosen) => chosen.pid == process.pid || row.is_some_and(|row| row.tgid == chosen.pid),
-            None => row.is_some(),
+            None => row.is_some() || self.decision.report.as_ref().is_some_and(|report| report.candidates_total == 0),
         };
         if self.stage == Stage::Report && is_near(when, self.last) && can_be {
             self.reaped.get_or_insert_with(|| process.clone());
         }
+    }
+
+    /// The reaper's word is all that there is of it.
+    pub(super) fn reaped_alone(&mut self, process: Process) {
+        self.reaped = Some(process);
+    }
+
+    /// Whether a process is one that this decision killed, or found exiting.
+    pub(super) fn has(&self, pid: u32) -> bool {
+        let Decision { victim, members, exiting, .. } = &self.decision;
+        let killed = victim.iter().chain(members).chain(&self.followers).any(|killed| killed.pid == pid);
+        killed || exiting.iter().chain(&self.reaped).any(|process| process.pid == pid)
     }
 
     /// Takes the line of a kill, where it is of this decision; whether it is.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{Decision, Killed, Outcome, Process};
+use crate::event::KnownBy;
 use crate::source::kernel_log::form::When;
 
 /// A kill's line is not farther from its report, also where a log was sorted by severity.
@@ -39,6 +40,11 @@ impl Kills {
         self.find(process, when).is_some()
     }
 
+    /// Whether a process with this pid was told to be killed.
+    pub(super) fn knows_pid(&self, pid: u32) -> bool {
+        self.0.iter().any(|known| known.process.pid == pid)
+    }
+
     /// The same of the victim of a report; in another cgroup a process of this pid is another.
     fn knows_in(&self, cgroup: Option<&String>, process: &Process, when: When) -> bool {
         let known = self.find(process, when);
@@ -62,6 +68,7 @@ impl Kills {
     /// Takes a decision that is over. Where nothing says how it ended, whoever was `reaped`, or else was chosen, was killed:
     /// nothing but the kill comes after the choice.
     pub(super) fn take(&mut self, decision: &mut Decision, reaped: Option<Process>, last: When) {
+        let by_reaper = reaped.is_some();
         let nobody = decision.victim.is_none() && decision.exiting.is_empty();
         let cgroup = decision.report.as_ref().and_then(|report| report.victim_cgroup.clone());
         if nobody && matches!(decision.outcome, Outcome::Unknown | Outcome::Killed) {
@@ -74,6 +81,18 @@ impl Kills {
         if decision.victim.is_some() {
             decision.outcome = Outcome::Killed;
         }
+        decision.known_by = match &decision.victim {
+            Some(_) if !nobody => None,
+            // From 5.0 the `oom-kill:` line names whoever is killed.
+            Some(_) if decision.report.as_ref().is_some_and(|report| report.chosen.is_some()) => None,
+            Some(_) if by_reaper => Some(KnownBy::Reaper),
+            Some(_) => decision.elected.as_ref().map(|_| KnownBy::Choice),
+            None if nobody && decision.outcome == Outcome::Unknown && was_killed(decision) => Some(KnownBy::Limit),
+            None => None,
+        };
+        if decision.known_by == Some(KnownBy::Limit) {
+            decision.outcome = Outcome::Killed;
+        }
         for killed in decision.victim.iter().chain(&decision.members) {
             if self.0.len() == REMEMBERED {
                 self.0.pop_front();
@@ -83,6 +102,11 @@ impl Kills {
             self.0.push_back(Known { process, when: killed.when, cgroup: cgroup.clone(), presumed });
         }
     }
+}
+
+/// Whether the log says that somebody was killed: `Task in /a killed as a result of limit of /b`, without anybody's name.
+fn was_killed(decision: &Decision) -> bool {
+    decision.report.as_ref().is_some_and(|report| report.victim_cgroup.is_some()) && decision.exiting.is_empty()
 }
 
 /// Who was to be killed.

@@ -75,9 +75,9 @@ pub(super) fn read<'k>(text: &str, comm_of: impl Fn(u32) -> Option<&'k str>) -> 
     })
 }
 
-/// The constraint and the cgroup over its limit of such a line that a pager cut behind them (`less -S` puts `>`).
+/// The constraint and the cgroup over its limit of such a line that was cut behind them.
 pub(super) fn read_cut(text: &str) -> Option<(&str, &str)> {
-    let (constraint, rest) = text.strip_suffix('>')?.strip_prefix(START)?.split_once(',')?;
+    let (constraint, rest) = text.strip_prefix(START)?.split_once(',')?;
     let rest = rest.strip_prefix("nodemask=").map_or(rest, |rest| pieces::bitmap(rest).1);
     let (_, _, rest) = cpuset(rest)?;
     let (oom_cgroup, _) = rest.strip_prefix(",oom_memcg=")?.split_once(",task_memcg=")?;

@@ -5,6 +5,7 @@ mod names;
 mod order;
 
 use super::{Assembler, Decision, Item, Outcome};
+use crate::event::KnownBy;
 use crate::{
     event::SwapCounter,
     source::kernel_log::form::{Caller, Message, When},
@@ -250,7 +251,8 @@ fn a_victim_that_is_exiting_is_not_a_kill() {
 #[test]
 fn the_reaper_may_fail() {
     let items = of_text("oom_reaper: unable to reap pid:7682 (a) b)");
-    assert!(
-        matches!(&items[..], [Item::Reaped(reaped)] if reaped.process.comm == "a) b" && reaped.left_anon_bytes.is_none())
-    );
+    let [Item::Reaped(reaped), Item::Decision(decision)] = &items[..] else { unreachable!("{items:?}") };
+    assert!(reaped.process.comm == "a) b" && reaped.left_anon_bytes.is_none());
+    // Nobody but a victim is reaped, and its own line is missing.
+    assert_eq!((killed(decision), decision.known_by), (vec![7682], Some(KnownBy::Reaper)));
 }

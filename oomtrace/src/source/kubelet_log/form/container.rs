@@ -7,11 +7,11 @@ use serde::Deserialize;
 
 use super::{Layer, LineError, Part, instant};
 use crate::source::{
+    envelope::{field::Field, json as collected, when::Wall},
     kubelet_log::{
-        klog::unquote,
+        klog::{Message, unquote},
         writer::{self, Writer},
     },
-    log_form::{field::Field, when::Wall},
 };
 
 /// The fields of a journal entry (systemd.journal-fields(7)) and of a line of Docker's `json-file` that matter.
@@ -27,6 +27,8 @@ struct Entry<'a> {
     pid: Option<Field>,
     #[serde(rename = "__REALTIME_TIMESTAMP")]
     realtime: Option<Field>,
+    #[serde(rename = "_HOSTNAME")]
+    hostname: Option<Field>,
     #[serde(borrow)]
     log: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -35,11 +37,25 @@ struct Entry<'a> {
     part: Option<Cow<'a, str>>,
 }
 
+/// How journald gets a message, which is not who wrote it.
+const TRANSPORTS: [&str; 4] = ["stdout", "syslog", "journal", "native"];
+
 /// A line that opens as JSON: `None` where nothing known wraps it.
 pub(super) fn json(text: &str) -> Result<Option<Layer<'_>>, LineError> {
     let of_journal = text.contains("\"MESSAGE\"") || text.contains("\"__REALTIME_TIMESTAMP\"");
     // What klog itself prints may have a key of that name, behind its message.
-    let of_runtime = text.starts_with("{\"log\":") || text.contains("\"log\":") && !text.contains("\"msg\":");
+    let of_runtime = text.starts_with("{\"log\":")
+        || (text.contains("\"log\":\"") || text.contains("\"log\": \"")) && !text.contains("\"msg\":");
+    // A collector's, around whatever it read.
+    if !of_runtime
+        && !text.contains("\"__REALTIME_TIMESTAMP\"")
+        && Message::read(text).is_none()
+        && let Some(inner) = collected::read(text)
+    {
+        let identifier = inner.speakers.into_iter().find(|speaker| !TRANSPORTS.contains(&speaker.as_str()));
+        let (identifier, host) = (identifier.map(Cow::Owned), inner.host.map(Cow::Owned));
+        return Ok(Some(Layer { identifier, host, ..Layer::new(inner.line, inner.when.wall) }));
+    }
     if !of_journal && !of_runtime {
         return Ok(None);
     }
@@ -67,7 +83,8 @@ pub(super) fn json(text: &str) -> Result<Option<Layer<'_>>, LineError> {
         // Others' need not be read.
         None => String::new(),
     };
-    Ok(Some(Layer { identifier, pid, ..Layer::new(message, kept) }))
+    let host = entry.hostname.as_ref().and_then(Field::text).map(|host| Cow::Owned(host.into_owned()));
+    Ok(Some(Layer { identifier, pid, host, ..Layer::new(message, kept) }))
 }
 
 /// `2026-11-23T23:20:49.380126Z stderr F text`: the runtime's form of containers' logs (`pkg/kubelet/kuberuntime/logs`).

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
 
 use super::{Keys, Message, Severity};
-use crate::source::log_form::when::Wall;
+use crate::source::envelope::when::Wall;
 
 pub(super) fn read(line: &str) -> Option<Message<'_>> {
     let mut object: Map<String, Json> = serde_json::from_str(line).ok()?;

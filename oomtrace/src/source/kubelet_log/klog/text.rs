@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use memchr::{memchr, memchr2};
 
 use super::{Keys, Message, Severity, Value};
-use crate::source::log_form::{
+use crate::source::envelope::{
     scan::Scan,
     when::{LocalTime, Wall},
 };

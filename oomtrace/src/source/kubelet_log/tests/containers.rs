@@ -242,7 +242,7 @@ fn an_oom_of_the_whole_node_has_its_victim() {
 
 #[test]
 fn an_oom_of_any_limit_is_told_once_where_a_status_tells_it_better() {
-    let oom = "Got sys oom event: &{801 memhog 2026-11-23 23:20:37.44 +0000 UTC m=+82.2 / / }";
+    let oom = "Got sys oom event: &{801 memhog 2026-11-23 23:24:42.44 +0000 UTC m=+82.2 / / }";
     let patch = |reason: &str, finished: &str| {
         let ended = format!(
             r#"{{"terminated":{{"containerID":"containerd://{ID}","exitCode":137,"reason":"{reason}","finishedAt":"{finished}"}}}}"#

@@ -38,7 +38,10 @@ impl Advice<'_> {
                 };
                 return format!(
                     "Lower a limit only to more than is in use (memory.current): raise it above {above}{resize}. The write came from {}: a person, an in-place resize or an autoscaler.",
-                    kill.told.trigger.comm.as_deref().unwrap_or("outside of the container")
+                    match kill.told.trigger.comm.as_deref() {
+                        Some("systemd") => "systemd, which writes limits for the kubelet and the container runtime",
+                        comm => comm.unwrap_or("outside of the container"),
+                    }
                 );
             }
             (Some(Cause::AllocatingTask), scenario) if scenario != Scenario::ContainerLimit => {

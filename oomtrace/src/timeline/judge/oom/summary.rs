@@ -5,7 +5,7 @@ use super::{
     usage::{Swap, Users},
 };
 use crate::{
-    event::{Cause, Container, ContainerAction, Event, Level, Limit, Pod, Scenario, SwapCounter},
+    event::{Cause, Container, ContainerAction, Event, KnownBy, Level, Limit, Pod, Scenario, SwapCounter},
     timeline::{
         evidence::Kill,
         words::{container_name, place, size},
@@ -83,9 +83,12 @@ impl Summary<'_> {
             None if count > 1 => format!(", the first of {count} kills,"),
             None => String::new(),
         };
-        format!(
-            "The kernel killed {comm}{pid}{anon}{with}{inside}{when} because {hit}{asked}{user}{start}{lives}{after}."
-        )
+        let killed = match kill.told.known_by {
+            Some(KnownBy::Choice) => format!("chose {comm}{pid}, and killed it or a child of it"),
+            Some(KnownBy::Limit) => "killed a process that the log does not name".to_owned(),
+            Some(KnownBy::Reaper) | None => format!("killed {comm}{pid}"),
+        };
+        format!("The kernel {killed}{anon}{with}{inside}{when} because {hit}{asked}{user}{start}{lives}{after}.")
     }
 
     /// Where the victim was.
@@ -123,7 +126,12 @@ impl Summary<'_> {
                 let used = limit
                     .and_then(|limit| limit.usage_bytes)
                     .map_or_else(String::new, |used| format!(" ({})", size(used)));
-                let by = kill.told.trigger.comm.as_deref().map_or_else(String::new, |comm| format!(" by {comm}"));
+                let by = match kill.told.trigger.comm.as_deref() {
+                    // It writes limits for the kubelet and the runtime.
+                    Some("systemd") => " through systemd".to_owned(),
+                    Some(comm) => format!(" by {comm}"),
+                    None => String::new(),
+                };
                 format!("{} was lowered{by} below what was in use{used}", of(whose))
             }
             Scenario::UnknownLimit => self.unknown(limit),

@@ -1,0 +1,38 @@
+//! The logs of nodes with a real kubelet, against what really happened there: the same truth as for what was recorded of them.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{data, lines};
+
+#[test]
+fn logs_alone_tell_every_kill_and_eviction_of_a_real_node_once_and_nothing_else() {
+    let truth: BTreeMap<String, Value> =
+        serde_json::from_slice(&std::fs::read(data("live/truth.json")).expect("the truth")).expect("JSON");
+    for (name, expected) in truth {
+        let (kernel, kubelet) = (format!("live/{name}.kmsg.zst"), format!("live/{name}.kubelet.log.zst"));
+        let mut arguments = vec!["--kubelet-log", &kubelet];
+        if data(&kernel).exists() {
+            arguments.extend(["--kernel-log", &kernel]);
+        }
+        let found = lines(&arguments);
+        let summaries: Vec<_> = found.iter().map(|line| &line["verdict"]["summary"]).collect();
+        let by_pod = |incidents: &[Value], pod: &dyn Fn(&Value) -> String| {
+            let mut kills: BTreeMap<String, u64> = BTreeMap::new();
+            for incident in incidents {
+                *kills.entry(pod(incident)).or_default() += incident["kills"].as_u64().unwrap_or(0);
+            }
+            kills
+        };
+        let told = by_pod(&found, &|line| {
+            let part = |field: &str| line["pod"][field].as_str().unwrap_or("?").to_owned();
+            format!("{}/{}", part("namespace"), part("name"))
+        });
+        let truth = by_pod(expected.as_array().expect("incidents"), &|incident| {
+            incident["pod"].as_str().unwrap_or_default().to_owned()
+        });
+        assert_eq!(told, truth, "{name}: {summaries:#?}");
+        assert!(found.iter().all(|line| line["severity"] == "memory"), "{name}: {summaries:#?}");
+    }
+}
