@@ -109,6 +109,15 @@ fn thin_kill(kill: &mut OomKill, room: &Room) {
         kill.candidates_omitted += thin_end(candidates, room.candidates);
     }
     kill.members_omitted += thin_end(&mut kill.members, room.members);
+    if room.history == 0 && room.steps == 1 {
+        // The line itself has the victim's.
+        for task in [&mut kill.trigger, &mut kill.victim.task] {
+            (task.pod, task.container) = (None, None);
+        }
+        if let Some(limit) = &mut kill.limit {
+            (limit.pod, limit.container) = (None, None);
+        }
+    }
 }
 
 fn thin_incident(incident: &mut Incident, room: &Room) {
