@@ -19,6 +19,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{EnumDiscriminants, EnumString, IntoStaticStr, VariantArray};
 
+use self::incident::is_zero;
+pub(crate) use self::incident::thin_middle;
 pub use self::{
     charge::{AllocationRefused, ChargeFailures, ChargeState, RefusedBy, Span},
     container::{ContainerAction, ContainerChange, ContainerEnded, EndReason, OutOfMemoryLog},

@@ -43,7 +43,9 @@ pub(super) struct Args {
     /// Count the charges that fail, too, by their return. Costs every page fault.
     #[arg(long)]
     charge_returns: bool,
-    /// Keep every line in this file as well, as JSON, for `oomtrace timeline` later. It is appended to.
+    /// Keep every line in this file as well, as JSON, for `oomtrace timeline` later. It is appended to. Lines are whole there: what
+    /// is printed elsewhere as JSON is no longer than 16 KiB a line, and says of each list how much it leaves out
+    /// (`candidates_omitted`, …).
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// Where the node's cgroups are mounted: in a container, where the host's /sys/fs/cgroup is.

@@ -37,7 +37,9 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(group(ArgGroup::new("inputs").args(["events", "kernel_log", "kubelet_log", "pods"]).required(true).multiple(true)))]
 pub(super) struct Args {
-    /// Recordings: what `oomtrace run --record` wrote, or its JSON lines. Of several nodes at will.
+    /// Recordings: what `oomtrace run --record` wrote, or its JSON lines. Of several nodes at will. Without other files, and without
+    /// --full, the incidents are those that were reported live, with the same ids and counts; else all events are judged anew
+    /// with what the other files know.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     events: Vec<PathBuf>,
     /// The kernel's log: of `dmesg`, `dmesg -T`, `/dev/kmsg` or the journal in any of its forms.
@@ -84,7 +86,8 @@ pub(super) struct Args {
     #[arg(long, value_enum)]
     scenario: Option<Scenario>,
     /// Everything: the events of each incident instead of their numbers, ends that have nothing to do with memory, and the
-    /// events that came to no incident, such as pods refused admission.
+    /// events that came to no incident, such as pods refused admission. Lines may have any length: without, none is longer than 16
+    /// KiB, and says of each list how much it leaves out (`steps_omitted`, `candidates_omitted`, …).
     #[arg(long)]
     full: bool,
     /// How to print incidents. Default: text on a terminal, else JSON lines.
@@ -119,6 +122,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         known.evictions_by_signal.extend(pods::evictions_by_signal(path)?);
     }
     let mut recorded = recording::read_all(&args.events)?;
+    if args.replays() {
+        intake::replay(args, &recorded)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let logs = !args.kernel_log.is_empty() || !args.kubelet_log.is_empty();
     if !logs && args.events.is_empty() {
         recorded = pods::lines(&known.snapshot);
@@ -196,6 +203,12 @@ fn node(args: &Args, recorded: &[Line], known: &Known, mut hosts: Vec<String>) -
 }
 
 impl Args {
+    /// Whether recordings are all there is: then their incidents are those that were reported when they were recorded.
+    fn replays(&self) -> bool {
+        let beside = [&self.kernel_log, &self.kubelet_log, &self.pods, &self.kubelet_metrics];
+        !self.events.is_empty() && beside.iter().all(|files| files.is_empty()) && !self.full
+    }
+
     /// Whether an incident was asked for.
     fn chooses(&self, incident: &Incident) -> bool {
         let time = |text: &str| text.parse::<Timestamp>().ok();

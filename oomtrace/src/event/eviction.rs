@@ -36,14 +36,23 @@ pub struct Eviction {
     pub pod: Option<Pod>,
     /// The pods of the step, in the kubelet's order: when ranked, the first to be evicted first.
     pub pods: Vec<Pod>,
+    /// How many are left out above; absent where none is.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub pods_omitted: u64,
     /// What the containers used and asked for, from the eviction message.
     pub containers: Vec<ContainerUse>,
+    /// How many are left out above; absent where none is.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub containers_omitted: u64,
     /// What the pod used as a whole, where it has resources of its own (1.34 on).
     pub pod_usage_bytes: Option<u64>,
     /// What it asked for as a whole.
     pub pod_request_bytes: Option<u64>,
     /// Conditions of the node: `MemoryPressure`.
     pub node_conditions: Vec<String>,
+    /// How many are left out above; absent where none is.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub node_conditions_omitted: u64,
     /// The kubelet's message for the pod, as its status shows it.
     pub message: Option<String>,
     /// Why the step failed.
@@ -71,10 +80,13 @@ impl Eviction {
             met_for_ms: None,
             pod: None,
             pods: Vec::new(),
+            pods_omitted: 0,
             containers: Vec::new(),
+            containers_omitted: 0,
             pod_usage_bytes: None,
             pod_request_bytes: None,
             node_conditions: Vec::new(),
+            node_conditions_omitted: 0,
             message: None,
             error: None,
             counted: None,

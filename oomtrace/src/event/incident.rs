@@ -9,7 +9,8 @@ use crate::node::cgroup_path::{ContainerId, Level};
 
 /// One incident: why a container died, or was about to.
 ///
-/// It is told when it opens and again when it closes, with the same `id`: the later one holds more evidence.
+/// It is reported when it opens, when something is added (at most once a minute), and when it closes, with the same `id`: the line
+/// with the highest `revision` is complete.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Incident {
     /// Names the incident: made of the node, of who it is about and of when it began, so the same events give the same
@@ -20,6 +21,12 @@ pub struct Incident {
     /// Which line of this incident this is, from 1. Of several with one `id` the one with the highest is complete.
     #[serde(default)]
     pub revision: u64,
+    /// Whether it turned out to be none, or a part of another one: all its counts are 0 then, and no more lines of it come.
+    #[serde(default)]
+    pub withdrawn: bool,
+    /// The `id` of the incident that it turned out to be a part of; `null` where it is none.
+    #[serde(default)]
+    pub replaced_by: Option<String>,
     /// Whether it is about memory.
     #[serde(default)]
     pub severity: Severity,
@@ -43,6 +50,9 @@ pub struct Incident {
     pub later_ids: Vec<ContainerId>,
     /// All its containers that ended, or were to end, in the order of their names.
     pub containers: Vec<AffectedContainer>,
+    /// How many are left out above; absent where none is.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub containers_omitted: u64,
     /// The victim's cgroup.
     pub cgroup: Option<Cgroup>,
     /// What the timeline makes of it.
@@ -259,11 +269,20 @@ pub struct Verdict {
     pub confidence: Confidence,
     /// What would have made it surer.
     pub missing: Vec<String>,
+    /// How many are left out above; absent where none is.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub missing_omitted: u64,
     /// The events that it rests on: their `seq`s.
     pub evidence: Vec<u64>,
+    /// How many are left out above; absent where none is.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub evidence_omitted: u64,
     /// What Kubernetes shows for it: `OOMKilled 137`, `Error 137`, `Evicted`, `nothing`. As the runtime, the kubelet or `--pods`
     /// has it; else what is to be expected: while the incident is open each of several is possible.
     pub kubernetes_shows: Vec<String>,
+    /// How many are left out above; absent where none is.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub kubernetes_shows_omitted: u64,
     /// Whether that was seen, or is only to be expected.
     pub kubernetes_shows_seen: bool,
     /// The eviction signal that crossed its threshold.
@@ -376,6 +395,22 @@ pub enum Confidence {
     /// Everything that matters was seen.
     #[default]
     High,
+}
+
+/// Leaves out the middle of a long list: the first and the last stay. Gives how many went.
+pub(crate) fn thin_middle<T>(list: &mut Vec<T>, most: usize) -> u64 {
+    let omitted = list.len().saturating_sub(most);
+    if omitted == 0 {
+        return 0;
+    }
+    list.drain(most.div_ceil(2)..most.div_ceil(2) + omitted);
+    omitted as u64
+}
+
+/// Nothing is left out.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+pub(super) fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl AffectedContainer {

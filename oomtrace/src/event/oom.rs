@@ -115,11 +115,17 @@ pub struct OomKill {
     pub group: Option<bool>,
     /// The other processes killed with it.
     pub members: Vec<Task>,
+    /// How many are left out above; absent where none is.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub members_omitted: u64,
     /// How many processes the kernel weighed; `null` where that was not seen.
     pub candidates_weighed: Option<u32>,
     /// Those with the most points, at most 20, most points first: why this victim. Processes that must not be killed
     /// (`oom_score_adj` -1000) are weighed, but are no candidates. `null` where they were not seen.
     pub candidates: Option<Vec<Candidate>>,
+    /// How many are left out above; absent where none is. All are in recordings.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub candidates_omitted: u64,
 }
 
 /// What a log has of a kill whose own line is missing: `Killed process …`.

@@ -48,6 +48,8 @@ pub enum LostFrom {
     Output,
     /// Events of a source that came faster than they could be told.
     Source,
+    /// Events that the timeline had no room for and that might have made an incident, or have been a part of one, yet.
+    Timeline,
 }
 
 /// Something that could not be understood.
@@ -75,8 +77,14 @@ pub struct Status {
     /// doctor` says what was tried before.
     #[serde(default)]
     pub attached: BTreeMap<String, Option<Rung>>,
+    /// How many are left out above; absent where none is.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub attached_omitted: u64,
     /// What is not as good as it could be, each with its reason and remedy.
     pub degraded: Vec<String>,
+    /// How many are left out above; absent where none is.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub degraded_omitted: u64,
     /// Kills seen so far.
     pub kills: u64,
     /// Events lost so far.
@@ -84,6 +92,9 @@ pub struct Status {
     /// The same by where they were lost.
     #[serde(default)]
     pub losses: Vec<Lost>,
+    /// How many are left out above; absent where none is.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub losses_omitted: u64,
     /// Signals that are not told, to keep lines few where processes are killed all day: of each cgroup no more than ten a second
     /// are told, besides those to a container's first process.
     #[serde(default)]

@@ -5,7 +5,7 @@ use std::{io, sync::Arc, time::Instant};
 use super::{last_words::LastWords, pressure::Pressure, waiting::Waiting};
 use crate::{
     clock::{self, WallClock},
-    event::{Event, Incident, Line, Lost, Moment, Source, Status, Told},
+    event::{Event, Incident, Line, Lost, LostFrom, Moment, Source, Status, Told},
     metrics::Metrics,
     sink::Outlets,
     timeline::{EndAsIntended, Keep, Known, Timeline},
@@ -24,6 +24,8 @@ pub struct Pipeline {
     tells_incidents: bool,
     kills: u64,
     lost: Vec<Lost>,
+    /// What the timeline had no room for, as far as it was reported.
+    dropped: u64,
 }
 
 impl Pipeline {
@@ -42,6 +44,7 @@ impl Pipeline {
             tells_incidents: false,
             kills: 0,
             lost: Vec::new(),
+            dropped: 0,
         }
     }
 
@@ -144,7 +147,7 @@ impl Pipeline {
         self.outlets.print(&line);
     }
 
-    /// Makes incidents of the events, and tells them among these.
+    /// Makes incidents of the events, and reports them among these.
     pub fn watch_incidents(&mut self) {
         self.tells_incidents = true;
         self.timeline = Some(Timeline::new(Keep::LIVE, Known::default()));
@@ -156,13 +159,18 @@ impl Pipeline {
         self.metrics = Some(metrics);
     }
 
-    /// Tells the incidents that have opened or closed.
+    /// Reports incidents that have opened, that something was added to, or that have closed; and what the timeline had no room
+    /// for.
     pub fn tell_incidents(&mut self) {
         let Some(timeline) = &mut self.timeline else { return };
         timeline.advance(jiff::Timestamp::now());
-        let (news, ends) = (timeline.news(), timeline.take_ends());
+        let (news, ends, dropped) = (timeline.news(), timeline.take_ends(), timeline.dropped());
         self.tell_all(news);
         self.emit_ends(ends);
+        let lost = dropped - std::mem::replace(&mut self.dropped, dropped);
+        if lost > 0 {
+            self.say(Event::Lost(Lost::new(LostFrom::Timeline, lost)));
+        }
     }
 
     /// Tells the incidents that are open still, as nothing more will come.

@@ -85,7 +85,7 @@ impl Figures {
     pub(super) fn judge(&mut self, incident: &Incident) {
         let judged = self.verdicts.judge(incident);
         self.count_all(judged);
-        if incident.state != IncidentState::Closed {
+        if incident.state != IncidentState::Closed || incident.withdrawn {
             return;
         }
         let place = Place::of(incident.pod.as_ref(), incident.container.as_ref(), incident.cgroup.as_ref());

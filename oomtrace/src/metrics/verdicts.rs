@@ -12,8 +12,8 @@ use std::{
 use super::place::Place;
 use crate::event::{Incident, IncidentState};
 
-/// How long an incident may take to open: judging rests on a busy node.
-const WAIT: Duration = Duration::from_secs(10);
+/// How long an incident may take to be reported with what was added: once a minute, and the tick after.
+const WAIT: Duration = Duration::from_secs(62);
 /// So many events wait at most, and so many incidents are remembered.
 const MOST: usize = 4096;
 /// What a label says that no incident told.

@@ -8,6 +8,7 @@ mod outlets;
 mod output;
 mod queue;
 mod text;
+mod thin;
 mod writer;
 
 pub(crate) use self::text::{BOLD, DIM, GREEN, PLAIN, Page, RED, YELLOW};
@@ -18,6 +19,7 @@ pub use self::{
     outlets::{OpenError, Outlets, Reader},
     output::Output,
     text::{Look, escape, incident_as_text, size, start_up, text},
+    thin::LONGEST,
 };
 
 use clap::ValueEnum;
@@ -36,9 +38,19 @@ pub enum Format {
 }
 
 impl Format {
-    /// A line in this format, with its line end; `look` is of text alone.
+    /// A line in this format, with its line end; `look` is of text alone. Where it is no text for people, it is no longer than
+    /// [`LONGEST`].
     #[must_use]
     pub fn print(self, line: &Line, look: Look) -> String {
+        match self {
+            Self::Text => text(line, look),
+            Self::Json | Self::Otel => thin::fitting(line, |line| self.print_whole(line, look)),
+        }
+    }
+
+    /// The same with all that is in the line: for recordings.
+    #[must_use]
+    pub fn print_whole(self, line: &Line, look: Look) -> String {
         match self {
             // Every field is a string, a number or null, so this cannot fail.
             Self::Json => serde_json::to_string(line).map_or_else(|error| error.to_string(), |json| json + "\n"),

@@ -98,10 +98,15 @@ impl Outlets {
     }
 
     /// Prints a line wherever its kind is printed: as text for each by itself, else in each format once, however many outputs
-    /// have it.
+    /// have it. A recording has it whole.
     pub fn print(&self, line: &Line) {
         let mut printed: Vec<(Format, Arc<str>)> = Vec::new();
-        for Outlet { format, look, writer, .. } in self.all.iter().filter(|outlet| outlet.only.contain(&line.event)) {
+        for outlet in self.all.iter().filter(|outlet| outlet.only.contain(&line.event)) {
+            let Outlet { format, look, writer, .. } = outlet;
+            if outlet.from == LostFrom::Record {
+                writer.send(format.print_whole(line, *look).into());
+                continue;
+            }
             let known = printed.iter().find(|(of, _)| of == format && *format != Format::Text);
             let text = known.map_or_else(|| format.print(line, *look).into(), |(_, text)| Arc::clone(text));
             writer.send(Arc::clone(&text));

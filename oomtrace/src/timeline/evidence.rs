@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::{
     Kept, Kubelet,
+    fold::Fold,
     groups::killed_in,
     names::{Names, PodKey},
     windows::{EVICTION, HEARD_BEFORE, KILL_REASON_TO_END, NOTICED, SAME_KILL, SECOND, SIGKILL_TO_END, SIGTERM_TO_END},
@@ -35,9 +36,19 @@ pub(super) struct Kill {
     /// What the sources say together.
     pub(super) told: OomKill,
     pub(super) lines: Vec<At>,
+    /// How many later kills of its chain it stands for, whose lines were let go of.
+    pub(super) more: u64,
+    /// The time of the last of these; its own, without.
+    pub(super) until: i64,
 }
 
 impl Kill {
+    /// It stands for others that were let go of.
+    pub(super) fn stands_for(&mut self, fold: &Fold) {
+        self.more = fold.kills();
+        self.until = self.until.max(fold.last_kill);
+    }
+
     /// Whether the limit is that of another container than the one it was killed in: of one around the whole node, as of kind,
     /// k3d and minikube.
     pub(super) fn hit_limit_around(&self) -> bool {
@@ -98,6 +109,8 @@ pub(super) struct Cause<T> {
 #[derive(Default)]
 pub(super) struct Evidence {
     pub(super) kills: Vec<Kill>,
+    /// Where the kills of a process id are, while they are added.
+    by_process: BTreeMap<u32, Vec<usize>>,
     pub(super) deaths: Vec<Death>,
     /// Where the end of a container is.
     ended: BTreeMap<ContainerId, usize>,
@@ -275,6 +288,13 @@ impl Evidence {
         Some((comm.unwrap_or("a process"), &line.ts))
     }
 
+    /// Whether a container ended by a kill that was reported, and whose line was let go of.
+    pub(super) fn ended_by_kill_before(&self, death: &Death) -> bool {
+        let line = death.container.as_ref().and_then(|id| self.killed_before.get(id));
+        let at = line.and_then(|line| super::nanoseconds(&line.ts));
+        at.is_some_and(|at| (at - SECOND..=at + NOTICED).contains(&death.at)) && death.exit_code == Some(137)
+    }
+
     /// Whether Kubernetes calls a container's end `OOMKilled`, as its status or the kubelet's log says. Runtimes do so of every
     /// container in whose cgroup the kernel killed at any time, however it ended at last (containerd's
     /// `internal/cri/server/events.go`, `TaskOOM`).
@@ -332,13 +352,15 @@ impl Evidence {
     fn add_kill(&mut self, at: i64, kill: &OomKill, line: &Arc<Line>, names: &Names<'_>) {
         let container = kill.container.as_ref().and_then(|container| container.id.clone());
         let pod = names.key(kill.pod.as_ref(), container.as_ref(), at);
-        let same = self.kills.iter_mut().rev().take_while(|other| at - other.at <= SAME_KILL).find(|other| {
-            process(&other.told).is_some()
-                && process(&other.told) == process(kill)
-                && other.told.victim.task.comm == kill.victim.task.comm
-                && agree(other.container.as_ref(), container.as_ref())
+        let of_process = process(kill).and_then(|pid| self.by_process.get(&pid)).into_iter().flatten();
+        let same = of_process.rev().copied().find(|index| {
+            self.kills.get(*index).is_some_and(|other| {
+                at - other.at <= SAME_KILL
+                    && other.told.victim.task.comm == kill.victim.task.comm
+                    && agree(other.container.as_ref(), container.as_ref())
+            })
         });
-        match same {
+        match same.and_then(|index| self.kills.get_mut(index)) {
             Some(other) => {
                 other.told = merged(&other.told, kill, line.source == Source::Kernel);
                 other.pod = other.pod.take().or(pod);
@@ -346,7 +368,11 @@ impl Evidence {
                 other.lines.push((at, Arc::clone(line)));
             }
             None => {
-                self.kills.push(Kill { at, pod, container, told: kill.clone(), lines: vec![(at, Arc::clone(line))] });
+                let lines = vec![(at, Arc::clone(line))];
+                if let Some(pid) = process(kill) {
+                    self.by_process.entry(pid).or_default().push(self.kills.len());
+                }
+                self.kills.push(Kill { at, pod, container, told: kill.clone(), lines, more: 0, until: at });
             }
         }
     }
@@ -354,8 +380,10 @@ impl Evidence {
     /// Kills that no line of the kernel's tells, and that others noticed: the runtime or cAdvisor in a container, the
     /// kubelet on the node, a pod's status.
     fn add_noticed(&mut self, names: &Names<'_>) {
-        let told: BTreeSet<_> = self.kills.iter().filter_map(|kill| kill.container.clone()).collect();
-        let pids: BTreeSet<_> = self.kills.iter().filter_map(|kill| process(&kill.told)).collect();
+        let before = || self.killed_before.values().filter_map(|line| as_kill(line));
+        let mut told: BTreeSet<_> = self.kills.iter().filter_map(|kill| kill.container.clone()).collect();
+        told.extend(self.killed_before.keys().cloned());
+        let pids: BTreeSet<_> = self.kills.iter().map(|kill| &kill.told).chain(before()).filter_map(process).collect();
         let mut last: BTreeMap<ContainerId, i64> = BTreeMap::new();
         let mut noticed = Vec::new();
         for change in self.changes.iter().filter(|change| change.what.action == ContainerAction::OomNoticed) {
@@ -381,8 +409,7 @@ impl Evidence {
             }
         }
         for death in &self.deaths {
-            let known =
-                |id: &ContainerId| told.contains(id) || last.contains_key(id) || self.killed_before.contains_key(id);
+            let known = |id: &ContainerId| told.contains(id) || last.contains_key(id);
             let Some(id) = death.container.clone().filter(|id| !known(id)) else { continue };
             if death.sandbox || death.is_old(names) {
                 continue;
@@ -499,7 +526,7 @@ impl Kill {
             limit: node.filter(|oom| !oom.of_any_limit).map(|_| Limit { level: Some(Level::Node), ..Limit::default() }),
             ..OomKill::default()
         };
-        Self { at, pod, container, told, lines: vec![(at, Arc::clone(line))] }
+        Self { at, pod, container, told, lines: vec![(at, Arc::clone(line))], more: 0, until: at }
     }
 }
 
@@ -522,6 +549,11 @@ fn cause<T>(
 /// The victim's process id: the log has one id only.
 fn process(kill: &OomKill) -> Option<u32> {
     kill.victim.task.tgid.or(kill.victim.task.pid)
+}
+
+/// What the kernel decided, where a line tells that.
+fn as_kill(line: &Line) -> Option<&OomKill> {
+    if let Event::OomKill(kill) = &line.event { Some(kill) } else { None }
 }
 
 fn agree<T: PartialEq>(a: Option<&T>, b: Option<&T>) -> bool {

@@ -8,40 +8,26 @@ mod keys;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    fmt::Write as _,
     sync::Arc,
 };
 
-use self::keys::{Key, ended, keys, lessons, pod_keys, starts};
-pub(super) use self::keys::{is_of_kubernetes, killed_in};
+use self::keys::{Key, keys, lessons, pod_keys, starts};
+pub(super) use self::keys::{ended, is_of_kubernetes, killed_in};
 use super::{
-    EndAsIntended, Order, RESTLESS, RESTS_PER_LINE, digest,
-    judge::{End, Findings, Judged, id},
-    windows::{CRASH_LOOP, NOTICED, PAUSE},
+    EndAsIntended, Order, Weight,
+    fold::{Folds, address},
+    identity::Homes,
+    judge::{End, Judged},
+    report::Reports,
+    windows::{NOTICED, PAUSE},
 };
 use crate::{
-    event::{ContainerId, Event, IncidentState, Line},
+    event::{ContainerId, Event, Line},
     node::snapshot::Snapshot,
 };
 
-/// What was told of an incident.
-#[derive(Clone, Debug)]
-pub(super) struct Told {
-    pub(super) digest: u64,
-    pub(super) state: IncidentState,
-    /// The time of its last line.
-    pub(super) last: i64,
-    /// Whom and what it is about, and when it began: what goes on under a limit on lines is the same incident still.
-    pub(super) chain: String,
-    pub(super) began: i64,
-    pub(super) started: String,
-    /// How many kills there were, those whose lines had to go among them, and when the last was.
-    kills: u64,
-    last_kill: i64,
-}
-
 /// Lines in their order, each with whether it is only a lesson.
-type Lines = BTreeMap<Order, (Arc<Line>, bool)>;
+pub(super) type Lines = BTreeMap<Order, (Arc<Line>, bool)>;
 
 /// Lines of a group that are judged by themselves.
 pub(super) struct Part {
@@ -56,102 +42,78 @@ impl Part {
     }
 }
 
-/// Lines that belong together, and what was told of them.
+/// Lines that belong together, and what was reported of them.
 #[derive(Default)]
 pub(super) struct Group {
     keys: BTreeSet<Key>,
     pub(super) lines: Lines,
-    /// After the fact: what stays of lines that were judged, the starts of containers that were not seen to end, and kills.
+    /// What stays of lines that were let go of: the starts of containers that were not seen to end, and kills.
     started: Lines,
     /// Its links are of files, which stay.
     lasting: bool,
+    /// Some of its lines were let go of.
+    pub(super) cut: bool,
     /// It has to be judged.
     pub(super) stale: bool,
-    /// Its first lines had to go.
-    pub(super) cut: bool,
-    /// When the next of its open incidents is due to close.
-    pub(super) due: Option<i64>,
-    /// It is not judged again before, for it is large and takes long.
-    pub(super) rests: Option<i64>,
-    pub(super) told: BTreeMap<String, Told>,
+    /// How many lines came to it since it was judged for its incidents' names.
+    pub(super) pushed: usize,
+    /// Which line is in which incident, by name.
+    pub(super) homes: Homes,
+    /// What was let go of.
+    pub(super) folds: Folds,
+    /// Its incidents, as they were judged last.
+    pub(super) standing: Vec<Judged>,
+    /// Counts how often it was judged.
+    pub(super) judgings: u64,
+    pub(super) reports: Reports,
+    /// Ends of containers as Kubernetes intended them, each with when it is due; of those that were not emitted yet.
+    pub(super) ends: Vec<(i64, End)>,
     /// Containers whose ends as intended were emitted, and when they ended: each is emitted once.
     ended: BTreeMap<ContainerId, i64>,
 }
 
+/// Smaller groups are judged with each line that comes to them; larger ones when they have grown by a part of what they are, so
+/// that a storm takes as long as it has lines.
+const SMALL: usize = 64;
+
 impl Group {
-    /// Those ends that were not emitted before.
-    pub(super) fn new_ends(&mut self, ends: Vec<End>) -> impl Iterator<Item = EndAsIntended> {
+    /// Those ends that are due now, or at the end of the input, and were not emitted before.
+    pub(super) fn new_ends(&mut self, now: Option<i64>) -> Vec<EndAsIntended> {
         let last = self.last().unwrap_or(i64::MIN);
         self.ended.retain(|_, at| last.saturating_sub(*at) <= 2 * PAUSE);
-        let ended = &mut self.ended;
-        let new = ends.into_iter().filter(|end| ended.insert(end.container.clone(), end.at).is_none());
-        new.filter_map(EndAsIntended::of)
-    }
-
-    /// What there is to tell of its incidents, as they are judged now.
-    pub(super) fn news(&mut self, found: Findings, now: Option<i64>) -> Vec<Judged> {
-        let Findings { incidents: judged, ends: _, due } = found;
-        self.stale = false;
-        let large = self.lines.len() > RESTLESS;
-        self.rests =
-            now.filter(|_| large).map(|now| now + RESTS_PER_LINE * i64::try_from(self.lines.len()).unwrap_or(0));
-        let closes = judged.iter().filter(|j| j.incident.state == IncidentState::Open).map(|j| j.closes);
-        self.due = closes.chain(due).min();
-        let mut told = BTreeMap::new();
-        let mut news = Vec::new();
-        for mut judged in judged {
-            if self.cut {
-                self.keep_beginning(&mut judged);
+        let mut due = Vec::new();
+        self.ends.retain(|(due_at, end)| {
+            let is_due = now.is_none_or(|now| now >= *due_at);
+            if is_due && self.ended.insert(end.container.clone(), end.at).is_none() {
+                due.push(end.clone());
             }
-            let (digest, state) = (digest(&judged.incident), judged.incident.state);
-            let before = self.told.remove(&judged.incident.id);
-            let is_news = before.as_ref().is_none_or(|before| {
-                // What only lost its first lines is no news.
-                let more = !self.cut || judged.last > before.last || state != before.state;
-                before.digest != digest && state == IncidentState::Closed && more
-            });
-            let (digest, state) = before.filter(|_| !is_news).map_or((digest, state), |b| (b.digest, b.state));
-            let (chain, began, started) = (judged.chain.clone(), judged.at, judged.incident.started.clone());
-            let (kills, last_kill) = (judged.incident.kills, judged.kills.last().copied().unwrap_or(i64::MIN));
-            let entry = Told { digest, state, last: judged.last, chain, began, started, kills, last_kill };
-            told.insert(judged.incident.id.clone(), entry);
-            if is_news {
-                news.push(judged);
-            }
-        }
-        self.told = told;
-        news
-    }
-
-    /// What goes on though its first lines had to go is the same incident, and counts what went.
-    fn keep_beginning(&self, judged: &mut Judged) {
-        let same = self.told.values().filter(|told| told.chain == judged.chain && told.began < judged.at);
-        let Some(told) = same.filter(|told| judged.at - told.last <= CRASH_LOOP).max_by_key(|told| told.began) else {
-            return;
-        };
-        judged.at = told.began;
-        let incident = &mut judged.incident;
-        incident.id = id(&judged.node, &judged.identity, judged.at);
-        incident.started.clone_from(&told.started);
-        let kills = told.kills + judged.kills.iter().filter(|at| **at > told.last_kill).count() as u64;
-        if let Some(gone) = kills.checked_sub(incident.kills).filter(|gone| *gone > 0) {
-            let since = &told.started;
-            // Writing to a string does not fail.
-            let _ =
-                write!(incident.verdict.summary, " With those before, there were {kills} such kills since {since}.");
-            incident.kills = kills;
-            incident.processes_killed += gone;
-        }
+            !is_due
+        });
+        due.into_iter().filter_map(EndAsIntended::of).collect()
     }
 
     /// Its lines in their order, each with whether it is only a lesson.
     pub(super) fn lines(&self) -> impl Iterator<Item = (&Order, &Arc<Line>, bool)> {
-        self.lines.iter().map(|(order, (line, lesson))| (order, line, *lesson))
+        self.started.iter().chain(&self.lines).map(|(order, (line, lesson))| (order, line, *lesson))
     }
 
     /// The time of its last line.
-    fn last(&self) -> Option<i64> {
+    pub(super) fn last(&self) -> Option<i64> {
         self.lines.keys().next_back().map(|order| order.at)
+    }
+
+    /// Its lines that make incidents.
+    pub(super) fn evidence(&self) -> impl Iterator<Item = (&Order, &Arc<Line>)> {
+        let makes = |line: &Line| matches!(Weight::of(&line.event), Some(Weight::Evidence));
+        self.lines
+            .iter()
+            .filter(move |(_, (line, lesson))| !lesson && makes(line))
+            .map(|(order, (line, _))| (order, line))
+    }
+
+    /// Whether it is time to judge it for its incidents' names.
+    fn is_due(&self) -> bool {
+        self.pushed > 0 && (self.lines.len() <= SMALL || self.pushed >= self.lines.len() / 4)
     }
 }
 
@@ -161,13 +123,20 @@ pub(super) struct Groups {
     by_key: BTreeMap<Key, u64>,
     by_id: BTreeMap<u64, Group>,
     next: u64,
-    /// After the fact: the kills that stay of lines that were judged, the oldest first. Some containers have ended since.
+    /// The kills that stay of lines that were let go of, the oldest first. Some containers have ended since.
     remembered: VecDeque<(ContainerId, Order)>,
+    /// Containers whose ends were let go of, the oldest first: what else tells of those ends is no news.
+    buried: BTreeSet<ContainerId>,
+    buried_in_order: VecDeque<ContainerId>,
+    /// Groups that a line came to since they were judged.
+    touched: BTreeSet<u64>,
 }
 
 /// How many kills stay of lines that were judged. Whether their containers live on is not known for certain, since a log may
 /// begin and end in the middle.
 const MOST_REMEMBERED: usize = 512;
+/// How many containers are known to have ended after their ends were let go of.
+const MOST_BURIED: usize = 4096;
 
 impl Groups {
     /// No lines; pods of files are known.
@@ -176,67 +145,137 @@ impl Groups {
         for record in snapshot.pods.values() {
             let ids = record.containers.values().flat_map(|container| container.ids.keys()).chain(&record.sandboxes);
             let keys = pod_keys(Some(&record.pod), snapshot).chain(ids.cloned().map(Key::Container));
-            let group = groups.joined(keys.collect());
-            group.lasting = true;
+            let id = groups.joined(keys.collect());
+            groups.by_id.entry(id).or_default().lasting = true;
         }
         groups
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Group> {
-        self.by_id.values_mut()
+    pub(super) fn ids(&self) -> Vec<u64> {
+        self.by_id.keys().copied().collect()
+    }
+
+    pub(super) fn get(&self, id: u64) -> Option<&Group> {
+        self.by_id.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut Group> {
+        self.by_id.get_mut(&id)
+    }
+
+    /// Those that are to be judged for their incidents' names, now that lines came to them.
+    pub(super) fn take_due(&mut self) -> Vec<u64> {
+        let touched = std::mem::take(&mut self.touched);
+        touched.into_iter().filter(|id| self.by_id.get(id).is_some_and(Group::is_due)).collect()
+    }
+
+    /// All of them, as they all may have changed.
+    pub(super) fn all_due(&mut self) {
+        for group in self.by_id.values_mut() {
+            (group.stale, group.pushed) = (true, group.pushed.max(group.lines.len()));
+        }
+        self.touched.extend(self.by_id.keys());
     }
 
     pub(super) fn add(&mut self, order: &Order, line: &Arc<Line>, snapshot: &Snapshot) {
-        let group = self.joined(keys(&line.event, snapshot));
-        group.lines.insert(order.clone(), (Arc::clone(line), false));
-        group.stale = true;
+        let id = self.joined(keys(&line.event, snapshot));
+        self.touch(id, |lines| {
+            lines.insert(order.clone(), (Arc::clone(line), false));
+        });
         for keys in lessons(&line.event, snapshot) {
-            let group = self.joined(keys);
-            group.lines.entry(order.clone()).or_insert_with(|| (Arc::clone(line), true));
-            group.stale = true;
+            let id = self.joined(keys);
+            self.touch(id, |lines| {
+                lines.entry(order.clone()).or_insert_with(|| (Arc::clone(line), true));
+            });
         }
     }
 
-    /// A line had to go.
-    pub(super) fn remove(&mut self, order: &Order, line: &Line, snapshot: &Snapshot) {
+    fn touch(&mut self, id: u64, add: impl FnOnce(&mut Lines)) {
+        let group = self.by_id.entry(id).or_default();
+        add(&mut group.lines);
+        (group.stale, group.pushed) = (true, group.pushed + 1);
+        self.touched.insert(id);
+    }
+
+    /// Whether an event tells of the end of a container whose end was let go of.
+    pub(super) fn is_buried(&self, event: &Event) -> bool {
+        !self.buried.is_empty() && ended(event).is_some_and(|id| self.buried.contains(&id))
+    }
+
+    /// Whether an event tells of the start of a container that was not seen to end.
+    pub(super) fn starts_what_goes_on(event: &Event, lines: &Lines) -> bool {
+        let of =
+            |id: &ContainerId| lines.values().any(|(line, lesson)| !lesson && ended(&line.event).as_ref() == Some(id));
+        starts(event).is_some_and(|id| !of(id))
+    }
+
+    /// Lets go of a line everywhere. That groups are judged without it is no news.
+    pub(super) fn remove(&mut self, order: &Order, line: &Arc<Line>, snapshot: &Snapshot) {
+        for id in self.of_line(line, snapshot) {
+            if self.forget(id, order, line) {
+                self.drop_empty(id);
+            }
+        }
+    }
+
+    /// The same, where the line's own group stays.
+    pub(super) fn remove_line(&mut self, of: u64, order: &Order, line: &Arc<Line>, snapshot: &Snapshot) {
+        for id in self.of_line(line, snapshot) {
+            if self.forget(id, order, line) && id != of {
+                self.drop_empty(id);
+            }
+        }
+    }
+
+    /// The groups that a line is in, be it as a lesson.
+    fn of_line(&self, line: &Line, snapshot: &Snapshot) -> BTreeSet<u64> {
         let keys = std::iter::once(keys(&line.event, snapshot)).chain(lessons(&line.event, snapshot));
-        let of: BTreeSet<u64> = keys.flatten().filter_map(|key| self.by_key.get(&key).copied()).collect();
-        for id in of {
-            let Some(group) = self.by_id.get_mut(&id) else { continue };
-            if group.lines.remove(order).is_some() {
-                (group.stale, group.cut) = (true, true);
-            }
+        keys.flatten().filter_map(|key| self.by_key.get(&key).copied()).collect()
+    }
+
+    fn forget(&mut self, id: u64, order: &Order, line: &Arc<Line>) -> bool {
+        let Some(group) = self.by_id.get_mut(&id) else { return false };
+        group.cut |= group.lines.remove(order).is_some();
+        // A kill that is remembered stays.
+        if group.started.get(order).is_some_and(|(_, lesson)| !lesson) {
             group.started.remove(order);
-            if group.lines.is_empty() && group.started.is_empty() {
-                self.drop(id);
+        }
+        group.homes.forget(address(line));
+        group.folds.remove(&address(line));
+        true
+    }
+
+    /// Of a line that is let go of in a group it stays what else may be told of the same thing: that a container has ended, and
+    /// that something was killed in it.
+    pub(super) fn remember(&mut self, id: u64, order: &Order, line: &Line) {
+        if let Some(container) = ended(&line.event)
+            && self.buried.insert(container.clone())
+        {
+            self.buried_in_order.push_back(container);
+            if self.buried_in_order.len() > MOST_BURIED
+                && let Some(oldest) = self.buried_in_order.pop_front()
+            {
+                self.buried.remove(&oldest);
             }
+        }
+        if let (Some(container), Some(group)) = (killed_in(&line.event).cloned(), self.by_id.get_mut(&id)) {
+            group.started.insert(order.clone(), (Arc::new(without_candidates(line)), true));
+            self.remembered.push_back((container, order.clone()));
+            self.forget_oldest_kills();
         }
     }
 
-    /// Lets go of the groups whose lines are all from before a time, and gives the lines' places.
-    pub(super) fn forget(&mut self, before: i64, snapshot: &Snapshot) -> Vec<Order> {
-        let old = self.by_id.iter().filter(|(_, group)| group.last().is_some_and(|last| last < before));
-        let old: Vec<u64> = old.map(|(id, _)| *id).collect();
-        let mut gone = Vec::new();
-        for id in old {
-            let lines = self.by_id.get_mut(&id).map(|group| std::mem::take(&mut group.lines)).unwrap_or_default();
+    /// Those that have lines that were not settled.
+    pub(super) fn unsettled(&self) -> Vec<u64> {
+        self.by_id.iter().filter(|(_, group)| !group.lines.is_empty()).map(|(id, _)| *id).collect()
+    }
+
+    /// Drops a group that has nothing any more.
+    pub(super) fn drop_empty(&mut self, id: u64) {
+        let is_empty = |group: &Group| group.lines.is_empty() && group.started.is_empty() && group.reports.is_empty();
+        if self.by_id.get(&id).is_some_and(is_empty) {
             self.drop(id);
-            // A lesson goes with the group that it belongs to.
-            for (order, (line, _)) in lines.into_iter().filter(|(_, (_, lesson))| !lesson) {
-                for key in lessons(&line.event, snapshot).iter().flatten() {
-                    if let Some(group) = self.by_key.get(key).and_then(|id| self.by_id.get_mut(id)) {
-                        group.lines.remove(&order);
-                    }
-                }
-                gone.push(order);
-            }
         }
-        gone
-    }
-
-    /// Those that a line came to since they were settled.
-    pub(super) fn stale(&self) -> Vec<u64> {
-        self.by_id.iter().filter(|(_, group)| group.stale).map(|(id, _)| *id).collect()
     }
 
     /// Takes the first part of a group off that nothing can be added to any more, where no line from before a time comes any
@@ -257,7 +296,7 @@ impl Groups {
         Some(Part { started: group.started.clone(), lines: std::mem::replace(&mut group.lines, rest) })
     }
 
-    /// Lets go of a part: but for the starts of containers that were not seen to end, whose ends may come any time, and the first
+    /// Lets go of a part after the fact: but for the starts of containers that were not seen to end, whose ends may come any time, and the first
     /// kill in each container, as a lesson. Gives the places of the lines that go.
     pub(super) fn let_go(&mut self, id: u64, part: Part) -> Vec<Order> {
         let Part { mut started, lines } = part;
@@ -311,18 +350,16 @@ impl Groups {
     }
 
     /// The kubelet was heard until later than before: what was not sure that it had noticed all, is to be judged.
-    pub(super) fn kubelet_goes_on(&mut self, before: Option<i64>) {
-        for group in self.by_id.values_mut() {
+    pub(super) fn kubelet_goes_on(&mut self, before: Option<i64>) -> Vec<u64> {
+        let mut waiting = Vec::new();
+        for (id, group) in &mut self.by_id {
             let waits = group.last().is_some_and(|last| before.is_none_or(|before| last + NOTICED > before));
-            group.stale |= waits;
+            if waits && !group.standing.is_empty() {
+                group.stale = true;
+                waiting.push(*id);
+            }
         }
-    }
-
-    /// Everything is to be judged.
-    pub(super) fn all_stale(&mut self) {
-        for group in self.by_id.values_mut() {
-            group.stale = true;
-        }
+        waiting
     }
 
     fn drop(&mut self, id: u64) {
@@ -339,13 +376,13 @@ impl Groups {
     }
 
     /// The group of all these keys: of several, they become one.
-    fn joined(&mut self, keys: Vec<Key>) -> &mut Group {
+    fn joined(&mut self, keys: Vec<Key>) -> u64 {
         let mut groups = keys.iter().map(|key| self.by_key.get(key).copied());
         // Nearly always the line's group is there.
         if let Some(Some(first)) = groups.next()
             && groups.all(|id| id == Some(first))
         {
-            return self.by_id.entry(first).or_default();
+            return first;
         }
         let found: BTreeSet<u64> = keys.iter().filter_map(|key| self.by_key.get(key).copied()).collect();
         // The largest takes the others in.
@@ -358,7 +395,22 @@ impl Groups {
             found.iter().filter(|id| **id != into).filter_map(|id| self.by_id.remove(id)).collect();
         let group = self.by_id.entry(into).or_default();
         for other in others {
-            let Group { keys, lines, started, lasting, stale: _, cut, due: _, rests: _, told, ended } = other;
+            let Group {
+                keys,
+                lines,
+                started,
+                lasting,
+                cut,
+                stale: _,
+                pushed,
+                homes,
+                folds,
+                standing,
+                judgings,
+                reports,
+                ends,
+                ended,
+            } = other;
             for key in keys {
                 self.by_key.insert(key.clone(), into);
                 group.keys.insert(key);
@@ -368,18 +420,24 @@ impl Groups {
                 entry.1 &= lesson;
             }
             group.started.extend(started);
-            group.told.extend(told);
             group.ended.extend(ended);
+            group.ends.extend(ends);
             group.lasting |= lasting;
             group.cut |= cut;
-            group.stale = true;
+            (group.stale, group.pushed) = (true, group.pushed + pushed);
+            group.homes.extend(homes);
+            group.folds.extend(folds);
+            group.standing.extend(standing);
+            group.judgings = group.judgings.max(judgings) + 1;
+            group.reports.extend(reports);
         }
         for key in keys {
             if self.by_key.insert(key.clone(), into).is_none() {
                 group.keys.insert(key);
             }
         }
-        group
+        self.touched.insert(into);
+        into
     }
 }
 

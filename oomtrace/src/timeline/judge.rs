@@ -23,6 +23,7 @@ use super::{
     Kept, Known, Kubelet,
     evidence::{Death, Evicted, Evidence, Kill},
     fnv1a,
+    fold::{Folds, address},
     names::{Names, PodKey},
     thresholds::Thresholds,
     windows::{CLOSES_AFTER, CRASH_LOOP, EVICTION, KILL_TO_EVICTION, NOTICED, RELIST, SECOND},
@@ -40,6 +41,7 @@ const LATER_IDS: usize = 8;
 const BESIDE: usize = 8;
 
 /// An incident, and what it is made of.
+#[derive(Clone)]
 pub(super) struct Judged {
     /// When it began, nanoseconds since 1970.
     pub(super) at: i64,
@@ -47,16 +49,16 @@ pub(super) struct Judged {
     pub(super) last: i64,
     /// When it closes, if nothing comes.
     pub(super) closes: i64,
-    /// When there were kills.
-    pub(super) kills: Vec<i64>,
-    /// Who it is about: its `id` is made of that.
-    pub(super) identity: String,
-    /// Who and what it is about.
-    pub(super) chain: String,
     pub(super) node: String,
+    /// It is held back until then: what would explain it may follow.
+    pub(super) not_before: Option<i64>,
     /// It is an eviction that was not for memory, and those were not asked for.
     pub(super) hidden: bool,
+    /// With all counts, and closed.
     pub(super) incident: Incident,
+    /// Its own lines: kills, ends, steps of an eviction, what ended it. No other incident has them.
+    pub(super) core: Vec<Arc<Line>>,
+    /// All of its lines, with what happened around.
     pub(super) lines: Vec<Arc<Line>>,
 }
 
@@ -64,10 +66,9 @@ pub(super) struct Judged {
 #[derive(Default)]
 pub(super) struct Findings {
     pub(super) incidents: Vec<Judged>,
-    /// Ends of containers as Kubernetes intended them.
-    pub(super) ends: Vec<End>,
-    /// When an incident or an end is due that is held back: what would explain it may follow until then.
-    pub(super) due: Option<i64>,
+    /// Ends of containers as Kubernetes intended them, each with when it is due: what would explain it otherwise may follow
+    /// until then.
+    pub(super) ends: Vec<(i64, End)>,
 }
 
 /// All that cases are judged with.
@@ -80,13 +81,17 @@ struct Court<'a> {
     kubernetes: bool,
 }
 
-/// What the lines of a node come to, in the order of time. At `now` those incidents are open that may get more; without, the
-/// input has ended.
-pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, kubelet: Kubelet<'_>, now: Option<i64>) -> Findings {
+/// What the lines of a node come to, in the order of time. `folds` stand for lines that were let go of.
+pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, kubelet: Kubelet<'_>, folds: &Folds) -> Findings {
     let mut names = Names::learn(lines, &known.snapshot);
     let mut evidence = Evidence::of(lines, &names, kubelet);
     if let Some((first, last)) = known.kubelet_span {
         evidence.kubelet_spoke(first, last);
+    }
+    for kill in &mut evidence.kills {
+        if let Some(fold) = kill.lines.iter().find_map(|(_, line)| folds.get(&address(line))) {
+            kill.stands_for(fold);
+        }
     }
     storage::set_apart(&mut evidence, &names, &known.snapshot);
     victims::name(&mut names, &evidence);
@@ -103,24 +108,21 @@ pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, kubelet: Kubelet<
     intended.extend(ending::add(&court, unexplained, &mut cases));
     stopped::add(&court, &mut cases);
     let signals = eviction::signals(&court, &cases);
-    let mut findings = Findings::default();
-    let mut is_due = |at: i64| {
-        let due = now.is_none_or(|now| now >= at);
-        if !due {
-            findings.due = Some(findings.due.map_or(at, |before| before.min(at)));
-        }
-        due
-    };
-    for (index, case) in cases.iter().enumerate() {
-        if case.not_before.is_none_or(&mut is_due) {
-            let incident = case.judge(&court, signals.get(&index));
-            findings.incidents.push(finished(node, case, &court, incident, now));
-        }
+    let incidents = cases.iter().enumerate().map(|(index, case)| {
+        let incident = case.judge(&court, signals.get(&index));
+        finished(node, case, &court, incident, folds)
+    });
+    let incidents = incidents.collect();
+    let ends = intended.iter().filter_map(|end| Some((end.due(&court), end.end(&court, node)?))).collect();
+    Findings { incidents, ends }
+}
+
+/// What is said of an incident while it is open.
+pub(super) fn open(incident: &mut Incident) {
+    (incident.state, incident.ended) = (IncidentState::Open, None);
+    if !incident.verdict.kubernetes_shows_seen {
+        shown::add_alternatives(&mut incident.verdict.kubernetes_shows);
     }
-    let due = intended.iter().filter(|end| is_due(end.due(&court)));
-    let ends: Vec<_> = due.filter_map(|end| end.end(&court, node)).collect();
-    findings.ends = ends;
-    findings
 }
 
 /// Chains of kills of one container for one cause.
@@ -190,18 +192,18 @@ struct Explained<'a> {
 /// neither.
 fn add_deaths<'a>(court: &Court<'a>, cases: &mut [Case<'a>]) -> Explained<'a> {
     let by_pod = by_pod(cases);
-    let mut by_container: BTreeMap<ContainerId, Vec<usize>> = BTreeMap::new();
+    let mut by_container: BTreeMap<&ContainerId, Vec<(usize, &Kill)>> = BTreeMap::new();
     for (index, case) in cases.iter().enumerate() {
-        for id in case.kills.iter().filter_map(|kill| kill.container.clone()) {
-            by_container.entry(id).or_default().push(index);
+        for kill in &case.kills {
+            if let Some(id) = &kill.container {
+                by_container.entry(id).or_default().push((index, *kill));
+            }
         }
     }
     let mut explained = Explained { intended: Vec::new(), unexplained: Vec::new() };
     for death in &court.evidence.deaths {
-        let killed =
-            death.container.as_ref().and_then(|id| by_container.get(id)).into_iter().flatten().copied().find(|index| {
-                cases[*index].kills.iter().any(|kill| kill.container == death.container && explains(court, kill, death))
-            });
+        let kills = death.container.as_ref().and_then(|id| by_container.get(id)).into_iter().flatten();
+        let killed = kills.copied().find(|(_, kill)| explains(court, kill, death)).map(|(index, _)| index);
         if let Some(case) = killed.and_then(|index| cases.get_mut(index)) {
             case.deaths.push(death);
             continue;
@@ -211,6 +213,9 @@ fn add_deaths<'a>(court: &Court<'a>, cases: &mut [Case<'a>]) -> Explained<'a> {
             let evicted = cases[*index].evicted.filter(|evicted| ends(evicted, death))?;
             Some((*index, evicted))
         });
+        if evicted.is_none() && court.evidence.ended_by_kill_before(death) {
+            continue;
+        }
         let Some((index, evicted)) = evicted else {
             explained.unexplained.push(death);
             continue;
@@ -257,39 +262,43 @@ fn ends(evicted: &Evicted, death: &Death) -> bool {
 }
 
 /// Fills in what every incident has.
-fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incident, now: Option<i64>) -> Judged {
+fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incident, folds: &Folds) -> Judged {
     let lines = steps::lines(case, court);
+    let core = steps::core(case);
+    let let_go = core.iter().filter_map(|line| folds.get(&address(line)));
     let (first, last) = (lines.first(), lines.last());
     let began = first.map_or(0, |(at, _)| *at);
     let at = case.began();
-    let last_at = last.map_or(at, |(at, _)| *at);
-    let closes = last_at + CLOSES_AFTER;
-    let identity = case.identity();
-    let chain = format!("{:?} {:?}", case.subject, incident.verdict.scenario);
+    let mut last_at = last.map_or(at, |(at, _)| *at);
     incident.severity = case.severity(incident.verdict.scenario);
     if incident.verdict.heading.is_empty() {
         incident.verdict.heading = words::heading(&incident, constraint(case)).to_owned();
     }
     incident.later_ids = later_ids(case, incident.container.as_ref());
-    incident.id = id(node, &identity, at);
-    incident.state = if now.is_some_and(|now| now < closes) { IncidentState::Open } else { IncidentState::Closed };
-    if incident.state == IncidentState::Open && !incident.verdict.kubernetes_shows_seen {
-        shown::add_alternatives(&mut incident.verdict.kubernetes_shows);
-    }
+    incident.id = id(node, &case.identity(), at);
+    incident.state = IncidentState::Closed;
+    incident.revision = 1;
     incident.started = first.map(|(_, line)| line.ts.clone()).unwrap_or_default();
-    incident.ended = last.filter(|_| incident.state == IncidentState::Closed).map(|(_, line)| line.ts.clone());
+    incident.ended = last.map(|(_, line)| line.ts.clone());
     incident.time_unknown = case.kills.first().is_some_and(|kill| kill.told.time_unknown);
     incident.boot_time_only =
         !incident.time_unknown && began < YEAR_OF_BOOT && lines.iter().any(|(_, line)| line.source == Source::Kmsg);
-    incident.steps = steps::steps(&lines, at, case, court);
-    incident.history = picture::points(case, court, &lines);
+    (incident.steps, incident.steps_omitted) = steps::steps(&lines, at, case, court);
+    (incident.history, incident.history_omitted) = picture::points(case, court, &lines);
     let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
     incident.events_omitted = lines.len().saturating_sub(EVENTS) as u64;
     incident.events = told(&lines).map(|line| line.seq).collect();
-    let kills: Vec<_> = case.kills.iter().map(|kill| kill.at).collect();
-    let hidden = kills.is_empty() && case.evicted.is_some_and(|evicted| evicted.memory == Some(false));
-    let hidden = hidden && !court.known.everything;
-    Judged { at, last: last_at, closes, kills, identity, chain, node: node.to_owned(), hidden, incident, lines }
+    for fold in let_go {
+        fold.add_to(&mut incident);
+        last_at = last_at.max(fold.last);
+    }
+    (incident.kills_new, incident.processes_killed_new, incident.deaths_new) =
+        (incident.kills, incident.processes_killed, incident.deaths);
+    let closes = last_at + CLOSES_AFTER;
+    let not_memory = case.kills.is_empty() && case.evicted.is_some_and(|evicted| evicted.memory == Some(false));
+    let hidden = not_memory && !court.known.everything;
+    let (node, not_before) = (node.to_owned(), case.not_before);
+    Judged { at, last: last_at, closes, node, not_before, hidden, incident, core, lines }
 }
 
 /// What the allocation of its first kill was bound to.

@@ -14,23 +14,30 @@
 //!
 //! It opens with the first kill, eviction or end that makes it. It closes when nothing has been added for 75 seconds of
 //! the events' own time (the kubelet's loop, clean-up and relist: [`windows::CLOSES_AFTER`]), or with the end of the
-//! input. The same container killed again within 15 minutes is the same incident, told again with the same `id`.
-//!
-//! # What is kept
-//!
-//! At most [`Keep`] lines. Live, what can make no incident any more goes first. Beyond the limit the oldest go, and
-//! [`Timeline::dropped`] counts them: a crash loop that goes on for days keeps its `id`, its beginning and its count.
+//! input. The same container killed again within 15 minutes is the same incident, with the same `id`. [`report`] says what is
+//! reported of it and when.
 //!
 //! # What is judged
 //!
 //! Groups of lines ([`groups`]), each by itself: that gives the same as judging everything at once, and takes as long as the
-//! group is large, not as the node is busy. Live, those that an event touched since the last time. After the fact, those
-//! that nothing can be added to any more ([`Timeline::settle`]).
+//! group is large, not as the node is busy. Live, and of a recording, those that an event touched; each incident keeps its
+//! name, whatever it turns out to be ([`identity`]). Of logs, those that nothing can be added to any more
+//! ([`Timeline::settle`]).
+//!
+//! # What is kept
+//!
+//! At most [`Keep`] lines; what goes is judged and reported before ([`retain`]). A crash loop that goes on for days keeps its
+//! `id`, its beginning and its counts.
 
 mod evidence;
+mod fold;
 mod groups;
+mod identity;
 mod judge;
 mod names;
+mod replay;
+mod report;
+mod retain;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -42,8 +49,16 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
-pub use self::settle::{Ended, Settled};
-use self::{groups::Groups, thresholds::Thresholds};
+use self::{
+    fold::{Counts, Folds},
+    groups::Groups,
+    judge::Judged,
+    thresholds::Thresholds,
+};
+pub use self::{
+    replay::Replay,
+    settle::{Ended, Settled},
+};
 use crate::{
     event::{ContainerEnded, Event, EvictionPhase, Incident, Line, Source},
     node::snapshot::Snapshot,
@@ -108,12 +123,6 @@ struct Kubelet<'a> {
     thresholds: Option<&'a Thresholds>,
 }
 
-/// A group is judged again only when the events' time has gone on by so much for each of its lines: a kill takes some
-/// microseconds to judge, and a storm of them in one container must not keep the other events waiting.
-const RESTS_PER_LINE: i64 = windows::SECOND / 1000;
-/// Smaller ones do not rest.
-const RESTLESS: usize = 64;
-
 /// By what lines are kept in order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Order {
@@ -124,15 +133,18 @@ struct Order {
     arrival: u64,
 }
 
-/// Collects events, and tells incidents.
+/// Collects events, and makes incidents of them.
 pub struct Timeline {
     keep: Keep,
     known: Known,
     evidence: BTreeMap<Order, Arc<Line>>,
     context: BTreeMap<Order, Arc<Line>>,
+    /// Lines that were let go of and might have made an incident yet.
     dropped: u64,
     arrivals: u64,
     /// The latest time of any event, nanoseconds since 1970.
+    latest: Option<i64>,
+    /// The same, or the time that the clock has moved on to.
     now: Option<i64>,
     /// By node.
     heard: BTreeMap<Arc<str>, Heard>,
@@ -141,6 +153,14 @@ pub struct Timeline {
     /// By node.
     thresholds: BTreeMap<String, Thresholds>,
     groups: Groups,
+    /// Incidents are reported as they come, and not settled after the fact.
+    reporting: bool,
+    /// What is to be reported for the last time of incidents whose lines were let go of, each with when it began.
+    outbox: Vec<(i64, Incident)>,
+    /// The same where incidents are settled after the fact.
+    sealed: Vec<Judged>,
+    /// What all these have counted.
+    sealed_counts: Counts,
     /// Ends that nobody has taken yet.
     ends: Vec<EndAsIntended>,
 }
@@ -171,42 +191,59 @@ impl Timeline {
     /// An empty one.
     #[must_use]
     pub fn new(keep: Keep, known: Known) -> Self {
-        let groups = Groups::new(&known.snapshot);
-        let (evidence, context) = (BTreeMap::new(), BTreeMap::new());
-        let (heard, reheard, thresholds) = (BTreeMap::new(), Reheard::No, BTreeMap::new());
         Self {
             keep,
+            groups: Groups::new(&known.snapshot),
             known,
-            evidence,
-            context,
+            evidence: BTreeMap::new(),
+            context: BTreeMap::new(),
             dropped: 0,
             arrivals: 0,
+            latest: None,
             now: None,
-            heard,
-            reheard,
-            thresholds,
-            groups,
+            heard: BTreeMap::new(),
+            reheard: Reheard::No,
+            thresholds: BTreeMap::new(),
+            reporting: false,
+            outbox: Vec::new(),
+            sealed: Vec::new(),
+            sealed_counts: Counts::default(),
             ends: Vec::new(),
         }
     }
 
-    /// Takes an event in. What [`Timeline::news`] then tells may have changed.
+    /// Takes an event in as it comes. What [`Timeline::news`] then reports may have changed.
     pub fn push(&mut self, line: &Line) {
+        self.reporting = true;
         if let Some(place) = nanoseconds(&line.ts).and_then(|at| self.place(at, line)) {
             self.insert(place, Arc::new(line.clone()));
         }
+        match std::mem::take(&mut self.reheard) {
+            Reheard::No => {}
+            Reheard::Later(before) => {
+                for id in self.groups.kubelet_goes_on(before) {
+                    self.judge_group(id, true);
+                }
+            }
+            Reheard::Earlier => self.groups.all_due(),
+        }
+        for id in self.groups.take_due() {
+            self.judge_group(id, true);
+        }
+        self.make_room();
     }
 
-    /// As [`Timeline::push`], of an event that nobody else needs, and whose time is known.
+    /// Takes an event in that is settled after the fact ([`Timeline::settle`]), and whose time is known.
     pub fn push_owned(&mut self, at: Timestamp, line: Line) {
         if let Some(place) = i64::try_from(at.as_nanosecond()).ok().and_then(|at| self.place(at, &line)) {
             self.insert(place, Arc::new(line));
+            self.make_room();
         }
     }
 
     /// Where an event belongs; `None` where it makes no incident.
     fn place(&mut self, at: i64, line: &Line) -> Option<(Weight, Order)> {
-        self.now = self.now.max(Some(at));
+        (self.now, self.latest) = (self.now.max(Some(at)), self.latest.max(Some(at)));
         if let Event::Eviction(step) = &line.event
             && step.phase == EvictionPhase::Configured
         {
@@ -217,6 +254,9 @@ impl Timeline {
         self.learn_kubernetes(&node, line);
         if line.source == Source::Kubelet {
             self.hear(&node, at);
+        }
+        if self.groups.is_buried(&line.event) {
+            return None;
         }
         self.arrivals += 1;
         Some((weight, Order { at, node, source: line.source, arrival: self.arrivals }))
@@ -233,18 +273,12 @@ impl Timeline {
     }
 
     fn insert(&mut self, (weight, order): (Weight, Order), line: Arc<Line>) {
-        let (kept, most) = match weight {
-            Weight::Evidence => (&mut self.evidence, self.keep.evidence),
-            Weight::Context => (&mut self.context, self.keep.context),
+        let kept = match weight {
+            Weight::Evidence => &mut self.evidence,
+            Weight::Context => &mut self.context,
         };
         self.groups.add(&order, &line, &self.known.snapshot);
         kept.insert(order, line);
-        if kept.len() > most
-            && let Some((order, line)) = kept.pop_first()
-        {
-            self.groups.remove(&order, &line, &self.known.snapshot);
-            self.dropped += 1;
-        }
     }
 
     /// What the kubelet has not noticed by its last line, it may notice yet.
@@ -275,17 +309,20 @@ impl Timeline {
         self.now = self.now.max(i64::try_from(to.as_nanosecond()).ok());
     }
 
-    /// The incidents that have opened, or have closed with more than was told of them, since this was last asked.
+    /// What there is to report of incidents since this was last asked.
     pub fn news(&mut self) -> Vec<Incident> {
         let Some(now) = self.now else { return Vec::new() };
-        let news = self.tell(Some(now));
-        self.forget(now - windows::PAUSE);
-        news
+        self.report(Some(now))
     }
 
     /// As [`Timeline::news`], at the end of the input: every incident closes.
     pub fn finish(&mut self) -> Vec<Incident> {
-        self.tell(None)
+        self.report(None)
+    }
+
+    /// What was reported for the last time of incidents that were let go of, as it comes.
+    fn take_sealed(&mut self) -> Vec<Incident> {
+        std::mem::take(&mut self.outbox).into_iter().map(|(_, incident)| incident).collect()
     }
 
     /// The ends of containers as Kubernetes intended them that [`Timeline::news`] and [`Timeline::finish`] came upon, each once.
@@ -293,7 +330,7 @@ impl Timeline {
         std::mem::take(&mut self.ends)
     }
 
-    /// How many lines had to go.
+    /// How many lines had to be let go of that might have made an incident yet.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped
@@ -309,75 +346,101 @@ impl Timeline {
     #[cfg(test)]
     fn incidents(&self) -> Vec<Incident> {
         let lines = merge(&self.evidence, &self.context).map(|(order, line)| (order, line, false));
-        let mut all = judged(lines, &self.known, &self.heard, &self.thresholds, None).incidents;
+        let mut all = judged(lines, &self.known, &self.heard, &self.thresholds, &Folds::new()).incidents;
         all.retain(|judged| !judged.hidden);
         sort(&mut all);
         all.into_iter().map(|judged| judged.incident).collect()
-    }
-
-    fn tell(&mut self, now: Option<i64>) -> Vec<Incident> {
-        match std::mem::take(&mut self.reheard) {
-            Reheard::No => {}
-            Reheard::Later(before) => self.groups.kubelet_goes_on(before),
-            Reheard::Earlier => self.groups.all_stale(),
-        }
-        let mut news = Vec::new();
-        for group in self.groups.iter_mut() {
-            let due = group.due.is_some_and(|due| now.is_none_or(|now| now >= due));
-            let rests = group.rests.is_some_and(|rests| now.is_some_and(|now| now < rests));
-            if !due && (!group.stale || rests) {
-                continue;
-            }
-            let mut found = judged(group.lines(), &self.known, &self.heard, &self.thresholds, now);
-            found.incidents.retain(|judged| !judged.hidden);
-            self.ends.extend(group.new_ends(std::mem::take(&mut found.ends)));
-            news.extend(group.news(found, now));
-        }
-        sort(&mut news);
-        news.into_iter().map(|judged| judged.incident).collect()
-    }
-
-    /// Lets go of what can make no incident any more, where much is kept: groups of lines that are all from before `old`.
-    fn forget(&mut self, old: i64) {
-        let many = self.evidence.len() > self.keep.evidence / 2 || self.context.len() > self.keep.context / 2;
-        if many {
-            for order in self.groups.forget(old, &self.known.snapshot) {
-                self.evidence.remove(&order);
-                self.context.remove(&order);
-            }
-        }
     }
 
     /// All incidents as at the end of the input, each group judged by itself.
     #[cfg(test)]
     fn incidents_by_group(&mut self) -> Vec<Incident> {
-        let groups = self.groups.iter_mut();
-        let mut all: Vec<_> = groups
-            .flat_map(|group| judged(group.lines(), &self.known, &self.heard, &self.thresholds, None).incidents)
-            .collect();
-        all.retain(|judged| !judged.hidden);
+        let mut all: Vec<_> = self.groups.ids().into_iter().flat_map(|id| self.judged(id).incidents).collect();
         sort(&mut all);
         all.into_iter().map(|judged| judged.incident).collect()
     }
+
+    /// What a group's lines come to.
+    fn judged(&self, id: u64) -> judge::Findings {
+        let Some(group) = self.groups.get(id) else { return judge::Findings::default() };
+        let mut found = judged(group.lines(), &self.known, &self.heard, &self.thresholds, &group.folds);
+        found.incidents.retain(|judged| !judged.hidden);
+        found
+    }
+
+    /// Judges a group, if it has changed. Only where that depends on its lines alone and not on when it happens, its incidents keep
+    /// the names that they get.
+    fn judge_group(&mut self, id: u64, keep_names: bool) {
+        let changed = |group: &groups::Group| group.stale || keep_names && group.pushed > 0;
+        if !self.groups.get(id).is_some_and(changed) {
+            return;
+        }
+        let judge::Findings { incidents: mut judged, ends } = self.judged(id);
+        let Some(group) = self.groups.get_mut(id) else { return };
+        group.ends = ends;
+        group.homes.name(&mut judged, keep_names);
+        let before: BTreeMap<&str, &Judged> =
+            group.standing.iter().map(|before| (before.incident.id.as_str(), before)).collect();
+        for judged in judged.iter_mut().filter(|_| group.cut) {
+            let before = before.get(judged.incident.id.as_str());
+            if let Some(before) = before.filter(|before| !report::is_more(&before.incident, &judged.incident)) {
+                judged.incident = before.incident.clone();
+            }
+        }
+        group.standing = judged;
+        group.stale = false;
+        group.judgings += 1;
+        if keep_names {
+            group.pushed = 0;
+        }
+    }
+
+    fn report(&mut self, now: Option<i64>) -> Vec<Incident> {
+        let mut news = std::mem::take(&mut self.outbox);
+        for id in self.groups.ids() {
+            let Some(group) = self.groups.get(id) else { continue };
+            // What did not change since its names were kept, keeps them.
+            let complete = group.pushed == 0;
+            self.judge_group(id, complete);
+            if let Some(group) = self.groups.get_mut(id) {
+                let groups::Group { standing, judgings, homes, reports, .. } = group;
+                news.extend(reports.news(standing, *judgings, homes, complete || now.is_none(), now));
+                self.ends.extend(group.new_ends(now));
+            }
+            self.groups.drop_empty(id);
+        }
+        news.sort_by(|a, b| (a.0, &a.1.id, a.1.revision).cmp(&(b.0, &b.1.id, b.1.revision)));
+        news.into_iter().map(|(_, incident)| incident).collect()
+    }
+
+    /// What all incidents count that there are and were.
+    #[cfg(test)]
+    fn counts(&mut self) -> Counts {
+        let ids = self.groups.ids();
+        let sealed = self.sealed_counts;
+        ids.into_iter().fold(sealed, |sum, id| {
+            self.judge_group(id, false);
+            sum + self.groups.get(id).map(|group| report::total(&group.standing)).unwrap_or_default()
+        })
+    }
 }
 
-/// What lines come to, of whatever nodes they are.
+/// The incidents that lines make, of whatever nodes they are.
 fn judged<'a>(
     lines: impl Iterator<Item = (&'a Order, &'a Arc<Line>, bool)>,
     known: &Known,
     heard: &BTreeMap<Arc<str>, Heard>,
     thresholds: &BTreeMap<String, Thresholds>,
-    now: Option<i64>,
+    folds: &Folds,
 ) -> judge::Findings {
     let of_node = |(node, lines): (&str, Vec<Kept>)| {
         let kubelet = Kubelet { heard: heard.get(node).copied().unwrap_or_default(), thresholds: thresholds.get(node) };
-        judge::judge(node, &lines, known, kubelet, now)
+        judge::judge(node, &lines, known, kubelet, folds)
     };
     let mut all = judge::Findings::default();
-    for judge::Findings { incidents, ends, due } in by_node(lines).into_iter().map(of_node) {
+    for judge::Findings { incidents, ends } in by_node(lines).into_iter().map(of_node) {
         all.incidents.extend(incidents);
         all.ends.extend(ends);
-        all.due = all.due.into_iter().chain(due).min();
     }
     all
 }
@@ -390,7 +453,7 @@ impl EndAsIntended {
     }
 }
 
-fn sort(judged: &mut [judge::Judged]) {
+fn sort(judged: &mut [Judged]) {
     judged.sort_by(|a, b| (a.at, &a.node, &a.incident.id).cmp(&(b.at, &b.node, &b.incident.id)));
 }
 
@@ -401,6 +464,10 @@ fn by_node<'a>(lines: impl Iterator<Item = (&'a Order, &'a Arc<Line>, bool)>) ->
         nodes.entry(&order.node).or_default().push(Kept { at: order.at, line: Arc::clone(line), lesson });
     }
     for lines in nodes.values_mut() {
+        // What is remembered of lines that were let go of comes first, and is not always from before.
+        if !lines.is_sorted_by_key(|kept| kept.at) {
+            lines.sort_by_key(|kept| (kept.at, kept.line.source));
+        }
         let of_one_time = |a: &Kept, b: &Kept| (a.at, a.line.source) == (b.at, b.line.source);
         if lines.windows(2).any(|pair| of_one_time(&pair[0], &pair[1])) {
             for same in lines.chunk_by_mut(of_one_time).filter(|same| same.len() > 1) {

@@ -51,12 +51,14 @@ impl Timeline {
             let outside = if before < Timestamp::UNIX_EPOCH { i64::MIN } else { i64::MAX };
             i64::try_from(before.as_nanosecond()).unwrap_or(outside)
         });
-        let (mut incidents, mut left_over, mut ends, mut not_memory) = (Vec::new(), Vec::new(), Vec::new(), 0);
-        for id in self.groups.stale() {
+        let (mut incidents, mut left_over, mut ends, mut not_memory) =
+            (std::mem::take(&mut self.sealed), Vec::new(), std::mem::take(&mut self.ends), 0);
+        for id in self.groups.unsettled() {
             while let Some(part) = self.groups.take_part(id, before) {
-                let found = judged(part.lines(), &self.known, &self.heard, &self.thresholds, None);
+                let folds = self.groups.get(id).map(|group| group.folds.clone()).unwrap_or_default();
+                let found = judged(part.lines(), &self.known, &self.heard, &self.thresholds, &folds);
                 let of_part = found.incidents;
-                ends.extend(found.ends.into_iter().filter_map(EndAsIntended::of));
+                ends.extend(found.ends.into_iter().filter_map(|(_, end)| EndAsIntended::of(end)));
                 if self.known.everything {
                     left_over.extend(self.left_over(&part, &of_part));
                 }

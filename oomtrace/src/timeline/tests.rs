@@ -8,6 +8,7 @@ mod evictions;
 mod kills;
 mod live;
 mod order;
+mod retain;
 mod settle;
 mod unknowns;
 mod world;

@@ -11,8 +11,31 @@ use super::{Args, boot::Zero, place, print::Printer, untimed::Untimed};
 use crate::{
     clock,
     event::{Event, Incident, Line, Moment, OomKill, Source, Told},
-    timeline::{EndAsIntended, Settled, Timeline},
+    timeline::{EndAsIntended, Replay, Settled, Timeline},
 };
+
+/// Prints the incidents of recordings as they were reported live.
+pub(super) fn replay(args: &Args, recorded: &[Line]) -> Result<()> {
+    let mut replay = Replay::default();
+    for line in recorded {
+        replay.push(line);
+    }
+    let (incidents, dropped) = replay.finish();
+    if dropped > 0 {
+        warn!(
+            "{dropped} events were too many at once, then as now, and may be missing from incidents (--full takes all in)"
+        );
+    }
+    let mut printer = Printer::new(args.format, args.full);
+    let (mut seq, mut count) = (recorded.iter().map(|line| line.seq).max().unwrap_or(0), 0_u64);
+    for (node, incident) in incidents.into_iter().filter(|(_, incident)| args.chooses(incident)) {
+        (seq, count) = (seq + 1, count + 1);
+        let (ts, event) = (incident.started.clone(), Event::Incident(Box::new(incident)));
+        printer.print(Line { ts, seq, node, source: Source::Oomtrace, boot_ns: None, event })?;
+    }
+    info!("{count} incidents");
+    printer.finish()
+}
 
 /// So many lines are kept before the first of them are judged.
 const BATCH: usize = 8192;
@@ -155,10 +178,7 @@ impl<'a> Intake<'a> {
         }
         self.judge(None, name)?;
         if self.timeline.dropped() > 0 {
-            warn!(
-                "{} events were too many, and the oldest of them are left out: give less of the logs",
-                self.timeline.dropped()
-            );
+            warn!("{} events were too many at once, and are left out: give less of the logs", self.timeline.dropped());
         }
         if self.late > 0 {
             warn!(

@@ -27,18 +27,22 @@ pub(super) struct Printer {
     look: Look,
     out: BufWriter<Stdout>,
     page: Vec<Line>,
+    /// Lines of JSON may have any length.
+    whole: bool,
     unread: bool,
 }
 
 impl Printer {
-    /// Text on a terminal, else JSON, unless asked for something else; `details` of incidents that are not of memory, too.
-    pub(super) fn new(asked: Option<Output>, details: bool) -> Self {
+    /// Text on a terminal, else JSON, unless asked for something else; `full` with details of incidents that are not of memory, and
+    /// with lines of JSON longer than [`sink::LONGEST`].
+    pub(super) fn new(asked: Option<Output>, full: bool) -> Self {
         let terminal = io::stdout().is_terminal();
         Self {
             output: asked.unwrap_or(if terminal { Output::Text } else { Output::Json }),
-            look: Look::of_stdout().with_details(details),
+            look: Look::of_stdout().with_details(full),
             out: BufWriter::new(io::stdout()),
             page: Vec::new(),
+            whole: full,
             unread: false,
         }
     }
@@ -50,6 +54,7 @@ impl Printer {
 
     pub(super) fn print(&mut self, line: Line) -> Result<()> {
         let text = match self.output {
+            Output::Json if self.whole => Format::Json.print_whole(&line, self.look),
             Output::Json => Format::Json.print(&line, self.look),
             Output::Text => sink::incident_as_text(&line, self.look),
             Output::Html => {

@@ -61,7 +61,7 @@ impl World {
     }
 
     fn later(&self) {
-        self.metrics.figures().tick(Instant::now() + Duration::from_secs(11));
+        self.metrics.figures().tick(Instant::now() + Duration::from_secs(63));
     }
 
     /// The samples of a metric.
@@ -206,6 +206,9 @@ fn it_is_ready_while_something_is_attached_and_until_it_stops() {
             cgroup_version: None,
             attached: [("oom_kill_process".to_owned(), attached)].into(),
             degraded: Vec::new(),
+            attached_omitted: 0,
+            degraded_omitted: 0,
+            losses_omitted: 0,
             kills: 0,
             lost: 0,
             losses: Vec::new(),

@@ -15,6 +15,13 @@ use crate::{
 /// Among events: when it opens, what happened and what would help; when something is added, what; when it closes, the whole
 /// story but the advice.
 pub(super) fn write_incident(page: &mut Page, ts: &str, node: &str, incident: &Incident) {
+    if incident.withdrawn {
+        let what = incident
+            .replaced_by
+            .as_ref()
+            .map_or_else(|| "turned out to be none".to_owned(), |other| format!("turned out to be a part of {other}"));
+        return page.notice(ts, DIM, &format!("incident {} {what}", incident.id));
+    }
     let (is_open, is_first) = (incident.state == IncidentState::Open, incident.revision <= 1);
     if is_open && !is_first {
         return write_update(page, ts, incident);

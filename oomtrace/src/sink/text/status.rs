@@ -69,6 +69,7 @@ pub(super) fn write_lost(page: &mut Page, ts: &str, lost: &Lost) {
         LostFrom::Record => "lines: the file of --record did not take them, or not in time",
         LostFrom::Output => "lines: a file of --output did not take them, or not in time",
         LostFrom::Source => "events: a source was faster than they could be reported",
+        LostFrom::Timeline => "events: more came at once than incidents are made of",
     };
     let output = lost.output.as_deref().map(|output| format!(" ({})", escape(output))).unwrap_or_default();
     page.notice(ts, RED, &format!("LOST {} {what}{output}", lost.count));

@@ -275,8 +275,10 @@ impl Joiner {
             message: text(&decision.message),
             group: None,
             members: Vec::new(),
+            members_omitted: 0,
             candidates_weighed: known_u32(decision.weighed),
             candidates: None,
+            candidates_omitted: 0,
         }
     }
 

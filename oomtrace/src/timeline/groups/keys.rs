@@ -44,7 +44,7 @@ pub(in super::super) fn killed_in(event: &Event) -> Option<&ContainerId> {
 }
 
 /// The container that an event tells the end of.
-pub(super) fn ended(event: &Event) -> Option<ContainerId> {
+pub(in super::super) fn ended(event: &Event) -> Option<ContainerId> {
     let container = match event {
         Event::Container(change) => match change.action {
             ContainerAction::Died | ContainerAction::Removed | ContainerAction::Reported => &change.container,

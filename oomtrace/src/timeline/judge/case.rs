@@ -157,7 +157,12 @@ impl<'a> Case<'a> {
     }
 
     pub(super) fn last_kill(&self) -> i64 {
-        self.kills.last().map_or(i64::MIN, |kill| kill.at)
+        self.kills.iter().rev().take(2).map(|kill| kill.until).max().unwrap_or(i64::MIN)
+    }
+
+    /// How many kills there were, those whose lines were let go of included.
+    pub(super) fn kill_count(&self) -> u64 {
+        self.kills.iter().map(|kill| 1 + kill.more).sum()
     }
 
     /// When its first kill, its eviction or its first end was.

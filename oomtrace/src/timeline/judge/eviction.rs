@@ -424,6 +424,9 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&Crossed>
         missing,
         evidence: evidence.map(|(_, line)| line.seq).take(16).collect(),
         kubernetes_shows: vec!["Evicted".to_owned()],
+        missing_omitted: 0,
+        evidence_omitted: 0,
+        kubernetes_shows_omitted: 0,
         kubernetes_shows_seen: court
             .names
             .record(&evicted.pod)

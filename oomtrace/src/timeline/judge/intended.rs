@@ -24,6 +24,7 @@ pub(super) struct Intended<'a> {
 }
 
 /// The same, to be emitted.
+#[derive(Clone)]
 pub(in crate::timeline) struct End {
     /// When it ended, nanoseconds since 1970.
     pub(in crate::timeline) at: i64,

@@ -5,6 +5,8 @@ mod limit;
 mod summary;
 mod usage;
 
+use std::collections::BTreeMap;
+
 use self::{
     advice::Advice,
     summary::Summary,
@@ -99,8 +101,11 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&eviction
         suggested_limit_basis,
         confidence,
         missing,
+        missing_omitted: 0,
         evidence: case.kills.iter().take(8).filter_map(|kill| kill.lines.first()).map(|(_, line)| line.seq).collect(),
+        evidence_omitted: 0,
         kubernetes_shows,
+        kubernetes_shows_omitted: 0,
         kubernetes_shows_seen,
         signal: signal.and_then(|signal| signal.signal.clone()),
         signal_from: signal.and_then(|signal| signal.from),
@@ -310,7 +315,11 @@ fn invisible(case: &Case<'_>, court: &Court<'_>) -> Option<bool> {
     if case.evicted.is_some() || !case.deaths.is_empty() {
         return Some(false);
     }
-    let each: Vec<_> = case.kills.iter().map(|kill| survived(kill, case, court)).collect();
+    let mut last: BTreeMap<&ContainerId, i64> = BTreeMap::new();
+    for (id, kill) in case.kills.iter().filter_map(|kill| Some((kill.container.as_ref()?, kill))) {
+        last.entry(id).and_modify(|last| *last = (*last).max(kill.at)).or_insert(kill.at);
+    }
+    let each: Vec<_> = case.kills.iter().map(|kill| survived(kill, &last, court)).collect();
     if each.contains(&Some(false)) {
         Some(false)
     } else if each.iter().all(|survived| *survived == Some(true)) {
@@ -320,14 +329,14 @@ fn invisible(case: &Case<'_>, court: &Court<'_>) -> Option<bool> {
     }
 }
 
-/// Whether the container outlived a kill in it.
-fn survived(kill: &Kill, case: &Case<'_>, court: &Court<'_>) -> Option<bool> {
+/// Whether the container outlived a kill in it; `last` has the times of the last kills in each.
+fn survived(kill: &Kill, last: &BTreeMap<&ContainerId, i64>, court: &Court<'_>) -> Option<bool> {
     let id = kill.container.as_ref()?;
     let init = kill.told.victim.task.container_init;
     if init == Some(true) || kill.told.members.iter().any(|member| member.container_init == Some(true)) {
         return Some(false);
     }
-    if case.kills.iter().any(|later| later.container.as_ref() == Some(id) && later.at > kill.at + NOTICED) {
+    if last.get(id).is_some_and(|last| *last > kill.at + NOTICED) {
         return Some(true);
     }
     // The whole container's cgroup is killed, unless the group is one that was made inside it.

@@ -15,8 +15,9 @@ use crate::event::{Event, Level, Line, MemoryPoint, Pressure};
 /// Points that are kept: as many as a picture can show.
 const POINTS: usize = 512;
 
-/// The readings of an incident, in order. Of an eviction: what was used of all that there is, against the threshold.
-pub(super) fn points(case: &Case<'_>, court: &Court<'_>, lines: &[At]) -> Vec<MemoryPoint> {
+/// The readings of an incident, in order, and how many are left out. Of an eviction: what was used of all that there is,
+/// against the threshold.
+pub(super) fn points(case: &Case<'_>, court: &Court<'_>, lines: &[At]) -> (Vec<MemoryPoint>, u64) {
     let eviction = case.kills.is_empty() && case.evicted.is_some();
     let signal = if eviction { court_signal(case, court) } else { None };
     let mut points: Vec<MemoryPoint> = lines
@@ -24,10 +25,8 @@ pub(super) fn points(case: &Case<'_>, court: &Court<'_>, lines: &[At]) -> Vec<Me
         .filter_map(|(_, line)| if eviction { of_node(line, signal.as_deref()) } else { of_limit(line) })
         .collect();
     points.dedup();
-    if points.len() > POINTS {
-        points.drain(..points.len() - POINTS);
-    }
-    points
+    let omitted = crate::event::thin_middle(&mut points, POINTS);
+    (points, omitted)
 }
 
 fn of_limit(line: &Arc<Line>) -> Option<MemoryPoint> {

@@ -1,6 +1,9 @@
 //! An incident's events in order, and in words.
 
-use std::{cell::OnceCell, collections::BTreeSet, mem::discriminant, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     super::{
@@ -21,8 +24,8 @@ use crate::event::{
 /// Steps that are told; of more the first and the last.
 const STEPS: usize = 48;
 
-/// All lines of a case, in order, each step once.
-pub(super) fn lines(case: &Case<'_>, court: &Court<'_>) -> Vec<At> {
+/// The lines that make a case, and no other: kills, ends, steps of an eviction of the pod, what ended it.
+fn own(case: &Case<'_>) -> Vec<At> {
     let mut all: Vec<At> = Vec::new();
     for kill in &case.kills {
         all.extend(kill.lines.iter().cloned());
@@ -31,22 +34,34 @@ pub(super) fn lines(case: &Case<'_>, court: &Court<'_>) -> Vec<At> {
         all.extend(death.lines.iter().cloned());
     }
     if let Some(evicted) = case.evicted {
-        all.extend(evicted.pass.iter().cloned());
         all.extend(evicted.lines.iter().cloned());
     }
     match &case.ending {
         Some(Ending::GaveUp(log)) => all.push((log.at, Arc::clone(&log.line))),
         Some(Ending::Refused(refused)) => all.push((refused.at, Arc::clone(&refused.line))),
-        Some(Ending::Killed(By::Sender(signal, reason))) => {
-            all.push((signal.at, Arc::clone(&signal.line)));
-            all.extend(reason.iter().map(|reason| (reason.at, Arc::clone(&reason.line))));
-        }
+        Some(Ending::Killed(By::Sender(signal, _))) => all.push((signal.at, Arc::clone(&signal.line))),
         Some(Ending::Killed(By::Probe(change) | By::Kubelet(change))) => {
             all.push((change.at, Arc::clone(&change.line)));
         }
         Some(Ending::Frozen(frozen)) => all.extend(frozen.iter().map(|one| (one.at, Arc::clone(&one.line)))),
         Some(Ending::Panic(panic)) => all.push((panic.at, Arc::clone(&panic.line))),
         Some(Ending::Crashed | Ending::Killed(By::Nobody(_))) | None => {}
+    }
+    all
+}
+
+/// The same, without those that tell of several pods at once.
+pub(super) fn core(case: &Case<'_>) -> Vec<Arc<Line>> {
+    let of_several = |line: &Line| matches!(&line.event, Event::Eviction(step) if step.pods.len() > 1);
+    own(case).into_iter().map(|(_, line)| line).filter(|line| !of_several(line)).collect()
+}
+
+/// All lines of a case, in order, each step once.
+pub(super) fn lines(case: &Case<'_>, court: &Court<'_>) -> Vec<At> {
+    let mut all = own(case);
+    all.extend(case.evicted.into_iter().flat_map(|evicted| evicted.pass.iter().cloned()));
+    if let Some(Ending::Killed(By::Sender(_, Some(reason)))) = &case.ending {
+        all.push((reason.at, Arc::clone(&reason.line)));
     }
     let (Some(first), Some(last)) = (all.iter().map(|(at, _)| *at).min(), all.iter().map(|(at, _)| *at).max()) else {
         return all;
@@ -126,34 +141,35 @@ fn around(case: &Case<'_>, court: &Court<'_>, first: i64, last: i64) -> Vec<At> 
 
 /// The same step, told by a second form of the same log, is one.
 fn once(all: Vec<At>) -> Vec<At> {
-    let mut kept: Vec<(At, OnceCell<u64>)> = Vec::with_capacity(all.len());
+    let mut kept: Vec<At> = Vec::with_capacity(all.len());
+    // When what was said last, of what has others near.
+    let mut said: BTreeMap<(Source, u64), i64> = BTreeMap::new();
+    let what = |line: &Line| (line.source, digest(&line.event));
+    let mut last_is_said = false;
     for (at, line) in all {
-        let digest_of_line = OnceCell::new();
-        let mut near = kept.iter().rev().take_while(|((other, _), _)| at - other <= SAME_STEP);
-        let twice = near.any(|((_, other), digest_of_other)| {
-            let said = |of: &Line, cell: &OnceCell<u64>| *cell.get_or_init(|| digest(&of.event));
-            Arc::ptr_eq(other, &line)
-                || alike(other, &line) && said(other, digest_of_other) == said(&line, &digest_of_line)
-        });
-        if !twice {
-            kept.push(((at, line), digest_of_line));
+        let near = kept.last().filter(|(before, _)| at - before <= SAME_STEP);
+        let Some((before, last)) = near else {
+            last_is_said = false;
+            kept.push((at, line));
+            continue;
+        };
+        if !last_is_said {
+            said.insert(what(last), *before);
         }
+        let this = what(&line);
+        if said.get(&this).is_some_and(|before| at - before <= SAME_STEP) {
+            last_is_said = true;
+            continue;
+        }
+        said.insert(this, at);
+        last_is_said = true;
+        kept.push((at, line));
     }
-    kept.into_iter().map(|(at, _)| at).collect()
+    kept
 }
 
-/// Whether two lines may say the same.
-fn alike(a: &Line, b: &Line) -> bool {
-    a.source == b.source
-        && match (&a.event, &b.event) {
-            (Event::Eviction(a), Event::Eviction(b)) => a.phase == b.phase,
-            (Event::Container(a), Event::Container(b)) => a.action == b.action && a.container == b.container,
-            (a, b) => discriminant(a) == discriminant(b),
-        }
-}
-
-/// The same in words.
-pub(super) fn steps(lines: &[At], began: i64, case: &Case<'_>, court: &Court<'_>) -> Vec<Step> {
+/// The same in words, and how many of the steps are left out.
+pub(super) fn steps(lines: &[At], began: i64, case: &Case<'_>, court: &Court<'_>) -> (Vec<Step>, u64) {
     let mut steps: Vec<Step> = Vec::new();
     let mut container: BTreeSet<&ContainerId> = BTreeSet::new();
     for (at, line) in lines {
@@ -175,12 +191,8 @@ pub(super) fn steps(lines: &[At], began: i64, case: &Case<'_>, court: &Court<'_>
             what,
         });
     }
-    if steps.len() > STEPS {
-        let last = steps.split_off(steps.len() - STEPS / 2);
-        steps.truncate(STEPS / 2);
-        steps.extend(last);
-    }
-    steps
+    let omitted = crate::event::thin_middle(&mut steps, STEPS);
+    (steps, omitted)
 }
 
 /// To the microsecond, and so exact in a double for 285 years.

@@ -113,8 +113,10 @@ pub(super) fn kill(pod: Pod, container: Container, level: Level, mib: u64) -> Oo
         message: None,
         group: Some(true),
         members: Vec::new(),
+        members_omitted: 0,
         candidates_weighed: None,
         candidates: None,
+        candidates_omitted: 0,
     }
 }
 

@@ -85,8 +85,10 @@ pub(super) fn tell(decision: &Decision, number: u64, table: &Table<'_>) -> OomKi
         time_unknown: false,
         group: (decision.outcome == Outcome::Killed).then_some(group),
         members: decision.members.iter().map(|member| places.of_member(killed_task(member, table))).collect(),
+        members_omitted: 0,
         candidates_weighed: table.rows_total,
         candidates: table.candidates(|row| places.of_row(row, decision, row_task(row))),
+        candidates_omitted: 0,
         victim,
     }
 }

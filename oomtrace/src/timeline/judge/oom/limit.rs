@@ -40,7 +40,7 @@ pub(super) fn suggested(
         _ => None,
     });
     let most = before.max().unwrap_or(0).max(at_kills);
-    let again = case.kills.len() as u64;
+    let again = case.kill_count();
     let (percent, why) = match interval(case) {
         None => (25, "a quarter more, as it was killed once and its need beyond that was not seen".to_owned()),
         Some(seconds) if seconds > LEAK => return None,
@@ -74,9 +74,9 @@ fn round_up(bytes: u64) -> u64 {
 
 /// Seconds between kills, where there are several.
 pub(super) fn interval(case: &Case<'_>) -> Option<i64> {
-    let (first, last) = (case.kills.first()?, case.kills.last()?);
-    let gaps = i64::try_from(case.kills.len()).ok()? - 1;
-    (gaps > 0).then(|| (last.at - first.at) / SECOND / gaps)
+    let first = case.kills.first()?;
+    let gaps = i64::try_from(case.kill_count()).ok()? - 1;
+    (gaps > 0).then(|| (case.last_kill() - first.at) / SECOND / gaps)
 }
 
 #[cfg(test)]

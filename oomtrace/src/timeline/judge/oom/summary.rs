@@ -36,7 +36,7 @@ impl Summary<'_> {
         let pid = victim.task.tgid.or(victim.task.pid).map_or_else(String::new, |pid| format!(" (pid {pid})"));
         let inside = self.inside(kill).map_or_else(String::new, |place| format!(" in {place}"));
         let hit = self.hit(kill);
-        let count = case.kills.len() as u64;
+        let count = case.kill_count();
         let with = match kill.told.members.len() {
             0 => String::new(),
             1 => " and one other process with it".to_owned(),
