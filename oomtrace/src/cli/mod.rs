@@ -58,7 +58,7 @@ pub struct Cli {
     /// How much to say on standard error. From `debug` on, the probes in the kernel speak, too.
     #[arg(long, value_enum, default_value_t = LogLevel::Info, global = true, help_heading = NO_HEADING)]
     log_level: LogLevel,
-    /// When text is in colour. `auto`: on a terminal, unless NO_COLOR is set or TERM is dumb.
+    /// When text is in colour. `auto`: on a terminal, unless `NO_COLOR` is set or TERM is dumb.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = ColorChoice::Auto, global = true, help_heading = NO_HEADING)]
     color: ColorChoice,
     /// Read options from this TOML file. Default: /etc/oomtrace/config.toml, if it is there.

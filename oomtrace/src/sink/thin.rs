@@ -154,7 +154,7 @@ fn thin_end<T>(list: &mut Vec<T>, most: usize) -> u64 {
 }
 
 /// A line with no text longer than so many bytes of JSON. Ids and times are shorter, so it is a line still.
-fn shortened<'a>(line: &'a Line, most: usize) -> Cow<'a, Line> {
+fn shortened(line: &Line, most: usize) -> Cow<'_, Line> {
     let Ok(mut value) = serde_json::to_value(line) else { return Cow::Borrowed(line) };
     shorten(&mut value, most);
     serde_json::from_value(value).map_or(Cow::Borrowed(line), Cow::Owned)

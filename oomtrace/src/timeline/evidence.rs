@@ -360,20 +360,17 @@ impl Evidence {
                     && agree(other.container.as_ref(), container.as_ref())
             })
         });
-        match same.and_then(|index| self.kills.get_mut(index)) {
-            Some(other) => {
-                other.told = merged(&other.told, kill, line.source == Source::Kernel);
-                other.pod = other.pod.take().or(pod);
-                other.container = other.container.take().or(container);
-                other.lines.push((at, Arc::clone(line)));
+        if let Some(other) = same.and_then(|index| self.kills.get_mut(index)) {
+            other.told = merged(&other.told, kill, line.source == Source::Kernel);
+            other.pod = other.pod.take().or(pod);
+            other.container = other.container.take().or(container);
+            other.lines.push((at, Arc::clone(line)));
+        } else {
+            let lines = vec![(at, Arc::clone(line))];
+            if let Some(pid) = process(kill) {
+                self.by_process.entry(pid).or_default().push(self.kills.len());
             }
-            None => {
-                let lines = vec![(at, Arc::clone(line))];
-                if let Some(pid) = process(kill) {
-                    self.by_process.entry(pid).or_default().push(self.kills.len());
-                }
-                self.kills.push(Kill { at, pod, container, told: kill.clone(), lines, more: 0, until: at });
-            }
+            self.kills.push(Kill { at, pod, container, told: kill.clone(), lines, more: 0, until: at });
         }
     }
 

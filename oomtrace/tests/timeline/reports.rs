@@ -116,22 +116,19 @@ fn of_incident(incident: &Value, wanted: &Value) -> Vec<String> {
                 let said = list(&found).iter().any(|entry| pattern.is_match(&text(entry)));
                 (!said).then_some(found)
             }
-            _ => match key.rsplit_once('_') {
-                Some((path, how @ ("has" | "lacks"))) => {
-                    let found = text(&field(path));
-                    let patterns = list(expected).iter().filter_map(Value::as_str);
-                    let wrong = patterns.filter(|pattern| regex(pattern).is_match(&found) != (how == "has")).count();
-                    (wrong > 0).then_some(Value::String(found))
+            _ => if let Some((path, how @ ("has" | "lacks"))) = key.rsplit_once('_') {
+                let found = text(&field(path));
+                let patterns = list(expected).iter().filter_map(Value::as_str);
+                let wrong = patterns.filter(|pattern| regex(pattern).is_match(&found) != (how == "has")).count();
+                (wrong > 0).then_some(Value::String(found))
+            } else {
+                let mut found = field(key);
+                if key == "victim.pid" && &found != expected {
+                    found = field("victim.tgid");
                 }
-                _ => {
-                    let mut found = field(key);
-                    if key == "victim.pid" && &found != expected {
-                        found = field("victim.tgid");
-                    }
-                    let any = expected.as_array().filter(|_| !found.is_array());
-                    let same = any.map_or(&found == expected, |values| values.contains(&found));
-                    (!same).then_some(found)
-                }
+                let any = expected.as_array().filter(|_| !found.is_array());
+                let same = any.map_or(&found == expected, |values| values.contains(&found));
+                (!same).then_some(found)
             },
         };
         faults.extend(found.map(|found| format!("{key} is {found}, and has to be {expected}")));

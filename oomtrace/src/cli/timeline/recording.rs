@@ -24,23 +24,20 @@ pub(super) fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<Line>> {
             if text.iter().all(u8::is_ascii_whitespace) {
                 return;
             }
-            match serde_json::from_slice::<Line>(text) {
-                Ok(line) => {
-                    events += 1;
-                    // What a timeline reported before is not evidence; that oomtrace was started tells runs apart.
-                    let is_event = match &line.event {
-                        Event::Incident(_) => false,
-                        Event::Status(status) => status.phase == Phase::Started,
-                        _ => true,
-                    };
-                    if is_event {
-                        recorded.push(line);
-                    }
+            if let Ok(line) = serde_json::from_slice::<Line>(text) {
+                events += 1;
+                // What a timeline reported before is not evidence; that oomtrace was started tells runs apart.
+                let is_event = match &line.event {
+                    Event::Incident(_) => false,
+                    Event::Status(status) => status.phase == Phase::Started,
+                    _ => true,
+                };
+                if is_event {
+                    recorded.push(line);
                 }
-                Err(_) => {
-                    bad += 1;
-                    first_bad.get_or_insert(number);
-                }
+            } else {
+                bad += 1;
+                first_bad.get_or_insert(number);
             }
         })?;
         if let Some(first) = first_bad {

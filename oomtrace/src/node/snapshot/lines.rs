@@ -56,7 +56,7 @@ pub fn lines(snapshot: &Snapshot) -> (Vec<Line>, usize) {
         let event = SystemOom { pid: oom.pid, comm: oom.comm.clone(), of_any_limit: false };
         add(oom.ts, oom.node.as_ref(), Event::SystemOom(Box::new(event)));
     }
-    found.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+    found.sort_by_key(|(a, ..)| *a);
     let line = |(seq, (at, node, event)): (u64, (Timestamp, String, Event))| Line {
         ts: clock::rfc3339(at),
         seq,

@@ -124,7 +124,7 @@ impl Found {
             Value::Number(number) if number.is_f64() => {
                 let seconds = number.as_f64().filter(|seconds| (0.0..LONGEST_UPTIME).contains(seconds));
                 // The kernel's stamps are of microseconds.
-                self.boot_ns = self.boot_ns.or_else(|| Some(micros(seconds?)?.checked_mul(1000)?));
+                self.boot_ns = self.boot_ns.or_else(|| micros(seconds?)?.checked_mul(1000));
             }
             Value::Number(number) => self.wall = self.wall.or_else(|| since_1970(number.as_i64()?).map(Wall::Absolute)),
             _ => {}

@@ -151,7 +151,7 @@ fn the_kills_of_all_incidents_are_the_kills_that_there_were_at_every_moment() {
         for (nth, line) in lines.iter().enumerate() {
             for run in [&mut small, &mut all] {
                 run.push(line);
-                if nth as u64 % (1 + round % 3) == 0 {
+                if (nth as u64).is_multiple_of(1 + round % 3) {
                     run.tick();
                 }
                 assert_eq!(run.timeline.counts().kills, run.kills, "after {nth} lines of round {round}");

@@ -61,16 +61,13 @@ struct Amount {
 pub(super) fn read(message: &Message<'_>) -> Option<Vec<Eviction>> {
     let sentence = message.text.strip_prefix(MESSAGE)?;
     let config = message.key("nodeConfig");
-    let (thresholds, reserved) = match config.as_ref().and_then(Value::parsed::<NodeConfig>) {
-        Some(config) => {
-            let reserved = config.reserved();
-            (config.thresholds.unwrap_or_default(), reserved)
-        }
-        None => {
-            let text = config.as_ref().and_then(Value::text);
-            let text = text.as_deref().unwrap_or(sentence);
-            (printed(text)?, printed_reserved(text))
-        }
+    let (thresholds, reserved) = if let Some(config) = config.as_ref().and_then(Value::parsed::<NodeConfig>) {
+        let reserved = config.reserved();
+        (config.thresholds.unwrap_or_default(), reserved)
+    } else {
+        let text = config.as_ref().and_then(Value::text);
+        let text = text.as_deref().unwrap_or(sentence);
+        (printed(text)?, printed_reserved(text))
     };
     let mut steps: Vec<_> = thresholds.iter().map(Threshold::step).filter(|step| step.memory == Some(true)).collect();
     if steps.is_empty() {
