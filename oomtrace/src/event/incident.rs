@@ -12,6 +12,7 @@ use crate::node::cgroup_path::{ContainerId, Level};
 /// It is reported when it opens, when something is added (at most once a minute), and when it closes, with the same `id`: the line
 /// with the highest `revision` is complete.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of its own of the JSON lines")]
 pub struct Incident {
     /// Names the incident: made of the node, of who it is about and of when it began, so the same events give the same
     /// name in every run.

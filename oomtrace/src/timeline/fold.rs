@@ -120,15 +120,11 @@ impl Fold {
     pub(super) fn add_difference(&mut self, before: &Incident, after: &Incident) {
         self.counts += Counts::of(before) - Counts::of(after);
         self.steps += all(before.steps.len(), before.steps_omitted)
-            - self.least(before, after, |i| all(i.steps.len(), i.steps_omitted));
+            - least(before, after, |i| all(i.steps.len(), i.steps_omitted));
         self.history += all(before.history.len(), before.history_omitted)
-            - self.least(before, after, |i| all(i.history.len(), i.history_omitted));
+            - least(before, after, |i| all(i.history.len(), i.history_omitted));
         self.events += all(before.events.len(), before.events_omitted)
-            - self.least(before, after, |i| all(i.events.len(), i.events_omitted));
-    }
-
-    fn least(&self, before: &Incident, after: &Incident, of: impl Fn(&Incident) -> u64) -> u64 {
-        of(before).min(of(after))
+            - least(before, after, |i| all(i.events.len(), i.events_omitted));
     }
 
     /// Puts back what was let go of.
@@ -144,6 +140,10 @@ impl Fold {
             incident.ended = Some(self.ended.clone());
         }
     }
+}
+
+fn least(before: &Incident, after: &Incident, of: impl Fn(&Incident) -> u64) -> u64 {
+    of(before).min(of(after))
 }
 
 fn all(listed: usize, omitted: u64) -> u64 {

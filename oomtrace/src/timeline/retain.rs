@@ -157,7 +157,7 @@ impl Timeline {
             self.let_go(id, &order, &line);
         }
         let after = self.judge_what_stays(id, &going_on);
-        self.fold(id, before, &going_on, after);
+        self.fold(id, &before, &going_on, after);
     }
 
     /// Counts what might have made an incident yet.
@@ -215,7 +215,7 @@ impl Timeline {
     fn fold(
         &mut self,
         id: u64,
-        before: Vec<Judged>,
+        before: &[Judged],
         going_on: &BTreeMap<String, usize>,
         mut after: BTreeMap<String, Judged>,
     ) {
@@ -238,7 +238,7 @@ impl Timeline {
         }
         let reporting = self.reporting;
         if let Some(group) = self.groups.get_mut(id) {
-            let mut left = total(&before);
+            let mut left = total(before);
             for judged in sealed.iter().filter(|_| reporting) {
                 let line = group.reports.seal(judged, left, now);
                 left -= Counts::of(&judged.incident);

@@ -45,7 +45,7 @@ fn what_people_paste_is_read_as_far_as_it_goes() {
 fn faults(folder: &Path) -> Vec<String> {
     let name = folder.file_name().expect("a name").to_string_lossy().into_owned();
     let expected: Value = serde_json::from_slice(&std::fs::read(folder.join("expect.json")).expect("expect.json"))
-        .unwrap_or_else(|error| panic!("{name}/expect.json: {error}"));
+        .unwrap_or_else(|error| unreachable!("{name}/expect.json: {error}"));
     let output = Command::new(env!("CARGO_BIN_EXE_oomtrace"))
         .arg("timeline")
         .args(list(&expected["args"]).iter().filter_map(|argument| argument.as_str()))
@@ -116,20 +116,22 @@ fn of_incident(incident: &Value, wanted: &Value) -> Vec<String> {
                 let said = list(&found).iter().any(|entry| pattern.is_match(&text(entry)));
                 (!said).then_some(found)
             }
-            _ => if let Some((path, how @ ("has" | "lacks"))) = key.rsplit_once('_') {
-                let found = text(&field(path));
-                let patterns = list(expected).iter().filter_map(Value::as_str);
-                let wrong = patterns.filter(|pattern| regex(pattern).is_match(&found) != (how == "has")).count();
-                (wrong > 0).then_some(Value::String(found))
-            } else {
-                let mut found = field(key);
-                if key == "victim.pid" && &found != expected {
-                    found = field("victim.tgid");
+            _ => {
+                if let Some((path, how @ ("has" | "lacks"))) = key.rsplit_once('_') {
+                    let found = text(&field(path));
+                    let patterns = list(expected).iter().filter_map(Value::as_str);
+                    let wrong = patterns.filter(|pattern| regex(pattern).is_match(&found) != (how == "has")).count();
+                    (wrong > 0).then_some(Value::String(found))
+                } else {
+                    let mut found = field(key);
+                    if key == "victim.pid" && &found != expected {
+                        found = field("victim.tgid");
+                    }
+                    let any = expected.as_array().filter(|_| !found.is_array());
+                    let same = any.map_or(&found == expected, |values| values.contains(&found));
+                    (!same).then_some(found)
                 }
-                let any = expected.as_array().filter(|_| !found.is_array());
-                let same = any.map_or(&found == expected, |values| values.contains(&found));
-                (!same).then_some(found)
-            },
+            }
         };
         faults.extend(found.map(|found| format!("{key} is {found}, and has to be {expected}")));
     }

@@ -123,7 +123,9 @@ mod tests {
 
     fn report(possible: bool, mut checks: Vec<Check>) -> Report {
         if !possible {
-            checks.iter_mut().for_each(|check| check.severity = Severity::Failure);
+            for check in &mut checks {
+                check.severity = Severity::Failure;
+            }
         }
         Report {
             possible,

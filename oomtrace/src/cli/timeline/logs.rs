@@ -78,11 +78,11 @@ impl KernelLogs {
         } else if log.plan.is_plain() {
             input::lines(path, input, |_, line| take(events.push_line(line), events.statistics()))?;
         } else {
-            let mut peeled = |line: Peeled<'_>| {
+            let mut each = |line: Peeled<'_>| {
                 take(events.push_line_of(&line.line, line.wall), events.statistics());
             };
-            input::lines(path, input, |_, line| peeler.push(line, &mut peeled))?;
-            peeler.finish(&mut peeled);
+            input::lines(path, input, |_, line| peeler.push(line, &mut each))?;
+            peeler.finish(&mut each);
         }
         take(events.finish(), events.statistics());
         self.hosts.extend(events.hosts().iter().cloned());
@@ -322,11 +322,11 @@ impl KubeletLog {
     fn peel(&mut self, ended: bool, into: &mut Vec<Told>) {
         let Some((peeler, open)) = &mut self.peeler else { return };
         let reader = &mut self.reader;
-        let mut peeled = Vec::with_capacity(self.piece.len());
+        let mut text = Vec::with_capacity(self.piece.len());
         let mut whole = |line: Peeled<'_>| {
             reader.read_line_of(&line.line, line.wall, into);
-            peeled.extend_from_slice(&line.line);
-            peeled.push(b'\n');
+            text.extend_from_slice(&line.line);
+            text.push(b'\n');
         };
         open.extend_from_slice(&self.piece);
         let end = memchr::memrchr(b'\n', open).map_or(0, |end| end + 1);
@@ -336,7 +336,7 @@ impl KubeletLog {
         if ended {
             peeler.finish(&mut whole);
         }
-        self.piece = peeled;
+        self.piece = text;
     }
 
     fn has_line_of_kubelet(&self, piece: &[u8]) -> bool {

@@ -102,7 +102,11 @@ fn folder(path: &Path, depth: u8, into: &mut Snapshot, entered: &mut Entered) ->
             let json = [".json", ".json.gz", ".json.zst", ".yaml", ".yml"].iter().any(|end| name.ends_with(end));
             if json {
                 let (text, _) = input::read_whole(&file)?;
-                if let Ok(found) = snapshot::read(&text, into) { entered.files += u64::from(!found.is_empty()) } else { warn!("{}: passed over, as {}", file.display(), What::of(&text).instead_of_pods()) }
+                if let Ok(found) = snapshot::read(&text, into) {
+                    entered.files += u64::from(!found.is_empty())
+                } else {
+                    warn!("{}: passed over, as {}", file.display(), What::of(&text).instead_of_pods())
+                }
             } else {
                 entered.links.push((name.to_owned(), fs::read_link(&file).ok()));
             }

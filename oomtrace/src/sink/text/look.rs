@@ -14,6 +14,7 @@ const NARROWEST: usize = 20;
 
 /// What text looks like.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is chosen by itself")]
 pub struct Look {
     width: Width,
     colour: bool,
@@ -128,14 +129,13 @@ impl Look {
         let mut shown = String::with_capacity(text.len());
         for c in text.chars() {
             match c {
-                '✗' => shown.push('x'),
+                '✗' | '×' => shown.push('x'),
                 '▼' => shown.push('v'),
                 '→' => shown.push('>'),
                 '■' => shown.push('#'),
                 '·' => shown.push('.'),
                 '│' => shown.push('|'),
                 '–' => shown.push('-'),
-                '×' => shown.push('x'),
                 '…' => shown.push_str("..."),
                 c if c.is_ascii() => shown.push(c),
                 c => shown.extend(c.escape_unicode()),

@@ -1,4 +1,8 @@
 //! What the node, the kubelet and the runtime say.
+//!
+//! Writing to a string does not fail.
+
+use std::fmt::Write as _;
 
 use super::{
     page::Page,
@@ -28,23 +32,23 @@ pub(super) fn write_pressure(page: &mut Page, ts: &str, pressure: &Pressure) {
 pub(super) fn write_eviction(page: &mut Page, ts: &str, eviction: &Eviction) {
     let mut out = format!("kubelet eviction: {}", name_of(&eviction.phase));
     if let Some(pod) = &eviction.pod {
-        out += &format!(" {}", place(Some(pod), None));
+        let _ = write!(out, " {}", place(Some(pod), None));
     }
     if !eviction.pods.is_empty() {
         let pods: Vec<_> = eviction.pods.iter().map(pod_name).collect();
-        out += &format!(" [{}]", pods.join(", "));
+        let _ = write!(out, " [{}]", pods.join(", "));
     }
     if let Some(what) = eviction.signal.as_ref().or(eviction.resource.as_ref()) {
-        out += &format!(" ({})", escape(what));
+        let _ = write!(out, " ({})", escape(what));
     }
     if let Some(threshold) = eviction.threshold_bytes {
-        out += &format!(", threshold {}", size(Some(threshold)));
+        let _ = write!(out, ", threshold {}", size(Some(threshold)));
     }
     if let Some(available) = eviction.available_bytes {
-        out += &format!(", available {}", size(Some(available)));
+        let _ = write!(out, ", available {}", size(Some(available)));
     }
     if let Some(words) = eviction.message.as_ref().or(eviction.error.as_ref()) {
-        out += &format!(": {}", escape(words));
+        let _ = write!(out, ": {}", escape(words));
     }
     page.event(ts, Mark::Eviction, &out);
 }
@@ -66,10 +70,10 @@ pub(super) fn write_container(page: &mut Page, ts: &str, change: &ContainerChang
     let place = place(change.pod.as_ref(), change.container.as_ref());
     let mut out = format!("container {}: {place}", name_of(&change.action));
     if let Some(code) = change.exit_code {
-        out += &format!(", exit code {code}");
+        let _ = write!(out, ", exit code {code}");
     }
     if let Some(reason) = &change.reason {
-        out += &format!(", {}", escape(reason));
+        let _ = write!(out, ", {}", escape(reason));
     }
     page.event(ts, Mark::Exit, &out);
 }
@@ -85,7 +89,7 @@ pub(super) fn write_ended(page: &mut Page, ts: &str, ended: &ContainerEnded) {
     let mut out =
         format!("ended as intended: {place}, exit code {}, {}", number(ended.exit_code), name_of(&ended.reason));
     if let Some(words) = &ended.message {
-        out += &format!(": {}", escape(words));
+        let _ = write!(out, ": {}", escape(words));
     }
     page.event(ts, Mark::Exit, &out);
 }

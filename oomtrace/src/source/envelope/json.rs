@@ -145,11 +145,17 @@ fn micros(seconds: f64) -> Option<u64> {
 
 /// Seconds, milliseconds, microseconds or nanoseconds since 1970 by how many there are.
 fn since_1970(number: i64) -> Option<Timestamp> {
-    match number {
-        ..100_000_000_000 => Timestamp::from_second(number).ok(),
-        ..100_000_000_000_000 => Timestamp::from_millisecond(number).ok(),
-        ..100_000_000_000_000_000 => Timestamp::from_microsecond(number).ok(),
-        _ => Timestamp::from_nanosecond(number.into()).ok(),
+    const MILLISECONDS: i64 = 100_000_000_000;
+    const MICROSECONDS: i64 = 1000 * MILLISECONDS;
+    const NANOSECONDS: i64 = 1000 * MICROSECONDS;
+    if number < MILLISECONDS {
+        Timestamp::from_second(number).ok()
+    } else if number < MICROSECONDS {
+        Timestamp::from_millisecond(number).ok()
+    } else if number < NANOSECONDS {
+        Timestamp::from_microsecond(number).ok()
+    } else {
+        Timestamp::from_nanosecond(number.into()).ok()
     }
 }
 

@@ -289,12 +289,8 @@ impl Plan {
             kinds.push(kind);
             match wanted.known(line) {
                 Known::Wanted(_) => readable += 1,
-                // The name of a task stands before the text, and may hold anything.
-                Known::Bare if kind == 0 => {}
-                Known::Bare => readable += 1,
-                Known::Foreign => {}
-                Known::No if at > FARTHEST => {}
-                Known::No => {
+                Known::Bare if kind != 0 => readable += 1,
+                Known::No if at <= FARTHEST => {
                     let formed = |line: &[u8]| matches!(wanted.known(line), Known::Wanted(_));
                     let cut = starts(line, at, wanted).find_map(|cut| {
                         let rest = &line[cut..];
@@ -305,6 +301,8 @@ impl Plan {
                     });
                     samples.push(Sample { head: &line[..cut.unwrap_or(at)], formed: cut.is_some() });
                 }
+                // The name of a task stands before the text, and may hold anything.
+                Known::Bare | Known::Foreign | Known::No => {}
             }
         }
         // What stands in a readable log beside its lines is what somebody says in lines of theirs.

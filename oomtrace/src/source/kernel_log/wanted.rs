@@ -126,7 +126,7 @@ mod tests {
     }
 
     fn behind(head: &str) -> String {
-        REPORT.iter().map(|text| format!("{head}{text}\n")).collect()
+        REPORT.iter().flat_map(|text| [head, text, "\n"]).collect()
     }
 
     #[test]

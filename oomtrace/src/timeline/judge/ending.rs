@@ -472,12 +472,11 @@ fn last_use(case: &Case<'_>, court: &Court<'_>) -> Option<(u64, Option<u64>)> {
     let death = case.deaths.last()?;
     let before = death.at - PICTURE..=death.at + SECOND;
     let read = court.evidence.pictures.iter().rev().filter(|read| before.contains(&read.at));
-    let read = read.filter(|read| read.container.is_some() && read.container == death.container);
-    read.filter_map(|read| match &read.line.event {
+    let mut read = read.filter(|read| read.container.is_some() && read.container == death.container);
+    read.find_map(|read| match &read.line.event {
         Event::Pressure(pressure) => Some((pressure.usage_bytes?, pressure.limit_bytes)),
         _ => None,
     })
-    .next()
 }
 
 /// What helps where a runtime gives up at a limit of its own.

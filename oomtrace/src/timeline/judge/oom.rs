@@ -283,6 +283,7 @@ fn own_limit_is_the_pods(case: &Case<'_>, court: &Court<'_>, limit: &Limit) -> b
 }
 
 /// The container's limit by its specification, where that is known: `Some(None)` where it has none.
+#[expect(clippy::option_option, reason = "whether it is known, and whether there is one")]
 fn specified(case: &Case<'_>, court: &Court<'_>) -> Option<Option<u64>> {
     let own = own_record(case, court)?.limit_bytes;
     let complete = || case.pod.as_ref().and_then(|pod| court.names.record(pod)).is_some_and(|record| record.complete);

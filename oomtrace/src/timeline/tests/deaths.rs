@@ -13,7 +13,7 @@ fn a_pod_that_is_deleted_was_not_out_of_memory_but_why_it_ended_with_137_is_an_e
         .died(2.0, pod('a'), unnamed('1'), 137);
     let told = |world: &World| {
         assert!(world.incidents().is_empty());
-        let [end] = &world.ends()[..] else { panic!("{:?}", world.ends()) };
+        let [end] = &world.ends()[..] else { unreachable!("{:?}", world.ends()) };
         (end.reason, end.exit_code, end.signal.clone(), end.message.clone().unwrap_or_default())
     };
     let words = "Container app of pod default/pod-a ended with 137: its pod was deleted.";
@@ -373,7 +373,7 @@ fn a_pod_that_goes_for_a_critical_one_says_what_had_no_room() {
     let mut world = World::default();
     world.change(0.0, ContainerChange { reason, message, ..killing }).died(2.0, pod('a'), unnamed('1'), 143);
     assert!(world.incidents().is_empty());
-    let [end] = &world.ends()[..] else { panic!("one") };
+    let [end] = &world.ends()[..] else { unreachable!("one") };
     assert_eq!(end.reason, EndReason::Preempted);
     assert_eq!(
         end.message.as_deref(),

@@ -24,7 +24,7 @@ fn recorded(name: &str) -> Vec<Line> {
     let mut text = String::new();
     ruzstd::decoding::StreamingDecoder::new(packed).expect("zstd").read_to_string(&mut text).expect("UTF-8");
     text.lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{name}: {error}: {line}")))
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| unreachable!("{name}: {error}: {line}")))
         .collect()
 }
 
@@ -117,7 +117,8 @@ fn every_kill_and_eviction_of_a_real_node_is_reported_once_and_nothing_else() {
                 let container = who(None, found.container.as_ref()).1;
                 incident["container"].is_null() || incident["container"] == container
             });
-            let right = right.unwrap_or_else(|| panic!("{name}: {incident} is not in {:#?}", reported.summaries()));
+            let right =
+                right.unwrap_or_else(|| unreachable!("{name}: {incident} is not in {:#?}", reported.summaries()));
             assert!(allowed(incident, right.verdict.scenario), "{name}: {incident}: {}", right.verdict.summary);
             assert_eq!(right.evicted, incident["kills"].is_null(), "{name}: {incident}");
             if let Some(level) = incident["limit_level"].as_str() {

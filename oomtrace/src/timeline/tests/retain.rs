@@ -356,7 +356,8 @@ fn assert_replays(lines: &[Line], tick_after: impl Fn(usize) -> bool) {
     for (nth, line) in lines.iter().enumerate() {
         run.push(line);
         if tick_after(nth) {
-            let later = line.ts.parse::<Timestamp>().expect("a time") + SignedDuration::from_secs(nth as i64 % 200);
+            let later = line.ts.parse::<Timestamp>().expect("a time")
+                + SignedDuration::from_secs(i64::try_from(nth % 200).expect("small"));
             run.timeline.advance(later);
             run.tick();
         }
@@ -364,7 +365,9 @@ fn assert_replays(lines: &[Line], tick_after: impl Fn(usize) -> bool) {
     let reported = run.finish();
     let live: Vec<_> = last(&reported).into_values().filter(|incident| !incident.withdrawn).map(in_the_end).collect();
     let mut replay = Replay::default();
-    recorded(lines).iter().for_each(|line| replay.push(line));
+    for line in &recorded(lines) {
+        replay.push(line);
+    }
     let (mut replayed, _) = replay.finish();
     replayed.sort_by(|a, b| a.1.id.cmp(&b.1.id));
     let replayed: Vec<_> = replayed.iter().map(|(_, incident)| in_the_end(incident)).collect();

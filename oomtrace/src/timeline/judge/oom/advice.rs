@@ -18,6 +18,7 @@ pub(super) struct Advice<'a> {
     pub(super) users: Option<&'a Users>,
     pub(super) fill: Fill,
     /// The container's limit by its specification: `Some(None)` where it has none.
+    #[expect(clippy::option_option, reason = "whether it is known, and whether there is one")]
     pub(super) specified: Option<Option<u64>>,
     /// The limits of all containers of the pod together, where each has one.
     pub(super) specified_sum: Option<u64>,

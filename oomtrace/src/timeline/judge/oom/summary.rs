@@ -22,6 +22,7 @@ pub(super) struct Summary<'a> {
     pub(super) scenario: Scenario,
     pub(super) users: Option<&'a Users>,
     /// The container's limit by its specification: `Some(None)` where it has none.
+    #[expect(clippy::option_option, reason = "whether it is known, and whether there is one")]
     pub(super) specified: Option<Option<u64>>,
     /// Where the container lives on, whether Kubernetes calls its later end `OOMKilled`.
     pub(super) lives_on: Option<bool>,
