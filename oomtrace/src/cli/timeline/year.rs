@@ -59,7 +59,7 @@ pub(super) fn latest(args: &Args, known: &Known) -> Result<Option<Timestamp>> {
     };
     let Some((date, by)) = beside.or_else(first).or_else(created) else { return Ok(None) };
     info!("times without a year are of the one in which their logs begin nearest to {date:.0}: by {by} (else: --year)");
-    let begin = starts.iter().flat_map(|(_, start)| undated(start)).filter_map(|local| nearest(local, date)).min();
+    let begin = starts.iter().filter_map(|(_, start)| begins(start, date)).min();
     let latest = match begin {
         Some(begin) => begin.checked_add(Span::new().hours(ALMOST_A_YEAR)),
         None => date.checked_add(Span::new().hours(HALF_A_YEAR)),
@@ -67,14 +67,19 @@ pub(super) fn latest(args: &Args, known: &Known) -> Result<Option<Timestamp>> {
     Ok(latest.ok())
 }
 
-/// The times without a year of a log's first lines, and of the last ones at hand: a log may have its newest line first.
-fn undated(start: &[u8]) -> impl Iterator<Item = LocalTime> {
-    let last = lines(start).count().saturating_sub(LINES).max(LINES);
-    let ends = lines(start).enumerate().filter(move |(index, _)| *index < LINES || *index >= last);
-    walls(ends.map(|(_, line)| line)).filter_map(|wall| match wall {
-        Wall::Local(local) if local.year.is_none() => Some(local),
+/// Where a log begins whose first times are nearest to a date; one that has its newest line first begins at its end.
+fn begins(start: &[u8], date: Timestamp) -> Option<Timestamp> {
+    let undated = |wall| match wall {
+        Wall::Local(local) if local.year.is_none() => nearest(local, date),
         _ => None,
-    })
+    };
+    let times: Vec<_> = walls(lines(start).take(LINES)).filter_map(undated).collect();
+    let (first, last) = (times.first()?, times.last()?);
+    if first <= last {
+        return Some(*first);
+    }
+    let behind = lines(start).count().saturating_sub(LINES);
+    walls(lines(start).skip(behind)).filter_map(undated).min()
 }
 
 /// A time without a year in the year in which it is nearest to a date.
