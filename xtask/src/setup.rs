@@ -40,7 +40,7 @@ pub(crate) use self::{
     podman::podman,
     prometheus::prometheus,
     qemu::qemu,
-    rsyslog::rsyslog,
+    rsyslog::{jq, rsyslog},
     rust_src::rust_src,
     systemd::{systemd, systemd_analyze},
 };

@@ -58,7 +58,7 @@ fn in_jq() -> Result<Vec<String>> {
             complaints.push(format!("{function} is not below its question"));
         }
         let program = format!("include \"oomtrace\"; [inputs | fromjson?] | {function} | map([.[]])");
-        let mut jq = Command::new("jq");
+        let mut jq = setup::jq()?;
         jq.args(["-cnR", "-L"]).arg(deploy().join("queries")).arg(program).arg(file("example.jsonl"));
         let found = serde_json::from_str(&tool::output(&mut jq)?)?;
         complaints.extend(compare(question, &found, &expected));
