@@ -103,9 +103,9 @@ fn folder(path: &Path, depth: u8, into: &mut Snapshot, entered: &mut Entered) ->
             if json {
                 let (text, _) = input::read_whole(&file)?;
                 if let Ok(found) = snapshot::read(&text, into) {
-                    entered.files += u64::from(!found.is_empty())
+                    entered.files += u64::from(!found.is_empty());
                 } else {
-                    warn!("{}: passed over, as {}", file.display(), What::of(&text).instead_of_pods())
+                    warn!("{}: passed over, as {}", file.display(), What::of(&text).instead_of_pods());
                 }
             } else {
                 entered.links.push((name.to_owned(), fs::read_link(&file).ok()));
