@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// For a guest with all its tests, emulated on a busy machine.
-const TIMEOUT: Duration = Duration::from_mins(15);
+const TIMEOUT: Duration = Duration::from_mins(25);
 /// The same with a container runtime or Prometheus, which take seconds there for what takes others milliseconds.
 const RUNTIME_TIMEOUT: Duration = Duration::from_mins(45);
 
