@@ -15,7 +15,7 @@ use std::{
     fs,
     io::{self, IsTerminal as _, Read, Write as _},
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::{Child, Command, ExitCode, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -252,6 +252,12 @@ impl Lab {
         let mut file = tempfile::tempfile().context("no place for what kubectl reads")?;
         file.write_all(input.as_bytes()).and_then(|()| io::Seek::rewind(&mut file))?;
         tool::output_of(self.kubectl_command()?.args(arguments), file)
+    }
+
+    /// `kubectl` that goes on until it is killed, and prints into a file.
+    pub(crate) fn kubectl_start<S: AsRef<OsStr>>(&self, arguments: &[S], output: &fs::File) -> Result<Child> {
+        let output = output.try_clone().context("cannot share a file")?;
+        self.kubectl_command()?.args(arguments).stdin(Stdio::null()).stdout(output).spawn().context("cannot run kubectl")
     }
 
     fn kubectl_command(&self) -> Result<Command> {

@@ -27,9 +27,10 @@ pub(crate) struct Test {
     /// Leave the kernel tests out
     #[arg(long)]
     skip_kernel: bool,
-    /// Play the scenarios on a real Kubernetes node, too (`cargo xtask lab run all`)
-    #[arg(long, conflicts_with_all = ["skip_kernel", "filter"])]
-    lab: bool,
+    /// Play scenarios on a real Kubernetes node, too [default: short]
+    #[arg(long, value_name = "SET", num_args = 0..=1, require_equals = true, default_missing_value = "short",
+        conflicts_with_all = ["skip_kernel", "filter"])]
+    lab: Option<lab::scenarios::Set>,
     /// How many guests run at a time [default: one a processor]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
@@ -51,7 +52,7 @@ pub(crate) fn run(test: &Test) -> ExitCode {
             // Downloading goes on beside compiling. What it cannot get, the guest that needs it will report.
             scope.spawn(|| setup::guests(&test.kernel.0));
         }
-        if test.lab {
+        if test.lab.is_some() {
             // Where the cache is cold, this compiles Kubernetes, for longer than everything else takes to compile.
             scope.spawn(setup::lab);
         }
@@ -71,8 +72,8 @@ pub(crate) fn run(test: &Test) -> ExitCode {
         if !test.skip_kernel {
             rows.extend(guests::run(&test.kernel.0, test.filter.as_deref(), test.jobs));
         }
-        if test.lab {
-            rows.push(step("scenarios on a Kubernetes node", || lab::scenarios::test().map(Ended::from)));
+        if let Some(set) = test.lab {
+            rows.push(step("scenarios on a Kubernetes node", || lab::scenarios::test(set).map(Ended::from)));
         }
         rows
     });

@@ -76,7 +76,7 @@ impl Ended {
 impl From<lab::scenarios::Report> for Ended {
     fn from(report: lab::scenarios::Report) -> Self {
         let tally = Tally { passed: report.passed(), failed: report.failed(), skipped: report.skipped() };
-        Self { tally, failures: report.failures().collect(), unsteady: Vec::new() }
+        Self { tally, failures: report.failures().collect(), unsteady: report.unsteady().to_vec() }
     }
 }
 

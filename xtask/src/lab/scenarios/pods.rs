@@ -58,6 +58,15 @@ impl Pods {
         }
     }
 
+    /// Takes in a pod as it was shown before it was gone.
+    pub(super) fn remember(&mut self, pod: &Value) {
+        if let Some(remembered) = pod["metadata"]["uid"].as_str().and_then(|uid| self.0.get_mut(uid)) {
+            let exists = remembered.exists;
+            remembered.look(pod);
+            remembered.exists = exists;
+        }
+    }
+
     /// Those that were there at the last look.
     pub(super) fn existing(&self) -> impl Iterator<Item = &Pod> {
         self.0.values().filter(|pod| pod.exists)
@@ -168,5 +177,9 @@ mod tests {
         assert!(pods.have_ended());
         pods.look(&json!({ "items": [] }));
         assert_eq!((pods.0.len(), pods.existing().count()), (1, 0));
+        let ended = json!({ "containerID": "containerd://a", "exitCode": 0, "reason": "OOMKilled" });
+        let status = json!([{ "name": "app", "state": { "terminated": ended } }]);
+        pods.remember(&pod("Failed", &status)["items"][0]);
+        assert_eq!((pods.0["u"].containers["app"].lives.len(), pods.existing().count()), (1, 0));
     }
 }

@@ -1,6 +1,7 @@
 //! Where a scenario plays: a namespace of its own, which is watched until it has happened.
 
 use std::{
+    io::{BufReader, Seek as _},
     path::PathBuf,
     sync::{Mutex, PoisonError},
     thread,
@@ -19,6 +20,8 @@ use crate::lab::{Lab, NODE};
 
 /// How often the API server is asked.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often the node is, which has better things to do.
+const KILLS_EVERY: Duration = Duration::from_secs(5);
 
 /// A scenario's namespace, and what was seen in it.
 pub(super) struct Stage<'a> {
@@ -45,7 +48,7 @@ impl<'a> Stage<'a> {
         lab.kubectl(&["create", "namespace", &namespace])?;
         let stage = Self { lab, name: name.to_owned(), namespace, began, pods: Mutex::default(), churn };
         // Pods are refused until the controller manager has made it.
-        stage.until("the namespace has its service account", Duration::from_mins(1), || {
+        stage.until("the namespace has its service account", Duration::from_mins(1), LOOK_EVERY, || {
             Ok(stage.lab.kubectl_status(&stage.arguments(&["get", "serviceaccount", "default"]))?.status == 0)
         })?;
         Ok(stage)
@@ -109,10 +112,10 @@ impl<'a> Stage<'a> {
 
     /// Waits until the pods are so.
     pub(super) fn wait(&self, what: &str, patience: Duration, mut done: impl FnMut(&Pods) -> bool) -> Result<()> {
-        self.until(what, patience, || Ok(done(&self.look()?)))
+        self.until(what, patience, LOOK_EVERY, || Ok(done(&self.look()?)))
     }
 
-    fn until(&self, what: &str, patience: Duration, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+    fn until(&self, what: &str, patience: Duration, every: Duration, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
         let started = Instant::now();
         loop {
             // The API server may be short of breath while the node is.
@@ -127,7 +130,7 @@ impl<'a> Stage<'a> {
                 };
                 return Err(error.context(format!("waited in vain until {what}")));
             }
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(every);
         }
     }
 
@@ -143,7 +146,7 @@ impl<'a> Stage<'a> {
 
     /// Waits until the kernel has killed so often in the namespace.
     pub(super) fn wait_for_kills(&self, kills: usize) -> Result<()> {
-        self.until(&format!("the kernel has killed {kills} times"), super::PATIENCE, || {
+        self.until(&format!("the kernel has killed {kills} times"), super::PATIENCE, KILLS_EVERY, || {
             self.look()?;
             Ok(self.kills()?.len() >= kills)
         })
@@ -162,14 +165,30 @@ impl<'a> Stage<'a> {
         Ok(Truth { namespace: self.namespace.clone(), pods, kills: self.kills()? })
     }
 
-    /// Deletes everything, without waiting for it.
+    /// Deletes everything, and waits until the pods are gone: how they ended then is shown, too, for a moment.
     pub(super) fn clear(&self) -> Result<()> {
+        let mut shown = tempfile::tempfile().context("no place for what the API server shows")?;
+        let mut watch = self.lab.kubectl_start(&self.arguments(&["get", "pods", "--watch", "--output=json"]), &shown)?;
+        let cleared = self.delete();
+        watch.kill().and_then(|()| watch.wait()).context("cannot end kubectl")?;
+        cleared?;
+        shown.rewind().context("cannot read what kubectl has printed")?;
+        let mut pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
+        // The last one may be torn.
+        for pod in serde_json::Deserializer::from_reader(BufReader::new(shown)).into_iter().map_while(Result::ok) {
+            pods.remember(&pod);
+        }
+        Ok(())
+    }
+
+    fn delete(&self) -> Result<()> {
         let manifest = manifest(&self.name);
         if let Some(manifest) = manifest.to_str().filter(|_| manifest.exists()) {
             // What is not of the namespace, such as a priority class, would stay.
             self.kubectl(&["delete", "--ignore-not-found", "--wait=false", "--filename", manifest])?;
         }
-        self.lab.kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]).map(drop)
+        self.lab.kubectl(&["delete", "namespace", &self.namespace, "--wait=false"])?;
+        self.wait("the pods are gone", super::PATIENCE, |pods| pods.existing().count() == 0)
     }
 }
 

@@ -80,6 +80,19 @@ const A_CHILD: fn(&Node) -> Expected = |node| {
 };
 const ALLOCATABLE_EVICTED: fn(&Node) -> Expected = |_| Expected::Evicted { scenario: &["allocatable_evicted"] };
 
+/// One of each kind.
+pub(super) const SHORT: [&str; 9] = [
+    "container-limit",
+    "child",
+    "group-kill",
+    "pod-limit",
+    "crash-loop",
+    "delete",
+    "liveness",
+    "allocatable-evicted",
+    "system-oom",
+];
+
 pub(super) const ALL: &[Scenario] = &[
     kill("container-limit", ends, |_| ONE_CONTAINER),
     kill("init-container", ends, |_| ONE_CONTAINER),
@@ -311,6 +324,7 @@ mod tests {
         for scenario in ALL.iter().filter(|scenario| scenario.name != "churn") {
             assert!(manifest(scenario.name).exists(), "{} has none", scenario.name);
         }
+        assert!(SHORT.iter().all(|name| ALL.iter().any(|scenario| scenario.name == *name && scenario.of_all)));
         let folder = manifest("x").parent().expect("a folder").read_dir().expect("readable");
         let names = folder.map(|entry| entry.expect("an entry").path());
         for path in names.filter(|path| path.extension().is_some_and(|extension| extension == "yaml")) {
