@@ -9,6 +9,7 @@ mod ending;
 mod eviction;
 mod incident;
 mod oom;
+mod place;
 mod pressure;
 mod reaped;
 mod signal;
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use strum::{EnumDiscriminants, EnumString, IntoStaticStr, VariantArray};
 
 use self::incident::is_zero;
-pub(crate) use self::incident::thin_middle;
+pub(crate) use self::{incident::thin_middle, place::Place};
 pub use self::{
     charge::{AllocationRefused, ChargeFailures, ChargeState, RefusedBy, Span},
     container::{ContainerAction, ContainerChange, ContainerEnded, EndReason, OutOfMemoryLog},

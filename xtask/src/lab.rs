@@ -284,10 +284,18 @@ impl Lab {
     }
 
     /// Configures the kubelet anew, restarts it, and waits until the node is ready. [`Settings::default`] is how `up` has it.
+    ///
+    /// A kubelet of 1.20 sets the limit of all pods in the cgroup's file alone, once it exists. systemd, which has made the cgroup
+    /// with another one, puts that back at the next pod. So systemd is given it here.
     pub(crate) fn configure_kubelet(&self, settings: &Settings) -> Result<()> {
         let configuration = format!("{:#}\n", settings.configuration(self.state.ports.kubelet));
-        let command = "cat > /etc/kubernetes/kubelet.yaml && date +%s && systemctl restart kubelet";
-        let restarted = self.sh_input(command, io::Cursor::new(configuration))?.success()?;
+        let command = format!(
+            "cat > /etc/kubernetes/kubelet.yaml && date +%s && systemctl stop kubelet && \
+             total=$(awk '/^MemTotal:/ {{ print $2 }}' /proc/meminfo) && \
+             systemctl set-property --runtime kubepods.slice MemoryMax=$((total - {}))K && systemctl start kubelet",
+            settings.reserved_kib()?
+        );
+        let restarted = self.sh_input(&command, io::Cursor::new(configuration))?.success()?;
         self.wait_ready(Some(restarted.trim().parse().context("`date` gave no number")?))
     }
 

@@ -29,7 +29,7 @@ pub(crate) struct Test {
     skip_kernel: bool,
     /// Play scenarios on a real Kubernetes node, too [default: short]
     #[arg(long, value_name = "SET", num_args = 0..=1, require_equals = true, default_missing_value = "short",
-        conflicts_with_all = ["skip_kernel", "filter"])]
+        conflicts_with = "filter")]
     lab: Option<lab::scenarios::Set>,
     /// How many guests run at a time [default: one a processor]
     #[arg(long, value_name = "N")]

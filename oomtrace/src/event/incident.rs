@@ -25,8 +25,8 @@ pub struct Incident {
     /// Whether it turned out to be none, or a part of another one: all its counts are 0 then, and no more lines of it come.
     #[serde(default)]
     pub withdrawn: bool,
-    /// The `id` of the incident that it turned out to be a part of; `null` where it is none.
-    #[serde(default)]
+    /// The `id` of the incident that it turned out to be a part of; absent where it is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaced_by: Option<String>,
     /// Whether it is about memory.
     #[serde(default)]
@@ -39,7 +39,7 @@ pub struct Incident {
     /// told when the node booted.
     pub boot_time_only: bool,
     /// Whether no time is known: the kernel's log has none, and its times are told as if it were 1970.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub time_unknown: bool,
     /// The pod.
     pub pod: Option<Pod>,
@@ -286,18 +286,23 @@ pub struct Verdict {
     pub kubernetes_shows_omitted: u64,
     /// Whether that was seen, or is only to be expected.
     pub kubernetes_shows_seen: bool,
-    /// The eviction signal that crossed its threshold.
+    /// The eviction signal that crossed its threshold. This and the next five are absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
     /// What told the signal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal_from: Option<ToldBy>,
     /// The eviction threshold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold_bytes: Option<u64>,
     /// What was available of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub available_bytes: Option<u64>,
     /// What told those two; what was available, where they are from two sources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amounts_from: Option<ToldBy>,
     /// What told the threshold.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold_from: Option<ToldBy>,
 }
 

@@ -34,6 +34,7 @@ pub struct Limit {
     pub container: Option<Container>,
     /// The rest of the path where the limit was set inside the container or below the pod, and is not one of the pod's
     /// specification.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nested: Option<String>,
     /// What is charged to it: `memory.current`, `memory.usage_in_bytes`.
     pub usage_bytes: Option<u64>,
@@ -82,20 +83,20 @@ pub struct OomKill {
     pub limit: Option<Limit>,
     /// `NONE`, `CPUSET`, `MEMORY_POLICY` or `MEMCG`: `enum oom_constraint`.
     pub constraint: Option<String>,
-    /// The NUMA nodes that a memory policy allows, as the kernel lists them (`0-1,3`); `null` without a policy.
-    #[serde(default)]
+    /// The NUMA nodes that a memory policy allows, as the kernel lists them (`0-1,3`); absent without a policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodemask: Option<String>,
     /// The trigger's cpuset cgroup: its name, not its path.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpuset: Option<String>,
     /// The NUMA nodes that this cpuset allows.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mems_allowed: Option<String>,
     /// What was free on each NUMA node, where the node's memory was reported.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub memory_nodes: Vec<MemoryNode>,
-    /// What filled the cgroup over its limit: its `memory.stat` at that moment; `null` where the report has none.
-    #[serde(default)]
+    /// What filled the cgroup over its limit: its `memory.stat` at that moment; absent where the report has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup_memory: Option<CgroupMemory>,
     /// 2^order pages were asked for; -1 for a kill that a person asked for (SysRq-f).
     pub order: Option<i32>,
@@ -105,11 +106,11 @@ pub struct OomKill {
     pub gfp_mask: Option<u32>,
     /// The kernel's words for the reason, as in its log before "Killed process".
     pub message: Option<String>,
-    /// What the kernel's log has of the kill, where its own line is missing; `null` where it is not.
-    #[serde(default)]
+    /// What the kernel's log has of the kill, where its own line is missing; absent where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known_by: Option<KnownBy>,
     /// Whether the kernel's log has no time of it: its `ts` is none.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub time_unknown: bool,
     /// Whether the victim's whole cgroup was killed with it (`memory.oom.group`); `null` where that cannot be seen.
     pub group: Option<bool>,

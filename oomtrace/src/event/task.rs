@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::node::cgroup_path::{ContainerId, PodUid, QosClass};
 
-/// A pod, as far as it is known.
+/// A pod, as far as it is known. Of one that the line has already, only the names are printed again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pod {
     /// The pod's namespace.
@@ -13,10 +13,13 @@ pub struct Pod {
     /// The pod's name.
     pub name: Option<String>,
     /// `metadata.uid`; of a static pod the hash of its manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<PodUid>,
     /// The quality-of-service class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qos: Option<QosClass>,
     /// The controller that made it: its `metadata.ownerReferences` entry that says `controller`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Owner>,
 }
 
@@ -29,19 +32,23 @@ pub struct Owner {
     pub name: String,
 }
 
-/// A container, as far as it is known.
+/// A container, as far as it is known. Of one that the line has already, only the name is printed again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Container {
     /// The container's name in its pod.
     pub name: Option<String>,
     /// The runtime's id of it: 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<ContainerId>,
     /// The image it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// How often it was restarted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart_count: Option<u32>,
     /// What it is to its pod. `null` outside of Kubernetes, and where no source tells: CRI does not tell init containers
     /// and sidecars from the rest, the kubelet's `/pods` does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<ContainerRole>,
 }
 
@@ -77,6 +84,7 @@ pub struct Cgroup {
     /// The inode number of its directory.
     pub id: Option<u64>,
     /// Outside of Kubernetes, the systemd unit that it is, or is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
 }
 
@@ -137,7 +145,7 @@ pub struct Memory {
     /// Address space, `total_vm`.
     pub total_vm_bytes: Option<u64>,
     /// All resident memory, where only the sum is known: the kernel's table of tasks has it alone before 6.8.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rss_bytes: Option<u64>,
     /// Resident anonymous memory.
     pub rss_anon_bytes: Option<u64>,

@@ -120,16 +120,20 @@ impl Outlets {
     }
 
     /// What was lost, and what went wrong, since this was last asked; at the `end` all of it, else losses of an output at most once
-    /// a minute. It is told to all outputs.
+    /// a minute. It is told to all outputs, and on standard error where no other output prints it.
     #[must_use]
     pub fn news(&self, end: bool) -> Vec<Event> {
         let mut events = Vec::new();
-        for Outlet { writer, from, name, .. } in &self.all {
+        for (number, Outlet { writer, from, name, .. }) in self.all.iter().enumerate() {
             let News { lost, trouble } = writer.news(end);
             for trouble in trouble {
                 let message = format!("{name}: {trouble}");
-                tracing::warn!("{message}");
-                events.push(Event::Error(Failure { message }));
+                let event = Event::Error(Failure { message: message.clone() });
+                let mut others = self.all.iter().enumerate().filter(|(other, _)| *other != number);
+                if !others.any(|(_, other)| other.only.contain(&event)) {
+                    tracing::warn!("{message}");
+                }
+                events.push(event);
             }
             if lost > 0 {
                 events.push(Event::Lost(Lost { output: Some(name.clone()), ..Lost::new(*from, lost) }));

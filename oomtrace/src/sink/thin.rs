@@ -7,13 +7,15 @@
 //! what is degraded. What goes is counted in a field of the list's name with `_omitted`. When that is not enough, texts that
 //! are longer than any name that Kubernetes allows are shortened, which ends them with `…`.
 //!
+//! Of a pod or container that the line has already, as the victim's own, only the names are printed again.
+//!
 //! A recording, and what `--full` prints, is whole.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-use crate::event::{Event, Incident, IncidentState, Line, OomKill, Status, thin_middle};
+use crate::event::{Event, Incident, IncidentState, Line, OomKill, Place, Status, thin_middle};
 
 /// The longest line in bytes, with its line end.
 pub const LONGEST: usize = 16 * 1024;
@@ -28,6 +30,7 @@ struct Room {
     steps: usize,
     history: usize,
     events: usize,
+    containers: usize,
     others: usize,
     /// Longest text in bytes of JSON; of any length in the first.
     text: usize,
@@ -35,16 +38,13 @@ struct Room {
 
 /// From what every line has, to what fits whatever else is in it.
 const ROOMS: [Room; 6] = [
-    Room { candidates: 5, members: 20, steps: 24, history: 16, events: 64, others: 32, text: usize::MAX },
-    Room { candidates: 3, members: 8, steps: 16, history: 8, events: 32, others: 16, text: 2048 },
-    Room { candidates: 2, members: 4, steps: 8, history: 4, events: 16, others: 8, text: 512 },
-    Room { candidates: 1, members: 2, steps: 4, history: 2, events: 8, others: 3, text: 253 },
-    Room { candidates: 0, members: 0, steps: 2, history: 0, events: 2, others: 1, text: 64 },
-    Room { candidates: 0, members: 0, steps: 1, history: 0, events: 1, others: 1, text: 24 },
+    Room { candidates: 5, members: 20, steps: 10, history: 4, events: 32, containers: 32, others: 32, text: usize::MAX },
+    Room { candidates: 3, members: 8, steps: 10, history: 4, events: 24, containers: 16, others: 16, text: 2048 },
+    Room { candidates: 2, members: 4, steps: 8, history: 4, events: 16, containers: 8, others: 8, text: 512 },
+    Room { candidates: 1, members: 2, steps: 4, history: 2, events: 8, containers: 3, others: 3, text: 253 },
+    Room { candidates: 0, members: 0, steps: 2, history: 0, events: 2, containers: 1, others: 1, text: 64 },
+    Room { candidates: 0, members: 0, steps: 1, history: 0, events: 1, containers: 1, others: 1, text: 24 },
 ];
-
-/// While an incident is open, its line has what is new: of its story less.
-const OPEN: Room = Room { candidates: 5, members: 20, steps: 6, history: 3, events: 24, others: 32, text: usize::MAX };
 
 /// A line as it is printed, no longer than [`LONGEST`].
 pub(super) fn fitting(line: &Line, print: impl Fn(&Line) -> String) -> String {
@@ -109,6 +109,8 @@ fn thin_kill(kill: &mut OomKill, room: &Room) {
         kill.candidates_omitted += thin_end(candidates, room.candidates);
     }
     kill.members_omitted += thin_end(&mut kill.members, room.members);
+    let own = Place { pod: kill.pod.clone(), container: kill.container.clone() };
+    kill.each_place(|pod, container| own.names_only(pod, container));
     if room.history == 0 && room.steps == 1 {
         // The line itself has the victim's.
         for task in [&mut kill.trigger, &mut kill.victim.task] {
@@ -121,15 +123,28 @@ fn thin_kill(kill: &mut OomKill, room: &Room) {
 }
 
 fn thin_incident(incident: &mut Incident, room: &Room) {
-    let open = incident.state == IncidentState::Open;
-    let least = |most: usize, while_open: usize| if open { most.min(while_open) } else { most };
-    incident.steps_omitted += thin_middle(&mut incident.steps, least(room.steps, OPEN.steps));
-    incident.history_omitted += thin_middle(&mut incident.history, least(room.history, OPEN.history));
-    incident.events_omitted += thin_middle(&mut incident.events, least(room.events, OPEN.events));
+    let own = Place { pod: incident.pod.clone(), container: incident.container.clone() };
+    if let Some(victim) = &mut incident.victim {
+        own.names_only(&mut victim.task.pod, &mut victim.task.container);
+    }
+    if let Some(limit) = &mut incident.limit {
+        own.names_only(&mut limit.pod, &mut limit.container);
+    }
+    // While it is open, a line says what it is and what is new. The events have the rest, and so has its closing.
+    let room = if incident.state == IncidentState::Open {
+        (incident.victim, incident.limit, incident.cgroup) = (None, None, None);
+        incident.later_ids.clear();
+        &Room { steps: 0, history: 0, events: 0, containers: 0, ..*room }
+    } else {
+        room
+    };
+    incident.steps_omitted += thin_middle(&mut incident.steps, room.steps);
+    incident.history_omitted += thin_middle(&mut incident.history, room.history);
+    incident.events_omitted += thin_middle(&mut incident.events, room.events);
     for line in &mut incident.events_full {
         thin(&mut line.event, room);
     }
-    incident.containers_omitted += thin_end(&mut incident.containers, room.others);
+    incident.containers_omitted += thin_end(&mut incident.containers, room.containers);
     let verdict = &mut incident.verdict;
     verdict.missing_omitted += thin_end(&mut verdict.missing, room.others);
     verdict.evidence_omitted += thin_end(&mut verdict.evidence, room.others);

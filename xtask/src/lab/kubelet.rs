@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 /// What scenarios change of the kubelet's configuration, under the names of its `KubeletConfiguration`.
@@ -42,6 +43,17 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// What is reserved of the node's memory, KiB.
+    pub(super) fn reserved_kib(&self) -> Result<u64> {
+        let reserved = [&self.kube_reserved, &self.system_reserved].into_iter().filter_map(|of| of.get("memory"));
+        reserved
+            .map(|quantity| {
+                let kib = quantity.strip_suffix("Ki").and_then(|number| number.parse::<u64>().ok());
+                kib.with_context(|| format!("reserved memory is given in Ki, not as {quantity}"))
+            })
+            .sum()
+    }
+
     /// The `KubeletConfiguration`, of a kubelet that listens on this port. JSON is YAML.
     pub(super) fn configuration(&self, port: u16) -> Value {
         let Self {

@@ -82,7 +82,7 @@ pub(super) fn run(kernels: &[Kernel], filter: Option<&str>, jobs: Option<NonZero
     })];
     let Some(programs) = programs else { return rows };
 
-    let cells = kernels.iter().flat_map(|kernel| cells(*kernel));
+    let cells = kernels.iter().flat_map(|kernel| cells(*kernel, kernels.len() == 1));
     let cells: Vec<(Cell, OnceLock<Row>)> = cells.map(|cell| (cell, OnceLock::new())).collect();
     let jobs = jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, usize::from);
     let next = AtomicUsize::new(0);
@@ -99,11 +99,12 @@ pub(super) fn run(kernels: &[Kernel], filter: Option<&str>, jobs: Option<NonZero
     rows
 }
 
-/// cgroup v2 on every kernel, v1 where the kernel can, on two kernels a container runtime and a clock that counts instructions,
-/// and on one Docker, Podman and what reads the outputs.
-fn cells(kernel: Kernel) -> Vec<Cell> {
+/// cgroup v2 on every kernel, v1 on the oldest (and, `alone`, wherever the kernel can), on two kernels a container runtime and a
+/// clock that counts instructions, and on one Docker, Podman and what reads the outputs.
+fn cells(kernel: Kernel, alone: bool) -> Vec<Cell> {
     // A kernel that cannot be had is reported by its v2 cell.
-    let v1 = setup::kernel(kernel).and_then(|files| files.has_memory_v1()).unwrap_or(false);
+    let can_v1 = || setup::kernel(kernel).and_then(|files| files.has_memory_v1()).unwrap_or(false);
+    let v1 = (alone || kernel == Kernel::V5_10) && can_v1();
     let versions = if v1 { vec![Cgroup::V2, Cgroup::V1] } else { vec![Cgroup::V2] };
     let plain = |cgroup| Cell { kernel, cgroup, with: None, instructions: false };
     let with = |with| Cell { with: Some(with), ..plain(Cgroup::V2) };

@@ -1,10 +1,15 @@
+use std::io::Read as _;
+
 use serde_json::{Map, Value};
 
 use super::{
     super::{Format, Look},
     *,
 };
-use crate::event::{Candidate, Eviction, EvictionPhase, Failure, Memory, Pod, Source, Step, Task};
+use crate::{
+    event::{Candidate, Eviction, EvictionPhase, Failure, Memory, Pod, Source, Step, Task},
+    timeline::{Keep, Known, Timeline},
+};
 
 fn json(line: &Line) -> String {
     Format::Json.print(line, Look::of_file())
@@ -108,7 +113,7 @@ fn the_worst_line_of_every_kind_is_a_line_of_its_kind_and_no_longer_than_16_kib(
     }
 }
 
-fn line(event: Event) -> Line {
+fn line_of(event: Event) -> Line {
     let (ts, node) = ("2026-01-01T00:00:00.000000000Z".to_owned(), "node1".to_owned());
     Line { ts, seq: 1, node, source: Source::Oomtrace, boot_ns: None, event }
 }
@@ -120,7 +125,7 @@ fn kill(candidates: u32) -> Line {
         points: Some((1000 - pid).into()),
     };
     let candidates = Some((0..candidates).map(candidate).collect());
-    line(Event::OomKill(Box::new(OomKill { candidates, ..OomKill::default() })))
+    line_of(Event::OomKill(Box::new(OomKill { candidates, ..OomKill::default() })))
 }
 
 #[test]
@@ -151,11 +156,12 @@ fn incident(state: IncidentState, steps: u64) -> Incident {
 
 #[test]
 fn of_a_long_story_the_beginning_and_the_end_are_printed_and_the_middle_is_counted() {
-    for (state, most) in [(IncidentState::Open, 6), (IncidentState::Closed, 24)] {
-        let text = json(&line(Event::Incident(Box::new(incident(state, 100)))));
+    for (state, most) in [(IncidentState::Open, 0), (IncidentState::Closed, 10)] {
+        let text = json(&line_of(Event::Incident(Box::new(incident(state, 100)))));
         let Event::Incident(incident) = parsed(&text).event else { unreachable!("an incident") };
         let seqs: Vec<_> = incident.steps.iter().map(|step| step.seq).collect();
-        assert_eq!((seqs.len(), seqs.first(), seqs.last()), (most, Some(&0), Some(&99)));
+        let ends = if most == 0 { (None, None) } else { (Some(&0), Some(&99)) };
+        assert_eq!((seqs.len(), seqs.first(), seqs.last()), (most, ends.0, ends.1));
         assert_eq!(incident.steps_omitted, 100 - most as u64 + 7);
         assert_eq!(incident.events.len() as u64 + incident.events_omitted, 1000);
     }
@@ -166,7 +172,7 @@ fn names_that_kubernetes_allows_are_never_shortened_for_lists_that_are_long() {
     let pod = |nth: u32| Pod { namespace: Some("n".repeat(63)), name: Some(format!("{nth:0253}")), ..Pod::default() };
     let pods: Vec<Pod> = (0..500).map(pod).collect();
     let eviction = Eviction { pods, ..Eviction::new(EvictionPhase::Ranked) };
-    let Event::Eviction(step) = parsed(&json(&line(Event::Eviction(Box::new(eviction))))).event else {
+    let Event::Eviction(step) = parsed(&json(&line_of(Event::Eviction(Box::new(eviction))))).event else {
         unreachable!("a step")
     };
     assert!(step.pods.len() >= 16 && step.pods.iter().all(|pod| pod.name.as_ref().is_some_and(|n| n.len() == 253)));
@@ -184,6 +190,41 @@ fn a_text_is_cut_between_characters_and_no_sooner_than_needed() {
     assert_eq!(cut("abc efg", 6), "abc…");
     assert_eq!(cut("äöüßäöü", 9), "äöü…");
     assert_eq!(cut("\u{1}\u{1}\u{1}", 12), "\u{1}…");
-    let message = line(Event::Error(Failure { message: "x".repeat(100_000) }));
+    let message = line_of(Event::Error(Failure { message: "x".repeat(100_000) }));
     assert!(json(&message).len() < 3000);
+}
+
+/// The default stream of a real container that was killed five times: kills and incidents, as printed live.
+#[test]
+fn a_further_kill_in_a_real_crash_loop_takes_less_than_4_kib_of_a_log() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/recordings/crashloop-only.jsonl.zst");
+    let packed = std::fs::File::open(path).expect("the recording");
+    let mut text = String::new();
+    ruzstd::decoding::StreamingDecoder::new(packed).expect("zstd").read_to_string(&mut text).expect("UTF-8");
+    let lines: Vec<Line> = text.lines().map(parsed).collect();
+    let time = |line: &Line| line.ts.parse::<jiff::Timestamp>().expect("a time");
+    let mut timeline = Timeline::new(Keep::LIVE, Known::default());
+    let mut printed = Vec::new();
+    let mut now = time(&lines[0]);
+    let mut waiting = lines.iter().filter(|line| !matches!(line.event, Event::Incident(_))).peekable();
+    while waiting.peek().is_some() || now < time(lines.last().expect("a line")) + jiff::SignedDuration::from_mins(5) {
+        now += jiff::SignedDuration::from_millis(500);
+        while let Some(line) = waiting.next_if(|line| time(line) <= now) {
+            timeline.push(line);
+            if matches!(line.event, Event::OomKill(_)) {
+                printed.push(json(line));
+            }
+        }
+        timeline.advance(now);
+        printed.extend(timeline.news().into_iter().map(|news| json(&line_of(Event::Incident(Box::new(news))))));
+    }
+    let sizes = |has: &str| printed.iter().filter(|line| line.contains(has)).map(String::len).collect::<Vec<_>>();
+    let (kills, open) = (sizes(r#""kind":"oom_kill""#), sizes(r#""state":"open""#));
+    let whole: usize = printed.iter().map(String::len).sum();
+    assert_eq!(kills.len(), 5);
+    // At most one line of the incident for each.
+    let most = |sizes: &[usize]| sizes.iter().copied().max().unwrap_or(usize::MAX / 4);
+    assert!(most(&kills) + most(&open) < 4096, "{kills:?}, {open:?}");
+    assert!(whole / kills.len() < 4608, "{} bytes a kill, its closing included", whole / kills.len());
+    eprintln!("oom_kill {kills:?}, open {open:?}, all {whole}");
 }
