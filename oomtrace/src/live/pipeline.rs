@@ -2,6 +2,8 @@
 
 use std::{io, sync::Arc, time::Instant};
 
+use tracing::debug;
+
 use super::{last_words::LastWords, pressure::Pressure, waiting::Waiting};
 use crate::{
     clock::{self, WallClock},
@@ -26,6 +28,8 @@ pub struct Pipeline {
     lost: Vec<Lost>,
     /// What the timeline had no room for, as far as it was reported.
     dropped: u64,
+    /// When this run began.
+    started: jiff::Timestamp,
 }
 
 impl Pipeline {
@@ -45,6 +49,7 @@ impl Pipeline {
             kills: 0,
             lost: Vec::new(),
             dropped: 0,
+            started: jiff::Timestamp::now(),
         }
     }
 
@@ -67,8 +72,15 @@ impl Pipeline {
         }
     }
 
-    /// Takes an event.
+    /// Takes an event. A kubelet that is started anew logs the kernel's kills since the node's boot once more: those from before
+    /// this run are none of it.
     pub fn push(&mut self, told: Told) {
+        if let (Event::SystemOom(oom), Moment::Wall(at)) = (&told.event, told.at)
+            && at < self.started
+        {
+            debug!(?oom, "the kubelet logs a kill from before oomtrace was started");
+            return;
+        }
         let now = Instant::now();
         let memory = self.pressure.of(&told, now);
         for told in std::iter::once(told).chain(memory) {

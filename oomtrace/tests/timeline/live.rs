@@ -39,3 +39,11 @@ fn logs_alone_tell_every_kill_and_eviction_of_a_real_node_once_and_nothing_else(
         assert!(found.iter().all(|line| line["severity"] == "memory"), "{name}: {summaries:#?}");
     }
 }
+
+#[test]
+fn kills_that_a_kubelet_logs_again_at_each_start_are_counted_once() {
+    // 1.20.2 was started six times within an hour; the kernel killed 24 times.
+    let found = lines(&["--kubelet-log", "live/k120-restarts.kubelet.log.zst"]);
+    let kills: u64 = found.iter().filter_map(|line| line["kills"].as_u64()).sum();
+    assert_eq!(kills, 24, "{:#?}", found.iter().map(|line| &line["verdict"]["summary"]).collect::<Vec<_>>());
+}

@@ -41,6 +41,8 @@ impl fmt::Display for Oomtrace {
 /// Where the node keeps what oomtrace printed.
 const KEPT: &str = "/var/lib/lab/live";
 const NAMESPACE: &str = "oomtrace";
+/// Beside what a log stack gets, the ends that are no incidents.
+const ONLY: &str = "default,container_ended";
 const UNIT: &str = include_str!("../../../deploy/systemd/oomtrace.service");
 
 impl Lab {
@@ -51,6 +53,8 @@ impl Lab {
         match oomtrace {
             Oomtrace::Daemonset => {
                 tool::output(self.kubectl_command()?.args(["apply", "-k"]).arg(overlay))?;
+                let only = format!("OOMTRACE_ONLY={ONLY}");
+                self.kubectl(&["set", "env", "daemonset/oomtrace", "-n", NAMESPACE, &only])?;
                 self.wait_for_daemonset()
             }
             Oomtrace::Helm => {
@@ -60,6 +64,10 @@ impl Lab {
                     "--create-namespace",
                     "--set",
                     "metrics.enabled=true",
+                    "--set",
+                    "extraEnv[0].name=OOMTRACE_ONLY",
+                    "--set-string",
+                    &format!("extraEnv[0].value={}", ONLY.replace(',', "\\,")),
                 ]);
                 tool::output(&mut helm)?;
                 self.wait_for_daemonset()
@@ -99,7 +107,7 @@ impl Lab {
     fn start_process(&self) -> Result<()> {
         let figures = "127.0.0.1:9477";
         let drop_in = format!(
-            "[Service]\nStandardOutput=append:{KEPT}/NUMBER-process.jsonl\nEnvironment=OOMTRACE_METRICS_LISTEN={figures}\n"
+            "[Service]\nStandardOutput=append:{KEPT}/NUMBER-process.jsonl\nEnvironment=OOMTRACE_METRICS_LISTEN={figures} OOMTRACE_ONLY={ONLY}\n"
         );
         let input = format!("{UNIT}\n---\n{drop_in}");
         let command = format!(

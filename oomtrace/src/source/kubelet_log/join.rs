@@ -23,6 +23,8 @@ const HELD: Duration = Duration::from_secs(2);
 const NOTICED: Duration = Duration::from_secs(35);
 /// A kill is noticed at once, unless it was before the kubelet was started.
 const NOTICED_LATE: SignedDuration = SignedDuration::from_secs(5);
+/// So much may the times of one kill differ that a kubelet logs more than once.
+const SAME_KILL: SignedDuration = SignedDuration::from_secs(10);
 /// Deaths that wait for their other half.
 const DYING: usize = 256;
 /// How much of what was told is remembered, so that it is told once.
@@ -39,6 +41,8 @@ pub(super) struct Joiner {
     start_killed: Option<(Timestamp, ContainerId)>,
     /// OOMs of any limit, each of which a pod's status may tell better.
     ooms: VecDeque<(Timestamp, SystemOom)>,
+    /// When processes were killed, by pid and name.
+    killed: Bounded<(u32, Option<String>), Timestamp>,
     /// Whether this kubelet tells exit codes (from 1.22 to 1.25 on, depending on the patch): then a death without one is a
     /// sandbox's.
     tells_exit_codes: bool,
@@ -82,6 +86,7 @@ impl Joiner {
             leaving: Bounded::new(REMEMBERED),
             preempting: None,
             reported: Bounded::new(REMEMBERED),
+            killed: Bounded::new(REMEMBERED),
             evicting: VecDeque::new(),
         }
     }
@@ -180,6 +185,9 @@ impl Joiner {
                 self.said(if old { was } else { at }, *said, told);
             }
             Said::SystemOom(oom, died) => {
+                if died.is_some_and(|died| self.is_logged_again(&oom, died)) {
+                    return;
+                }
                 // A kubelet that was started anew logs what it finds in the kernel's log, however old.
                 let old = died.filter(|died| at.duration_since(*died) > NOTICED_LATE);
                 if old.is_none() && oom.of_any_limit && self.ooms.len() < DYING {
@@ -355,6 +363,13 @@ impl Joiner {
         {
             told.push(self.died(oldest));
         }
+    }
+
+    /// Whether a kubelet that was started anew logs a kill once more. It works out the time anew each time, too.
+    fn is_logged_again(&mut self, oom: &SystemOom, died: Timestamp) -> bool {
+        let Some(victim) = oom.pid.map(|pid| (pid, oom.comm.clone())) else { return false };
+        let before = self.killed.insert(victim, died);
+        before.is_some_and(|before| died.duration_since(before).abs() <= SAME_KILL)
     }
 
     /// Tells what need not wait any more: by since when it does, and for how long it may.

@@ -241,6 +241,16 @@ fn an_oom_of_the_whole_node_has_its_victim() {
 }
 
 #[test]
+fn a_kill_that_a_restarted_kubelet_logs_again_is_one() {
+    let oom = |pid, died: &str| format!("Got sys oom event: &{{{pid} memhog 2026-11-23 {died} +0000 UTC m=-82.2 / / }}");
+    let ooms = |lines: &[String]| said(&lines.join("\n")).iter().filter(|said| said["kind"] == "system_oom").count();
+    // It counts from when the node booted, which it works out anew.
+    let again = [oom(801, "23:20:37.44"), oom(802, "23:20:38.1"), oom(801, "23:20:36.95"), oom(802, "23:20:37.7")];
+    assert_eq!(ooms(&again), 2);
+    assert_eq!(ooms(&[oom(801, "23:20:37.44"), oom(801, "23:22:37.44")]), 2, "the pid is another process's by then");
+}
+
+#[test]
 fn an_oom_of_any_limit_is_told_once_where_a_status_tells_it_better() {
     let oom = "Got sys oom event: &{801 memhog 2026-11-23 23:24:42.44 +0000 UTC m=+82.2 / / }";
     let patch = |reason: &str, finished: &str| {
@@ -253,7 +263,8 @@ fn an_oom_of_any_limit_is_told_once_where_a_status_tells_it_better() {
     let kinds = |lines: &str| said(lines).iter().map(|said| said["kind"].clone()).collect::<Vec<_>>();
     let now = "2026-11-23T23:24:42Z";
     assert_eq!(kinds(&format!("{oom}\n{}", patch("OOMKilled", now))), ["container"]);
-    assert_eq!(kinds(&format!("{oom}\n{oom}\n{}", patch("OOMKilled", now))), ["container", "system_oom"]);
+    let second = oom.replace("801", "802");
+    assert_eq!(kinds(&format!("{oom}\n{second}\n{}", patch("OOMKilled", now))), ["container", "system_oom"]);
     assert_eq!(kinds(&format!("{oom}\n{}", patch("Error", now))), ["container", "system_oom"]);
     // A status has ends of days ago, too.
     let long_ago = patch("OOMKilled", "2026-11-20T23:20:37Z");
