@@ -21,7 +21,6 @@ use serde::{Deserialize, Serialize};
 use strum::{EnumDiscriminants, EnumString, IntoStaticStr, VariantArray};
 
 use self::incident::is_zero;
-pub(crate) use self::{incident::thin_middle, place::Place};
 pub use self::{
     charge::{AllocationRefused, ChargeFailures, ChargeState, RefusedBy, Span},
     container::{ContainerAction, ContainerChange, ContainerEnded, EndReason, OutOfMemoryLog},
@@ -41,6 +40,7 @@ pub use self::{
     status::{Failure, Lost, LostFrom, Phase, ProbeStatus, Refusal, Rung, Status},
     task::{Cgroup, Container, ContainerRole, Memory, Owner, Pod, Task},
 };
+pub(crate) use self::{incident::thin_middle, place::Place};
 pub use crate::node::cgroup_path::{ContainerId, Level, PodUid, QosClass};
 
 /// The version of the lines' schema. A minor version adds fields, kinds and values of enumerations; a major one may also rename

@@ -257,7 +257,12 @@ impl Lab {
     /// `kubectl` that goes on until it is killed, and prints into a file.
     pub(crate) fn kubectl_start<S: AsRef<OsStr>>(&self, arguments: &[S], output: &fs::File) -> Result<Child> {
         let output = output.try_clone().context("cannot share a file")?;
-        self.kubectl_command()?.args(arguments).stdin(Stdio::null()).stdout(output).spawn().context("cannot run kubectl")
+        self.kubectl_command()?
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(output)
+            .spawn()
+            .context("cannot run kubectl")
     }
 
     fn kubectl_command(&self) -> Result<Command> {

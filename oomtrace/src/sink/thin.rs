@@ -38,7 +38,16 @@ struct Room {
 
 /// From what every line has, to what fits whatever else is in it.
 const ROOMS: [Room; 6] = [
-    Room { candidates: 5, members: 20, steps: 10, history: 4, events: 32, containers: 32, others: 32, text: usize::MAX },
+    Room {
+        candidates: 5,
+        members: 20,
+        steps: 10,
+        history: 4,
+        events: 32,
+        containers: 32,
+        others: 32,
+        text: usize::MAX,
+    },
     Room { candidates: 3, members: 8, steps: 10, history: 4, events: 24, containers: 16, others: 16, text: 2048 },
     Room { candidates: 2, members: 4, steps: 8, history: 4, events: 16, containers: 8, others: 8, text: 512 },
     Room { candidates: 1, members: 2, steps: 4, history: 2, events: 8, containers: 3, others: 3, text: 253 },

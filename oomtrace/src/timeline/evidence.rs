@@ -131,6 +131,8 @@ pub(super) struct Evidence {
     killed_before: BTreeMap<ContainerId, Arc<Line>>,
     /// The ends of containers as Kubernetes shows them: as the kubelet reports them, or the runtime told it.
     shown: BTreeMap<ContainerId, EndRecord>,
+    /// Containers whose ends only the runtime has told of.
+    runtimes_word: BTreeSet<ContainerId>,
     /// Charge failures and readings of memory.
     pub(super) pictures: Vec<Cause<()>>,
     pub(super) system_ooms: Vec<At>,
@@ -189,6 +191,11 @@ impl Evidence {
                     {
                         let (exit_code, reason) = (change.exit_code, change.reason.clone());
                         let end = EndRecord { exit_code, reason, ended: None, finished: None };
+                        if line.source != Source::Cri {
+                            evidence.runtimes_word.remove(id);
+                        } else if !evidence.shown.contains_key(id) {
+                            evidence.runtimes_word.insert(id.clone());
+                        }
                         evidence.shown.entry(id.clone()).or_insert(end);
                     }
                     if change.action == ContainerAction::Died {
@@ -261,6 +268,11 @@ impl Evidence {
     /// How Kubernetes shows the end of a container, as the kubelet or the runtime told.
     pub(super) fn shown(&self, id: &ContainerId) -> Option<&EndRecord> {
         self.shown.get(id)
+    }
+
+    /// Whether only the runtime says how a container ended: of a pod that is deleted Kubernetes may never show it.
+    pub(super) fn only_runtime_says(&self, id: &ContainerId, names: &Names<'_>) -> bool {
+        self.runtimes_word.contains(id) && names.end_reason(id).is_none()
     }
 
     /// What was said of a pod's containers beside their ends, in the order of time.

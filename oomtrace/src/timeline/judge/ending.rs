@@ -112,7 +112,7 @@ fn why<'a>(court: &Court<'a>, death: &'a Death) -> Why<'a> {
         return Why::Incident(Ending::Killed(By::Probe(probe)));
     }
     let killed = matches!(code, Some(137 | 143));
-    if !death.sandbox && is_called_oom(court, death) {
+    if !death.sandbox && is_called_oom(court, death) && !is_unseen(court, death, &intended) {
         match (signal.filter(|_| killed), intended.said) {
             (Some(signal), said) => return Why::Incident(Ending::Killed(By::Sender(signal, said))),
             (None, Some(said)) if court.evidence.was_told_to_end(death) => {
@@ -205,6 +205,17 @@ fn last_words<'a>(court: &Court<'a>, death: &Death) -> Option<&'a Cause<OutOfMem
 /// Whether Kubernetes calls an end `OOMKilled`.
 fn is_called_oom(court: &Court<'_>, death: &Death) -> bool {
     death.container.as_ref().is_some_and(|id| court.evidence.is_shown_as_oom(id, court.names))
+}
+
+/// Whether the pod was gone before Kubernetes could show how a container of it ended, as far as is known.
+fn is_unseen(court: &Court<'_>, death: &Death, intended: &Intended<'_>) -> bool {
+    let runtimes_word = || death.container.as_ref().is_some_and(|id| court.evidence.only_runtime_says(id, court.names));
+    intended.reason == EndReason::PodDeleted && runtimes_word()
+}
+
+/// Whether a container ended because its pod was deleted, and Kubernetes did not show how.
+pub(super) fn is_unseen_end(court: &Court<'_>, death: &Death) -> bool {
+    Intended::of(court, death, ended_by(court, death)).is_some_and(|intended| is_unseen(court, death, &intended))
 }
 
 /// What the kubelet says of its ending this container: the best of it, and of that the last.

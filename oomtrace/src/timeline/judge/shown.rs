@@ -6,6 +6,7 @@ use super::{
     super::{evidence::Kill, windows::PAUSE},
     Court,
     case::Case,
+    ending,
 };
 use crate::{
     event::{AffectedContainer, Container, ContainerAction, ContainerId, Event},
@@ -21,7 +22,9 @@ pub(super) fn of_kills(case: &Case<'_>, court: &Court<'_>, invisible: Option<boo
     // An end that is longer after is judged without them after the fact, and so live.
     let outlived = invisible == Some(true) && case.evicted.is_none();
     let soon = |id: &ContainerId| court.evidence.death_of(id).is_none_or(|death| death.at - case.last_kill() <= PAUSE);
-    let called = |id: &ContainerId| court.evidence.is_shown_as_oom(id, court.names) && soon(id);
+    let unseen =
+        |id: &ContainerId| court.evidence.death_of(id).is_some_and(|death| ending::is_unseen_end(court, death));
+    let called = |id: &ContainerId| court.evidence.is_shown_as_oom(id, court.names) && soon(id) && !unseen(id);
     for id in ids.iter().filter(|id| !outlived || called(id)) {
         if let Some(text) = end(court, id).and_then(written) {
             add(&mut shows, text);

@@ -191,6 +191,28 @@ fn a_drained_pod_that_kubernetes_calls_oom_killed_was_not_but_something_in_it_wa
 }
 
 #[test]
+fn what_only_the_runtime_calls_oom_killed_nobody_saw_if_the_pod_was_deleted() {
+    // A kubelet of 1.20 lets a deleted pod go without its last status.
+    let mut world = World::default();
+    let mut child = kill(pod('a'), container("app", '1'), Level::Container, 64);
+    (child.group, child.victim.task.container_init) = (Some(false), Some(false));
+    let ended = ContainerChange {
+        reason: Some("OOMKilled".to_owned()),
+        exit_code: Some(0),
+        ..change(ContainerAction::Died, pod('a'), Some(container("app", '1')))
+    };
+    world.kill(-60.0, child).change(0.0, change(ContainerAction::PodDeleted, pod('a'), None)).killing(
+        0.1,
+        'a',
+        container("app", '1'),
+    );
+    world.tell(2.0, Source::Cri, Event::Container(Box::new(ended)));
+    let verdict = world.incident().verdict;
+    assert_eq!((verdict.scenario, verdict.invisible), (Scenario::ContainerLimit, Some(true)));
+    assert_eq!(verdict.kubernetes_shows, ["nothing"]);
+}
+
+#[test]
 fn nor_was_one_that_did_not_end_in_its_grace_period() {
     let ended_after = |seconds: f64| {
         let mut world = World::default();

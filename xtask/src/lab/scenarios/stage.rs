@@ -115,7 +115,13 @@ impl<'a> Stage<'a> {
         self.until(what, patience, LOOK_EVERY, || Ok(done(&self.look()?)))
     }
 
-    fn until(&self, what: &str, patience: Duration, every: Duration, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+    fn until(
+        &self,
+        what: &str,
+        patience: Duration,
+        every: Duration,
+        mut done: impl FnMut() -> Result<bool>,
+    ) -> Result<()> {
         let started = Instant::now();
         loop {
             // The API server may be short of breath while the node is.
@@ -168,7 +174,8 @@ impl<'a> Stage<'a> {
     /// Deletes everything, and waits until the pods are gone: how they ended then is shown, too, for a moment.
     pub(super) fn clear(&self) -> Result<()> {
         let mut shown = tempfile::tempfile().context("no place for what the API server shows")?;
-        let mut watch = self.lab.kubectl_start(&self.arguments(&["get", "pods", "--watch", "--output=json"]), &shown)?;
+        let mut watch =
+            self.lab.kubectl_start(&self.arguments(&["get", "pods", "--watch", "--output=json"]), &shown)?;
         let cleared = self.delete();
         watch.kill().and_then(|()| watch.wait()).context("cannot end kubectl")?;
         cleared?;

@@ -242,7 +242,8 @@ fn an_oom_of_the_whole_node_has_its_victim() {
 
 #[test]
 fn a_kill_that_a_restarted_kubelet_logs_again_is_one() {
-    let oom = |pid, died: &str| format!("Got sys oom event: &{{{pid} memhog 2026-11-23 {died} +0000 UTC m=-82.2 / / }}");
+    let oom =
+        |pid, died: &str| format!("Got sys oom event: &{{{pid} memhog 2026-11-23 {died} +0000 UTC m=-82.2 / / }}");
     let ooms = |lines: &[String]| said(&lines.join("\n")).iter().filter(|said| said["kind"] == "system_oom").count();
     // It counts from when the node booted, which it works out anew.
     let again = [oom(801, "23:20:37.44"), oom(802, "23:20:38.1"), oom(801, "23:20:36.95"), oom(802, "23:20:37.7")];
