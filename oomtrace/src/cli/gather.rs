@@ -7,6 +7,8 @@ mod node;
 mod pods;
 mod secrets;
 
+use std::fmt::Display;
+
 use jiff::Timestamp;
 use tokio::runtime;
 
@@ -83,18 +85,18 @@ impl Gathering<'_> {
         self.kept.push(Kept { path: path.to_owned(), file });
     }
 
-    fn miss(&mut self, what: &str, why: impl ToString) {
-        self.missing.push((what.to_owned(), why.to_string()));
+    fn miss(&mut self, what: &str, why: impl Display) {
+        self.missing.push((what.to_owned(), format!("{why}")));
     }
 
     /// Says in files what is missing, and what was left out.
     fn say(&mut self) {
-        let missing = self.missing.iter().map(|(what, why)| format!("{what}: {why}\n")).collect::<String>();
-        let missing = if missing.is_empty() { "nothing\n".to_owned() } else { missing };
+        let missing: Vec<_> = self.missing.iter().map(|(what, why)| format!("{what}: {why}")).collect();
+        let missing = if missing.is_empty() { "nothing".to_owned() } else { missing.join("\n") };
         self.left_out.sort_unstable();
         self.left_out.dedup();
-        let left_out = self.left_out.iter().map(|what| format!("{what}\n")).collect::<String>();
-        self.keep(archive::MISSING, format!("What could not be had on this node, and why:\n\n{missing}"));
-        self.keep(archive::LEFT_OUT, format!("What was left out, as it may be secret:\n\n{left_out}"));
+        let left_out = self.left_out.join("\n");
+        self.keep(archive::MISSING, format!("What could not be had on this node, and why:\n\n{missing}\n"));
+        self.keep(archive::LEFT_OUT, format!("What was left out, as it may be secret:\n\n{left_out}\n"));
     }
 }

@@ -86,8 +86,8 @@ enum Command {
     /// Collect all of this node that `oomtrace timeline` could want, into one file that it reads elsewhere.
     ///
     /// The kernel's log, the kubelet's of the last day, pods, cgroups with their limits, the kubelet's configuration and
-    /// versions. Values of environment variables, tokens and passwords are left out: LEFT_OUT.txt in the file says what, and
-    /// MISSING.txt what could not be had, and why.
+    /// versions. Values of environment variables, tokens and passwords are left out: `LEFT_OUT.txt` in the file says what, and
+    /// `MISSING.txt` what could not be had, and why.
     ///
     /// Exit status: 0 where there is something of a log or of pods in it, 1 where there is not.
     Collect(collect::Args),

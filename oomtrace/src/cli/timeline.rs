@@ -66,7 +66,7 @@ pub(super) struct Args {
     kubelet_log: Vec<Given>,
     /// What is known of pods: `kubectl get pods -A -o json`, the kubelet's `/pods`, `crictl ps -o json` and `crictl pods
     /// -o json`, `kubectl get events -A -o json`, `kubectl get node -o json`, each also as YAML, a copy of `/var/log/pods`,
-    /// or a folder of such files. Without logs and recordings: incidents are what these say: evictions, OOMKilled, 137.
+    /// or a folder of such files. Without logs and recordings: incidents are what these say: evictions, `OOMKilled`, 137.
     #[arg(long, value_name = "FILE|DIR", num_args = 1..)]
     pods: Vec<Given>,
     /// The kubelet's `/metrics`: which eviction signal it was. The last reading counts.
@@ -160,7 +160,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         intake::replay(recorded, shown)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let (reported, mut recorded) = recorded.alone();
+    let (reported, mut recorded) = recorded.split_alone();
     let logs = !args.kernel_log.is_empty() || !args.kubelet_log.is_empty();
     if !logs && args.events.is_empty() {
         recorded = pods::lines(&known.snapshot);

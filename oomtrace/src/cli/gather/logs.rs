@@ -128,11 +128,10 @@ fn kmsg(path: &Path) -> io::Result<Vec<u8>> {
     let (mut log, mut record) = (Vec::new(), vec![0; RECORD_BYTES]);
     while log.len() < MOST_BYTES {
         match rustix::io::read(&file, &mut record) {
-            Ok(0) => break,
+            Ok(0) | Err(rustix::io::Errno::AGAIN) => break,
             Ok(count) => log.extend_from_slice(&record[..count]),
             // Records that were overwritten while they were read.
             Err(rustix::io::Errno::PIPE | rustix::io::Errno::INTR) => {}
-            Err(rustix::io::Errno::AGAIN) => break,
             Err(error) => return Err(error.into()),
         }
     }

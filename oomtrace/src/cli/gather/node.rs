@@ -61,7 +61,7 @@ impl Gathering<'_> {
         let zone = fs::read(self.options.host.path("/etc/localtime")).ok();
         let zone = zone.and_then(|zone| TimeZone::tzif("local", &zone).ok());
         let node = archive::Node {
-            node: Some(rustix::system::uname().nodename().to_string_lossy().into_owned()),
+            name: Some(rustix::system::uname().nodename().to_string_lossy().into_owned()),
             boot_time: self.now.checked_sub(since_boot).ok().map(|at| at.to_string()),
             utc_offset_seconds: zone.map(|zone| zone.to_offset(self.now).seconds()),
             collected: Some(format!("{:.0}", self.now)),
@@ -129,7 +129,9 @@ impl Gathering<'_> {
                 self.keep(archive::CONFIG, format!("{config:#}\n"));
             }
             // What cannot be read may hold anything.
-            Err(error) => self.miss("the kubelet's configuration", format!("{}: {error}", path.display())),
+            Err(_) => {
+                self.miss("the kubelet's configuration", format!("{} is neither YAML nor JSON", path.display()));
+            }
         }
     }
 

@@ -29,7 +29,7 @@ impl Gathering<'_> {
                     self.left_out.extend(secrets::leave_out_of_pods(&mut pods));
                     self.keep(archive::PODS, pods.to_string());
                 }
-                Ok(Err(error)) => self.miss("the kubelet's /pods", format!("it is no JSON: {error}")),
+                Ok(Err(_)) => self.miss("the kubelet's /pods", "its answer is no JSON"),
                 Err(error) => self.miss(
                     "the kubelet's /pods",
                     format!("{error} (with a token that may get nodes/proxy: --kubelet-url https://NODE:10250)"),

@@ -82,7 +82,7 @@ pub(super) fn leave_out_of_arguments(arguments: &mut [String]) -> Vec<String> {
             && !argument.starts_with('-')
         {
             left_out.push(name);
-            *argument = LEFT_OUT.to_owned();
+            LEFT_OUT.clone_into(argument);
             continue;
         }
         match argument.split_once('=') {
@@ -93,7 +93,7 @@ pub(super) fn leave_out_of_arguments(arguments: &mut [String]) -> Vec<String> {
             None if argument.starts_with('-') && is_secret(argument) => next = Some(argument.clone()),
             None if has_user(argument) => {
                 left_out.push("an address with a password".to_owned());
-                *argument = LEFT_OUT.to_owned();
+                LEFT_OUT.clone_into(argument);
             }
             _ => {}
         }
@@ -138,7 +138,7 @@ fn of_container(container: &mut Value) -> Vec<String> {
         for argument in arguments.iter_mut().filter(|argument| argument.contains('\n') || argument.contains(' ')) {
             let kept: Vec<_> =
                 argument.split_whitespace().filter(|word| word.starts_with("-X") || word.contains("max-")).collect();
-            *argument = format!("{LEFT_OUT} {}", kept.join(" ")).trim_end().to_owned();
+            format!("{LEFT_OUT} {}", kept.join(" ")).trim_end().clone_into(argument);
             left_out.push(format!("pods.json: a script in the {field} of container {name}"));
         }
         let secret = leave_out_of_arguments(&mut arguments);

@@ -50,7 +50,8 @@ pub(in crate::cli) struct Kept {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(in crate::cli) struct Node {
     /// The node's name.
-    pub(in crate::cli) node: Option<String>,
+    #[serde(rename = "node")]
+    pub(in crate::cli) name: Option<String>,
     /// When it booted, RFC 3339.
     pub(in crate::cli) boot_time: Option<String>,
     /// Its distance from UTC, in seconds.
@@ -119,7 +120,7 @@ pub(super) fn take_node(file: &Given, args: &mut Args) -> Result<()> {
     let (text, _) = input::read_whole(file)?;
     let node: Node = serde_json::from_slice(&text)
         .map_err(|_| anyhow::anyhow!("{file}: it does not say which node the archive is of: was it changed?"))?;
-    let Node { node: name, boot_time, utc_offset_seconds, collected } = node;
+    let Node { name, boot_time, utc_offset_seconds, collected } = node;
     if let (Some(known), Some(name)) = (&args.node_name, &name)
         && args.of_archive
     {

@@ -32,7 +32,7 @@ impl Input {
     pub(super) fn peek(&mut self, path: &Given, most: u64) -> anyhow::Result<Vec<u8>> {
         let mut first = Vec::new();
         let read = (&mut self.reader).take(most).read_to_end(&mut first);
-        read.with_context(|| format!("{} cannot be read", path))?;
+        read.with_context(|| format!("{path} cannot be read"))?;
         let rest = std::mem::replace(&mut self.reader, Box::new(io::empty()));
         self.reader = Box::new(io::Cursor::new(first.clone()).chain(rest));
         Ok(first)
@@ -42,7 +42,7 @@ impl Input {
     pub(super) fn take_all(&mut self, path: &Given) -> anyhow::Result<Vec<u8>> {
         let mut all = Vec::new();
         let read = self.reader.read_to_end(&mut all);
-        read.with_context(|| format!("{} cannot be read to its end", path))?;
+        read.with_context(|| format!("{path} cannot be read to its end"))?;
         Ok(all)
     }
 }
@@ -101,7 +101,7 @@ pub(super) fn open(path: &Given) -> anyhow::Result<Input> {
 pub(super) fn read_whole(path: &Given) -> anyhow::Result<(Vec<u8>, String)> {
     let Input { mut reader, packing, .. } = open(path)?;
     let mut bytes = Vec::new();
-    reader.read_to_end(&mut bytes).with_context(|| format!("{} cannot be read to its end", path))?;
+    reader.read_to_end(&mut bytes).with_context(|| format!("{path} cannot be read to its end"))?;
     Ok((bytes, packing))
 }
 
@@ -144,13 +144,13 @@ pub(super) fn lines(path: &Given, input: &mut Input, mut each: impl FnMut(u64, &
         line.clear();
         let limit = MAX_LINE_BYTES as u64;
         let read = (&mut input.reader).take(limit).read_until(b'\n', &mut line);
-        if read.with_context(|| format!("{} cannot be read beyond line {number}", path))? == 0 {
+        if read.with_context(|| format!("{path} cannot be read beyond line {number}"))? == 0 {
             return Ok(number);
         }
         number += 1;
         each(number, &line);
         if line.len() == MAX_LINE_BYTES && line.last() != Some(&b'\n') {
-            skip_line(&mut input.reader).with_context(|| format!("{} cannot be read", path))?;
+            skip_line(&mut input.reader).with_context(|| format!("{path} cannot be read"))?;
         }
     }
 }
@@ -166,7 +166,7 @@ pub(super) fn first_lines(
     for _ in 0..most {
         line.clear();
         let read = (&mut input.reader).take(1 << 16).read_until(b'\n', &mut line);
-        if read.with_context(|| format!("{} cannot be read", path))? == 0 {
+        if read.with_context(|| format!("{path} cannot be read"))? == 0 {
             break;
         }
         each(&line);
@@ -177,7 +177,7 @@ pub(super) fn first_lines(
 /// Reads pieces, cut anywhere.
 pub(super) fn pieces(path: &Given, input: &mut Input, mut each: impl FnMut(&[u8])) -> anyhow::Result<()> {
     loop {
-        let piece = input.reader.fill_buf().with_context(|| format!("{} cannot be read to its end", path))?;
+        let piece = input.reader.fill_buf().with_context(|| format!("{path} cannot be read to its end"))?;
         if piece.is_empty() {
             return Ok(());
         }

@@ -16,7 +16,7 @@ use crate::{
 
 /// Prints the incidents of recordings as they were reported live.
 pub(super) fn replay(recorded: Recorded, mut shown: Shown) -> Result<()> {
-    let (reported, recorded) = recorded.as_reported();
+    let (reported, recorded) = recorded.split_reported();
     let mut replay = Replay::default();
     for line in &recorded {
         replay.push(line);

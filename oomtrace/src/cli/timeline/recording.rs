@@ -27,7 +27,7 @@ pub(super) struct Recorded {
 impl Recorded {
     /// The incidents that are shown as they were reported, as not all events are there that they were made of; and the events of
     /// the other nodes.
-    pub(super) fn as_reported(self) -> (Vec<Line>, Vec<Line>) {
+    pub(super) fn split_reported(self) -> (Vec<Line>, Vec<Line>) {
         let Self { events, incidents } = self;
         let mut recorded: BTreeMap<&str, HashSet<u64>> = BTreeMap::new();
         for line in &events {
@@ -47,7 +47,7 @@ impl Recorded {
     }
 
     /// The incidents of nodes of which there is nothing else, and all events.
-    pub(super) fn alone(self) -> (Vec<Line>, Vec<Line>) {
+    pub(super) fn split_alone(self) -> (Vec<Line>, Vec<Line>) {
         let Self { events, incidents } = self;
         let says_nothing = |event: &Event| matches!(event, Event::Status(_) | Event::Lost(_) | Event::Error(_));
         let told = events.iter().filter(|line| !says_nothing(&line.event));
@@ -206,17 +206,17 @@ mod tests {
     #[test]
     fn an_incident_whose_events_are_not_there_is_shown_as_its_last_line_has_it() {
         let lines = vec![incident(3, 1, vec![1], false), incident(5, 2, vec![1, 2], false)];
-        let (shown, _) = recorded(lines).as_reported();
+        let (shown, _) = recorded(lines).split_reported();
         assert_eq!(shown.iter().map(revision).collect::<Vec<_>>(), [2]);
         let withdrawn = vec![incident(3, 1, vec![1], false), incident(5, 2, vec![], true)];
-        assert!(recorded(withdrawn).as_reported().0.is_empty());
+        assert!(recorded(withdrawn).split_reported().0.is_empty());
     }
 
     #[test]
     fn an_incident_whose_events_are_there_is_made_of_them() {
         let noticed = SystemOom { pid: None, comm: None, of_any_limit: false };
         let lines = vec![line(1, Event::SystemOom(Box::new(noticed))), incident(3, 1, vec![1], false)];
-        let (shown, events) = recorded(lines).as_reported();
+        let (shown, events) = recorded(lines).split_reported();
         assert_eq!((shown.len(), events.len()), (0, 1));
     }
 }

@@ -127,7 +127,9 @@ fn search(value: Value, deepest: u8, found: &mut Vec<Line>) {
                     items.iter().map(|item| item.as_u64().and_then(|byte| u8::try_from(byte).ok())).collect();
                 found.extend(bytes.and_then(|bytes| behind_head(&String::from_utf8_lossy(&bytes))));
             } else if deepest > 0 {
-                items.into_iter().for_each(|item| search(item, deepest - 1, found));
+                for item in items {
+                    search(item, deepest - 1, found);
+                }
             }
         }
         Value::Object(fields) => {

@@ -88,7 +88,7 @@ fn nearest(local: LocalTime, date: Timestamp) -> Option<Timestamp> {
 }
 
 fn in_words(path: &Given) -> String {
-    format!("a date in {}", path)
+    format!("a date in {path}")
 }
 
 fn lines(start: &[u8]) -> impl Iterator<Item = &[u8]> {

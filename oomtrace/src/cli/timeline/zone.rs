@@ -72,9 +72,9 @@ fn offset(line: &[u8]) -> Option<i32> {
 
 /// How far local times are from UTC by what both logs tell of the same containers.
 fn by_kills(args: &Args, latest: Option<Timestamp>) -> Result<Option<i64>> {
-    let kernel_is_local = args.kernel_log.iter().map(|path| kernel_is_local(path)).collect::<Result<Vec<_>>>()?;
+    let kernel_is_local = args.kernel_log.iter().map(kernel_is_local).collect::<Result<Vec<_>>>()?;
     let Some((Some(kernel_is_local), rest)) = kernel_is_local.split_first() else { return Ok(None) };
-    let of_kubelet = args.kubelet_log.iter().map(|path| logs::is_local(path)).collect::<Result<Vec<_>>>()?;
+    let of_kubelet = args.kubelet_log.iter().map(logs::is_local).collect::<Result<Vec<_>>>()?;
     let agree = rest.iter().all(|other| *other == Some(*kernel_is_local));
     if !agree || of_kubelet.is_empty() || of_kubelet.contains(kernel_is_local) {
         return Ok(None);
