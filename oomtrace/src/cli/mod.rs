@@ -1,9 +1,11 @@
 //! The command line: one file per subcommand.
 
+mod collect;
 mod completions;
 mod config;
 mod diagnostics;
 mod doctor;
+mod gather;
 mod kubelet;
 mod leak;
 mod man;
@@ -75,9 +77,20 @@ enum Command {
     Run(run::Args),
     /// Tell incidents from recordings and logs, after the fact and without privileges.
     ///
-    /// Exit status: 0 where all files could be read, whether or not there are incidents in them; 1 where one could not; 2
-    /// wrong usage.
+    /// With nothing but its name, on a node: from that node's journal, or /dev/kmsg and the usual files, and its pods. With
+    /// files: from these, each taken for what is in it.
+    ///
+    /// Exit status: 0 where all files could be read, whether or not there are incidents in them; 1 where one could not, or
+    /// nothing could; 2 wrong usage.
     Timeline(timeline::Args),
+    /// Collect all of this node that `oomtrace timeline` could want, into one file that it reads elsewhere.
+    ///
+    /// The kernel's log, the kubelet's of the last day, pods, cgroups with their limits, the kubelet's configuration and
+    /// versions. Values of environment variables, tokens and passwords are left out: `LEFT_OUT.txt` in the file says what, and
+    /// `MISSING.txt` what could not be had, and why.
+    ///
+    /// Exit status: 0 where there is something of a log or of pods in it, 1 where there is not.
+    Collect(collect::Args),
     /// Say what this node allows, what would be used, what is missing and how to fix it.
     ///
     /// Exit status: 0 where tracing is possible, 1 where it is not.
@@ -199,6 +212,7 @@ impl Cli {
         let done = match command.unwrap_or(Command::Run(run)) {
             Command::Run(args) => run::run(&args, log_level.of_probes()).map(|()| ExitCode::SUCCESS),
             Command::Timeline(args) => timeline::run(&args),
+            Command::Collect(args) => collect::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Pods(args) => pods::run(&args).map(|()| ExitCode::SUCCESS),
             Command::Leak(args) => leak::run(&args),

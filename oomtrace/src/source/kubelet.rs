@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use tokio::sync::{mpsc, watch};
 
-pub use self::journal::NoJournal;
+pub use self::journal::{NoJournal, NotPrinted, known_units, print};
 use self::{feed::Feed, file::Followed, journal::Journal};
 use super::kubelet_log::Unprepared;
 use crate::event::Told;

@@ -15,6 +15,7 @@ pub(super) fn heading(incident: &Incident, constraint: Option<&str>) -> &'static
             "Evicted for memory: the node's or all pods' is not known"
         }
         Scenario::OtherLimit if verdict.kubernetes_shows.is_empty() => "OOM kill: over the limit of a cgroup",
+        Scenario::Killed if guessed && !incident.evicted => "Ended with 137: who killed it is not known",
         Scenario::Killed if incident.evicted => "Evicted: not for memory",
         scenario => heading_of(scenario),
     }

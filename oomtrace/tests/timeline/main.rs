@@ -1,6 +1,7 @@
 //! `oomtrace timeline` on what real nodes left behind, against what really happened there (`truth.json`, worked out from
 //! the nodes' own state), and on what nodes of other versions would have left.
 
+mod files;
 mod live;
 mod long;
 mod quiet;
@@ -362,7 +363,6 @@ fn what_cannot_be_read_is_named_with_the_remedy() {
             "this is a kernel log: give it with --kernel-log",
         ),
         (&["--kernel-log", "-", "--kubelet-log", "-"], 1, "standard input (-) can be read once"),
-        (&[], 2, "required"),
         (&["--kernel-log", "-", "--time-zone", "CET"], 2, "+02:00"),
         (&["--kubelet-log", "kernel-log/oomkill.kmsg"], 1, "this is a kernel log: give it with --kernel-log"),
         (

@@ -1,10 +1,13 @@
 //! A log as it is read: what `source::envelope` learns of it is undone.
 
-use std::{io::Cursor, path::Path};
+use std::io::Cursor;
 
 use anyhow::Result;
 
-use super::input::{self, Input};
+use super::{
+    given::Given,
+    input::{self, Input},
+};
 use crate::source::{
     envelope::{
         json,
@@ -28,7 +31,7 @@ pub(super) struct Log {
 
 impl Log {
     /// Opens a log, and learns from its first `sample` bytes.
-    pub(super) fn open(path: &Path, wanted: &impl Wanted, sample: Option<u64>) -> Result<Self> {
+    pub(super) fn open(path: &Given, wanted: &impl Wanted, sample: Option<u64>) -> Result<Self> {
         let mut input = input::open(path)?;
         let mut start = input.peek(path, sample.unwrap_or(SAMPLE_BYTES))?;
         // The journal's export format has no lines.

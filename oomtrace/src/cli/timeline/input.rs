@@ -3,13 +3,13 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
-    path::{Path, PathBuf},
     time::SystemTime,
 };
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 
+use super::given::Given;
 use crate::source::envelope::encoding::{Decoded, Utf16};
 
 /// The longest line of text that is held in memory.
@@ -29,41 +29,56 @@ pub(super) struct Input {
 
 impl Input {
     /// The first bytes, at most so many, which are read again.
-    pub(super) fn peek(&mut self, path: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
+    pub(super) fn peek(&mut self, path: &Given, most: u64) -> anyhow::Result<Vec<u8>> {
         let mut first = Vec::new();
         let read = (&mut self.reader).take(most).read_to_end(&mut first);
-        read.with_context(|| format!("{} cannot be read", path.display()))?;
+        read.with_context(|| format!("{path} cannot be read"))?;
         let rest = std::mem::replace(&mut self.reader, Box::new(io::empty()));
         self.reader = Box::new(io::Cursor::new(first.clone()).chain(rest));
         Ok(first)
     }
 
     /// All that there is, which is not read again.
-    pub(super) fn take_all(&mut self, path: &Path) -> anyhow::Result<Vec<u8>> {
+    pub(super) fn take_all(&mut self, path: &Given) -> anyhow::Result<Vec<u8>> {
         let mut all = Vec::new();
         let read = self.reader.read_to_end(&mut all);
-        read.with_context(|| format!("{} cannot be read to its end", path.display()))?;
+        read.with_context(|| format!("{path} cannot be read to its end"))?;
         Ok(all)
     }
 }
 
 /// Only one file can be standard input.
-pub(super) fn one_stdin<const N: usize>(lists: [&Vec<PathBuf>; N]) -> anyhow::Result<()> {
-    let asked = lists.iter().flat_map(|list| list.iter()).filter(|path| path.as_os_str() == "-").count();
+pub(super) fn one_stdin<const N: usize>(lists: [&Vec<Given>; N]) -> anyhow::Result<()> {
+    let asked = lists.iter().flat_map(|list| list.iter()).filter(|file| file.is_stdin()).count();
     anyhow::ensure!(asked <= 1, "standard input (-) can be read once, and was given {asked} times");
     Ok(())
 }
 
+/// A file that can be read more than once: what comes from standard input, or a pipe, is held in memory.
+pub(super) fn repeatable(file: Given) -> anyhow::Result<Given> {
+    if file.is_file() || !(file.is_stdin() || file.path().is_some_and(std::path::Path::exists)) {
+        return Ok(file);
+    }
+    let Input { mut reader, latest, .. } = open(&file)?;
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes).with_context(|| format!("{file} cannot be read to its end"))?;
+    let name = if file.is_stdin() { "standard input".to_owned() } else { file.to_string() };
+    Ok(Given::held(name, bytes, latest))
+}
+
 /// Opens a file, and unpacks it while it is read.
-pub(super) fn open(path: &Path) -> anyhow::Result<Input> {
-    let name = path.display();
-    let (plain, written): (Box<dyn Read>, _) = if path.as_os_str() == "-" {
-        (Box::new(io::stdin()), SystemTime::now())
-    } else {
-        let file = File::open(path).with_context(|| format!("{name} cannot be opened"))?;
-        let metadata = file.metadata().with_context(|| format!("{name} cannot be looked at"))?;
-        anyhow::ensure!(!metadata.is_dir(), "{name} is a folder, and a file is needed here");
-        (Box::new(file), metadata.modified().unwrap_or_else(|_| SystemTime::now()))
+pub(super) fn open(path: &Given) -> anyhow::Result<Input> {
+    let name = path;
+    let (plain, written): (Box<dyn Read>, _) = match path {
+        Given::Held(held) => (Box::new(held.reader()), held.written),
+        Given::Path(_) if path.is_stdin() => (Box::new(io::stdin()), Timestamp::now()),
+        Given::Path(path) => {
+            let file = File::open(path).with_context(|| format!("{name} cannot be opened"))?;
+            let metadata = file.metadata().with_context(|| format!("{name} cannot be looked at"))?;
+            anyhow::ensure!(!metadata.is_dir(), "{name} is a folder, and a file is needed here");
+            let written = metadata.modified().unwrap_or_else(|_| SystemTime::now());
+            (Box::new(file), Timestamp::try_from(written).unwrap_or(Timestamp::UNIX_EPOCH))
+        }
     };
     let mut reader = BufReader::with_capacity(1 << 16, plain);
     let start = reader.fill_buf().with_context(|| format!("{name} cannot be read"))?;
@@ -78,16 +93,15 @@ pub(super) fn open(path: &Path) -> anyhow::Result<Input> {
         Some(order) => (Box::new(BufReader::new(Decoded::new(reader, order))), format!("{packing}, UTF-16")),
         None => (reader, packing.to_owned()),
     };
-    let written = Timestamp::try_from(written).unwrap_or(Timestamp::UNIX_EPOCH);
     let latest = if written.as_second() < NO_TIME { Timestamp::now() } else { written };
     Ok(Input { reader, latest, packing })
 }
 
 /// All of a file.
-pub(super) fn read_whole(path: &Path) -> anyhow::Result<(Vec<u8>, String)> {
+pub(super) fn read_whole(path: &Given) -> anyhow::Result<(Vec<u8>, String)> {
     let Input { mut reader, packing, .. } = open(path)?;
     let mut bytes = Vec::new();
-    reader.read_to_end(&mut bytes).with_context(|| format!("{} cannot be read to its end", path.display()))?;
+    reader.read_to_end(&mut bytes).with_context(|| format!("{path} cannot be read to its end"))?;
     Ok((bytes, packing))
 }
 
@@ -124,26 +138,26 @@ impl<R: BufRead> Read for Zstd<R> {
 }
 
 /// Reads lines, each with what number it has. What is too long is cut.
-pub(super) fn lines(path: &Path, input: &mut Input, mut each: impl FnMut(u64, &[u8])) -> anyhow::Result<u64> {
+pub(super) fn lines(path: &Given, input: &mut Input, mut each: impl FnMut(u64, &[u8])) -> anyhow::Result<u64> {
     let (mut line, mut number) = (Vec::new(), 0);
     loop {
         line.clear();
         let limit = MAX_LINE_BYTES as u64;
         let read = (&mut input.reader).take(limit).read_until(b'\n', &mut line);
-        if read.with_context(|| format!("{} cannot be read beyond line {number}", path.display()))? == 0 {
+        if read.with_context(|| format!("{path} cannot be read beyond line {number}"))? == 0 {
             return Ok(number);
         }
         number += 1;
         each(number, &line);
         if line.len() == MAX_LINE_BYTES && line.last() != Some(&b'\n') {
-            skip_line(&mut input.reader).with_context(|| format!("{} cannot be read", path.display()))?;
+            skip_line(&mut input.reader).with_context(|| format!("{path} cannot be read"))?;
         }
     }
 }
 
 /// Reads the first lines, each cut where it is long.
 pub(super) fn first_lines(
-    path: &Path,
+    path: &Given,
     input: &mut Input,
     most: usize,
     mut each: impl FnMut(&[u8]),
@@ -152,7 +166,7 @@ pub(super) fn first_lines(
     for _ in 0..most {
         line.clear();
         let read = (&mut input.reader).take(1 << 16).read_until(b'\n', &mut line);
-        if read.with_context(|| format!("{} cannot be read", path.display()))? == 0 {
+        if read.with_context(|| format!("{path} cannot be read"))? == 0 {
             break;
         }
         each(&line);
@@ -161,9 +175,9 @@ pub(super) fn first_lines(
 }
 
 /// Reads pieces, cut anywhere.
-pub(super) fn pieces(path: &Path, input: &mut Input, mut each: impl FnMut(&[u8])) -> anyhow::Result<()> {
+pub(super) fn pieces(path: &Given, input: &mut Input, mut each: impl FnMut(&[u8])) -> anyhow::Result<()> {
     loop {
-        let piece = input.reader.fill_buf().with_context(|| format!("{} cannot be read to its end", path.display()))?;
+        let piece = input.reader.fill_buf().with_context(|| format!("{path} cannot be read to its end"))?;
         if piece.is_empty() {
             return Ok(());
         }

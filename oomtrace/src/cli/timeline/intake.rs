@@ -7,7 +7,7 @@ use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
-use super::{Args, boot::Zero, place, print::Printer, untimed::Untimed};
+use super::{acquainted::Acquainted, boot::Zero, place, print::Shown, recording::Recorded, untimed::Untimed};
 use crate::{
     clock,
     event::{Event, Incident, Line, Moment, OomKill, Source, Told},
@@ -15,9 +15,10 @@ use crate::{
 };
 
 /// Prints the incidents of recordings as they were reported live.
-pub(super) fn replay(args: &Args, recorded: &[Line]) -> Result<()> {
+pub(super) fn replay(recorded: Recorded, mut shown: Shown) -> Result<()> {
+    let (reported, recorded) = recorded.split_reported();
     let mut replay = Replay::default();
-    for line in recorded {
+    for line in &recorded {
         replay.push(line);
     }
     let (incidents, dropped) = replay.finish();
@@ -26,15 +27,35 @@ pub(super) fn replay(args: &Args, recorded: &[Line]) -> Result<()> {
             "{dropped} events were too many at once, then as now, and may be missing from incidents (--full takes all in)"
         );
     }
-    let mut printer = Printer::new(args.format, args.full);
-    let (mut seq, mut count) = (recorded.iter().map(|line| line.seq).max().unwrap_or(0), 0_u64);
-    for (node, incident) in incidents.into_iter().filter(|(_, incident)| args.chooses(incident)) {
-        (seq, count) = (seq + 1, count + 1);
+    let mut seq = recorded.iter().map(|line| line.seq).max().unwrap_or(0);
+    let replayed = incidents.into_iter().map(|(node, incident)| {
+        seq += 1;
         let (ts, event) = (incident.started.clone(), Event::Incident(Box::new(incident)));
-        printer.print(Line { ts, seq, node, source: Source::Oomtrace, boot_ns: None, event })?;
+        Line { ts, seq, node, source: Source::Oomtrace, boot_ns: None, event }
+    });
+    let as_they_are = reported.len();
+    let mut lines: Vec<Line> = replayed.chain(reported).collect();
+    lines.sort_by(|a, b| (began(a), &a.node).cmp(&(began(b), &b.node)));
+    for line in lines {
+        let Event::Incident(incident) = &line.event else { continue };
+        if shown.takes(incident, &line.node) {
+            shown.incident(line)?;
+        }
     }
-    info!("{count} incidents");
-    printer.finish()
+    if as_they_are > 0 {
+        info!(
+            "{as_they_are} incidents are shown as they were reported: not all events are there that they were made of"
+        );
+    }
+    info!("{} incidents", shown.count());
+    shown.finish()
+}
+
+fn began(line: &Line) -> Option<&str> {
+    match &line.event {
+        Event::Incident(incident) => Some(&incident.started),
+        _ => None,
+    }
 }
 
 /// So many lines are kept before the first of them are judged.
@@ -43,10 +64,11 @@ const BATCH: usize = 8192;
 const DISORDER: SignedDuration = SignedDuration::from_mins(10);
 
 /// What was told and is not judged yet, and what was judged and cannot be printed yet.
-pub(super) struct Intake<'a> {
-    args: &'a Args,
+pub(super) struct Intake {
     timeline: Timeline,
-    printer: Printer,
+    shown: Shown,
+    /// Whether the pods that files name are those of the incidents.
+    acquainted: Acquainted,
     /// The node that logs are from.
     node: String,
     zero: Zero,
@@ -61,7 +83,6 @@ pub(super) struct Intake<'a> {
     late: u64,
     /// Incidents that others which began before may yet precede, by their beginning, node and id.
     ended: BTreeMap<(i64, String, String), Incident>,
-    incidents: u64,
     not_memory: u64,
     left_over: Vec<Line>,
 }
@@ -86,22 +107,15 @@ impl Waiting {
     }
 }
 
-impl<'a> Intake<'a> {
+impl Intake {
     /// Recordings are taken in as they are.
-    pub(super) fn new(
-        args: &'a Args,
-        timeline: Timeline,
-        recorded: Vec<Line>,
-        node: String,
-        zero: Zero,
-        printer: Printer,
-    ) -> Self {
+    pub(super) fn new(timeline: Timeline, recorded: Vec<Line>, node: String, zero: Zero, shown: Shown) -> Self {
         let seq = recorded.iter().map(|line| line.seq).max().unwrap_or(0);
         let recorded = recorded.into_iter().filter_map(|line| Some(Waiting::Recorded(line.ts.parse().ok()?, line)));
         Self {
-            args,
             timeline,
-            printer,
+            shown,
+            acquainted: Acquainted::default(),
             node,
             zero,
             waiting: recorded.collect(),
@@ -111,9 +125,22 @@ impl<'a> Intake<'a> {
             handed_over: Timestamp::MIN,
             late: 0,
             ended: BTreeMap::new(),
-            incidents: 0,
             not_memory: 0,
             left_over: Vec::new(),
+        }
+    }
+
+    /// Takes in incidents that were reported, and are shown as they are.
+    pub(super) fn take_reported(&mut self, reported: Vec<Line>) {
+        for line in reported {
+            let Event::Incident(incident) = line.event else { continue };
+            if self.shown.takes(&incident, &line.node) {
+                let began = incident
+                    .started
+                    .parse::<Timestamp>()
+                    .map_or(i64::MIN, |at| i64::try_from(at.as_nanosecond()).unwrap_or(i64::MAX));
+                self.ended.insert((began, line.node, incident.id.clone()), *incident);
+            }
         }
     }
 
@@ -188,7 +215,8 @@ impl<'a> Intake<'a> {
             );
         }
         let plural = |count: u64| if count == 1 { "" } else { "s" };
-        let (count, hidden) = (self.incidents, self.not_memory);
+        self.acquainted.say(&self.timeline.known().snapshot);
+        let (count, hidden) = (self.shown.count(), self.not_memory);
         if hidden > 0 {
             info!(
                 "{count} incident{}; {hidden} eviction{} for something else than memory left out (--full shows them)",
@@ -200,14 +228,14 @@ impl<'a> Intake<'a> {
         }
         self.left_over.sort_by(|a, b| (&a.ts, a.seq).cmp(&(&b.ts, b.seq)));
         for line in self.left_over {
-            self.printer.print(line)?;
+            self.shown.other(line)?;
         }
-        self.printer.finish()
+        self.shown.finish()
     }
 
     /// Whether nobody reads what is printed any more.
     pub(super) fn is_unread(&self) -> bool {
-        self.printer.is_unread()
+        self.shown.is_unread()
     }
 
     /// Hands over what is from before a time, or all, so much at once as there is memory for, and judges what it can.
@@ -273,7 +301,11 @@ impl<'a> Intake<'a> {
             }
         }
         self.not_memory += settled.not_memory;
-        for ended in settled.incidents.into_iter().filter(|ended| self.args.chooses(&ended.incident)) {
+        for ended in settled.incidents {
+            self.acquainted.meet(&ended.incident, &self.timeline.known().snapshot);
+            if !self.shown.takes(&ended.incident, &ended.node) {
+                continue;
+            }
             self.ended.insert((ended.began, ended.node, ended.incident.id.clone()), ended.incident);
         }
         while let Some(entry) = self.ended.first_entry() {
@@ -282,10 +314,9 @@ impl<'a> Intake<'a> {
             }
             let ((_, node, _), incident) = entry.remove_entry();
             self.seq += 1;
-            self.incidents += 1;
             let (ts, seq, source) = (incident.started.clone(), self.seq, Source::Oomtrace);
             let event = Event::Incident(Box::new(incident));
-            self.printer.print(Line { ts, seq, node, source, boot_ns: None, event })?;
+            self.shown.incident(Line { ts, seq, node, source, boot_ns: None, event })?;
         }
         Ok(())
     }

@@ -1,9 +1,6 @@
 //! Logs of the kernel and the kubelet, as events.
 
-use std::{
-    io::{BufRead as _, Read as _},
-    path::{Path, PathBuf},
-};
+use std::io::{BufRead as _, Read as _};
 
 use anyhow::{Context as _, Result};
 use jiff::{
@@ -12,7 +9,7 @@ use jiff::{
 };
 use tracing::{info, warn};
 
-use super::{Args, envelope::Log, input, what::What};
+use super::{Args, envelope::Log, given::Given, input, what::What};
 use crate::{
     event::{Container, Moment, OomKill, Pod, Told},
     source::{
@@ -58,8 +55,8 @@ impl KernelLogs {
         Ok(logs)
     }
 
-    fn read_log(&mut self, path: &Path, args: &Args, zone: &TimeZone, latest: Option<Timestamp>) -> Result<KernelLog> {
-        let name = path.display();
+    fn read_log(&mut self, path: &Given, args: &Args, zone: &TimeZone, latest: Option<Timestamp>) -> Result<KernelLog> {
+        let name = path;
         let wanted = KernelLines::new()?;
         let mut log = Log::open(path, &wanted, None)?;
         let latest = latest.or(Some(log.input.latest));
@@ -90,7 +87,7 @@ impl KernelLogs {
         self.readable |= !is_bare(read) || read.decisions > 0;
         let strangers = log.plan.strangers + peeler.strangers + events.statistics().strangers;
         Ok(KernelLog {
-            path: path.to_owned(),
+            path: path.clone(),
             packing: format!("{}{}", log.input.packing, log.undone),
             read: events.statistics().clone(),
             strangers,
@@ -101,7 +98,7 @@ impl KernelLogs {
 
 /// A kernel log that was read.
 struct KernelLog {
-    path: PathBuf,
+    path: Given,
     /// What it is packed with, and what was learnt of it, in words.
     packing: String,
     read: Statistics,
@@ -117,7 +114,7 @@ fn is_bare(read: &Statistics) -> bool {
 
 fn say(log: &KernelLog) {
     let KernelLog { path, packing, read, strangers, what } = log;
-    let name = path.display();
+    let name = path;
     let form = read.form.map_or_else(|| "no form that is known".to_owned(), |form| form.to_string());
     info!(
         "{name}: kernel log{packing}, {form}, {} lines of the kernel's of {}, {} decisions of the OOM killer",
@@ -218,7 +215,7 @@ impl KubeletLogs {
 }
 
 /// Whether a kubelet's log writes local times, so that it tells other instants in another zone.
-pub(super) fn is_local(path: &Path) -> Result<bool> {
+pub(super) fn is_local(path: &Given) -> Result<bool> {
     let first = |zone: &TimeZone| -> Result<Option<Timestamp>> {
         let mut log = KubeletLog { silent: true, ..KubeletLog::open(path, zone, None)? };
         log.read_piece(&mut Vec::new())?;
@@ -228,7 +225,7 @@ pub(super) fn is_local(path: &Path) -> Result<bool> {
 }
 
 struct KubeletLog {
-    path: PathBuf,
+    path: Given,
     log: Log,
     reader: Reader,
     /// Undoes what was learnt of the log, where it cannot be read as it is; and the start of a line whose end is yet to come.
@@ -249,14 +246,14 @@ struct KubeletLog {
 }
 
 impl KubeletLog {
-    fn open(path: &Path, zone: &TimeZone, latest: Option<Timestamp>) -> Result<Self> {
+    fn open(path: &Given, zone: &TimeZone, latest: Option<Timestamp>) -> Result<Self> {
         let log = Log::open(path, &KubeletLines, Some(KUBELET_SAMPLE))?;
         let peeler = (!log.plan.is_plain()).then(|| (log.peeler(KubeletLines), Vec::new()));
         let calendar = Calendar { not_after: latest.unwrap_or(log.input.latest), zone: zone.clone() };
         let mut reader = Reader::new(calendar, Vec::new())?;
         reader.pass_over_idle_observations();
         Ok(Self {
-            path: path.to_owned(),
+            path: path.clone(),
             reader,
             log,
             peeler,
@@ -278,7 +275,7 @@ impl KubeletLog {
             match self.log.input.reader.read(&mut self.piece) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 read => {
-                    break read.with_context(|| format!("{} cannot be read to its end", self.path.display()))?;
+                    break read.with_context(|| format!("{} cannot be read to its end", self.path))?;
                 }
             }
         };
@@ -355,7 +352,7 @@ impl KubeletLog {
     }
 
     fn say(&self) {
-        let (name, counts) = (self.path.display(), self.reader.counts());
+        let (name, counts) = (&self.path, self.reader.counts());
         info!(
             "{name}: kubelet log{}{}, {} messages that matter, {} events",
             self.log.input.packing, self.log.undone, counts.messages, self.events

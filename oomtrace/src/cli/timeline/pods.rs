@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use tracing::{info, warn};
 
-use super::{input, what::What};
+use super::{given::Given, input, what::What};
 use crate::{
     event::{Line, Pod},
     node::snapshot::{self, LastWords, Snapshot, log_dir},
@@ -20,9 +20,8 @@ use crate::{
 const DEPTH: u8 = 5;
 
 /// Reads a file, or a folder of files or of logs.
-pub(super) fn read(path: &Path, into: &mut Snapshot) -> anyhow::Result<()> {
-    let name = path.display();
-    if path.as_os_str() != "-" && path.is_dir() {
+pub(super) fn read(name: &Given, into: &mut Snapshot) -> anyhow::Result<()> {
+    if let Some(path) = name.path().filter(|_| name.is_dir()) {
         let mut entered = Entered::default();
         folder(path, DEPTH, into, &mut entered)?;
         for (link, target) in &entered.links {
@@ -37,7 +36,7 @@ pub(super) fn read(path: &Path, into: &mut Snapshot) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    let (text, packing) = input::read_whole(path)?;
+    let (text, packing) = input::read_whole(name)?;
     let found =
         snapshot::read(&text, into).map_err(|_| anyhow::anyhow!("{name}: {}", What::of(&text).instead_of_pods()))?;
     if found.is_empty() {
@@ -80,6 +79,28 @@ fn last_words(folder: &Path, pod: &Pod, container: &str, into: &mut Snapshot) {
     }
 }
 
+/// Whether a path is that of a container's log: `var/log/pods/<namespace>_<pod>_<uid>/<container>/<restart count>.log`.
+pub(super) fn is_log(path: &str) -> bool {
+    parts_of_log(path).is_some()
+}
+
+fn parts_of_log(path: &str) -> Option<(&str, &str, &str)> {
+    let mut parts = path.strip_prefix("var/log/pods/")?.split('/');
+    let (pod, container, file) = (parts.next()?, parts.next()?, parts.next()?);
+    (log_dir::pod(pod).is_some() && parts.next().is_none()).then_some((pod, container, file.strip_suffix(".log")?))
+}
+
+/// Takes in the log of a container, by its path and what is in it.
+pub(super) fn enter_log(path: &str, text: &[u8], into: &mut Snapshot) {
+    let Some((folder, container, count)) = parts_of_log(path) else { return };
+    let Some(pod) = log_dir::pod(folder) else { return };
+    log_dir::enter_pod(folder, std::iter::once(container), into);
+    if let Some(words) = container_log::last_words(text) {
+        let container = container.to_owned();
+        into.last_words.push(LastWords { pod, container, restart_count: count.parse().ok(), words });
+    }
+}
+
 #[derive(Default)]
 struct Entered {
     pods: u64,
@@ -101,7 +122,7 @@ fn folder(path: &Path, depth: u8, into: &mut Snapshot, entered: &mut Entered) ->
         if !file.is_dir() {
             let json = [".json", ".json.gz", ".json.zst", ".yaml", ".yml"].iter().any(|end| name.ends_with(end));
             if json {
-                let (text, _) = input::read_whole(&file)?;
+                let (text, _) = input::read_whole(&Given::Path(file.clone()))?;
                 if let Ok(found) = snapshot::read(&text, into) {
                     entered.files += u64::from(!found.is_empty());
                 } else {
@@ -134,11 +155,11 @@ fn folder(path: &Path, depth: u8, into: &mut Snapshot, entered: &mut Entered) ->
 }
 
 /// `kubelet_evictions` by signal, from the text of `/metrics`.
-pub(super) fn evictions_by_signal(path: &Path) -> anyhow::Result<BTreeMap<String, u64>> {
+pub(super) fn evictions_by_signal(path: &Given) -> anyhow::Result<BTreeMap<String, u64>> {
     let (text, _) = input::read_whole(path)?;
     let counts = Metrics::read(&String::from_utf8_lossy(&text)).evictions;
     let told: Vec<_> = counts.iter().map(|(signal, count)| format!("{signal} {count}")).collect();
     let told = if told.is_empty() { "no evictions".to_owned() } else { told.join(", ") };
-    info!("{}: metrics of the kubelet, {told}", path.display());
+    info!("{path}: metrics of the kubelet, {told}");
     Ok(counts)
 }

@@ -113,6 +113,23 @@ impl What {
         }
     }
 
+    /// What is wrong with it where anything that is read would do.
+    pub(super) fn instead_of_anything(self) -> &'static str {
+        match self {
+            Self::Empty => "the file is empty",
+            Self::Binary => "the file is binary and no log",
+            Self::Json => {
+                "this is JSON of something else: neither pods, events nor nodes of kubectl or crictl, nor lines of a log, nor \
+                 what oomtrace recorded"
+            }
+            Self::KernelLog | Self::KubeletLog | Self::Recording | Self::Text => {
+                "nothing in it is known: it needs a kernel log (dmesg, journalctl -k), a kubelet's log, pods or events of \
+                 kubectl, what oomtrace recorded, or an archive of `oomtrace collect` (to say what it is: --kernel-log, \
+                 --kubelet-log, --pods, --events)"
+            }
+        }
+    }
+
     /// What is wrong with it as a description of pods, and the way out.
     pub(super) fn instead_of_pods(self) -> &'static str {
         match self {

@@ -4,14 +4,12 @@
 //! time, of the same day (containerd's `time=`, klog's `time:`); else the first date with a year in any of the logs, or in
 //! `journalctl`'s first line; else when the pods were made; else each log's last change.
 
-use std::path::Path;
-
 use anyhow::Result;
 use jiff::{Span, Timestamp, civil, tz::TimeZone};
 use memchr::memmem;
 use tracing::info;
 
-use super::{Args, input};
+use super::{Args, given::Given, input};
 use crate::{
     source::{
         envelope::{
@@ -46,7 +44,7 @@ pub(super) fn latest(args: &Args, known: &Known) -> Result<Option<Timestamp>> {
     let paths = || args.kernel_log.iter().chain(&args.kubelet_log).filter(|path| path.is_file());
     let mut starts = Vec::new();
     for path in paths() {
-        starts.push((path.as_path(), input::open(path)?.peek(path, SAMPLE_BYTES)?));
+        starts.push((path, input::open(path)?.peek(path, SAMPLE_BYTES)?));
     }
     if !starts.iter().any(|(_, start)| has_times_without_year(start)) {
         return Ok(None);
@@ -89,8 +87,8 @@ fn nearest(local: LocalTime, date: Timestamp) -> Option<Timestamp> {
     in_years.min_by_key(|at| at.duration_since(date).abs())
 }
 
-fn in_words(path: &Path) -> String {
-    format!("a date in {}", path.display())
+fn in_words(path: &Given) -> String {
+    format!("a date in {path}")
 }
 
 fn lines(start: &[u8]) -> impl Iterator<Item = &[u8]> {

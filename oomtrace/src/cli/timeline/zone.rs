@@ -4,7 +4,7 @@
 //! kubelet sees containers end when the kernel kills in them; the distance from UTC that another of the logs writes beside its
 //! times; else UTC. Where all logs are local, they agree, whatever the zone is.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use jiff::{
@@ -13,7 +13,7 @@ use jiff::{
 };
 use tracing::info;
 
-use super::{Args, input, logs};
+use super::{Args, given::Given, input, logs};
 use crate::{
     event::{ContainerAction, ContainerId, Event, Moment, Told},
     source::kernel_log::{self, Line, Wall},
@@ -51,7 +51,7 @@ pub(super) fn of_logs(args: &Args, latest: Option<Timestamp>) -> Result<Option<T
     }))
 }
 
-fn first_lines(path: &Path) -> Result<Vec<Vec<u8>>> {
+fn first_lines(path: &Given) -> Result<Vec<Vec<u8>>> {
     let mut input = input::open(path)?;
     let mut first = Vec::new();
     input::first_lines(path, &mut input, LINES, |line| first.push(line.to_vec()))?;
@@ -72,9 +72,9 @@ fn offset(line: &[u8]) -> Option<i32> {
 
 /// How far local times are from UTC by what both logs tell of the same containers.
 fn by_kills(args: &Args, latest: Option<Timestamp>) -> Result<Option<i64>> {
-    let kernel_is_local = args.kernel_log.iter().map(|path| kernel_is_local(path)).collect::<Result<Vec<_>>>()?;
+    let kernel_is_local = args.kernel_log.iter().map(kernel_is_local).collect::<Result<Vec<_>>>()?;
     let Some((Some(kernel_is_local), rest)) = kernel_is_local.split_first() else { return Ok(None) };
-    let of_kubelet = args.kubelet_log.iter().map(|path| logs::is_local(path)).collect::<Result<Vec<_>>>()?;
+    let of_kubelet = args.kubelet_log.iter().map(logs::is_local).collect::<Result<Vec<_>>>()?;
     let agree = rest.iter().all(|other| *other == Some(*kernel_is_local));
     if !agree || of_kubelet.is_empty() || of_kubelet.contains(kernel_is_local) {
         return Ok(None);
@@ -104,7 +104,7 @@ fn by_kills(args: &Args, latest: Option<Timestamp>) -> Result<Option<i64>> {
 }
 
 /// Whether a kernel's log writes local times; `None` where it writes none.
-fn kernel_is_local(path: &Path) -> Result<Option<bool>> {
+fn kernel_is_local(path: &Given) -> Result<Option<bool>> {
     let mut reader = kernel_log::Reader::new();
     let lines = first_lines(path)?;
     if lines.first().is_some_and(|line| kernel_log::is_export(line)) {

@@ -238,6 +238,14 @@ impl<'a> Session<'a> {
     }
 }
 
+/// What the runtime says of itself: `containerd v2.1.0`.
+pub async fn version(host: &Host, asked: Option<&Path>) -> Result<String, CriError> {
+    let path = socket(host, asked).ok_or(CriError::NoSocket)?;
+    let mut client = Client::connect(&path).await?;
+    let version: messages::VersionResponse = client.call("Version", messages::Nothing {}).await?;
+    Ok(format!("{} {}", version.runtime_name, version.runtime_version))
+}
+
 /// All that the runtime knows now, asked once.
 pub async fn list_once(host: &Host, asked: Option<&Path>) -> Result<Vec<Fact>, CriError> {
     let path = socket(host, asked).ok_or(CriError::NoSocket)?;

@@ -252,6 +252,57 @@ impl Journal {
     }
 }
 
+/// What the node's `journalctl` prints for these arguments, once: at most so many bytes, within this time. `folder` is where
+/// the journal's files are, if not in the usual place.
+pub async fn print(
+    folder: Option<PathBuf>,
+    arguments: &[String],
+    limit: Duration,
+    most: usize,
+) -> Result<Vec<u8>, NotPrinted> {
+    let journal = Journal::find(&[], folder)?;
+    let mut command = journal.command();
+    command.args(arguments);
+    if let Some(folder) = &journal.folder {
+        command.arg("--directory").arg(folder);
+    }
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(NoJournal::NotRun)?;
+    let Some(stdout) = child.stdout.take() else { return Err(NotPrinted::Nothing(String::new())) };
+    let (mut printed, mut stdout) = (Vec::new(), stdout.take(most as u64 + 1));
+    let read = timeout(limit, stdout.read_to_end(&mut printed)).await;
+    if read.is_err() || printed.len() > most {
+        if let Err(error) = child.kill().await {
+            debug!("journalctl cannot be ended: {error}");
+        }
+        let words = if read.is_err() { "in time" } else { "in so little room" };
+        return Err(NotPrinted::Nothing(format!("it did not come to its end {words}")));
+    }
+    let words = last_words(child).await;
+    if !printed.trim_ascii().is_empty() {
+        return Ok(printed);
+    }
+    // `journalctl` that has found nothing of what was asked for says nothing, or that it opened no files.
+    let words = if words == "exit status: 0" { "it has no such lines".to_owned() } else { words };
+    Err(NotPrinted::Nothing(words))
+}
+
+/// Why `journalctl` printed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum NotPrinted {
+    /// It cannot be run.
+    #[error(transparent)]
+    No(#[from] NoJournal),
+    /// It was run.
+    #[error("the journal: {0}")]
+    Nothing(String),
+}
+
+/// All units that are known to run a kubelet, and those that speak of containers.
+#[must_use]
+pub fn known_units() -> Vec<String> {
+    units::known()
+}
+
 /// Takes back what oomtrace was granted against the OOM killer: where memory ends, `journalctl` goes first, and comes again.
 fn killable() -> io::Result<()> {
     let file = rustix::fs::open(c"/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;

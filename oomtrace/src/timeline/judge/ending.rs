@@ -38,6 +38,8 @@ pub(super) enum By<'a> {
     Kubelet(&'a Cause<ContainerChange>),
     /// Nobody that was seen: it ended with 137 all the same.
     Nobody(&'a Death),
+    /// It ended with 137, and its status is all that is known of it.
+    Unseen(&'a Death),
 }
 
 /// What the end of a container is, where neither a kill nor an eviction for memory explains it.
@@ -131,6 +133,7 @@ fn why<'a>(court: &Court<'a>, death: &'a Death) -> Why<'a> {
 fn alone<'a>(court: &Court<'a>, death: &'a Death) -> Why<'a> {
     match death.exit_code {
         Some(137) if death.oom_victim => Why::Nothing,
+        Some(137) if court.known.statuses_alone => Why::Incident(Ending::Killed(By::Unseen(death))),
         Some(137) if death.exit == Some(FirstExit::Status) && court.evidence.kubelet_heard_all(death, court.names) => {
             Why::IncidentAfter(death.at + NOTICED, Ending::Killed(By::Nobody(death)))
         }
@@ -321,6 +324,9 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
     };
     let (kubernetes_shows, kubernetes_shows_seen) = shown::of_end(case, court);
     let missing = match ending {
+        Ending::Killed(By::Unseen(_)) => {
+            vec!["who killed it: the node's kernel log and its kubelet's (--kernel-log, --kubelet-log) say more".to_owned()]
+        }
         Ending::Crashed => vec![
             "whether the program ran out of memory of its own: its log's last lines (a copy of /var/log/pods with --pods)"
                 .to_owned(),
@@ -331,7 +337,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
         scenario,
         missing,
         invisible: Some(false),
-        group_kill: Some(false),
+        group_kill: (!matches!(ending, Ending::Killed(By::Unseen(_)))).then_some(false),
         summary,
         advice,
         confidence,
@@ -434,6 +440,11 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &
             "Not memory. A shell exits with 137 where a command that it ran was killed, and some programs use that status on purpose: the program's log says.".to_owned(),
             death.lines.first().map_or(0, |(_, line)| line.seq),
         ),
+        By::Unseen(death) => (
+            format!("{who} ended{again} with exit code 137, which is SIGKILL; its status does not say who killed it, or why."),
+            "Look at the pod's events: a failed probe, or a program that did not end in time when it was asked to, ends so. Nothing here says that memory ran out, and nothing says that it did not.".to_owned(),
+            death.lines.first().map_or(0, |(_, line)| line.seq),
+        ),
         By::Kubelet(change) => (
             format!("{who} was ended{again} by the kubelet {}; not by the OOM killer{code}.", because(Some(change), pod)),
             advice_of(&change.what).to_owned(),
@@ -447,6 +458,7 @@ fn confidence(by: &By<'_>) -> Confidence {
     match by {
         // That the probe failed because of it is inferred.
         By::Probe(_) => Confidence::Medium,
+        By::Unseen(_) => Confidence::Low,
         _ => Confidence::High,
     }
 }

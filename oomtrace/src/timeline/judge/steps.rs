@@ -45,7 +45,7 @@ fn own(case: &Case<'_>) -> Vec<At> {
         }
         Some(Ending::Frozen(frozen)) => all.extend(frozen.iter().map(|one| (one.at, Arc::clone(&one.line)))),
         Some(Ending::Panic(panic)) => all.push((panic.at, Arc::clone(&panic.line))),
-        Some(Ending::Crashed | Ending::Killed(By::Nobody(_))) | None => {}
+        Some(Ending::Crashed | Ending::Killed(By::Nobody(_) | By::Unseen(_))) | None => {}
     }
     all
 }

@@ -92,7 +92,17 @@ pub enum KubeletError {
 impl Access {
     /// All that the kubelet tells of its pods now.
     pub fn ask(&self) -> Result<Vec<Fact>, KubeletError> {
-        let url = format!("{}/pods", self.url.trim_end_matches('/'));
+        let answer = self.get("/pods")?;
+        parse(&answer).map_err(|error| KubeletError::Answer { url: self.url_of("/pods"), error })
+    }
+
+    fn url_of(&self, path: &str) -> String {
+        format!("{}{path}", self.url.trim_end_matches('/'))
+    }
+
+    /// What the kubelet answers for a path: `/pods`, `/metrics`.
+    pub fn get(&self, path: &str) -> Result<Vec<u8>, KubeletError> {
+        let url = self.url_of(path);
         let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).proxy(None).max_redirects(0);
         let request = if self.is_secret() {
             let token = read(&self.token, "--kubelet-token")?;
@@ -101,11 +111,10 @@ impl Access {
         } else {
             config.build().new_agent().get(&url)
         };
-        let answer = request
+        request
             .call()
             .and_then(|mut answer| answer.body_mut().with_config().limit(MOST_BYTES).read_to_vec())
-            .map_err(|error| KubeletError::of(url.clone(), error))?;
-        parse(&answer).map_err(|error| KubeletError::Answer { url, error })
+            .map_err(|error| KubeletError::of(url, error))
     }
 
     /// Whether it is asked through TLS.
