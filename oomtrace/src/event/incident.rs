@@ -370,7 +370,7 @@ pub enum Scenario {
     Evicted,
     /// A cgroup outside of Kubernetes hit its limit.
     OtherLimit,
-    /// A process killed it, not the OOM killer.
+    /// A process killed it, not the OOM killer, as far as is known.
     Killed,
     /// It crashed.
     Crashed,

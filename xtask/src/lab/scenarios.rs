@@ -88,7 +88,11 @@ pub(crate) enum Set {
 /// Starts a lab of its own, and plays a set of scenarios. What is not right is played once more: a kill or an eviction may have
 /// come late on a busy machine.
 pub(crate) fn test(set: Set) -> Result<Report> {
-    let lab = Lab::up(&Up { oomtrace: Oomtrace::Daemonset, release: false, binary: None })?;
+    let up = Up { oomtrace: Oomtrace::Daemonset, release: false, binary: None };
+    let lab = Lab::up(&up).or_else(|error| {
+        println!("the node did not start, and is started once more: {error:#}");
+        Lab::up(&up)
+    })?;
     let names = match set {
         Set::Short => table::SHORT.map(str::to_owned).to_vec(),
         Set::All => vec!["all".to_owned()],

@@ -226,5 +226,4 @@ fn a_further_kill_in_a_real_crash_loop_takes_less_than_4_kib_of_a_log() {
     let most = |sizes: &[usize]| sizes.iter().copied().max().unwrap_or(usize::MAX / 4);
     assert!(most(&kills) + most(&open) < 4096, "{kills:?}, {open:?}");
     assert!(whole / kills.len() < 4608, "{} bytes a kill, its closing included", whole / kills.len());
-    eprintln!("oom_kill {kills:?}, open {open:?}, all {whole}");
 }
