@@ -127,11 +127,7 @@ fn systemd_path() -> Outcome {
     run_to_death("eat", &container)?;
     let lines = oomtrace.stop()?;
     let kill = only(&lines, "oom_kill")?;
-    check_eq!(
-        kill["pod"],
-        json!({"namespace": null, "name": null, "uid": uid(4), "qos": "Guaranteed", "owner": null}),
-        "pod"
-    );
+    check_eq!(kill["pod"], json!({"namespace": null, "name": null, "uid": uid(4), "qos": "Guaranteed"}), "pod");
     check_eq!(kill["container"]["id"], json!(container_id(4)), "container.id");
     check_eq!(kill["cgroup"]["path"], json!(container.path), "cgroup.path");
     Ok(())
