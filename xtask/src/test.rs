@@ -52,10 +52,6 @@ pub(crate) fn run(test: &Test) -> ExitCode {
             // Downloading goes on beside compiling. What it cannot get, the guest that needs it will report.
             scope.spawn(|| setup::guests(&test.kernel.0));
         }
-        if test.lab.is_some() {
-            // Where the cache is cold, this compiles Kubernetes, for longer than everything else takes to compile.
-            scope.spawn(setup::lab);
-        }
         let mut rows = vec![
             step("formatting", || quiet(&["fmt", "--all", "--check"])),
             step("toolchain for the probes", || setup::toolchain().map(|()| Ended::default())),
@@ -72,6 +68,7 @@ pub(crate) fn run(test: &Test) -> ExitCode {
         if !test.skip_kernel {
             rows.extend(guests::run(&test.kernel.0, test.filter.as_deref(), test.jobs));
         }
+        // At the end: where the cache is cold, this compiles Kubernetes, which would slow the guests down.
         if let Some(set) = test.lab {
             rows.push(step("scenarios on a Kubernetes node", || match setup::lab() {
                 Ok(()) => lab::scenarios::test(set).map(Ended::from),
