@@ -56,14 +56,11 @@ impl OomKill {
         self.each_place(|pod, container| own.complete(pod, container));
     }
 
-    /// Changes the pod and container of each task but the victim, whose they are, and of the limit.
+    /// Changes the pod and container of each candidate and member.
     pub(crate) fn each_place(&mut self, mut change: impl FnMut(&mut Option<Pod>, &mut Option<Container>)) {
         let candidates = self.candidates.iter_mut().flatten().map(|candidate| &mut candidate.task);
-        for Task { pod, container, .. } in candidates.chain(&mut self.members).chain([&mut self.trigger]) {
+        for Task { pod, container, .. } in candidates.chain(&mut self.members) {
             change(pod, container);
-        }
-        if let Some(limit) = &mut self.limit {
-            change(&mut limit.pod, &mut limit.container);
         }
     }
 }

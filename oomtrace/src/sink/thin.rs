@@ -7,7 +7,7 @@
 //! what is degraded. What goes is counted in a field of the list's name with `_omitted`. When that is not enough, texts that
 //! are longer than any name that Kubernetes allows are shortened, which ends them with `…`.
 //!
-//! Of a pod or container that the line has already, as the victim's own, only the names are printed again.
+//! Of a candidate or member in the pod and container that the line itself is about, only the names are printed again.
 //!
 //! A recording, and what `--full` prints, is whole.
 
@@ -132,13 +132,6 @@ fn thin_kill(kill: &mut OomKill, room: &Room) {
 }
 
 fn thin_incident(incident: &mut Incident, room: &Room) {
-    let own = Place { pod: incident.pod.clone(), container: incident.container.clone() };
-    if let Some(victim) = &mut incident.victim {
-        own.names_only(&mut victim.task.pod, &mut victim.task.container);
-    }
-    if let Some(limit) = &mut incident.limit {
-        own.names_only(&mut limit.pod, &mut limit.container);
-    }
     // While it is open, a line says what it is and what is new. The events have the rest, and so has its closing.
     let room = if incident.state == IncidentState::Open {
         (incident.victim, incident.limit, incident.cgroup) = (None, None, None);
