@@ -218,15 +218,21 @@ impl Kubelet {
         Ok(())
     }
 
-    /// Removes a container, running or not, and tries again as a kubelet does: a runtime may stumble over one that is ending.
-    pub(crate) fn remove(&mut self, container: &Container) -> Result<()> {
+    /// Asks, and asks again as a kubelet does: a runtime may stumble over a container that is ending.
+    fn insist(&mut self, method: &str, id: &str) -> Result<()> {
         let mut stumbles = 0;
-        while let Err(error) = self.call::<_, Nothing>("RemoveContainer", Id { id: container.id.clone() }) {
+        while let Err(error) = self.call::<_, Nothing>(method, Id { id: id.to_owned() }) {
             stumbles += 1;
             ensure!(stumbles < 5, error);
-            println!("removing {} again: {error:#}", container.name);
+            println!("{method} {id} again: {error:#}");
             thread::sleep(Duration::from_secs(1));
         }
+        Ok(())
+    }
+
+    /// Removes a container, running or not.
+    pub(crate) fn remove(&mut self, container: &Container) -> Result<()> {
+        self.insist("RemoveContainer", &container.id)?;
         for link in fs::read_dir("/var/log/containers")? {
             let link = link?;
             if link.file_name().to_string_lossy().contains(&container.id) {
@@ -238,8 +244,8 @@ impl Kubelet {
 
     /// Stops and removes a pod with all its containers, and its folder.
     pub(crate) fn remove_pod(&mut self, pod: &Pod) -> Result<()> {
-        let Nothing {} = self.call("StopPodSandbox", Id { id: pod.sandbox.clone() })?;
-        let Nothing {} = self.call("RemovePodSandbox", Id { id: pod.sandbox.clone() })?;
+        self.insist("StopPodSandbox", &pod.sandbox)?;
+        self.insist("RemovePodSandbox", &pod.sandbox)?;
         fs::remove_dir_all(&pod.config.log_directory)?;
         Ok(())
     }
