@@ -1,9 +1,8 @@
-//! What a line says of its own pod and container, and, of the same again, by their names only.
+//! The pod and container that a kill's line is about, which its candidates and members have by their names only.
 
 use super::{Container, OomKill, Pod, Task};
 
 /// The pod and container that a line is about.
-#[derive(Clone, Debug, Default)]
 pub(crate) struct Place {
     /// The pod.
     pub(crate) pod: Option<Pod>,
@@ -37,7 +36,7 @@ impl Place {
         }
     }
 
-    /// What is `self` becomes `other`. The same container is in the same pod.
+    /// Puts `other` in the place of what equals `self`.
     fn swap_same(&self, other: &Self, pod: &mut Option<Pod>, container: &mut Option<Container>) {
         if *pod != self.pod || pod.as_ref().is_none_or(|pod| pod.name.is_none()) {
             return;

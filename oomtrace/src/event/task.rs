@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::node::cgroup_path::{ContainerId, PodUid, QosClass};
 
-/// A pod, as far as it is known. Of one that the line has already, only the names are printed again.
+/// A pod, as far as it is known. Of a candidate or member in the line's own pod, only the names are printed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pod {
     /// The pod's namespace.
@@ -32,7 +32,7 @@ pub struct Owner {
     pub name: String,
 }
 
-/// A container, as far as it is known. Of one that the line has already, only the name is printed again.
+/// A container, as far as it is known. Of a candidate or member in the line's own container, only the name is printed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Container {
     /// The container's name in its pod.

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Instant};
 
-use tracing::debug;
+use tracing::info;
 
 use super::{last_words::LastWords, pressure::Pressure, waiting::Waiting};
 use crate::{
@@ -78,7 +78,11 @@ impl Pipeline {
         if let (Event::SystemOom(oom), Moment::Wall(at)) = (&told.event, told.at)
             && at < self.started
         {
-            debug!(?oom, "the kubelet logs a kill from before oomtrace was started");
+            let (comm, pid) = (oom.comm.as_deref().unwrap_or("a process"), oom.pid.unwrap_or_default());
+            info!(
+                "not reported: the kubelet's log has a kill of {comm:?} (pid {pid}) at {at}, before oomtrace was started; \
+                 `oomtrace timeline` reports it from the logs"
+            );
             return;
         }
         let now = Instant::now();

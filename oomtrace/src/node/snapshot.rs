@@ -9,6 +9,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+pub(crate) use self::read::HEAP_VARIABLES;
 pub use self::read::{Found, read};
 
 use crate::{

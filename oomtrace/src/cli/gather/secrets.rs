@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::node::snapshot::HEAP_VARIABLES;
+
 /// Instead of what was left out.
 const LEFT_OUT: &str = "(left out)";
 /// What a name has in it whose value may be secret.
@@ -17,20 +19,6 @@ const WORDS: [&str; 10] = [
     "private",
     "header",
 ];
-/// Variables that set the size of a runtime's heap: these are wanted.
-const WANTED: [&str; 10] = [
-    "JAVA_TOOL_OPTIONS",
-    "JAVA_OPTS",
-    "JDK_JAVA_OPTIONS",
-    "_JAVA_OPTIONS",
-    "NODE_OPTIONS",
-    "GOMEMLIMIT",
-    "GOGC",
-    "DOTNET_GCHeapHardLimit",
-    "DOTNET_GCHeapHardLimitPercent",
-    "DOTNET_gcServer",
-];
-
 /// Whether the value of what is called so may be secret.
 fn is_secret(name: &str) -> bool {
     let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
@@ -125,7 +113,7 @@ pub(super) fn leave_out_of_pods(pods: &mut Value) -> Vec<String> {
 fn of_container(container: &mut Value) -> Vec<String> {
     let name = container.get("name").and_then(Value::as_str).unwrap_or("?").to_owned();
     for variable in container.get_mut("env").and_then(Value::as_array_mut).into_iter().flatten() {
-        let is_wanted = variable.get("name").and_then(Value::as_str).is_some_and(|name| WANTED.contains(&name));
+        let is_wanted = variable.get("name").and_then(Value::as_str).is_some_and(|name| HEAP_VARIABLES.contains(&name));
         if let Some(value) = variable.get_mut("value").filter(|_| !is_wanted) {
             *value = LEFT_OUT.into();
         }

@@ -174,6 +174,20 @@ fn pod(value: &Value, into: &mut Snapshot) -> Option<()> {
     Some(())
 }
 
+/// Environment variables that set the size of a runtime's heap.
+pub(crate) const HEAP_VARIABLES: [&str; 10] = [
+    "JAVA_TOOL_OPTIONS",
+    "JAVA_OPTS",
+    "JDK_JAVA_OPTIONS",
+    "_JAVA_OPTIONS",
+    "NODE_OPTIONS",
+    "GOMEMLIMIT",
+    "GOGC",
+    "DOTNET_GCHeapHardLimit",
+    "DOTNET_GCHeapHardLimitPercent",
+    "DOTNET_gcServer",
+];
+
 /// Flags and variables that set the size of a runtime's heap.
 fn heap_settings(container: &Value) -> Vec<String> {
     const FLAGS: [&str; 7] = [
@@ -185,23 +199,11 @@ fn heap_settings(container: &Value) -> Vec<String> {
         "--max_old_space_size",
         "--max-semi-space-size",
     ];
-    const VARIABLES: [&str; 10] = [
-        "JAVA_TOOL_OPTIONS",
-        "JAVA_OPTS",
-        "JDK_JAVA_OPTIONS",
-        "_JAVA_OPTIONS",
-        "NODE_OPTIONS",
-        "GOMEMLIMIT",
-        "GOGC",
-        "DOTNET_GCHeapHardLimit",
-        "DOTNET_GCHeapHardLimitPercent",
-        "DOTNET_gcServer",
-    ];
     let list = |field: &str| container.get(field).and_then(Value::as_array).into_iter().flatten();
     let words = list("command").chain(list("args")).filter_map(Value::as_str).flat_map(str::split_whitespace);
     let flags = words.filter(|word| FLAGS.iter().any(|flag| word.starts_with(flag))).map(str::to_owned);
     let variables = list("env").filter_map(|variable| {
-        let name = text(variable, "name").filter(|name| VARIABLES.contains(name))?;
+        let name = text(variable, "name").filter(|name| HEAP_VARIABLES.contains(name))?;
         Some(format!("{name}={}", text(variable, "value")?))
     });
     flags.chain(variables).collect()
