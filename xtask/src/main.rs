@@ -7,6 +7,7 @@ mod cache;
 mod deb;
 mod demo;
 mod fuzz;
+mod golden;
 mod image;
 mod in_guest;
 mod lab;
@@ -44,6 +45,8 @@ enum Xtask {
     Bench(bench::Bench),
     /// Feed what oomtrace reads from outside with what nobody would write
     Fuzz(fuzz::Fuzz),
+    /// Compare what `oomtrace timeline` prints of every capture with what it printed before
+    Golden(golden::Golden),
     /// Make every memory death of the table happen, and check what oomtrace says of it
     Scenarios(scenarios::Scenarios),
     /// A real Kubernetes node: kubelet, containerd and systemd in an emulated machine, the control plane beside it
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Xtask::Demo(demo) => demo::run(&demo),
         Xtask::Bench(bench) => bench::run(&bench),
         Xtask::Fuzz(fuzz) => fuzz::run(&fuzz),
+        Xtask::Golden(golden) => golden::run(&golden),
         Xtask::Scenarios(scenarios) => scenarios::run(&scenarios),
         Xtask::Lab(lab) => lab::run(&lab),
         Xtask::InGuest(what) => in_guest::run(&what).map(|()| ExitCode::SUCCESS),
