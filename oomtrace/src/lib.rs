@@ -8,14 +8,15 @@ pub mod build_info;
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod event;
 pub mod leak;
 pub mod live;
 pub mod metrics;
 pub mod node;
 mod own;
 pub mod probe;
-pub mod quantity;
 pub mod sink;
 pub mod source;
 pub mod timeline;
+
+pub use oomtrace_model as event;
+pub use oomtrace_model::quantity;

@@ -42,8 +42,8 @@ pub fn of_cgroup(hierarchy: &Hierarchy, path: &str) -> Result<Option<Pressure>, 
         _ => files.v2()?,
     };
     Ok(Some(Pressure {
-        pod: super::pod(&identity),
-        container: super::container(&identity),
+        pod: identity.pod(),
+        container: identity.container(),
         level: Some(identity.level),
         cgroup: Some(Cgroup { path: Some(path.to_owned()), id: Some(id), unit: identity.unit }),
         ..memory

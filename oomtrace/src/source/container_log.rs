@@ -10,6 +10,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+pub use oomtrace_model::snapshot::Words;
 
 /// So much of the end of a log is looked at: a runtime writes its report, with a stack trace, right before it ends.
 const TAIL_BYTES: u64 = 64 << 10;
@@ -47,17 +48,6 @@ const WORDS: [(&str, &str); 16] = [
 ];
 /// Rust's `handle_alloc_error`: `memory allocation of 8589934592 bytes failed`.
 const RUST: (&str, &str) = ("memory allocation of ", " bytes failed");
-
-/// A line that says it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Words {
-    /// When it was written.
-    pub at: Timestamp,
-    /// The runtime that writes such lines.
-    pub runtime: &'static str,
-    /// The line, without what the container runtime put before it.
-    pub text: String,
-}
 
 /// The last line in the end of a log that says that memory ran out, in the form of CRI or of Docker's `json-file`.
 #[must_use]

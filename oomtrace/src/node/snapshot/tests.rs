@@ -1,7 +1,10 @@
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use super::*;
-use crate::event::ContainerRole::{App, Init, Sidecar};
+use crate::event::{
+    ContainerRole::{App, Init, Sidecar},
+    PodUid,
+};
 
 const UID: &str = "c8119223-23d2-4099-bf62-d501a2753c91";
 

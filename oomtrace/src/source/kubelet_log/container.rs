@@ -305,8 +305,8 @@ fn sync_loop(rest: &str) -> Option<Said> {
 fn oom_noticed(path: &str) -> Said {
     let identity = CgroupIdentity::parse(path);
     Said::Change(Box::new(ContainerChange {
-        pod: crate::node::pod(&identity),
-        container: crate::node::container(&identity),
+        pod: identity.pod(),
+        container: identity.container(),
         cgroup: Some(Cgroup { path: Some(path.to_owned()), ..Cgroup::default() }),
         ..ContainerChange::new(Action::OomNoticed)
     }))

@@ -3,7 +3,7 @@
 
 use crate::{
     event::{Cgroup, Sender, SenderRole, Signal, Task},
-    node::{self, cgroup_path::CgroupIdentity},
+    node::cgroup_path::CgroupIdentity,
 };
 
 pub(super) const IDENTIFIER: &str = "systemd-oomd";
@@ -15,7 +15,7 @@ pub(super) fn read(text: &str, pid: Option<u32>) -> Option<Signal> {
         None => text.strip_prefix("Marked ")?.split_once(" for killing due to memory ")?,
     };
     let identity = CgroupIdentity::parse(path);
-    let (pod, container) = (node::pod(&identity), node::container(&identity));
+    let (pod, container) = (identity.pod(), identity.container());
     // Whether that one is in a cgroup of its own within the container, the path does not tell.
     let container_init = (container.is_some() && identity.nested.is_none()).then_some(true);
     let target = Task { container_init, pod: pod.clone(), container: container.clone(), ..Task::default() };

@@ -3,7 +3,7 @@
 use super::{Table, cgroup};
 use crate::{
     event::{Cause, Cgroup, Level, Limit, Memory, OomKill, OomVictim, PanicOnOom, Task, Victim, Why},
-    node::{self, cgroup_path::CgroupIdentity},
+    node::cgroup_path::CgroupIdentity,
     source::kernel_log::{
         form::When,
         report::{self, Decision, Killed, Outcome, Process, Report},
@@ -24,7 +24,7 @@ impl Place {
 
     /// A task that is in it, or in one below it.
     fn task(&self, task: Task) -> Task {
-        Task { pod: node::pod(&self.identity), container: node::container(&self.identity), ..task }
+        Task { pod: self.identity.pod(), container: self.identity.container(), ..task }
     }
 
     fn cgroup(&self) -> Cgroup {
@@ -186,8 +186,8 @@ fn limit(decision: &Decision, table: &Table<'_>, place: Option<&Place>) -> Optio
         level: place.map(|place| place.identity.level),
         cgroup: place.map(|place| place.path.clone()),
         cgroup_id: None,
-        pod: place.and_then(|place| node::pod(&place.identity)),
-        container: place.and_then(|place| node::container(&place.identity)),
+        pod: place.and_then(|place| place.identity.pod()),
+        container: place.and_then(|place| place.identity.container()),
         nested: place.and_then(|place| place.identity.nested.clone()),
         usage_bytes: report.memory.map(|memory| memory.usage_bytes),
         limit_bytes: report.memory.and_then(|memory| memory.limit_bytes),

@@ -49,6 +49,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::ids::{ContainerId, InvalidContainerId, InvalidPodUid, PodUid};
+use crate::{Container, Pod};
 
 /// What a cgroup is to Kubernetes: whose limit its limit is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -133,6 +134,20 @@ pub struct CgroupIdentity {
 }
 
 impl CgroupIdentity {
+    /// The pod that the cgroup is, or is in.
+    #[must_use]
+    pub fn pod(&self) -> Option<Pod> {
+        let uid = self.pod_uid.clone()?;
+        Some(Pod { uid: Some(uid), qos: self.qos, ..Pod::default() })
+    }
+
+    /// The container that the cgroup is, or is in.
+    #[must_use]
+    pub fn container(&self) -> Option<Container> {
+        let id = self.container_id.clone()?;
+        Some(Container { id: Some(id), ..Container::default() })
+    }
+
     /// Reads a path from the root of its hierarchy, as the kernel or `/proc/PID/cgroup` has it. Bytes that are not
     /// UTF-8 may have been replaced: what is recognised is ASCII. Whatever is not recognised is [`Level::Other`].
     #[must_use]

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Cgroup, Container, Memory, Pod, Task, task::without_place};
-use crate::node::cgroup_path::Level;
+use crate::cgroup_path::Level;
 
 /// The victim of a kill.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]

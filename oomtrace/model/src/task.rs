@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::node::cgroup_path::{ContainerId, PodUid, QosClass};
+use crate::cgroup_path::{ContainerId, PodUid, QosClass};
 
 /// A pod, as far as it is known. Of a candidate or member in the line's own pod, only the names are printed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -161,7 +161,7 @@ pub struct Memory {
 
 #[cfg(test)]
 mod tests {
-    use crate::event::{Container, Event, Line, Memory, OomVictim, Pod, Source, Task, Why};
+    use crate::{Container, Event, Line, Memory, OomVictim, Pod, Source, Task, Why};
 
     #[test]
     fn an_event_of_a_task_in_a_pod_says_so_once_and_is_read_back() -> Result<(), serde_json::Error> {

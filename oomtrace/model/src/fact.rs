@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cgroup_path::{ContainerId, PodUid, QosClass};
-use crate::event::{ContainerRole, Owner};
+use crate::{ContainerRole, Owner};
 
 /// Who told a name. The later ones are believed over the earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]

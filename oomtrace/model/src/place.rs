@@ -3,16 +3,16 @@
 use super::{Container, OomKill, Pod, Task};
 
 /// The pod and container that a line is about.
-pub(crate) struct Place {
+pub struct Place {
     /// The pod.
-    pub(crate) pod: Option<Pod>,
+    pub pod: Option<Pod>,
     /// The container.
-    pub(crate) container: Option<Container>,
+    pub container: Option<Container>,
 }
 
 impl Place {
     /// Leaves only the names of what is this pod and container.
-    pub(crate) fn names_only(&self, pod: &mut Option<Pod>, container: &mut Option<Container>) {
+    pub fn names_only(&self, pod: &mut Option<Pod>, container: &mut Option<Container>) {
         self.swap_same(&self.named(), pod, container);
     }
 
@@ -50,13 +50,13 @@ impl Place {
 
 impl OomKill {
     /// Puts back what a printed line left out of pods and containers that are the line's own.
-    pub(crate) fn complete_places(&mut self) {
+    pub fn complete_places(&mut self) {
         let own = Place { pod: self.pod.clone(), container: self.container.clone() };
         self.each_place(|pod, container| own.complete(pod, container));
     }
 
     /// Changes the pod and container of each candidate and member.
-    pub(crate) fn each_place(&mut self, mut change: impl FnMut(&mut Option<Pod>, &mut Option<Container>)) {
+    pub fn each_place(&mut self, mut change: impl FnMut(&mut Option<Pod>, &mut Option<Container>)) {
         let candidates = self.candidates.iter_mut().flatten().map(|candidate| &mut candidate.task);
         for Task { pod, container, .. } in candidates.chain(&mut self.members) {
             change(pod, container);

@@ -1,18 +1,24 @@
-//! The one type that everything speaks: what happened, as the JSON lines print it.
+//! What happens to memory on a Kubernetes node, as types: a [`Line`] with its [`Event`], which may be an [`Incident`]; what a
+//! [cgroup's path](cgroup_path) says; what is known of [pods and containers](snapshot); [quantities](quantity). Nothing here reads a
+//! file or a clock.
 //!
 //! Field names are a contract: see [`SCHEMA_VERSION`]. Sizes are in bytes where a name ends in `_bytes`. What is not known is
 //! `null`, never 0. A field has one type, whatever the kind: a table or an index with a column for each field takes all lines.
 
+pub mod cgroup_path;
 mod charge;
 mod container;
 mod ending;
 mod eviction;
+pub mod fact;
 mod incident;
 mod oom;
 mod place;
 mod pressure;
+pub mod quantity;
 mod reaped;
 mod signal;
+pub mod snapshot;
 mod status;
 mod task;
 
@@ -22,26 +28,26 @@ use strum::{EnumDiscriminants, EnumString, IntoStaticStr, VariantArray};
 
 use self::incident::is_zero;
 pub use self::{
+    cgroup_path::{ContainerId, Level, PodUid, QosClass},
     charge::{AllocationRefused, ChargeFailures, ChargeState, RefusedBy, Span},
     container::{ContainerAction, ContainerChange, ContainerEnded, EndReason, OutOfMemoryLog},
     ending::{ProcessExit, Sender, SenderRole, Signal},
     eviction::{ContainerUse, Eviction, EvictionPhase, SystemOom},
     incident::{
         AffectedContainer, Confidence, Incident, IncidentState, Mark, MemoryPoint, Scenario, Severity, Step, ToldBy,
-        Verdict,
+        Verdict, thin_middle,
     },
     oom::{
         Candidate, Cause, CgroupMemory, KnownBy, Limit, MemoryNode, OomKill, OomVictim, PanicOnOom, SwapCounter,
         UnderOom, UnderOomState, Victim, Why,
     },
+    place::Place,
     pressure::{Pressure, PressureScope, Stall},
     reaped::OomReaped,
     signal::signal_name,
     status::{Failure, Lost, LostFrom, Phase, ProbeStatus, Refusal, Rung, Status},
     task::{Cgroup, Container, ContainerRole, Memory, Owner, Pod, Task},
 };
-pub(crate) use self::{incident::thin_middle, place::Place};
-pub use crate::node::cgroup_path::{ContainerId, Level, PodUid, QosClass};
 
 /// The version of the lines' schema. A minor version adds fields, kinds and values of enumerations; a major one may also rename
 /// or remove them, or change their types.
@@ -74,6 +80,12 @@ pub struct Line {
     /// What happened.
     #[serde(flatten)]
     pub event: Event,
+}
+
+/// Wall time as RFC 3339 in UTC with nanoseconds: how every time is printed.
+#[must_use]
+pub fn rfc3339(wall: jiff::Timestamp) -> String {
+    format!("{wall:.9}")
 }
 
 /// Who told.

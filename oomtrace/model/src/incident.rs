@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use strum::IntoStaticStr;
 
 use super::{Cgroup, Container, Limit, Line, Pod, Source, Victim};
-use crate::node::cgroup_path::{ContainerId, Level};
+use crate::cgroup_path::{ContainerId, Level};
 
 /// One incident: why a container died, or was about to.
 ///
@@ -139,24 +139,11 @@ pub enum IncidentState {
 
 /// What an incident is about: metrics, alerts and the text for people go by it.
 #[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-    IntoStaticStr,
-    clap::ValueEnum,
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, IntoStaticStr,
 )]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum), value(rename_all = "snake_case"))]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
-#[value(rename_all = "snake_case")]
 pub enum Severity {
     /// Memory: an OOM kill, an eviction for memory, a refused allocation, a frozen cgroup, a panic.
     #[default]
@@ -330,24 +317,11 @@ pub enum ToldBy {
 
 /// What happened.
 #[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-    IntoStaticStr,
-    clap::ValueEnum,
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, IntoStaticStr,
 )]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum), value(rename_all = "snake_case"))]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
-#[value(rename_all = "snake_case")]
 pub enum Scenario {
     /// The container hit its own memory limit.
     #[default]
@@ -404,7 +378,7 @@ pub enum Confidence {
 }
 
 /// Leaves out the middle of a long list: the first and the last stay. Gives how many went.
-pub(crate) fn thin_middle<T>(list: &mut Vec<T>, most: usize) -> u64 {
+pub fn thin_middle<T>(list: &mut Vec<T>, most: usize) -> u64 {
     let omitted = list.len().saturating_sub(most);
     if omitted == 0 {
         return 0;
