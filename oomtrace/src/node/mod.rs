@@ -4,9 +4,14 @@ pub mod hierarchy;
 pub mod index;
 pub mod memory;
 pub mod names;
-pub mod snapshot;
 
 pub use oomtrace_model::{cgroup_path, fact};
+
+/// What is known of pods and containers from files.
+pub mod snapshot {
+    pub use oomtrace_logs::kubectl::{Found, HEAP_VARIABLES, lines, log_dir, read};
+    pub use oomtrace_model::snapshot::*;
+}
 
 /// The version of the hierarchy that has the memory controller: 1, 2, or unknown where it is not mounted.
 ///
