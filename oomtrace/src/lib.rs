@@ -16,7 +16,7 @@ mod own;
 pub mod probe;
 pub mod sink;
 pub mod source;
-pub mod timeline;
 
 pub use oomtrace_model as event;
 pub use oomtrace_model::quantity;
+pub use oomtrace_timeline as timeline;
