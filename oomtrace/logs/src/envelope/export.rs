@@ -2,9 +2,7 @@
 //! empty line between. A field is `NAME=value` on a line, or, where the value is not all text, `NAME` on a line, its size
 //! as eight bytes, little-endian, the value, and a line end.
 
-use jiff::Timestamp;
-
-use super::when::Wall;
+use super::entry::Entry;
 
 /// How every log in this format begins.
 const FIRST_FIELD: &[u8] = b"__CURSOR=";
@@ -39,6 +37,7 @@ enum State {
 enum Field {
     Message,
     Identifier,
+    Comm,
     Pid,
     Realtime,
     Monotonic,
@@ -47,41 +46,13 @@ enum Field {
     Hostname,
 }
 
-/// An entry as far as it was read (systemd.journal-fields(7)).
-#[derive(Debug, Default)]
-pub(crate) struct Entry {
-    message: Option<Vec<u8>>,
-    /// Who wrote it, by its own word.
-    pub(crate) identifier: Option<String>,
-    /// Who wrote it, by journald's knowledge.
-    pub(crate) pid: Option<u32>,
-    micros: Option<i64>,
-    /// Microseconds since boot by the writer's stamp: the kernel's own.
-    pub(crate) monotonic: Option<u64>,
-    /// How journald got it.
-    pub(crate) transport: Option<String>,
-    /// syslog's facility, of what came by syslog or from the kernel.
-    pub(crate) facility: Option<String>,
-    /// The machine.
-    pub(crate) hostname: Option<String>,
-}
-
 impl Entry {
-    /// What was logged, as bytes.
-    pub(crate) fn message(&self) -> &[u8] {
-        self.message.as_deref().unwrap_or_default()
-    }
-
-    /// When journald took it.
-    pub(crate) fn kept(&self) -> Option<Wall> {
-        self.micros.and_then(|micros| Timestamp::from_microsecond(micros).ok()).map(Wall::Absolute)
-    }
-
     fn set(&mut self, field: Field, value: &[u8]) {
         let text = || String::from_utf8_lossy(value);
         match field {
             Field::Message => self.message = Some(value.to_vec()),
             Field::Identifier => self.identifier = Some(text().into_owned()),
+            Field::Comm => self.comm = Some(text().into_owned()),
             Field::Pid => self.pid = text().parse().ok(),
             Field::Realtime => self.micros = text().parse().ok(),
             Field::Monotonic => self.monotonic = text().parse().ok(),
@@ -164,6 +135,7 @@ impl Field {
         match name {
             b"MESSAGE" => Some(Self::Message),
             b"SYSLOG_IDENTIFIER" => Some(Self::Identifier),
+            b"_COMM" => Some(Self::Comm),
             b"_PID" => Some(Self::Pid),
             b"__REALTIME_TIMESTAMP" => Some(Self::Realtime),
             b"_SOURCE_MONOTONIC_TIMESTAMP" => Some(Self::Monotonic),

@@ -198,16 +198,6 @@ fn collect(value: &Value, lines: &mut Vec<String>, deepest: u8) {
     }
 }
 
-/// Whether a line is one of a container runtime's file, as a pod that follows the kernel's log has:
-/// `2026-11-23T23:20:37.158837000Z stdout F text`.
-pub(crate) fn cri(line: &[u8]) -> Option<(Wall, &[u8])> {
-    let mut scan = super::scan::Scan(line);
-    let (timestamp, _) = when::iso(&mut scan)?;
-    scan.tag(b" stdout ").or_else(|| scan.tag(b" stderr "))?;
-    scan.tag(b"F ")?;
-    Some((Wall::Absolute(timestamp), scan.0))
-}
-
 /// An object of more bytes is none of a log's.
 const MOST_BYTES: usize = 64 * 1024;
 

@@ -105,6 +105,17 @@ pub(crate) fn journal(scan: &mut Scan<'_>) -> Option<Wall> {
         .or_else(|| first(|scan| undistanced(scan).map(Wall::Local)))
 }
 
+/// `[  153.158837]`, `[  153.158837 <    0.000125>]`: nanoseconds since boot.
+pub(crate) fn since_boot(scan: &mut Scan<'_>) -> Option<u64> {
+    scan.tag(b"[")?;
+    scan.spaces();
+    let seconds = scan.number()?;
+    let nanos = u64::try_from(scan.fraction()?).ok()?;
+    scan.delta()?;
+    scan.tag(b"]")?;
+    seconds.checked_mul(1_000_000_000)?.checked_add(nanos)
+}
+
 /// A time in a head that is not known, as exports and shippers write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeadTime {

@@ -134,7 +134,7 @@ impl Events {
         let mut items = Vec::new();
         let Self { export, reader, statistics, alignment, assembler, .. } = self;
         export.push(bytes, MAX_LINE_BYTES, |entry| {
-            items.extend(assemble(&reader.entry(entry), statistics, alignment, assembler));
+            items.extend(assemble(&reader.entry(entry, Form::Export), statistics, alignment, assembler));
         });
         self.statistics.form = self.reader.form();
         items.into_iter().flat_map(|item| self.tell(item)).collect()
@@ -152,7 +152,7 @@ impl Events {
     pub fn finish(&mut self) -> Vec<Told> {
         let Self { export, reader, statistics, alignment, assembler, .. } = self;
         let mut items = Vec::new();
-        export.finish(|entry| items = assemble(&reader.entry(entry), statistics, alignment, assembler));
+        export.finish(|entry| items = assemble(&reader.entry(entry, Form::Export), statistics, alignment, assembler));
         let mut told: Vec<Told> = items.into_iter().flat_map(|item| self.tell(item)).collect();
         told.extend(self.flush());
         told

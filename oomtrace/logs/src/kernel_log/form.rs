@@ -38,11 +38,11 @@ use std::borrow::Cow;
 
 pub use crate::envelope::when::{LocalTime, Wall, When};
 use crate::envelope::{
-    export::Entry,
-    field,
+    cri,
+    entry::Entry,
     json::{self, Inner, Piece, Pretty},
     learnt::{self, Known},
-    scan, when,
+    scan, syslog, when,
 };
 
 /// Of a longer line, only so much is read. The kernel's own are under 1 KiB (`LOG_LINE_MAX`, `PRINTKRB_RECORD_MAX`:
@@ -304,8 +304,9 @@ impl Reader {
             Some(b'-') if line.starts_with(b"-- ") => return Line::Skipped(Skipped::Marker),
             Some(_) => {}
         }
-        if let Some((wall, line)) = json::cri(line).filter(|_| wraps > 0) {
-            return beside(self.read_plain(line, wraps - 1), When { boot_ns: None, wall: Some(wall) });
+        if let Some(cri) = cri::read(line).filter(|cri| cri.ends && wraps > 0) {
+            let read = self.read_plain(&line[cri.text_at..], wraps - 1);
+            return beside(read, When { boot_ns: None, wall: Some(Wall::Absolute(cri.at)) });
         }
         let read = kmsg::read(line)
             .or_else(|| dmesg::read(line, &mut self.host))
@@ -339,21 +340,18 @@ impl Reader {
         Line::Kernel(Message { when, sequence, caller, text, continues: false })
     }
 
-    /// Reads an entry of the journal's export format.
-    pub(super) fn entry<'a>(&mut self, entry: &'a Entry) -> Line<'a> {
-        let message = entry.message();
+    /// Reads an entry of the journal.
+    pub(super) fn entry<'a>(&mut self, entry: &'a Entry, form: Form) -> Line<'a> {
+        let message = entry.message.as_deref().unwrap_or_default();
         self.note_host(entry.hostname.as_deref().unwrap_or_default().as_bytes());
         let text = String::from_utf8_lossy(&message[..message.len().min(MAX_LINE_BYTES)]);
-        self.told(journal::head_of_entry(entry), text, 0)
+        self.told(journal::head_of_entry(entry, form), text, 0)
     }
 
     fn json<'a>(&mut self, line: &'a [u8], wraps: u8) -> Line<'a> {
         let line = line.strip_prefix(b"\x1e").unwrap_or(line);
         let skipped = match journal::read_json(line) {
-            Ok((head, text, host)) => {
-                self.note_host(host.as_deref().unwrap_or_default().as_bytes());
-                return self.told(head, text, 0);
-            }
+            Ok(entry) => return self.entry(&entry, Form::Json).into_owned(),
             Err(skipped) => skipped,
         };
         let text = std::str::from_utf8(line).ok().filter(|_| wraps > 0);
@@ -413,7 +411,7 @@ pub(super) fn known(line: &[u8]) -> Known {
         Some(b'-') if line.starts_with(b"-- ") => return Known::Foreign,
         Some(_) => {}
     }
-    if json::cri(line).is_some() {
+    if cri::read(line).is_some_and(|cri| cri.ends) {
         return skipped(line);
     }
     let read = kmsg::read(line)

@@ -29,7 +29,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 
-use crate::envelope::{export::Entry, when::Wall};
+use crate::envelope::{entry::Entry, when::Wall};
 
 /// Forms nest so deep at most.
 const MAX_DEPTH: usize = 4;
@@ -114,8 +114,9 @@ impl<'a> Unwrapped<'a> {
 
     /// Takes the wrapping off what an entry of the journal's export format holds, with what the journal knows of it.
     pub(super) fn of_entry(entry: &'a Entry) -> Result<Self, LineError> {
-        let inner = Self::read(entry.message())?;
-        let identifier = inner.identifier.or_else(|| entry.identifier.as_deref().map(Into::into));
+        let inner = Self::read(entry.message.as_deref().unwrap_or_default())?;
+        let identifier =
+            inner.identifier.or_else(|| entry.identifier.as_deref().or(entry.comm.as_deref()).map(Into::into));
         let pid = inner.pid.or(entry.pid);
         let host = inner.host.or_else(|| entry.hostname.as_deref().map(Into::into));
         Ok(Self { kept: latest_known(inner.kept, entry.kept()), identifier, pid, host, part: Part::Whole, ..inner })
@@ -165,11 +166,11 @@ fn layer(text: &str) -> Result<Option<Layer<'_>>, LineError> {
         b'{' | 0x1e => container::json(text.trim_start_matches('\u{1e}')),
         b't' if text.starts_with("time=\"") => Ok(container::logrus(text)),
         b'[' => Ok(journal::monotonic(text)),
-        b'0'..=b'9' => Ok(container::cri(text)
+        b'0'..=b'9' => Ok(container::of_cri(text)
             .or_else(|| container::stamped(text))
             .or_else(|| journal::read(text))
             .or_else(|| container::of_node(text))),
-        b'<' => Ok(journal::rfc5424(text)),
+        b'<' => Ok(journal::syslog(text)),
         b'd' if text.starts_with("data: {") => container::json(&text["data: ".len()..]),
         b' ' => {
             Ok(text.strip_prefix("    MESSAGE=").map_or_else(|| journal::read(text), |text| Some(Layer::field(text))))

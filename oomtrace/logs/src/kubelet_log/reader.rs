@@ -18,7 +18,8 @@ use super::{
     writer::{self, Writer},
 };
 use crate::envelope::{
-    export::{Entry, Export, is_export},
+    entry::Entry,
+    export::{Export, is_export},
     when::Wall,
 };
 
@@ -74,7 +75,7 @@ enum Framing {
     /// At line ends.
     Lines,
     /// As the journal's export format says.
-    Export(Export),
+    Export(Box<Export>),
 }
 
 /// What became of the lines that were looked at.
@@ -182,7 +183,7 @@ impl Reader {
                 self.open.extend_from_slice(bytes);
                 if self.open.len() >= FORM_TOLD_BY {
                     let start = std::mem::take(&mut self.open);
-                    self.framing = if is_export(&start) { Framing::Export(Export::default()) } else { Framing::Lines };
+                    self.framing = if is_export(&start) { Framing::Export(Box::default()) } else { Framing::Lines };
                     self.push(&start, told);
                 }
             }
@@ -307,7 +308,7 @@ impl Reader {
         if self.block.is_some() && self.is_inside(Unwrapped::of_entry(entry), told) {
             return;
         }
-        let message = entry.message();
+        let message = entry.message.as_deref().unwrap_or_default();
         let Some((at, stem)) = self.stems.find(message) else { return };
         if self.stems.worth(stem, message, at) == Worth::Nothing {
             return;

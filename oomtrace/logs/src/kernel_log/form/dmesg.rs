@@ -1,7 +1,7 @@
 //! What `dmesg` and the console print: a time in brackets. `journalctl -o short-monotonic` looks the same, and goes on
 //! with host and identifier.
 
-use super::{Caller, Form, Head, Wall, When, journal, kmsg::caller, scan::Scan, when};
+use super::{Caller, Form, Head, Wall, When, kmsg::caller, scan::Scan, syslog::Named, when};
 
 /// `host` is learnt from a line of `short-monotonic` and then tells its other lines from dmesg's.
 pub(super) fn read<'a>(line: &'a [u8], host: &mut Option<Vec<u8>>) -> Option<(Head, &'a [u8])> {
@@ -45,30 +45,21 @@ fn level(scan: &mut Scan<'_>) -> Option<bool> {
 
 /// `[  153.158837]`, `[Mon Nov 23 23:20:37 2026]`, and those of `dmesg -H`, which tell no usable time.
 fn stamp(scan: &mut Scan<'_>) -> Option<When> {
-    scan.tag(b"[")?;
     let start = *scan;
-    if let Some(boot_ns) = seconds(scan) {
+    if let Some(boot_ns) = when::since_boot(scan) {
         return Some(When { boot_ns: Some(boot_ns), wall: None });
     }
     *scan = start;
+    scan.tag(b"[")?;
+    let inside = *scan;
     if let Some(time) = when::ctime(scan) {
         scan.delta()?;
         scan.tag(b"]")?;
         return Some(When { boot_ns: None, wall: Some(Wall::Local(time)) });
     }
-    *scan = start;
+    *scan = inside;
     human(scan)?;
     Some(When::default())
-}
-
-/// `  153.158837]`, `  153.158837 <    0.000125>]`.
-fn seconds(scan: &mut Scan<'_>) -> Option<u64> {
-    scan.spaces();
-    let seconds = scan.number()?;
-    let nanos = u64::try_from(scan.fraction()?).ok()?;
-    scan.delta()?;
-    scan.tag(b"]")?;
-    seconds.checked_mul(1_000_000_000)?.checked_add(nanos)
 }
 
 /// `Nov23 23:20]` or `  +0.000123]`, and `<    0.000123>]` of `dmesg --time-format delta`.
@@ -106,11 +97,12 @@ fn after_stamp(scan: &mut Scan<'_>) -> Option<Caller> {
 fn monotonic<'a>(rest: &'a [u8], host: &mut Option<Vec<u8>>) -> Option<(bool, &'a [u8])> {
     let mut scan = Scan(rest);
     let first = scan.token();
+    let named = || Named::read(rest).map(|named| (named.writer == b"kernel", named.text));
     match host {
-        Some(host) if host.as_slice() == first => journal::identifier(rest),
+        Some(host) if host.as_slice() == first => named(),
         None if !first.is_empty() && scan.0.starts_with(b" kernel: ") => {
             *host = Some(first.to_owned());
-            journal::identifier(rest)
+            named()
         }
         _ => None,
     }
@@ -119,8 +111,7 @@ fn monotonic<'a>(rest: &'a [u8], host: &mut Option<Vec<u8>>) -> Option<(bool, &'
 /// The kernel's own stamp at the start of a text in a syslog file, and what follows it.
 pub(super) fn kernel_stamp(text: &[u8]) -> Option<(u64, Option<Caller>, &[u8])> {
     let mut scan = Scan(text);
-    scan.tag(b"[")?;
-    let boot_ns = seconds(&mut scan)?;
+    let boot_ns = when::since_boot(&mut scan)?;
     let caller = after_stamp(&mut scan);
     Some((boot_ns, caller, scan.0))
 }

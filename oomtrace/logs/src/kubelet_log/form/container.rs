@@ -2,33 +2,25 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
-use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{Layer, LineError, Part, instant};
 use crate::{
-    envelope::{field::Field, json as collected, when::Wall},
+    envelope::{
+        cri::{self, CriLine},
+        entry::Entry,
+        json as collected,
+        when::Wall,
+    },
     kubelet_log::{
         klog::{Message, unquote},
         writer::{self, Writer},
     },
 };
 
-/// The fields of a journal entry (systemd.journal-fields(7)) and of a line of Docker's `json-file` that matter.
+/// The fields of a line of Docker's `json-file`, or of Fluent Bit's.
 #[derive(Deserialize)]
-struct Entry<'a> {
-    #[serde(rename = "MESSAGE")]
-    message: Option<Field>,
-    #[serde(rename = "SYSLOG_IDENTIFIER")]
-    identifier: Option<Field>,
-    #[serde(rename = "_COMM")]
-    comm: Option<Field>,
-    #[serde(rename = "_PID")]
-    pid: Option<Field>,
-    #[serde(rename = "__REALTIME_TIMESTAMP")]
-    realtime: Option<Field>,
-    #[serde(rename = "_HOSTNAME")]
-    hostname: Option<Field>,
+struct OfRuntime<'a> {
     #[serde(borrow)]
     log: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -59,45 +51,44 @@ pub(super) fn json(text: &str) -> Result<Option<Layer<'_>>, LineError> {
     if !of_journal && !of_runtime {
         return Ok(None);
     }
-    let entry: Entry<'_> = serde_json::from_str(text).map_err(|_| LineError::Json)?;
-    if let Some(log) = entry.log.filter(|_| !of_journal) {
-        let kept = entry.time.as_deref().and_then(instant);
-        // Docker ends a line with its line end; Fluent Bit has CRI's word for it, or has put lines together.
-        let part = match entry.part.as_deref() {
-            Some("P") => Part::More,
-            Some(_) => Part::End,
-            None if log.ends_with('\n') || !text.starts_with("{\"log\":") => Part::End,
-            None => Part::More,
-        };
-        let line = log.trim_end_matches('\n').to_owned();
-        return Ok(Some(Layer { part, ..Layer::new(line, kept) }));
-    }
-    let micros = entry.realtime.as_ref().and_then(Field::micros).and_then(|micros| i64::try_from(micros).ok());
-    let kept = micros.and_then(|micros| Timestamp::from_microsecond(micros).ok()).map(Wall::Absolute);
-    let name = entry.identifier.as_ref().or(entry.comm.as_ref()).and_then(Field::text);
-    let identifier = name.map(|name| Cow::Owned(name.into_owned()));
-    let pid = entry.pid.as_ref().and_then(Field::micros).and_then(|pid| u32::try_from(pid).ok());
-    let message = match entry.message.as_ref().and_then(Field::text) {
-        Some(message) => message.into_owned(),
+    if of_journal { entry(text).map(Some) } else { of_runtime_file(text) }
+}
+
+/// An entry of the journal.
+fn entry(text: &str) -> Result<Layer<'static>, LineError> {
+    let entry = Entry::of_json(text).map_err(|_| LineError::Json)?;
+    let kept = entry.kept();
+    let identifier = entry.identifier.or(entry.comm);
+    let message = match entry.message {
+        Some(message) => String::from_utf8_lossy(&message).into_owned(),
         None if writer::of(identifier.as_deref(), &[]) == Writer::Kubelet => return Err(LineError::NoMessage),
         // Others' need not be read.
         None => String::new(),
     };
-    let host = entry.hostname.as_ref().and_then(Field::text).map(|host| Cow::Owned(host.into_owned()));
-    Ok(Some(Layer { identifier, pid, host, ..Layer::new(message, kept) }))
+    let (identifier, host) = (identifier.map(Cow::Owned), entry.hostname.map(Cow::Owned));
+    Ok(Layer { identifier, pid: entry.pid, host, ..Layer::new(message, kept) })
 }
 
-/// `2026-11-23T23:20:49.380126Z stderr F text`: the runtime's form of containers' logs (`pkg/kubelet/kuberuntime/logs`).
-pub(super) fn cri(line: &str) -> Option<Layer<'_>> {
-    let (time, rest) = line.split_once(' ')?;
-    let rest = rest.strip_prefix("stderr ").or_else(|| rest.strip_prefix("stdout "))?;
-    let (tags, text) = rest.split_once(' ').unwrap_or((rest, ""));
-    let part = match tags.split(':').next()? {
-        "F" => Part::End,
-        "P" => Part::More,
-        _ => return None,
+/// A line of a runtime's file.
+fn of_runtime_file(text: &str) -> Result<Option<Layer<'_>>, LineError> {
+    let OfRuntime { log, time, part } = serde_json::from_str(text).map_err(|_| LineError::Json)?;
+    let Some(log) = log else { return Ok(Some(Layer::new("", None))) };
+    // Docker ends a line with its line end; Fluent Bit has CRI's word for it, or has put lines together.
+    let part = match part.as_deref() {
+        Some("P") => Part::More,
+        Some(_) => Part::End,
+        None if log.ends_with('\n') || !text.starts_with("{\"log\":") => Part::End,
+        None => Part::More,
     };
-    Some(Layer { part, ..Layer::new(text, Some(instant(time)?)) })
+    let line = log.trim_end_matches('\n').to_owned();
+    Ok(Some(Layer { part, ..Layer::new(line, time.as_deref().and_then(instant)) }))
+}
+
+/// `2026-11-23T23:20:49.380126Z stderr F text`.
+pub(super) fn of_cri(line: &str) -> Option<Layer<'_>> {
+    let CriLine { at, ends, text_at, .. } = cri::read(line.as_bytes())?;
+    let part = if ends { Part::End } else { Part::More };
+    Some(Layer { part, ..Layer::new(line.get(text_at..)?, Some(Wall::Absolute(at))) })
 }
 
 /// `2026-11-23T23:20:49.380126Z text`: what a container printed, with the runtime's time.

@@ -3,28 +3,35 @@
 use std::borrow::Cow;
 
 use super::{Layer, LineError};
-use crate::envelope::{scan::Scan, when};
+use crate::envelope::{
+    scan::Scan,
+    syslog::{self, Named, Rfc5424},
+    when::{self, Wall},
+};
 
 pub(super) fn read(line: &str) -> Option<Layer<'_>> {
     let mut scan = Scan(line.as_bytes());
     let kept = when::journal(&mut scan)?;
     scan.tag(b" ")?;
-    let rest = line.get(line.len() - scan.0.len()..)?;
-    let Identified { host, who, pid, text } = identified(rest)?;
-    Some(Layer { identifier: Some(who.into()), pid, host: host.map(Into::into), ..Layer::new(text, Some(kept)) })
+    named(scan.0, Some(kept))
 }
 
 /// `[  153.158837] node1 kubelet[442]: text`: since boot, which klog's own time makes up for.
 pub(super) fn monotonic(line: &str) -> Option<Layer<'_>> {
     let mut scan = Scan(line.as_bytes());
-    scan.tag(b"[")?;
-    scan.spaces();
-    scan.number()?;
-    scan.fraction()?;
-    scan.delta()?;
-    scan.tag(b"] ")?;
-    let Identified { host, who, pid, text } = identified(line.get(line.len() - scan.0.len()..)?)?;
-    Some(Layer { identifier: Some(who.into()), pid, host: host.map(Into::into), ..Layer::new(text, None) })
+    when::since_boot(&mut scan)?;
+    scan.tag(b" ")?;
+    named(scan.0, None)
+}
+
+fn named(rest: &[u8], kept: Option<Wall>) -> Option<Layer<'_>> {
+    let named = Named::read(rest)?;
+    let (name, pid) = named.name_and_pid();
+    if named.writer.iter().any(|byte| matches!(byte, b'"' | b' ')) {
+        return None;
+    }
+    let (identifier, host) = (Some(text(name)?), named.host.and_then(text));
+    Some(Layer { identifier, pid, host, ..Layer::new(text(named.text)?, kept) })
 }
 
 /// `\t"MESSAGE" : "text",`.
@@ -35,42 +42,18 @@ pub(super) fn pretty(line: &str) -> Result<Option<Layer<'_>>, LineError> {
     text.map(|text| Some(Layer::field(text))).ok_or(LineError::NoMessage)
 }
 
-struct Identified<'a> {
-    host: Option<&'a str>,
-    who: &'a str,
-    pid: Option<u32>,
-    text: &'a str,
-}
-
-/// `node1 kubelet[442]: text`, or without the host (`--no-hostname`): who, its process, the text.
-fn identified(rest: &str) -> Option<Identified<'_>> {
-    let (first, after) = rest.split_once(' ')?;
-    let (host, named) = if first.ends_with(':') { (None, rest) } else { (Some(first), after) };
-    let (who, text) = named.split_once(": ").or_else(|| Some((named.strip_suffix(':')?, "")))?;
-    if who.contains(['"', ' ']) {
-        return None;
-    }
-    Some(match who.strip_suffix(']').and_then(|who| who.rsplit_once('[')) {
-        Some((who, pid)) => Identified { host, who, pid: pid.parse().ok(), text },
-        None => Identified { host, who, pid: None, text },
-    })
-}
-
 /// `<13>1 2026-11-23T23:20:49.380126Z node1 kubelet 442 - - text` (RFC 5424), and `<13>Nov 23 23:20:49 …` (RFC 3164).
-pub(super) fn rfc5424(line: &str) -> Option<Layer<'_>> {
-    let (priority, rest) = line.strip_prefix('<')?.split_once('>')?;
-    priority.parse::<u16>().ok()?;
-    let Some(rest) = rest.strip_prefix("1 ") else { return read(rest) };
-    let mut fields = rest.splitn(6, ' ');
-    let kept = super::instant(fields.next()?);
-    let host = Some(fields.next()?).filter(|host| *host != "-");
-    let (identifier, pid, _message_id) = (fields.next()?, fields.next()?, fields.next()?);
-    let structured_and_text = fields.next()?;
-    let text = match structured_and_text.strip_prefix("- ") {
-        Some(text) => text,
-        None => structured_and_text.split_once("] ")?.1,
+pub(super) fn syslog(line: &str) -> Option<Layer<'_>> {
+    let mut scan = Scan(line.as_bytes());
+    syslog::priority(&mut scan)?;
+    let Some(Rfc5424 { at, host, name, pid, text: logged, .. }) = Rfc5424::read(scan.0) else {
+        return read(line.get(line.len() - scan.0.len()..)?);
     };
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let (identifier, host) = (Some(Cow::Borrowed(identifier)), host.map(Into::into));
-    Some(Layer { identifier, pid: pid.parse().ok(), host, ..Layer::new(text, kept) })
+    let (identifier, host) = (Some(text(name)?), host.and_then(text));
+    Some(Layer { identifier, pid, host, ..Layer::new(text(logged)?, Some(Wall::Absolute(at))) })
+}
+
+/// A part of a line that is text.
+fn text(part: &[u8]) -> Option<Cow<'_, str>> {
+    std::str::from_utf8(part).ok().map(Cow::Borrowed)
 }
