@@ -45,6 +45,7 @@ fn own(case: &Case<'_>) -> Vec<At> {
         }
         Some(Ending::Frozen(frozen)) => all.extend(frozen.iter().map(|one| (one.at, Arc::clone(&one.line)))),
         Some(Ending::Panic(panic)) => all.push((panic.at, Arc::clone(&panic.line))),
+        Some(Ending::Sent(sent)) => all.extend(sent.iter().map(|one| (one.at, Arc::clone(&one.line)))),
         Some(Ending::Crashed | Ending::Killed(By::Nobody(_) | By::Unseen(_))) | None => {}
     }
     all
@@ -240,7 +241,7 @@ fn words(line: &Line, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, Strin
         Event::Signal(signal) => {
             let sender = signal.sender.task.comm.as_deref().unwrap_or("?");
             let target = match signal.target.comm.as_deref() {
-                // systemd-oomd's goes to all of a cgroup.
+                // Some kill all of a cgroup.
                 None if signal.sender.role == SenderRole::Oomd => "all its processes",
                 comm => comm.unwrap_or("?"),
             };

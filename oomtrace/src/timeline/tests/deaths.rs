@@ -284,7 +284,7 @@ fn systemd_oomd_is_not_the_kernels_oom_killer() {
     assert_eq!(incident.severity, Severity::Memory);
     let verdict = incident.verdict;
     assert_eq!(verdict.scenario, Scenario::Killed);
-    assert!(verdict.summary.contains("a killer for memory in user space"), "{}", verdict.summary);
+    assert!(verdict.summary.contains("a user-space OOM killer"), "{}", verdict.summary);
     assert!(verdict.advice.contains("ManagedOOM"), "{}", verdict.advice);
 }
 
