@@ -57,7 +57,9 @@ pub(super) fn add<'a>(court: &Court<'a>, cases: &mut Vec<Case<'a>>) {
     let mut open: BTreeMap<Subject, Vec<&'a Cause<Signal>>> = BTreeMap::new();
     let close = |subject: Subject, sent: Vec<&'a Cause<Signal>>| {
         let pod = sent.first().and_then(|first| first.pod.clone());
-        Case::of_stop(subject, pod, Ending::Sent(sent))
+        // The end may follow, and makes an incident of its own then.
+        let not_before = sent.first().map(|first| first.at + NOTICED);
+        Case { not_before, ..Case::of_stop(subject, pod, Ending::Sent(sent)) }
     };
     for signal in court.evidence.signals.iter().filter(|signal| is_word(signal)) {
         if court.evidence.deaths.iter().any(|death| led_to(signal, death)) {

@@ -10,7 +10,7 @@ use super::{
         digest,
         evidence::At,
         windows::{NOTICED, PICTURE, REFUSED_TO_END, SAME_STEP, SECOND, SIGTERM_TO_END},
-        words::{listed, one_line, pod_name, size},
+        words::{listed, one_line, pod_name, size, times},
     },
     Court,
     case::{Case, Ending},
@@ -248,8 +248,11 @@ fn words(line: &Line, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, Strin
             (Mark::Signal, format!("{} from {sender} to {target}", signal.signal))
         }
         Event::ChargeFailures(failures) => {
-            let often =
-                failures.attempts.or(failures.failed).map_or_else(String::new, |times| format!(" {times} times"));
+            let often = failures
+                .attempts
+                .or(failures.failed)
+                .filter(|often| *often > 0)
+                .map_or_else(String::new, |often| format!(" {}", times(often)));
             (Mark::Failure, format!("the limit was hit{often}"))
         }
         Event::AllocationRefused(refused) => {
