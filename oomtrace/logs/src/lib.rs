@@ -8,3 +8,4 @@ pub mod envelope;
 pub mod kernel_log;
 pub mod kubectl;
 pub mod kubelet_log;
+mod memory_killer;

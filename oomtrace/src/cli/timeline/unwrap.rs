@@ -11,7 +11,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::event::Line;
+use crate::{
+    event::Line,
+    source::envelope::cri::{self, CriLine},
+};
 
 /// How each line of ours begins: see [`Line`].
 const START: &str = "{\"ts\":\"";
@@ -36,8 +39,9 @@ impl Unwrapper {
             return Some(vec![line]);
         }
         let text = String::from_utf8_lossy(text);
-        if let Some((stream, whole, part)) = cri(text.trim_end_matches(['\n', '\r'])) {
-            return self.put_together(stream, whole, part);
+        let trimmed = text.trim_end_matches(['\n', '\r']);
+        if let Some(CriLine { stream, ends, text_at, .. }) = cri::read(trimmed.as_bytes()) {
+            return self.put_together(stream, ends, trimmed.get(text_at..)?);
         }
         let mut found = Vec::new();
         if let Ok(value) = serde_json::from_str::<Value>(&text) {
@@ -89,21 +93,6 @@ pub(super) fn has_line(start: &[u8]) -> bool {
 /// Whether the text of a line of ours may be in it, quoted or not.
 fn mentions(text: &[u8]) -> bool {
     ["{\"ts\":", "{\\\"ts\\\":"].iter().any(|start| memchr::memmem::find(text, start.as_bytes()).is_some())
-}
-
-/// `2026-11-23T23:20:37.158837000Z stdout F text`: the stream, whether the line ends here, and the text.
-fn cri(line: &str) -> Option<(&str, bool, &str)> {
-    let mut parts = line.splitn(4, ' ');
-    let (time, stream, tags, text) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let known = time.contains('T') && time.starts_with(|c: char| c.is_ascii_digit());
-    if !known || !matches!(stream, "stdout" | "stderr") {
-        return None;
-    }
-    match tags.split(':').next()? {
-        "F" => Some((stream, true, text)),
-        "P" => Some((stream, false, text)),
-        _ => None,
-    }
 }
 
 /// A line of ours behind whatever else: the head of a journal, a time, a pod's name.

@@ -25,6 +25,7 @@ use super::{
     Court,
     case::{Case, Ending, Subject},
     intended::Intended,
+    killer::{self, Words},
     named, picture, shown,
 };
 
@@ -163,8 +164,8 @@ pub(super) fn ended_by<'a>(court: &Court<'a>, death: &Death) -> Option<&'a Cause
             "SIGTERM" => SIGTERM_TO_END,
             _ => return false,
         };
-        signal.container.is_some()
-            && signal.container == death.container
+        let same = signal.container.is_some() && signal.container == death.container;
+        (same || killer::of_whole_pod(signal, death))
             && signal.what.target.container_init != Some(false)
             && signal.what.sender.role != SenderRole::Kernel
             && (death.at - takes..=death.at + SECOND).contains(&signal.at)
@@ -321,7 +322,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
             (Scenario::Killed, summary, advice, confidence(by), Some(seq))
         }
         // Those are judged elsewhere: nothing ended.
-        Ending::Frozen(_) | Ending::Panic(_) => return Incident::default(),
+        Ending::Frozen(_) | Ending::Panic(_) | Ending::Sent(_) => return Incident::default(),
     };
     let (kubernetes_shows, kubernetes_shows_seen) = shown::of_end(case, court);
     let missing = match ending {
@@ -382,11 +383,10 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &
             let comm = sender.task.comm.as_deref().unwrap_or("?");
             let pid = sender.task.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
             let (whom, why, advice) = match sender.role {
-                SenderRole::Oomd => (
-                    format!("{comm}{pid}, a killer for memory in user space,"),
-                    "because memory pressure or swap use was above what it allows".to_owned(),
-                    "Kubernetes does not know of it: look at that service's own settings (systemd-oomd: ManagedOOMMemoryPressure and ManagedOOMSwap of the slices), and exempt kubepods or raise its limit.",
-                ),
+                SenderRole::Oomd => {
+                    let Words { name, why, advice } = Words::of(sender);
+                    (name, why.to_owned(), advice)
+                }
                 SenderRole::Kubelet | SenderRole::Runtime => (
                     if sender.role == SenderRole::Kubelet {
                         format!("the kubelet ({comm}{pid})")

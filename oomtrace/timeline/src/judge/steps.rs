@@ -15,7 +15,7 @@ use super::{
         digest,
         evidence::At,
         windows::{NOTICED, PICTURE, REFUSED_TO_END, SAME_STEP, SECOND, SIGTERM_TO_END},
-        words::{listed, one_line, pod_name, size},
+        words::{listed, one_line, pod_name, size, times},
     },
     Court,
     case::{Case, Ending},
@@ -46,6 +46,7 @@ fn own(case: &Case<'_>) -> Vec<At> {
         }
         Some(Ending::Frozen(frozen)) => all.extend(frozen.iter().map(|one| (one.at, Arc::clone(&one.line)))),
         Some(Ending::Panic(panic)) => all.push((panic.at, Arc::clone(&panic.line))),
+        Some(Ending::Sent(sent)) => all.extend(sent.iter().map(|one| (one.at, Arc::clone(&one.line)))),
         Some(Ending::Crashed | Ending::Killed(By::Nobody(_) | By::Unseen(_))) | None => {}
     }
     all
@@ -241,15 +242,18 @@ fn words(line: &Line, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, Strin
         Event::Signal(signal) => {
             let sender = signal.sender.task.comm.as_deref().unwrap_or("?");
             let target = match signal.target.comm.as_deref() {
-                // systemd-oomd's goes to all of a cgroup.
+                // Some kill all of a cgroup.
                 None if signal.sender.role == SenderRole::Oomd => "all its processes",
                 comm => comm.unwrap_or("?"),
             };
             (Mark::Signal, format!("{} from {sender} to {target}", signal.signal))
         }
         Event::ChargeFailures(failures) => {
-            let often =
-                failures.attempts.or(failures.failed).map_or_else(String::new, |times| format!(" {times} times"));
+            let often = failures
+                .attempts
+                .or(failures.failed)
+                .filter(|often| *often > 0)
+                .map_or_else(String::new, |often| format!(" {}", times(often)));
             (Mark::Failure, format!("the limit was hit{often}"))
         }
         Event::AllocationRefused(refused) => {

@@ -1,6 +1,6 @@
 use oomtrace_model::{
     Confidence, Container, ContainerAction, ContainerChange, ContainerRole, EndReason, Event, Level, Pressure,
-    Scenario, SenderRole, Severity, Source, Stall,
+    Scenario, Sender, SenderRole, Severity, Signal, Source, Stall, Task, cgroup_path::CgroupIdentity,
 };
 
 use super::world::{MIB, World, change, container, kill, pod, refused, time, unnamed};
@@ -285,8 +285,47 @@ fn systemd_oomd_is_not_the_kernels_oom_killer() {
     assert_eq!(incident.severity, Severity::Memory);
     let verdict = incident.verdict;
     assert_eq!(verdict.scenario, Scenario::Killed);
-    assert!(verdict.summary.contains("a killer for memory in user space"), "{}", verdict.summary);
+    assert!(verdict.summary.contains("a user-space OOM killer"), "{}", verdict.summary);
     assert!(verdict.advice.contains("ManagedOOM"), "{}", verdict.advice);
+}
+
+/// A line of systemd-oomd's about all of a container.
+fn of_its_log(world: &mut World, second: f64) -> &mut World {
+    let identity = CgroupIdentity::parse(&format!(
+        "/kubepods/pod{}/{}",
+        pod('a').uid.expect("a uid"),
+        unnamed('1').id.expect("an id")
+    ));
+    let (pod, container) = (identity.pod(), identity.container());
+    let task = Task { pid: Some(512), tgid: Some(512), comm: Some("systemd-oomd".to_owned()), ..Task::default() };
+    let unit = Some("systemd-oomd.service".to_owned());
+    let signal = Signal {
+        pod: pod.clone(),
+        container: container.clone(),
+        cgroup: None,
+        signal: "SIGKILL".to_owned(),
+        signal_number: Some(9),
+        sender: Sender { role: SenderRole::Oomd, task, unit },
+        target: Task { container_init: Some(true), pod, container, ..Task::default() },
+    };
+    world.tell(second, Source::Kubelet, Event::Signal(Box::new(signal)))
+}
+
+#[test]
+fn what_a_user_space_oom_killer_logs_is_an_incident_of_its_own_only_where_the_end_was_not_seen() {
+    let mut alone = World::default();
+    of_its_log(&mut alone, 0.0);
+    of_its_log(&mut alone, 5.0);
+    let incident = alone.incident();
+    assert_eq!((incident.severity, incident.verdict.scenario), (Severity::Memory, Scenario::Killed));
+    assert_eq!(incident.verdict.confidence, Confidence::Medium, "its word is all there is");
+    assert!(incident.verdict.summary.contains("sent SIGKILL twice by systemd-oomd"), "{}", incident.verdict.summary);
+
+    let mut seen = World::default();
+    of_its_log(&mut seen, 0.0).exit(0.5, pod('a'), container("app", '1'), 137);
+    let incident = seen.incident();
+    assert_eq!((incident.severity, incident.deaths), (Severity::Memory, 1), "one incident, of the end");
+    assert_eq!(incident.verdict.confidence, Confidence::High);
 }
 
 #[test]
