@@ -88,9 +88,17 @@ pub trait Show {
     fn takes(&mut self, incident: &Incident, node: &str) -> bool;
 
     /// Shows an incident that is asked for.
+    ///
+    /// # Errors
+    ///
+    /// Fails where it cannot be shown.
     fn incident(&mut self, line: Line) -> Result<()>;
 
     /// Shows an event that is in no incident.
+    ///
+    /// # Errors
+    ///
+    /// Fails where it cannot be shown.
     fn other(&mut self, line: Line) -> Result<()>;
 
     /// How many incidents were asked for.
@@ -100,6 +108,10 @@ pub trait Show {
     fn is_unread(&self) -> bool;
 
     /// Shows what is left.
+    ///
+    /// # Errors
+    ///
+    /// Fails where it cannot be shown.
     fn finish(self) -> Result<()>;
 }
 
@@ -112,6 +124,10 @@ impl Inputs {
     }
 
     /// Fails where standard input is given more than once.
+    ///
+    /// # Errors
+    ///
+    /// Fails where it is.
     pub fn check(&self) -> Result<()> {
         input::one_stdin([
             &self.files,
@@ -124,11 +140,19 @@ impl Inputs {
     }
 
     /// Finds out what each file without an option is; `false` where none of them is of use.
+    ///
+    /// # Errors
+    ///
+    /// Fails where one of them cannot be read.
     pub fn take(&mut self, snapshot: &mut Snapshot) -> Result<bool> {
         Ok(self.files.is_empty() || taken::take(self, snapshot)?)
     }
 
     /// Finds out what each of several files is that were kept together; `false` where none of them is of use.
+    ///
+    /// # Errors
+    ///
+    /// Fails where one of them cannot be read.
     pub fn take_kept(&mut self, kept: Vec<Kept>, snapshot: &mut Snapshot) -> Result<bool> {
         taken::take_all(kept, self, snapshot)
     }
@@ -145,6 +169,10 @@ impl Inputs {
 }
 
 /// Shows the incidents in all files; `false` where no log can be read. `known` is what is known beside them.
+///
+/// # Errors
+///
+/// Fails where a file cannot be read, or nothing can be shown.
 pub fn run(inputs: &Inputs, mut known: Known, shown: impl Show) -> Result<bool> {
     for path in &inputs.pods {
         pods::read(path, &mut known.snapshot)?;
