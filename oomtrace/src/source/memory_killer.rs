@@ -14,12 +14,12 @@ const EARLYOOM: &str = "earlyoom";
 const TALOS: &str = "machined";
 
 /// Whether a syslog identifier is that of such a killer.
-pub fn is_identifier(name: &str) -> bool {
+pub(crate) fn is_identifier(name: &str) -> bool {
     matches!(name, SYSTEMD_OOMD | OOMD | EARLYOOM)
 }
 
 /// A kill, as the journal has it: `identifier` is that of the killer, `pid` its process id.
-pub fn read(identifier: &str, text: &str, pid: Option<u32>) -> Option<Signal> {
+pub(crate) fn read(identifier: &str, text: &str, pid: Option<u32>) -> Option<Signal> {
     match identifier {
         SYSTEMD_OOMD => of_cgroup(SYSTEMD_OOMD, pid, systemd_oomd(text)?),
         OOMD => of_cgroup(OOMD, pid, oomd(text)?),
@@ -29,7 +29,7 @@ pub fn read(identifier: &str, text: &str, pid: Option<u32>) -> Option<Signal> {
 }
 
 /// A kill, by a killer that writes into the kernel's log itself, with the text's facility `user`.
-pub fn read_kmsg(text: &str) -> Option<Signal> {
+pub(crate) fn read_kmsg(text: &str) -> Option<Signal> {
     match text.strip_prefix("[talos] ") {
         Some(text) => of_cgroup(TALOS, Some(1), &talos(text)?),
         None => of_cgroup(OOMD, None, oomd(text)?),
