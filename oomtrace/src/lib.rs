@@ -1,8 +1,11 @@
 //! Why did this container die, and what would have prevented it?
 //!
 //! Data flows one way: a [`source`] yields [`event`]s, [`node`] names what they happened to, a [`sink`] prints them.
-//! [`live`] is where they meet while a node is traced.
+//! [`live`] is where they meet while a node is traced, [`replay`] after the fact.
 //! [`probe`] holds what runs in the kernel.
+//!
+//! What happened, as types, is a crate of its own ([`event`]), and so are the reading of logs ([`source::envelope`],
+//! [`source::kernel_log`], [`source::kubelet_log`]) and the [`timeline`].
 
 pub mod build_info;
 pub mod cli;

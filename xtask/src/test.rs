@@ -137,7 +137,8 @@ fn documentation() -> Result<Ended> {
         "--document-private-items",
         "--quiet",
     ]);
-    tool::run(cargo.env("RUSTDOCFLAGS", "-D warnings"))?;
+    // Private items are documented with the others, so that links to them lead somewhere.
+    tool::run(cargo.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"))?;
     Ok(Ended::default())
 }
 

@@ -66,7 +66,7 @@ pub struct Status {
     pub phase: Phase,
     /// oomtrace's own version.
     pub version: String,
-    /// The version of the lines' schema: [`SCHEMA_VERSION`].
+    /// The version of the lines' schema: [`SCHEMA_VERSION`](crate::SCHEMA_VERSION).
     #[serde(default)]
     pub schema_version: Option<String>,
     /// The kernel's release: `uname -r`.

@@ -3,7 +3,7 @@
 //! Nothing goes that was not judged. What goes depends on the lines and their order alone, never on a clock, so a recording
 //! that is replayed is kept and let go of as it was live. In this order, until an eighth of the room is free:
 //!
-//! 1. groups in which nothing happened for so long that nothing can be added ([`windows::PAUSE`]);
+//! 1. groups in which nothing happened for so long that nothing can be added ([`crate::windows::PAUSE`]);
 //! 2. of a group that takes more than a quarter of the room: its older half;
 //! 3. groups without incidents in which nothing happened for as long as an incident is open;
 //! 4. of groups whose incidents are closed, those first that have been quiet for longest: all but the lines that incidents

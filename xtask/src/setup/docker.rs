@@ -1,5 +1,5 @@
 //! Docker with the libraries that it needs, for guests with containers and no Kubernetes; its containerd and runc are
-//! [`containerd`](super::containerd)'s.
+//! [`containerd`](super::containerd())'s.
 
 use std::path::PathBuf;
 

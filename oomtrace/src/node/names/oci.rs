@@ -7,7 +7,7 @@
 //! |---|---|
 //! | containerd | `/run/containerd/io.containerd.runtime.v2.task/<namespace>/<id>/config.json` |
 //! | K3s', RKE2's and k0s' containerd | the same below `/run/k3s` and `/run/k0s` |
-//! | CRI-O, Podman | `<id>/userdata/config.json` in a folder of their [storage](super::storage) |
+//! | CRI-O, Podman | `<id>/userdata/config.json` in a folder of their [storage] |
 
 use std::{
     fs,
