@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use oomtrace_model::{Event, Level, Line, MemoryPoint, Pressure};
+use oomtrace_model::{Event, Level, Line, MemoryPoint, Pressure, PressureScope};
 
 use super::{
     super::{
@@ -36,7 +36,9 @@ fn of_limit(line: &Arc<Line>) -> Option<MemoryPoint> {
         Event::ChargeFailures(failures) => {
             failures.limit.as_ref().map(|limit| (limit.usage_bytes, limit.limit_bytes))?
         }
-        Event::Pressure(pressure) if pressure.level != Some(Level::Node) => {
+        Event::Pressure(pressure)
+            if pressure.level != Some(Level::Node) && pressure.scope != Some(PressureScope::Exit) =>
+        {
             (pressure.usage_bytes, pressure.limit_bytes)
         }
         _ => return None,

@@ -6,8 +6,8 @@ use std::{
 };
 
 use oomtrace_model::{
-    ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Line, Mark, SenderRole, Source,
-    Step, UnderOomState,
+    ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Line, Mark, PressureScope,
+    SenderRole, Source, Step, UnderOomState,
 };
 
 use super::{
@@ -267,15 +267,14 @@ fn words(line: &Line, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, Strin
             (Mark::Failure, format!("its log says: {}", one_line(log.message.as_deref().unwrap_or("?"))))
         }
         Event::Pressure(pressure) => {
-            let (usage, limit) = (pressure.usage_bytes?, pressure.limit_bytes);
-            (
-                Mark::Other,
-                format!(
-                    "memory {}{}",
-                    size(usage),
-                    limit.map_or_else(String::new, |limit| format!(" of {}", size(limit)))
-                ),
-            )
+            let limit = pressure.limit_bytes.map_or_else(String::new, |limit| format!(" of {}", size(limit)));
+            let words = match pressure.scope {
+                Some(PressureScope::Exit) => {
+                    format!("at most {}{limit} was used at a time", size(pressure.peak_bytes?))
+                }
+                _ => format!("memory {}{limit}", size(pressure.usage_bytes?)),
+            };
+            (Mark::Other, words)
         }
         Event::Eviction(step) => eviction(step)?,
         Event::UnderOom(frozen) => {

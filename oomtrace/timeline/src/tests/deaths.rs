@@ -1,6 +1,6 @@
 use oomtrace_model::{
     Confidence, Container, ContainerAction, ContainerChange, ContainerRole, EndReason, Event, Level, Pressure,
-    Scenario, Sender, SenderRole, Severity, Signal, Source, Stall, Task, cgroup_path::CgroupIdentity,
+    PressureScope, Scenario, Sender, SenderRole, Severity, Signal, Source, Stall, Task, cgroup_path::CgroupIdentity,
 };
 
 use super::world::{MIB, World, change, container, kill, pod, refused, time, unnamed};
@@ -287,6 +287,30 @@ fn systemd_oomd_is_not_the_kernels_oom_killer() {
     assert_eq!(verdict.scenario, Scenario::Killed);
     assert!(verdict.summary.contains("a user-space OOM killer"), "{}", verdict.summary);
     assert!(verdict.advice.contains("ManagedOOM"), "{}", verdict.advice);
+}
+
+#[test]
+fn of_a_crash_the_most_that_the_container_used_is_said_and_nothing_made_of_it() {
+    let mut world = World::default();
+    let read = |scope, usage, peak| {
+        Event::Pressure(Box::new(Pressure {
+            pod: Some(pod('a')),
+            container: Some(container("app", '1')),
+            scope: Some(scope),
+            usage_bytes: Some(usage),
+            peak_bytes: Some(peak),
+            limit_bytes: Some(256 * MIB),
+            ..Pressure::default()
+        }))
+    };
+    world
+        .tell(-5.0, Source::Oomtrace, read(PressureScope::ChargeFailure, 200 * MIB, 210 * MIB))
+        .exit(0.0, pod('a'), container("app", '1'), 139)
+        .tell(0.01, Source::Oomtrace, read(PressureScope::Exit, 0, 240 * MIB));
+    let verdict = world.incident().verdict;
+    assert_eq!((verdict.scenario, verdict.confidence), (Scenario::Crashed, Confidence::Medium));
+    let words = "It used at most 240 MiB of its limit of 256 MiB at any time.";
+    assert!(verdict.summary.ends_with(words), "{}", verdict.summary);
 }
 
 /// A line of systemd-oomd's about all of a container.
