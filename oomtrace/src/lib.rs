@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod node;
 mod own;
 pub mod probe;
+pub mod replay;
 pub mod sink;
 pub mod source;
 

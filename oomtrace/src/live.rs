@@ -111,6 +111,10 @@ pub struct Options {
 }
 
 /// Traces until interrupted, or until what `options` say.
+///
+/// # Errors
+///
+/// Fails where nothing can be traced, or an output cannot be opened.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     own::protect_from_oom_killer();
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;

@@ -12,6 +12,7 @@ mod image;
 mod in_guest;
 mod lab;
 mod manifests;
+mod mutants;
 mod scenarios;
 mod setup;
 mod test;
@@ -47,6 +48,8 @@ enum Xtask {
     Fuzz(fuzz::Fuzz),
     /// Compare what `oomtrace timeline` prints of every capture with what it printed before
     Golden(golden::Golden),
+    /// Change the code of the pure rooms in one place after the other, and see whether a test notices
+    Mutants(mutants::Mutants),
     /// Make every memory death of the table happen, and check what oomtrace says of it
     Scenarios(scenarios::Scenarios),
     /// A real Kubernetes node: kubelet, containerd and systemd in an emulated machine, the control plane beside it
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Xtask::Bench(bench) => bench::run(&bench),
         Xtask::Fuzz(fuzz) => fuzz::run(&fuzz),
         Xtask::Golden(golden) => golden::run(&golden),
+        Xtask::Mutants(mutants) => mutants::run(&mutants),
         Xtask::Scenarios(scenarios) => scenarios::run(&scenarios),
         Xtask::Lab(lab) => lab::run(&lab),
         Xtask::InGuest(what) => in_guest::run(&what).map(|()| ExitCode::SUCCESS),

@@ -30,6 +30,10 @@ pub struct ProbeSource {
 
 impl ProbeSource {
     /// Loads and attaches the probes.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Probes::load`](crate::probe::Probes::load) does.
     pub fn load(options: &Options) -> Result<Self, LoadError> {
         let probes = Probes::load(&KernelFacts::gather(), options)?;
         let joiner = Joiner::new(Machine {

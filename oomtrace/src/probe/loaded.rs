@@ -92,6 +92,10 @@ pub struct Probes {
 
 impl Probes {
     /// Loads and attaches the probes.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the kernel refuses to load the probes, or they can be attached nowhere.
     pub fn load(facts: &KernelFacts, options: &Options) -> Result<Self, LoadError> {
         let Options { choice, ring_bytes, map_entries, charge_returns, log_level } = *options;
         let object = |error: &dyn std::error::Error| LoadError::Object { reason: with_causes(error) };
@@ -174,6 +178,10 @@ impl Probes {
     }
 
     /// Waits until there are records, or diagnostics of the probes, which are passed on to `tracing` here.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the ring buffer cannot be waited for.
     pub async fn readable(&mut self) -> std::io::Result<()> {
         let Self { ring, logger, .. } = self;
         let Some(logger) = logger else {

@@ -12,6 +12,10 @@ pub use oomtrace_logs::container_log::last_words;
 const TAIL_BYTES: u64 = 64 << 10;
 
 /// The end of a log.
+///
+/// # Errors
+///
+/// Fails where the file cannot be read.
 pub fn tail(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();

@@ -41,6 +41,10 @@ pub struct KernelLines(AhoCorasick);
 
 impl KernelLines {
     /// Prepares the search.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the patterns that are looked for cannot be compiled.
     pub fn new() -> Result<Self, Unprepared> {
         let texts = TEXTS.iter().map(|(text, _)| *text);
         let builder = AhoCorasick::builder().match_kind(aho_corasick::MatchKind::LeftmostFirst).build(texts)?;

@@ -64,6 +64,10 @@ pub enum Unreadable {
 }
 
 /// Reads a file's text: JSON values one after the other, or YAML documents.
+///
+/// # Errors
+///
+/// Fails where it is neither JSON nor YAML.
 pub fn read(text: &[u8], into: &mut Snapshot) -> Result<Found, Unreadable> {
     let mut found = Found::default();
     let first = text.iter().find(|byte| !byte.is_ascii_whitespace());

@@ -92,6 +92,10 @@ impl<'a> Unwrapped<'a> {
     }
 
     /// Takes the wrapping off a line, whatever it is.
+    ///
+    /// # Errors
+    ///
+    /// Fails where a layer begins as one form, and is none.
     pub fn read(line: &'a [u8]) -> Result<Self, LineError> {
         let text = std::str::from_utf8(line).map_or_else(|_| String::from_utf8_lossy(line), Cow::Borrowed);
         let mut unwrapped = Self::bare(text);

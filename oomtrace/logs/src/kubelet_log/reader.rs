@@ -101,6 +101,10 @@ pub struct Counts {
 
 impl Reader {
     /// A reader at the start of a log. `identifiers` are syslog identifiers that count as the kubelet's beside the known.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the patterns that are looked for cannot be compiled.
     pub fn new(calendar: Calendar, identifiers: Vec<String>) -> Result<Self, Unprepared> {
         Ok(Self {
             calendar,

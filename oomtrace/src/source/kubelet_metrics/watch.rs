@@ -67,6 +67,10 @@ pub enum MetricsError {
 
 impl Access {
     /// What is counted now.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the kubelet cannot be asked, or the metric is missing.
     pub fn read(&self) -> Result<Metrics, MetricsError> {
         let body = match self {
             Self::Url(url) => {

@@ -91,6 +91,10 @@ pub enum KubeletError {
 
 impl Access {
     /// All that the kubelet tells of its pods now.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the kubelet cannot be asked, or answers with something else than its pods.
     pub fn ask(&self) -> Result<Vec<Fact>, KubeletError> {
         let answer = self.get("/pods")?;
         parse(&answer).map_err(|error| KubeletError::Answer { url: self.url_of("/pods"), error })
@@ -101,6 +105,10 @@ impl Access {
     }
 
     /// What the kubelet answers for a path: `/pods`, `/metrics`.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the kubelet cannot be asked, or refuses.
     pub fn get(&self, path: &str) -> Result<Vec<u8>, KubeletError> {
         let url = self.url_of(path);
         let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).proxy(None).max_redirects(0);

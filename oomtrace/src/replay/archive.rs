@@ -11,53 +11,53 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use super::{
-    Args,
+    Inputs,
     given::Given,
     input::{self, Input},
     taken::{Role, file_name},
 };
 
 /// The file of an archive that says what the rest is of.
-pub(in crate::cli) const NODE: &str = "node.json";
+pub(crate) const NODE: &str = "node.json";
 /// A kernel log in it, of the journal and of `/dev/kmsg`; the kubelet's; and what is known of pods.
-pub(in crate::cli) const KERNEL: &str = "kernel.log";
-pub(in crate::cli) const KMSG: &str = "kmsg.log";
-pub(in crate::cli) const KUBELET: &str = "kubelet.log";
-pub(in crate::cli) const PODS: &str = "pods.json";
-pub(in crate::cli) const NAMES: &str = "names.json";
-pub(in crate::cli) const METRICS: &str = "kubelet-metrics.txt";
+pub(crate) const KERNEL: &str = "kernel.log";
+pub(crate) const KMSG: &str = "kmsg.log";
+pub(crate) const KUBELET: &str = "kubelet.log";
+pub(crate) const PODS: &str = "pods.json";
+pub(crate) const NAMES: &str = "names.json";
+pub(crate) const METRICS: &str = "kubelet-metrics.txt";
 /// What could not be had, and what was left out of what could be.
-pub(in crate::cli) const MISSING: &str = "MISSING.txt";
-pub(in crate::cli) const LEFT_OUT: &str = "LEFT_OUT.txt";
-pub(in crate::cli) const VERSIONS: &str = "versions.txt";
-pub(in crate::cli) const CGROUPS: &str = "cgroups.json";
-pub(in crate::cli) const CONFIG: &str = "kubelet-config.json";
-pub(in crate::cli) const COMMAND_LINE: &str = "kubelet-command-line.txt";
+pub(crate) const MISSING: &str = "MISSING.txt";
+pub(crate) const LEFT_OUT: &str = "LEFT_OUT.txt";
+pub(crate) const VERSIONS: &str = "versions.txt";
+pub(crate) const CGROUPS: &str = "cgroups.json";
+pub(crate) const CONFIG: &str = "kubelet-config.json";
+pub(crate) const COMMAND_LINE: &str = "kubelet-command-line.txt";
 /// Where a tar file says that it is one.
 const MAGIC: (usize, &[u8]) = (257, b"ustar");
 /// So much of an archive is held in memory.
 const MOST_BYTES: u64 = 2 << 30;
 
 /// A file that was kept together with others.
-pub(in crate::cli) struct Kept {
+pub struct Kept {
     /// Its path there.
-    pub(in crate::cli) path: String,
+    pub path: String,
     /// What is in it.
-    pub(in crate::cli) file: Given,
+    pub file: Given,
 }
 
 /// What an archive is of.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(in crate::cli) struct Node {
+pub(crate) struct Node {
     /// The node's name.
     #[serde(rename = "node")]
-    pub(in crate::cli) name: Option<String>,
+    pub(crate) name: Option<String>,
     /// When it booted, RFC 3339.
-    pub(in crate::cli) boot_time: Option<String>,
+    pub(crate) boot_time: Option<String>,
     /// Its distance from UTC, in seconds.
-    pub(in crate::cli) utc_offset_seconds: Option<i32>,
+    pub(crate) utc_offset_seconds: Option<i32>,
     /// When it was looked at, RFC 3339.
-    pub(in crate::cli) collected: Option<String>,
+    pub(crate) collected: Option<String>,
 }
 
 /// Whether a file is a tar file, by how it begins.
@@ -116,24 +116,24 @@ pub(super) fn role(path: &str) -> Option<Role> {
 }
 
 /// Takes over what an archive says of its node, where the command line says nothing else.
-pub(super) fn take_node(file: &Given, args: &mut Args) -> Result<()> {
+pub(super) fn take_node(file: &Given, inputs: &mut Inputs) -> Result<()> {
     let (text, _) = input::read_whole(file)?;
     let node: Node = serde_json::from_slice(&text)
         .map_err(|_| anyhow::anyhow!("{file}: it does not say which node the archive is of: was it changed?"))?;
     let Node { name, boot_time, utc_offset_seconds, collected } = node;
-    if let (Some(known), Some(name)) = (&args.node_name, &name)
-        && args.of_archive
+    if let (Some(known), Some(name)) = (&inputs.node_name, &name)
+        && inputs.of_archive
     {
         anyhow::ensure!(known == name, "archives of two nodes, {known} and {name}: give one at a time");
     }
     let words = name.clone().unwrap_or_else(|| "a node without a name".to_owned());
     let when = collected.map_or_else(String::new, |collected| format!(", collected {collected}"));
     info!("{file}: of {words}{when}");
-    args.of_archive = true;
-    args.node_name = args.node_name.take().or(name);
-    args.boot_time = args.boot_time.or(boot_time.and_then(|boot_time| boot_time.parse().ok()));
+    inputs.of_archive = true;
+    inputs.node_name = inputs.node_name.take().or(name);
+    inputs.boot_time = inputs.boot_time.or(boot_time.and_then(|boot_time| boot_time.parse().ok()));
     let zone = utc_offset_seconds.and_then(|seconds| Offset::from_seconds(seconds).ok()).map(TimeZone::fixed);
-    args.time_zone = args.time_zone.take().or(zone);
+    inputs.time_zone = inputs.time_zone.take().or(zone);
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use tracing::{info, warn};
 
-use super::{Args, archive, given::Given, input, pods, unwrap, what::What};
+use super::{Inputs, archive, given::Given, input, pods, unwrap, what::What};
 use crate::{
     node::snapshot::{self, Snapshot},
     source::{
@@ -48,18 +48,18 @@ impl Role {
 }
 
 /// Gives each file without an option the option that it is for, and says so. `false` where none of them is of use.
-pub(super) fn take(args: &mut Args, snapshot: &mut Snapshot) -> Result<bool> {
+pub(super) fn take(inputs: &mut Inputs, snapshot: &mut Snapshot) -> Result<bool> {
     let mut any = false;
-    for file in std::mem::take(&mut args.files) {
-        any |= take_one(file, args, snapshot)?;
+    for file in std::mem::take(&mut inputs.files) {
+        any |= take_one(file, inputs, snapshot)?;
     }
     Ok(any)
 }
 
-fn take_one(file: Given, args: &mut Args, snapshot: &mut Snapshot) -> Result<bool> {
+fn take_one(file: Given, inputs: &mut Inputs, snapshot: &mut Snapshot) -> Result<bool> {
     if file.is_dir() {
         info!("{file}: taken for a folder of {}", Role::Pods.in_words());
-        args.pods.push(file);
+        inputs.pods.push(file);
         return Ok(true);
     }
     let file = input::repeatable(file)?;
@@ -67,7 +67,7 @@ fn take_one(file: Given, args: &mut Args, snapshot: &mut Snapshot) -> Result<boo
     let start = input.peek(&file, SAMPLE_BYTES)?;
     if archive::is_archive(&start) {
         info!("{file}: taken for an archive");
-        return take_all(archive::entries(&file, input)?, args, snapshot);
+        return take_all(archive::entries(&file, input)?, inputs, snapshot);
     }
     drop(input);
     let Some(role) = role(&file, &start)? else {
@@ -75,16 +75,16 @@ fn take_one(file: Given, args: &mut Args, snapshot: &mut Snapshot) -> Result<boo
         return Ok(false);
     };
     info!("{file}: taken for {}", role.in_words());
-    give(role, file, args);
+    give(role, file, inputs);
     Ok(true)
 }
 
 /// The same of files that were kept together: of an archive, or of this node. `false` where none is of use.
-pub(super) fn take_all(kept: Vec<archive::Kept>, args: &mut Args, snapshot: &mut Snapshot) -> Result<bool> {
+pub(super) fn take_all(kept: Vec<archive::Kept>, inputs: &mut Inputs, snapshot: &mut Snapshot) -> Result<bool> {
     let mut any = false;
     for archive::Kept { path, file } in kept {
         if path == archive::NODE {
-            archive::take_node(&file, args)?;
+            archive::take_node(&file, inputs)?;
         } else if let Some(bytes) = file.bytes().filter(|_| pods::is_log(&path)) {
             pods::enter_log(&path, bytes, snapshot);
             any = true;
@@ -102,24 +102,24 @@ pub(super) fn take_all(kept: Vec<archive::Kept>, args: &mut Args, snapshot: &mut
                 continue;
             };
             info!("{file}: taken for {}", role.in_words());
-            give(role, file, args);
+            give(role, file, inputs);
             any = true;
         }
     }
     Ok(any)
 }
 
-fn give(role: Role, file: Given, args: &mut Args) {
+fn give(role: Role, file: Given, inputs: &mut Inputs) {
     match role {
-        Role::KernelLog => args.kernel_log.push(file),
-        Role::KubeletLog => args.kubelet_log.push(file),
+        Role::KernelLog => inputs.kernel_log.push(file),
+        Role::KubeletLog => inputs.kubelet_log.push(file),
         Role::BothLogs => {
-            args.kernel_log.push(file.clone());
-            args.kubelet_log.push(file);
+            inputs.kernel_log.push(file.clone());
+            inputs.kubelet_log.push(file);
         }
-        Role::Recording => args.events.push(file),
-        Role::Pods => args.pods.push(file),
-        Role::KubeletMetrics => args.kubelet_metrics.push(file),
+        Role::Recording => inputs.events.push(file),
+        Role::Pods => inputs.pods.push(file),
+        Role::KubeletMetrics => inputs.kubelet_metrics.push(file),
     }
 }
 

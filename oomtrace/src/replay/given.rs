@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 /// A file that is given.
 #[derive(Clone, Debug)]
-pub(in crate::cli) enum Given {
+pub enum Given {
     /// By its path; `-` is standard input.
     Path(PathBuf),
     /// In memory.
@@ -21,13 +21,13 @@ pub(in crate::cli) enum Given {
 
 /// What a file in memory is.
 #[derive(Debug)]
-pub(in crate::cli) struct Held {
+pub struct Held {
     /// Where it comes from, in words.
-    pub(in crate::cli) name: String,
+    pub name: String,
     /// What is in it.
-    pub(in crate::cli) bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     /// When it was written last.
-    pub(in crate::cli) written: Timestamp,
+    pub written: Timestamp,
 }
 
 /// The bytes of a file in memory, to be read.
@@ -47,7 +47,8 @@ impl Held {
 
 impl Given {
     /// A file in memory.
-    pub(in crate::cli) fn held(name: String, bytes: Vec<u8>, written: Timestamp) -> Self {
+    #[must_use]
+    pub fn held(name: String, bytes: Vec<u8>, written: Timestamp) -> Self {
         Self::Held(Arc::new(Held { name, bytes, written }))
     }
 
@@ -58,7 +59,7 @@ impl Given {
         }
     }
 
-    pub(in crate::cli) fn bytes(&self) -> Option<&[u8]> {
+    pub(crate) fn bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Path(_) => None,
             Self::Held(held) => Some(&held.bytes),

@@ -9,7 +9,7 @@ use jiff::{Span, Timestamp, civil, tz::TimeZone};
 use memchr::memmem;
 use tracing::info;
 
-use super::{Args, given::Given, input};
+use super::{Inputs, given::Given, input};
 use crate::{
     source::{
         envelope::{
@@ -35,13 +35,13 @@ const SLACK: i64 = 24;
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// The time that no line without a year is later than; `None` where nothing but the logs' last change tells.
-pub(super) fn latest(args: &Args, known: &Known) -> Result<Option<Timestamp>> {
-    if let Some(year) = args.year {
+pub(super) fn latest(inputs: &Inputs, known: &Known) -> Result<Option<Timestamp>> {
+    if let Some(year) = inputs.year {
         let end = civil::date(year, 12, 31).at(23, 59, 59, 0);
         let end = TimeZone::UTC.to_timestamp(end)?;
         return Ok(Some(end.checked_sub(Span::new().hours(SLACK))?));
     }
-    let paths = || args.kernel_log.iter().chain(&args.kubelet_log).filter(|path| path.is_file());
+    let paths = || inputs.kernel_log.iter().chain(&inputs.kubelet_log).filter(|path| path.is_file());
     let mut starts = Vec::new();
     for path in paths() {
         starts.push((path, input::open(path)?.peek(path, SAMPLE_BYTES)?));

@@ -7,7 +7,7 @@ use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
-use super::{acquainted::Acquainted, boot::Zero, place, print::Shown, recording::Recorded, untimed::Untimed};
+use super::{Show, acquainted::Acquainted, boot::Zero, place, recording::Recorded, untimed::Untimed};
 use crate::{
     clock,
     event::{Event, Incident, Line, Moment, OomKill, Source, Told},
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Prints the incidents of recordings as they were reported live.
-pub(super) fn replay(recorded: Recorded, mut shown: Shown) -> Result<()> {
+pub(super) fn replay(recorded: Recorded, mut shown: impl Show) -> Result<()> {
     let (reported, recorded) = recorded.split_reported();
     let mut replay = Replay::default();
     for line in &recorded {
@@ -64,9 +64,9 @@ const BATCH: usize = 8192;
 const DISORDER: SignedDuration = SignedDuration::from_mins(10);
 
 /// What was told and is not judged yet, and what was judged and cannot be printed yet.
-pub(super) struct Intake {
+pub(super) struct Intake<S> {
     timeline: Timeline,
-    shown: Shown,
+    shown: S,
     /// Whether the pods that files name are those of the incidents.
     acquainted: Acquainted,
     /// The node that logs are from.
@@ -107,9 +107,9 @@ impl Waiting {
     }
 }
 
-impl Intake {
+impl<S: Show> Intake<S> {
     /// Recordings are taken in as they are.
-    pub(super) fn new(timeline: Timeline, recorded: Vec<Line>, node: String, zero: Zero, shown: Shown) -> Self {
+    pub(super) fn new(timeline: Timeline, recorded: Vec<Line>, node: String, zero: Zero, shown: S) -> Self {
         let seq = recorded.iter().map(|line| line.seq).max().unwrap_or(0);
         let recorded = recorded.into_iter().filter_map(|line| Some(Waiting::Recorded(line.ts.parse().ok()?, line)));
         Self {

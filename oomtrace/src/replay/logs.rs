@@ -9,7 +9,7 @@ use jiff::{
 };
 use tracing::{info, warn};
 
-use super::{Args, envelope::Log, given::Given, input, what::What};
+use super::{Inputs, envelope::Log, given::Given, input, what::What};
 use crate::{
     event::{Container, Moment, OomKill, Pod, Told},
     source::{
@@ -38,29 +38,40 @@ pub(super) struct KernelLogs {
 }
 
 impl KernelLogs {
-    pub(super) fn read(args: &Args, zone: &TimeZone, latest: Option<Timestamp>) -> Result<Self> {
-        Self::read_and_say(args, zone, latest, say)
+    pub(super) fn read(inputs: &Inputs, zone: &TimeZone, latest: Option<Timestamp>) -> Result<Self> {
+        Self::read_and_say(inputs, zone, latest, say)
     }
 
     /// The same, to be read once more.
-    pub(super) fn read_silently(args: &Args, zone: &TimeZone, latest: Option<Timestamp>) -> Result<Self> {
-        Self::read_and_say(args, zone, latest, |_| {})
+    pub(super) fn read_silently(inputs: &Inputs, zone: &TimeZone, latest: Option<Timestamp>) -> Result<Self> {
+        Self::read_and_say(inputs, zone, latest, |_| {})
     }
 
-    fn read_and_say(args: &Args, zone: &TimeZone, latest: Option<Timestamp>, say: impl Fn(&KernelLog)) -> Result<Self> {
+    fn read_and_say(
+        inputs: &Inputs,
+        zone: &TimeZone,
+        latest: Option<Timestamp>,
+        say: impl Fn(&KernelLog),
+    ) -> Result<Self> {
         let mut logs = Self::default();
-        for path in &args.kernel_log {
-            say(&logs.read_log(path, args, zone, latest)?);
+        for path in &inputs.kernel_log {
+            say(&logs.read_log(path, inputs, zone, latest)?);
         }
         Ok(logs)
     }
 
-    fn read_log(&mut self, path: &Given, args: &Args, zone: &TimeZone, latest: Option<Timestamp>) -> Result<KernelLog> {
+    fn read_log(
+        &mut self,
+        path: &Given,
+        inputs: &Inputs,
+        zone: &TimeZone,
+        latest: Option<Timestamp>,
+    ) -> Result<KernelLog> {
         let name = path;
         let wanted = KernelLines::new()?;
         let mut log = Log::open(path, &wanted, None)?;
         let latest = latest.or(Some(log.input.latest));
-        let clock = Clock { booted: args.boot_time, zone: zone.clone(), latest, ..Clock::default() };
+        let clock = Clock { booted: inputs.boot_time, zone: zone.clone(), latest, ..Clock::default() };
         let mut events = kernel_log::Events::new(clock, Machine::default());
         let mut untimed = 0;
         let mut take = |told: Vec<Told>, read: &Statistics| {
@@ -160,14 +171,14 @@ pub(super) struct KubeletLogs {
 }
 
 impl KubeletLogs {
-    pub(super) fn open(args: &Args, zone: &TimeZone, latest: Option<Timestamp>) -> Result<Self> {
-        let logs = args.kubelet_log.iter().map(|path| KubeletLog::open(path, zone, latest)).collect::<Result<_>>()?;
+    pub(super) fn open(inputs: &Inputs, zone: &TimeZone, latest: Option<Timestamp>) -> Result<Self> {
+        let logs = inputs.kubelet_log.iter().map(|path| KubeletLog::open(path, zone, latest)).collect::<Result<_>>()?;
         Ok(Self { logs, told: Vec::new() })
     }
 
     /// The same, to be read once more.
-    pub(super) fn open_silently(args: &Args, zone: &TimeZone, latest: Option<Timestamp>) -> Result<Self> {
-        let mut logs = Self::open(args, zone, latest)?;
+    pub(super) fn open_silently(inputs: &Inputs, zone: &TimeZone, latest: Option<Timestamp>) -> Result<Self> {
+        let mut logs = Self::open(inputs, zone, latest)?;
         logs.logs.iter_mut().for_each(|log| log.silent = true);
         Ok(logs)
     }

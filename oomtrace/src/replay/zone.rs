@@ -13,7 +13,7 @@ use jiff::{
 };
 use tracing::info;
 
-use super::{Args, given::Given, input, logs};
+use super::{Inputs, given::Given, input, logs};
 use crate::{
     event::{ContainerAction, ContainerId, Event, Moment, Told},
     source::kernel_log::{self, Line, Wall},
@@ -29,14 +29,14 @@ const SEEN: std::ops::RangeInclusive<i64> = -2..=35;
 const LINES: usize = 64;
 
 /// The zone that the logs tell.
-pub(super) fn of_logs(args: &Args, latest: Option<Timestamp>) -> Result<Option<TimeZone>> {
-    let logs = || args.kernel_log.iter().chain(&args.kubelet_log);
+pub(super) fn of_logs(inputs: &Inputs, latest: Option<Timestamp>) -> Result<Option<TimeZone>> {
+    let logs = || inputs.kernel_log.iter().chain(&inputs.kubelet_log);
     if logs().any(|path| !path.is_file()) {
         // Standard input, or a pipe: it can be read once.
         return Ok(None);
     }
-    let by_kills =
-        by_kills(args, latest)?.map(|offset| (offset, "the times at which the kubelet saw ends that the kernel made"));
+    let by_kills = by_kills(inputs, latest)?
+        .map(|offset| (offset, "the times at which the kubelet saw ends that the kernel made"));
     let mut found = by_kills;
     for path in logs() {
         let written = || Ok::<_, anyhow::Error>(first_lines(path)?.iter().find_map(|line| offset(line)));
@@ -71,16 +71,16 @@ fn offset(line: &[u8]) -> Option<i32> {
 }
 
 /// How far local times are from UTC by what both logs tell of the same containers.
-fn by_kills(args: &Args, latest: Option<Timestamp>) -> Result<Option<i64>> {
-    let kernel_is_local = args.kernel_log.iter().map(kernel_is_local).collect::<Result<Vec<_>>>()?;
+fn by_kills(inputs: &Inputs, latest: Option<Timestamp>) -> Result<Option<i64>> {
+    let kernel_is_local = inputs.kernel_log.iter().map(kernel_is_local).collect::<Result<Vec<_>>>()?;
     let Some((Some(kernel_is_local), rest)) = kernel_is_local.split_first() else { return Ok(None) };
-    let of_kubelet = args.kubelet_log.iter().map(logs::is_local).collect::<Result<Vec<_>>>()?;
+    let of_kubelet = inputs.kubelet_log.iter().map(logs::is_local).collect::<Result<Vec<_>>>()?;
     let agree = rest.iter().all(|other| *other == Some(*kernel_is_local));
     if !agree || of_kubelet.is_empty() || of_kubelet.contains(kernel_is_local) {
         return Ok(None);
     }
-    let kills = kills(&logs::KernelLogs::read_silently(args, &TimeZone::UTC, latest)?.told);
-    let mut kubelet = logs::KubeletLogs::open_silently(args, &TimeZone::UTC, latest)?;
+    let kills = kills(&logs::KernelLogs::read_silently(inputs, &TimeZone::UTC, latest)?.told);
+    let mut kubelet = logs::KubeletLogs::open_silently(inputs, &TimeZone::UTC, latest)?;
     let mut votes: BTreeMap<i64, usize> = BTreeMap::new();
     while !kills.is_empty() && kubelet.read_piece()? {
         for (id, end) in kubelet.told.drain(..).filter_map(|told| end(&told)) {
