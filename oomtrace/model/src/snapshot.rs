@@ -20,6 +20,8 @@ pub struct Snapshot {
     pub last_words: Vec<LastWords>,
     /// What events say of kills on nodes that were out of memory.
     pub system_ooms: Vec<SystemOomNotice>,
+    /// What events quote of the kernel's log.
+    pub kernel_lines: Vec<KernelLineNotice>,
     /// The node's memory, where a node object was among the files.
     pub capacity_bytes: Option<u64>,
     /// What is allocatable of it.
@@ -141,6 +143,17 @@ pub struct SystemOomNotice {
     pub comm: Option<String>,
     /// Its process id.
     pub pid: Option<u32>,
+}
+
+/// An event of a kill that has the kernel's line (`OOMKilling`, by node-problem-detector's `kernel-monitor.json`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KernelLineNotice {
+    /// When.
+    pub ts: Option<Timestamp>,
+    /// The node.
+    pub node: Option<String>,
+    /// The line.
+    pub text: String,
 }
 
 impl ContainerRecord {

@@ -4,6 +4,7 @@ mod evictions;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
     sync::Arc,
 };
 
@@ -19,7 +20,10 @@ use super::{
     fold::Fold,
     groups::killed_in,
     names::{Names, PodKey},
-    windows::{EVICTION, HEARD_BEFORE, KILL_REASON_TO_END, NOTICED, SAME_KILL, SECOND, SIGKILL_TO_END, SIGTERM_TO_END},
+    windows::{
+        EVICTION, HEARD_BEFORE, KILL_REASON_TO_END, NOTICED, SAME_KILL, SAME_STEP, SECOND, SIGKILL_TO_END,
+        SIGTERM_TO_END,
+    },
 };
 
 /// A line and its time.
@@ -394,6 +398,9 @@ impl Evidence {
         let mut noticed = Vec::new();
         for change in self.changes.iter().filter(|change| change.what.action == ContainerAction::OomNoticed) {
             let Some(id) = change.container.clone().filter(|id| !told.contains(id)) else { continue };
+            if self.is_unplaced_kill(change.at - SAME_STEP..=change.at + SECOND) {
+                continue;
+            }
             // Several notice the same one.
             if last.insert(id.clone(), change.at).is_none_or(|before| change.at - before > SAME_KILL) {
                 let pod = change.pod.clone().or_else(|| names.key(None, Some(&id), change.at));
@@ -423,18 +430,19 @@ impl Evidence {
             if !self.is_shown_as_oom(&id, names) || self.ended_as_told(death) {
                 continue;
             }
-            // A kill that nothing places may be this one.
-            let unplaced = self.kills.iter().any(|kill| {
-                kill.container.is_none()
-                    && kill.told.cgroup.is_none()
-                    && (death.at - NOTICED..=death.at + SECOND).contains(&kill.at)
-            });
+            let unplaced = self.is_unplaced_kill(death.at - NOTICED..=death.at + SECOND);
             if !unplaced && let Some((_, line)) = death.lines.first() {
                 noticed.push(Kill::noticed(death.at, death.pod.clone(), Some(id), line, None));
             }
         }
         self.kills.append(&mut noticed);
         self.kills.sort_by_key(|kill| kill.at);
+    }
+
+    /// Whether there is a kill in this time that nothing places: what was noticed then may be this one.
+    fn is_unplaced_kill(&self, within: RangeInclusive<i64>) -> bool {
+        let unplaced = |kill: &&Kill| kill.container.is_none() && kill.told.cgroup.is_none();
+        self.kills.iter().filter(unplaced).any(|kill| within.contains(&kill.at))
     }
 
     fn add_death(&mut self, death: Death) {

@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 use oomtrace_model::{
-    Container, ContainerAction, ContainerChange, Event, Eviction, EvictionPhase, Line, OutOfMemoryLog, Pod, Source,
-    SystemOom, rfc3339,
+    Container, ContainerAction, ContainerChange, Event, Eviction, EvictionPhase, Line, OomKill, OutOfMemoryLog, Pod,
+    Source, SystemOom, rfc3339,
 };
 
 use super::{LastWords, Snapshot};
+use crate::kernel_log::{self, Clock, Machine};
 
 /// The ends of containers, the evictions and the nodes' kills that have a time, in its order; and how many have none.
 #[must_use]
@@ -53,16 +54,37 @@ pub fn lines(snapshot: &Snapshot) -> (Vec<Line>, usize) {
         let event = SystemOom { pid: oom.pid, comm: oom.comm.clone(), of_any_limit: false };
         add(oom.ts, oom.node.as_ref(), Event::SystemOom(Box::new(event)));
     }
+    let mut found: Vec<_> = found.into_iter().map(|(at, node, event)| (at, node, Source::Kubelet, event)).collect();
+    for notice in &snapshot.kernel_lines {
+        let Some(kill) = kill_of(&notice.text) else { continue };
+        match notice.ts {
+            Some(at) => {
+                let node = notice.node.clone().unwrap_or_else(|| "unknown".to_owned());
+                found.push((at, node, Source::Kmsg, Event::OomKill(Box::new(kill))));
+            }
+            None => untimed += 1,
+        }
+    }
     found.sort_by_key(|(a, ..)| *a);
-    let line = |(seq, (at, node, event)): (u64, (Timestamp, String, Event))| Line {
+    let line = |(seq, (at, node, source, event)): (u64, (Timestamp, String, Source, Event))| Line {
         ts: rfc3339(at),
         seq,
         node,
-        source: Source::Kubelet,
+        source,
         boot_ns: None,
         event,
     };
     ((1..).zip(found).map(line).collect(), untimed)
+}
+
+/// The kill that a line of the kernel's is of; its time stands beside it.
+fn kill_of(text: &str) -> Option<OomKill> {
+    let mut events = kernel_log::Events::new(Clock::default(), Machine::default());
+    let told = events.push_line(text.as_bytes()).into_iter().chain(events.finish());
+    told.into_iter().find_map(|told| match told.event {
+        Event::OomKill(kill) => Some(OomKill { time_unknown: false, ..*kill }),
+        _ => None,
+    })
 }
 
 /// What containers' logs say of memory that ran out, as events of a node.

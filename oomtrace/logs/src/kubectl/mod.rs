@@ -7,6 +7,8 @@ mod objects;
 #[cfg(test)]
 mod tests;
 
-use oomtrace_model::snapshot::{EndRecord, EvictionNotice, LastWords, PodRecord, Snapshot, SystemOomNotice};
+use oomtrace_model::snapshot::{
+    EndRecord, EvictionNotice, KernelLineNotice, LastWords, PodRecord, Snapshot, SystemOomNotice,
+};
 
 pub use self::objects::{Found, HEAP_VARIABLES, read};

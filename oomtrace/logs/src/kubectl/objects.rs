@@ -11,7 +11,7 @@ use oomtrace_model::{
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::{EndRecord, EvictionNotice, PodRecord, Snapshot, SystemOomNotice};
+use super::{EndRecord, EvictionNotice, KernelLineNotice, PodRecord, Snapshot, SystemOomNotice};
 use crate::kubelet_log;
 
 /// What a file held.
@@ -342,6 +342,10 @@ fn event(value: &Value, into: &mut Snapshot) {
                 .map(|(_, rest)| rest.rsplit_once(", pid: ").map_or(rest, |(comm, _)| comm).to_owned());
             let pid = field("pid: ").and_then(|pid| pid.parse().ok());
             into.system_ooms.push(SystemOomNotice { ts, node, comm, pid });
+        }
+        (Some("OOMKilling"), _) => {
+            let node = node.or_else(|| text(about, "name")).map(str::to_owned);
+            into.kernel_lines.push(KernelLineNotice { ts, node, text: message.to_owned() });
         }
         _ => {}
     }

@@ -114,6 +114,14 @@ pub(super) fn read_runtime(text: &str) -> Option<ContainerChange> {
     Some(ContainerChange { container: Some(container), ..ContainerChange::new(Action::OomNoticed) })
 }
 
+/// What systemd says of a container's scope, from version 246 on: `cri-containerd-<64 digits>.scope: A process of this unit has been
+/// killed by the OOM killer.` (`src/core/unit.c`, `unit_check_oom`).
+pub(super) fn read_systemd(text: &str) -> Option<ContainerChange> {
+    let unit = text.strip_suffix(": A process of this unit has been killed by the OOM killer.")?;
+    let container = CgroupIdentity::parse(&format!("/{unit}")).container()?;
+    Some(ContainerChange { container: Some(container), ..ContainerChange::new(Action::OomNoticed) })
+}
+
 fn pod(message: &Message<'_>) -> Pod {
     let mut pod = message.key("pod").as_ref().and_then(pods::of_value).unwrap_or_default();
     pod.uid = message.word("podUID").and_then(|uid| pods::by_uid(&uid)).or(pod.uid);

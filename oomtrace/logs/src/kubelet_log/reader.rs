@@ -375,9 +375,13 @@ impl Reader {
                 told.extend(kept.zip(signal).map(|(at, event)| join::tell(at, event)));
                 return;
             }
-            Writer::Runtime | Writer::Kubelet => {}
+            Writer::Systemd | Writer::Runtime | Writer::Kubelet => {}
         }
-        if let Some(change) = container::read_runtime(&line.text) {
+        let noticed = match who {
+            Writer::Systemd => container::read_systemd(&line.text),
+            _ => container::read_runtime(&line.text),
+        };
+        if let Some(change) = noticed {
             self.counts.messages += 1;
             match kept {
                 Some(at) => self.joiner.push_runtime(at, change, told),
@@ -391,6 +395,8 @@ impl Reader {
                 }
                 None => self.read_message(line, told),
             }
+        } else if who == Writer::Systemd {
+            self.pass_over(line);
         }
     }
 

@@ -12,7 +12,7 @@ use memchr::memmem::Finder;
 /// one fits; stems are shared out among the sets by the low halves of their first four bytes. So what is looked for begins alike
 /// as far as can be: as `vict`, `fail`, `Sync`, `kill`, `oom `, `Crea`, `MESS`; an upper case letter has the low half of its
 /// lower case one.
-const STEMS: [&str; 33] = [
+const STEMS: [&str; 34] = [
     OBSERVATION,
     "victing pod",
     "victed",
@@ -31,6 +31,8 @@ const STEMS: [&str; 33] = [
     "killing pod",
     // `container init was OOM-killed (memory limit too low?)`.
     "killed (memory limit",
+    // systemd's: `A process of this unit has been killed by the OOM killer.`
+    "killed by the OOM",
     // systemd-oomd's: `Killed /…`, `Marked /… for killing due to …`.
     "Killed /",
     "killing due to memory",

@@ -38,6 +38,9 @@ impl Wanted for KubeletLines {
                 (false, _) => {}
             }
         }
+        if writer == Writer::Systemd && container::read_systemd(&read.text).is_some() {
+            return Known::Wanted(text_at);
+        }
         let identifier = writer::service(read.identifier.as_deref().unwrap_or_default());
         if writer == Writer::Oomd && memory_killer::read(identifier, &read.text, None).is_some() {
             return Known::Wanted(text_at);

@@ -45,6 +45,8 @@ pub(super) enum Writer {
     Runtime,
     /// A user-space OOM killer.
     Oomd,
+    /// systemd, which notices OOM kills in its units.
+    Systemd,
     /// journald, which says what it did not keep.
     Journald,
     /// Anybody else.
@@ -77,6 +79,8 @@ pub(super) fn of(identifier: Option<&str>, more: &[String]) -> Writer {
         Writer::Runtime
     } else if memory_killer::is_identifier(name) {
         Writer::Oomd
+    } else if name == "systemd" {
+        Writer::Systemd
     } else if name == "systemd-journald" {
         Writer::Journald
     } else {
