@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod event;
+pub mod lack;
 pub mod leak;
 pub mod live;
 pub mod metrics;

@@ -104,10 +104,10 @@ pub struct Options {
     pub names: NameOptions,
     /// Where the kubelet's log is, if it is to be read.
     pub kubelet_log: Option<Log>,
-    /// Whether its lack is an error.
+    /// Whether it was asked for, so that its lack is said at once.
     pub kubelet_log_asked_for: bool,
     /// Where the kubelet's counters are, if they are to be read.
-    pub kubelet_metrics: Option<kubelet_metrics::Access>,
+    pub kubelet_metrics: Option<kubelet_metrics::Counters>,
 }
 
 /// Traces until interrupted, or until what `options` say.
@@ -162,16 +162,25 @@ impl Live {
         if let Some(log) = &options.kubelet_log {
             match Kubelet::open(log) {
                 Ok(kubelet) => sources.start(|tell, stop| kubelet.run(tell, stop)),
-                Err(error) if options.kubelet_log_asked_for => return Err(error.into()),
-                Err(error) => sources.lacks(format!("no evictions, probes and other words of the kubelet: {error}")),
+                Err(error) => {
+                    let what =
+                        format!("no evictions, probes and other words of the kubelet: {error}; it is tried again");
+                    if options.kubelet_log_asked_for {
+                        warn!("{what}");
+                    }
+                    let (log, lack) = (log.clone(), sources.lack());
+                    lack.say(what);
+                    sources.start(|tell, stop| Kubelet::run_when_there(log, lack, tell, stop));
+                }
             }
         }
-        if let Some(access) = options.kubelet_metrics.clone() {
-            let before = access.read().context("the kubelet's counters of evictions cannot be read")?;
-            sources.start(|tell, stop| access.watch(before, tell, stop));
+        if let Some(counters) = options.kubelet_metrics.clone() {
+            let lack = sources.lack();
+            sources.start(|tell, stop| counters.watch(lack, tell, stop));
         }
         let pressure = Pressure::new(hierarchy);
         let mut names = options.names.clone();
+        names.sources.kubelet_lack = sources.lack();
         names.sources.sees_cgroups = probes.as_ref().is_some_and(ProbeSource::sees_cgroups);
         let learning = Learning::start(&names).context("names of pods and containers cannot be asked for")?;
         let waiting = Waiting::new(Box::new(learning.known()), names.wait);
@@ -211,6 +220,7 @@ impl Live {
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
         self.announce(options);
+        self.sources.lacks_changed();
         self.status(Phase::Started);
         while options.count.is_none_or(|count| self.pipeline.kills() < count) {
             tokio::select! {
@@ -264,7 +274,8 @@ impl Live {
         }
         self.pipeline.tell_incidents();
         self.pipeline.tell_outlets(false);
-        if self.probes.as_mut().is_some_and(ProbeSource::settings_changed) {
+        let settings_changed = self.probes.as_mut().is_some_and(ProbeSource::settings_changed);
+        if self.sources.lacks_changed() || settings_changed {
             self.status(Phase::Running);
         }
     }
@@ -318,7 +329,7 @@ impl Live {
     /// What could be better, and why it is not.
     fn degraded(&self) -> Vec<String> {
         let mut degraded = self.probes.as_ref().map(ProbeSource::degraded).unwrap_or_default();
-        degraded.extend_from_slice(self.sources.degraded());
+        degraded.extend(self.sources.degraded());
         degraded
     }
 

@@ -114,6 +114,6 @@ pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Re
         names: args.names.options(&args.cgroup_root),
         kubelet_log,
         kubelet_log_asked_for,
-        kubelet_metrics: args.kubelet.metrics(),
+        kubelet_metrics: args.kubelet.metrics(args.names.kubelet()),
     })
 }
