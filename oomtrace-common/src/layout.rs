@@ -78,6 +78,8 @@ kernel_layout! {
     task_cgroups: Member("task_struct", "cgroups"),
     /// `struct sighand_struct *sighand`.
     task_sighand: Member("task_struct", "sighand"),
+    /// `struct list_head thread_node`: among the threads of its process.
+    task_thread_node: Member("task_struct", "thread_node"),
     /// `struct pid *thread_pid`.
     task_thread_pid: Member("task_struct", "thread_pid"),
     /// `u64 start_boottime`.
@@ -90,6 +92,8 @@ kernel_layout! {
     signal_oom_score_adj: Member("signal_struct", "oom_score_adj"),
     /// `struct mm_struct *oom_mm`: set by `mark_oom_victim`.
     signal_oom_mm: Member("signal_struct", "oom_mm"),
+    /// `struct list_head thread_head`: the threads of a process.
+    signal_thread_head: Member("signal_struct", "thread_head"),
     /// `atomic_t live`: threads that have not ended.
     signal_live: Member("signal_struct", "live"),
     /// `unsigned int flags`: `SIGNAL_*`.
@@ -183,6 +187,8 @@ kernel_layout! {
     memcg_swap_max: Member("mem_cgroup", "swap.max"),
     /// `struct cgroup_subsys_state *parent`: the same controller's next cgroup towards the root.
     css_parent: Member("cgroup_subsys_state", "parent"),
+    /// `bool oom_group`: `memory.oom.group`.
+    memcg_oom_group: Member("mem_cgroup", "oom_group"),
     /// `bool oom_kill_disable`, an `int` up to 6.0: cgroup v1's.
     memcg_oom_kill_disable: Member("mem_cgroup", "oom_kill_disable"),
     /// `struct mem_cgroup *memcg_in_oom`: whose limit the task waits at, on cgroup v1.

@@ -59,6 +59,23 @@ pub(crate) unsafe fn add_one(count: *mut u64) {
     }
 }
 
+/// What may be read from the kernel: whatever the bytes are there, they are one of these.
+///
+/// # Safety
+///
+/// Every pattern of bytes has to be a value.
+pub(crate) unsafe trait Plain: Copy {}
+
+macro_rules! plain {
+    ($($type:ty),*) => {
+        // SAFETY: a number is any pattern of its bytes.
+        $(unsafe impl Plain for $type {})*
+    };
+}
+plain!(u8, u32, u64, i16, i32, i64);
+// SAFETY: so is an array of them.
+unsafe impl<T: Plain, const LEN: usize> Plain for [T; LEN] {}
+
 /// An address in the kernel; 0 is NULL, and reads as the fallback.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Address(pub(crate) u64);
@@ -81,9 +98,9 @@ impl Address {
 
     /// The value here, or `fallback`.
     #[inline(always)]
-    pub(crate) fn read<T: Copy>(self, fallback: T) -> T {
+    pub(crate) fn read<T: Plain>(self, fallback: T) -> T {
         let mut value = MaybeUninit::<T>::uninit();
-        // SAFETY: the helper writes size_of::<T>() bytes, or returns an error; `T` is an integer or an array of them.
+        // SAFETY: the helper writes size_of::<T>() bytes, or returns an error; any bytes are a `T`.
         unsafe {
             if bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, self.0 as *const _) == 0 {
                 value.assume_init()
@@ -95,7 +112,7 @@ impl Address {
 
     /// The field at `offset` of the struct here, or `fallback`.
     #[inline(always)]
-    pub(crate) fn get<T: Copy>(self, offset: u32, fallback: T) -> T {
+    pub(crate) fn get<T: Plain>(self, offset: u32, fallback: T) -> T {
         self.field(offset).read(fallback)
     }
 

@@ -25,6 +25,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("a_child_killed_while_the_first_process_lives_is_not_the_containers_first", child_killed),
     ("the_first_process_of_a_pid_namespace_is_known_as_such", container_init),
     ("every_process_that_the_kernel_weighed_is_a_candidate", candidates),
+    ("a_process_whose_first_thread_has_ended_is_a_candidate_and_one_that_is_not_to_be_killed_is_none", odd_candidates),
     ("a_group_kill_is_one_kill_with_its_members", group_kill),
     ("a_task_that_was_dying_already_is_not_a_kill", already_dying),
     ("a_name_with_quotes_newlines_and_control_bytes_is_data", hostile_name),
@@ -200,6 +201,44 @@ fn candidates() -> Outcome {
         }
         check_eq!(candidates[0]["pid"], kill["victim"]["pid"], "the pid of the candidate with the most points");
         check_eq!(candidates[0]["points"], kill["victim"]["points"], "its points");
+    }
+    Ok(())
+}
+
+fn odd_candidates() -> Outcome {
+    for rung in ["fentry", "kprobe"] {
+        let container = Cgroup::make(&container_path(16, 16))?;
+        container.limit(60)?;
+        let mut headless = workload::start("headless-8", &container.procs())?;
+        let mut parent = workload::start("vfork-6", &container.procs())?;
+        thread::sleep(Duration::from_millis(800));
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", parent.id()))?;
+        let child: u32 = children.trim().parse().context("no child")?;
+        let oomtrace = Oomtrace::start(&["--probe", rung])?;
+        run_to_death("eat", &container)?;
+        let lines = oomtrace.stop()?;
+        // SAFETY: no precondition.
+        unsafe { libc::kill(child.try_into()?, libc::SIGKILL) };
+        for process in [&mut headless, &mut parent] {
+            process.kill()?;
+            process.wait()?;
+        }
+        let kill = only(&lines, "oom_kill")?;
+        check_eq!(kill["candidates_weighed"], json!(4), "candidates_weighed");
+        let candidates = kill["candidates"].as_array().context("no candidates")?;
+        let points = |id: u32| {
+            let candidate = candidates.iter().find(|candidate| candidate["tgid"] == json!(id));
+            candidate.and_then(|candidate| candidate["points"].as_i64())
+        };
+        ensure!(points(headless.id()).is_some_and(|points| points >= 2048), "the headless one: {candidates:#?}");
+        ensure!(points(parent.id()).is_some_and(|points| points >= 1536), "the parent: {candidates:#?}");
+        // On 5.10 the compiler has made `oom_badness` a part of its caller, and nobody says that the child is spared.
+        if !rustix::system::uname().release().to_bytes().starts_with(b"5.10") {
+            check_eq!(points(child), None, "the points of a child that is not to be killed");
+        }
+        for candidate in candidates {
+            ensure!(candidate["points"].as_i64().is_some_and(|points| points > 0), "{candidate}");
+        }
     }
     Ok(())
 }
