@@ -236,7 +236,7 @@ impl Live {
                 }
                 told = self.learning.next() => {
                     self.pipeline.push_all(told);
-                    self.pipeline.advance();
+                    self.pipeline.names_learnt();
                 }
                 () = self.pipeline.due() => self.pipeline.advance(),
                 _ = tick.tick() => self.tick(),

@@ -261,11 +261,15 @@ fn group_kill() -> Outcome {
     let kill = only(&lines, "oom_kill")?;
     compare_with_log(kill, &log.lines()?)?;
     check_eq!(kill["group"], json!(true), "group");
-    let mut members: Vec<_> =
-        kill["members"].as_array().into_iter().flatten().map(|member| member["pid"].clone()).collect();
+    // The kill was told before they were killed.
+    let of_group = of_kind(&lines, "oom_victim").into_iter().filter(|victim| victim["why"] == json!("group"));
+    let mut members: Vec<_> = of_group.map(|victim| victim["pid"].clone()).collect();
     members.sort_by_key(Value::as_u64);
     expected.sort_by_key(Value::as_u64);
     check_eq!(members, expected, "members");
+    let incidents = of_kind(&lines, "incident");
+    let incident = incidents.last().context("no incident")?;
+    check_eq!(incident["processes_killed"], json!(3), "processes_killed of the incident");
     let why: Vec<_> = of_kind(&lines, "oom_victim").iter().map(|victim| victim["why"].clone()).collect();
     check_eq!(why.len(), 3, "oom_victim lines");
     check_eq!(why.iter().filter(|why| **why == json!("group")).count(), 2, "oom_victim lines of the group");

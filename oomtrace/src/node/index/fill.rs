@@ -11,13 +11,13 @@ impl Index {
     /// Gives whether a name is still missing, so that it may be worth while to wait for it.
     pub fn fill(&self, event: &mut Event) -> bool {
         let mut unnamed = Vec::new();
-        self.fill_noting(event, &mut unnamed);
+        self.fill_noting(event, &mut unnamed, &mut Vec::new());
         !unnamed.is_empty()
     }
 
-    /// The same; notes whose names are missing.
-    pub fn fill_noting(&self, event: &mut Event, unnamed: &mut Vec<Unnamed>) {
-        Filling { index: self, unnamed }.event(event);
+    /// The same; notes whose names are missing, and of whom the event speaks at all.
+    pub fn fill_noting(&self, event: &mut Event, unnamed: &mut Vec<Unnamed>, about: &mut Vec<Unnamed>) {
+        Filling { index: self, unnamed, about }.event(event);
     }
 
     /// A pod that has a name and perhaps no uid, or a uid and no name. By name it is found only if just one is known: a pod
@@ -38,7 +38,7 @@ impl Index {
     }
 }
 
-/// Who has no name yet.
+/// Who may have no name yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Unnamed {
     /// A container; somebody should be asked about it.
@@ -51,6 +51,7 @@ pub enum Unnamed {
 struct Filling<'a> {
     index: &'a Index,
     unnamed: &'a mut Vec<Unnamed>,
+    about: &'a mut Vec<Unnamed>,
 }
 
 impl Filling<'_> {
@@ -130,9 +131,10 @@ impl Filling<'_> {
         self.limit(limit);
         self.tasks(members);
         // Not worth while to wait for: they are many, and nothing happened to them.
-        let noted = self.unnamed.len();
+        let noted = (self.unnamed.len(), self.about.len());
         self.tasks(candidates.iter_mut().flatten().map(|candidate| &mut candidate.task));
-        self.unnamed.truncate(noted);
+        self.unnamed.truncate(noted.0);
+        self.about.truncate(noted.1);
     }
 
     /// Where a task is, told beside it and in it.
@@ -184,6 +186,7 @@ impl Filling<'_> {
             if let Some(record) = record {
                 record.complete(container, pod_record);
             }
+            self.about.push(Unnamed::Container(id()));
             if record.is_none_or(ContainerRecord::lacks_a_name) {
                 self.unnamed.push(Unnamed::Container(id()));
             }
@@ -193,6 +196,7 @@ impl Filling<'_> {
             if let Some(record) = pod_record {
                 record.complete(pod);
             }
+            self.about.push(Unnamed::Pod(PodUid::from_packed(key)));
             if pod.name.is_none() {
                 self.unnamed.push(Unnamed::Pod(PodUid::from_packed(key)));
             }
