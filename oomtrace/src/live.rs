@@ -51,7 +51,7 @@ use crate::{
     metrics::{self, Metrics},
     node::{self, hierarchy::Hierarchy},
     own,
-    probe::Choice,
+    probe::{Choice, Loader},
     sink::{self, Look, Outlets, Output, Reader, Rotation},
     source::{
         kubelet::{Kubelet, Log},
@@ -113,8 +113,10 @@ pub struct Options {
 /// Traces until interrupted, or until what `options` say.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     own::protect_from_oom_killer();
+    // As long as this is the only thread.
+    let loader = Loader::new();
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    runtime.block_on(async { Live::start(options)?.run(options).await })
+    runtime.block_on(async { Live::start(options, loader)?.run(options).await })
 }
 
 /// Answers whoever asks for figures, from before the probes are loaded: that takes seconds, in which it is alive but not
@@ -142,7 +144,7 @@ struct Live {
 }
 
 impl Live {
-    fn start(options: &Options) -> anyhow::Result<Self> {
+    fn start(options: &Options, loader: Loader) -> anyhow::Result<Self> {
         let metrics = serve_metrics(options)?;
         let (outlets, reader) = Outlets::open(&options.outputs, options.rotation, options.record.as_deref())?;
         let outlives_reader = metrics.is_some() || options.outputs.iter().any(|output| output.file.is_some());
@@ -158,7 +160,7 @@ impl Live {
         if let Some(too_little) = own::too_little_memory() {
             sources.lacks(too_little);
         }
-        let probes = rung::climb(options, hierarchy.as_ref(), &mut sources)?;
+        let probes = rung::climb(options, loader, hierarchy.as_ref(), &mut sources)?;
         if let Some(log) = &options.kubelet_log {
             match Kubelet::open(log) {
                 Ok(kubelet) => sources.start(|tell, stop| kubelet.run(tell, stop)),

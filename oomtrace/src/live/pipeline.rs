@@ -245,7 +245,11 @@ impl Pipeline {
     }
 
     fn count(&mut self, lost: &Lost) {
-        match self.lost.iter_mut().find(|known| known.from == lost.from && known.output == lost.output) {
+        match self
+            .lost
+            .iter_mut()
+            .find(|known| known.from == lost.from && known.output == lost.output && known.program == lost.program)
+        {
             Some(known) => known.count += lost.count,
             None => self.lost.push(lost.clone()),
         }

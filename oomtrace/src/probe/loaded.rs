@@ -15,7 +15,8 @@ use super::{
     Choice, KernelFacts, Symbol,
     counted::{Counted, Counts, Quiet},
     ladder::{climb, give_up},
-    loader,
+    loader::Loader,
+    missed::Missed,
     symbol::FUNCTIONS,
     trial, with_causes,
 };
@@ -87,18 +88,20 @@ pub struct Probes {
     /// What was to be hooked, and how it is.
     symbols: Vec<Symbol>,
     status: Vec<ProbeStatus>,
+    missed: Missed,
     _ebpf: Ebpf,
 }
 
 impl Probes {
     /// Loads and attaches the probes.
-    pub fn load(facts: &KernelFacts, options: &Options) -> Result<Self, LoadError> {
+    pub fn load(loader: Loader, facts: &KernelFacts, options: &Options) -> Result<Self, LoadError> {
         let Options { choice, ring_bytes, map_entries, charge_returns, log_level } = *options;
         let object = |error: &dyn std::error::Error| LoadError::Object { reason: with_causes(error) };
         let functions = facts.btf.as_ref().ok().map(|btf| btf.of_functions(&FUNCTIONS));
         let functions = functions.and_then(|bytes| aya::Btf::parse(&bytes, Endianness::default()).ok());
         let level = log_level.map_or(0, |level| level as u8);
-        let mut ebpf = loader::without_kernel_types()
+        let mut ebpf = loader
+            .into_inner()
             // No field of the object is to be relocated: see `KERNEL`.
             .btf(None)
             // The verdict alone: the whole log is megabytes.
@@ -149,7 +152,8 @@ impl Probes {
         let ring = RingBuf::try_from(ring).map_err(|error| LoadError::Ring(error.to_string()))?;
         let ring = register(ring)?;
         let counted = Counted::take(&mut ebpf, rlimit_askings).map_err(LoadError::Ring)?;
-        Ok(Self { ring, counted, logger, symbols, status, _ebpf: ebpf })
+        let missed = Missed::of(&ebpf);
+        Ok(Self { ring, counted, logger, symbols, status, missed, _ebpf: ebpf })
     }
 
     /// How each symbol is attached.
@@ -206,6 +210,11 @@ impl Probes {
     /// How much the probes have lost there since this was last asked.
     pub fn newly_lost(&mut self, from: LostFrom) -> u64 {
         self.counted.newly_lost(from)
+    }
+
+    /// The programs that the kernel skipped since this was last asked, and how often.
+    pub fn newly_missed(&mut self) -> Vec<(String, u64)> {
+        self.missed.newly()
     }
 
     /// How many signals were not told, since their cgroups had used up what may be told of them in a second.

@@ -6,6 +6,7 @@ mod counted;
 mod ladder;
 mod loaded;
 mod loader;
+mod missed;
 mod symbol;
 pub mod tracefs;
 mod trial;
@@ -13,6 +14,7 @@ mod trial;
 pub use counted::{Counts, Quiet};
 pub use ladder::Choice;
 pub use loaded::{LoadError, Options, Probes};
+pub use loader::Loader;
 pub use symbol::Symbol;
 pub use trial::is_trial;
 

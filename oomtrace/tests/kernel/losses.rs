@@ -22,6 +22,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("what_does_not_fit_the_ring_is_counted_and_told", ring_full),
     ("a_group_kill_of_720_processes_fits_the_ring_while_nobody_reads_it", herd),
     ("paths_of_exits_and_signals_in_deep_cgroups_beside_kills_are_all_their_own", deep_paths),
+    ("runs_of_a_probe_that_the_kernel_skipped_are_counted_with_its_name", skipped),
     ("a_kill_after_a_step_of_the_clock_is_told_in_the_new_time", clock_step),
 ];
 
@@ -165,5 +166,34 @@ fn deep_paths() -> Outcome {
         compared += 1;
     }
     ensure!(compared > usize::from(THREADS) * ROUNDS as usize * 3, "only {compared} paths were compared");
+    Ok(())
+}
+
+/// A program that was preempted is not run a second time on its processor meanwhile. Before 6.12 these kernels preempt no program.
+fn skipped() -> Outcome {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    if ["5.", "6.1."].iter().any(|old| release.starts_with(old)) {
+        return Ok(());
+    }
+    let container = Cgroup::make(&container_path(17, 17))?;
+    let oomtrace = Oomtrace::start(&["--probe", "fentry"])?;
+    let mut mapping = (0..6).map(|_| workload::start("map-on", &container.procs())).collect::<Result<Vec<_>>>()?;
+    thread::sleep(Duration::from_secs(12));
+    for process in &mut mapping {
+        process.kill()?;
+        process.wait()?;
+    }
+    let lines = oomtrace.stop()?;
+    let lost = of_kind(&lines, "lost");
+    ensure!(!lost.is_empty(), "no program was skipped");
+    for line in &lost {
+        check_eq!(line["from"], json!("program"), "from of {line}");
+        ensure!(line["program"].is_string() && line["count"].as_u64() > Some(0), "{line}");
+    }
+    let of_map = lost.iter().filter(|line| line["program"] == json!("vm_enough_memory_fexit"));
+    let told: u64 = of_map.filter_map(|line| line["count"].as_u64()).sum();
+    let losses = lines.last().context("no lines")?["losses"].as_array().cloned().unwrap_or_default();
+    let in_status = losses.iter().find(|lost| lost["program"] == json!("vm_enough_memory_fexit"));
+    check_eq!(in_status.and_then(|lost| lost["count"].as_u64()), Some(told), "the count in the last status");
     Ok(())
 }

@@ -85,6 +85,7 @@ fn run(what: &str, procs: &str) -> Result<()> {
         "churn-on" => loop {
             churn()?;
         },
+        "map-on" => map_on(),
         "map-too-much" => exit(map_too_much()),
         "map-beyond-rlimit-as" => exit(map_beyond(libc::RLIMIT_AS)?),
         "map-beyond-rlimit-data" => exit(map_beyond(libc::RLIMIT_DATA)?),
@@ -205,6 +206,21 @@ fn write_until_refused() -> Result<i32> {
 
 /// The limit that `map_beyond` sets, bytes.
 pub(crate) const RLIMIT: u64 = 1 << 30;
+
+/// Asks for memory again and again, on the first processor alone.
+fn map_on() {
+    // SAFETY: zeroes are a set of processors, and the memory is new and nobody's.
+    unsafe {
+        let mut first: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(0, &mut first);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const first);
+        let (read_write, private) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        loop {
+            let mapped = libc::mmap(std::ptr::null_mut(), 4096, read_write, private, -1, 0);
+            libc::munmap(mapped, 4096);
+        }
+    }
+}
 
 /// Asks for 4 GiB, ten times; gives how often it was refused.
 fn map_too_much() -> i32 {
