@@ -125,6 +125,10 @@ kernel_layout! {
     mm_total_vm: Member("mm_struct", "total_vm"),
     /// `atomic_long_t pgtables_bytes`.
     mm_pgtables_bytes: Member("mm_struct", "pgtables_bytes"),
+    /// `unsigned long arg_start`: where the command line begins.
+    mm_arg_start: Member("mm_struct", "arg_start"),
+    /// `unsigned long arg_end`: and where it ends.
+    mm_arg_end: Member("mm_struct", "arg_end"),
     /// The resident-set counters as an array of atomics: up to 6.1.
     mm_rss_atomics: Member("mm_struct", "rss_stat.count"),
     /// The resident-set counters as an array of `percpu_counter`: from 6.2.
@@ -156,6 +160,10 @@ kernel_layout! {
     cgroup_kn: Member("cgroup", "kn"),
     /// `u64 id`: the directory's inode number, the cgroup's id.
     kernfs_id: Member("kernfs_node", "id"),
+    /// `void *priv`: a directory's cgroup.
+    kernfs_priv: Member("kernfs_node", "priv"),
+    /// `struct kernfs_node *kn`: the file that is open.
+    kernfs_open_file_kn: Member("kernfs_open_file", "kn"),
     /// `const char *name`.
     kernfs_name: Member("kernfs_node", "name"),
     /// `struct kernfs_node *parent`, since 6.15 `__parent`.
@@ -181,6 +189,8 @@ kernel_layout! {
     memcg_memory_usage: Member("mem_cgroup", "memory.usage"),
     /// `unsigned long max` of `mem_cgroup.memory`.
     memcg_memory_max: Member("mem_cgroup", "memory.max"),
+    /// `unsigned long high` of the same.
+    memcg_memory_high: Member("mem_cgroup", "memory.high"),
     /// `atomic_long_t usage` of `mem_cgroup.swap` (v2), which shares its place with `memsw` (v1).
     memcg_swap_usage: Member("mem_cgroup", "swap.usage"),
     /// `unsigned long max` of the same.
@@ -214,6 +224,8 @@ pub struct MachineLayout {
     pub memory_cgroup_v1: u64,
     /// Address of `sysctl_panic_on_oom` (`mm/oom_kill.c`), from `/proc/kallsyms`; 0 where it is not known.
     pub panic_on_oom: u64,
+    /// 1 where the command lines of victims are to be read.
+    pub command_lines: u64,
 }
 
 /// Declares [`MarkVictimFormat`], and the kernel's name of each of its fields.

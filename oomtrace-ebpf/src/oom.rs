@@ -17,7 +17,7 @@ use oomtrace_common::{
 };
 
 use crate::{
-    candidates, cgroup, charges,
+    candidates, cgroup, charges, command_line,
     kernel::{Address, MACHINE, MARK_VICTIM, constant, layout},
     ring::{self, Fill},
     signal,
@@ -191,6 +191,7 @@ fn mark(ctx: &impl EbpfContext, victim: Address, rung: u32) {
     let tgid = task::tgid(victim);
     let cgroup = cgroup::of_task(victim);
     cgroup::send_path(cgroup);
+    command_line::send(victim, number);
     ring::send!(Mark {
         header: ring::header(tag::MARK, number),
         trigger: Who(current()),

@@ -9,6 +9,7 @@
 //! All of it runs on one thread, and nothing in it waits but the loop in [`run`]. The probes are a source that is drained
 //! here ([`ProbeSource`]); every other source is a task of its own that sends over a bounded channel ([`Sources`]).
 
+mod commands;
 mod hangup;
 mod last_words;
 mod names;
@@ -84,6 +85,8 @@ pub struct Options {
     pub map_entries: u32,
     /// Whether to hook the return of every charge.
     pub charge_returns: bool,
+    /// Whether to read what victims were started as.
+    pub command_lines: bool,
     /// How much the probes say on standard error.
     pub probes_log: Option<aya_log::Level>,
     /// Where to keep every line, as JSON, beside the outputs.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::panic_on_oom;
+use super::{commands::Commands, panic_on_oom};
 use crate::{
     clock,
     event::{Event, Failure, Lost, LostFrom, Moment, ProbeStatus, Source, Told},
@@ -19,7 +19,7 @@ use crate::{
 const END_OVERDUE: Duration = Duration::from_secs(15);
 
 /// How often the kernel is asked which programs it skipped.
-const MISSED_EVERY: Duration = Duration::from_secs(5);
+const MISSED_EVERY: Duration = Duration::from_mins(1);
 
 /// Probes in the kernel, whose records are joined to events.
 pub struct ProbeSource {
@@ -30,6 +30,8 @@ pub struct ProbeSource {
     panic_on_oom: Option<u32>,
     facts: Vec<Fact>,
     hierarchy: Option<Hierarchy>,
+    /// What processes were started as, where that is to be told.
+    commands: Option<Commands>,
     /// When the kernel was last asked what it skipped.
     asked_for_missed: Instant,
 }
@@ -56,6 +58,7 @@ impl ProbeSource {
             last_record: Instant::now(),
             panic_on_oom: panic_on_oom::read(),
             facts: Vec::new(),
+            commands: options.command_lines.then(Commands::new).flatten(),
             hierarchy,
             asked_for_missed: Instant::now(),
         })
@@ -131,6 +134,11 @@ impl ProbeSource {
                 Ok(Record::CgroupGone(id)) => self.facts.push(Fact::CgroupGone { id }),
                 Ok(record) => told.extend(self.joiner.push(record)),
                 Err(error) => told.push(own(Event::Error(Failure { message: error.to_string() }))),
+            }
+        }
+        if let Some(commands) = &mut self.commands {
+            for told in &mut told {
+                commands.pass(&mut told.event, self.hierarchy.as_ref());
             }
         }
         told

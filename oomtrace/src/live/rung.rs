@@ -29,6 +29,7 @@ pub(super) fn climb(
                 ring_bytes: options.ring_bytes,
                 map_entries: options.map_entries,
                 charge_returns: options.charge_returns,
+                command_lines: options.command_lines,
                 log_level: options.probes_log,
             },
             hierarchy.cloned(),

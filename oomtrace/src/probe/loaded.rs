@@ -36,13 +36,22 @@ pub struct Options {
     pub map_entries: u32,
     /// Whether to hook the return of every charge, which costs every page fault.
     pub charge_returns: bool,
+    /// Whether to read what victims were started as.
+    pub command_lines: bool,
     /// The most verbose of the probes' own diagnostics to bring into `tracing`, if any.
     pub log_level: Option<aya_log::Level>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { choice: Choice::Auto, ring_bytes: 512 * 1024, map_entries: 1024, charge_returns: false, log_level: None }
+        Self {
+            choice: Choice::Auto,
+            ring_bytes: 512 * 1024,
+            map_entries: 1024,
+            charge_returns: false,
+            command_lines: true,
+            log_level: None,
+        }
     }
 }
 
@@ -95,7 +104,8 @@ pub struct Probes {
 impl Probes {
     /// Loads and attaches the probes.
     pub fn load(loader: Loader, facts: &KernelFacts, options: &Options) -> Result<Self, LoadError> {
-        let Options { choice, ring_bytes, map_entries, charge_returns, log_level } = *options;
+        let Options { choice, ring_bytes, map_entries, charge_returns, command_lines, log_level } = *options;
+        let machine = MachineLayout { command_lines: command_lines.into(), ..facts.machine };
         let object = |error: &dyn std::error::Error| LoadError::Object { reason: with_causes(error) };
         let functions = facts.btf.as_ref().ok().map(|btf| btf.of_functions(&FUNCTIONS));
         let functions = functions.and_then(|bytes| aya::Btf::parse(&bytes, Endianness::default()).ok());
@@ -110,7 +120,7 @@ impl Probes {
             .map_max_entries("CHARGES", map_entries)
             .map_max_entries("REFUSALS", map_entries)
             .override_global("KERNEL", &Global(facts.layout), true)
-            .override_global("MACHINE", &Global(facts.machine), true)
+            .override_global("MACHINE", &Global(machine), true)
             .override_global("MARK_VICTIM", &Global(facts.mark_victim), true)
             .override_global(aya_log::LEVEL, &level, false)
             .load(OBJECT)

@@ -74,6 +74,7 @@ fn machine(symbols: &Symbols) -> MachineLayout {
         page_size: rustix::param::page_size() as u64,
         memory_cgroup_v1: u64::from(node::cgroup_version() == Some(1)),
         panic_on_oom: symbols.panic_on_oom.unwrap_or(0),
+        command_lines: 0,
     }
 }
 

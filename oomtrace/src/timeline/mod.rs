@@ -567,6 +567,7 @@ impl Weight {
             Event::OomDecision(_)
             | Event::OomVictim(_)
             | Event::OomReaped(_)
+            | Event::LimitChanged(_)
             | Event::ContainerEnded(_)
             | Event::Incident(_)
             | Event::Lost(_)

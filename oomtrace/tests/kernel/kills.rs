@@ -11,7 +11,7 @@ use crate::{
     check_eq,
     compare::compare_with_log,
     kernel_log::{self, KernelLog, killed},
-    oomtrace::{Oomtrace, of_kind, wait_until},
+    oomtrace::{Oomtrace, losses, of_kind, wait_until},
     scenarios::{Scenario, only, run_to_death},
     workload,
 };
@@ -29,6 +29,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("a_group_kill_is_one_kill_with_its_members", group_kill),
     ("a_task_that_was_dying_already_is_not_a_kill", already_dying),
     ("a_name_with_quotes_newlines_and_control_bytes_is_data", hostile_name),
+    ("a_victims_command_line_is_told_unless_it_is_not_to_be_read", command_line),
     ("a_cgroup_removed_right_after_the_kill_still_has_its_path", removed_cgroup),
     ("a_node_out_of_memory_is_told_and_oomtrace_survives", global_oom),
 ];
@@ -61,7 +62,7 @@ fn container_limit() -> Outcome {
     check_eq!(kill["limit"]["limit_bytes"], json!(20 << 20), "limit.limit_bytes");
     check_eq!(kill["group"], json!(false), "group");
     ensure!(kill["victim"]["points"].as_i64().is_some_and(|points| points > 4000), "{}", kill["victim"]["points"]);
-    ensure!(of_kind(&lines, "lost").is_empty() && of_kind(&lines, "error").is_empty(), "{lines:#?}");
+    ensure!(losses(&lines).is_empty() && of_kind(&lines, "error").is_empty(), "{lines:#?}");
     let degraded = status["degraded"].to_string();
     for (symbol, attached) in status["attached"].as_object().into_iter().flatten() {
         // Linux 5.10 and 6.1: the compiler has made this function a part of its callers, and status says so.
@@ -334,6 +335,33 @@ fn hostile_name() -> Outcome {
     run_to_death("hostile-name", &container)?;
     let lines = oomtrace.stop()?;
     check_eq!(only(&lines, "oom_kill")?["victim"]["comm"], json!("a\"b\\\n\u{1b}[31m\u{fffd}{"), "victim.comm");
+    Ok(())
+}
+
+fn command_line() -> Outcome {
+    let container = Cgroup::make(&container_path(17, 17))?;
+    container.limit(20)?;
+    for rung in ["fentry", "kprobe"] {
+        let oomtrace = Oomtrace::start(&["--probe", rung])?;
+        run_to_death("eat", &container)?;
+        let lines = oomtrace.stop()?;
+        let told = only(&lines, "oom_kill")?["victim"]["command_line"].clone();
+        ensure!(told.as_str().is_some_and(|line| line.contains(" --workload eat ")), "{rung}: {told}");
+    }
+    let oomtrace = Oomtrace::start(&["--no-command-lines"])?;
+    run_to_death("eat", &container)?;
+    check_eq!(only(&oomtrace.stop()?, "oom_kill")?["victim"]["command_line"], Value::Null, "command_line");
+    // One that another process's allocation has killed is read before.
+    let oomtrace = Oomtrace::start(&[])?;
+    let mut held = workload::start("hold-12", &container.procs())?;
+    thread::sleep(Duration::from_millis(500));
+    fs::write(format!("/proc/{}/oom_score_adj", held.id()), "1000")?;
+    let mut second = workload::start("hold-12", &container.procs())?;
+    held.wait()?;
+    second.kill()?;
+    second.wait()?;
+    let told = only(&oomtrace.stop()?, "oom_kill")?["victim"]["command_line"].clone();
+    ensure!(told.as_str().is_some_and(|line| line.contains(" --workload hold-12 ")), "of another: {told}");
     Ok(())
 }
 

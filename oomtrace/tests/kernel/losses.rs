@@ -12,7 +12,7 @@ use crate::{
     cgroup::{Cgroup, container_path},
     check_eq,
     kernel_log::KernelLog,
-    oomtrace::{Oomtrace, of_kind, wait_until},
+    oomtrace::{Oomtrace, losses, of_kind, wait_until},
     scenarios::{Scenario, run_to_death},
     workload,
 };
@@ -44,7 +44,7 @@ fn burst() -> Outcome {
     check_eq!(of_kind(&lines, "oom_kill").len(), 200, "kills told");
     check_eq!(kills, 200, "kills logged by the kernel");
     ensure!(reports < 200, "the kernel's log lost nothing: the burst is too slow to prove anything");
-    ensure!(of_kind(&lines, "lost").is_empty(), "lost: {:?}", of_kind(&lines, "lost"));
+    ensure!(losses(&lines).is_empty(), "lost: {:?}", losses(&lines));
     for kill in of_kind(&lines, "oom_kill") {
         check_eq!(kill["limit"]["cgroup"], json!(container.path), "limit.cgroup");
     }
@@ -110,7 +110,7 @@ fn herd() -> Outcome {
     oomtrace.signal(libc::SIGCONT)?;
     thread::sleep(Duration::from_secs(2));
     let lines = oomtrace.stop()?;
-    ensure!(of_kind(&lines, "lost").is_empty(), "lost: {:?}", of_kind(&lines, "lost"));
+    ensure!(losses(&lines).is_empty(), "lost: {:?}", losses(&lines));
     check_eq!(of_kind(&lines, "oom_kill").len(), 1, "kills");
     let victims = of_kind(&lines, "oom_victim");
     check_eq!(victims.len(), workload::HERD, "victims");
@@ -154,7 +154,7 @@ fn deep_paths() -> Outcome {
     })?;
     let lines = oomtrace.stop()?;
     let known = known.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    ensure!(of_kind(&lines, "lost").is_empty(), "lost: {:?}", of_kind(&lines, "lost"));
+    ensure!(losses(&lines).is_empty(), "lost: {:?}", losses(&lines));
     check_eq!(of_kind(&lines, "oom_kill").len(), ROUNDS as usize, "kills");
     let mut compared = 0;
     for line in

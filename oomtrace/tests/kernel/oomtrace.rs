@@ -97,6 +97,17 @@ pub(crate) fn of_kind<'a>(lines: &'a [Value], kind: &str) -> Vec<&'a Value> {
     lines.iter().filter(|line| line["kind"] == kind).collect()
 }
 
+/// The lines of loss. Programs that run whenever memory is mapped, or a file of a cgroup is written to, are skipped now and then where
+/// they can be preempted, nearly always for what they have nothing to say of.
+pub(crate) fn losses(lines: &[Value]) -> Vec<&Value> {
+    let of_mapping = |line: &&Value| {
+        line["program"].as_str().is_some_and(|program| {
+            ["vm_enough", "may_expand", "cgroup_file_write"].iter().any(|of| program.starts_with(of))
+        })
+    };
+    of_kind(lines, "lost").into_iter().filter(|line| !of_mapping(line)).collect()
+}
+
 /// The only kill.
 pub(crate) fn only_kill(lines: &[Value]) -> Result<&Value> {
     let kills = of_kind(lines, "oom_kill");

@@ -17,7 +17,7 @@ use crate::{
     Outcome,
     cgroup::{self, Cgroup, container_id, container_path, uid},
     check_eq,
-    oomtrace::{Oomtrace, of_kind},
+    oomtrace::{Oomtrace, losses, of_kind},
     workload,
 };
 
@@ -151,7 +151,7 @@ fn container_limit() -> Outcome {
     for (rung, lines) in &told {
         let why: Vec<_> = of_kind(lines, "oom_victim").iter().map(|victim| victim["why"].clone()).collect();
         check_eq!(why, [json!("killed")], "{rung}: oom_victim.why");
-        let lost = of_kind(lines, "lost");
+        let lost = losses(lines);
         ensure!(lost.is_empty() && of_kind(lines, "error").is_empty(), "{rung}: {lines:#?}");
     }
     Ok(())

@@ -3,7 +3,8 @@
 use super::{ContainerKey, ContainerRecord, Index, PodKey};
 use crate::event::{
     AllocationRefused, Cgroup, ChargeFailures, Container, ContainerChange, ContainerId, ContainerRole, Event, Limit,
-    OomKill, OomReaped, OomVictim, PanicOnOom, Pod, PodUid, Pressure, ProcessExit, Signal, Task, UnderOom,
+    LimitChanged, OomKill, OomReaped, OomVictim, PanicOnOom, Pod, PodUid, Pressure, ProcessExit, Signal, Task,
+    UnderOom,
 };
 
 impl Index {
@@ -96,6 +97,11 @@ impl Filling<'_> {
             Event::AllocationRefused(refused) => {
                 let AllocationRefused { pod, container, cgroup, task, .. } = refused.as_mut();
                 self.place_of(pod, container, cgroup.as_ref(), task);
+            }
+            Event::LimitChanged(changed) => {
+                let LimitChanged { pod, container, cgroup, by, .. } = changed.as_mut();
+                self.place(pod, container, cgroup.as_ref().and_then(|cgroup| cgroup.id));
+                self.tasks(by);
             }
             Event::Pressure(pressure) => {
                 let Pressure { pod, container, cgroup, .. } = pressure.as_mut();

@@ -15,9 +15,9 @@ use oomtrace_common::{
 use super::{
     cause,
     charges::Charges,
-    decode::Record,
+    decode::{Record, command_line},
     exits::Exits,
-    limits,
+    limit_changes, limits,
     machine::{Machine, known, known_i32, known_u32, task, text, told},
     paths::Paths,
     refusals::Refusals,
@@ -38,6 +38,8 @@ pub struct Joiner {
     refusals: Refusals,
     frozen: Frozen,
     open: Option<Open>,
+    /// What the process that is about to be marked was started as, with its id.
+    command_line: Option<(u32, String)>,
 }
 
 /// A decision whose end has not come yet.
@@ -72,6 +74,7 @@ impl Joiner {
             refusals: Refusals::default(),
             frozen: Frozen::default(),
             open: None,
+            command_line: None,
         }
     }
 
@@ -133,6 +136,14 @@ impl Joiner {
             Record::UnderOom(wait) => self.frozen.tell(&wait, &self.paths, &self.machine).into_iter().collect(),
             Record::Reaping(step) => self.exits.reap(&step, &self.paths).into_iter().collect(),
             Record::PanicAhead(panic) => vec![self.tell_panic(&panic)],
+            Record::CommandLine(line) => {
+                let text = line.text.get(..line.len as usize).unwrap_or(&line.text);
+                self.command_line = command_line(text).map(|text| (line.tgid, text));
+                Vec::new()
+            }
+            Record::LimitChanged(changed) => {
+                limit_changes::tell(&changed, &self.paths, &self.machine).into_iter().collect()
+            }
             Record::DecisionEnd(_) => self.flush(),
             // Facts, not events: whoever reads the records keeps them.
             Record::CgroupMade(_) | Record::CgroupGone(_) => Vec::new(),
@@ -291,6 +302,7 @@ impl Joiner {
                 task: victim,
                 memory: self.machine.memory(memory),
                 points: known(decision.points).map(u64::cast_signed),
+                command_line: self.command_line(who.tgid),
             },
             cause: Some(cause::of(decision, &self.paths)),
             limit: known(decision.limit_cgroup_id)
@@ -337,6 +349,10 @@ impl Joiner {
         told(panic.header.boot_ns, Event::PanicOnOom(Box::new(event)))
     }
 
+    fn command_line(&self, tgid: u32) -> Option<String> {
+        self.command_line.as_ref().filter(|(of, _)| *of == tgid).map(|(_, line)| line.clone())
+    }
+
     fn kill_without_decision(&self, mark: &Mark) -> OomKill {
         let victim = task(&mark.task, self.paths.path(mark.task.cgroup_id));
         OomKill {
@@ -347,7 +363,12 @@ impl Joiner {
             container: victim.container.clone(),
             cgroup: self.paths.cgroup(mark.task.cgroup_id),
             trigger: task(&mark.trigger, self.paths.path(mark.trigger.cgroup_id)),
-            victim: Victim { task: victim, memory: self.machine.memory(&mark.memory), points: None },
+            victim: Victim {
+                task: victim,
+                memory: self.machine.memory(&mark.memory),
+                points: None,
+                command_line: self.command_line(mark.task.tgid),
+            },
             ..OomKill::default()
         }
     }
