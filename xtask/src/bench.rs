@@ -36,6 +36,8 @@ enum What {
     Overhead(guest::Overhead),
     /// How soon a kill is told, beside a reader of /dev/kmsg and bpftrace's oomkill
     Latency(guest::Latency),
+    /// What a thousand kills in fifty pods cost, and what of them is reported, beside bpftrace's oomkill
+    Storm(guest::Storm),
     /// How much memory oomtrace takes: at its start, idle, and after many kills
     Memory(guest::Memory),
     /// How fast a large log of a kubelet is read, beside grep
@@ -50,6 +52,7 @@ pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
         What::Names(options) => return options.run(bench.kernel),
         What::Overhead(options) => (options.words(), options.clock == guest::Clock::Instructions),
         What::Latency(options) => (options.words(), false),
+        What::Storm(options) => (options.words(), false),
         What::Memory(options) => (options.words(), false),
         What::Parse(options) => return options.run(),
     };
@@ -66,7 +69,7 @@ pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
         cpus: if instructions { 1 } else { 2 },
         ..Guest::new(bench.kernel, command)
     };
-    if matches!(bench.what, What::Latency(_)) {
+    if matches!(bench.what, What::Latency(_) | What::Storm(_)) {
         guest.files.push((setup::bpftrace()?, guest::BPFTRACE.into()));
         guest.memory = 2560;
     }
