@@ -17,8 +17,8 @@ use clap::Args;
 
 use crate::{
     build,
-    setup::Kernel,
-    vm::{Guest, Kernels},
+    setup::{self, Kernel},
+    vm::{Guest, Kernels, With},
 };
 
 /// Where the recordings are in the guest.
@@ -60,13 +60,22 @@ impl Scenarios {
         let mut command = vec!["scenes".to_owned(), "in-guest".to_owned(), "scenarios".to_owned()];
         command.extend(self.verbose.then(|| "--verbose".to_owned()));
         command.extend(self.filter.clone());
+        // Without it, the guest leaves out what it is for.
+        let with = match setup::nodejs() {
+            Ok(_) => Some(With::Nodejs),
+            Err(error) => {
+                println!("Node.js is not to be had here: {error:#}");
+                None
+            }
+        };
         let guest = Guest {
+            with,
             programs: vec![(oomtrace, "oomtrace"), (this, "scenes")],
             files: ["evict-1.20-systemd", "evict-1.36-systemd"]
                 .map(|capture| (data.join(capture), Path::new(RECORDINGS).join(capture)))
                 .into(),
-            // Small, so that a node that runs out of memory does so soon.
-            memory: 640,
+            // Small, so that a node that runs out of memory does so soon; Node.js takes its files' size.
+            memory: if with.is_some() { 896 } else { 640 },
             timeout: Duration::from_mins(20),
             ..Guest::new(kernel, command)
         };

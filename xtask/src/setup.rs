@@ -14,6 +14,7 @@ mod kubernetes;
 mod kubernetes_source;
 mod log_engines;
 mod node;
+mod nodejs;
 mod podman;
 mod prometheus;
 mod qemu;
@@ -37,6 +38,7 @@ pub(crate) use self::{
     kubernetes_source::kubernetes,
     log_engines::log_engines,
     node::{KERNEL as NODE_KERNEL, node},
+    nodejs::nodejs,
     podman::podman,
     prometheus::prometheus,
     qemu::qemu,

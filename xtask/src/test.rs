@@ -4,7 +4,12 @@
 mod guests;
 mod tally;
 
-use std::{num::NonZeroUsize, process::ExitCode, thread, time::Instant};
+use std::{
+    num::NonZeroUsize,
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use clap::Args;
@@ -31,6 +36,9 @@ pub(crate) struct Test {
     #[arg(long, value_name = "SET", num_args = 0..=1, require_equals = true, default_missing_value = "short",
         conflicts_with = "filter")]
     lab: Option<lab::scenarios::Set>,
+    /// Begin no scenario on a Kubernetes node, nor what it takes, later than so many minutes after the start
+    #[arg(long, value_name = "MINUTES", requires = "lab")]
+    lab_before: Option<u64>,
     /// How many guests run at a time [default: one a processor]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
@@ -47,6 +55,7 @@ struct Row {
 }
 
 pub(crate) fn run(test: &Test) -> ExitCode {
+    let deadline = test.lab_before.map(|minutes| Instant::now() + Duration::from_mins(minutes));
     let rows = thread::scope(|scope| {
         if !test.skip_kernel {
             // Downloading goes on beside compiling. What it cannot get, the guest that needs it will report.
@@ -70,17 +79,32 @@ pub(crate) fn run(test: &Test) -> ExitCode {
         }
         // At the end: where the cache is cold, this compiles Kubernetes, which would slow the guests down.
         if let Some(set) = test.lab {
-            rows.push(step("scenarios on a Kubernetes node", || match setup::lab() {
-                Ok(()) => lab::scenarios::test(set).map(Ended::from),
-                Err(error) => {
-                    println!("skipped: what a Kubernetes node is made of is not to be had here: {error:#}");
-                    Ok(Tally { skipped: 1, ..Tally::default() }.into())
-                }
-            }));
+            rows.push(step("scenarios on a Kubernetes node", || on_kubernetes(set, deadline)));
         }
         rows
     });
     report(&rows)
+}
+
+/// Plays scenarios on a Kubernetes node, as far as there is time for them.
+fn on_kubernetes(set: lab::scenarios::Set, deadline: Option<Instant>) -> Result<Ended> {
+    let skipped = |why: &str| {
+        println!("skipped: {why}");
+        Ok(Tally { skipped: 1, ..Tally::default() }.into())
+    };
+    let is_late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+    if is_late() {
+        return skipped("the other tests took all the time that --lab-before leaves");
+    }
+    if let Err(error) = setup::lab() {
+        return skipped(&format!("what a Kubernetes node is made of is not to be had here: {error:#}"));
+    }
+    if is_late() {
+        return skipped(
+            "compiling Kubernetes took the time that --lab-before leaves; the next run finds it in the cache",
+        );
+    }
+    lab::scenarios::test(set, deadline).map(Ended::from)
 }
 
 /// Runs one step under a headline. It does not keep the next from running.

@@ -1,8 +1,9 @@
 //! `oomtrace collect`: all of this node that `oomtrace timeline` could want, in one file.
 
 use std::{
-    fs::File,
+    fs::OpenOptions,
     io::{self, IsTerminal as _, Write},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -56,7 +57,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     }
     let path = args.output.clone().unwrap_or_else(|| PathBuf::from(&name));
     let cannot = || format!("{} cannot be written: name another file with --output", path.display());
-    let file = File::create(&path).with_context(cannot)?;
+    // It names pods, processes and their arguments.
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).with_context(cannot)?;
     write(file, folder, &kept).with_context(cannot)?;
     info!(
         "{}: {} files, {} pieces missing (MISSING.txt says which, LEFT_OUT.txt what was left out); `oomtrace timeline {}` reads it",

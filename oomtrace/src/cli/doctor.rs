@@ -1,10 +1,12 @@
 //! `oomtrace doctor`: what this node allows, what would be used, what is missing and how to fix it.
 //!
 //! A check a function, by what it is about: [`kernel`] how the kernel was built and booted, [`privileges`] what this
-//! process may do, [`mounts`] what it can see, [`names`] who would name pods and containers; [`rungs`] tries every attach type.
+//! process may do, [`mounts`] what it can see, [`names`] who would name pods and containers,
+//! [`kubelet_log`] where evictions would be read; [`rungs`] tries every attach type.
 //! What attaches decides how much a check matters: [`weigh`].
 
 mod kernel;
+mod kubelet_log;
 mod mounts;
 mod names;
 mod print;
@@ -175,6 +177,7 @@ fn report(args: &Args) -> anyhow::Result<Report> {
     checks.extend(kernel::checks(&facts));
     checks.extend(mounts::checks(&args.cgroup_root));
     checks.extend(names::checks(&args.sources.options(&args.cgroup_root))?);
+    checks.push(kubelet_log::check());
     weigh(&mut checks, &probes, rungs.iter().any(|rung| rung.rung == rungs::KERNEL_LOG && rung.possible));
     checks.extend(rungs::unattached(&probes));
     Ok(Report {

@@ -93,7 +93,7 @@ pub enum SenderRole {
     Kubelet,
     /// The container runtime: its daemon, its shim, its monitor.
     Runtime,
-    /// A killer for memory in user space: systemd-oomd, oomd, earlyoom.
+    /// A user-space OOM killer: systemd-oomd, oomd, earlyoom.
     Oomd,
     /// systemd.
     Systemd,

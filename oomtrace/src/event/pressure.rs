@@ -20,6 +20,10 @@ pub struct Pressure {
     pub scope: Option<PressureScope>,
     /// `memory.current`, `memory.usage_in_bytes`; of the node `MemTotal` less `MemAvailable`.
     pub usage_bytes: Option<u64>,
+    /// The most that was used since the cgroup was made: `memory.peak` (from Linux 5.19), on cgroup v1
+    /// `memory.max_usage_in_bytes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_bytes: Option<u64>,
     /// `memory.max`, `memory.limit_in_bytes`; of the node `MemTotal`. `null` also where there is no limit.
     pub limit_bytes: Option<u64>,
     /// Working set as the kubelet computes it: usage (of the node on cgroup v2 `MemTotal` less `MemFree`) less `inactive_file`, not below 0
@@ -70,6 +74,9 @@ pub enum PressureScope {
     ChargeFailure,
     /// A kill.
     Kill,
+    /// A container's first process ended with a code of its own, or by a fault: what it used has gone by then, and the most that
+    /// it used has not.
+    Exit,
 }
 
 /// Shares of time that tasks waited for memory: pressure stall information, in percent.

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::last_words::gave_up;
 use crate::{
     clock,
     event::{
@@ -91,6 +92,11 @@ fn asked(event: &Event) -> Option<(PressureScope, Vec<String>)> {
         Event::OomKill(kill) => (PressureScope::Kill, &kill.cgroup, &kill.limit),
         Event::ChargeFailures(failures) if failures.state == ChargeState::Began => {
             (PressureScope::ChargeFailure, &failures.cgroup, &failures.limit)
+        }
+        // Above it nothing has to do with that.
+        Event::ProcessExit(exit) => {
+            gave_up(exit)?;
+            return Some((PressureScope::Exit, vec![exit.cgroup.as_ref()?.path.clone()?]));
         }
         _ => return None,
     };

@@ -106,6 +106,7 @@ impl Files<'_> {
         let usage_bytes = self.number("memory.current")?;
         Ok(Pressure {
             usage_bytes,
+            peak_bytes: self.number("memory.peak")?,
             limit_bytes: self.number("memory.max")?,
             working_set_bytes: working_set(usage_bytes, stat.get("inactive_file")),
             anon_bytes: stat.get("anon"),
@@ -134,6 +135,7 @@ impl Files<'_> {
         let usage_bytes = self.number("memory.usage_in_bytes")?;
         Ok(Pressure {
             usage_bytes,
+            peak_bytes: self.number("memory.max_usage_in_bytes")?,
             limit_bytes: self.number("memory.limit_in_bytes")?.filter(|limit| *limit < NO_LIMIT_V1),
             working_set_bytes: working_set(usage_bytes, stat.get("total_inactive_file")),
             anon_bytes: stat.get("total_rss"),
@@ -217,6 +219,7 @@ mod tests {
             2,
             &[
                 (&format!("{pod}/memory.current"), "20971520\n"),
+                (&format!("{pod}/memory.peak"), "31457280\n"),
                 (&format!("{pod}/memory.max"), "max\n"),
                 (&format!("{pod}/memory.stat"), "anon 10485760\nfile 8388608\ninactive_file 4194304\nslab 5\n"),
                 (&format!("{pod}/memory.events"), "low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 1\n"),
@@ -228,7 +231,7 @@ mod tests {
         );
         let memory = of_cgroup(&hierarchy, POD).expect("files").expect("a cgroup");
         assert_eq!((memory.usage_bytes, memory.limit_bytes), (Some(20 << 20), None));
-        assert_eq!(memory.working_set_bytes, Some(16 << 20));
+        assert_eq!((memory.working_set_bytes, memory.peak_bytes), (Some(16 << 20), Some(30 << 20)));
         assert_eq!((memory.anon_bytes, memory.shmem_bytes, memory.slab_bytes), (Some(10 << 20), None, Some(5)));
         assert_eq!((memory.events_max, memory.events_oom_kill), (Some(12), Some(2)));
         assert_eq!(memory.swap_bytes, None);

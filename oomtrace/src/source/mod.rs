@@ -8,3 +8,4 @@ pub mod kmsg;
 pub mod kubelet;
 pub mod kubelet_log;
 pub mod kubelet_metrics;
+pub(crate) mod memory_killer;

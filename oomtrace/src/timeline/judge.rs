@@ -4,6 +4,7 @@ mod case;
 mod ending;
 mod eviction;
 mod intended;
+mod killer;
 mod oom;
 mod picture;
 mod shown;
@@ -107,6 +108,7 @@ pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, kubelet: Kubelet<
     let Explained { mut intended, unexplained } = add_deaths(&court, &mut cases);
     intended.extend(ending::add(&court, unexplained, &mut cases));
     stopped::add(&court, &mut cases);
+    killer::add(&court, &mut cases);
     let signals = eviction::signals(&court, &cases);
     let incidents = cases.iter().enumerate().map(|(index, case)| {
         let incident = case.judge(&court, signals.get(&index));

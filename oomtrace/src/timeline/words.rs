@@ -1,6 +1,6 @@
 //! Words for summaries and advice. Names are as they were chosen by whoever chose them: whoever prints them escapes.
 
-use crate::event::{Confidence, Container, ContainerRole, Incident, Pod, Scenario};
+use crate::event::{Confidence, Container, ContainerRole, Incident, Pod, Scenario, Severity};
 
 /// What happened, in a few words: a guess is not stated as a fact. `constraint` is what the allocation was bound to.
 pub(super) fn heading(incident: &Incident, constraint: Option<&str>) -> &'static str {
@@ -17,6 +17,7 @@ pub(super) fn heading(incident: &Incident, constraint: Option<&str>) -> &'static
         Scenario::OtherLimit if verdict.kubernetes_shows.is_empty() => "OOM kill: over the limit of a cgroup",
         Scenario::Killed if guessed && !incident.evicted => "Ended with 137: who killed it is not known",
         Scenario::Killed if incident.evicted => "Evicted: not for memory",
+        Scenario::Killed if incident.severity == Severity::Memory => "Killed by a user-space OOM killer",
         scenario => heading_of(scenario),
     }
 }

@@ -1,6 +1,6 @@
 //! What people do: name files and nothing else, ask for some of the incidents, collect a node.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use serde_json::Value;
 
@@ -326,6 +326,8 @@ fn what_is_collected_is_read_elsewhere_and_has_no_secrets() {
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{words}");
     assert!(words.contains("missing: cgroups: "), "{words}");
+    let mode = fs::metadata(file).expect("a file").permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600, "it names processes and their arguments");
     let direct = lines(&here(&node, "/nowhere"));
     let found = lines(&[file]);
     assert_eq!(found.len(), 3);

@@ -48,6 +48,12 @@ pub(crate) fn run(options: &InGuest) -> Result<()> {
         if options.filter.as_ref().is_some_and(|filter| !name.contains(filter)) {
             continue;
         }
+        if let Death::MadeWith(program, _) = death
+            && !Path::new(program).exists()
+        {
+            println!("{name:<50} {:<20} skipped: there is no {program}", expected.scenario);
+            continue;
+        }
         let verdict = incidents(death, options.verbose).and_then(|incidents| judge(&incidents, expected));
         let (got, right) = match verdict {
             Ok(got) => (got, true),
@@ -63,7 +69,7 @@ pub(crate) fn run(options: &InGuest) -> Result<()> {
 /// Makes one death happen, and gives the incidents that oomtrace makes of it.
 fn incidents(death: &Death, verbose: bool) -> Result<Vec<Value>> {
     let arguments = match death {
-        Death::Made(make) => {
+        Death::Made(make) | Death::MadeWith(_, make) => {
             record(&[], *make)?;
             vec!["--events".to_owned(), RECORD.to_owned()]
         }

@@ -99,8 +99,8 @@ pub(super) fn run(kernels: &[Kernel], filter: Option<&str>, jobs: Option<NonZero
     rows
 }
 
-/// cgroup v2 on every kernel, v1 on the oldest (and, `alone`, wherever the kernel can), on two kernels a container runtime and a
-/// clock that counts instructions, and on one Docker, Podman and what reads the outputs.
+/// cgroup v2 on every kernel, v1 on the oldest, and on one kernel container runtimes, a clock that counts instructions and what
+/// reads the outputs. A kernel by itself (`alone`) runs what it can of these, too.
 fn cells(kernel: Kernel, alone: bool) -> Vec<Cell> {
     // A kernel that cannot be had is reported by its v2 cell.
     let can_v1 = || setup::kernel(kernel).and_then(|files| files.has_memory_v1()).unwrap_or(false);
@@ -110,7 +110,7 @@ fn cells(kernel: Kernel, alone: bool) -> Vec<Cell> {
     let with = |with| Cell { with: Some(with), ..plain(Cgroup::V2) };
     let mut cells: Vec<_> = versions.into_iter().map(plain).collect();
     // The runtime is the same everywhere; what differs is how cgroups come and go.
-    if matches!(kernel, Kernel::V6_1 | Kernel::V6_12) {
+    if kernel == Kernel::V6_12 || alone && kernel == Kernel::V6_1 {
         cells.extend([with(With::Containerd), Cell { instructions: true, ..plain(Cgroup::V2) }]);
     }
     // The files of engines and what is counted are the same everywhere, too.

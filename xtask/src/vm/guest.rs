@@ -65,6 +65,8 @@ pub(crate) enum With {
     Docker,
     /// Podman, crun and conmon: cgroup v2, cgroupfs driver, no images, no network
     Podman,
+    /// Node.js
+    Nodejs,
     /// What reads what oomtrace prints, and what runs it: Prometheus, promtool, rsyslogd and jq, none of them running, systemd with
     /// its journal, and what is in deploy for them, at /deploy
     Readers,
@@ -77,6 +79,7 @@ impl With {
             Self::Containerd => "containerd",
             Self::Docker => "docker",
             Self::Podman => "podman",
+            Self::Nodejs => "nodejs",
             Self::Readers => "readers",
         }
     }
@@ -219,6 +222,7 @@ impl Guest {
                 packages::write_podman(&mut initramfs)?;
                 modules.push("overlay");
             }
+            Some(With::Nodejs) => packages::write_nodejs(&mut initramfs)?,
             Some(With::Readers) => packages::write_readers(&mut initramfs)?,
             None => {}
         }

@@ -89,6 +89,16 @@ pub(super) fn write_podman(initramfs: &mut Initramfs) -> Result<()> {
     write_every_library(initramfs, &libraries, |name| !archive(name))
 }
 
+pub(super) fn write_nodejs(initramfs: &mut Initramfs) -> Result<()> {
+    let root = setup::nodejs()?;
+    for path in ["usr/bin/node", "usr/share/nodejs"] {
+        initramfs.copy(&root.join(path), &Path::new("/").join(path))?;
+    }
+    let libraries = root.join("usr/lib/x86_64-linux-gnu");
+    initramfs.copy(&libraries.join("ld-linux-x86-64.so.2"), Path::new("/lib64/ld-linux-x86-64.so.2"))?;
+    write_every_library(initramfs, &libraries, |_| true)
+}
+
 /// Of what is in deploy only what belongs to them.
 pub(super) fn write_readers(initramfs: &mut Initramfs) -> Result<()> {
     write_prometheus(initramfs)?;

@@ -84,7 +84,7 @@ impl KernelLogs {
         take(events.finish(), events.statistics());
         self.hosts.extend(events.hosts().iter().cloned());
         let read = events.statistics();
-        self.readable |= !is_bare(read) || read.decisions > 0;
+        self.readable |= !is_bare(read) || read.decisions + read.sent > 0;
         let strangers = log.plan.strangers + peeler.strangers + events.statistics().strangers;
         Ok(KernelLog {
             path: path.clone(),
@@ -117,10 +117,13 @@ fn say(log: &KernelLog) {
     let name = path;
     let form = read.form.map_or_else(|| "no form that is known".to_owned(), |form| form.to_string());
     info!(
-        "{name}: kernel log{packing}, {form}, {} lines of the kernel's of {}, {} decisions of the OOM killer",
-        read.kernel_lines, read.lines, read.decisions
+        "{name}: kernel log{packing}, {form}, {} lines of the kernel's of {}, {} decisions of the OOM killer{}",
+        read.kernel_lines,
+        read.lines,
+        read.decisions,
+        if read.sent > 0 { format!(", {} signals of a user-space OOM killer", read.sent) } else { String::new() }
     );
-    if is_bare(read) && read.decisions == 0 {
+    if is_bare(read) && read.decisions + read.sent == 0 {
         warn!("{name}: {}", what.instead_of_kernel_log());
     }
     if *strangers > 0 {

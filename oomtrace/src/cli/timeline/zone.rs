@@ -111,7 +111,7 @@ fn kernel_is_local(path: &Given) -> Result<Option<bool>> {
         return Ok(Some(false));
     }
     Ok(lines.iter().find_map(|line| match reader.read(line) {
-        Line::Kernel(message) => message.when.wall.map(|wall| matches!(wall, Wall::Local(_))),
+        Line::Kernel(message) | Line::Killer(message) => message.when.wall.map(|wall| matches!(wall, Wall::Local(_))),
         Line::Skipped(_) => None,
     }))
 }

@@ -32,7 +32,7 @@ pub(super) fn write_signal(page: &mut Page, ts: &str, signal: &Signal) {
         }
         SenderRole::Kubelet => format!("the kubelet, {}", who(&signal.sender.task)),
         SenderRole::Runtime => format!("the container runtime, {}", who(&signal.sender.task)),
-        SenderRole::Oomd => format!("a killer for memory in user space, {}", who(&signal.sender.task)),
+        SenderRole::Oomd => format!("a user-space OOM killer, {}", who(&signal.sender.task)),
         SenderRole::Systemd => format!("systemd, {}", who(&signal.sender.task)),
         SenderRole::Person => format!("{} of a login session", who(&signal.sender.task)),
         SenderRole::Process => who(&signal.sender.task),

@@ -30,12 +30,12 @@ use self::{
 };
 use super::{
     clock::{Alignment, Clock},
-    form::{self, Form, Line, MAX_LINE_BYTES, Reader, Skipped, Wall, When},
+    form::{self, Form, Line, MAX_LINE_BYTES, Message, Reader, Skipped, Wall, When},
     report::{Assembler, Decision, Item, Outcome},
 };
 use crate::event::{Event, Failure, Lost, LostFrom, Moment, Source, Told, Why};
-use crate::source::envelope::export::Export;
 pub use crate::source::envelope::export::is_export;
+use crate::source::{envelope::export::Export, memory_killer};
 
 /// What a report does not tell of the machine that it is of.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,6 +62,8 @@ pub struct Statistics {
     pub decisions: u64,
     /// Decisions without any time: told in their order, at the start of 1970.
     pub untimed: u64,
+    /// Signals that a user-space OOM killer says it sent.
+    pub sent: u64,
     /// Reports that end before they say who was killed.
     pub without_end: u64,
     /// Reports that end without a kill: nobody could be killed, or the victim was exiting already.
@@ -124,8 +126,16 @@ impl Events {
             self.assembler = Assembler::new();
         }
         self.statistics.form = self.reader.form();
+        let sent = if let Line::Killer(message) = &line { self.sent(message) } else { None };
         let items = assemble(&line, &mut self.statistics, &mut self.alignment, &mut self.assembler);
-        items.into_iter().flat_map(|item| self.tell(item)).collect()
+        items.into_iter().flat_map(|item| self.tell(item)).chain(sent).collect()
+    }
+
+    /// The signal that a user-space OOM killer says it sent.
+    fn sent(&mut self, message: &Message<'_>) -> Option<Told> {
+        let signal = memory_killer::read_kmsg(&message.text)?;
+        self.statistics.sent += 1;
+        Some(told(self.at(&message.when), Event::Signal(Box::new(signal))))
     }
 
     /// Takes a piece of a log in the journal's export format ([`is_export`]), cut anywhere.
@@ -272,6 +282,8 @@ fn assemble(
             alignment.learn(&message.when);
             assembler.push(message)
         }
+        // It is no part of a decision of the kernel's.
+        Line::Killer(_) => Vec::new(),
     }
 }
 

@@ -64,6 +64,8 @@ const MOST_HOSTS: usize = 16;
 pub enum Line<'a> {
     /// The kernel said this.
     Kernel(Message<'a>),
+    /// A user-space OOM killer wrote it into the kernel's log.
+    Killer(Message<'a>),
     /// Nothing of the kernel's. Callers count these by their reason.
     Skipped(Skipped),
 }
@@ -82,6 +84,17 @@ pub struct Message<'a> {
     pub text: Cow<'a, str>,
     /// Whether this is a further line of the same record: forms without escapes break a record at its line ends.
     pub continues: bool,
+}
+
+impl Message<'_> {
+    fn beside(self, outer: When) -> Self {
+        let When { boot_ns, wall } = self.when;
+        Self { when: When { boot_ns: boot_ns.or(outer.boot_ns), wall: wall.or(outer.wall) }, ..self }
+    }
+
+    fn into_owned(self) -> Message<'static> {
+        Message { text: Cow::Owned(self.text.into_owned()), ..self }
+    }
 }
 
 /// Who called `printk`.
@@ -127,7 +140,8 @@ pub enum LineError {
 impl Line<'_> {
     fn into_owned(self) -> Line<'static> {
         match self {
-            Line::Kernel(message) => Line::Kernel(Message { text: Cow::Owned(message.text.into_owned()), ..message }),
+            Line::Kernel(message) => Line::Kernel(message.into_owned()),
+            Line::Killer(message) => Line::Killer(message.into_owned()),
             Line::Skipped(why) => Line::Skipped(why),
         }
     }
@@ -330,6 +344,10 @@ impl Reader {
         let Head { form, when, sequence, caller, kernel } = head;
         self.last = Some(Last { form, when, sequence, caller, kernel, column });
         self.json = form == Form::Json;
+        // Those that write into the kernel's log do so as a process, where the form says which.
+        if matches!(form, Form::Kmsg | Form::Dmesg | Form::Talos) && is_killers(&text) {
+            return Line::Killer(Message { when, sequence, caller, text, continues: false });
+        }
         if !kernel {
             return Line::Skipped(Skipped::NotKernel);
         }
@@ -392,14 +410,21 @@ impl Reader {
             return Line::Skipped(Skipped::Unreadable(LineError::NoHead));
         }
         let text = String::from_utf8_lossy(line.strip_prefix(b"kernel: ").unwrap_or(line));
-        Line::Kernel(Message { when: When::default(), sequence: None, caller: None, text, continues: false })
+        let killers = is_killers(&text);
+        let message = Message { when: When::default(), sequence: None, caller: None, text, continues: false };
+        if killers { Line::Killer(message) } else { Line::Kernel(message) }
     }
+}
+
+/// Whether a text may be of a user-space OOM killer.
+fn is_killers(text: &str) -> bool {
+    text.starts_with("[talos] Sending ") || text.starts_with("oomd kill: ")
 }
 
 /// What a line is by itself, in a form that is in the list above.
 pub(super) fn known(line: &[u8]) -> Known {
     let skipped = |line: &[u8]| match Reader::new().read(line) {
-        Line::Kernel(_) => Known::Wanted(0),
+        Line::Kernel(_) | Line::Killer(_) => Known::Wanted(0),
         Line::Skipped(Skipped::NotKernel) => Known::Foreign,
         Line::Skipped(_) => Known::No,
     };
@@ -422,7 +447,9 @@ pub(super) fn known(line: &[u8]) -> Known {
         .or_else(|| journal::read_syslog(line))
         .or_else(|| talos::read(line));
     match read {
-        Some((head, text)) if head.kernel => Known::Wanted(line.len() - text.len()),
+        Some((head, text)) if head.kernel || std::str::from_utf8(text).is_ok_and(is_killers) => {
+            Known::Wanted(line.len() - text.len())
+        }
         Some(_) => Known::Foreign,
         None => Known::No,
     }
@@ -431,11 +458,8 @@ pub(super) fn known(line: &[u8]) -> Known {
 /// The line, with the time that is written beside it where it tells none.
 pub(super) fn beside(line: Line<'_>, outer: When) -> Line<'_> {
     match line {
-        Line::Kernel(message) => {
-            let When { boot_ns, wall } = message.when;
-            let when = When { boot_ns: boot_ns.or(outer.boot_ns), wall: wall.or(outer.wall) };
-            Line::Kernel(Message { when, ..message })
-        }
+        Line::Kernel(message) => Line::Kernel(message.beside(outer)),
+        Line::Killer(message) => Line::Killer(message.beside(outer)),
         Line::Skipped(why) => Line::Skipped(why),
     }
 }

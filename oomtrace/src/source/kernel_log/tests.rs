@@ -49,6 +49,7 @@ pub(super) fn read(log: &[u8]) -> (Vec<Item>, BTreeMap<Skipped, usize>) {
     for line in log.split(|byte| *byte == b'\n') {
         match reader.read(line) {
             Line::Kernel(message) => items.extend(assembler.push(&message)),
+            Line::Killer(_) => {}
             Line::Skipped(why) => *skipped.entry(why).or_default() += 1,
         }
     }

@@ -12,7 +12,7 @@ use crate::source::envelope::{
 };
 
 /// Texts by which lines of a report are known, and their place in it.
-const TEXTS: [(&str, u8); 18] = [
+const TEXTS: [(&str, u8); 20] = [
     (" invoked oom-killer: gfp_mask=0x", 0),
     ("Task in /", 1),
     ("memory+swap: usage ", 2),
@@ -31,6 +31,8 @@ const TEXTS: [(&str, u8); 18] = [
     ("Killed process ", 8),
     ("Tasks in /", 9),
     ("oom_reaper: reaped process ", 10),
+    ("[talos] Sending SIGKILL to cgroup ", 11),
+    ("oomd kill: ", 11),
 ];
 
 /// What is looked for in a kernel log.
@@ -78,7 +80,7 @@ impl Wanted for KernelLines {
 
     fn when(&self, line: &[u8]) -> When {
         match Reader::new().read(line) {
-            Line::Kernel(message) => message.when,
+            Line::Kernel(message) | Line::Killer(message) => message.when,
             Line::Skipped(_) => When::default(),
         }
     }

@@ -37,7 +37,6 @@ pub mod form;
 mod join;
 pub mod klog;
 mod names;
-mod oomd;
 mod pass;
 mod pods;
 mod reader;

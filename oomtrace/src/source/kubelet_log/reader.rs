@@ -11,7 +11,6 @@ use super::{
     join::{self, Joiner},
     klog::Message,
     names::Names,
-    oomd,
     stems::{Stem, Stems, Worth},
     time::Calendar,
     writer::{self, Writer},
@@ -21,6 +20,7 @@ use crate::source::envelope::{
     export::{Entry, Export, is_export},
     when::Wall,
 };
+use crate::source::memory_killer;
 
 /// Of a longer line, only so much is read: a status dump of a large pod is tens of KiB, as JSON in JSON a few times that.
 pub const MAX_LINE_BYTES: usize = 1024 * 1024;
@@ -363,7 +363,9 @@ impl Reader {
                 return;
             }
             Writer::Oomd => {
-                let signal = oomd::read(&line.text, line.pid);
+                let identifier = line.identifier.as_deref().unwrap_or_default();
+                let signal = memory_killer::read(writer::service(identifier), &line.text, line.pid);
+                self.counts.messages += u64::from(signal.is_some());
                 let signal = signal.map(|signal| Event::Signal(Box::new(signal)));
                 told.extend(kept.zip(signal).map(|(at, event)| join::tell(at, event)));
                 return;

@@ -12,7 +12,7 @@ use memchr::memmem::Finder;
 /// one fits; stems are shared out among the sets by the low halves of their first four bytes. So what is looked for begins alike
 /// as far as can be: as `vict`, `fail`, `Sync`, `kill`, `oom `, `Crea`, `MESS`; an upper case letter has the low half of its
 /// lower case one.
-const STEMS: [&str; 32] = [
+const STEMS: [&str; 33] = [
     OBSERVATION,
     "victing pod",
     "victed",
@@ -34,6 +34,8 @@ const STEMS: [&str; 32] = [
     // systemd-oomd's: `Killed /…`, `Marked /… for killing due to …`.
     "Killed /",
     "killing due to memory",
+    // earlyoom's: `sending SIGTERM to process 7 …`.
+    "sending SIG",
     "Message for Container of pod",
     // A journal's message that is not all text: bytes, in which nothing is found.
     "MESSAGE\":[",

@@ -8,9 +8,12 @@ use super::{
     klog::Message,
     writer::{self, Writer},
 };
-use crate::source::envelope::{
-    learnt::{Known, Wanted},
-    when::When,
+use crate::source::{
+    envelope::{
+        learnt::{Known, Wanted},
+        when::When,
+    },
+    memory_killer,
 };
 
 /// What is looked for in a kubelet's log.
@@ -34,6 +37,10 @@ impl Wanted for KubeletLines {
                 (false, Unwrapped { identifier: None, kept: None, .. }) => return Known::No,
                 (false, _) => {}
             }
+        }
+        let identifier = writer::service(read.identifier.as_deref().unwrap_or_default());
+        if writer == Writer::Oomd && memory_killer::read(identifier, &read.text, None).is_some() {
+            return Known::Wanted(text_at);
         }
         Known::Foreign
     }

@@ -1,6 +1,6 @@
 //! Whose lines count: a journal is mixed, and another process may print what looks like a kubelet's line.
 
-use super::oomd;
+use crate::source::memory_killer;
 
 /// syslog identifiers of what runs a kubelet.
 const KUBELETS: [&str; 24] = [
@@ -43,7 +43,7 @@ pub(super) enum Writer {
     Kubelet,
     /// A container runtime.
     Runtime,
-    /// systemd-oomd, which kills.
+    /// A user-space OOM killer.
     Oomd,
     /// journald, which says what it did not keep.
     Journald,
@@ -59,18 +59,23 @@ pub(super) fn suppressed(text: &str, more: &[String]) -> Option<u64> {
     (of(Some(unit), more) == Writer::Kubelet).then(|| count.parse().ok())?
 }
 
+/// The name of a service, of its identifier or its unit.
+pub(super) fn service(identifier: &str) -> &str {
+    let name = identifier.rsplit_once('/').map_or(identifier, |(_, name)| name);
+    name.strip_suffix(".service").unwrap_or(name)
+}
+
 /// Who an identifier, or a service of systemd's, stands for; `more` are further ones of kubelets.
 pub(super) fn of(identifier: Option<&str>, more: &[String]) -> Writer {
     let Some(identifier) = identifier else { return Writer::Kubelet };
     let name = identifier.rsplit_once('/').map_or(identifier, |(_, name)| name);
-    let service = name.strip_suffix(".service");
     let is_more = |name: &str| more.iter().any(|more| more == name);
-    let name = service.filter(|_| !is_more(name)).unwrap_or(name);
+    let name = if is_more(name) { name } else { service(name) };
     if KUBELETS.contains(&name) || is_more(name) {
         Writer::Kubelet
     } else if RUNTIMES.contains(&name) {
         Writer::Runtime
-    } else if name == oomd::IDENTIFIER {
+    } else if memory_killer::is_identifier(name) {
         Writer::Oomd
     } else if name == "systemd-journald" {
         Writer::Journald

@@ -106,7 +106,13 @@ pub(super) fn keys(event: &Event, snapshot: &Snapshot) -> Vec<Key> {
             keys
         }
         Event::ProcessExit(exit) => of(&exit.pod, &exit.container),
-        Event::Signal(signal) => of(&signal.pod, &signal.container),
+        Event::Signal(signal) => {
+            let mut keys = of(&signal.pod, &signal.container);
+            if keys.is_empty() {
+                keys.extend(path(signal.cgroup.as_ref()).or(signal.target.pid.map(Key::Process)));
+            }
+            keys
+        }
         Event::AllocationRefused(refused) => of(&refused.pod, &refused.container),
         Event::UnderOom(frozen) => of(&frozen.pod, &frozen.container),
         Event::PanicOnOom(panic) => of(&panic.pod, &panic.container),

@@ -7,11 +7,11 @@ use super::{
     },
     Court,
     ending::By,
-    eviction, oom, stopped,
+    eviction, killer, oom, stopped,
 };
 use crate::event::{
     self, AllocationRefused, Container, ContainerId, Incident, Level, OutOfMemoryLog, PanicOnOom, Scenario, SenderRole,
-    Severity, UnderOom,
+    Severity, Signal, UnderOom,
 };
 
 /// Who a chain of deaths is about.
@@ -48,6 +48,8 @@ pub(super) enum Ending<'a> {
     /// Its own log says that it ran out of memory.
     GaveUp(&'a Cause<OutOfMemoryLog>),
     Killed(By<'a>),
+    /// A user-space OOM killer says that it sent signals; the end was not seen.
+    Sent(Vec<&'a Cause<Signal>>),
     /// Nothing ended: it waits, frozen, each time for room under its limit.
     Frozen(Vec<&'a Cause<UnderOom>>),
     /// Nothing ended alone: the kernel was about to panic.
@@ -173,6 +175,7 @@ impl<'a> Case<'a> {
         let stopped = match &self.ending {
             Some(Ending::Frozen(frozen)) => frozen.first().map(|frozen| frozen.at),
             Some(Ending::Panic(panic)) => Some(panic.at),
+            Some(Ending::Sent(sent)) => sent.first().map(|sent| sent.at),
             _ => None,
         };
         [kill, evicted, death, stopped].into_iter().flatten().min().unwrap_or(0)
@@ -195,12 +198,13 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Whether it is about memory: a killer in user space acts for it, too.
+    /// Whether it is about memory: a user-space OOM killer acts for it, too.
     pub(super) fn severity(&self, scenario: Scenario) -> Severity {
         match &self.ending {
             Some(Ending::Killed(By::Sender(signal, _))) if signal.what.sender.role == SenderRole::Oomd => {
                 Severity::Memory
             }
+            Some(Ending::Sent(_)) => Severity::Memory,
             _ => scenario.severity(),
         }
     }
@@ -214,6 +218,7 @@ impl<'a> Case<'a> {
         let id = id.or_else(|| match &self.ending {
             Some(Ending::Frozen(frozen)) => frozen.first()?.container.clone(),
             Some(Ending::Panic(panic)) => panic.container.clone(),
+            Some(Ending::Sent(sent)) => sent.first()?.container.clone(),
             _ => None,
         });
         let seen = id.as_ref().and_then(|id| court.names.container(id)).map(|seen| seen.container.clone());
@@ -238,6 +243,7 @@ impl<'a> Case<'a> {
             match &self.ending {
                 Some(Ending::Frozen(frozen)) => stopped::frozen(self, court, frozen),
                 Some(Ending::Panic(panic)) => stopped::panic(self, court, panic),
+                Some(Ending::Sent(sent)) => killer::judge(self, court, sent),
                 Some(ending) => super::ending::judge(self, court, ending),
                 None => eviction::judge(self, court, signal),
             }

@@ -20,11 +20,12 @@ use super::{
     Court,
     case::{Case, Ending, Subject},
     intended::Intended,
+    killer::{self, Words},
     named, picture, shown,
 };
 use crate::event::{
     AllocationRefused, Confidence, ContainerAction, ContainerChange, EndReason, Event, Incident, OutOfMemoryLog,
-    RefusedBy, Scenario, SenderRole, Signal, Verdict, signal_name,
+    Pressure, PressureScope, RefusedBy, Scenario, SenderRole, Signal, Verdict, signal_name,
 };
 
 /// Who ended a container.
@@ -162,8 +163,8 @@ pub(super) fn ended_by<'a>(court: &Court<'a>, death: &Death) -> Option<&'a Cause
             "SIGTERM" => SIGTERM_TO_END,
             _ => return false,
         };
-        signal.container.is_some()
-            && signal.container == death.container
+        let same = signal.container.is_some() && signal.container == death.container;
+        (same || killer::of_whole_pod(signal, death))
             && signal.what.target.container_init != Some(false)
             && signal.what.sender.role != SenderRole::Kernel
             && (death.at - takes..=death.at + SECOND).contains(&signal.at)
@@ -265,10 +266,11 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
         Ending::Crashed => (
             Scenario::Crashed,
             format!(
-                "{} crashed{again} by {}{}.",
+                "{} crashed{again} by {}{}.{}",
                 capital(&inside),
                 code.and_then(|code| u32::try_from(code - 128).ok()).map_or_else(|| "a signal".to_owned(), signal_name),
-                in_words(code)
+                in_words(code),
+                use_of(case, court)
             ),
             crash_advice(code),
             Confidence::Medium,
@@ -293,10 +295,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
         }
         Ending::GaveUp(log) => {
             let said = log.what.message.as_deref().map_or_else(String::new, |said| format!(": \"{}\"", one_line(said)));
-            let used = last_use(case, court).map_or_else(String::new, |(used, limit)| {
-                let limit = limit.map_or_else(String::new, |limit| format!(" of its limit of {}", size(limit)));
-                format!(" It used {}{limit} shortly before.", size(used))
-            });
+            let used = use_of(case, court);
             let whose = log.what.runtime.as_deref().map_or_else(String::new, |runtime| format!(" ({runtime})"));
             (
                 Scenario::RuntimeRefused,
@@ -320,7 +319,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
             (Scenario::Killed, summary, advice, confidence(by), Some(seq))
         }
         // Those are judged elsewhere: nothing ended.
-        Ending::Frozen(_) | Ending::Panic(_) => return Incident::default(),
+        Ending::Frozen(_) | Ending::Panic(_) | Ending::Sent(_) => return Incident::default(),
     };
     let (kubernetes_shows, kubernetes_shows_seen) = shown::of_end(case, court);
     let missing = match ending {
@@ -381,11 +380,10 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &
             let comm = sender.task.comm.as_deref().unwrap_or("?");
             let pid = sender.task.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
             let (whom, why, advice) = match sender.role {
-                SenderRole::Oomd => (
-                    format!("{comm}{pid}, a killer for memory in user space,"),
-                    "because memory pressure or swap use was above what it allows".to_owned(),
-                    "Kubernetes does not know of it: look at that service's own settings (systemd-oomd: ManagedOOMMemoryPressure and ManagedOOMSwap of the slices), and exempt kubepods or raise its limit.",
-                ),
+                SenderRole::Oomd => {
+                    let Words { name, why, advice } = Words::of(sender);
+                    (name, why.to_owned(), advice)
+                }
                 SenderRole::Kubelet | SenderRole::Runtime => (
                     if sender.role == SenderRole::Kubelet {
                         format!("the kubelet ({comm}{pid})")
@@ -490,16 +488,27 @@ fn advice_of(change: &ContainerChange) -> &'static str {
     }
 }
 
-/// What the container last was read to use, and its limit.
-fn last_use(case: &Case<'_>, court: &Court<'_>) -> Option<(u64, Option<u64>)> {
-    let death = case.deaths.last()?;
-    let before = death.at - PICTURE..=death.at + SECOND;
-    let read = court.evidence.pictures.iter().rev().filter(|read| before.contains(&read.at));
-    let mut read = read.filter(|read| read.container.is_some() && read.container == death.container);
-    read.find_map(|read| match &read.line.event {
-        Event::Pressure(pressure) => Some((pressure.usage_bytes?, pressure.limit_bytes)),
+/// How much of its limit the container used, in a sentence: the most at any time, where that could be read at its end, else what
+/// was read last before it.
+fn use_of(case: &Case<'_>, court: &Court<'_>) -> String {
+    let Some(death) = case.deaths.last() else { return String::new() };
+    let near = death.at - PICTURE..=death.at + SECOND;
+    let reads = court.evidence.pictures.iter().rev().filter_map(|read| match &read.line.event {
+        Event::Pressure(pressure) if near.contains(&read.at) => {
+            (read.container.is_some() && read.container == death.container).then_some(&**pressure)
+        }
         _ => None,
-    })
+    });
+    let limit_of =
+        |limit: Option<u64>| limit.map_or_else(String::new, |limit| format!(" of its limit of {}", size(limit)));
+    let at_end = |read: &&Pressure| read.scope == Some(PressureScope::Exit);
+    if let Some((peak, limit)) =
+        reads.clone().filter(at_end).find_map(|read| Some((read.peak_bytes?, read.limit_bytes)))
+    {
+        return format!(" It used at most {}{} at any time.", size(peak), limit_of(limit));
+    }
+    let last = reads.filter(|read| !at_end(read)).find_map(|read| Some((read.usage_bytes?, read.limit_bytes)));
+    last.map_or_else(String::new, |(used, limit)| format!(" It used {}{} shortly before.", size(used), limit_of(limit)))
 }
 
 /// What helps where a runtime gives up at a limit of its own.

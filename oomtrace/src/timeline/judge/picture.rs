@@ -10,7 +10,7 @@ use super::{
     Court,
     case::Case,
 };
-use crate::event::{Event, Level, Line, MemoryPoint, Pressure};
+use crate::event::{Event, Level, Line, MemoryPoint, Pressure, PressureScope};
 
 /// Points that are kept: as many as a picture can show.
 const POINTS: usize = 512;
@@ -35,7 +35,9 @@ fn of_limit(line: &Arc<Line>) -> Option<MemoryPoint> {
         Event::ChargeFailures(failures) => {
             failures.limit.as_ref().map(|limit| (limit.usage_bytes, limit.limit_bytes))?
         }
-        Event::Pressure(pressure) if pressure.level != Some(Level::Node) => {
+        Event::Pressure(pressure)
+            if pressure.level != Some(Level::Node) && pressure.scope != Some(PressureScope::Exit) =>
+        {
             (pressure.usage_bytes, pressure.limit_bytes)
         }
         _ => return None,

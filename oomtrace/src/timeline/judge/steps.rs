@@ -10,15 +10,15 @@ use super::{
         digest,
         evidence::At,
         windows::{NOTICED, PICTURE, REFUSED_TO_END, SAME_STEP, SECOND, SIGTERM_TO_END},
-        words::{listed, one_line, pod_name, size},
+        words::{listed, one_line, pod_name, size, times},
     },
     Court,
     case::{Case, Ending},
     ending::By,
 };
 use crate::event::{
-    ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Line, Mark, SenderRole, Source,
-    Step, UnderOomState,
+    ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Line, Mark, PressureScope,
+    SenderRole, Source, Step, UnderOomState,
 };
 
 /// Steps that are told; of more the first and the last.
@@ -45,6 +45,7 @@ fn own(case: &Case<'_>) -> Vec<At> {
         }
         Some(Ending::Frozen(frozen)) => all.extend(frozen.iter().map(|one| (one.at, Arc::clone(&one.line)))),
         Some(Ending::Panic(panic)) => all.push((panic.at, Arc::clone(&panic.line))),
+        Some(Ending::Sent(sent)) => all.extend(sent.iter().map(|one| (one.at, Arc::clone(&one.line)))),
         Some(Ending::Crashed | Ending::Killed(By::Nobody(_) | By::Unseen(_))) | None => {}
     }
     all
@@ -240,15 +241,18 @@ fn words(line: &Line, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, Strin
         Event::Signal(signal) => {
             let sender = signal.sender.task.comm.as_deref().unwrap_or("?");
             let target = match signal.target.comm.as_deref() {
-                // systemd-oomd's goes to all of a cgroup.
+                // Some kill all of a cgroup.
                 None if signal.sender.role == SenderRole::Oomd => "all its processes",
                 comm => comm.unwrap_or("?"),
             };
             (Mark::Signal, format!("{} from {sender} to {target}", signal.signal))
         }
         Event::ChargeFailures(failures) => {
-            let often =
-                failures.attempts.or(failures.failed).map_or_else(String::new, |times| format!(" {times} times"));
+            let often = failures
+                .attempts
+                .or(failures.failed)
+                .filter(|often| *often > 0)
+                .map_or_else(String::new, |often| format!(" {}", times(often)));
             (Mark::Failure, format!("the limit was hit{often}"))
         }
         Event::AllocationRefused(refused) => {
@@ -262,15 +266,14 @@ fn words(line: &Line, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, Strin
             (Mark::Failure, format!("its log says: {}", one_line(log.message.as_deref().unwrap_or("?"))))
         }
         Event::Pressure(pressure) => {
-            let (usage, limit) = (pressure.usage_bytes?, pressure.limit_bytes);
-            (
-                Mark::Other,
-                format!(
-                    "memory {}{}",
-                    size(usage),
-                    limit.map_or_else(String::new, |limit| format!(" of {}", size(limit)))
-                ),
-            )
+            let limit = pressure.limit_bytes.map_or_else(String::new, |limit| format!(" of {}", size(limit)));
+            let words = match pressure.scope {
+                Some(PressureScope::Exit) => {
+                    format!("at most {}{limit} was used at a time", size(pressure.peak_bytes?))
+                }
+                _ => format!("memory {}{limit}", size(pressure.usage_bytes?)),
+            };
+            (Mark::Other, words)
         }
         Event::Eviction(step) => eviction(step)?,
         Event::UnderOom(frozen) => {

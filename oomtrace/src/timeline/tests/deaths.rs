@@ -1,8 +1,9 @@
 use super::world::{MIB, World, change, container, kill, pod, refused, time, unnamed};
 use crate::event::{
     Confidence, Container, ContainerAction, ContainerChange, ContainerRole, EndReason, Event, Level, Pressure,
-    Scenario, SenderRole, Severity, Source, Stall,
+    PressureScope, Scenario, SenderRole, Severity, Source, Stall,
 };
+use crate::source::memory_killer;
 
 #[test]
 fn a_pod_that_is_deleted_was_not_out_of_memory_but_why_it_ended_with_137_is_an_event() {
@@ -284,8 +285,58 @@ fn systemd_oomd_is_not_the_kernels_oom_killer() {
     assert_eq!(incident.severity, Severity::Memory);
     let verdict = incident.verdict;
     assert_eq!(verdict.scenario, Scenario::Killed);
-    assert!(verdict.summary.contains("a killer for memory in user space"), "{}", verdict.summary);
+    assert!(verdict.summary.contains("a user-space OOM killer"), "{}", verdict.summary);
     assert!(verdict.advice.contains("ManagedOOM"), "{}", verdict.advice);
+}
+
+#[test]
+fn of_a_crash_the_most_that_the_container_used_is_said_and_nothing_made_of_it() {
+    let mut world = World::default();
+    let read = |scope, usage, peak| {
+        Event::Pressure(Box::new(Pressure {
+            pod: Some(pod('a')),
+            container: Some(container("app", '1')),
+            scope: Some(scope),
+            usage_bytes: Some(usage),
+            peak_bytes: Some(peak),
+            limit_bytes: Some(256 * MIB),
+            ..Pressure::default()
+        }))
+    };
+    world
+        .tell(-5.0, Source::Oomtrace, read(PressureScope::ChargeFailure, 200 * MIB, 210 * MIB))
+        .exit(0.0, pod('a'), container("app", '1'), 139)
+        .tell(0.01, Source::Oomtrace, read(PressureScope::Exit, 0, 240 * MIB));
+    let verdict = world.incident().verdict;
+    assert_eq!((verdict.scenario, verdict.confidence), (Scenario::Crashed, Confidence::Medium));
+    let words = "It used at most 240 MiB of its limit of 256 MiB at any time.";
+    assert!(verdict.summary.ends_with(words), "{}", verdict.summary);
+}
+
+/// A line of systemd-oomd's about all of a container.
+fn of_its_log(world: &mut World, second: f64) -> &mut World {
+    let (uid, id) = (pod('a').uid.expect("a uid"), unnamed('1').id.expect("an id"));
+    let path = format!("/kubepods/pod{uid}/{id}");
+    let text = format!("Killed {path} due to memory pressure for /kubepods.slice being 71.30% > 60.00%");
+    let signal = memory_killer::read("systemd-oomd", &text, Some(512)).expect("a kill");
+    world.tell(second, Source::Kubelet, Event::Signal(Box::new(signal)))
+}
+
+#[test]
+fn what_a_user_space_oom_killer_logs_is_an_incident_of_its_own_only_where_the_end_was_not_seen() {
+    let mut alone = World::default();
+    of_its_log(&mut alone, 0.0);
+    of_its_log(&mut alone, 5.0);
+    let incident = alone.incident();
+    assert_eq!((incident.severity, incident.verdict.scenario), (Severity::Memory, Scenario::Killed));
+    assert_eq!(incident.verdict.confidence, Confidence::Medium, "its word is all there is");
+    assert!(incident.verdict.summary.contains("sent SIGKILL twice by systemd-oomd"), "{}", incident.verdict.summary);
+
+    let mut seen = World::default();
+    of_its_log(&mut seen, 0.0).exit(0.5, pod('a'), container("app", '1'), 137);
+    let incident = seen.incident();
+    assert_eq!((incident.severity, incident.deaths), (Severity::Memory, 1), "one incident, of the end");
+    assert_eq!(incident.verdict.confidence, Confidence::High);
 }
 
 #[test]

@@ -5,12 +5,14 @@ use std::fs;
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
-use super::pod::{MIB, container, killed_by, kubepods, limit, pod, start};
+use super::pod::{MIB, container, killed_by, kubepods, limit, pod, start, start_logged};
 
 /// How a death comes about.
 pub(super) enum Death {
     /// Here and now.
     Made(fn() -> Result<()>),
+    /// The same, with a program that may not be there.
+    MadeWith(&'static str, fn() -> Result<()>),
     /// On a node, some time ago: what to give `oomtrace timeline` of what was recorded there.
     Recorded(&'static [&'static str]),
     /// The same, told to a running oomtrace: the kubelet's log in this folder grows as fast as it did there.
@@ -50,6 +52,11 @@ pub(super) const ALL: &[(&str, Death, Expected)] = &[
     ("two containers over their pod's limit", Death::Made(two_containers), one("pod_limit", &[("invisible", false)])),
     ("pods over allocatable, fast", Death::Made(all_pods), one("allocatable_oom", &[])),
     ("a runtime that gives up below the limit", Death::Made(refused), one("runtime_refused", &[])),
+    (
+        "Node.js at the limit of its own heap",
+        Death::MadeWith("/usr/bin/node", node_heap),
+        one("runtime_refused", &[("invisible", false)]),
+    ),
     ("killed by a process", Death::Made(killed), one("killed", &[])),
     ("a crash", Death::Made(crashed), one("crashed", &[])),
     (
@@ -135,6 +142,17 @@ fn refused() -> Result<()> {
     limit(&container, 256 * MIB)?;
     let status = start(&container, &format!("ulimit -v 65536 && {LEAK}"))?.wait()?;
     ensure!(status.code() == Some(1), "it ended with {status} instead of giving up");
+    Ok(())
+}
+
+/// What Node.js does by itself at its old space's limit: it says so on standard error, and aborts. The kernel refuses nothing.
+fn node_heap() -> Result<()> {
+    let container = container(12, 1)?;
+    limit(&container, 256 * MIB)?;
+    let leak =
+        "exec node --max-old-space-size=32 -e 'const kept = []; for (;;) kept.push(new Array(100000).fill(1.5));'";
+    let status = start_logged(&container, "default", "shop-0", "app", leak)?.wait()?;
+    ensure!(!status.success(), "it ended well instead of giving up");
     Ok(())
 }
 

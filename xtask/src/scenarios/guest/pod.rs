@@ -1,8 +1,9 @@
 //! Pods without a kubelet: cgroups as its cgroupfs driver makes them, and first processes in pid namespaces of their own.
 
 use std::{
-    fs, io,
-    os::unix::process::ExitStatusExt as _,
+    fs,
+    io::{self, BufRead as _, BufReader, Write as _},
+    os::unix::{fs::symlink, process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -62,15 +63,56 @@ pub(super) struct Running {
 
 /// Starts a shell command as the first process of a container: what is to be the first process, it has to `exec`.
 pub(super) fn start(cgroup: &Path, command: &str) -> Result<Running> {
-    // The shim is outside of the container, as a real one is: only the child that becomes the first process enters.
-    let enter = format!("echo 0 > '{}/cgroup.procs' && {command}", cgroup.display());
-    let shim = Command::new("unshare")
-        .args(["-p", "-f", "sh", "-c", &enter])
-        .stdin(Stdio::null())
+    let shim =
+        shim(cgroup, command).stdout(Stdio::null()).spawn().context("the container's first process does not start")?;
+    Ok(Running { shim, cgroup: cgroup.to_owned() })
+}
+
+/// The same, with the log that a runtime keeps of a container of that name, where it keeps it.
+pub(super) fn start_logged(
+    cgroup: &Path,
+    namespace: &str,
+    name: &str,
+    container: &str,
+    command: &str,
+) -> Result<Running> {
+    let id = file_name(cgroup);
+    let uid = cgroup.parent().map(file_name).unwrap_or_default();
+    let uid = uid.strip_prefix("pod").unwrap_or(&uid);
+    let folder = format!("/var/log/pods/{namespace}_{name}_{uid}/{container}");
+    fs::create_dir_all(&folder)?;
+    fs::create_dir_all("/var/log/containers")?;
+    let log = format!("{folder}/0.log");
+    let mut file = fs::File::create(&log)?;
+    let link = format!("/var/log/containers/{name}_{namespace}_{container}-{id}.log");
+    if !fs::exists(&link)? {
+        symlink(&log, &link)?;
+    }
+    let mut shim = shim(cgroup, command)
+        .stderr(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
-        .context("the container's first process does not start")?;
+        .context("the container does not start")?;
+    let said = shim.stderr.take().context("the container has no standard error")?;
+    thread::spawn(move || {
+        for line in BufReader::new(said).lines().map_while(Result::ok) {
+            // A log that cannot be written to lacks a line, and the verdict shows that.
+            let _ = writeln!(file, "{} stderr F {line}", jiff::Timestamp::now());
+        }
+    });
     Ok(Running { shim, cgroup: cgroup.to_owned() })
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn shim(cgroup: &Path, command: &str) -> Command {
+    // The shim is outside of the container, as a real one is: only the child that becomes the first process enters.
+    let enter = format!("echo 0 > '{}/cgroup.procs' && {command}", cgroup.display());
+    let mut shim = Command::new("unshare");
+    shim.args(["-p", "-f", "sh", "-c", &enter]).stdin(Stdio::null());
+    shim
 }
 
 impl Running {

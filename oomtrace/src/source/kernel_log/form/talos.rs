@@ -3,14 +3,19 @@
 
 use super::{Form, Head, Wall, When, scan::Scan, when};
 
-/// `10.0.0.2: kern: warning: [2026-11-23T23:20:37.158837Z]: text`; levels are padded.
+/// `10.0.0.2: kern: warning: [2026-11-23T23:20:37.158837Z]: text`; levels are padded, and the node is left out where one was
+/// asked alone.
 pub(super) fn read(line: &[u8]) -> Option<(Head, &[u8])> {
     let mut scan = Scan(line);
-    scan.token().strip_suffix(b":")?;
-    scan.tag(b" ")?;
-    let facility = scan.token().strip_suffix(b":")?;
+    let first = scan.token().strip_suffix(b":")?;
     scan.spaces();
-    scan.token().strip_suffix(b":")?;
+    let second = scan.token().strip_suffix(b":")?;
+    let of_one = scan.0.starts_with(b" [");
+    let facility = if of_one { first } else { second };
+    if !of_one {
+        scan.spaces();
+        scan.token().strip_suffix(b":")?;
+    }
     scan.tag(b" [")?;
     let (timestamp, _) = when::iso(&mut scan)?;
     scan.tag(b"]: ")?;

@@ -4,7 +4,7 @@ use super::{Caller, Line, LineError, LocalTime, Message, Reader, Skipped, Wall, 
 
 fn message(line: &[u8]) -> Message<'_> {
     match Reader::new().read(line) {
-        Line::Kernel(message) => message,
+        Line::Kernel(message) | Line::Killer(message) => message,
         Line::Skipped(why) => unreachable!("{why:?}: {}", String::from_utf8_lossy(line)),
     }
 }
@@ -12,7 +12,7 @@ fn message(line: &[u8]) -> Message<'_> {
 fn skipped(reader: &mut Reader, line: &[u8]) -> Option<Skipped> {
     match reader.read(line) {
         Line::Skipped(why) => Some(why),
-        Line::Kernel(_) => None,
+        Line::Kernel(_) | Line::Killer(_) => None,
     }
 }
 

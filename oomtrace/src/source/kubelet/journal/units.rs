@@ -18,8 +18,8 @@ const KUBELETS: [&str; 13] = [
     "origin-node",
 ];
 
-/// Container runtimes notice OOMs, and journald tells what it did not keep.
-const OTHERS: [&str; 3] = ["containerd", "crio", "systemd-journald"];
+/// Container runtimes notice OOMs, user-space OOM killers name whom they kill, and journald says what it did not keep.
+const OTHERS: [&str; 6] = ["containerd", "crio", "systemd-oomd", "earlyoom", "oomd", "systemd-journald"];
 
 /// All that are known.
 pub(super) fn known() -> Vec<String> {

@@ -1,3 +1,5 @@
+use serde_json::Value;
+
 use super::{ID, UID, at, reader, told};
 use crate::source::kubelet_log::form::{LineError, Unwrapped};
 
@@ -164,7 +166,7 @@ fn others_in_a_mixed_journal_are_not_believed() {
 }
 
 #[test]
-fn systemd_oomd_in_a_journal_says_whom_it_killed() {
+fn systemd_oomd_in_a_journal_names_whom_it_killed() {
     let uid = UID.replace('-', "_");
     let path = format!(
         "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{uid}.slice/cri-containerd-{ID}.scope"
@@ -192,7 +194,12 @@ fn systemd_oomd_in_a_journal_says_whom_it_killed() {
         assert_eq!(said("app", &text), None, "anybody can say so");
         assert_eq!(said("kubelet", &text), None);
     }
-    assert_eq!(said("systemd-oomd", &format!("Killed /user.slice/x.scope due to {pressure}")), None, "nobody's pod");
+    let (_, event) = said("systemd-oomd", &format!("Killed /user.slice/x.scope due to {pressure}")).expect("a kill");
+    assert_eq!(
+        (&event["pod"], &event["cgroup"]["path"]),
+        (&Value::Null, &"/user.slice/x.scope".into()),
+        "nobody's pod"
+    );
 }
 
 #[test]

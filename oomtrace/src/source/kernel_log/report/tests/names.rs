@@ -157,7 +157,7 @@ fn a_line_end_in_a_name_breaks_the_record_in_forms_without_escapes() {
         let mut reader = Reader::new();
         let messages = log.lines().filter_map(|line| match reader.read(line.as_bytes()) {
             Line::Kernel(message) => Some(message),
-            Line::Skipped(_) => None,
+            Line::Killer(_) | Line::Skipped(_) => None,
         });
         let items = items(messages.collect::<Vec<_>>());
         let victim = decisions(&items)[0].victim.as_ref().expect("a victim");
