@@ -17,13 +17,13 @@ pub struct LimitChanged {
     /// What the cgroup is of.
     pub level: Option<Level>,
     /// Which limit.
-    pub limit: Option<LimitKind>,
+    pub limit_kind: Option<LimitKind>,
     /// What it was; `null` where there was none.
     pub from_bytes: Option<u64>,
     /// What it is now; `null` where there is none.
     pub to_bytes: Option<u64>,
     /// Who set it: the process that wrote to the file.
-    pub by: Option<Task>,
+    pub set_by: Option<Task>,
 }
 
 /// A limit of a cgroup, by its file.

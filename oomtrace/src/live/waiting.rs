@@ -81,7 +81,8 @@ impl Waiting {
             let missing = names.fill(&mut told.event, &mut about);
             let waits = missing && deadline > now && self.held.len() + left <= MOST;
             left -= 1;
-            if waits || about.iter().any(|one| self.held_about.contains(one)) {
+            let is_held = waits || about.iter().any(|one| self.held_about.contains(one));
+            if is_held || about.is_empty() && completes_a_picture(&self.held, &told) {
                 self.held_about.extend(about.drain(..));
                 self.held.push_back((deadline, told));
                 continue;
@@ -107,6 +108,12 @@ impl Waiting {
     pub fn deadline(&self) -> Option<Instant> {
         self.held.front().or(self.fresh.front()).map(|(deadline, _)| *deadline)
     }
+}
+
+/// Whether it is of what lies above a container whose memory is held: they were read together, and are told in their order.
+fn completes_a_picture(held: &VecDeque<(Instant, Told)>, told: &Told) -> bool {
+    let is_of_memory = |told: &Told| matches!(told.event, Event::Pressure(_));
+    is_of_memory(told) && held.back().is_some_and(|(_, last)| is_of_memory(last))
 }
 
 #[cfg(test)]
@@ -207,6 +214,22 @@ mod tests {
         assert_eq!(waiting.deadline(), Some(later));
         assert_eq!(told(waiting.ready(later)), [(10, false), (11, false)]);
         assert_eq!(told(waiting.release().into_iter().collect()), [(30, false)]);
+    }
+
+    #[test]
+    fn what_was_read_together_is_told_in_its_order() {
+        let (mut waiting, known) = waiting();
+        let now = Instant::now();
+        let memory = || Told { source: Source::Oomtrace, at: Moment::Boot(0), event: Event::Pressure(Box::default()) };
+        waiting.push(kill(10), now);
+        waiting.push(memory(), now);
+        assert_eq!(waiting.ready(now).len(), 1, "memory of nobody waits behind no kill");
+        waiting.held.push_back((now + Duration::from_millis(500), memory()));
+        waiting.push(memory(), now);
+        assert!(waiting.ready(now).is_empty(), "but behind memory");
+        known.set(true);
+        waiting.learnt();
+        assert_eq!(waiting.ready(now).len(), 3);
     }
 
     #[test]

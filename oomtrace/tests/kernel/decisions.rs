@@ -119,13 +119,13 @@ fn limit_changed() -> Outcome {
         let lines = oomtrace.stop()?;
         let changes = of_kind(&lines, "limit_changed");
         check_eq!(changes.len(), 1 + usize::from(is_v2), "changes of {rung}");
-        check_eq!(changes[0]["limit"], json!("max"), "limit");
+        check_eq!(changes[0]["limit_kind"], json!("max"), "limit");
         check_eq!(changes[0]["from_bytes"], json!(40 << 20), "from_bytes");
         check_eq!(changes[0]["to_bytes"], json!(30 << 20), "to_bytes");
         check_eq!(changes[0]["container"]["id"], json!(container_id(45)), "container.id");
-        check_eq!(changes[0]["by"]["tgid"], json!(std::process::id()), "by.tgid");
+        check_eq!(changes[0]["set_by"]["tgid"], json!(std::process::id()), "set_by.tgid");
         if is_v2 {
-            check_eq!(changes[1]["limit"], json!("high"), "the second limit");
+            check_eq!(changes[1]["limit_kind"], json!("high"), "the second limit");
             check_eq!(changes[1]["from_bytes"], Value::Null, "from_bytes of none");
             check_eq!(changes[1]["to_bytes"], json!(8 << 20), "to_bytes of the second");
         }

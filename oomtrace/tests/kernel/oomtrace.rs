@@ -97,15 +97,9 @@ pub(crate) fn of_kind<'a>(lines: &'a [Value], kind: &str) -> Vec<&'a Value> {
     lines.iter().filter(|line| line["kind"] == kind).collect()
 }
 
-/// The lines of loss. Programs that run whenever memory is mapped, or a file of a cgroup is written to, are skipped now and then where
-/// they can be preempted, nearly always for what they have nothing to say of.
+/// The lines of loss, but for programs that the kernel skipped: where it can preempt them, it does so now and then.
 pub(crate) fn losses(lines: &[Value]) -> Vec<&Value> {
-    let of_mapping = |line: &&Value| {
-        line["program"].as_str().is_some_and(|program| {
-            ["vm_enough", "may_expand", "cgroup_file_write"].iter().any(|of| program.starts_with(of))
-        })
-    };
-    of_kind(lines, "lost").into_iter().filter(|line| !of_mapping(line)).collect()
+    of_kind(lines, "lost").into_iter().filter(|line| line["from"] != "program").collect()
 }
 
 /// The only kill.

@@ -99,9 +99,9 @@ impl Filling<'_> {
                 self.place_of(pod, container, cgroup.as_ref(), task);
             }
             Event::LimitChanged(changed) => {
-                let LimitChanged { pod, container, cgroup, by, .. } = changed.as_mut();
+                let LimitChanged { pod, container, cgroup, set_by, .. } = changed.as_mut();
                 self.place(pod, container, cgroup.as_ref().and_then(|cgroup| cgroup.id));
-                self.tasks(by);
+                self.tasks(set_by);
             }
             Event::Pressure(pressure) => {
                 let Pressure { pod, container, cgroup, .. } = pressure.as_mut();

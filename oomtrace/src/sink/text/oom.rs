@@ -110,7 +110,7 @@ pub(super) fn write_reaped(page: &mut Page, ts: &str, reaped: &OomReaped) {
 }
 
 pub(super) fn write_limit_changed(page: &mut Page, ts: &str, changed: &LimitChanged) {
-    let limit = match changed.limit {
+    let limit = match changed.limit_kind {
         Some(LimitKind::High) => "memory.high",
         Some(LimitKind::SwapMax) => "memory.swap.max",
         Some(LimitKind::MemoryAndSwapMax) => "the limit of memory and swap",
@@ -118,7 +118,7 @@ pub(super) fn write_limit_changed(page: &mut Page, ts: &str, changed: &LimitChan
     };
     let amount = |bytes: Option<u64>| bytes.map_or_else(|| "none".to_owned(), |bytes| size(Some(bytes)));
     let (from, to) = (amount(changed.from_bytes), amount(changed.to_bytes));
-    let by = changed.by.as_ref().map_or_else(String::new, |by| format!(" by {}", who(by)));
+    let by = changed.set_by.as_ref().map_or_else(String::new, |by| format!(" by {}", who(by)));
     let place = place(changed.pod.as_ref(), changed.container.as_ref());
     page.event(ts, Mark::Other, &format!("limit changed: {limit} of {place} from {from} to {to}{by}"));
 }

@@ -22,7 +22,7 @@ pub(super) fn tell(record: &record::LimitChanged, paths: &Paths, machine: &Machi
         container: node::container(&identity),
         cgroup: paths.cgroup(record.cgroup_id),
         level: Some(identity.level),
-        limit: Some(match (record.which, machine.cgroup_version) {
+        limit_kind: Some(match (record.which, machine.cgroup_version) {
             (limit::HIGH, _) => LimitKind::High,
             (limit::SWAP_MAX, Some(1)) => LimitKind::MemoryAndSwapMax,
             (limit::SWAP_MAX, _) => LimitKind::SwapMax,
@@ -30,7 +30,7 @@ pub(super) fn tell(record: &record::LimitChanged, paths: &Paths, machine: &Machi
         }),
         from_bytes: machine.limit_bytes(record.from_pages),
         to_bytes: machine.limit_bytes(record.to_pages),
-        by: Some(task(&record.task, paths.path(record.task.cgroup_id))),
+        set_by: Some(task(&record.task, paths.path(record.task.cgroup_id))),
     };
     Some(told(record.header.boot_ns, Event::LimitChanged(Box::new(event))))
 }
@@ -61,7 +61,10 @@ mod tests {
             tell(&record, &paths, &machine())
         };
         let Some(Told { event: Event::LimitChanged(of_pod), .. }) = changed(1) else { unreachable!("it is told") };
-        assert_eq!((of_pod.limit, of_pod.from_bytes, of_pod.to_bytes), (Some(LimitKind::High), None, Some(1 << 20)));
+        assert_eq!(
+            (of_pod.limit_kind, of_pod.from_bytes, of_pod.to_bytes),
+            (Some(LimitKind::High), None, Some(1 << 20))
+        );
         assert_eq!(of_pod.level, Some(Level::Pod));
         assert!(changed(2).is_none() && changed(3).is_none());
     }
