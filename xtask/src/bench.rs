@@ -6,7 +6,7 @@ mod names;
 mod parse;
 mod statistics;
 
-use std::{env, ffi::OsString, fs, process::ExitCode, time::Duration};
+use std::{env, ffi::OsString, fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
@@ -28,6 +28,9 @@ pub(crate) struct Bench {
     /// The kernel to measure on
     #[arg(long, default_value = "6.12", global = true)]
     kernel: Kernel,
+    /// The `oomtrace` to measure in the machine, instead of a release built now
+    #[arg(long, value_name = "FILE", global = true)]
+    oomtrace: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -56,7 +59,7 @@ pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
         What::Memory(options) => (options.words(), false),
         What::Parse(options) => return options.run(),
     };
-    let oomtrace = build::oomtrace(true)?;
+    let oomtrace = bench.oomtrace.clone().map_or_else(|| build::oomtrace(true), Ok)?;
     let this = env::current_exe().context("where this program is, is not known")?;
     let command = ["bench", "in-guest"].map(OsString::from).into_iter().chain(words.into_iter().map(OsString::from));
     let mut guest = Guest {
