@@ -7,6 +7,7 @@
 //! the middle of it, is ignored, so that events keep their distances.
 
 use jiff::Timestamp;
+pub use oomtrace_model::rfc3339;
 use rustix::time::{ClockId, clock_gettime};
 
 /// A smaller step than this is ignored: the offset that is in force may itself be out by half a measurement's width.
@@ -26,12 +27,6 @@ pub struct WallClock {
 #[must_use]
 pub fn boot_ns() -> u64 {
     u64::try_from(read(ClockId::Boottime)).unwrap_or(0)
-}
-
-/// Wall time as RFC 3339 in UTC with nanoseconds: how every time is printed.
-#[must_use]
-pub fn rfc3339(wall: Timestamp) -> String {
-    format!("{wall:.9}")
 }
 
 impl WallClock {

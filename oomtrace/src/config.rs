@@ -151,6 +151,10 @@ impl Layered {
 }
 
 /// Makes what is configured the defaults of the command that `arguments` ask for.
+///
+/// # Errors
+///
+/// Fails where a file or a variable cannot be read, or has a value that does not fit.
 pub fn layered(
     command: Command,
     arguments: &[OsString],

@@ -97,6 +97,10 @@ impl Leak {
 
     /// Takes one more block, a smaller one where a whole one would exceed the maximum; `None` when the maximum is
     /// reached.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the kernel refuses the memory.
     pub fn grow(&mut self) -> Result<Option<Step>, Refused> {
         let Plan { kind: _, block_bytes, max_bytes, touch } = self.plan;
         let block_bytes = block_bytes.min(max_bytes - self.last.allocated_bytes);
@@ -179,6 +183,10 @@ fn named_file(folder: &Path, step: u64) -> io::Result<File> {
 }
 
 /// Limits the address space of this process (`RLIMIT_AS`, as `ulimit -v` does): the kernel refuses what goes beyond.
+///
+/// # Errors
+///
+/// Fails where the kernel refuses the limit.
 pub fn limit_address_space(bytes: u64) -> io::Result<()> {
     let maximum = getrlimit(Resource::As).maximum;
     Ok(setrlimit(Resource::As, Rlimit { current: Some(bytes), maximum })?)

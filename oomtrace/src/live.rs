@@ -114,6 +114,10 @@ pub struct Options {
 }
 
 /// Traces until interrupted, or until what `options` say.
+///
+/// # Errors
+///
+/// Fails where nothing can be traced, or an output cannot be opened.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     own::protect_from_oom_killer();
     // As long as this is the only thread.

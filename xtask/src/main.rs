@@ -7,10 +7,12 @@ mod cache;
 mod deb;
 mod demo;
 mod fuzz;
+mod golden;
 mod image;
 mod in_guest;
 mod lab;
 mod manifests;
+mod mutants;
 mod scenarios;
 mod setup;
 mod test;
@@ -44,6 +46,10 @@ enum Xtask {
     Bench(bench::Bench),
     /// Feed what oomtrace reads from outside with what nobody would write
     Fuzz(fuzz::Fuzz),
+    /// Compare what `oomtrace timeline` prints of every capture with what it printed before
+    Golden(golden::Golden),
+    /// Change the code of the pure rooms in one place after the other, and see whether a test notices
+    Mutants(mutants::Mutants),
     /// Make every memory death of the table happen, and check what oomtrace says of it
     Scenarios(scenarios::Scenarios),
     /// A real Kubernetes node: kubelet, containerd and systemd in an emulated machine, the control plane beside it
@@ -68,6 +74,8 @@ fn main() -> ExitCode {
         Xtask::Demo(demo) => demo::run(&demo),
         Xtask::Bench(bench) => bench::run(&bench),
         Xtask::Fuzz(fuzz) => fuzz::run(&fuzz),
+        Xtask::Golden(golden) => golden::run(&golden),
+        Xtask::Mutants(mutants) => mutants::run(&mutants),
         Xtask::Scenarios(scenarios) => scenarios::run(&scenarios),
         Xtask::Lab(lab) => lab::run(&lab),
         Xtask::InGuest(what) => in_guest::run(&what).map(|()| ExitCode::SUCCESS),

@@ -6,6 +6,7 @@ mod apt;
 mod bpf_linker;
 mod bpftrace;
 mod busybox;
+mod cargo_mutants;
 mod containerd;
 mod docker;
 mod etcd;
@@ -30,6 +31,7 @@ pub(crate) use self::{
     bpf_linker::bpf_linker,
     bpftrace::bpftrace,
     busybox::busybox,
+    cargo_mutants::cargo_mutants,
     containerd::containerd,
     docker::docker,
     etcd::etcd,

@@ -65,6 +65,7 @@ pub(crate) fn run(test: &Test) -> ExitCode {
             step("formatting", || quiet(&["fmt", "--all", "--check"])),
             step("toolchain for the probes", || setup::toolchain().map(|()| Ended::default())),
             step("clippy", || quiet(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
+            step("documentation", documentation),
             step("unit tests", tally::cargo_test),
             step("manifests", || match setup::python() {
                 Ok(_) => Ok(Tally::of(&manifests::judge()?).into()),
@@ -121,6 +122,22 @@ fn step(name: &str, run: impl FnOnce() -> Result<Ended>) -> Row {
 /// A cargo command that has no tests to count.
 fn quiet(arguments: &[&str]) -> Result<Ended> {
     tool::run(tool::cargo().args(arguments))?;
+    Ok(Ended::default())
+}
+
+/// Documentation without warnings: links that lead nowhere, and whatever else `rustdoc` finds.
+fn documentation() -> Result<Ended> {
+    let mut cargo = tool::cargo();
+    cargo.args([
+        "doc",
+        "--workspace",
+        "--exclude",
+        "oomtrace-ebpf",
+        "--no-deps",
+        "--document-private-items",
+        "--quiet",
+    ]);
+    tool::run(cargo.env("RUSTDOCFLAGS", "-D warnings"))?;
     Ok(Ended::default())
 }
 

@@ -16,8 +16,8 @@ use tracing::{error, info, warn};
 use super::{
     gather::{self, Gathered},
     names::Sources,
-    timeline::archive::Kept,
 };
+use crate::replay::Kept;
 
 /// Options of `oomtrace collect`.
 #[derive(Debug, clap::Args)]

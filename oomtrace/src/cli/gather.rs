@@ -12,11 +12,10 @@ use std::fmt::Display;
 use jiff::Timestamp;
 use tokio::runtime;
 
-use super::timeline::{
-    archive::{self, Kept},
-    given::Given,
+use crate::{
+    node::names::Options,
+    replay::{Given, Kept, archive},
 };
-use crate::node::names::Options;
 
 /// What was gathered, and what could not be.
 pub(super) struct Gathered {

@@ -12,9 +12,10 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
+    event::snapshot::Words,
     event::{Container, Event, Moment, OutOfMemoryLog, Pod, ProcessExit, Source, Told},
     node::names::Host,
-    source::container_log::{self, Words},
+    source::container_log,
 };
 
 /// So long after its end a container's log is read.

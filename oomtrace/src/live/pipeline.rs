@@ -256,6 +256,10 @@ impl Pipeline {
     }
 
     /// Waits until every line is out.
+    ///
+    /// # Errors
+    ///
+    /// Fails where an output could not be written to.
     pub fn finish(self) -> io::Result<()> {
         self.outlets.finish()
     }

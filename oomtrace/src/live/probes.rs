@@ -38,6 +38,10 @@ pub struct ProbeSource {
 
 impl ProbeSource {
     /// Loads and attaches the probes.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Probes::load`](crate::probe::Probes::load) does.
     pub fn load(loader: Loader, options: &Options, hierarchy: Option<Hierarchy>) -> Result<Self, LoadError> {
         let probes = Probes::load(loader, &KernelFacts::gather(), options)?;
         let joiner = Joiner::new(Machine {

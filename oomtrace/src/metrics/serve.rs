@@ -67,6 +67,10 @@ impl fmt::Display for Address {
 
 /// Listens, and answers on a thread of its own until the program ends. Gives the address, whose port the kernel chose
 /// where it was to be 0.
+///
+/// # Errors
+///
+/// Fails where the address is not free, or not of this machine.
 pub fn serve(address: &Address, metrics: Arc<Metrics>) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(address.all())?;
     listener.set_nonblocking(true)?;

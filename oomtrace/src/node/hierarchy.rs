@@ -25,6 +25,10 @@ pub struct NotMounted {
 
 impl Hierarchy {
     /// Looks below `mount`, `/sys/fs/cgroup` as a rule: cgroup v2 there, or v1's `memory`.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the memory controller is not mounted.
     pub fn find(mount: &Path) -> Result<Self, NotMounted> {
         let v1 = mount.join("memory");
         if v1.join("memory.limit_in_bytes").exists() {
@@ -65,6 +69,10 @@ impl Hierarchy {
     }
 
     /// A file of a cgroup; `None` where the cgroup has gone, or has no such file.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the file is there and cannot be read.
     pub fn read(&self, path: &str, file: &str) -> Result<Option<String>, ReadError> {
         let Some(folder) = self.folder(path) else { return Ok(None) };
         read(&folder.join(file))
@@ -80,6 +88,10 @@ pub struct ReadError {
 }
 
 /// A file of the kernel; `None` where it is not there, or its cgroup goes while it is read.
+///
+/// # Errors
+///
+/// Fails where the file is there and cannot be read.
 pub fn read(path: &Path) -> Result<Option<String>, ReadError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),

@@ -33,6 +33,10 @@ pub enum MemoryError {
 }
 
 /// A cgroup's memory, by its path from the hierarchy's root. `None` where the cgroup has gone.
+///
+/// # Errors
+///
+/// Fails where one of its files cannot be read.
 pub fn of_cgroup(hierarchy: &Hierarchy, path: &str) -> Result<Option<Pressure>, MemoryError> {
     let Some(id) = hierarchy.id(path) else { return Ok(None) };
     let identity = CgroupIdentity::parse(path);
@@ -42,8 +46,8 @@ pub fn of_cgroup(hierarchy: &Hierarchy, path: &str) -> Result<Option<Pressure>, 
         _ => files.v2()?,
     };
     Ok(Some(Pressure {
-        pod: super::pod(&identity),
-        container: super::container(&identity),
+        pod: identity.pod(),
+        container: identity.container(),
         level: Some(identity.level),
         cgroup: Some(Cgroup { path: Some(path.to_owned()), id: Some(id), unit: identity.unit }),
         ..memory
@@ -53,6 +57,10 @@ pub fn of_cgroup(hierarchy: &Hierarchy, path: &str) -> Result<Option<Pressure>, 
 /// The node's memory, and the working set from which the kubelet takes what is available (`memory.available` is the
 /// capacity less it): `MemTotal` less `MemFree` (cgroup v2; libcontainer's `statsFromMeminfo`) or the root cgroup's usage
 /// (v1), less the root cgroup's inactive file-backed memory.
+///
+/// # Errors
+///
+/// Fails where `/proc/meminfo` cannot be read.
 pub fn of_node(hierarchy: Option<&Hierarchy>) -> Result<Pressure, MemoryError> {
     let meminfo = read(Path::new("/proc/meminfo"))?.map(|text| parse::<MemInfo>(&text, "/proc/meminfo", "the node"));
     let meminfo = meminfo.transpose()?.unwrap_or_default();

@@ -1,29 +1,16 @@
 //! What Kubernetes knows of a cgroup: pods and containers.
 
-pub mod cgroup_path;
-pub mod fact;
 pub mod hierarchy;
 pub mod index;
 pub mod memory;
 pub mod names;
-pub mod snapshot;
 
-use cgroup_path::CgroupIdentity;
+pub use oomtrace_model::{cgroup_path, fact};
 
-use crate::event::{Container, Pod};
-
-/// The pod that a cgroup is, or is in, by its path.
-#[must_use]
-pub fn pod(identity: &CgroupIdentity) -> Option<Pod> {
-    let uid = identity.pod_uid.clone()?;
-    Some(Pod { uid: Some(uid), qos: identity.qos, ..Pod::default() })
-}
-
-/// The container that a cgroup is, or is in, by its path.
-#[must_use]
-pub fn container(identity: &CgroupIdentity) -> Option<Container> {
-    let id = identity.container_id.clone()?;
-    Some(Container { id: Some(id), ..Container::default() })
+/// What is known of pods and containers from files.
+pub mod snapshot {
+    pub use oomtrace_logs::kubectl::{Found, HEAP_VARIABLES, lines, log_dir, read};
+    pub use oomtrace_model::snapshot::*;
 }
 
 /// The version of the hierarchy that has the memory controller: 1, 2, or unknown where it is not mounted.

@@ -90,6 +90,10 @@ struct Type {
 
 impl Btf {
     /// Reads the running kernel's types.
+    ///
+    /// # Errors
+    ///
+    /// Fails where this kernel has no BTF, or it cannot be read.
     pub fn of_running_kernel() -> Result<Self, BtfError> {
         Self::read(Path::new("/sys/kernel/btf/vmlinux"))
     }
@@ -100,6 +104,10 @@ impl Btf {
     }
 
     /// Indexes the types in `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the bytes are no BTF.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
         let word = |at: usize| {
             let word = bytes.get(at..at + 4).ok_or(BtfError::Malformed("the header is cut short"))?;

@@ -103,6 +103,10 @@ pub struct Probes {
 
 impl Probes {
     /// Loads and attaches the probes.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the kernel refuses to load the probes, or they can be attached nowhere.
     pub fn load(loader: Loader, facts: &KernelFacts, options: &Options) -> Result<Self, LoadError> {
         let Options { choice, ring_bytes, map_entries, charge_returns, command_lines, log_level } = *options;
         let machine = MachineLayout { command_lines: command_lines.into(), ..facts.machine };
@@ -188,6 +192,10 @@ impl Probes {
     }
 
     /// Waits until there are records, or diagnostics of the probes, which are passed on to `tracing` here.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the ring buffer cannot be waited for.
     pub async fn readable(&mut self) -> std::io::Result<()> {
         let Self { ring, logger, .. } = self;
         let Some(logger) = logger else {

@@ -55,6 +55,10 @@ struct Outlet {
 
 impl Outlets {
     /// Opens them, and the file of `--record`.
+    ///
+    /// # Errors
+    ///
+    /// Fails where one of them cannot be opened.
     pub fn open(outputs: &[Output], rotation: Rotation, record: Option<&Path>) -> Result<(Self, Reader), OpenError> {
         let (mut outlets, mut reader) = (Self::default(), Reader(None));
         for Output { format, file, only } in outputs {
@@ -143,6 +147,10 @@ impl Outlets {
     }
 
     /// Waits until every line is out. An error is standard output's; what is wrong with a file is said.
+    ///
+    /// # Errors
+    ///
+    /// Fails where something could not be written.
     pub fn finish(self) -> io::Result<()> {
         let mut stdout = Ok(());
         for Outlet { writer, from, name, .. } in &self.all {

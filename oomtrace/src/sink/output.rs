@@ -31,6 +31,10 @@ impl Output {
 
     /// The outputs that `--output` and `--format` ask for; `fallback` where neither says anything. An error says which two of
     /// them do not go together.
+    ///
+    /// # Errors
+    ///
+    /// Fails where two of them contradict each other.
     pub fn all(outputs: &[Self], format: Option<Format>, fallback: Format) -> Result<Vec<Self>, String> {
         for (at, output) in outputs.iter().enumerate() {
             if let Some(same) = outputs[..at].iter().find(|other| other.file == output.file) {

@@ -71,6 +71,10 @@ fn open() -> Result<File, OpenError> {
 }
 
 /// Whether the log can be read here.
+///
+/// # Errors
+///
+/// Fails where `/dev/kmsg` cannot be opened.
 pub fn check() -> Result<(), OpenError> {
     open().map(drop)
 }
@@ -85,6 +89,10 @@ pub struct Kmsg {
 
 impl Kmsg {
     /// Opens it; with `backlog` from the oldest record that the kernel still has. Needs a runtime.
+    ///
+    /// # Errors
+    ///
+    /// Fails where `/dev/kmsg` cannot be opened.
     pub fn open(backlog: bool, hierarchy: Option<Hierarchy>) -> Result<Self, OpenError> {
         // SAFETY: a file keeps its descriptor as long as it lives.
         let device = unsafe { AsyncFd::register(open()?) }.map_err(io::Error::from)?;

@@ -77,6 +77,10 @@ enum Opened {
 
 impl Kubelet {
     /// Opens it.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the log cannot be followed.
     pub fn open(log: &Log) -> Result<Self, Unreadable> {
         let (from, units) = match log {
             Log::Journal { units, folder } => {

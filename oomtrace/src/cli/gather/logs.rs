@@ -10,8 +10,8 @@ use std::{
 use jiff::SignedDuration;
 use rustix::fs::{Mode, OFlags};
 
-use super::{super::timeline::archive, Gathering};
-use crate::source::kubelet;
+use super::Gathering;
+use crate::{replay::archive, source::kubelet};
 
 /// How long `journalctl` may take. A journal of gigabytes on a slow disk takes a minute.
 const PATIENCE: Duration = Duration::from_secs(90);

@@ -11,10 +11,7 @@ use jiff::{SignedDuration, tz::TimeZone};
 use serde_json::{Map, Value, json};
 use tokio::{io::AsyncReadExt as _, process::Command, time::timeout};
 
-use super::{
-    super::{kernel_release, timeline::archive},
-    Gathering, secrets,
-};
+use super::{super::kernel_release, Gathering, secrets};
 use crate::{
     build_info, clock,
     node::{
@@ -23,6 +20,7 @@ use crate::{
         hierarchy::{self, Hierarchy},
         names::{cgroups, cri},
     },
+    replay::archive,
 };
 
 /// How long a program may take to say its version.

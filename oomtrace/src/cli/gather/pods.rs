@@ -4,13 +4,14 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{super::timeline::archive, Gathering, secrets};
+use super::{Gathering, secrets};
 use crate::{
     node::{
         cgroup_path::PodUid,
         fact::{ContainerFact, Fact, PodFact},
         names,
     },
+    replay::archive,
     source::container_log,
 };
 

@@ -127,7 +127,7 @@ impl Options {
 
 impl Choice {
     pub(super) fn new(args: &Args) -> Result<Self> {
-        let zone = args.time_zone.clone().unwrap_or(TimeZone::UTC);
+        let zone = args.inputs.time_zone.clone().unwrap_or(TimeZone::UTC);
         let instant = |asked: Option<Asked>| asked.map(|asked| asked.instant(Timestamp::now(), &zone)).transpose();
         let options = args.choice.clone();
         Ok(Self { since: instant(options.since)?, until: instant(options.until)?, options, hidden: Hidden::default() })

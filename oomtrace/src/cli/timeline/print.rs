@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use super::{Args, choose::Choice, summary::Summary};
 use crate::{
     event::{Event, Incident, Line},
+    replay::Show,
     sink::{self, Format, Look},
 };
 
@@ -119,22 +120,31 @@ impl Shown {
         })
     }
 
-    pub(super) fn is_unread(&self) -> bool {
+    fn show(&mut self, line: Line) -> Result<()> {
+        match (&mut self.summary, &line.event) {
+            (Some(summary), Event::Incident(incident)) => {
+                summary.add(incident, &line.node);
+                Ok(())
+            }
+            _ => self.printer.print(line),
+        }
+    }
+}
+
+impl Show for Shown {
+    fn is_unread(&self) -> bool {
         self.printer.is_unread()
     }
 
-    /// How many incidents were asked for.
-    pub(super) fn count(&self) -> u64 {
+    fn count(&self) -> u64 {
         self.count
     }
 
-    /// Whether an incident is asked for.
-    pub(super) fn takes(&mut self, incident: &Incident, node: &str) -> bool {
+    fn takes(&mut self, incident: &Incident, node: &str) -> bool {
         self.choice.takes(incident, node)
     }
 
-    /// Takes an incident that is asked for.
-    pub(super) fn incident(&mut self, line: Line) -> Result<()> {
+    fn incident(&mut self, line: Line) -> Result<()> {
         self.count += 1;
         if self.last {
             if self.newest.as_ref().is_none_or(|newest| end(newest) <= end(&line)) {
@@ -145,22 +155,11 @@ impl Shown {
         self.show(line)
     }
 
-    fn show(&mut self, line: Line) -> Result<()> {
-        match (&mut self.summary, &line.event) {
-            (Some(summary), Event::Incident(incident)) => {
-                summary.add(incident, &line.node);
-                Ok(())
-            }
-            _ => self.printer.print(line),
-        }
-    }
-
-    /// Takes an event that is in no incident.
-    pub(super) fn other(&mut self, line: Line) -> Result<()> {
+    fn other(&mut self, line: Line) -> Result<()> {
         if self.last || self.summary.is_some() { Ok(()) } else { self.printer.print(line) }
     }
 
-    pub(super) fn finish(mut self) -> Result<()> {
+    fn finish(mut self) -> Result<()> {
         self.choice.say(self.count);
         if let Some(newest) = self.newest.take() {
             self.show(newest)?;

@@ -83,6 +83,10 @@ impl Asker {
 }
 
 /// Starts the thread. It ends when `told`'s other end or the asker is gone.
+///
+/// # Errors
+///
+/// Fails where no thread can be started.
 pub fn start(options: Options, told: mpsc::Sender<Heard>) -> io::Result<Asker> {
     let (asker, questions) = mpsc::channel(QUESTIONS);
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;

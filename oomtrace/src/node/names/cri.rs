@@ -239,6 +239,10 @@ impl<'a> Session<'a> {
 }
 
 /// What the runtime says of itself: `containerd v2.1.0`.
+///
+/// # Errors
+///
+/// Fails where there is no socket, or no runtime that answers.
 pub async fn version(host: &Host, asked: Option<&Path>) -> Result<String, CriError> {
     let path = socket(host, asked).ok_or(CriError::NoSocket)?;
     let mut client = Client::connect(&path).await?;
@@ -247,6 +251,10 @@ pub async fn version(host: &Host, asked: Option<&Path>) -> Result<String, CriErr
 }
 
 /// All that the runtime knows now, asked once.
+///
+/// # Errors
+///
+/// Fails where there is no socket, or no runtime that answers.
 pub async fn list_once(host: &Host, asked: Option<&Path>) -> Result<Vec<Fact>, CriError> {
     let path = socket(host, asked).ok_or(CriError::NoSocket)?;
     let mut client = Client::connect(&path).await?;

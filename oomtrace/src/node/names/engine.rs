@@ -35,6 +35,10 @@ struct DockerConfig {
 }
 
 /// What a `config.v2.json` of Docker tells.
+///
+/// # Errors
+///
+/// Fails where it is none.
 pub fn docker(json: &[u8]) -> Result<Vec<Fact>, serde_json::Error> {
     let DockerState { id, name, restart_count, config } = serde_json::from_slice(json)?;
     let source = NameSource::EngineState;

@@ -98,6 +98,10 @@ struct StatusOf {
 }
 
 /// What an answer of `/pods` tells.
+///
+/// # Errors
+///
+/// Fails where it is no list of pods.
 pub fn parse(json: &[u8]) -> Result<Vec<Fact>, serde_json::Error> {
     let list: PodList = serde_json::from_slice(json)?;
     Ok(list.items.unwrap_or_default().into_iter().filter_map(facts).flatten().collect())

@@ -64,6 +64,10 @@ struct Memory {
 }
 
 /// What a container's `config.json` tells.
+///
+/// # Errors
+///
+/// Fails where it is none.
 pub fn parse(id: ContainerId, json: &[u8]) -> Result<Vec<Fact>, serde_json::Error> {
     let Config { mut annotations, linux } = serde_json::from_slice(json)?;
     // containerd has the annotation since 1.6.11 only.

@@ -60,6 +60,10 @@ pub(super) fn list(host: &Host) -> Result<Vec<Fact>, String> {
 }
 
 /// What a list tells.
+///
+/// # Errors
+///
+/// Fails where it is none.
 pub fn parse(json: &[u8]) -> Result<Vec<Fact>, serde_json::Error> {
     let stored: Vec<Stored> = serde_json::from_slice(json)?;
     let facts = stored.into_iter().flat_map(|Stored { id, names, metadata }| {

@@ -73,6 +73,10 @@ pub enum DecodeError {
 }
 
 /// Reads one record.
+///
+/// # Errors
+///
+/// Fails where the bytes are no record.
 pub fn decode(bytes: &Bytes) -> Result<Record, DecodeError> {
     let header: Header = read(bytes, "a header")?;
     Ok(match header.tag {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     event::{Event, Level, LimitChanged, LimitKind, Told},
-    node::{self, cgroup_path::CgroupIdentity},
+    node::cgroup_path::CgroupIdentity,
 };
 
 /// The change as an event; nothing where the cgroup is not one of a pod, or of more of them.
@@ -18,8 +18,8 @@ pub(super) fn tell(record: &record::LimitChanged, paths: &Paths, machine: &Machi
         return None;
     }
     let event = LimitChanged {
-        pod: node::pod(&identity),
-        container: node::container(&identity),
+        pod: identity.pod(),
+        container: identity.container(),
         cgroup: paths.cgroup(record.cgroup_id),
         level: Some(identity.level),
         limit_kind: Some(match (record.which, machine.cgroup_version) {

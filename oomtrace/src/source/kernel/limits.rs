@@ -5,7 +5,7 @@ use oomtrace_common::record::MemcgCounters;
 use super::{machine::Machine, paths::Paths};
 use crate::{
     event::{Level, Limit},
-    node::{self, cgroup_path::CgroupIdentity},
+    node::cgroup_path::CgroupIdentity,
 };
 
 /// The node's limit: its RAM and swap.
@@ -34,8 +34,8 @@ pub(super) fn of_cgroup(id: u64, counters: &MemcgCounters, paths: &Paths, machin
         level: identity.as_ref().map(|identity| identity.level),
         cgroup: path.map(ToOwned::to_owned),
         cgroup_id: Some(id),
-        pod: identity.as_ref().and_then(node::pod),
-        container: identity.as_ref().and_then(node::container),
+        pod: identity.as_ref().and_then(CgroupIdentity::pod),
+        container: identity.as_ref().and_then(CgroupIdentity::container),
         nested: identity.and_then(|identity| identity.nested),
         usage_bytes: machine.bytes(counters.memory_usage_pages),
         limit_bytes: machine.limit_bytes(counters.memory_max_pages),

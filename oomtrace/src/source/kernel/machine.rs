@@ -5,7 +5,7 @@ use oomtrace_common::record::{self, ABSENT, ABSENT_I32, ABSENT_U32, MemcgCounter
 use super::SeesCharges;
 use crate::{
     event::{Event, Memory, Moment, Source, SwapCounter, Task, Told},
-    node::{self, cgroup_path::CgroupIdentity},
+    node::cgroup_path::CgroupIdentity,
     probe::tracefs::FlagNames,
 };
 
@@ -103,8 +103,8 @@ pub(super) fn task(task: &record::Task, path: Option<&str>) -> Task {
             (Some(level), Some(_)) if level > 0 && known_u32(task.first_is_elsewhere) == Some(0) => Some(false),
             _ => None,
         },
-        pod: identity.as_ref().and_then(node::pod),
-        container: identity.as_ref().and_then(node::container),
+        pod: identity.as_ref().and_then(CgroupIdentity::pod),
+        container: identity.as_ref().and_then(CgroupIdentity::container),
         cgroup_id: known(task.cgroup_id),
     }
 }

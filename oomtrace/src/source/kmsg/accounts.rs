@@ -15,7 +15,7 @@ use super::{
 use crate::{
     clock,
     event::{Cgroup, Event, Lost, LostFrom, Moment, OomKill, Source, Task, Told},
-    node::{self, cgroup_path::CgroupIdentity, hierarchy::Hierarchy},
+    node::{cgroup_path::CgroupIdentity, hierarchy::Hierarchy},
 };
 
 /// Of so many kills of one cgroup that the log lost, each is told; more are counted as lost.
@@ -125,7 +125,7 @@ impl Accounts {
 fn place(task: &mut Task, path: &str, hierarchy: &Hierarchy) -> Cgroup {
     let identity = CgroupIdentity::parse(path);
     let id = hierarchy.id(path);
-    (task.pod, task.container, task.cgroup_id) = (node::pod(&identity), node::container(&identity), id);
+    (task.pod, task.container, task.cgroup_id) = (identity.pod(), identity.container(), id);
     Cgroup { path: Some(path.to_owned()), id, unit: identity.unit }
 }
 

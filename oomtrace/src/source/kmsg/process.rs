@@ -82,7 +82,7 @@ impl Processes {
         let Some(path) = &known.cgroup else { return };
         let identity = CgroupIdentity::parse(path);
         if task.pod.is_none() && task.container.is_none() {
-            (task.pod, task.container) = (node::pod(&identity), node::container(&identity));
+            (task.pod, task.container) = (identity.pod(), identity.container());
         }
         if let Some(cgroup @ None) = cgroup {
             *cgroup = Some(Cgroup { path: Some(path.clone()), id: None, unit: identity.unit });

@@ -254,6 +254,10 @@ impl Journal {
 
 /// What the node's `journalctl` prints for these arguments, once: at most so many bytes, within this time. `folder` is where
 /// the journal's files are, if not in the usual place.
+///
+/// # Errors
+///
+/// Fails where `journalctl` cannot be run, or does not end in time.
 pub async fn print(
     folder: Option<PathBuf>,
     arguments: &[String],

@@ -75,6 +75,10 @@ impl Counters {
     }
 
     /// What is counted now.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the kubelet cannot be asked, or the metric is missing.
     pub fn read(&self) -> Result<Metrics, MetricsError> {
         let body = match &self.access {
             Access::Url(url) => String::from_utf8_lossy(&self.kubelet.get_at(url.clone())?).into_owned(),

@@ -76,6 +76,10 @@ pub struct Client {
 
 impl Client {
     /// Connects, and finds out which version of CRI it speaks.
+    ///
+    /// # Errors
+    ///
+    /// Fails where nothing answers at the socket.
     pub async fn connect(socket: &Path) -> Result<Self, CriError> {
         let connect = |error: &dyn std::error::Error| {
             let cause = std::iter::successors(error.source(), |error| error.source()).last();
@@ -106,6 +110,10 @@ impl Client {
     }
 
     /// Calls a method of the runtime's service.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the runtime does not answer in time, or refuses.
     pub async fn call<Q, A>(&mut self, method: &str, request: Q) -> Result<A, CriError>
     where
         Q: prost::Message + 'static,

@@ -91,6 +91,10 @@ pub enum KubeletError {
 
 impl Access {
     /// All that the kubelet tells of its pods now.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the kubelet cannot be asked, or answers with something else than its pods.
     pub fn ask(&self) -> Result<Vec<Fact>, KubeletError> {
         let answer = self.get("/pods")?;
         parse(&answer).map_err(|error| KubeletError::Answer { url: self.url_of("/pods"), error })
@@ -101,11 +105,19 @@ impl Access {
     }
 
     /// What the kubelet answers for a path: `/pods`, `/metrics`.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the kubelet cannot be asked, or refuses.
     pub fn get(&self, path: &str) -> Result<Vec<u8>, KubeletError> {
         self.get_at(self.url_of(path))
     }
 
     /// What is answered at an address of its own, asked in the same way.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Access::get`] does.
     pub fn get_at(&self, url: String) -> Result<Vec<u8>, KubeletError> {
         let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).proxy(None).max_redirects(0);
         let request = if is_secret(&url) {

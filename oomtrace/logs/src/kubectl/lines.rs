@@ -1,0 +1,116 @@
+//! What pods' statuses and events say happened, as events of the timeline: for looking at `kubectl`'s output alone.
+
+use jiff::Timestamp;
+use oomtrace_model::{
+    Container, ContainerAction, ContainerChange, Event, Eviction, EvictionPhase, Line, OomKill, OutOfMemoryLog, Pod,
+    Source, SystemOom, rfc3339,
+};
+
+use super::{LastWords, Snapshot};
+use crate::kernel_log::{self, Clock, Machine};
+
+/// The ends of containers, the evictions and the nodes' kills that have a time, in its order; and how many have none.
+#[must_use]
+pub fn lines(snapshot: &Snapshot) -> (Vec<Line>, usize) {
+    let (mut found, mut untimed) = (Vec::new(), 0);
+    let mut add = |at: Option<Timestamp>, node: Option<&String>, event: Event| match at {
+        Some(at) => found.push((at, node.cloned().unwrap_or_else(|| "unknown".to_owned()), event)),
+        None => untimed += 1,
+    };
+    for record in snapshot.pods.values() {
+        for (name, container) in &record.containers {
+            for (id, end) in container.ends.iter().filter(|(_, end)| end.exit_code != Some(0)) {
+                let of_it = Container {
+                    name: Some(name.clone()),
+                    id: Some(id.clone()),
+                    image: container.image.clone(),
+                    restart_count: container.ids.get(id).copied().flatten(),
+                    role: container.role,
+                };
+                let change = ContainerChange {
+                    pod: Some(record.pod.clone()),
+                    container: Some(of_it),
+                    exit_code: end.exit_code,
+                    reason: end.reason.clone(),
+                    ..ContainerChange::new(ContainerAction::Died)
+                };
+                add(end.ended.or(end.finished), record.node.as_ref(), Event::Container(Box::new(change)));
+            }
+        }
+    }
+    for notice in snapshot.evictions.iter().filter(|notice| !notice.refused) {
+        let at = notice.ts.as_deref().and_then(|ts| ts.parse().ok());
+        let node = notice.node.as_ref().or_else(|| node_of(snapshot, &notice.pod));
+        // The amounts are the notice's, and the verdict takes them from there.
+        let step = Eviction {
+            pod: Some(notice.pod.clone()),
+            resource: notice.resource.clone(),
+            memory: notice.resource.as_deref().map(|resource| resource == "memory"),
+            ..Eviction::new(EvictionPhase::Evicted)
+        };
+        add(at, node, Event::Eviction(Box::new(step)));
+    }
+    for oom in &snapshot.system_ooms {
+        let event = SystemOom { pid: oom.pid, comm: oom.comm.clone(), of_any_limit: false };
+        add(oom.ts, oom.node.as_ref(), Event::SystemOom(Box::new(event)));
+    }
+    let mut found: Vec<_> = found.into_iter().map(|(at, node, event)| (at, node, Source::Kubelet, event)).collect();
+    for notice in &snapshot.kernel_lines {
+        let Some(kill) = kill_of(&notice.text) else { continue };
+        match notice.ts {
+            Some(at) => {
+                let node = notice.node.clone().unwrap_or_else(|| "unknown".to_owned());
+                found.push((at, node, Source::Kmsg, Event::OomKill(Box::new(kill))));
+            }
+            None => untimed += 1,
+        }
+    }
+    found.sort_by_key(|(a, ..)| *a);
+    let line = |(seq, (at, node, source, event)): (u64, (Timestamp, String, Source, Event))| Line {
+        ts: rfc3339(at),
+        seq,
+        node,
+        source,
+        boot_ns: None,
+        event,
+    };
+    ((1..).zip(found).map(line).collect(), untimed)
+}
+
+/// The kill that a line of the kernel's is of; its time stands beside it.
+fn kill_of(text: &str) -> Option<OomKill> {
+    let mut events = kernel_log::Events::new(Clock::default(), Machine::default());
+    let told = events.push_line(text.as_bytes()).into_iter().chain(events.finish());
+    told.into_iter().find_map(|told| match told.event {
+        Event::OomKill(kill) => Some(OomKill { time_unknown: false, ..*kill }),
+        _ => None,
+    })
+}
+
+/// What containers' logs say of memory that ran out, as events of a node.
+#[must_use]
+pub fn last_words(snapshot: &Snapshot, node: &str) -> Vec<Line> {
+    let line = |(seq, last): (u64, &LastWords)| {
+        let of_it =
+            Container { name: Some(last.container.clone()), restart_count: last.restart_count, ..Container::default() };
+        let log = OutOfMemoryLog {
+            pod: Some(last.pod.clone()),
+            container: Some(of_it),
+            runtime: Some(last.words.runtime.to_owned()),
+            message: Some(last.words.text.clone()),
+        };
+        Line {
+            ts: rfc3339(last.words.at),
+            seq,
+            node: node.to_owned(),
+            source: Source::Cri,
+            boot_ns: None,
+            event: Event::OutOfMemoryLog(Box::new(log)),
+        }
+    };
+    (1..).zip(&snapshot.last_words).map(line).collect()
+}
+
+fn node_of<'a>(snapshot: &'a Snapshot, pod: &Pod) -> Option<&'a String> {
+    snapshot.pods.get(snapshot.canonical(pod.uid.as_ref()?))?.node.as_ref()
+}

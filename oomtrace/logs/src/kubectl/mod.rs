@@ -1,0 +1,14 @@
+//! What `kubectl` and its like print of pods, nodes and events, read into a [`Snapshot`]: `kubectl get … -o json` or YAML, the
+//! kubelet's `/pods`, `crictl`, and the names of the folders in `/var/log/pods`.
+
+pub mod lines;
+pub mod log_dir;
+mod objects;
+#[cfg(test)]
+mod tests;
+
+use oomtrace_model::snapshot::{
+    EndRecord, EvictionNotice, KernelLineNotice, LastWords, PodRecord, Snapshot, SystemOomNotice,
+};
+
+pub use self::objects::{Found, HEAP_VARIABLES, read};

@@ -1,0 +1,102 @@
+//! How a line of the kubelet's is known, wherever it stands.
+
+use std::{borrow::Cow, collections::BTreeSet};
+
+use super::{
+    container,
+    form::{Part, Unwrapped},
+    klog::Message,
+    writer::{self, Writer},
+};
+use crate::{
+    envelope::{
+        learnt::{Known, Wanted},
+        when::When,
+    },
+    memory_killer,
+};
+
+/// What is looked for in a kubelet's log.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KubeletLines;
+
+impl Wanted for KubeletLines {
+    fn known(&self, line: &[u8]) -> Known {
+        // What begins as JSON and cannot be read was cut, and who wrote it is not known.
+        let Ok(read) = Unwrapped::read(line) else { return Known::Foreign };
+        let of_field = read.part == Part::Field;
+        if line.first().is_none_or(u8::is_ascii_whitespace) && !of_field {
+            return Known::No;
+        }
+        let writer = writer::of(read.identifier.as_deref(), &[]);
+        let text_at = line.len().saturating_sub(read.text.len());
+        if matches!(writer, Writer::Kubelet | Writer::Runtime) {
+            let is_text = Message::read(&read.text).is_some() || is_runtimes(&read.text);
+            match (is_text, &read) {
+                (true, _) => return Known::Wanted(text_at),
+                (false, Unwrapped { identifier: None, kept: None, .. }) => return Known::No,
+                (false, _) => {}
+            }
+        }
+        if writer == Writer::Systemd && container::read_systemd(&read.text).is_some() {
+            return Known::Wanted(text_at);
+        }
+        let identifier = writer::service(read.identifier.as_deref().unwrap_or_default());
+        if writer == Writer::Oomd && memory_killer::read(identifier, &read.text, None).is_some() {
+            return Known::Wanted(text_at);
+        }
+        Known::Foreign
+    }
+
+    fn text_at(&self, line: &[u8]) -> Option<(usize, u8)> {
+        let starts = (0..line.len()).filter(|at| *at == 0 || !line[at - 1].is_ascii_alphanumeric());
+        starts.into_iter().find(|at| is_head(&line[*at..])).map(|at| (at, 0))
+    }
+
+    fn is_writer(&self, word: &[u8]) -> bool {
+        let word = std::str::from_utf8(word).ok();
+        word.is_some_and(|word| matches!(writer::of(Some(word), &[]), Writer::Kubelet | Writer::Runtime))
+    }
+
+    fn goes_on(&self, _start: &[u8], _rest: &[u8]) -> Option<bool> {
+        None
+    }
+
+    fn when(&self, line: &[u8]) -> When {
+        let Ok(read) = Unwrapped::read(line) else { return When::default() };
+        let wall = read.kept.or_else(|| Message::read(&read.text).map(|message| message.wall));
+        When { boot_ns: None, wall }
+    }
+}
+
+/// So many lines show what a log's hosts are.
+const LINES: usize = 4096;
+
+/// The hosts that the first lines of a kubelet's log name.
+#[must_use]
+pub fn hosts(start: &[u8]) -> BTreeSet<String> {
+    let lines = start.split(|byte| *byte == b'\n').take(LINES);
+    let of_kubelet = lines
+        .filter_map(|line| Unwrapped::read(line).ok())
+        .filter(|line| matches!(writer::of(line.identifier.as_deref(), &[]), Writer::Kubelet | Writer::Runtime));
+    of_kubelet.filter_map(|line| line.host.map(Cow::into_owned)).collect()
+}
+
+fn is_runtimes(text: &str) -> bool {
+    container::read_runtime(text).is_some()
+}
+
+/// Whether klog's head, or its JSON, or a runtime's line begins here.
+fn is_head(rest: &[u8]) -> bool {
+    match rest.first() {
+        Some(b'I' | b'W' | b'E' | b'F') => {
+            let shape = b"0000 00:00:00.";
+            rest.get(1..=shape.len()).is_some_and(|head| {
+                head.iter().zip(shape).all(|(byte, is)| if *is == b'0' { byte.is_ascii_digit() } else { byte == is })
+            })
+        }
+        Some(b'{') => rest.starts_with(b"{\"ts\":"),
+        Some(b't') => rest.starts_with(b"time=\"20"),
+        _ => false,
+    }
+}

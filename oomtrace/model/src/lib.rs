@@ -1,0 +1,200 @@
+//! What happens to memory on a Kubernetes node, as types: a [`Line`] with its [`Event`], which may be an [`Incident`]; what a
+//! [cgroup's path](cgroup_path) says; what is known of [pods and containers](snapshot); [quantities](quantity). Nothing here reads a
+//! file or a clock.
+//!
+//! Field names are a contract: see [`SCHEMA_VERSION`]. Sizes are in bytes where a name ends in `_bytes`. What is not known is
+//! `null`, never 0. A field has one type, whatever the kind: a table or an index with a column for each field takes all lines.
+
+pub mod cgroup_path;
+mod charge;
+mod container;
+mod ending;
+mod eviction;
+pub mod fact;
+mod incident;
+mod limit_changed;
+mod oom;
+mod place;
+mod pressure;
+pub mod quantity;
+mod reaped;
+mod signal;
+pub mod snapshot;
+mod status;
+mod task;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use strum::{EnumDiscriminants, EnumString, IntoStaticStr, VariantArray};
+
+use self::incident::is_zero;
+pub use self::{
+    cgroup_path::{ContainerId, Level, PodUid, QosClass},
+    charge::{AllocationRefused, ChargeFailures, ChargeState, RefusedBy, Span},
+    container::{ContainerAction, ContainerChange, ContainerEnded, EndReason, OutOfMemoryLog},
+    ending::{ProcessExit, Sender, SenderRole, Signal},
+    eviction::{ContainerUse, Eviction, EvictionPhase, SystemOom},
+    incident::{
+        AffectedContainer, Confidence, Incident, IncidentState, Mark, MemoryPoint, Scenario, Severity, Step, ToldBy,
+        Verdict, thin_middle,
+    },
+    limit_changed::{LimitChanged, LimitKind},
+    oom::{
+        Candidate, Cause, CgroupMemory, KnownBy, Limit, MemoryNode, OomKill, OomVictim, PanicOnOom, SwapCounter,
+        UnderOom, UnderOomState, Victim, Why,
+    },
+    place::Place,
+    pressure::{Pressure, PressureScope, Stall},
+    reaped::OomReaped,
+    signal::signal_name,
+    status::{Failure, Lost, LostFrom, Phase, ProbeStatus, Refusal, Rung, Status},
+    task::{Cgroup, Container, ContainerRole, Memory, Owner, Pod, Task},
+};
+
+/// The version of the lines' schema. A minor version adds fields, kinds and values of enumerations; a major one may also rename
+/// or remove them, or change their types.
+pub const SCHEMA_VERSION: &str = "2.1";
+
+/// The JSON Schema of [`Line`], with its version.
+#[must_use]
+pub fn schema() -> schemars::Schema {
+    let mut schema = schemars::schema_for!(Line);
+    schema.insert("schema_version".to_owned(), SCHEMA_VERSION.into());
+    schema
+}
+
+/// One line of output: an event, with where and when it happened.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Line {
+    /// When, RFC 3339 in UTC with nanoseconds. Of an event that the kernel stamped it is the boot-time clock reading
+    /// below, told in wall time.
+    pub ts: String,
+    /// Counts the lines of one run of oomtrace, from 1. A gap is lines of kinds that this output does not print, or lost ones,
+    /// which `lost` tells of.
+    pub seq: u64,
+    /// The node's name.
+    pub node: String,
+    /// Where the event comes from.
+    pub source: Source,
+    /// The reading of `CLOCK_BOOTTIME` that `ts` is made from, nanoseconds since the node booted; `null` where the source
+    /// told wall time only.
+    pub boot_ns: Option<u64>,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Wall time as RFC 3339 in UTC with nanoseconds: how every time is printed.
+#[must_use]
+pub fn rfc3339(wall: jiff::Timestamp) -> String {
+    format!("{wall:.9}")
+}
+
+/// Who told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// Probes in the kernel.
+    Kernel,
+    /// The kernel's log, live or kept.
+    Kmsg,
+    /// The kubelet: its log, its metrics, its files.
+    Kubelet,
+    /// The container runtime, through CRI.
+    Cri,
+    /// oomtrace itself.
+    Oomtrace,
+}
+
+/// When something happened, in the terms of whoever told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// A reading of `CLOCK_BOOTTIME`, nanoseconds.
+    Boot(u64),
+    /// Wall time.
+    Wall(jiff::Timestamp),
+}
+
+/// An event on its way from its source, before it gets its number.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Who tells.
+    pub source: Source,
+    /// When it happened.
+    pub at: Moment,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened, by its `kind`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, EnumDiscriminants)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[strum_discriminants(
+    name(Kind),
+    doc = "The kind of an event, by the name that JSON lines have for it.",
+    derive(Hash, PartialOrd, Ord, IntoStaticStr, EnumString, VariantArray),
+    strum(serialize_all = "snake_case")
+)]
+pub enum Event {
+    /// The kernel's OOM killer killed: one decision of `oom_kill_process`.
+    OomKill(Box<OomKill>),
+    /// The OOM killer decided, and killed nobody: its choice was dying already, or had gone.
+    OomDecision(Box<OomKill>),
+    /// One process that the OOM killer marked: it may use memory reserves to die.
+    OomVictim(Box<OomVictim>),
+    /// The kernel's reaper took a victim's memory, or could not.
+    OomReaped(Box<OomReaped>),
+    /// The kernel is about to panic instead of killing.
+    PanicOnOom(Box<PanicOnOom>),
+    /// A cgroup is frozen instead of killed, or is so no more.
+    UnderOom(Box<UnderOom>),
+    /// A process ended: an OOM victim, or a container's first one.
+    ProcessExit(Box<ProcessExit>),
+    /// A signal that ends processes was delivered into a container.
+    Signal(Box<Signal>),
+    /// A cgroup hit its limit: attempts and failures of a window.
+    ChargeFailures(Box<ChargeFailures>),
+    /// The kernel refused an allocation that never came to an OOM.
+    AllocationRefused(Box<AllocationRefused>),
+    /// A limit of a pod's cgroup was set to something else.
+    LimitChanged(Box<LimitChanged>),
+    /// What memory looked like.
+    Pressure(Box<Pressure>),
+    /// One step of the kubelet's eviction manager.
+    Eviction(Box<Eviction>),
+    /// The kubelet noticed that the node had run out of memory.
+    SystemOom(Box<SystemOom>),
+    /// A container appeared, was killed, or went.
+    Container(Box<ContainerChange>),
+    /// A container's log says that its program ran out of memory.
+    OutOfMemoryLog(Box<OutOfMemoryLog>),
+    /// A container ended as Kubernetes intended.
+    ContainerEnded(Box<ContainerEnded>),
+    /// Why a container died: the timeline's verdict.
+    Incident(Box<Incident>),
+    /// Events that could not be kept.
+    Lost(Lost),
+    /// A record that could not be understood.
+    Error(Failure),
+    /// What is attached, what is missing and why.
+    Status(Box<Status>),
+}
+
+impl Event {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.into()
+    }
+}
+
+impl Kind {
+    /// Its name in JSON lines.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+#[cfg(test)]
+mod tests;

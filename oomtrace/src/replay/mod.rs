@@ -1,0 +1,279 @@
+//! Incidents after the fact: the same stages as [`live`](crate::live), fed from files. What the files are is found out
+//! ([`Inputs::take`]); then when their times are ([`boot`], [`zone`], [`year`]); their lines are named, put in order, numbered and
+//! handed to the timeline ([`intake`]); and the incidents are given to whoever shows them ([`Show`]).
+
+mod acquainted;
+pub(crate) mod archive;
+mod boot;
+mod envelope;
+mod given;
+mod input;
+mod intake;
+mod logs;
+mod place;
+mod pods;
+mod recording;
+mod taken;
+mod untimed;
+mod unwrap;
+mod what;
+mod year;
+mod zone;
+
+use anyhow::Result;
+use jiff::{Timestamp, tz::TimeZone};
+use tracing::warn;
+
+use self::intake::Intake;
+pub use self::{
+    archive::Kept,
+    given::{Given, Held},
+};
+use crate::{
+    event::{Incident, Line, OomKill},
+    node::snapshot::{self, Snapshot},
+    timeline::{Keep, Known, Timeline},
+};
+
+/// The files that are given, and what is said of them.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Inputs {
+    /// Logs, recordings, what kubectl printed, or what `oomtrace collect` wrote (FILE.tar.gz): each is taken for what is in
+    /// it, and it is said what that is. Without this and the next five options: this node's own logs and pods.
+    #[arg(value_name = "FILE")]
+    pub files: Vec<Given>,
+    /// Recordings: what `oomtrace run --record` wrote, or its JSON lines, also as a log stack gives them back: a container
+    /// runtime's files, the journal, Loki. Of several nodes at will. Without other files, and without --full, the incidents
+    /// are those that were reported live, with the same ids and counts; incidents whose events are not there are shown as they
+    /// are; else all events are judged anew with what the other files know.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub events: Vec<Given>,
+    /// The kernel's log: of `dmesg`, `dmesg -T`, `/dev/kmsg` or the journal in any of its forms.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub kernel_log: Vec<Given>,
+    /// The kubelet's log: bare, as JSON, or from the journal in any of its forms.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub kubelet_log: Vec<Given>,
+    /// What is known of pods: `kubectl get pods -A -o json`, the kubelet's `/pods`, `crictl ps -o json` and `crictl pods
+    /// -o json`, `kubectl get events -A -o json`, `kubectl get node -o json`, each also as YAML, a copy of `/var/log/pods`,
+    /// or a folder of such files. Without logs and recordings: incidents are what these say: evictions, `OOMKilled`, 137.
+    #[arg(long, value_name = "FILE|DIR", num_args = 1..)]
+    pub pods: Vec<Given>,
+    /// The kubelet's `/metrics`: which eviction signal it was. The last reading counts.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub kubelet_metrics: Vec<Given>,
+    /// When the node booted, for a kernel log that counts from there. Default: worked out from the other files.
+    #[arg(long, value_name = "TIME")]
+    pub boot_time: Option<Timestamp>,
+    /// The node's zone, for logs that write local time, as its distance from UTC: +02:00. Default: the one that another log
+    /// tells, else UTC.
+    #[arg(long, value_name = "+HH:MM", value_parser = zone, allow_hyphen_values = true)]
+    pub time_zone: Option<TimeZone>,
+    /// The year of times that are written without one, as klog's and syslog's are. Default: the one that a date in any of the
+    /// logs has, else the last one before the log was written.
+    #[arg(long, value_name = "YEAR", value_parser = clap::value_parser!(i16).range(1970..=9999))]
+    pub year: Option<i16>,
+    /// The node that logs are from. Default: the host that the lines of the logs name, else the one that the recording or the
+    /// pods name.
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
+    /// An archive has said which node it is of.
+    #[arg(skip)]
+    of_archive: bool,
+}
+
+/// Takes incidents to show them.
+pub trait Show {
+    /// Whether an incident is asked for.
+    fn takes(&mut self, incident: &Incident, node: &str) -> bool;
+
+    /// Shows an incident that is asked for.
+    ///
+    /// # Errors
+    ///
+    /// Fails where it cannot be shown.
+    fn incident(&mut self, line: Line) -> Result<()>;
+
+    /// Shows an event that is in no incident.
+    ///
+    /// # Errors
+    ///
+    /// Fails where it cannot be shown.
+    fn other(&mut self, line: Line) -> Result<()>;
+
+    /// How many incidents were asked for.
+    fn count(&self) -> u64;
+
+    /// Whether nobody reads what is shown any more.
+    fn is_unread(&self) -> bool;
+
+    /// Shows what is left.
+    ///
+    /// # Errors
+    ///
+    /// Fails where it cannot be shown.
+    fn finish(self) -> Result<()>;
+}
+
+impl Inputs {
+    /// Whether any file is given.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        let lists = [&self.files, &self.events, &self.kernel_log, &self.kubelet_log, &self.pods];
+        lists.iter().any(|files| !files.is_empty()) || !self.kubelet_metrics.is_empty()
+    }
+
+    /// Fails where standard input is given more than once.
+    ///
+    /// # Errors
+    ///
+    /// Fails where it is.
+    pub fn check(&self) -> Result<()> {
+        input::one_stdin([
+            &self.files,
+            &self.events,
+            &self.kernel_log,
+            &self.kubelet_log,
+            &self.pods,
+            &self.kubelet_metrics,
+        ])
+    }
+
+    /// Finds out what each file without an option is; `false` where none of them is of use.
+    ///
+    /// # Errors
+    ///
+    /// Fails where one of them cannot be read.
+    pub fn take(&mut self, snapshot: &mut Snapshot) -> Result<bool> {
+        Ok(self.files.is_empty() || taken::take(self, snapshot)?)
+    }
+
+    /// Finds out what each of several files is that were kept together; `false` where none of them is of use.
+    ///
+    /// # Errors
+    ///
+    /// Fails where one of them cannot be read.
+    pub fn take_kept(&mut self, kept: Vec<Kept>, snapshot: &mut Snapshot) -> Result<bool> {
+        taken::take_all(kept, self, snapshot)
+    }
+
+    /// Whether recordings are all there is: then their incidents are those that were reported when they were recorded.
+    fn are_recordings(&self) -> bool {
+        let beside = [&self.kernel_log, &self.kubelet_log, &self.pods, &self.kubelet_metrics];
+        !self.events.is_empty() && beside.iter().all(|files| files.is_empty())
+    }
+
+    fn have_logs(&self) -> bool {
+        !self.kernel_log.is_empty() || !self.kubelet_log.is_empty()
+    }
+}
+
+/// Shows the incidents in all files; `false` where no log can be read. `known` is what is known beside them.
+///
+/// # Errors
+///
+/// Fails where a file cannot be read, or nothing can be shown.
+pub fn run(inputs: &Inputs, mut known: Known, shown: impl Show) -> Result<bool> {
+    for path in &inputs.pods {
+        pods::read(path, &mut known.snapshot)?;
+    }
+    for path in &inputs.kubelet_metrics {
+        known.evictions_by_signal.extend(pods::evictions_by_signal(path)?);
+    }
+    let recorded = recording::read_all(&inputs.events)?;
+    if inputs.are_recordings() && !known.everything && known.snapshot == Snapshot::default() {
+        intake::replay(recorded, shown)?;
+        return Ok(true);
+    }
+    let (reported, mut recorded) = recorded.split_alone();
+    let logs = inputs.have_logs();
+    if !logs && inputs.events.is_empty() {
+        recorded = pods::lines(&known.snapshot);
+        known.statuses_alone = true;
+    }
+    let latest = year::latest(inputs, &known)?;
+    let zone = match &inputs.time_zone {
+        Some(zone) => zone.clone(),
+        None => zone::of_logs(inputs, latest)?.unwrap_or(TimeZone::UTC),
+    };
+    let logs::KernelLogs { told: kernel, untimed, readable, mut hosts } =
+        logs::KernelLogs::read(inputs, &zone, latest)?;
+    let mut kubelet = logs::KubeletLogs::open(inputs, &zone, latest)?;
+    hosts.extend(kubelet.hosts());
+    let node = node(inputs, &recorded, &known, hosts)?;
+    recorded.extend(snapshot::lines::last_words(&known.snapshot, &node));
+    let zero = match boot::zero(inputs.boot_time, &recorded, &kernel, &known) {
+        Some(zero) => zero,
+        None => boot::zero_by_kubelet(&kernel, kubelet.read_all()?),
+    };
+
+    let timeline = Timeline::new(Keep::ALL, known);
+    let mut intake = Intake::new(timeline, recorded, node, zero, shown);
+    intake.take_reported(reported);
+    intake.take(kernel);
+    intake.take_untimed(untimed);
+    loop {
+        let goes_on = kubelet.read_piece()?;
+        intake.take(kubelet.told.drain(..));
+        if !goes_on || intake.is_unread() {
+            break;
+        }
+        if let Some(read) = kubelet.read_up_to().filter(|_| intake.is_full()) {
+            intake.advance(read, kubelet.spoke(), &|kill: &mut OomKill| kubelet.name(kill))?;
+        }
+    }
+    intake.finish(kubelet.spoke(), &|kill: &mut OomKill| kubelet.name(kill))?;
+    Ok(!logs || readable || kubelet.is_readable() || !inputs.events.is_empty())
+}
+
+/// The node that logs are from: the host that their lines name, by the name that a pod's node has where that is the same one.
+fn node(inputs: &Inputs, recorded: &[Line], known: &Known, mut hosts: Vec<String>) -> Result<String> {
+    if let Some(name) = &inputs.node_name {
+        return Ok(name.clone());
+    }
+    let mut nodes: Vec<&str> = recorded.iter().map(|line| line.node.as_str()).collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    hosts.sort_unstable();
+    hosts.dedup();
+    match (&nodes[..], &known.snapshot.nodes[..], &hosts[..]) {
+        ([one], ..) => Ok((*one).to_owned()),
+        ([], nodes, [host]) => {
+            // A host's name may be the first part of the node's.
+            let same = |node: &&String| *node == host || node.split('.').next() == host.split('.').next();
+            Ok(nodes.iter().find(same).unwrap_or(host).clone())
+        }
+        ([], [one], []) => Ok(one.clone()),
+        ([], _, hosts) => {
+            if hosts.len() > 1 {
+                warn!(
+                    "lines of the logs name {} hosts ({}): their incidents are reported without one (give the log of each \
+                     node by itself, or --node-name)",
+                    hosts.len(),
+                    hosts.join(", ")
+                );
+            }
+            Ok("unknown".to_owned())
+        }
+        ([_, ..], ..) if inputs.have_logs() => {
+            anyhow::bail!("the recordings are of {} nodes: say which one the logs are from (--node-name)", nodes.len())
+        }
+        _ => Ok("unknown".to_owned()),
+    }
+}
+
+/// `+02:00`
+fn zone(text: &str) -> Result<TimeZone, String> {
+    let offset = || {
+        let (sign, rest) = match text.as_bytes().first()? {
+            b'+' => (1, &text[1..]),
+            b'-' => (-1, &text[1..]),
+            _ => return None,
+        };
+        let (hours, minutes) = rest.split_once(':')?;
+        let (hours, minutes) = (hours.parse::<i32>().ok()?, minutes.parse::<i32>().ok()?);
+        let in_range = (0..=14).contains(&hours) && (0..60).contains(&minutes);
+        in_range.then(|| jiff::tz::Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).ok()).flatten()
+    };
+    offset().map(TimeZone::fixed).ok_or_else(|| "it has to be a distance from UTC such as +02:00 or -05:30".to_owned())
+}

@@ -1,0 +1,256 @@
+//! Files without an option: what each of them is, by what is in it.
+
+use std::path::Path;
+
+use anyhow::Result;
+use tracing::{info, warn};
+
+use super::{Inputs, archive, given::Given, input, pods, unwrap, what::What};
+use crate::{
+    node::snapshot::{self, Snapshot},
+    source::{
+        envelope::learnt::{Known, Wanted},
+        kernel_log::{self, KernelLines},
+        kubelet_log::KubeletLines,
+    },
+};
+
+/// So many bytes show what a file is.
+const SAMPLE_BYTES: u64 = 4 << 20;
+/// A kubelet's lines are looked for in so many.
+const KUBELET_BYTES: usize = 1 << 20;
+/// An app's lines may look like the kernel's: of a kernel log so many of a hundred do.
+const LEAST_OF_KERNEL: usize = 5;
+
+/// What a file was taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    KernelLog,
+    KubeletLog,
+    /// The journal of a node, with the kernel's lines and the kubelet's.
+    BothLogs,
+    Recording,
+    Pods,
+    KubeletMetrics,
+}
+
+impl Role {
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::KernelLog => "a kernel log (--kernel-log)",
+            Self::KubeletLog => "a kubelet's log (--kubelet-log)",
+            Self::BothLogs => "a log with the kernel's and the kubelet's lines (--kernel-log and --kubelet-log)",
+            Self::Recording => "a recording (--events)",
+            Self::Pods => "what is known of pods (--pods)",
+            Self::KubeletMetrics => "the kubelet's metrics (--kubelet-metrics)",
+        }
+    }
+}
+
+/// Gives each file without an option the option that it is for, and says so. `false` where none of them is of use.
+pub(super) fn take(inputs: &mut Inputs, snapshot: &mut Snapshot) -> Result<bool> {
+    let mut any = false;
+    for file in std::mem::take(&mut inputs.files) {
+        any |= take_one(file, inputs, snapshot)?;
+    }
+    Ok(any)
+}
+
+fn take_one(file: Given, inputs: &mut Inputs, snapshot: &mut Snapshot) -> Result<bool> {
+    if file.is_dir() {
+        info!("{file}: taken for a folder of {}", Role::Pods.in_words());
+        inputs.pods.push(file);
+        return Ok(true);
+    }
+    let file = input::repeatable(file)?;
+    let mut input = input::open(&file)?;
+    let start = input.peek(&file, SAMPLE_BYTES)?;
+    if archive::is_archive(&start) {
+        info!("{file}: taken for an archive");
+        return take_all(archive::entries(&file, input)?, inputs, snapshot);
+    }
+    drop(input);
+    let Some(role) = role(&file, &start)? else {
+        warn!("{file}: {}", What::of(&start).instead_of_anything());
+        return Ok(false);
+    };
+    info!("{file}: taken for {}", role.in_words());
+    give(role, file, inputs);
+    Ok(true)
+}
+
+/// The same of files that were kept together: of an archive, or of this node. `false` where none is of use.
+pub(super) fn take_all(kept: Vec<archive::Kept>, inputs: &mut Inputs, snapshot: &mut Snapshot) -> Result<bool> {
+    let mut any = false;
+    for archive::Kept { path, file } in kept {
+        if path == archive::NODE {
+            archive::take_node(&file, inputs)?;
+        } else if let Some(bytes) = file.bytes().filter(|_| pods::is_log(&path)) {
+            pods::enter_log(&path, bytes, snapshot);
+            any = true;
+        } else if !archive::is_for_people(&path) {
+            let mut input = input::open(&file)?;
+            let start = input.peek(&file, SAMPLE_BYTES)?;
+            drop(input);
+            let known = if start.trim_ascii().is_empty() { None } else { archive::role(&path) };
+            let role = match known {
+                Some(role) => Some(role),
+                None => role(&file, &start)?,
+            };
+            let Some(role) = role else {
+                info!("{file}: passed over: {}", What::of(&start).instead_of_anything());
+                continue;
+            };
+            info!("{file}: taken for {}", role.in_words());
+            give(role, file, inputs);
+            any = true;
+        }
+    }
+    Ok(any)
+}
+
+fn give(role: Role, file: Given, inputs: &mut Inputs) {
+    match role {
+        Role::KernelLog => inputs.kernel_log.push(file),
+        Role::KubeletLog => inputs.kubelet_log.push(file),
+        Role::BothLogs => {
+            inputs.kernel_log.push(file.clone());
+            inputs.kubelet_log.push(file);
+        }
+        Role::Recording => inputs.events.push(file),
+        Role::Pods => inputs.pods.push(file),
+        Role::KubeletMetrics => inputs.kubelet_metrics.push(file),
+    }
+}
+
+/// What a file is, by how it begins; `None` where it is nothing that is read.
+fn role(file: &Given, start: &[u8]) -> Result<Option<Role>> {
+    if matches!(What::of(start), What::Empty | What::Binary) && !kernel_log::is_export(start) {
+        return Ok(None);
+    }
+    if unwrap::has_line(start) {
+        return Ok(Some(Role::Recording));
+    }
+    if may_be_pods(start) && has_pods(file, start)? {
+        return Ok(Some(Role::Pods));
+    }
+    let (kernel, kubelet) = (kernel_log::is_export(start) || has_kernel(start), has_kubelet(start));
+    Ok(match (kernel, kubelet) {
+        (true, true) => Some(Role::BothLogs),
+        (true, false) => Some(Role::KernelLog),
+        (false, true) => Some(Role::KubeletLog),
+        (false, false) if has_metrics(start) => Some(Role::KubeletMetrics),
+        (false, false) => None,
+    })
+}
+
+fn lines(start: &[u8]) -> impl Iterator<Item = &[u8]> {
+    start.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).filter(|line| !line.is_empty())
+}
+
+/// Whether there are lines of the kernel's, be it that none is of a kill.
+fn has_kernel(start: &[u8]) -> bool {
+    let Ok(wanted) = KernelLines::new() else { return false };
+    let (mut of_kernel, mut others) = (0_usize, 0_usize);
+    for line in lines(start) {
+        match wanted.known(line) {
+            Known::Wanted(_) => of_kernel += 1,
+            // A line of an OOM report behind anything but a kubelet's head.
+            Known::Bare | Known::No if wanted.text_at(line).is_some() && KubeletLines.text_at(line).is_none() => {
+                return true;
+            }
+            Known::Foreign => {}
+            Known::Bare | Known::No => others += 1,
+        }
+    }
+    of_kernel * 100 > others * LEAST_OF_KERNEL
+}
+
+fn has_kubelet(start: &[u8]) -> bool {
+    let start = &start[..start.len().min(KUBELET_BYTES)];
+    lines(start).any(|line| match KubeletLines.known(line) {
+        Known::Wanted(_) => true,
+        Known::Foreign => false,
+        Known::Bare | Known::No => KubeletLines.text_at(line).is_some(),
+    })
+}
+
+fn has_metrics(start: &[u8]) -> bool {
+    lines(start).any(|line| line.starts_with(b"# TYPE kubelet_") || line.starts_with(b"kubelet_evictions"))
+}
+
+/// JSON, or YAML of Kubernetes.
+fn may_be_pods(start: &[u8]) -> bool {
+    let text = start.trim_ascii_start();
+    let yaml = || {
+        let mut first = lines(text).take(64).map(|line| line.trim_ascii_start().trim_ascii_start());
+        first.any(|line| {
+            let line = line.strip_prefix(b"- ").unwrap_or(line);
+            line.starts_with(b"apiVersion:") || line.starts_with(b"kind:")
+        })
+    };
+    matches!(text.first(), Some(b'{' | b'[')) || yaml()
+}
+
+fn has_pods(file: &Given, start: &[u8]) -> Result<bool> {
+    // Of JSON lines the first ones tell.
+    let first = start.trim_ascii_start().split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let of_lines = first.starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(first).is_ok();
+    let whole = (start.len() as u64) < SAMPLE_BYTES;
+    let mut found = Snapshot::default();
+    let read = if whole || of_lines {
+        snapshot::read(start, &mut found)
+    } else {
+        snapshot::read(&input::read_whole(file)?.0, &mut found)
+    };
+    Ok(read.is_ok_and(|found| !found.is_empty()))
+}
+
+/// The name of a file without folders.
+pub(super) fn file_name(path: &str) -> &str {
+    Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn of(text: &str) -> Option<Role> {
+        let file = Given::held("file".to_owned(), text.as_bytes().to_vec(), Timestamp::UNIX_EPOCH);
+        role(&file, text.as_bytes()).expect("readable")
+    }
+
+    #[test]
+    fn a_file_is_taken_for_what_is_in_it() {
+        let kernel = "[    0.000000] Linux version 6.12.0\n[    1.500000] random: crng init done\n";
+        let journal = "2026-11-23T23:20:37.158837+00:00 node1 kernel: Linux version 6.12.0\n";
+        let kubelet = "I0601 10:00:31.000000    1200 kubelet.go:369] \"Starting kubelet main sync loop\"\n";
+        let in_journal = format!("2026-11-23T23:20:37.158837+00:00 node1 kubelet[1200]: {kubelet}");
+        let event = r#"{"ts":"2026-06-01T10:00:00.000000000Z","seq":7,"node":"n1","source":"kubelet","boot_ns":null,"kind":"system_oom","pid":7,"comm":"java"}"#;
+        let pods = r#"{"kind":"List","items":[{"metadata":{"uid":"0ca9ec6b-5d5f-4dbd-8a36-3e5a6b7c8d9e","name":"a"},"spec":{"containers":[]}}]}"#;
+        let yaml =
+            "apiVersion: v1\nkind: Event\ninvolvedObject:\n  kind: Pod\n  name: a\nreason: Evicted\nmessage: b\n";
+        for (text, role) in [
+            (kernel, Some(Role::KernelLog)),
+            (journal, Some(Role::KernelLog)),
+            (kubelet, Some(Role::KubeletLog)),
+            (&in_journal, Some(Role::KubeletLog)),
+            (&format!("{journal}{in_journal}"), Some(Role::BothLogs)),
+            (event, Some(Role::Recording)),
+            (&format!("2026-06-01T10:00:00.1Z stdout F {event}"), Some(Role::Recording)),
+            (pods, Some(Role::Pods)),
+            (yaml, Some(Role::Pods)),
+            (
+                "# TYPE kubelet_evictions counter\nkubelet_evictions{eviction_signal=\"memory.available\"} 1\n",
+                Some(Role::KubeletMetrics),
+            ),
+            ("", None),
+            ("Dear all,\n", None),
+            ("{\"a\":1}\n", None),
+        ] {
+            assert_eq!(of(text), role, "{text}");
+        }
+    }
+}

@@ -1,0 +1,598 @@
+//! A node's lines, sorted out: kills, ends, evictions, signals and refusals, each with who it is about.
+
+mod evictions;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use oomtrace_model::{
+    AllocationRefused, Container, ContainerAction, ContainerChange, ContainerId, ContainerRole, Event, Eviction,
+    EvictionPhase, Level, Limit, Line, OomKill, OutOfMemoryLog, PanicOnOom, Pod, SenderRole, Signal, Source, SystemOom,
+    Task, UnderOom, Victim, snapshot::EndRecord,
+};
+
+use super::{
+    Kept, Kubelet,
+    fold::Fold,
+    groups::killed_in,
+    names::{Names, PodKey},
+    windows::{
+        EVICTION, HEARD_BEFORE, KILL_REASON_TO_END, NOTICED, SAME_KILL, SAME_STEP, SECOND, SIGKILL_TO_END,
+        SIGTERM_TO_END,
+    },
+};
+
+/// A line and its time.
+pub(super) type At = (i64, Arc<Line>);
+
+/// A decision of the kernel's OOM killer, told by one source or by several.
+pub(super) struct Kill {
+    pub(super) at: i64,
+    pub(super) pod: Option<PodKey>,
+    pub(super) container: Option<ContainerId>,
+    /// What the sources say together.
+    pub(super) told: OomKill,
+    pub(super) lines: Vec<At>,
+    /// How many later kills of its chain it stands for, whose lines were let go of.
+    pub(super) more: u64,
+    /// The time of the last of these; its own, without.
+    pub(super) until: i64,
+}
+
+impl Kill {
+    /// It stands for others that were let go of.
+    pub(super) fn stands_for(&mut self, fold: &Fold) {
+        self.more = fold.kills();
+        self.until = self.until.max(fold.last_kill);
+    }
+
+    /// Whether the limit is that of another container than the one it was killed in: of one around the whole node, as of kind,
+    /// k3d and minikube.
+    pub(super) fn hit_limit_around(&self) -> bool {
+        let limited = self.told.limit.as_ref().and_then(|limit| limit.container.as_ref()?.id.as_ref());
+        limited.is_some_and(|limited| self.container.as_ref().is_some_and(|container| container != limited))
+    }
+}
+
+/// The end of a container.
+pub(super) struct Death {
+    pub(super) at: i64,
+    pub(super) pod: Option<PodKey>,
+    pub(super) container: Option<ContainerId>,
+    pub(super) exit_code: Option<i32>,
+    /// Whether the OOM killer had marked its first process.
+    pub(super) oom_victim: bool,
+    /// Whether it is a pod's sandbox.
+    pub(super) sandbox: bool,
+    /// How its first process ended, where the kernel was watched.
+    pub(super) exit: Option<FirstExit>,
+    /// The kubelet had just been started then, and looked for the first time: the container may have ended any time before.
+    pub(super) by_start: Option<i64>,
+    pub(super) lines: Vec<At>,
+}
+
+/// How a container's first process ended, as the kernel has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FirstExit {
+    /// It exited by itself, with the status that is the container's exit code.
+    Status,
+    /// A signal ended it.
+    Signal,
+}
+
+/// A pod that the kubelet evicted.
+pub(super) struct Evicted {
+    /// When the kubelet chose it.
+    pub(super) at: i64,
+    /// When it began to end its containers: when it said so, or the choice.
+    pub(super) ending: i64,
+    pub(super) pod: PodKey,
+    pub(super) memory: Option<bool>,
+    pub(super) lines: Vec<At>,
+    /// What was said about the node in the same pass.
+    pub(super) pass: Vec<At>,
+}
+
+/// Something that was done to a container: a signal, a probe that failed, the kubelet's telling it to end.
+pub(super) struct Cause<T> {
+    pub(super) at: i64,
+    pub(super) pod: Option<PodKey>,
+    pub(super) container: Option<ContainerId>,
+    pub(super) what: T,
+    pub(super) line: Arc<Line>,
+}
+
+/// All of it, each in the order of time.
+#[derive(Default)]
+pub(super) struct Evidence {
+    pub(super) kills: Vec<Kill>,
+    /// Where the kills of a process id are, while they are added.
+    by_process: BTreeMap<u32, Vec<usize>>,
+    pub(super) deaths: Vec<Death>,
+    /// Where the end of a container is.
+    ended: BTreeMap<ContainerId, usize>,
+    pub(super) evicted: Vec<Evicted>,
+    /// What the kubelet's counter of evictions went up by.
+    pub(super) counted: Vec<(i64, Eviction)>,
+    /// When the kubelet said that the node is short of disk space.
+    pub(super) disk_pressure: Vec<i64>,
+    pub(super) signals: Vec<Cause<Signal>>,
+    pub(super) refusals: Vec<Cause<AllocationRefused>>,
+    /// What containers' own logs say of memory that ran out.
+    pub(super) logs: Vec<Cause<OutOfMemoryLog>>,
+    pub(super) frozen: Vec<Cause<UnderOom>>,
+    pub(super) panics: Vec<Cause<PanicOnOom>>,
+    changes: Vec<Cause<ContainerChange>>,
+    changes_by_pod: BTreeMap<PodKey, Vec<usize>>,
+    /// Kills that were told long ago, in containers that lived on.
+    killed_before: BTreeMap<ContainerId, Arc<Line>>,
+    /// The ends of containers as Kubernetes shows them: as the kubelet reports them, or the runtime told it.
+    shown: BTreeMap<ContainerId, EndRecord>,
+    /// Containers whose ends only the runtime has told of.
+    runtimes_word: BTreeSet<ContainerId>,
+    /// Charge failures and readings of memory.
+    pub(super) pictures: Vec<Cause<()>>,
+    pub(super) system_ooms: Vec<At>,
+    /// The time of the last line from the kubelet: what it has not noticed by then, it may notice yet.
+    pub(super) kubelet_until: Option<i64>,
+    /// The time of the first one.
+    pub(super) kubelet_from: Option<i64>,
+}
+
+impl Evidence {
+    /// Sorts lines out that are in the order of time.
+    pub(super) fn of(lines: &[Kept], names: &Names<'_>, kubelet: Kubelet<'_>) -> Self {
+        let heard = kubelet.heard;
+        let mut evidence = Self { kubelet_from: heard.from, kubelet_until: heard.until, ..Self::default() };
+        let lessons = lines.iter().filter(|kept| kept.lesson);
+        let killed = lessons.filter_map(|kept| Some((killed_in(&kept.line.event)?.clone(), Arc::clone(&kept.line))));
+        evidence.killed_before = killed.collect();
+        let mut steps: Vec<(i64, &Eviction, &Arc<Line>)> = Vec::new();
+        for Kept { at, line, .. } in lines.iter().filter(|kept| !kept.lesson) {
+            let at = *at;
+            match &line.event {
+                Event::OomKill(kill) => evidence.add_kill(at, kill, line, names),
+                Event::ProcessExit(exit) => {
+                    let container = exit.container.as_ref().and_then(|container| container.id.clone());
+                    let Some(code) = exit.container_exit_code else { continue };
+                    let role = exit.container.as_ref().and_then(|container| container.role);
+                    evidence.add_death(Death {
+                        pod: names.key(exit.pod.as_ref(), container.as_ref(), at),
+                        exit_code: Some(code.into()),
+                        oom_victim: exit.oom_victim,
+                        sandbox: is_sandbox(container.as_ref(), role, names),
+                        exit: Some(if exit.signal.is_some() { FirstExit::Signal } else { FirstExit::Status }),
+                        ..Death::new(at, container, line)
+                    });
+                }
+                Event::Signal(signal) => {
+                    evidence.signals.push(cause(at, line, names, (&signal.pod, &signal.container), (**signal).clone()));
+                }
+                Event::AllocationRefused(refused) => {
+                    let place = (&refused.pod, &refused.container);
+                    evidence.refusals.push(cause(at, line, names, place, (**refused).clone()));
+                }
+                Event::OutOfMemoryLog(log) => {
+                    evidence.logs.push(cause(at, line, names, (&log.pod, &log.container), (**log).clone()));
+                }
+                Event::UnderOom(frozen) => {
+                    evidence.frozen.push(cause(at, line, names, (&frozen.pod, &frozen.container), (**frozen).clone()));
+                }
+                Event::PanicOnOom(panic) => {
+                    evidence.panics.push(cause(at, line, names, (&panic.pod, &panic.container), (**panic).clone()));
+                }
+                Event::Container(change) => {
+                    let container = change.container.as_ref().and_then(|container| container.id.clone());
+                    if let (ContainerAction::Died | ContainerAction::Reported, Some(id), Some(_)) =
+                        (change.action, &container, &change.reason)
+                    {
+                        let (exit_code, reason) = (change.exit_code, change.reason.clone());
+                        let end = EndRecord { exit_code, reason, ended: None, finished: None };
+                        if line.source != Source::Cri {
+                            evidence.runtimes_word.remove(id);
+                        } else if !evidence.shown.contains_key(id) {
+                            evidence.runtimes_word.insert(id.clone());
+                        }
+                        evidence.shown.entry(id.clone()).or_insert(end);
+                    }
+                    if change.action == ContainerAction::Died {
+                        let role = change.container.as_ref().and_then(|container| container.role);
+                        evidence.add_death(Death {
+                            pod: names.key(change.pod.as_ref(), container.as_ref(), at),
+                            exit_code: change.exit_code,
+                            sandbox: change.sandbox == Some(true) || is_sandbox(container.as_ref(), role, names),
+                            ..Death::new(at, container, line)
+                        });
+                    } else {
+                        let place = (&change.pod, &change.container);
+                        evidence.changes.push(cause(at, line, names, place, (**change).clone()));
+                    }
+                }
+                Event::ChargeFailures(failures) => {
+                    evidence.pictures.push(cause(at, line, names, (&failures.pod, &failures.container), ()));
+                }
+                Event::Pressure(pressure) => {
+                    evidence.pictures.push(cause(at, line, names, (&pressure.pod, &pressure.container), ()));
+                }
+                Event::Eviction(eviction) if eviction.phase == EvictionPhase::Counted => {
+                    evidence.counted.push((at, (**eviction).clone()));
+                }
+                Event::Eviction(eviction) => {
+                    if eviction.node_conditions.iter().any(|condition| condition == "DiskPressure") {
+                        evidence.disk_pressure.push(at);
+                    }
+                    steps.push((at, eviction, line));
+                }
+                Event::SystemOom(_) => evidence.system_ooms.push((at, Arc::clone(line))),
+                _ => {}
+            }
+        }
+        evidence.evicted = evictions::evicted(&steps, names);
+        let of_kubelet = |death: &Death| death.lines.iter().all(|(_, line)| line.source == Source::Kubelet);
+        for death in evidence.deaths.iter_mut().filter(|death| of_kubelet(death)) {
+            let started = kubelet.thresholds.and_then(|starts| starts.started(death.at));
+            death.by_start = started.filter(|started| death.at - started <= NOTICED);
+        }
+        for (index, change) in evidence.changes.iter().enumerate() {
+            if let Some(pod) = &change.pod {
+                evidence.changes_by_pod.entry(pod.clone()).or_default().push(index);
+            }
+        }
+        evidence.begin_evictions();
+        evidence.add_noticed(names);
+        evidence
+    }
+
+    /// An eviction that no pass ranked pods for begins when the kubelet tells the pod's containers to end, as far as it has no
+    /// other reason for that: it says that the pod is evicted when they have ended (`evictPod`, `eviction_manager.go`).
+    fn begin_evictions(&mut self) {
+        let began: Vec<_> = self.evicted.iter().map(|evicted| self.began(evicted)).collect();
+        for (evicted, began) in self.evicted.iter_mut().zip(began) {
+            evicted.at = evicted.at.min(began.unwrap_or(evicted.at));
+        }
+    }
+
+    fn began(&self, evicted: &Evicted) -> Option<i64> {
+        let told = self.changes_of(&evicted.pod).filter(|change| {
+            let takes = grace(change).unwrap_or(0).saturating_add(NOTICED).min(EVICTION);
+            change.what.action == ContainerAction::Killing
+                && matches!(change.what.reason.as_deref(), None | Some("Evicted"))
+                && (evicted.ending - takes..=evicted.ending).contains(&change.at)
+        });
+        told.map(|change| change.at).min().filter(|_| evicted.pass.is_empty())
+    }
+
+    /// How Kubernetes shows the end of a container, as the kubelet or the runtime told.
+    pub(super) fn shown(&self, id: &ContainerId) -> Option<&EndRecord> {
+        self.shown.get(id)
+    }
+
+    /// Whether only the runtime says how a container ended: of a pod that is deleted Kubernetes may never show it.
+    pub(super) fn only_runtime_says(&self, id: &ContainerId, names: &Names<'_>) -> bool {
+        self.runtimes_word.contains(id) && names.end_reason(id).is_none()
+    }
+
+    /// What was said of a pod's containers beside their ends, in the order of time.
+    pub(super) fn changes_of<'a>(
+        &'a self,
+        pod: &PodKey,
+    ) -> impl DoubleEndedIterator<Item = &'a Cause<ContainerChange>> {
+        self.changes_by_pod.get(pod).into_iter().flatten().filter_map(|index| self.changes.get(*index))
+    }
+
+    /// The end of a container.
+    pub(super) fn death_of(&self, id: &ContainerId) -> Option<&Death> {
+        self.ended.get(id).and_then(|index| self.deaths.get(*index))
+    }
+
+    /// What was killed for memory, and when, in a container that outlived it.
+    pub(super) fn killed_before(&self, death: &Death) -> Option<(&str, &str)> {
+        let id = death.container.as_ref()?;
+        let same = || self.kills.iter().find(|kill| kill.container.as_ref() == Some(id) && kill.at < death.at);
+        let line = self.killed_before.get(id).or_else(|| Some(&same()?.lines.first()?.1))?;
+        let comm = match &line.event {
+            Event::OomKill(kill) => kill.victim.task.comm.as_deref(),
+            _ => None,
+        };
+        Some((comm.unwrap_or("a process"), &line.ts))
+    }
+
+    /// Whether a container ended by a kill that was reported, and whose line was let go of.
+    pub(super) fn ended_by_kill_before(&self, death: &Death) -> bool {
+        let line = death.container.as_ref().and_then(|id| self.killed_before.get(id));
+        let at = line.and_then(|line| super::nanoseconds(&line.ts));
+        at.is_some_and(|at| (at - SECOND..=at + NOTICED).contains(&death.at)) && death.exit_code == Some(137)
+    }
+
+    /// Whether Kubernetes calls a container's end `OOMKilled`, as its status or the kubelet's log says. Runtimes do so of every
+    /// container in whose cgroup the kernel killed at any time, however it ended at last (containerd's
+    /// `internal/cri/server/events.go`, `TaskOOM`).
+    pub(super) fn is_shown_as_oom(&self, id: &ContainerId, names: &Names<'_>) -> bool {
+        let shown = self.shown(id).and_then(|end| end.reason.as_deref());
+        shown.or_else(|| names.end_reason(id)) == Some("OOMKilled")
+    }
+
+    /// What the kubelet said whenever it told this container to end.
+    pub(super) fn killings(&self, death: &Death) -> impl Iterator<Item = &Cause<ContainerChange>> {
+        let changes = death.pod.iter().flat_map(|pod| self.changes_of(pod));
+        changes.filter(|change| change.what.action == ContainerAction::Killing && change.container == death.container)
+    }
+
+    /// The same, as far as it may have led to the end.
+    fn killings_to_end(&self, death: &Death) -> impl Iterator<Item = &Cause<ContainerChange>> {
+        self.killings(death).filter(|told| {
+            let takes = KILL_REASON_TO_END.max(grace(told).unwrap_or(0).saturating_add(SECOND));
+            (death.at.saturating_sub(takes)..=death.at + SECOND).contains(&told.at)
+        })
+    }
+
+    /// Whether the kubelet told this container to end.
+    pub(super) fn was_told_to_end(&self, death: &Death) -> bool {
+        self.killings_to_end(death).next().is_some()
+    }
+
+    /// Whether it ended because it was told to, by the kubelet or by a signal: by itself, or by SIGKILL when its time was up.
+    fn ended_as_told(&self, death: &Death) -> bool {
+        let by_kubelet = match death.exit_code {
+            Some(137) => self
+                .killings_to_end(death)
+                .any(|told| grace(told).is_some_and(|grace| death.at - told.at >= grace - SECOND)),
+            code => code.is_some() && self.was_told_to_end(death),
+        };
+        by_kubelet
+            || self.signals_from_outside(death).any(|signal| {
+                let takes = if signal.what.signal == "SIGKILL" { SIGKILL_TO_END } else { SIGTERM_TO_END };
+                death.at - signal.at <= takes
+            })
+    }
+
+    /// SIGKILL and SIGTERM to a container's first process before its end, but from the kernel and from the container itself.
+    pub(super) fn signals_from_outside(&self, death: &Death) -> impl Iterator<Item = &Cause<Signal>> {
+        self.signals.iter().filter(|signal| {
+            !matches!(signal.what.sender.role, SenderRole::Kernel | SenderRole::SameContainer)
+                && matches!(signal.what.signal.as_str(), "SIGKILL" | "SIGTERM")
+                && signal.what.target.container_init == Some(true)
+                && signal.container.is_some()
+                && signal.container == death.container
+                && signal.at <= death.at
+        })
+    }
+
+    fn add_kill(&mut self, at: i64, kill: &OomKill, line: &Arc<Line>, names: &Names<'_>) {
+        let container = kill.container.as_ref().and_then(|container| container.id.clone());
+        let pod = names.key(kill.pod.as_ref(), container.as_ref(), at);
+        let of_process = process(kill).and_then(|pid| self.by_process.get(&pid)).into_iter().flatten();
+        let same = of_process.rev().copied().find(|index| {
+            self.kills.get(*index).is_some_and(|other| {
+                at - other.at <= SAME_KILL
+                    && other.told.victim.task.comm == kill.victim.task.comm
+                    && agree(other.container.as_ref(), container.as_ref())
+            })
+        });
+        if let Some(other) = same.and_then(|index| self.kills.get_mut(index)) {
+            other.told = merged(&other.told, kill, line.source == Source::Kernel);
+            other.pod = other.pod.take().or(pod);
+            other.container = other.container.take().or(container);
+            other.lines.push((at, Arc::clone(line)));
+        } else {
+            let lines = vec![(at, Arc::clone(line))];
+            if let Some(pid) = process(kill) {
+                self.by_process.entry(pid).or_default().push(self.kills.len());
+            }
+            self.kills.push(Kill { at, pod, container, told: kill.clone(), lines, more: 0, until: at });
+        }
+    }
+
+    /// Kills that no line of the kernel's tells, and that others noticed: the runtime or cAdvisor in a container, the
+    /// kubelet on the node, a pod's status.
+    fn add_noticed(&mut self, names: &Names<'_>) {
+        let before = || self.killed_before.values().filter_map(|line| as_kill(line));
+        let mut told: BTreeSet<_> = self.kills.iter().filter_map(|kill| kill.container.clone()).collect();
+        told.extend(self.killed_before.keys().cloned());
+        let pids: BTreeSet<_> = self.kills.iter().map(|kill| &kill.told).chain(before()).filter_map(process).collect();
+        let mut last: BTreeMap<ContainerId, i64> = BTreeMap::new();
+        let mut noticed = Vec::new();
+        for change in self.changes.iter().filter(|change| change.what.action == ContainerAction::OomNoticed) {
+            let Some(id) = change.container.clone().filter(|id| !told.contains(id)) else { continue };
+            if self.is_unplaced_kill(change.at - SAME_STEP..=change.at + SECOND) {
+                continue;
+            }
+            // Several notice the same one.
+            if last.insert(id.clone(), change.at).is_none_or(|before| change.at - before > SAME_KILL) {
+                let pod = change.pod.clone().or_else(|| names.key(None, Some(&id), change.at));
+                noticed.push(Kill::noticed(change.at, pod, Some(id), &change.line, None));
+            }
+        }
+        for (at, line) in &self.system_ooms {
+            let Event::SystemOom(oom) = &line.event else { continue };
+            let known = match oom.pid {
+                Some(pid) => pids.contains(&pid),
+                // What cannot be told apart is not told twice.
+                None => self.kills.iter().any(|kill| {
+                    let node = kill.told.limit.as_ref().and_then(|limit| limit.level) == Some(Level::Node);
+                    node && (at - NOTICED..=at + SECOND).contains(&kill.at)
+                }),
+            };
+            if !known {
+                noticed.push(Kill::noticed(*at, None, None, line, Some(oom)));
+            }
+        }
+        for death in &self.deaths {
+            let known = |id: &ContainerId| told.contains(id) || last.contains_key(id);
+            let Some(id) = death.container.clone().filter(|id| !known(id)) else { continue };
+            if death.sandbox || death.is_old(names) {
+                continue;
+            }
+            if !self.is_shown_as_oom(&id, names) || self.ended_as_told(death) {
+                continue;
+            }
+            let unplaced = self.is_unplaced_kill(death.at - NOTICED..=death.at + SECOND);
+            if !unplaced && let Some((_, line)) = death.lines.first() {
+                noticed.push(Kill::noticed(death.at, death.pod.clone(), Some(id), line, None));
+            }
+        }
+        self.kills.append(&mut noticed);
+        self.kills.sort_by_key(|kill| kill.at);
+    }
+
+    /// Whether there is a kill in this time that nothing places: what was noticed then may be this one.
+    fn is_unplaced_kill(&self, within: RangeInclusive<i64>) -> bool {
+        let unplaced = |kill: &&Kill| kill.container.is_none() && kill.told.cgroup.is_none();
+        self.kills.iter().filter(unplaced).any(|kill| within.contains(&kill.at))
+    }
+
+    fn add_death(&mut self, death: Death) {
+        // A container ends once: its next start has another id.
+        let known = death.container.as_ref().and_then(|id| self.ended.get(id));
+        if let Some(known) = known.and_then(|index| self.deaths.get_mut(*index)) {
+            let Death { at: _, pod, container: _, exit_code, oom_victim, sandbox, exit, by_start: _, lines } = death;
+            known.exit_code = known.exit_code.or(exit_code);
+            known.oom_victim |= oom_victim;
+            known.sandbox |= sandbox;
+            known.exit = known.exit.or(exit);
+            known.pod = known.pod.take().or(pod);
+            known.lines.extend(lines);
+            return;
+        }
+        if let Some(id) = &death.container {
+            self.ended.insert(id.clone(), self.deaths.len());
+        }
+        self.deaths.push(death);
+    }
+
+    /// The kubelet was listened to between these, too.
+    pub(super) fn kubelet_spoke(&mut self, first: Timestamp, last: Timestamp) {
+        let nanoseconds = |at: Timestamp| i64::try_from(at.as_nanosecond()).ok();
+        let (first, last) = (nanoseconds(first), nanoseconds(last));
+        self.kubelet_from = self.kubelet_from.into_iter().chain(first).min();
+        self.kubelet_until = self.kubelet_until.max(last);
+    }
+
+    /// Whether nothing that the kubelet said of this container's end can be missing: it noticed the end, and was listened to
+    /// since long before, or since the container was started.
+    pub(super) fn kubelet_heard_all(&self, death: &Death, names: &Names<'_>) -> bool {
+        let noticed = death.lines.iter().any(|(_, line)| line.source == Source::Kubelet);
+        let started = death.container.as_ref().and_then(|id| names.container(id)?.started);
+        let since = started.unwrap_or(death.at - HEARD_BEFORE).max(death.at - HEARD_BEFORE);
+        noticed && self.kubelet_from.is_some_and(|from| from <= since)
+    }
+
+    /// Whether the kubelet was listened to from a time on and for so long.
+    pub(super) fn kubelet_covers(&self, from: i64, span: i64) -> bool {
+        self.kubelet_from.is_some_and(|first| first <= from)
+            && self.kubelet_until.is_some_and(|last| last >= from + span)
+    }
+}
+
+/// Whether a container is a pod's sandbox.
+fn is_sandbox(id: Option<&ContainerId>, role: Option<ContainerRole>, names: &Names<'_>) -> bool {
+    role == Some(ContainerRole::Sandbox) || id.is_some_and(|id| names.is_sandbox(id))
+}
+
+impl Death {
+    /// An end of which nothing more is known.
+    fn new(at: i64, container: Option<ContainerId>, line: &Arc<Line>) -> Self {
+        Self {
+            at,
+            pod: None,
+            container,
+            exit_code: None,
+            oom_victim: false,
+            sandbox: false,
+            exit: None,
+            by_start: None,
+            lines: vec![(at, Arc::clone(line))],
+        }
+    }
+
+    /// Whether the kubelet found it ended when it was started, and nothing tells that it had run shortly before: each start of
+    /// the kubelet tells anew of all containers that the runtime has not removed yet, some of them of a former boot.
+    pub(super) fn is_old(&self, names: &Names<'_>) -> bool {
+        let Some(start) = self.by_start else { return false };
+        let seen = self.container.as_ref().and_then(|id| names.container(id));
+        seen.is_none_or(|seen| seen.started.is_none_or(|started| started >= start))
+    }
+}
+
+impl Kill {
+    /// A kill of which only others tell: who, and when about. Where the kubelet says that the node was out of memory, it is
+    /// known whose limit it was.
+    fn noticed(
+        at: i64,
+        pod: Option<PodKey>,
+        container: Option<ContainerId>,
+        line: &Arc<Line>,
+        node: Option<&SystemOom>,
+    ) -> Self {
+        let victim = Task {
+            pid: node.and_then(|oom| oom.pid),
+            tgid: node.and_then(|oom| oom.pid),
+            comm: node.and_then(|oom| oom.comm.clone()),
+            ..Task::default()
+        };
+        let told = OomKill {
+            container: container.clone().map(|id| Container { id: Some(id), ..Container::default() }),
+            victim: Victim { task: victim, ..Victim::default() },
+            limit: node.filter(|oom| !oom.of_any_limit).map(|_| Limit { level: Some(Level::Node), ..Limit::default() }),
+            ..OomKill::default()
+        };
+        Self { at, pod, container, told, lines: vec![(at, Arc::clone(line))], more: 0, until: at }
+    }
+}
+
+/// How long a container has to end, nanoseconds.
+fn grace(killing: &Cause<ContainerChange>) -> Option<i64> {
+    i64::try_from(killing.what.grace_period_ms?).ok()?.checked_mul(SECOND / 1000)
+}
+
+fn cause<T>(
+    at: i64,
+    line: &Arc<Line>,
+    names: &Names<'_>,
+    (pod, container): (&Option<Pod>, &Option<Container>),
+    what: T,
+) -> Cause<T> {
+    let container = container.as_ref().and_then(|container| container.id.clone());
+    Cause { at, pod: names.key(pod.as_ref(), container.as_ref(), at), container, what, line: Arc::clone(line) }
+}
+
+/// The victim's process id: the log has one id only.
+fn process(kill: &OomKill) -> Option<u32> {
+    kill.victim.task.tgid.or(kill.victim.task.pid)
+}
+
+/// What the kernel decided, where a line tells that.
+fn as_kill(line: &Line) -> Option<&OomKill> {
+    if let Event::OomKill(kill) = &line.event { Some(kill) } else { None }
+}
+
+fn agree<T: PartialEq>(a: Option<&T>, b: Option<&T>) -> bool {
+    a.is_none() || b.is_none() || a == b
+}
+
+/// What two tellings of a kill say together: the better one's word, and the other's where it has none. The probes know
+/// more than the log, and a report more than its last line.
+fn merged(first: &OomKill, second: &OomKill, second_by_probes: bool) -> OomKill {
+    let second_is_better = second_by_probes || first.limit.is_none() && second.limit.is_some();
+    let (better, other) = if second_is_better { (second, first) } else { (first, second) };
+    let mut kill = better.clone();
+    kill.pod = kill.pod.or_else(|| other.pod.clone());
+    kill.container = kill.container.or_else(|| other.container.clone());
+    kill.cgroup = kill.cgroup.or_else(|| other.cgroup.clone());
+    kill.limit = kill.limit.or_else(|| other.limit.clone());
+    kill.constraint = kill.constraint.or_else(|| other.constraint.clone());
+    kill.message = kill.message.or_else(|| other.message.clone());
+    kill.group = match (kill.group, other.group) {
+        (Some(a), Some(b)) => Some(a || b),
+        (a, b) => a.or(b),
+    };
+    if kill.members.is_empty() {
+        kill.members.clone_from(&other.members);
+    }
+    kill.candidates = kill.candidates.or_else(|| other.candidates.clone());
+    kill
+}

@@ -1,0 +1,343 @@
+//! From evidence to incidents: what belongs together, and what it comes to.
+
+mod case;
+mod ending;
+mod eviction;
+mod intended;
+mod killer;
+mod oom;
+mod picture;
+mod shown;
+mod steps;
+mod stopped;
+mod storage;
+mod victims;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use oomtrace_model::{Container, ContainerId, Incident, IncidentState, Line, Pod, Source};
+
+pub(super) use self::intended::End;
+use self::{
+    case::{Case, Class, Subject},
+    intended::Intended,
+};
+use super::{
+    Kept, Known, Kubelet,
+    evidence::{Death, Evicted, Evidence, Kill},
+    fnv1a,
+    fold::{Folds, address},
+    names::{Names, PodKey},
+    thresholds::Thresholds,
+    windows::{CLOSES_AFTER, CRASH_LOOP, EVICTION, KILL_TO_EVICTION, NOTICED, RELIST, SECOND},
+    words,
+};
+
+/// Events in an incident that are told; of more the first and the last.
+const EVENTS: usize = 256;
+
+/// Later starts of a container that are listed by their ids.
+const LATER_IDS: usize = 8;
+
+/// Kills of a chain that are compared with the next, where containers have no names.
+const BESIDE: usize = 8;
+
+/// An incident, and what it is made of.
+#[derive(Clone)]
+pub(super) struct Judged {
+    /// When it began, nanoseconds since 1970.
+    pub(super) at: i64,
+    /// The time of its last line.
+    pub(super) last: i64,
+    /// When it closes, if nothing comes.
+    pub(super) closes: i64,
+    pub(super) node: String,
+    /// It is held back until then: what would explain it may follow.
+    pub(super) not_before: Option<i64>,
+    /// It is an eviction that was not for memory, and those were not asked for.
+    pub(super) hidden: bool,
+    /// With all counts, and closed.
+    pub(super) incident: Incident,
+    /// Its own lines: kills, ends, steps of an eviction, what ended it. No other incident has them.
+    pub(super) core: Vec<Arc<Line>>,
+    /// All of its lines, with what happened around.
+    pub(super) lines: Vec<Arc<Line>>,
+}
+
+/// What lines come to.
+#[derive(Default)]
+pub(super) struct Findings {
+    pub(super) incidents: Vec<Judged>,
+    /// Ends of containers as Kubernetes intended them, each with when it is due: what would explain it otherwise may follow
+    /// until then.
+    pub(super) ends: Vec<(i64, End)>,
+}
+
+/// All that cases are judged with.
+struct Court<'a> {
+    names: &'a Names<'a>,
+    evidence: &'a Evidence,
+    known: &'a Known,
+    thresholds: Option<&'a Thresholds>,
+    /// Something on this node is of Kubernetes.
+    kubernetes: bool,
+}
+
+/// What the lines of a node come to, in the order of time. `folds` stand for lines that were let go of.
+pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, kubelet: Kubelet<'_>, folds: &Folds) -> Findings {
+    let mut names = Names::learn(lines, &known.snapshot);
+    let mut evidence = Evidence::of(lines, &names, kubelet);
+    if let Some((first, last)) = known.kubelet_span {
+        evidence.kubelet_spoke(first, last);
+    }
+    for kill in &mut evidence.kills {
+        if let Some(fold) = kill.lines.iter().find_map(|(_, line)| folds.get(&address(line))) {
+            kill.stands_for(fold);
+        }
+    }
+    storage::set_apart(&mut evidence, &names, &known.snapshot);
+    victims::name(&mut names, &evidence);
+    let court = Court {
+        names: &names,
+        evidence: &evidence,
+        known,
+        thresholds: kubelet.thresholds,
+        kubernetes: kubelet.heard.kubernetes,
+    };
+    let mut cases = of_kills(&court);
+    add_evictions(&court, &mut cases);
+    let Explained { mut intended, unexplained } = add_deaths(&court, &mut cases);
+    intended.extend(ending::add(&court, unexplained, &mut cases));
+    stopped::add(&court, &mut cases);
+    killer::add(&court, &mut cases);
+    let signals = eviction::signals(&court, &cases);
+    let incidents = cases.iter().enumerate().map(|(index, case)| {
+        let incident = case.judge(&court, signals.get(&index));
+        finished(node, case, &court, incident, folds)
+    });
+    let incidents = incidents.collect();
+    let ends = intended.iter().filter_map(|end| Some((end.due(&court), end.end(&court, node)?))).collect();
+    Findings { incidents, ends }
+}
+
+/// What is said of an incident while it is open.
+pub(super) fn open(incident: &mut Incident) {
+    (incident.state, incident.ended) = (IncidentState::Open, None);
+    if !incident.verdict.kubernetes_shows_seen {
+        shown::add_alternatives(&mut incident.verdict.kubernetes_shows);
+    }
+}
+
+/// Chains of kills of one container for one cause.
+fn of_kills<'a>(court: &Court<'a>) -> Vec<Case<'a>> {
+    let mut cases: Vec<Case<'a>> = Vec::new();
+    let mut open: BTreeMap<(Subject, Class), Vec<usize>> = BTreeMap::new();
+    let mut by_container: BTreeMap<(&ContainerId, Class), usize> = BTreeMap::new();
+    for kill in &court.evidence.kills {
+        let key = (Subject::of_kill(kill, court.names), Class::of_kill(kill));
+        let chains = open.entry(key.clone()).or_default();
+        let beside = |case: &Case<'_>| {
+            let nameless = matches!(key.0, Subject::Alike(..));
+            nameless && case.kills.iter().rev().take(BESIDE).any(|before| ran_beside(court.names, kill, before))
+        };
+        let goes_on = |case: &Case<'_>| kill.at - case.last_kill() <= CRASH_LOOP && !beside(case);
+        // Without a name, the id still says that it is the same container, whatever was killed in it before.
+        let same = kill.container.as_ref().and_then(|id| by_container.get(&(id, key.1)).copied());
+        let same = same.filter(|index| kill.at - cases[*index].last_kill() <= CRASH_LOOP);
+        let index = same.or_else(|| chains.iter().rev().copied().find(|index| goes_on(&cases[*index])));
+        if let Some(index) = index {
+            cases[index].kills.push(kill);
+        } else {
+            chains.push(cases.len());
+            cases.push(Case::of_kill(key.0.clone(), kill));
+        }
+        if let Some(id) = &kill.container {
+            by_container.insert((id, key.1), index.unwrap_or(cases.len() - 1));
+        }
+    }
+    cases
+}
+
+/// Whether a kill is in a container that ran when another one had a kill in it: it is no restart of that one.
+fn ran_beside(names: &Names<'_>, kill: &Kill, before: &Kill) -> bool {
+    let started = kill.container.as_ref().and_then(|id| names.container(id)).and_then(|seen| seen.started);
+    kill.container != before.container && started.is_some_and(|started| started < before.at - RELIST)
+}
+
+/// Evictions join the kills of their pods.
+fn add_evictions<'a>(court: &Court<'a>, cases: &mut Vec<Case<'a>>) {
+    let by_pod = by_pod(cases);
+    for evicted in &court.evidence.evicted {
+        if evicted.memory == Some(false) && !court.known.everything {
+            cases.push(Case::of_eviction(evicted));
+            continue;
+        }
+        let until = evicted.lines.last().map_or(evicted.at, |(at, _)| *at) + NOTICED;
+        let joined = by_pod.get(&evicted.pod).into_iter().flatten().rev().copied().find(|index| {
+            let case = &cases[*index];
+            case.evicted.is_none() && (evicted.at - KILL_TO_EVICTION..=until).contains(&case.last_kill())
+        });
+        match joined.and_then(|index| cases.get_mut(index)) {
+            Some(case) => case.evicted = Some(evicted),
+            None => cases.push(Case::of_eviction(evicted)),
+        }
+    }
+}
+
+/// What became of the ends of containers.
+struct Explained<'a> {
+    /// Those of evicted pods: they are in an incident, and yet what Kubernetes intended.
+    intended: Vec<Intended<'a>>,
+    unexplained: Vec<&'a Death>,
+}
+
+/// Ends of containers join the kills and evictions that explain them. The end of a sandbox follows from them, and is part of
+/// neither.
+fn add_deaths<'a>(court: &Court<'a>, cases: &mut [Case<'a>]) -> Explained<'a> {
+    let by_pod = by_pod(cases);
+    let mut by_container: BTreeMap<&ContainerId, Vec<(usize, &Kill)>> = BTreeMap::new();
+    for (index, case) in cases.iter().enumerate() {
+        for kill in &case.kills {
+            if let Some(id) = &kill.container {
+                by_container.entry(id).or_default().push((index, *kill));
+            }
+        }
+    }
+    let mut explained = Explained { intended: Vec::new(), unexplained: Vec::new() };
+    for death in &court.evidence.deaths {
+        let kills = death.container.as_ref().and_then(|id| by_container.get(id)).into_iter().flatten();
+        let killed = kills.copied().find(|(_, kill)| explains(court, kill, death)).map(|(index, _)| index);
+        if let Some(case) = killed.and_then(|index| cases.get_mut(index)) {
+            case.deaths.push(death);
+            continue;
+        }
+        let of_pod = death.pod.as_ref().filter(|_| !death.sandbox).and_then(|pod| by_pod.get(pod));
+        let evicted = of_pod.into_iter().flatten().find_map(|index| {
+            let evicted = cases[*index].evicted.filter(|evicted| ends(evicted, death))?;
+            Some((*index, evicted))
+        });
+        if evicted.is_none() && court.evidence.ended_by_kill_before(death) {
+            continue;
+        }
+        let Some((index, evicted)) = evicted else {
+            explained.unexplained.push(death);
+            continue;
+        };
+        if matches!(death.exit_code, Some(137 | 143)) {
+            explained.intended.push(Intended::evicted(court, death, evicted));
+        }
+        cases[index].deaths.push(death);
+    }
+    explained
+}
+
+/// Where the cases of a pod are.
+fn by_pod(cases: &[Case<'_>]) -> BTreeMap<PodKey, Vec<usize>> {
+    let mut by_pod: BTreeMap<PodKey, Vec<usize>> = BTreeMap::new();
+    for (index, case) in cases.iter().enumerate() {
+        if let Some(pod) = &case.pod {
+            by_pod.entry(pod.clone()).or_default().push(index);
+        }
+    }
+    by_pod
+}
+
+/// Whether a kill is why its container ended. An end before a kill in the same container is one that a clock without
+/// seconds' parts tells. A kubelet that was started after the kill tells of an end that it did not see. Where the container was
+/// told to end after the kill, it had outlived it, unless its first process was killed.
+fn explains(court: &Court<'_>, kill: &Kill, death: &Death) -> bool {
+    let noticed_late = death.by_start.is_some_and(|start| start >= kill.at);
+    if death.at > kill.at + NOTICED && !noticed_late {
+        return false;
+    }
+    let victim = &kill.told.victim.task;
+    if kill.told.group == Some(true) || victim.container_init == Some(true) {
+        return true;
+    }
+    let evidence = court.evidence;
+    let told_by_kubelet = evidence.killings(death).any(|told| (kill.at + RELIST..=death.at).contains(&told.at));
+    !told_by_kubelet && !evidence.signals_from_outside(death).any(|signal| signal.at >= kill.at)
+}
+
+/// Whether a container ended because its pod was evicted.
+fn ends(evicted: &Evicted, death: &Death) -> bool {
+    death.pod.as_ref() == Some(&evicted.pod) && (evicted.at - SECOND..=evicted.at + EVICTION).contains(&death.at)
+}
+
+/// Fills in what every incident has.
+fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incident, folds: &Folds) -> Judged {
+    let lines = steps::lines(case, court);
+    let core = steps::core(case);
+    let let_go = core.iter().filter_map(|line| folds.get(&address(line)));
+    let (first, last) = (lines.first(), lines.last());
+    let began = first.map_or(0, |(at, _)| *at);
+    let at = case.began();
+    let mut last_at = last.map_or(at, |(at, _)| *at);
+    incident.severity = case.severity(incident.verdict.scenario);
+    if incident.verdict.heading.is_empty() {
+        incident.verdict.heading = words::heading(&incident, constraint(case)).to_owned();
+    }
+    incident.later_ids = later_ids(case, incident.container.as_ref());
+    incident.id = id(node, &case.identity(), at);
+    incident.state = IncidentState::Closed;
+    incident.revision = 1;
+    incident.started = first.map(|(_, line)| line.ts.clone()).unwrap_or_default();
+    incident.ended = last.map(|(_, line)| line.ts.clone());
+    incident.time_unknown = case.kills.first().is_some_and(|kill| kill.told.time_unknown);
+    incident.boot_time_only =
+        !incident.time_unknown && began < YEAR_OF_BOOT && lines.iter().any(|(_, line)| line.source == Source::Kmsg);
+    (incident.steps, incident.steps_omitted) = steps::steps(&lines, at, case, court);
+    (incident.history, incident.history_omitted) = picture::points(case, court, &lines);
+    let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
+    incident.events_omitted = lines.len().saturating_sub(EVENTS) as u64;
+    incident.events = told(&lines).map(|line| line.seq).collect();
+    for fold in let_go {
+        fold.add_to(&mut incident);
+        last_at = last_at.max(fold.last);
+    }
+    (incident.kills_new, incident.processes_killed_new, incident.deaths_new) =
+        (incident.kills, incident.processes_killed, incident.deaths);
+    let closes = last_at + CLOSES_AFTER;
+    let not_memory = case.kills.is_empty() && case.evicted.is_some_and(|evicted| evicted.memory == Some(false));
+    let hidden = not_memory && !court.known.everything;
+    let (node, not_before) = (node.to_owned(), case.not_before);
+    Judged { at, last: last_at, closes, node, not_before, hidden, incident, core, lines }
+}
+
+/// What the allocation of its first kill was bound to.
+fn constraint<'a>(case: &Case<'a>) -> Option<&'a str> {
+    case.kills.first().and_then(|kill| kill.told.constraint.as_deref())
+}
+
+/// The ids of a container's later starts that were killed or ended in the same incident.
+fn later_ids(case: &Case<'_>, container: Option<&Container>) -> Vec<ContainerId> {
+    let Some(first) = container.and_then(|container| container.id.as_ref()) else { return Vec::new() };
+    let kills = case.kills.iter().filter_map(|kill| kill.container.as_ref());
+    let mut ids: Vec<ContainerId> = Vec::new();
+    for id in kills.filter(|id| *id != first) {
+        if !ids.contains(id) && ids.len() < LATER_IDS {
+            ids.push(id.clone());
+        }
+    }
+    ids
+}
+
+/// An incident's name.
+pub(super) fn id(node: &str, identity: &str, began: i64) -> String {
+    format!("{:016x}", fnv1a(format!("{node}\n{identity}\n{began}").as_bytes()))
+}
+
+/// The lines of an incident that are told: all, or the first and the last.
+pub(super) fn told(lines: &[Arc<Line>]) -> impl Iterator<Item = &Arc<Line>> {
+    let half = if lines.len() > EVENTS { EVENTS / 2 } else { lines.len() };
+    let last = if lines.len() > EVENTS { &lines[lines.len() - half..] } else { &[][..] };
+    lines[..half].iter().chain(last)
+}
+
+/// Until the end of 1970: a time since boot that is told as a date.
+const YEAR_OF_BOOT: i64 = 365 * 24 * 3600 * SECOND;
+
+/// The container's and the pod's names for an incident.
+fn named(court: &Court<'_>, key: Option<&PodKey>) -> Option<Pod> {
+    key.map(|key| court.names.pod(key))
+}

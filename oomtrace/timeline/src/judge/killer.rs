@@ -1,0 +1,142 @@
+//! Verdicts where a user-space OOM killer says that it sent a signal, and nothing shows the end that it led to.
+
+use std::collections::BTreeMap;
+
+use oomtrace_model::{Confidence, Incident, Scenario, Sender, SenderRole, Signal, Source, Verdict};
+
+use super::{
+    super::{
+        evidence::{Cause, Death},
+        windows::{CRASH_LOOP, NOTICED, SECOND, SIGKILL_TO_END, SIGTERM_TO_END},
+        words::{place, times},
+    },
+    Court,
+    case::{Case, Ending, Subject},
+    ending::capital,
+    named,
+};
+
+/// What is said of a killer.
+pub(super) struct Words {
+    pub(super) name: String,
+    pub(super) why: &'static str,
+    pub(super) advice: &'static str,
+}
+
+impl Words {
+    pub(super) fn of(sender: &Sender) -> Self {
+        let comm = sender.task.comm.as_deref().unwrap_or("?");
+        let pid = sender.task.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
+        let (name, why, advice) = match comm {
+            "machined" => (
+                "Talos' OOM controller".to_owned(),
+                "because the node's memory pressure was above what its OOMConfig allows",
+                "Kubernetes does not know of it, and shows an Error with exit code 137. Look at what used the node's memory, or waited for its disks; the controller takes BestEffort pods first, so requests protect; triggerExpression and cgroupRankingExpression of Talos' OOMConfig say when it acts and on whom.",
+            ),
+            "earlyoom" => (
+                format!("earlyoom{pid}"),
+                "because the node's available memory and free swap were below what it allows",
+                "Kubernetes does not know of it: look at what used the node's memory, at earlyoom's thresholds (-m, -s) and at whom it prefers and avoids (--prefer, --avoid).",
+            ),
+            "systemd-oomd" => (
+                format!("systemd-oomd{pid}"),
+                "because memory pressure or swap use was above what it allows",
+                "Kubernetes does not know of it: look at systemd-oomd's settings (ManagedOOMMemoryPressure and ManagedOOMSwap of the slices), and exempt kubepods or raise its limit.",
+            ),
+            _ => (
+                format!("{comm}{pid}"),
+                "because memory pressure or swap use was above what it allows",
+                "Kubernetes does not know of it: look at that service's own settings, and exempt pods or raise its limit.",
+            ),
+        };
+        Self { name: format!("{name}, a user-space OOM killer,"), why, advice }
+    }
+}
+
+/// Makes cases of them.
+pub(super) fn add<'a>(court: &Court<'a>, cases: &mut Vec<Case<'a>>) {
+    let mut open: BTreeMap<Subject, Vec<&'a Cause<Signal>>> = BTreeMap::new();
+    let close = |subject: Subject, sent: Vec<&'a Cause<Signal>>| {
+        let pod = sent.first().and_then(|first| first.pod.clone());
+        // The end may follow, and makes an incident of its own then.
+        let not_before = sent.first().map(|first| first.at + NOTICED);
+        Case { not_before, ..Case::of_stop(subject, pod, Ending::Sent(sent)) }
+    };
+    for signal in court.evidence.signals.iter().filter(|signal| is_word(signal)) {
+        if court.evidence.deaths.iter().any(|death| led_to(signal, death)) {
+            continue;
+        }
+        let subject = match (&signal.pod, &signal.container) {
+            (Some(pod), None) => Subject::Pod(pod.clone()),
+            (None, None) => Subject::Cgroup(whom(&signal.what)),
+            (pod, container) => Subject::of(pod.as_ref(), container.as_ref(), court.names),
+        };
+        let chain = open.entry(subject.clone()).or_default();
+        if chain.last().is_some_and(|last| signal.at - last.at > CRASH_LOOP) {
+            cases.push(close(subject, std::mem::take(chain)));
+        }
+        // Two logs may have it.
+        if chain.last().is_none_or(|last| signal.at - last.at > SECOND || last.line.source == signal.line.source) {
+            chain.push(signal);
+        }
+    }
+    cases.extend(open.into_iter().map(|(subject, sent)| close(subject, sent)));
+}
+
+/// Whether it is a killer's own word: where the kernel was watched, the end is seen, too.
+fn is_word(signal: &Cause<Signal>) -> bool {
+    signal.what.sender.role == SenderRole::Oomd && signal.line.source != Source::Kernel
+}
+
+/// Whether an end that was seen may be of this signal.
+pub(super) fn led_to(signal: &Cause<Signal>, death: &Death) -> bool {
+    let (takes, code) = match signal.what.signal.as_str() {
+        "SIGKILL" => (SIGKILL_TO_END + NOTICED, 137),
+        _ => (SIGTERM_TO_END, 143),
+    };
+    let same = signal.container.is_some() && signal.container == death.container;
+    (same || of_whole_pod(signal, death))
+        && matches!(death.exit_code, Some(ended) if ended == code || ended == 137)
+        && (signal.at - SECOND..=signal.at + takes).contains(&death.at)
+}
+
+/// Whether all processes of the pod were sent it that a container ended of.
+pub(super) fn of_whole_pod(signal: &Cause<Signal>, death: &Death) -> bool {
+    signal.container.is_none()
+        && signal.pod.is_some()
+        && signal.pod == death.pod
+        && signal.what.sender.role == SenderRole::Oomd
+}
+
+/// A cgroup, or a process.
+fn whom(signal: &Signal) -> String {
+    let path = signal.cgroup.as_ref().and_then(|cgroup| cgroup.path.clone());
+    let comm = || signal.target.comm.clone().unwrap_or_default();
+    path.unwrap_or_else(|| signal.target.pid.map_or_else(comm, |pid| format!("{} (pid {pid})", comm())))
+}
+
+pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, sent: &[&Cause<Signal>]) -> Incident {
+    let Some(first) = sent.first() else { return Incident::default() };
+    let Words { name, why, advice } = Words::of(&first.what.sender);
+    let (pod, container) = (named(court, case.pod.as_ref()), case.container(court));
+    let in_pod = pod.is_some() || container.is_some();
+    let who = if in_pod { place(pod.as_ref(), container.as_ref()) } else { whom(&first.what) };
+    let often = if sent.len() > 1 { format!(" {}", times(sent.len() as u64)) } else { String::new() };
+    let who = if first.what.cgroup.is_some() {
+        format!("All processes of {who} were")
+    } else {
+        format!("{} was", capital(&who))
+    };
+    let verdict = Verdict {
+        scenario: Scenario::Killed,
+        confidence: Confidence::Medium,
+        invisible: Some(false),
+        summary: format!("{who} sent {}{often} by {name} {why}; not by the kernel's OOM killer.", first.what.signal),
+        advice: advice.to_owned(),
+        evidence: sent.iter().take(8).map(|signal| signal.line.seq).collect(),
+        kubernetes_shows: vec![if in_pod { "Error 137" } else { "nothing" }.to_owned()],
+        missing: vec!["how it ended: the killer's log says only that it sent the signal".to_owned()],
+        ..Verdict::default()
+    };
+    Incident { containers: super::shown::affected(case, court), pod, container, verdict, ..Incident::default() }
+}

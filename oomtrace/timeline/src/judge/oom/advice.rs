@@ -1,0 +1,223 @@
+//! What would help against kills by the kernel's OOM killer.
+
+use oomtrace_model::{Cause, Container, ContainerRole, Scenario};
+
+use super::{
+    super::{case::Case, eviction},
+    limit::interval,
+    summary::{AROUND, hit, is_starting},
+    usage::{Fill, Swap, Users},
+};
+use crate::{evidence::Kill, words::size};
+
+/// What advice is made of.
+pub(super) struct Advice<'a> {
+    pub(super) container: Option<&'a Container>,
+    pub(super) scenario: Scenario,
+    pub(super) users: Option<&'a Users>,
+    pub(super) fill: Fill,
+    /// The container's limit by its specification: `Some(None)` where it has none.
+    #[expect(clippy::option_option, reason = "whether it is known, and whether there is one")]
+    pub(super) specified: Option<Option<u64>>,
+    /// The limits of all containers of the pod together, where each has one.
+    pub(super) specified_sum: Option<u64>,
+    /// It is known not to be on a Kubernetes node.
+    pub(super) outside: bool,
+}
+
+impl Advice<'_> {
+    pub(super) fn text(&self, case: &Case<'_>, kill: &Kill) -> String {
+        let limit = kill.told.limit.as_ref().and_then(|limit| hit(limit).1);
+        match (kill.told.cause, self.scenario) {
+            (Some(Cause::LimitLowered), scenario) if scenario != Scenario::Killed => {
+                let above = limit.map_or_else(|| "what is in use".to_owned(), size);
+                let resize = if self.outside {
+                    ""
+                } else {
+                    ", or let a resize start the container anew (resizePolicy RestartContainer)"
+                };
+                return format!(
+                    "Lower a limit only to more than is in use (memory.current): raise it above {above}{resize}. The write came from {}: a person, an in-place resize or an autoscaler.",
+                    match kill.told.trigger.comm.as_deref() {
+                        Some("systemd") => "systemd, which writes limits for the kubelet and the container runtime",
+                        comm => comm.unwrap_or("outside of the container"),
+                    }
+                );
+            }
+            (Some(Cause::AllocatingTask), scenario) if scenario != Scenario::ContainerLimit => {
+                let least = if self.outside { "" } else { " and matters least to Kubernetes (oom_score_adj)" };
+                return format!(
+                    "Set vm.oom_kill_allocating_task=0: then the kernel chooses the process that uses most{least}, not the one that happens to ask."
+                );
+            }
+            _ => {}
+        }
+        match self.scenario {
+            Scenario::ContainerLimit | Scenario::OtherLimit => self.own_limit(case, kill, limit),
+            Scenario::UnknownLimit => self.unknown_limit(limit),
+            Scenario::PodLimit => {
+                let amount = limit.map_or_else(String::new, |limit| format!(" ({})", size(limit)));
+                let behind = self.left_behind(limit);
+                format!(
+                    "{behind}The pod's limit{amount} is less than what its containers need together: raise it, or give each container a limit of its own, so that the one that grows is the one that is killed."
+                )
+            }
+            Scenario::AllocatableOom => {
+                let user = self.users.map_or_else(String::new, |users| {
+                    format!(" Begin with {} ({}).", users.most, size(users.most_bytes))
+                });
+                let amount = limit.map_or_else(|| "no more than the limit of kubepods".to_owned(), size);
+                format!(
+                    "Pods may use {amount} on this node, and grew faster than the kubelet's 10 s loop evicts. Give pods limits near their requests, so that they cannot exceed allocatable together; a higher eviction threshold makes the kubelet act earlier.{user}"
+                )
+            }
+            Scenario::SystemOom => self.node(kill),
+            Scenario::Killed => "Not memory: somebody used SysRq-f or wrote f to /proc/sysrq-trigger, and the kernel killed the process with the most points. kernel.sysrq says who may.".to_owned(),
+            _ => eviction::advice(),
+        }
+    }
+
+    fn own_limit(&self, case: &Case<'_>, kill: &Kill, limit: Option<u64>) -> String {
+        let of = limit.map_or_else(String::new, |limit| format!(" of the limit of {}", size(limit)));
+        let above = limit.map_or_else(|| "what it has now".to_owned(), size);
+        let it = match self.container.and_then(|container| container.role) {
+            _ if kill.hit_limit_around() => AROUND,
+            Some(ContainerRole::Sandbox) => {
+                "the pod (where its sandbox is a virtual machine: its RuntimeClass's overhead)"
+            }
+            _ => "it",
+        };
+        if is_starting(kill) {
+            return format!(
+                "The limit is too low to start: the container runtime's own process, which becomes the container's first, needs more than {above}. Raise it until the container starts, and then to what its program needs."
+            );
+        }
+        let every = interval(case).map_or_else(String::new, |seconds| {
+            format!("It reached its limit again within {seconds} s of each kill: either it needs more than {above} to work at all, or it leaks. ")
+        });
+        let swap = match Swap::of(kill) {
+            Swap::Full(swap) => {
+                format!("Its swap is full, too: with {} of it, it needs more than both together. ", size(swap))
+            }
+            Swap::NotAllowed => "The node has swap, and this cgroup may use none (memory.swap.max is 0). ".to_owned(),
+            Swap::Unknown => String::new(),
+        };
+        let behind = self.left_behind(limit);
+        let (what, instead) = self.filled(kill, &of);
+        format!("{behind}{what}{every}{swap}Give {it} a limit above {above}{instead}.")
+    }
+
+    /// What fills the limit, and what else than a higher one would help.
+    fn filled(&self, kill: &Kill, of: &str) -> (String, &'static str) {
+        let kept = if self.outside {
+            "a tmpfs or /dev/shm counts against the limit, and stays as long as it is mounted"
+        } else {
+            "files in a tmpfs, in /dev/shm or in an emptyDir of medium Memory count against the limit, and those of a volume stay when the container is started again"
+        };
+        match self.fill {
+            Fill::Anon(anon) => (
+                format!("Anonymous memory (heaps, stacks) fills {}{of}. ", size(anon)),
+                ", or make the program keep below it (heap size, cache size, workers)",
+            ),
+            Fill::Shmem(shmem) => (
+                format!("Shared memory fills {}{of}: {kept}. ", size(shmem)),
+                if self.outside {
+                    ", or keep less in it, or limit its size"
+                } else {
+                    ", or keep less in it, or set the volume's sizeLimit"
+                },
+            ),
+            Fill::Kernel(kernel, slab) => {
+                let slab = slab.map_or_else(String::new, |slab| format!(", {} of it slab", size(slab)));
+                (
+                    format!(
+                        "The kernel's own memory fills {}{of}{slab}: what it keeps for the processes in it, as dentries and inodes of many files, page tables, pipes and sockets. ",
+                        size(kernel)
+                    ),
+                    ", or find what makes so many of them (/proc/slabinfo, open files, threads)",
+                )
+            }
+            Fill::Sockets(sockets) => (
+                format!("Buffers of sockets fill {}{of}. ", size(sockets)),
+                ", or limit them (net.ipv4.tcp_rmem, tcp_wmem), or read connections faster",
+            ),
+            Fill::Cache(cache, dirty) => {
+                let dirty = dirty
+                    .map_or_else(String::new, |dirty| format!(" ({} of it waits to be written to disk)", size(dirty)));
+                let protected = if self.outside {
+                    "or protected by memory.min"
+                } else {
+                    "or protected by memory.min, which the MemoryQoS feature sets to the request"
+                };
+                (
+                    format!(
+                        "Page cache fills {}{of}{dirty}. The kernel gives it back before it kills, unless it cannot: it is waiting for a slow disk, locked (mlock), {protected}. ",
+                        size(cache)
+                    ),
+                    ", or write less at once, or lift the protection",
+                )
+            }
+            Fill::Unknown(own) => {
+                let own = own.map_or_else(String::new, |own| {
+                    format!("The victim itself held {}{of}: the rest are other processes, page cache, a tmpfs or the kernel's own memory. ", size(own))
+                });
+                let innocent = kill.told.limit.is_some();
+                (own, if innocent { ", or make what runs in it keep below it" } else { "" })
+            }
+        }
+    }
+
+    /// The pod's cgroup was not raised with its containers' limits, as by an in-place resize (kubernetes#138760).
+    fn left_behind(&self, limit: Option<u64>) -> String {
+        match (self.specified_sum, limit) {
+            (Some(sum), Some(limit)) if sum > limit => format!(
+                "The containers' limits add up to {}, and the pod's cgroup still has {}, as an in-place resize may leave it (kubernetes#138760): raise the pod's, not the container's. ",
+                size(sum),
+                size(limit)
+            ),
+            _ => String::new(),
+        }
+    }
+
+    fn unknown_limit(&self, limit: Option<u64>) -> String {
+        let first = "Find out whose limit it was first: the kernel's report, which the kernel's log has before the line of the kill, names the cgroup.";
+        match (limit, self.specified) {
+            (Some(limit), _) => {
+                format!("{first} The one of {} is to be raised, or what uses it is to be kept below it.", size(limit))
+            }
+            (None, Some(Some(own))) => format!(
+                "{first} If it was the container's own ({}), give it a limit above that, or make the program keep below it; if it was that of all pods or the node's, look at what else used it.",
+                size(own)
+            ),
+            (None, Some(None)) => format!(
+                "{first} The container has no limit of its own, so it competes with all that runs in its pod and on the node: give it one, near to what it requests."
+            ),
+            (None, None) => first.to_owned(),
+        }
+    }
+
+    fn node(&self, kill: &Kill) -> String {
+        let user = self
+            .users
+            .map_or_else(String::new, |users| format!(" {} used most: {}.", users.most, size(users.most_bytes)));
+        let managers = if self.outside {
+            ""
+        } else {
+            " In Kubernetes the Topology Manager and the memory manager of the kubelet decide where a container's memory may be."
+        };
+        match kill.told.constraint.as_deref() {
+            Some("CPUSET") => format!(
+                "The machine may have memory left on other NUMA nodes: allow more of them (cpuset.mems), or use less on these (numactl --hardware shows what is free on each).{managers}{user}"
+            ),
+            Some("MEMORY_POLICY") => format!(
+                "The machine may have memory left on other NUMA nodes: let the program's policy prefer nodes instead of binding to them (numactl --preferred or --interleave instead of --membind; mbind and set_mempolicy in its code).{managers}{user}"
+            ),
+            _ if self.outside => format!(
+                "The machine had no memory left: limit what grows (MemoryMax= of its unit, or its container's limit), so that it is stopped before it takes the machine's, or add memory or swap.{user}"
+            ),
+            _ => format!(
+                "The node had no memory left before the kubelet acted: reserve memory for the system (--system-reserved, --kube-reserved) and raise --eviction-hard memory.available, so that pods are bounded by allocatable and evicted in time.{user}"
+            ),
+        }
+    }
+}

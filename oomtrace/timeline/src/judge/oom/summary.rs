@@ -1,0 +1,253 @@
+//! What is said of kills by the kernel's OOM killer.
+
+use oomtrace_model::{Cause, Container, ContainerAction, Event, KnownBy, Level, Limit, Pod, Scenario, SwapCounter};
+
+use super::{
+    super::case::Case,
+    usage::{Swap, Users},
+};
+use crate::{
+    evidence::Kill,
+    words::{container_name, place, size},
+};
+
+/// What has the limit where a node of kind, k3d or minikube is out of memory.
+pub(super) const AROUND: &str = "the container that the node runs in";
+
+/// What a summary is made of.
+pub(super) struct Summary<'a> {
+    pub(super) pod: Option<&'a Pod>,
+    pub(super) container: Option<&'a Container>,
+    pub(super) scenario: Scenario,
+    pub(super) users: Option<&'a Users>,
+    /// The container's limit by its specification: `Some(None)` where it has none.
+    #[expect(clippy::option_option, reason = "whether it is known, and whether there is one")]
+    pub(super) specified: Option<Option<u64>>,
+    /// Where the container lives on, whether Kubernetes calls its later end `OOMKilled`.
+    pub(super) lives_on: Option<bool>,
+    /// It is known not to be on a Kubernetes node.
+    pub(super) outside: bool,
+}
+
+impl Summary<'_> {
+    pub(super) fn text(&self, case: &Case<'_>, kill: &Kill) -> String {
+        let victim = &kill.told.victim;
+        let comm = victim.task.comm.as_deref().unwrap_or("a process");
+        let pid = victim.task.tgid.or(victim.task.pid).map_or_else(String::new, |pid| format!(" (pid {pid})"));
+        let inside = self.inside(kill).map_or_else(String::new, |place| format!(" in {place}"));
+        let hit = self.hit(kill);
+        let count = case.kill_count();
+        let with = match kill.told.members.len() {
+            0 => String::new(),
+            1 => " and one other process with it".to_owned(),
+            more => format!(" and {more} other processes with it"),
+        };
+        let after = if case.evicted.is_none() {
+            ""
+        } else if case.evicted_first() {
+            "; the kubelet had begun to evict the pod before"
+        } else {
+            "; then the kubelet evicted the pod"
+        };
+        let lives = match self.lives_on {
+            Some(_) if self.outside => "; the container lives on",
+            Some(false) => "; the container lives on, and Kubernetes shows nothing",
+            Some(true) => "; the container lived on, and Kubernetes calls its later end OOMKilled",
+            None => "",
+        };
+        let user = match self.users {
+            Some(users)
+                if !users.victim_is_most && !matches!(self.scenario, Scenario::ContainerLimit | Scenario::Killed) =>
+            {
+                format!(
+                    "; {} used most ({} against the victim's {})",
+                    users.most,
+                    size(users.most_bytes),
+                    size(users.victim_bytes)
+                )
+            }
+            _ => String::new(),
+        };
+        let asked = if kill.told.cause == Some(Cause::AllocatingTask) {
+            "; vm.oom_kill_allocating_task is set, so the process that asks for memory is killed, whatever others use"
+        } else {
+            ""
+        };
+        let anon =
+            victim.memory.rss_anon_bytes.map_or_else(String::new, |anon| format!(" with {} of its own", size(anon)));
+        let start =
+            if is_starting(kill) { "; the container never started: its program was not running yet" } else { "" };
+        // Where nothing but its end says that there was a kill, nobody knows when that was.
+        let when = match outlived_until(kill) {
+            Some(code) => format!(" at some time before it ended with exit code {code},"),
+            None if count > 1 => format!(", the first of {count} kills,"),
+            None => String::new(),
+        };
+        let killed = match kill.told.known_by {
+            Some(KnownBy::Choice) => format!("chose {comm}{pid}, and killed it or a child of it"),
+            Some(KnownBy::Limit) => "killed a process that the log does not name".to_owned(),
+            Some(KnownBy::Reaper) | None => format!("killed {comm}{pid}"),
+        };
+        format!("The kernel {killed}{anon}{with}{inside}{when} because {hit}{asked}{user}{start}{lives}{after}.")
+    }
+
+    /// Where the victim was.
+    fn inside(&self, kill: &Kill) -> Option<String> {
+        let cgroup = kill.told.cgroup.as_ref();
+        if self.pod.is_some() || self.container.is_some() {
+            return Some(place(self.pod, self.container));
+        }
+        let unit = cgroup.and_then(|cgroup| cgroup.unit.as_deref()).map(|unit| format!("unit {unit}"));
+        let path = || Some(format!("cgroup {}", cgroup?.path.as_deref().filter(|path| *path != "/")?));
+        unit.or_else(path)
+    }
+
+    /// Which limit was hit.
+    fn hit(&self, kill: &Kill) -> String {
+        let limit = kill.told.limit.as_ref();
+        let of = |whose: &str| {
+            let (what, bytes) = limit.map_or(("memory", None), hit);
+            let amount = bytes.map_or_else(String::new, |bytes| format!(" of {}", size(bytes)));
+            let swap = match Swap::of(kill) {
+                Swap::Full(swap) => format!(", and its swap of {} was full, too", size(swap)),
+                Swap::NotAllowed | Swap::Unknown => String::new(),
+            };
+            format!("{whose} {what} limit{amount}{swap}")
+        };
+        match self.scenario {
+            Scenario::Killed => "a person asked for a kill (SysRq-f, /proc/sysrq-trigger); no limit was hit".to_owned(),
+            _ if kill.told.cause == Some(Cause::LimitLowered) => {
+                let whose = match limit.and_then(|limit| limit.level) {
+                    Some(Level::Container) => "the container's",
+                    Some(Level::Pod) => "the pod's",
+                    Some(Level::Qos | Level::Kubepods) => "all pods'",
+                    _ => "a",
+                };
+                let used = limit
+                    .and_then(|limit| limit.usage_bytes)
+                    .map_or_else(String::new, |used| format!(" ({})", size(used)));
+                let by = match kill.told.trigger.comm.as_deref() {
+                    // It writes limits for the kubelet and the runtime.
+                    Some("systemd") => " through systemd".to_owned(),
+                    Some(comm) => format!(" by {comm}"),
+                    None => String::new(),
+                };
+                format!("{} was lowered{by} below what was in use{used}", of(whose))
+            }
+            Scenario::UnknownLimit => self.unknown(limit),
+            Scenario::ContainerLimit if limit.is_some_and(|limit| limit.nested.is_some()) => {
+                of("it hit a limit that was set inside the container, a")
+            }
+            Scenario::ContainerLimit if limit.and_then(|limit| limit.level) == Some(Level::Pod) => {
+                of("the container hit its limit, which is also the pod's")
+            }
+            Scenario::ContainerLimit => of("the container hit its"),
+            Scenario::PodLimit => of("the pod's containers together hit the pod's"),
+            Scenario::AllocatableOom => of("all pods together hit the node's allocatable"),
+            Scenario::SystemOom => of_nodes(kill),
+            Scenario::OtherLimit if kill.hit_limit_around() && limit.is_some_and(|limit| limit.nested.is_none()) => {
+                let name = limit.and_then(|limit| container_name(limit.container.as_ref()?));
+                of(&format!("{AROUND} ({}) hit its", name.as_deref().unwrap_or("?")))
+            }
+            Scenario::OtherLimit => {
+                of(&format!("cgroup {} hit its", limit.and_then(|limit| limit.cgroup.as_deref()).unwrap_or("?")))
+            }
+            _ => "its pod was already being evicted".to_owned(),
+        }
+    }
+
+    fn unknown(&self, limit: Option<&Limit>) -> String {
+        let amount = limit.and_then(|limit| hit(limit).1);
+        let hit = match amount {
+            Some(bytes) => format!("a memory limit of {} was hit; nothing at hand says whose", size(bytes)),
+            None => "memory ran out; nothing at hand says whose limit was hit".to_owned(),
+        };
+        match self.specified {
+            Some(Some(own)) => format!("{hit} (the container's own is {})", size(own)),
+            Some(None) => format!("{hit}, but the container has none of its own"),
+            None => hit,
+        }
+    }
+}
+
+/// The node, or those of its memory nodes that the allocation was bound to (`constrained_alloc`, `mm/oom_kill.c`).
+fn of_nodes(kill: &Kill) -> String {
+    let told = &kill.told;
+    let bound = |nodes: Option<&str>| match nodes {
+        Some(nodes) => format!("NUMA node{} {nodes}", if nodes.contains([',', '-']) { "s" } else { "" }),
+        None => "some of the node's memory nodes (NUMA)".to_owned(),
+    };
+    let (by, nodes) = match told.constraint.as_deref() {
+        Some("CPUSET") => {
+            let cpuset = told.cpuset.as_deref().map_or_else(String::new, |cpuset| format!(" {cpuset}"));
+            (format!("cpuset{cpuset}"), told.mems_allowed.as_deref())
+        }
+        Some("MEMORY_POLICY") => ("a memory policy".to_owned(), told.nodemask.as_deref()),
+        _ => return "the node itself ran out of memory".to_owned(),
+    };
+    let elsewhere = free_elsewhere(kill, nodes)
+        .map_or_else(String::new, |free| format!("; {} were free on other memory nodes", size(free)));
+    format!("no memory was left on {}, which is all that {by} allows{elsewhere}", bound(nodes))
+}
+
+/// What was free on the NUMA nodes that are not in a list such as `0-1,3`.
+fn free_elsewhere(kill: &Kill, allowed: Option<&str>) -> Option<u64> {
+    let allowed: Vec<(u32, u32)> = allowed?
+        .split(',')
+        .map(|range| {
+            let (from, to) = range.split_once('-').unwrap_or((range, range));
+            Some((from.parse().ok()?, to.parse().ok()?))
+        })
+        .collect::<Option<_>>()?;
+    let other = |id: u32| !allowed.iter().any(|(from, to)| (*from..=*to).contains(&id));
+    let free = kill.told.memory_nodes.iter().filter(|node| other(node.id)).map(|node| node.free_bytes);
+    free.reduce(|one, more| one + more)
+}
+
+/// What was limited, and to how much. cgroup v1 has a limit of memory alone, and one of memory with swap: `memory` may have
+/// room left.
+pub(super) fn hit(limit: &Limit) -> (&'static str, Option<u64>) {
+    let with_swap = limit.swap_limit_bytes.filter(|_| limit.swap_counter == Some(SwapCounter::MemoryAndSwap));
+    let has_room = limit.usage_bytes.zip(limit.limit_bytes).is_some_and(|(used, most)| used < most);
+    match (with_swap, limit.swap_usage_bytes) {
+        (Some(most), Some(used)) if used >= most && has_room => ("memory+swap", with_swap),
+        _ => ("memory", limit.limit_bytes),
+    }
+}
+
+/// Whether the victim is the runtime's own process that becomes the container's first (`libcontainer`'s `nsexec.c` names its
+/// stages `runc:[0:PARENT]`, `runc:[1:CHILD]`, `runc:[2:INIT]`): the container's program was not running yet.
+pub(super) fn is_starting(kill: &Kill) -> bool {
+    kill.told.victim.task.comm.as_deref().is_some_and(|comm| comm.starts_with("runc:["))
+}
+
+/// With what exit code a container ended, where only that its end is called `OOMKilled` tells of a kill, and the end was no kill.
+fn outlived_until(kill: &Kill) -> Option<i32> {
+    let (_, line) = kill.lines.first()?;
+    match &line.event {
+        Event::Container(change) if change.action == ContainerAction::Died => {
+            change.exit_code.filter(|code| *code != 137)
+        }
+        Event::ProcessExit(exit) => exit.container_exit_code.map(i32::from).filter(|code| *code != 137),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_with_swap_was_hit_only_where_memory_is_known_to_have_room() {
+        let limit = Limit {
+            usage_bytes: Some(4),
+            limit_bytes: Some(8),
+            swap_usage_bytes: Some(16),
+            swap_limit_bytes: Some(16),
+            swap_counter: Some(SwapCounter::MemoryAndSwap),
+            ..Limit::default()
+        };
+        assert_eq!(hit(&limit), ("memory+swap", Some(16)));
+        assert_eq!(hit(&Limit { usage_bytes: None, ..limit }), ("memory", Some(8)));
+    }
+}

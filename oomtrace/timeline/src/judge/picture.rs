@@ -1,0 +1,95 @@
+//! What memory was against its limit, over the time of an incident.
+
+use std::sync::Arc;
+
+use oomtrace_model::{Event, Level, Line, MemoryPoint, Pressure, PressureScope};
+
+use super::{
+    super::{
+        evidence::{At, Death},
+        windows::PICTURE,
+    },
+    Court,
+    case::Case,
+};
+
+/// Points that are kept: as many as a picture can show.
+const POINTS: usize = 512;
+
+/// The readings of an incident, in order, and how many are left out. Of an eviction: what was used of all that there is,
+/// against the threshold.
+pub(super) fn points(case: &Case<'_>, court: &Court<'_>, lines: &[At]) -> (Vec<MemoryPoint>, u64) {
+    let eviction = case.kills.is_empty() && case.evicted.is_some();
+    let signal = if eviction { court_signal(case, court) } else { None };
+    let mut points: Vec<MemoryPoint> = lines
+        .iter()
+        .filter_map(|(_, line)| if eviction { of_node(line, signal.as_deref()) } else { of_limit(line) })
+        .collect();
+    points.dedup();
+    let omitted = oomtrace_model::thin_middle(&mut points, POINTS);
+    (points, omitted)
+}
+
+fn of_limit(line: &Arc<Line>) -> Option<MemoryPoint> {
+    let (usage, limit) = match &line.event {
+        Event::OomKill(kill) => kill.limit.as_ref().map(|limit| (limit.usage_bytes, limit.limit_bytes))?,
+        Event::ChargeFailures(failures) => {
+            failures.limit.as_ref().map(|limit| (limit.usage_bytes, limit.limit_bytes))?
+        }
+        Event::Pressure(pressure)
+            if pressure.level != Some(Level::Node) && pressure.scope != Some(PressureScope::Exit) =>
+        {
+            (pressure.usage_bytes, pressure.limit_bytes)
+        }
+        _ => return None,
+    };
+    Some(MemoryPoint { ts: line.ts.clone(), usage_bytes: usage?, limit_bytes: limit })
+}
+
+/// The kubelet's observation, turned round: available memory as used memory, the threshold as a limit.
+fn of_node(line: &Arc<Line>, signal: Option<&str>) -> Option<MemoryPoint> {
+    let Event::Eviction(step) = &line.event else { return None };
+    if step.signal.is_none() || step.signal.as_deref() != signal {
+        return None;
+    }
+    let capacity = step.capacity_bytes?;
+    let limit_bytes = step.threshold_bytes.map(|threshold| capacity.saturating_sub(threshold));
+    Some(MemoryPoint { ts: line.ts.clone(), usage_bytes: capacity.saturating_sub(step.available_bytes?), limit_bytes })
+}
+
+fn court_signal(case: &Case<'_>, _court: &Court<'_>) -> Option<String> {
+    let evicted = case.evicted?;
+    evicted.pass.iter().find_map(|(_, line)| match &line.event {
+        Event::Eviction(step) if step.threshold_bytes.is_some() => step.signal.clone(),
+        _ => None,
+    })
+}
+
+/// Whether a container was short of memory before it ended, so that a probe which failed at `failed` may have failed for that.
+///
+/// That its limit is hit says little: page cache that is read once fills any limit, and gives way at once.
+pub(super) fn was_short(court: &Court<'_>, death: &Death, failed: i64) -> bool {
+    let about = court.evidence.pictures.iter().filter(|picture| {
+        picture.container.is_some()
+            && picture.container == death.container
+            && (failed - PICTURE..=death.at).contains(&picture.at)
+    });
+    about.into_iter().any(|picture| match &picture.line.event {
+        Event::ChargeFailures(failures) => {
+            [failures.failed, failures.ooms].into_iter().flatten().any(|count| count > 0)
+        }
+        Event::Pressure(pressure) => stalls(pressure) || is_full(pressure),
+        _ => false,
+    })
+}
+
+/// All its tasks waited for memory a tenth of the time.
+fn stalls(pressure: &Pressure) -> bool {
+    pressure.stall.is_some_and(|stall| stall.full_avg10 >= 10.0)
+}
+
+/// Nine tenths of the limit are memory that cannot be written back.
+fn is_full(pressure: &Pressure) -> bool {
+    let held = pressure.anon_bytes.map(|anon| anon.saturating_add(pressure.shmem_bytes.unwrap_or(0)));
+    held.zip(pressure.limit_bytes).is_some_and(|(held, limit)| held >= limit - limit / 10)
+}

@@ -1,0 +1,361 @@
+//! An incident's events in order, and in words.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use oomtrace_model::{
+    ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Line, Mark, PressureScope,
+    SenderRole, Source, Step, UnderOomState,
+};
+
+use super::{
+    super::{
+        digest,
+        evidence::At,
+        windows::{NOTICED, PICTURE, REFUSED_TO_END, SAME_STEP, SECOND, SIGTERM_TO_END},
+        words::{listed, one_line, pod_name, size, times},
+    },
+    Court,
+    case::{Case, Ending},
+    ending::By,
+};
+
+/// Steps that are told; of more the first and the last.
+const STEPS: usize = 48;
+
+/// The lines that make a case, and no other: kills, ends, steps of an eviction of the pod, what ended it.
+fn own(case: &Case<'_>) -> Vec<At> {
+    let mut all: Vec<At> = Vec::new();
+    for kill in &case.kills {
+        all.extend(kill.lines.iter().cloned());
+    }
+    for death in &case.deaths {
+        all.extend(death.lines.iter().cloned());
+    }
+    if let Some(evicted) = case.evicted {
+        all.extend(evicted.lines.iter().cloned());
+    }
+    match &case.ending {
+        Some(Ending::GaveUp(log)) => all.push((log.at, Arc::clone(&log.line))),
+        Some(Ending::Refused(refused)) => all.push((refused.at, Arc::clone(&refused.line))),
+        Some(Ending::Killed(By::Sender(signal, _))) => all.push((signal.at, Arc::clone(&signal.line))),
+        Some(Ending::Killed(By::Probe(change) | By::Kubelet(change))) => {
+            all.push((change.at, Arc::clone(&change.line)));
+        }
+        Some(Ending::Frozen(frozen)) => all.extend(frozen.iter().map(|one| (one.at, Arc::clone(&one.line)))),
+        Some(Ending::Panic(panic)) => all.push((panic.at, Arc::clone(&panic.line))),
+        Some(Ending::Sent(sent)) => all.extend(sent.iter().map(|one| (one.at, Arc::clone(&one.line)))),
+        Some(Ending::Crashed | Ending::Killed(By::Nobody(_) | By::Unseen(_))) | None => {}
+    }
+    all
+}
+
+/// The same, without those that tell of several pods at once.
+pub(super) fn core(case: &Case<'_>) -> Vec<Arc<Line>> {
+    let of_several = |line: &Line| matches!(&line.event, Event::Eviction(step) if step.pods.len() > 1);
+    own(case).into_iter().map(|(_, line)| line).filter(|line| !of_several(line)).collect()
+}
+
+/// All lines of a case, in order, each step once.
+pub(super) fn lines(case: &Case<'_>, court: &Court<'_>) -> Vec<At> {
+    let mut all = own(case);
+    all.extend(case.evicted.into_iter().flat_map(|evicted| evicted.pass.iter().cloned()));
+    if let Some(Ending::Killed(By::Sender(_, Some(reason)))) = &case.ending {
+        all.push((reason.at, Arc::clone(&reason.line)));
+    }
+    let (Some(first), Some(last)) = (all.iter().map(|(at, _)| *at).min(), all.iter().map(|(at, _)| *at).max()) else {
+        return all;
+    };
+    all.extend(around(case, court, first, last));
+    all.sort_by_key(|(at, line)| (*at, line.source, line.seq));
+    once(all)
+}
+
+/// What else happened to the same containers just before, between and just after.
+fn around(case: &Case<'_>, court: &Court<'_>, first: i64, last: i64) -> Vec<At> {
+    let evidence = court.evidence;
+    let ids: BTreeSet<&ContainerId> = case
+        .kills
+        .iter()
+        .filter_map(|kill| kill.container.as_ref())
+        .chain(case.deaths.iter().filter_map(|death| death.container.as_ref()))
+        .collect();
+    let name = case.container(court).and_then(|container| container.name);
+    let mut all: Vec<At> = Vec::new();
+    if let Some(pod) = &case.pod {
+        for change in evidence.changes_of(pod) {
+            let in_time = (first - SECOND..=last + NOTICED).contains(&change.at);
+            let tells = !matches!(
+                change.what.action,
+                ContainerAction::Created | ContainerAction::Started | ContainerAction::Removed
+            );
+            let of_it = if let Some(id) = &change.container {
+                ids.contains(id) || case.evicted.is_some()
+            } else {
+                let told = change.what.container.as_ref().and_then(|container| container.name.as_ref());
+                told.is_none() || name.is_none() || told == name.as_ref() || case.evicted.is_some()
+            };
+            if in_time && tells && of_it {
+                all.push((change.at, Arc::clone(&change.line)));
+            }
+        }
+    }
+    let with_id = |id: Option<&ContainerId>| id.is_some_and(|id| ids.contains(id));
+    for signal in &evidence.signals {
+        if with_id(signal.container.as_ref()) && (first - SIGTERM_TO_END..=last + NOTICED).contains(&signal.at) {
+            all.push((signal.at, Arc::clone(&signal.line)));
+        }
+    }
+    for refused in &evidence.refusals {
+        if with_id(refused.container.as_ref()) && (first - REFUSED_TO_END..=last).contains(&refused.at) {
+            all.push((refused.at, Arc::clone(&refused.line)));
+        }
+    }
+    let limits: BTreeSet<&str> =
+        case.kills.iter().filter_map(|kill| kill.told.limit.as_ref()?.cgroup.as_deref()).collect();
+    for picture in &evidence.pictures {
+        let of_limit = match &picture.line.event {
+            Event::ChargeFailures(failures) => failures.cgroup.as_ref().and_then(|cgroup| cgroup.path.as_deref()),
+            Event::Pressure(pressure) => pressure.cgroup.as_ref().and_then(|cgroup| cgroup.path.as_deref()),
+            _ => None,
+        };
+        let about = with_id(picture.container.as_ref()) || of_limit.is_some_and(|path| limits.contains(path));
+        if about && (first - PICTURE..=last + NOTICED).contains(&picture.at) {
+            all.push((picture.at, Arc::clone(&picture.line)));
+        }
+    }
+    for (at, line) in &evidence.system_ooms {
+        let Event::SystemOom(oom) = &line.event else { continue };
+        let of_it = case.kills.iter().any(|kill| {
+            let victim = &kill.told.victim.task;
+            oom.pid.is_some()
+                && (oom.pid == victim.tgid || oom.pid == victim.pid)
+                && (kill.at - SECOND..=kill.at + NOTICED).contains(at)
+        });
+        if of_it {
+            all.push((*at, Arc::clone(line)));
+        }
+    }
+    all
+}
+
+/// The same step, told by a second form of the same log, is one.
+fn once(all: Vec<At>) -> Vec<At> {
+    let mut kept: Vec<At> = Vec::with_capacity(all.len());
+    // When what was said last, of what has others near.
+    let mut said: BTreeMap<(Source, u64), i64> = BTreeMap::new();
+    let what = |line: &Line| (line.source, digest(&line.event));
+    let mut last_is_said = false;
+    for (at, line) in all {
+        let near = kept.last().filter(|(before, _)| at - before <= SAME_STEP);
+        let Some((before, last)) = near else {
+            last_is_said = false;
+            kept.push((at, line));
+            continue;
+        };
+        if !last_is_said {
+            said.insert(what(last), *before);
+        }
+        let this = what(&line);
+        if said.get(&this).is_some_and(|before| at - before <= SAME_STEP) {
+            last_is_said = true;
+            continue;
+        }
+        said.insert(this, at);
+        last_is_said = true;
+        kept.push((at, line));
+    }
+    kept
+}
+
+/// The same in words, and how many of the steps are left out.
+pub(super) fn steps(lines: &[At], began: i64, case: &Case<'_>, court: &Court<'_>) -> (Vec<Step>, u64) {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut container: BTreeSet<&ContainerId> = BTreeSet::new();
+    for (at, line) in lines {
+        let Some((mark, what)) = words(line, case, court) else { continue };
+        // The end of a container is told by the kernel and by the kubelet in turn.
+        if let Event::Container(change) = &line.event
+            && change.action == ContainerAction::Died
+            && let Some(id) = change.container.as_ref().and_then(|container| container.id.as_ref())
+            && !container.insert(id)
+        {
+            continue;
+        }
+        steps.push(Step {
+            ts: line.ts.clone(),
+            since_ms: milliseconds(at - began),
+            source: line.source,
+            seq: line.seq,
+            mark,
+            what,
+        });
+    }
+    let omitted = oomtrace_model::thin_middle(&mut steps, STEPS);
+    (steps, omitted)
+}
+
+/// To the microsecond, and so exact in a double for 285 years.
+#[expect(clippy::cast_precision_loss, reason = "microseconds of an incident fit 53 bits")]
+fn milliseconds(ns: i64) -> f64 {
+    (ns / 1_000) as f64 / 1_000.0
+}
+
+fn words(line: &Line, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, String)> {
+    let several = case.kills.iter().filter_map(|kill| kill.container.as_ref()).collect::<BTreeSet<_>>().len()
+        + case.deaths.len()
+        > 1;
+    let of = |container: Option<&oomtrace_model::Container>| {
+        let id = container.and_then(|container| container.id.as_ref());
+        let told = container.and_then(|container| container.name.clone());
+        let name =
+            told.or_else(|| id.and_then(|id| court.names.container(id)).and_then(|seen| seen.container.name.clone()));
+        name.or_else(|| id.map(|id| format!("{:.12}", id.as_str())))
+            .map_or_else(|| "the container".to_owned(), |name| format!("container {name}"))
+    };
+    Some(match &line.event {
+        Event::OomKill(kill) => {
+            let comm = kill.victim.task.comm.as_deref().unwrap_or("?");
+            let pid =
+                kill.victim.task.tgid.or(kill.victim.task.pid).map_or_else(String::new, |pid| format!(" ({pid})"));
+            let with =
+                if kill.members.is_empty() { String::new() } else { format!(" and {} more", kill.members.len()) };
+            let place = if several { format!(" in {}", of(kill.container.as_ref())) } else { String::new() };
+            let used = kill.limit.as_ref().and_then(|limit| Some((limit.usage_bytes?, limit.limit_bytes?)));
+            let used = used.map_or_else(String::new, |(used, limit)| format!(", {} of {}", size(used), size(limit)));
+            (Mark::Kill, format!("OOM kill: {comm}{pid}{with}{place}{used}"))
+        }
+        Event::ProcessExit(exit) => {
+            let how = match (&exit.signal, exit.exit_code) {
+                (Some(signal), _) => format!("by {signal}"),
+                (None, Some(code)) => format!("with status {code}"),
+                (None, None) => String::new(),
+            };
+            let comm = exit.task.comm.as_deref().unwrap_or("?");
+            let ends = exit
+                .container_exit_code
+                .map_or_else(String::new, |code| format!(": {} ends with {code}", of(exit.container.as_ref())));
+            (Mark::Exit, format!("{comm} ends {how}{ends}"))
+        }
+        Event::Signal(signal) => {
+            let sender = signal.sender.task.comm.as_deref().unwrap_or("?");
+            let target = match signal.target.comm.as_deref() {
+                // Some kill all of a cgroup.
+                None if signal.sender.role == SenderRole::Oomd => "all its processes",
+                comm => comm.unwrap_or("?"),
+            };
+            (Mark::Signal, format!("{} from {sender} to {target}", signal.signal))
+        }
+        Event::ChargeFailures(failures) => {
+            let often = failures
+                .attempts
+                .or(failures.failed)
+                .filter(|often| *often > 0)
+                .map_or_else(String::new, |often| format!(" {}", times(often)));
+            (Mark::Failure, format!("the limit was hit{often}"))
+        }
+        Event::AllocationRefused(refused) => {
+            let asked = refused.requested_bytes.map_or_else(String::new, |bytes| format!(" of {}", size(bytes)));
+            (
+                Mark::Failure,
+                format!("the kernel refused {} an allocation{asked}", refused.task.comm.as_deref().unwrap_or("?")),
+            )
+        }
+        Event::OutOfMemoryLog(log) => {
+            (Mark::Failure, format!("its log says: {}", one_line(log.message.as_deref().unwrap_or("?"))))
+        }
+        Event::Pressure(pressure) => {
+            let limit = pressure.limit_bytes.map_or_else(String::new, |limit| format!(" of {}", size(limit)));
+            let words = match pressure.scope {
+                Some(PressureScope::Exit) => {
+                    format!("at most {}{limit} was used at a time", size(pressure.peak_bytes?))
+                }
+                _ => format!("memory {}{limit}", size(pressure.usage_bytes?)),
+            };
+            (Mark::Other, words)
+        }
+        Event::Eviction(step) => eviction(step)?,
+        Event::UnderOom(frozen) => {
+            let words = match frozen.state {
+                UnderOomState::Began => "the limit was hit, and who asks for more waits".to_owned(),
+                UnderOomState::Ended => format!(
+                    "nobody waits any more{}",
+                    frozen.waited_ms.map_or_else(String::new, |ms| format!(", after {:.1} s", ms / 1000.0))
+                ),
+            };
+            (Mark::Failure, words)
+        }
+        Event::PanicOnOom(panic) => {
+            let why = match panic.panic_on_oom {
+                0 => "nobody is left to kill".to_owned(),
+                set => format!("vm.panic_on_oom is {set}"),
+            };
+            (Mark::Kill, format!("the kernel is about to panic: {why}"))
+        }
+        Event::SystemOom(oom) if oom.of_any_limit => (Mark::Other, "the kubelet notes an OOM kill".to_owned()),
+        Event::SystemOom(_) => (Mark::Other, "the kubelet notes that the node was out of memory".to_owned()),
+        Event::Container(change) => changed(change, line.source, &of(change.container.as_ref()))?,
+        _ => return None,
+    })
+}
+
+/// What became of a container.
+fn changed(change: &ContainerChange, source: Source, who: &str) -> Option<(Mark, String)> {
+    let code = change.exit_code.map_or_else(String::new, |code| format!(" with exit code {code}"));
+    let said = change.message.as_deref().or(change.reason.as_deref());
+    let words = said.map_or_else(String::new, |text| format!(": {}", one_line(text)));
+    Some(match change.action {
+        ContainerAction::Died => {
+            let witness = if source == Source::Cri { "the container runtime" } else { "the kubelet" };
+            (Mark::Exit, format!("{witness} sees {who} ended{code}"))
+        }
+        ContainerAction::Killing => {
+            let grace = change.grace_period_ms.map_or_else(String::new, |ms| format!(", {} s of grace", ms / 1000));
+            (Mark::Signal, format!("the kubelet ends {who}{grace}{words}"))
+        }
+        ContainerAction::KillFailed => (Mark::Other, format!("the kubelet cannot end {who}{words}")),
+        ContainerAction::ProbeFailed => (Mark::Other, format!("a probe of {who} failed{words}")),
+        ContainerAction::BackOff => (Mark::Other, format!("the kubelet waits before it starts {who} again")),
+        ContainerAction::PodDeleted => (Mark::Other, "the pod is being deleted".to_owned()),
+        ContainerAction::Reported => {
+            let reason = change.reason.as_deref().unwrap_or("nothing");
+            (Mark::Other, format!("Kubernetes shows {who} as {reason}{code}"))
+        }
+        ContainerAction::OomNoticed => (Mark::Other, format!("the OOM kill in {who} was noticed")),
+        ContainerAction::Created | ContainerAction::Started | ContainerAction::Removed => return None,
+    })
+}
+
+fn eviction(step: &Eviction) -> Option<(Mark, String)> {
+    let amounts = match (step.available_bytes, step.threshold_bytes) {
+        (Some(available), Some(threshold)) => format!(": {} available, threshold {}", size(available), size(threshold)),
+        (Some(available), None) => format!(": {} available", size(available)),
+        _ => String::new(),
+    };
+    let what = step.signal.as_deref().or(step.resource.as_deref()).unwrap_or("memory");
+    Some((
+        Mark::Eviction,
+        match step.phase {
+            EvictionPhase::Observed => format!("the kubelet observed {what}{amounts}"),
+            EvictionPhase::ThresholdMet => format!("threshold of {what} met{amounts}"),
+            EvictionPhase::GracePeriodNotMet => {
+                format!("soft threshold of {what} met, not for long enough yet{amounts}")
+            }
+            EvictionPhase::MustEvict => "pods must be evicted".to_owned(),
+            EvictionPhase::Ranked => {
+                let most = step.pods.iter().take(4).filter_map(|pod| pod_name(Some(pod))).collect::<Vec<_>>();
+                let more = step.pods.len().saturating_sub(most.len());
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                format!("ranked: {}{more}", if more.is_empty() { listed(&most) } else { most.join(", ") })
+            }
+            EvictionPhase::Evicting => format!("the kubelet evicts the pod{amounts}"),
+            EvictionPhase::Evicted => "the pod is evicted".to_owned(),
+            EvictionPhase::Failed => "the kubelet waited in vain for the pod to end".to_owned(),
+            EvictionPhase::CleanedUp => "the pod is cleaned up".to_owned(),
+            EvictionPhase::CleanupTimedOut => "the pod was not cleaned up in time".to_owned(),
+            _ => return None,
+        },
+    ))
+}

@@ -1,0 +1,590 @@
+//! Incidents and verdicts: the pure middle. Nothing is opened here, and no clock is read.
+//!
+//! # What becomes of an event
+//!
+//! 1. Every [`Line`] that tells of a death, or of what may lead to one, is kept in order of its time ([`Timeline::push`]).
+//! 2. The kept lines of a node are sorted out ([`evidence`]): kills (a kill told by several sources is one), ends of
+//!    containers, evictions, signals, refusals. [`names`] says which pod and container each belongs to.
+//! 3. They are paired by identity ([`windows`] says how long something may take) into incidents, and judged
+//!    ([`judge`]).
+//!
+//! The order in which lines arrive does not matter: the incidents are a function of the set of lines.
+//!
+//! # When an incident opens and closes
+//!
+//! It opens with the first kill, eviction or end that makes it. It closes when nothing has been added for 75 seconds of
+//! the events' own time (the kubelet's loop, clean-up and relist: [`windows::CLOSES_AFTER`]), or with the end of the
+//! input. The same container killed again within 15 minutes is the same incident, with the same `id`. [`report`] says what is
+//! reported of it and when.
+//!
+//! # What is judged
+//!
+//! Groups of lines ([`groups`]), each by itself: that gives the same as judging everything at once, and takes as long as the
+//! group is large, not as the node is busy. Live, and of a recording, those that an event touched; each incident keeps its
+//! name, whatever it turns out to be ([`identity`]). Of logs, those that nothing can be added to any more
+//! ([`Timeline::settle`]).
+//!
+//! # What is kept
+//!
+//! At most [`Keep`] lines; what goes is judged and reported before ([`retain`]). A crash loop that goes on for days keeps its
+//! `id`, its beginning and its counts.
+
+mod evidence;
+mod fold;
+mod groups;
+mod herds;
+mod identity;
+mod judge;
+mod names;
+mod replay;
+mod report;
+mod retain;
+mod settle;
+#[cfg(test)]
+mod tests;
+mod thresholds;
+mod windows;
+pub mod words;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+use oomtrace_model::{ContainerEnded, Event, EvictionPhase, Incident, Line, Source, snapshot::Snapshot};
+
+use self::{
+    fold::{Counts, Folds},
+    groups::Groups,
+    herds::Herds,
+    judge::Judged,
+    thresholds::Thresholds,
+};
+pub use self::{
+    replay::Replay,
+    settle::{Ended, Settled},
+};
+
+/// How many lines are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Of those that make incidents: kills, ends, evictions, signals.
+    pub evidence: usize,
+    /// Of those that only add to them: observations, readings of memory, starts of containers.
+    pub context: usize,
+}
+
+impl Keep {
+    /// On a node: about 4 MiB at the worst, some two hundred kills.
+    pub const LIVE: Self = Self { evidence: 640, context: 320 };
+    /// Of logs and recordings after the fact.
+    pub const ALL: Self = Self { evidence: 200_000, context: 200_000 };
+}
+
+/// What is known beside the events.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Pods, from files.
+    pub snapshot: Snapshot,
+    /// `kubelet_evictions` of the kubelet's `/metrics` by `eviction_signal`, the last reading.
+    pub evictions_by_signal: BTreeMap<String, u64>,
+    /// The times of the first and the last line of the kubelet's log, whatever they say: what it does not tell in between,
+    /// the kubelet did not notice.
+    pub kubelet_span: Option<(Timestamp, Timestamp)>,
+    /// What happened is known from pods' statuses and events alone.
+    pub statuses_alone: bool,
+    /// The ends too that have nothing to do with memory, and that only logs tell of: pods that were deleted, evictions
+    /// for disk space. And of each incident its events instead of their numbers.
+    pub everything: bool,
+}
+
+/// An event in the timeline's order.
+#[derive(Clone, Debug)]
+struct Kept {
+    /// Nanoseconds since 1970.
+    at: i64,
+    line: Arc<Line>,
+    /// It only teaches names, or that something was killed in a container before.
+    lesson: bool,
+}
+
+/// When a node's kubelet was heard first and last, nanoseconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Heard {
+    from: Option<i64>,
+    until: Option<i64>,
+    /// Something on the node is of Kubernetes.
+    kubernetes: bool,
+}
+
+/// What is known of a node's kubelet from all that it said.
+#[derive(Clone, Copy)]
+struct Kubelet<'a> {
+    heard: Heard,
+    thresholds: Option<&'a Thresholds>,
+}
+
+/// By what lines are kept in order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Order {
+    at: i64,
+    node: Arc<str>,
+    source: Source,
+    /// It tells lines of one time apart; [`by_node`] puts those in the order of their numbers.
+    arrival: u64,
+}
+
+/// Collects events, and makes incidents of them.
+pub struct Timeline {
+    keep: Keep,
+    known: Known,
+    evidence: BTreeMap<Order, Arc<Line>>,
+    context: BTreeMap<Order, Arc<Line>>,
+    /// Lines that were let go of and might have made an incident yet.
+    dropped: u64,
+    arrivals: u64,
+    /// The latest time of any event, nanoseconds since 1970.
+    latest: Option<i64>,
+    /// The same, or the time that the clock has moved on to.
+    now: Option<i64>,
+    /// By node.
+    heard: BTreeMap<Arc<str>, Heard>,
+    /// The groups that what was heard since may have changed.
+    reheard: Reheard,
+    /// By node.
+    thresholds: BTreeMap<String, Thresholds>,
+    groups: Groups,
+    herds: Herds,
+    /// Incidents are reported as they come, and not settled after the fact.
+    reporting: bool,
+    /// What is to be reported for the last time of incidents whose lines were let go of, each with when it began.
+    outbox: Vec<(i64, Incident)>,
+    /// The same where incidents are settled after the fact.
+    sealed: Vec<Judged>,
+    /// What all these have counted.
+    sealed_counts: Counts,
+    /// Ends that nobody has taken yet.
+    ends: Vec<EndAsIntended>,
+}
+
+/// The end of a container as Kubernetes intended it.
+#[derive(Clone, Debug)]
+pub struct EndAsIntended {
+    /// When the container ended.
+    pub at: Timestamp,
+    /// Where.
+    pub node: String,
+    /// What is known of it.
+    pub event: ContainerEnded,
+}
+
+/// Since the groups were looked at last, a kubelet was heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reheard {
+    #[default]
+    No,
+    /// Later than it had been: until then, or never.
+    Later(Option<i64>),
+    /// Earlier.
+    Earlier,
+}
+
+impl Timeline {
+    /// An empty one.
+    #[must_use]
+    pub fn new(keep: Keep, known: Known) -> Self {
+        Self {
+            keep,
+            groups: Groups::new(&known.snapshot),
+            herds: Herds::default(),
+            known,
+            evidence: BTreeMap::new(),
+            context: BTreeMap::new(),
+            dropped: 0,
+            arrivals: 0,
+            latest: None,
+            now: None,
+            heard: BTreeMap::new(),
+            reheard: Reheard::No,
+            thresholds: BTreeMap::new(),
+            reporting: false,
+            outbox: Vec::new(),
+            sealed: Vec::new(),
+            sealed_counts: Counts::default(),
+            ends: Vec::new(),
+        }
+    }
+
+    /// Takes an event in as it comes. What [`Timeline::news`] then reports may have changed.
+    pub fn push(&mut self, line: &Line) {
+        self.reporting = true;
+        if let Some(at) = nanoseconds(&line.ts)
+            && !self.is_of_herd(at, line)
+            && let Some(place) = self.place(at, line)
+        {
+            self.insert(place, Arc::new(line.clone()));
+        }
+        match std::mem::take(&mut self.reheard) {
+            Reheard::No => {}
+            Reheard::Later(before) => {
+                for id in self.groups.kubelet_goes_on(before) {
+                    self.judge_group(id, true);
+                }
+            }
+            Reheard::Earlier => self.groups.all_due(),
+        }
+        for id in self.groups.take_due() {
+            self.judge_group(id, true);
+        }
+        self.make_room();
+    }
+
+    /// Takes an event in that is settled after the fact ([`Timeline::settle`]), and whose time is known.
+    pub fn push_owned(&mut self, at: Timestamp, line: Line) {
+        let Ok(at) = i64::try_from(at.as_nanosecond()) else { return };
+        if !self.is_of_herd(at, &line)
+            && let Some(place) = self.place(at, &line)
+        {
+            self.insert(place, Arc::new(line));
+            self.make_room();
+        }
+    }
+
+    /// Keeps the line of a kill whose members follow until these have come, and adds them to it.
+    fn is_of_herd(&mut self, at: i64, line: &Line) -> bool {
+        self.take_herds(Some(at));
+        let is_of_herd = self.herds.take(at, line);
+        if is_of_herd {
+            (self.now, self.latest) = (self.now.max(Some(at)), self.latest.max(Some(at)));
+        }
+        is_of_herd
+    }
+
+    /// Takes in the kills whose members have come by now; without a time, all.
+    fn take_herds(&mut self, now: Option<i64>) {
+        for (at, line) in self.herds.complete(now) {
+            if let Some(place) = self.place(at, &line) {
+                self.insert(place, Arc::new(line));
+            }
+        }
+    }
+
+    /// Where an event belongs; `None` where it makes no incident.
+    fn place(&mut self, at: i64, line: &Line) -> Option<(Weight, Order)> {
+        (self.now, self.latest) = (self.now.max(Some(at)), self.latest.max(Some(at)));
+        if let Event::Eviction(step) = &line.event
+            && step.phase == EvictionPhase::Configured
+        {
+            self.thresholds.entry(line.node.clone()).or_default().add(at, step);
+        }
+        let weight = Weight::of(&line.event)?;
+        let node = self.node(&line.node);
+        self.learn_kubernetes(&node, line);
+        if line.source == Source::Kubelet {
+            self.hear(&node, at);
+        }
+        if self.groups.is_buried(&line.event) {
+            return None;
+        }
+        self.arrivals += 1;
+        Some((weight, Order { at, node, source: line.source, arrival: self.arrivals }))
+    }
+
+    /// A node's name, once for all of its lines.
+    fn node(&mut self, name: &str) -> Arc<str> {
+        if let Some((known, _)) = self.heard.get_key_value(name) {
+            return Arc::clone(known);
+        }
+        let name: Arc<str> = name.into();
+        self.heard.insert(Arc::clone(&name), Heard::default());
+        name
+    }
+
+    fn insert(&mut self, (weight, order): (Weight, Order), line: Arc<Line>) {
+        let kept = match weight {
+            Weight::Evidence => &mut self.evidence,
+            Weight::Context => &mut self.context,
+        };
+        self.groups.add(&order, &line, &self.known.snapshot);
+        kept.insert(order, line);
+    }
+
+    /// What the kubelet has not noticed by its last line, it may notice yet.
+    fn hear(&mut self, node: &str, at: i64) {
+        let Some(heard) = self.heard.get_mut(node) else { return };
+        let before = *heard;
+        heard.from = heard.from.map_or(Some(at), |from| Some(from.min(at)));
+        heard.until = heard.until.max(Some(at));
+        if heard.from != before.from {
+            self.reheard = Reheard::Earlier;
+        } else if heard.until != before.until && self.reheard == Reheard::No {
+            self.reheard = Reheard::Later(before.until);
+        }
+    }
+
+    /// A node that anything of Kubernetes is seen on is one of Kubernetes.
+    fn learn_kubernetes(&mut self, node: &Arc<str>, line: &Line) {
+        let files = !self.known.snapshot.pods.is_empty() || !self.known.snapshot.nodes.is_empty();
+        let Some(heard) = self.heard.get_mut(node) else { return };
+        if !heard.kubernetes && (files || line.source == Source::Kubelet || groups::is_of_kubernetes(&line.event)) {
+            heard.kubernetes = true;
+            self.reheard = Reheard::Earlier;
+        }
+    }
+
+    /// The clock has moved on though nothing happened: nanoseconds since 1970. An open incident may close by it.
+    pub fn advance(&mut self, to: Timestamp) {
+        self.now = self.now.max(i64::try_from(to.as_nanosecond()).ok());
+    }
+
+    /// What there is to report of incidents since this was last asked.
+    pub fn news(&mut self) -> Vec<Incident> {
+        let Some(now) = self.now else { return Vec::new() };
+        self.report(Some(now))
+    }
+
+    /// As [`Timeline::news`], at the end of the input: every incident closes.
+    pub fn finish(&mut self) -> Vec<Incident> {
+        self.report(None)
+    }
+
+    /// What was reported for the last time of incidents that were let go of, as it comes.
+    fn take_sealed(&mut self) -> Vec<Incident> {
+        std::mem::take(&mut self.outbox).into_iter().map(|(_, incident)| incident).collect()
+    }
+
+    /// The ends of containers as Kubernetes intended them that [`Timeline::news`] and [`Timeline::finish`] came upon, each once.
+    pub fn take_ends(&mut self) -> Vec<EndAsIntended> {
+        std::mem::take(&mut self.ends)
+    }
+
+    /// How many lines had to be let go of that might have made an incident yet.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// What was known from the beginning.
+    #[must_use]
+    pub fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// All incidents as they are at the end of the input, judged at once.
+    #[cfg(test)]
+    fn incidents(&self) -> Vec<Incident> {
+        let lines = merge(&self.evidence, &self.context).map(|(order, line)| (order, line, false));
+        let mut all = judged(lines, &self.known, &self.heard, &self.thresholds, &Folds::new()).incidents;
+        all.retain(|judged| !judged.hidden);
+        sort(&mut all);
+        all.into_iter().map(|judged| judged.incident).collect()
+    }
+
+    /// All incidents as at the end of the input, each group judged by itself.
+    #[cfg(test)]
+    fn incidents_by_group(&mut self) -> Vec<Incident> {
+        let mut all: Vec<_> = self.groups.ids().into_iter().flat_map(|id| self.judged(id).incidents).collect();
+        sort(&mut all);
+        all.into_iter().map(|judged| judged.incident).collect()
+    }
+
+    /// What a group's lines come to.
+    fn judged(&self, id: u64) -> judge::Findings {
+        let Some(group) = self.groups.get(id) else { return judge::Findings::default() };
+        let mut found = judged(group.lines(), &self.known, &self.heard, &self.thresholds, &group.folds);
+        found.incidents.retain(|judged| !judged.hidden);
+        found
+    }
+
+    /// Judges a group, if it has changed. Only where that depends on its lines alone and not on when it happens, its incidents keep
+    /// the names that they get.
+    fn judge_group(&mut self, id: u64, keep_names: bool) {
+        let changed = |group: &groups::Group| group.stale || keep_names && group.pushed > 0;
+        if !self.groups.get(id).is_some_and(changed) {
+            return;
+        }
+        let judge::Findings { incidents: mut judged, ends } = self.judged(id);
+        let Some(group) = self.groups.get_mut(id) else { return };
+        group.ends = ends;
+        group.homes.name(&mut judged, keep_names);
+        let before: BTreeMap<&str, &Judged> =
+            group.standing.iter().map(|before| (before.incident.id.as_str(), before)).collect();
+        for judged in judged.iter_mut().filter(|_| group.cut) {
+            let before = before.get(judged.incident.id.as_str());
+            if let Some(before) = before.filter(|before| !report::is_more(&before.incident, &judged.incident)) {
+                judged.incident = before.incident.clone();
+            }
+        }
+        group.standing = judged;
+        group.stale = false;
+        group.judgings += 1;
+        if keep_names {
+            group.pushed = 0;
+        }
+    }
+
+    fn report(&mut self, now: Option<i64>) -> Vec<Incident> {
+        self.take_herds(now);
+        let mut news = std::mem::take(&mut self.outbox);
+        for id in self.groups.ids() {
+            let Some(group) = self.groups.get(id) else { continue };
+            // What did not change since its names were kept, keeps them.
+            let complete = group.pushed == 0;
+            self.judge_group(id, complete);
+            if let Some(group) = self.groups.get_mut(id) {
+                let groups::Group { standing, judgings, homes, reports, .. } = group;
+                news.extend(reports.news(standing, *judgings, homes, complete || now.is_none(), now));
+                self.ends.extend(group.new_ends(now));
+            }
+            self.groups.drop_empty(id);
+        }
+        news.sort_by(|a, b| (a.0, &a.1.id, a.1.revision).cmp(&(b.0, &b.1.id, b.1.revision)));
+        news.into_iter().map(|(_, incident)| incident).collect()
+    }
+
+    /// What all incidents count that there are and were.
+    #[cfg(test)]
+    fn counts(&mut self) -> Counts {
+        let ids = self.groups.ids();
+        let sealed = self.sealed_counts;
+        ids.into_iter().fold(sealed, |sum, id| {
+            self.judge_group(id, false);
+            sum + self.groups.get(id).map(|group| report::total(&group.standing)).unwrap_or_default()
+        })
+    }
+}
+
+/// The incidents that lines make, of whatever nodes they are.
+fn judged<'a>(
+    lines: impl Iterator<Item = (&'a Order, &'a Arc<Line>, bool)>,
+    known: &Known,
+    heard: &BTreeMap<Arc<str>, Heard>,
+    thresholds: &BTreeMap<String, Thresholds>,
+    folds: &Folds,
+) -> judge::Findings {
+    let of_node = |(node, lines): (&str, Vec<Kept>)| {
+        let kubelet = Kubelet { heard: heard.get(node).copied().unwrap_or_default(), thresholds: thresholds.get(node) };
+        judge::judge(node, &lines, known, kubelet, folds)
+    };
+    let mut all = judge::Findings::default();
+    for judge::Findings { incidents, ends } in by_node(lines).into_iter().map(of_node) {
+        all.incidents.extend(incidents);
+        all.ends.extend(ends);
+    }
+    all
+}
+
+impl EndAsIntended {
+    /// `None` of a time that is none.
+    fn of(end: judge::End) -> Option<Self> {
+        let at = Timestamp::from_nanosecond(end.at.into()).ok()?;
+        Some(Self { at, node: end.node, event: end.event })
+    }
+}
+
+fn sort(judged: &mut [Judged]) {
+    judged.sort_by(|a, b| (a.at, &a.node, &a.incident.id).cmp(&(b.at, &b.node, &b.incident.id)));
+}
+
+/// Lines by node, each once: the same may be read from two files.
+fn by_node<'a>(lines: impl Iterator<Item = (&'a Order, &'a Arc<Line>, bool)>) -> BTreeMap<&'a str, Vec<Kept>> {
+    let mut nodes: BTreeMap<&str, Vec<Kept>> = BTreeMap::new();
+    for (order, line, lesson) in lines {
+        nodes.entry(&order.node).or_default().push(Kept { at: order.at, line: Arc::clone(line), lesson });
+    }
+    for lines in nodes.values_mut() {
+        // What is remembered of lines that were let go of comes first, and is not always from before.
+        if !lines.is_sorted_by_key(|kept| kept.at) {
+            lines.sort_by_key(|kept| (kept.at, kept.line.source));
+        }
+        let of_one_time = |a: &Kept, b: &Kept| (a.at, a.line.source) == (b.at, b.line.source);
+        if lines.windows(2).any(|pair| of_one_time(&pair[0], &pair[1])) {
+            for same in lines.chunk_by_mut(of_one_time).filter(|same| same.len() > 1) {
+                same.sort_by_cached_key(|kept| (digest(&kept.line.event), kept.lesson, kept.line.seq));
+            }
+            lines.dedup_by(|b, a| of_one_time(a, b) && digest(&a.line.event) == digest(&b.line.event));
+            // A log with whole seconds has its lines in the order in which things happened.
+            for same in lines.chunk_by_mut(of_one_time).filter(|same| same.len() > 1) {
+                same.sort_by_key(|kept| kept.line.seq);
+            }
+        }
+    }
+    nodes
+}
+
+/// Both in one order.
+#[cfg(test)]
+fn merge<'a>(
+    evidence: &'a BTreeMap<Order, Arc<Line>>,
+    context: &'a BTreeMap<Order, Arc<Line>>,
+) -> impl Iterator<Item = (&'a Order, &'a Arc<Line>)> {
+    let (mut left, mut right) = (evidence.iter().peekable(), context.iter().peekable());
+    std::iter::from_fn(move || match (left.peek(), right.peek()) {
+        (Some((a, _)), Some((b, _))) if b < a => right.next(),
+        (Some(_), _) => left.next(),
+        (None, _) => right.next(),
+    })
+}
+
+/// What a line is worth.
+enum Weight {
+    Evidence,
+    Context,
+}
+
+impl Weight {
+    fn of(event: &Event) -> Option<Self> {
+        use oomtrace_model::ContainerAction;
+        match event {
+            Event::OomKill(_)
+            | Event::Signal(_)
+            | Event::AllocationRefused(_)
+            | Event::SystemOom(_)
+            | Event::OutOfMemoryLog(_)
+            | Event::PanicOnOom(_)
+            | Event::UnderOom(_) => Some(Self::Evidence),
+            Event::ProcessExit(exit) => {
+                (exit.oom_victim || exit.container.is_some() || exit.pod.is_some()).then_some(Self::Evidence)
+            }
+            Event::Eviction(eviction) => Some(match eviction.phase {
+                EvictionPhase::Configured => return None,
+                EvictionPhase::Observed | EvictionPhase::NodeConditions if eviction.memory == Some(false) => {
+                    return None;
+                }
+                EvictionPhase::Observed | EvictionPhase::NodeConditions => Self::Context,
+                _ => Self::Evidence,
+            }),
+            Event::Container(change) => Some(match change.action {
+                ContainerAction::Created
+                | ContainerAction::Started
+                | ContainerAction::Removed
+                // Every few seconds while a container waits.
+                | ContainerAction::BackOff => Self::Context,
+                _ => Self::Evidence,
+            }),
+            Event::ChargeFailures(_) | Event::Pressure(_) => Some(Self::Context),
+            Event::OomDecision(_)
+            | Event::OomVictim(_)
+            | Event::OomReaped(_)
+            | Event::LimitChanged(_)
+            | Event::ContainerEnded(_)
+            | Event::Incident(_)
+            | Event::Lost(_)
+            | Event::Error(_)
+            | Event::Status(_) => None,
+        }
+    }
+}
+
+/// Nanoseconds since 1970 of a line's time; `None` where it is none.
+fn nanoseconds(ts: &str) -> Option<i64> {
+    ts.parse::<Timestamp>().ok().and_then(|ts| i64::try_from(ts.as_nanosecond()).ok())
+}
+
+/// Tells contents apart.
+fn digest(value: &impl serde::Serialize) -> u64 {
+    fnv1a(serde_json::to_string(value).unwrap_or_default().as_bytes())
+}
+
+/// FNV-1a, 64 bits: the same in every build, as ids have to be.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}

@@ -1,0 +1,127 @@
+//! What is not known is said.
+
+use oomtrace_model::{
+    Confidence, Container, ContainerAction, Event, Level, OomKill, OutOfMemoryLog, Pressure, Scenario, Source,
+};
+
+use super::world::{MIB, World, change, container, kill, pod, pod_by_uid, unnamed};
+
+#[test]
+fn a_kill_alone_does_not_say_whose_limit_it_was() {
+    let alone = |limit| OomKill {
+        pod: None,
+        container: None,
+        limit,
+        message: Some("Memory cgroup out of memory".to_owned()),
+        ..kill(pod('a'), unnamed('1'), Level::Container, 80)
+    };
+    let verdict = World::default().kill(0.0, alone(None)).incident().verdict;
+    assert_eq!((verdict.scenario, verdict.confidence), (Scenario::UnknownLimit, Confidence::Low));
+    assert_eq!(verdict.heading, "OOM kill: whose limit is not known");
+    assert_eq!(verdict.kubernetes_shows, ["OOMKilled 137, if it was in a container"]);
+    assert!(!verdict.summary.contains("in the node"), "{}", verdict.summary);
+    // How large it is may be known.
+    let mut limit = kill(pod('a'), unnamed('1'), Level::Container, 80).limit.expect("a limit");
+    (limit.level, limit.cgroup) = (None, None);
+    let verdict = World::default().kill(0.0, alone(Some(limit))).incident().verdict;
+    assert_eq!((verdict.scenario, verdict.confidence), (Scenario::UnknownLimit, Confidence::Low));
+    assert!(
+        verdict.summary.contains("a memory limit of 80 MiB was hit; nothing at hand says whose"),
+        "{}",
+        verdict.summary
+    );
+}
+
+#[test]
+fn what_a_runtime_noticed_says_neither_whose_limit_it_was_nor_what_became_of_the_container() {
+    let mut world = World::default();
+    let noticed = oomtrace_model::ContainerChange {
+        container: Some(unnamed('5')),
+        ..oomtrace_model::ContainerChange::new(ContainerAction::OomNoticed)
+    };
+    world.tell(0.0, Source::Cri, Event::Container(Box::new(noticed)));
+    let verdict = world.incident().verdict;
+    assert_eq!((verdict.scenario, verdict.invisible), (Scenario::UnknownLimit, None));
+    assert!(!verdict.summary.contains("lives on"), "{}", verdict.summary);
+}
+
+#[test]
+fn an_incident_is_of_its_first_kill_and_later_lives_are_listed() {
+    let mut world = World::default();
+    world
+        .kill(0.0, kill(pod_by_uid('a'), unnamed('1'), Level::Container, 64))
+        .kill(60.0, kill(pod_by_uid('a'), unnamed('2'), Level::Container, 64));
+    let incident = world.incident();
+    assert_eq!(incident.container.and_then(|container| container.id), unnamed('1').id);
+    assert_eq!(incident.later_ids, Vec::from_iter(unnamed('2').id));
+    assert!(incident.verdict.summary.contains("the first of 2 kills"), "{}", incident.verdict.summary);
+}
+
+#[test]
+fn of_a_pod_of_whose_containers_one_alone_is_known_that_one_has_the_name() {
+    let killed = |names: &[&str]| {
+        let mut world = World::default();
+        let containers: Vec<_> = names.iter().map(|name| (*name, None)).collect();
+        world.file_says('a', &containers);
+        world.known.snapshot.pods.values_mut().for_each(|record| record.complete = false);
+        world.kill(0.0, kill(pod_by_uid('a'), unnamed('1'), Level::Container, 64));
+        world.incident().container.and_then(|container| container.name)
+    };
+    assert_eq!(killed(&["app"]).as_deref(), Some("app"));
+    assert_eq!(killed(&["app", "proxy"]), None);
+}
+
+fn log(name: &str, message: &str) -> Event {
+    Event::OutOfMemoryLog(Box::new(OutOfMemoryLog {
+        pod: Some(pod('a')),
+        container: Some(Container { name: Some(name.to_owned()), ..Container::default() }),
+        runtime: Some("Java".to_owned()),
+        message: Some(message.to_owned()),
+    }))
+}
+
+#[test]
+fn a_runtime_that_gives_up_at_its_own_limit_says_so_in_its_log() {
+    let words = "java.lang.OutOfMemoryError: Java heap space";
+    let ended = |second: f64, name: &str, code: u8| {
+        let mut world = World::default();
+        world.tell(second, Source::Cri, log(name, words));
+        let pressure = Pressure {
+            container: Some(container("app", '1')),
+            usage_bytes: Some(200 * MIB),
+            limit_bytes: Some(256 * MIB),
+            ..Pressure::default()
+        };
+        world.tell(-5.0, Source::Oomtrace, Event::Pressure(Box::new(pressure)));
+        world.exit(0.0, pod('a'), container("app", '1'), code);
+        world.incidents().pop().map(|incident| incident.verdict)
+    };
+    let verdict = ended(-1.0, "app", 3).expect("an incident");
+    assert_eq!((verdict.scenario, verdict.confidence), (Scenario::RuntimeRefused, Confidence::Medium));
+    assert_eq!(
+        verdict.summary,
+        format!(
+            "Container app of pod default/pod-a gave up with exit code 3 after its log said that memory ran out (Java): \"{words}\"; no OOM kill was seen. It used 200 MiB of its limit of 256 MiB shortly before."
+        )
+    );
+    assert!(verdict.advice.contains("-Xmx"), "{}", verdict.advice);
+    // Another container's log, or one of long before, says nothing of it.
+    assert!(ended(-1.0, "proxy", 3).is_none());
+    assert!(ended(-300.0, "app", 3).is_none());
+    assert!(ended(-1.0, "app", 0).is_none());
+    // A fault without such a line is a crash, and nothing is claimed of memory.
+    let crashed = ended(-300.0, "app", 134).expect("an incident");
+    assert_eq!((crashed.scenario, crashed.confidence), (Scenario::Crashed, Confidence::Medium));
+    assert!(!crashed.summary.contains("memory"), "{}", crashed.summary);
+}
+
+#[test]
+fn an_oom_kill_that_its_log_speaks_of_too_is_the_kernels() {
+    let mut world = World::default();
+    world
+        .tell(-1.0, Source::Cri, log("app", "java.lang.OutOfMemoryError: Java heap space"))
+        .kill(0.0, kill(pod('a'), container("app", '1'), Level::Container, 64))
+        .died(1.0, pod('a'), unnamed('1'), 137)
+        .change(1.1, change(ContainerAction::BackOff, pod('a'), Some(container("app", '1'))));
+    assert_eq!(world.incident().verdict.scenario, Scenario::ContainerLimit);
+}

@@ -1,0 +1,137 @@
+//! Words for summaries and advice. Names are as they were chosen by whoever chose them: whoever prints them escapes.
+
+use oomtrace_model::{Confidence, Container, ContainerRole, Incident, Pod, Scenario, Severity};
+
+/// What happened, in a few words: a guess is not stated as a fact. `constraint` is what the allocation was bound to.
+pub(super) fn heading(incident: &Incident, constraint: Option<&str>) -> &'static str {
+    let verdict = &incident.verdict;
+    let guessed = verdict.confidence == Confidence::Low;
+    match verdict.scenario {
+        Scenario::SystemOom if constraint == Some("CPUSET") => "OOM kill: no memory left on the nodes of a cpuset",
+        Scenario::SystemOom if constraint == Some("MEMORY_POLICY") => {
+            "OOM kill: no memory left on the nodes of a memory policy"
+        }
+        Scenario::AllocatableEvicted | Scenario::NodePressureEvicted if guessed => {
+            "Evicted for memory: the node's or all pods' is not known"
+        }
+        Scenario::OtherLimit if verdict.kubernetes_shows.is_empty() => "OOM kill: over the limit of a cgroup",
+        Scenario::Killed if guessed && !incident.evicted => "Ended with 137: who killed it is not known",
+        Scenario::Killed if incident.evicted => "Evicted: not for memory",
+        Scenario::Killed if incident.severity == Severity::Memory => "Killed by a user-space OOM killer",
+        scenario => heading_of(scenario),
+    }
+}
+
+/// What happened, by the scenario alone.
+#[must_use]
+pub fn heading_of(scenario: Scenario) -> &'static str {
+    match scenario {
+        Scenario::ContainerLimit => "OOM kill: over the container's own limit",
+        Scenario::PodLimit => "OOM kill: over the pod's limit",
+        Scenario::AllocatableEvicted => "Evicted: pods used too much of what is allocatable",
+        Scenario::NodePressureEvicted => "Evicted: the node was short of memory",
+        Scenario::AllocatableOom => "OOM kill: all pods together over what is allocatable",
+        Scenario::RuntimeRefused => "Gave up: memory was refused",
+        Scenario::SystemOom => "OOM kill: the node ran out of memory",
+        Scenario::UnknownLimit => "OOM kill: whose limit is not known",
+        Scenario::Evicted => "Evicted: the resource is not known",
+        Scenario::OtherLimit => "OOM kill: over a limit that is not Kubernetes'",
+        Scenario::Killed => "Killed by a process, not by the OOM killer",
+        Scenario::Crashed => "Crashed",
+    }
+}
+
+/// Bytes in the unit that people would choose; a whole number where it is one.
+pub(super) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let unit = (bytes.ilog2() / 10 - 1).min(4);
+    let shift = 10 * (unit + 1);
+    let (whole, tenths) = (bytes >> shift, (bytes >> (shift - 10)) % 1024 * 10 / 1024);
+    let name = UNITS[unit as usize];
+    if tenths == 0 { format!("{whole} {name}") } else { format!("{whole}.{tenths} {name}") }
+}
+
+/// `default/web`, or as much as is known.
+pub(super) fn pod_name(pod: Option<&Pod>) -> Option<String> {
+    let pod = pod?;
+    match (&pod.namespace, &pod.name, &pod.uid) {
+        (Some(namespace), Some(name), _) => Some(format!("{namespace}/{name}")),
+        (None, Some(name), _) => Some(name.clone()),
+        (_, None, Some(uid)) => Some(uid.to_string()),
+        (_, None, None) => None,
+    }
+}
+
+/// A container's name, or as much of its id as other tools print.
+pub(super) fn container_name(container: &Container) -> Option<String> {
+    let id = || Some(format!("{:.12}", container.id.as_ref()?.as_str()));
+    container.name.clone().or_else(id)
+}
+
+/// `container app of pod default/web`, `the sandbox of pod default/web`.
+pub(super) fn place(pod: Option<&Pod>, container: Option<&Container>) -> String {
+    let container = container.and_then(|container| match container.role {
+        Some(ContainerRole::Sandbox) => Some("the sandbox".to_owned()),
+        _ => Some(format!("container {}", container_name(container)?)),
+    });
+    match (container, pod_name(pod)) {
+        (Some(container), Some(pod)) => format!("{container} of pod {pod}"),
+        (Some(container), None) => container,
+        (None, Some(pod)) => format!("pod {pod}"),
+        (None, None) => "the node".to_owned(),
+    }
+}
+
+/// The beginning of words of several lines, as of a program that a probe ran.
+pub(super) fn one_line(text: &str) -> String {
+    const MOST: usize = 200;
+    let words = text.split_whitespace().take(MOST).collect::<Vec<_>>().join(" ");
+    match words.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &words[..end]),
+        None => words,
+    }
+}
+
+/// `once`, `3 times`.
+pub(super) fn times(count: u64) -> String {
+    match count {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        count => format!("{count} times"),
+    }
+}
+
+/// `a, b and c`.
+pub(super) fn listed(words: &[String]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_a_whole_number_where_it_is_one() {
+        for (bytes, text) in
+            [(512, "512 B"), (64 << 20, "64 MiB"), ((3 << 29) + 1, "1.5 GiB"), (1_000_943_616, "954.5 MiB")]
+        {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn an_id_is_cut_and_a_name_is_not() {
+        let (name, id) = ("a-long-cluster-control-plane", "a".repeat(64));
+        let known = Container { id: id.parse().ok(), ..Container::default() };
+        assert_eq!(container_name(&known), Some("a".repeat(12)));
+        assert_eq!(container_name(&Container { name: Some(name.to_owned()), ..known }).as_deref(), Some(name));
+        assert_eq!(container_name(&Container::default()), None);
+    }
+}
