@@ -78,6 +78,8 @@ kernel_layout! {
     task_cgroups: Member("task_struct", "cgroups"),
     /// `struct sighand_struct *sighand`.
     task_sighand: Member("task_struct", "sighand"),
+    /// `struct list_head thread_node`: among the threads of its process.
+    task_thread_node: Member("task_struct", "thread_node"),
     /// `struct pid *thread_pid`.
     task_thread_pid: Member("task_struct", "thread_pid"),
     /// `u64 start_boottime`.
@@ -90,6 +92,8 @@ kernel_layout! {
     signal_oom_score_adj: Member("signal_struct", "oom_score_adj"),
     /// `struct mm_struct *oom_mm`: set by `mark_oom_victim`.
     signal_oom_mm: Member("signal_struct", "oom_mm"),
+    /// `struct list_head thread_head`: the threads of a process.
+    signal_thread_head: Member("signal_struct", "thread_head"),
     /// `atomic_t live`: threads that have not ended.
     signal_live: Member("signal_struct", "live"),
     /// `unsigned int flags`: `SIGNAL_*`.
@@ -121,6 +125,10 @@ kernel_layout! {
     mm_total_vm: Member("mm_struct", "total_vm"),
     /// `atomic_long_t pgtables_bytes`.
     mm_pgtables_bytes: Member("mm_struct", "pgtables_bytes"),
+    /// `unsigned long arg_start`: where the command line begins.
+    mm_arg_start: Member("mm_struct", "arg_start"),
+    /// `unsigned long arg_end`: and where it ends.
+    mm_arg_end: Member("mm_struct", "arg_end"),
     /// The resident-set counters as an array of atomics: up to 6.1.
     mm_rss_atomics: Member("mm_struct", "rss_stat.count"),
     /// The resident-set counters as an array of `percpu_counter`: from 6.2.
@@ -152,6 +160,10 @@ kernel_layout! {
     cgroup_kn: Member("cgroup", "kn"),
     /// `u64 id`: the directory's inode number, the cgroup's id.
     kernfs_id: Member("kernfs_node", "id"),
+    /// `void *priv`: a directory's cgroup.
+    kernfs_priv: Member("kernfs_node", "priv"),
+    /// `struct kernfs_node *kn`: the file that is open.
+    kernfs_open_file_kn: Member("kernfs_open_file", "kn"),
     /// `const char *name`.
     kernfs_name: Member("kernfs_node", "name"),
     /// `struct kernfs_node *parent`, since 6.15 `__parent`.
@@ -177,12 +189,16 @@ kernel_layout! {
     memcg_memory_usage: Member("mem_cgroup", "memory.usage"),
     /// `unsigned long max` of `mem_cgroup.memory`.
     memcg_memory_max: Member("mem_cgroup", "memory.max"),
+    /// `unsigned long high` of the same.
+    memcg_memory_high: Member("mem_cgroup", "memory.high"),
     /// `atomic_long_t usage` of `mem_cgroup.swap` (v2), which shares its place with `memsw` (v1).
     memcg_swap_usage: Member("mem_cgroup", "swap.usage"),
     /// `unsigned long max` of the same.
     memcg_swap_max: Member("mem_cgroup", "swap.max"),
     /// `struct cgroup_subsys_state *parent`: the same controller's next cgroup towards the root.
     css_parent: Member("cgroup_subsys_state", "parent"),
+    /// `bool oom_group`: `memory.oom.group`.
+    memcg_oom_group: Member("mem_cgroup", "oom_group"),
     /// `bool oom_kill_disable`, an `int` up to 6.0: cgroup v1's.
     memcg_oom_kill_disable: Member("mem_cgroup", "oom_kill_disable"),
     /// `struct mem_cgroup *memcg_in_oom`: whose limit the task waits at, on cgroup v1.
@@ -208,6 +224,8 @@ pub struct MachineLayout {
     pub memory_cgroup_v1: u64,
     /// Address of `sysctl_panic_on_oom` (`mm/oom_kill.c`), from `/proc/kallsyms`; 0 where it is not known.
     pub panic_on_oom: u64,
+    /// 1 where the command lines of victims are to be read.
+    pub command_lines: u64,
 }
 
 /// Declares [`MarkVictimFormat`], and the kernel's name of each of its fields.

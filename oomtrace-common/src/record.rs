@@ -17,10 +17,14 @@ pub const ABSENT_I32: i32 = i32::MIN;
 pub const COMM_LEN: usize = 16;
 /// Bytes kept of the reason that `oom_kill_process` is given; the longest in the kernel has 38.
 pub const MESSAGE_LEN: usize = 48;
-/// Bytes of a cgroup path that fit a [`ShortPath`]: what a container's path needs on nearly every node.
-pub const SHORT_PATH_LEN: usize = 448;
-/// Bytes of a cgroup path that fit a [`LongPath`].
-pub const LONG_PATH_LEN: usize = 4096;
+/// Bytes for a cgroup's path in a [`ShortPath`]: what a container's needs on nearly every node, and behind it room for a name
+/// of any length.
+pub const SHORT_PATH_LEN: usize = 512 + 256;
+/// The same in a [`LongPath`].
+pub const LONG_PATH_LEN: usize = 4096 + 256;
+
+/// Bytes of a command line that are kept, with a zero behind them.
+pub const COMMAND_LINE_LEN: usize = 256;
 
 /// How many candidates of a decision are kept.
 pub const CANDIDATES: usize = 20;
@@ -53,6 +57,10 @@ pub mod tag {
     pub const REAPING: u32 = 12;
     /// A [`PanicAhead`](super::PanicAhead).
     pub const PANIC_AHEAD: u32 = 13;
+    /// A [`CommandLine`](super::CommandLine).
+    pub const COMMAND_LINE: u32 = 14;
+    /// A [`LimitChanged`](super::LimitChanged).
+    pub const LIMIT_CHANGED: u32 = 15;
     /// A [`CgroupLife`](super::CgroupLife) that begins.
     pub const CGROUP_MADE: u32 = 32;
     /// A [`CgroupLife`](super::CgroupLife) that ends.
@@ -81,6 +89,16 @@ pub mod refused_by {
     pub const RLIMIT_DATA: u32 = 3;
     /// `may_expand_vm`, where its arguments are not to be had.
     pub const RLIMIT: u32 = 4;
+}
+
+/// Which limit of a cgroup: the values of [`LimitChanged::which`].
+pub mod limit {
+    /// `memory.max`, or `memory.limit_in_bytes` of cgroup v1.
+    pub const MAX: u32 = 1;
+    /// `memory.high`.
+    pub const HIGH: u32 = 2;
+    /// `memory.swap.max`, or `memory.memsw.limit_in_bytes` of cgroup v1.
+    pub const SWAP_MAX: u32 = 3;
 }
 
 /// What becomes of a task that the OOM reaper took up: the values of [`Reaping::step`].
@@ -186,7 +204,7 @@ records! {
     }
 
     /// `oom_kill_process` was entered: the kernel has decided on a victim.
-    pub struct Decision [320] {
+    pub struct Decision [328] {
         /// The header; its `decision` is this decision's own number.
         @0 header: Header,
         /// The task whose allocation could not be satisfied: `current`.
@@ -197,23 +215,25 @@ records! {
         @152 memory: Memory,
         /// The kernfs id of `oom_control.memcg`, whose limit was hit. 0 where the whole node ran out.
         @200 limit_cgroup_id: u64,
-        /// The counters of that cgroup.
-        @208 counters: MemcgCounters,
+        /// The kernfs id of the cgroup with `memory.oom.group`, whose processes are killed together; 0 for none.
+        @208 group_cgroup_id: u64,
+        /// The counters of the limit's cgroup.
+        @216 counters: MemcgCounters,
         /// `oom_control.totalpages`: the LIMIT in pages (with the swap the group may use), or RAM plus swap. It is the
         /// base of the points, not the victim's size.
-        @240 total_pages: u64,
+        @248 total_pages: u64,
         /// `oom_control.chosen_points` (signed), the victim's badness in pages.
-        @248 points: u64,
+        @256 points: u64,
         /// `oom_control.gfp_mask`.
-        @256 gfp_mask: u32,
+        @264 gfp_mask: u32,
         /// `oom_control.order`: 2^order pages were asked for; -1 when a person asked for a kill (SysRq-f).
-        @260 order: i32,
+        @268 order: i32,
         /// `oom_control.constraint`: `enum oom_constraint`.
-        @264 constraint: u32,
+        @272 constraint: u32,
         /// How many processes were weighed for this decision: calls of `oom_badness`. [`ABSENT_U32`]: not seen.
-        @268 weighed: u32,
+        @276 weighed: u32,
         /// The second argument: the kernel's own words for the reason. NUL-terminated.
-        @272 message: [u8; MESSAGE_LEN],
+        @280 message: [u8; MESSAGE_LEN],
     }
 
     /// A process that the kernel weighed for a decision, one of those with the most points. Sent after the decision.
@@ -243,6 +263,36 @@ records! {
         @200 sigkill: u32,
         /// Which [`probe rung`](crate::layout::rung) saw it.
         @204 rung: u32,
+    }
+
+    /// The beginning of the command line of a process that is about to be marked.
+    pub struct CommandLine [288] {
+        /// The header.
+        @0 header: Header,
+        /// The process.
+        @24 tgid: u32,
+        /// How many bytes of it are filled.
+        @28 len: u32,
+        /// The arguments, each NUL-terminated.
+        @32 text: [u8; COMMAND_LINE_LEN],
+    }
+
+    /// A limit of a cgroup was set to something else.
+    pub struct LimitChanged [120] {
+        /// The header.
+        @0 header: Header,
+        /// The cgroup.
+        @24 cgroup_id: u64,
+        /// What it was, pages; `PAGE_COUNTER_MAX` where unlimited.
+        @32 from_pages: u64,
+        /// What it is.
+        @40 to_pages: u64,
+        /// `current`: who set it.
+        @48 task: Task,
+        /// A constant of [`limit`].
+        @112 which: u32,
+        /// Zero.
+        @116 reserved: u32,
     }
 
     /// A process ended that had been marked, or was the first of its pid namespace.
@@ -399,7 +449,7 @@ records! {
     }
 
     /// A cgroup's path, read in the kernel, for the records that name its id. Sent before them.
-    pub struct ShortPath [488] {
+    pub struct ShortPath [808] {
         /// The head.
         @0 path: PathHead,
         /// The names from the cgroup up to the root, each NUL-terminated: `b"<container>\0<pod>\0kubepods\0"`.
@@ -407,7 +457,7 @@ records! {
     }
 
     /// The same for a longer path.
-    pub struct LongPath [4136] {
+    pub struct LongPath [4392] {
         /// The head.
         @0 path: PathHead,
         /// The names from the cgroup up to the root, each NUL-terminated.

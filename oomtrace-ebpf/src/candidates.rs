@@ -6,7 +6,7 @@
 //! The points are what `oom_badness` returns. Where the compiler has made that a part of its caller (seen on 5.10), they are
 //! reckoned as it does.
 
-use core::{mem::MaybeUninit, ptr::addr_of_mut};
+use core::mem::MaybeUninit;
 
 use aya_ebpf::{
     helpers::bpf_get_current_pid_tgid,
@@ -18,29 +18,39 @@ use oomtrace_common::record::{ABSENT, ABSENT_U32, CANDIDATES, Candidate, Memory,
 
 use crate::{
     kernel::{Address, MACHINE, constant, layout},
-    panics, ring, task,
+    panics,
+    ring::{self, Fill as _, fill},
+    task::{self, MemoryOf, Who},
 };
 
 /// A process that must not be killed: `include/uapi/linux/oom.h`.
 const OOM_SCORE_ADJ_MIN: i16 = -1000;
 
-/// No slot of [`KEPT`].
-const NOWHERE: u32 = u32::MAX;
+/// The points of a process that must not be killed: `LONG_MIN`.
+const UNKILLABLE: i64 = i64::MIN;
 
 /// The selection that goes on, or the last one.
 struct Selection {
     /// The selecting thread (`bpf_get_current_pid_tgid`).
     owner: u64,
+    /// The process that is being weighed, an address; 0 where its points have come.
+    at: u64,
+    /// Its id, since by the time it is kept it may be gone.
+    at_tgid: u32,
     /// How many were weighed.
     weighed: u32,
     /// How many are kept.
     kept: u32,
-    /// Where the one that is being weighed is kept, or [`NOWHERE`].
-    at: u32,
     /// Which of the kept ones has the fewest points.
     fewest_at: u32,
     /// Those points.
     fewest: i64,
+    /// The thread of it that has its memory, an address.
+    at_thread: u64,
+    /// The `struct oom_control`.
+    oc: u64,
+    /// Whether `oom_badness` was seen to return points, in this selection or one before.
+    sees_points: u64,
 }
 
 #[map]
@@ -62,16 +72,16 @@ pub(crate) fn out_of_memory_kprobe(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// `int oom_evaluate_task(struct task_struct *task, void *arg)`: `arg` is the `struct oom_control`.
+/// `int oom_evaluate_task(struct task_struct *task, void *arg)`.
 #[fentry(function = "oom_evaluate_task")]
 pub(crate) fn oom_evaluate_task_fentry(ctx: FEntryContext) -> i32 {
-    weigh(Address(ctx.arg(0)), Address(ctx.arg(1)));
+    weigh(Address(ctx.arg(0)));
     0
 }
 
 #[kprobe(function = "oom_evaluate_task")]
 pub(crate) fn oom_evaluate_task_kprobe(ctx: ProbeContext) -> u32 {
-    weigh(Address(ctx.arg(0).unwrap_or(0)), Address(ctx.arg(1).unwrap_or(0)));
+    weigh(Address(ctx.arg(0).unwrap_or(0)));
     0
 }
 
@@ -99,7 +109,8 @@ fn begin(oc: Address) {
             (*selection).owner = bpf_get_current_pid_tgid();
             (*selection).weighed = 0;
             (*selection).kept = 0;
-            (*selection).at = NOWHERE;
+            (*selection).at = 0;
+            (*selection).oc = oc.0;
         }
     }
 }
@@ -112,27 +123,74 @@ fn mine() -> Option<*mut Selection> {
     (unsafe { (*selection).owner } == bpf_get_current_pid_tgid()).then_some(selection)
 }
 
-/// A process is handed to the kernel's scales, with the `struct oom_control` of the selection.
+/// A process is handed to the kernel's scales.
 #[inline(always)]
-fn weigh(process: Address, oc: Address) {
+fn weigh(process: Address) {
     let Some(selection) = mine() else { return };
-    // Kernel threads have no memory of their own, and are passed over.
-    if process.follow(layout!(task_mm)).is_null() {
+    settle(selection);
+    // Threads of the kernel and what has ended have no memory, and are passed over.
+    let thread = task::with_memory(process);
+    if thread.is_null() {
         return;
     }
     let adj = process.follow(layout!(task_signal)).get(layout!(signal_oom_score_adj), 0_i16);
-    // SAFETY: the map's value, and `memory` is on the stack; `oom_lock` keeps every other writer out.
+    // SAFETY: the map's value; `oom_lock` keeps every other writer out.
     unsafe {
         (*selection).weighed += 1;
-        (*selection).at = NOWHERE;
-        if adj == OOM_SCORE_ADJ_MIN {
-            return;
+        if adj != OOM_SCORE_ADJ_MIN {
+            (*selection).at = process.0;
+            (*selection).at_thread = thread.0;
+            (*selection).at_tgid = task::tgid(process);
         }
-        let mut memory = MaybeUninit::<Memory>::uninit();
-        task::write_memory(memory.as_mut_ptr(), process);
-        let memory = memory.assume_init();
-        let points = badness(&memory, adj, oc.get(layout!(oom_control_totalpages), 0_u64));
+    }
+}
 
+/// The process that was handed over last has these points.
+#[inline(always)]
+fn points_are(points: i64) {
+    let Some(selection) = mine() else { return };
+    // SAFETY: as above.
+    let (process, thread) = unsafe {
+        (*selection).sees_points = 1;
+        (Address(core::mem::replace(&mut (*selection).at, 0)), Address((*selection).at_thread))
+    };
+    // `/proc/PID/oom_score` asks for points too, but not from a thread that is selecting.
+    if !process.is_null() && points != UNKILLABLE {
+        keep(selection, process, thread, points);
+    }
+}
+
+/// Where the points of the one before did not come, since the compiler has made `oom_badness` a part of its caller, they are
+/// reckoned.
+#[inline(always)]
+fn settle(selection: *mut Selection) {
+    // SAFETY: as above.
+    let (process, thread, tgid, oc) = unsafe {
+        let sees_points = (*selection).sees_points != 0;
+        let at = core::mem::replace(&mut (*selection).at, 0);
+        let process = Address(if sees_points { 0 } else { at });
+        (process, Address((*selection).at_thread), (*selection).at_tgid, Address((*selection).oc))
+    };
+    if process.is_null() || task::tgid(process) != tgid {
+        return;
+    }
+    let mut memory = MaybeUninit::<Memory>::uninit();
+    // SAFETY: it is on the stack.
+    let memory = unsafe {
+        MemoryOf(thread).fill(memory.as_mut_ptr());
+        memory.assume_init()
+    };
+    let adj = process.follow(layout!(task_signal)).get(layout!(signal_oom_score_adj), 0_i16);
+    let points = badness(&memory, adj, oc.get(layout!(oom_control_totalpages), 0_u64));
+    keep(selection, process, thread, points);
+}
+
+/// Keeps a process, where it is among those with the most points. Only of these the memory is read: there may be thousands, and
+/// a counter for each of a hundred processors.
+#[inline(always)]
+fn keep(selection: *mut Selection, process: Address, thread: Address, points: i64) {
+    // SAFETY: the map's values; `oom_lock` keeps every other writer out.
+    unsafe {
         let kept = (*selection).kept;
         let at = if kept < CANDIDATES as u32 {
             (*selection).kept = kept + 1;
@@ -143,10 +201,16 @@ fn weigh(process: Address, oc: Address) {
             return;
         };
         let Some(candidate) = KEPT.get_ptr_mut(at) else { return };
-        task::write(addr_of_mut!((*candidate).task), process);
-        (*candidate).memory = memory;
-        (*candidate).points = points;
-        (*selection).at = at;
+        fill!(
+            candidate,
+            Candidate {
+                // It is made anew when it is sent.
+                header: ring::header(tag::CANDIDATE, 0),
+                task: Who(process),
+                memory: MemoryOf(thread),
+                points: points,
+            }
+        );
         if (*selection).kept == CANDIDATES as u32 {
             find_fewest(selection);
         }
@@ -164,23 +228,6 @@ fn badness(memory: &Memory, adj: i16, total_pages: u64) -> i64 {
         // A division by what might be 0 would need a panic.
         + known(memory.pgtables_bytes).checked_div(constant(&MACHINE.page_size)).unwrap_or(0);
     pages as i64 + i64::from(adj) * (total_pages / 1000) as i64
-}
-
-/// The process that was handed over last has these points: `LONG_MIN` where it must not be killed after all.
-#[inline(always)]
-fn points_are(points: i64) {
-    let Some(selection) = mine() else { return };
-    // SAFETY: as above.
-    unsafe {
-        let at = (*selection).at;
-        // `/proc/PID/oom_score` asks for points too, but not from a thread that is selecting.
-        let Some(candidate) = (at != NOWHERE).then(|| KEPT.get_ptr_mut(at)).flatten() else { return };
-        (*candidate).points = points;
-        (*selection).at = NOWHERE;
-        if (*selection).kept == CANDIDATES as u32 {
-            find_fewest(selection);
-        }
-    }
 }
 
 /// Looks for the one to give way to the next with more points.
@@ -216,6 +263,7 @@ pub(crate) fn weighed() -> u32 {
 #[inline(always)]
 pub(crate) fn send(decision: u64) {
     let Some(selection) = mine() else { return };
+    settle(selection);
     // SAFETY: as above.
     let kept = unsafe { (*selection).kept };
     let mut at = 0;
@@ -223,18 +271,13 @@ pub(crate) fn send(decision: u64) {
         if at >= kept {
             break;
         }
-        if let Some(candidate) = KEPT.get_ptr(at)
-            && let Some(mut entry) = ring::reserve::<Candidate>()
-        {
-            let record = entry.as_mut_ptr();
-            // SAFETY: the record is reserved, and every field of it is written.
-            unsafe {
-                (*record).task = (*candidate).task;
-                (*record).memory = (*candidate).memory;
-                (*record).points = (*candidate).points;
-                (*record).header = ring::header(tag::CANDIDATE, decision);
-            }
-            entry.submit(0);
+        if let Some(candidate) = KEPT.get_ptr(at) {
+            ring::send!(Candidate {
+                header: ring::header(tag::CANDIDATE, decision),
+                task: (*candidate).task,
+                memory: (*candidate).memory,
+                points: (*candidate).points,
+            });
         }
         at += 1;
     }

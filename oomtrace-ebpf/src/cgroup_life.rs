@@ -1,7 +1,5 @@
 //! Cgroups as they are made and removed, so that the daemon learns whose they are while there is somebody to ask.
 
-use core::ptr::addr_of_mut;
-
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use oomtrace_common::{
     layout::ABSENT_OFFSET,
@@ -20,7 +18,7 @@ use crate::{
 pub(crate) fn cgroup_mkdir(ctx: RawTracePointContext) -> i32 {
     let cgroup = Address(ctx.arg(0));
     if has_memory(cgroup) {
-        cgroup::send_path(cgroup, 0);
+        cgroup::send_path(cgroup);
         send(cgroup, tag::CGROUP_MADE);
     }
     0
@@ -49,12 +47,5 @@ fn has_memory(cgroup: Address) -> bool {
 #[inline(always)]
 fn send(cgroup: Address, tag: u32) {
     let cgroup_id = cgroup.follow(layout!(cgroup_kn)).get(layout!(kernfs_id), ABSENT);
-    let Some(mut entry) = ring::reserve::<CgroupLife>() else { return };
-    let record = entry.as_mut_ptr();
-    // SAFETY: the record is reserved, and every field of it is written.
-    unsafe {
-        addr_of_mut!((*record).header).write(ring::header(tag, 0));
-        (*record).cgroup_id = cgroup_id;
-    }
-    entry.submit(0);
+    ring::send!(CgroupLife { header: ring::header(tag, 0), cgroup_id: cgroup_id });
 }

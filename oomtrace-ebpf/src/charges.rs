@@ -19,7 +19,7 @@ use crate::{
     cgroup,
     kernel::{Address, MACHINE, add_one, constant, layout},
     ring,
-    task::{self, current},
+    task::{Who, current},
 };
 
 /// What failed, of each cgroup that has failed lately. The daemon takes out those that fail no more.
@@ -140,10 +140,16 @@ fn failed(memcg: Address, pages: u64) {
 /// The `struct mem_cgroup` of the current task.
 #[inline(always)]
 fn of_current() -> Address {
+    of_task(current())
+}
+
+/// The `struct mem_cgroup` of a task.
+#[inline(always)]
+pub(crate) fn of_task(task: Address) -> Address {
     if layout!(memory_cgrp_id) == ABSENT_OFFSET {
         return Address::NULL;
     }
-    let subsys = current().follow(layout!(task_cgroups)).field(layout!(css_set_subsys));
+    let subsys = task.follow(layout!(task_cgroups)).field(layout!(css_set_subsys));
     of_css(subsys.follow(layout!(memory_cgrp_id) * 8))
 }
 
@@ -164,6 +170,26 @@ fn is_full(memcg: Address, pages: u64) -> bool {
         // On cgroup v2 it counts swap alone, which no charge of memory waits for.
         || constant(&MACHINE.memory_cgroup_v1) == 1
             && exceeds(memcg.get(layout!(memcg_swap_usage), 0), memcg.get(layout!(memcg_swap_max), u64::MAX))
+}
+
+/// The cgroup whose processes the kernel kills together, `memory.oom.group`, as `mem_cgroup_get_oom_group` finds it: the highest
+/// from the victim's to that of the limit. NULL where there is none.
+#[inline(always)]
+pub(crate) fn oom_group(victim: Address, limit: Address) -> Address {
+    let mut memcg = of_task(victim);
+    let mut group = Address::NULL;
+    let mut depth = 0;
+    while depth < MAX_DEPTH && !memcg.is_null() {
+        if memcg.get(layout!(memcg_oom_group), 0_u8) != 0 {
+            group = memcg;
+        }
+        if memcg == limit {
+            break;
+        }
+        memcg = of_css(memcg.field(layout!(memcg_css)).follow(layout!(css_parent)));
+        depth += 1;
+    }
+    group
 }
 
 /// The first cgroup, from this one upwards, that has no room for so many pages: whose limit a charge hits, as
@@ -221,21 +247,17 @@ fn note(memcg: Address, count: Count) {
 #[inline(always)]
 fn send(memcg: Address, cgroup: Address, cgroup_id: u64, counts: *const ChargeCounts) {
     let (task, task_cgroup) = (current(), cgroup::of_task(current()));
-    cgroup::send_path(cgroup, 0);
+    cgroup::send_path(cgroup);
     if task_cgroup != cgroup {
-        cgroup::send_path(task_cgroup, 0);
+        cgroup::send_path(task_cgroup);
     }
-    let Some(mut entry) = ring::reserve::<ChargeFailure>() else { return };
-    let record = entry.as_mut_ptr();
-    // SAFETY: the record is reserved, and every field of it is written.
-    unsafe {
-        (*record).header = ring::header(tag::CHARGE_FAILURE, 0);
-        (*record).cgroup_id = cgroup_id;
-        (*record).counts = *counts;
-        (*record).counters = counters(memcg);
-        task::write(&raw mut (*record).task, task);
-    }
-    entry.submit(0);
+    ring::send!(ChargeFailure {
+        header: ring::header(tag::CHARGE_FAILURE, 0),
+        cgroup_id: cgroup_id,
+        counts: *counts,
+        counters: counters(memcg),
+        task: Who(task),
+    });
 }
 
 /// What a cgroup uses and may use.

@@ -1,15 +1,14 @@
 //! The endings that matter: of OOM victims, and of the first processes of pid namespaces, as containers' are. And the reaper,
 //! which takes the memory of victims that are slow to end.
 
-use core::ptr::addr_of_mut;
-
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use oomtrace_common::record::{ABSENT_U32, Exit, Reaping, reaping, tag};
 
 use crate::{
     cgroup,
     kernel::{Address, layout},
-    ring, task,
+    ring,
+    task::{self, Who},
 };
 
 /// `signal_struct.flags`: the whole process exits with `group_exit_code`. `include/linux/sched/signal.h`.
@@ -45,10 +44,7 @@ pub(crate) fn skip_task_reaping(ctx: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn reaper(tid: u32, step: u32) {
-    if let Some(mut entry) = ring::reserve::<Reaping>() {
-        entry.write(Reaping { header: ring::header(tag::REAPING, 0), tid, step });
-        entry.submit(0);
-    }
+    ring::send!(Reaping { header: ring::header(tag::REAPING, 0), tid: tid, step: step });
 }
 
 #[inline(always)]
@@ -63,19 +59,15 @@ fn exit(thread: Address) {
         return;
     }
     let cgroup = cgroup::of_task(leader);
-    cgroup::send_path(cgroup, 0);
-    let Some(mut entry) = ring::reserve::<Exit>() else { return };
-    let record = entry.as_mut_ptr();
-    // SAFETY: the record is reserved, and every field of it is written.
-    unsafe {
-        (*record).header = ring::header(tag::EXIT, 0);
-        task::write(addr_of_mut!((*record).task), leader);
-        (*record).code = if signal.get(layout!(signal_flags), 0_u32) & SIGNAL_GROUP_EXIT == 0 {
+    cgroup::send_path(cgroup);
+    ring::send!(Exit {
+        header: ring::header(tag::EXIT, 0),
+        task: Who(leader),
+        code: if signal.get(layout!(signal_flags), 0_u32) & SIGNAL_GROUP_EXIT == 0 {
             leader.get(layout!(task_exit_code), ABSENT_U32)
         } else {
             signal.get(layout!(signal_group_exit_code), ABSENT_U32)
-        };
-        (*record).reserved = 0;
-    }
-    entry.submit(0);
+        },
+        reserved: 0_u32,
+    });
 }

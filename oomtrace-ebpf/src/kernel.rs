@@ -14,8 +14,14 @@ pub(crate) static KERNEL: KernelLayout = KernelLayout::UNKNOWN;
 
 /// What the machine is like.
 #[unsafe(no_mangle)]
-pub(crate) static MACHINE: MachineLayout =
-    MachineLayout { per_cpu_offsets: 0, cpus: 0, page_size: 4096, memory_cgroup_v1: 0, panic_on_oom: 0 };
+pub(crate) static MACHINE: MachineLayout = MachineLayout {
+    per_cpu_offsets: 0,
+    cpus: 0,
+    page_size: 4096,
+    memory_cgroup_v1: 0,
+    panic_on_oom: 0,
+    command_lines: 0,
+};
 
 /// Where the tracepoint `oom:mark_victim` keeps its fields.
 #[unsafe(no_mangle)]
@@ -59,6 +65,23 @@ pub(crate) unsafe fn add_one(count: *mut u64) {
     }
 }
 
+/// What may be read from the kernel: whatever the bytes are there, they are one of these.
+///
+/// # Safety
+///
+/// Every pattern of bytes has to be a value.
+pub(crate) unsafe trait Plain: Copy {}
+
+macro_rules! plain {
+    ($($type:ty),*) => {
+        // SAFETY: a number is any pattern of its bytes.
+        $(unsafe impl Plain for $type {})*
+    };
+}
+plain!(u8, u32, u64, i16, i32, i64);
+// SAFETY: so is an array of them.
+unsafe impl<T: Plain, const LEN: usize> Plain for [T; LEN] {}
+
 /// An address in the kernel; 0 is NULL, and reads as the fallback.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Address(pub(crate) u64);
@@ -81,9 +104,9 @@ impl Address {
 
     /// The value here, or `fallback`.
     #[inline(always)]
-    pub(crate) fn read<T: Copy>(self, fallback: T) -> T {
+    pub(crate) fn read<T: Plain>(self, fallback: T) -> T {
         let mut value = MaybeUninit::<T>::uninit();
-        // SAFETY: the helper writes size_of::<T>() bytes, or returns an error; `T` is an integer or an array of them.
+        // SAFETY: the helper writes size_of::<T>() bytes, or returns an error; any bytes are a `T`.
         unsafe {
             if bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, self.0 as *const _) == 0 {
                 value.assume_init()
@@ -95,7 +118,7 @@ impl Address {
 
     /// The field at `offset` of the struct here, or `fallback`.
     #[inline(always)]
-    pub(crate) fn get<T: Copy>(self, offset: u32, fallback: T) -> T {
+    pub(crate) fn get<T: Plain>(self, offset: u32, fallback: T) -> T {
         self.field(offset).read(fallback)
     }
 

@@ -3,8 +3,6 @@
 //! The kernel does all of this under its global `oom_lock`, so at most one decision is open at a time: whatever the
 //! deciding thread marks between entry and return of `oom_kill_process` belongs to it.
 
-use core::ptr::addr_of_mut;
-
 use aya_ebpf::{
     EbpfContext,
     helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_kernel_str},
@@ -19,10 +17,11 @@ use oomtrace_common::{
 };
 
 use crate::{
-    candidates, cgroup, charges,
+    candidates, cgroup, charges, command_line,
     kernel::{Address, MACHINE, MARK_VICTIM, constant, layout},
-    ring, signal,
-    task::{self, current},
+    ring::{self, Fill},
+    signal,
+    task::{self, MemoryOf, Who, current},
 };
 
 #[fentry(function = "oom_kill_process")]
@@ -102,40 +101,43 @@ fn decision(ctx: &impl EbpfContext, oc: Address, message: Address) {
 
     let limit_cgroup = cgroup::of_memcg(memcg);
     let (victim_cgroup, trigger_cgroup) = (cgroup::of_task(victim), cgroup::of_task(trigger));
-    cgroup::send_path(limit_cgroup, number);
+    cgroup::send_path(limit_cgroup);
     if victim_cgroup != limit_cgroup {
-        cgroup::send_path(victim_cgroup, number);
+        cgroup::send_path(victim_cgroup);
     }
     if trigger_cgroup != limit_cgroup && trigger_cgroup != victim_cgroup {
-        cgroup::send_path(trigger_cgroup, number);
+        cgroup::send_path(trigger_cgroup);
     }
 
-    let Some(mut entry) = ring::reserve::<Decision>() else { return };
-    let record = entry.as_mut_ptr();
-    // SAFETY: the record is reserved, and every field of it is written.
-    unsafe {
-        (*record).header = ring::header(tag::DECISION, number);
-        task::write(addr_of_mut!((*record).trigger), trigger);
-        task::write(addr_of_mut!((*record).victim), victim);
-        task::write_memory(addr_of_mut!((*record).memory), victim);
-        (*record).limit_cgroup_id = if layout!(oom_control_memcg) == ABSENT_OFFSET {
+    ring::send!(Decision {
+        header: ring::header(tag::DECISION, number),
+        trigger: Who(trigger),
+        victim: Who(victim),
+        memory: MemoryOf(victim),
+        limit_cgroup_id: if layout!(oom_control_memcg) == ABSENT_OFFSET {
             ABSENT
         } else if memcg.is_null() {
             0
         } else {
             cgroup::id(limit_cgroup)
-        };
-        (*record).counters = charges::counters(memcg);
-        (*record).total_pages = oc.get(layout!(oom_control_totalpages), ABSENT);
-        (*record).points = oc.get(layout!(oom_control_chosen_points), ABSENT);
-        (*record).gfp_mask = oc.get(layout!(oom_control_gfp_mask), ABSENT_U32);
-        (*record).order = oc.get(layout!(oom_control_order), ABSENT_I32);
-        (*record).constraint = oc.get(layout!(oom_control_constraint), ABSENT_U32);
-        (*record).weighed = candidates::weighed();
-        (*record).message = [0; MESSAGE_LEN];
-        bpf_probe_read_kernel_str(addr_of_mut!((*record).message).cast(), MESSAGE_LEN as u32, message.0 as *const _);
-    }
-    entry.submit(0);
+        },
+        group_cgroup_id: if layout!(memcg_oom_group) == ABSENT_OFFSET {
+            ABSENT
+        } else {
+            match charges::oom_group(victim, memcg) {
+                Address::NULL => 0,
+                group => cgroup::id(cgroup::of_memcg(group)),
+            }
+        },
+        counters: charges::counters(memcg),
+        total_pages: oc.get(layout!(oom_control_totalpages), ABSENT),
+        points: oc.get(layout!(oom_control_chosen_points), ABSENT),
+        gfp_mask: oc.get(layout!(oom_control_gfp_mask), ABSENT_U32),
+        order: oc.get(layout!(oom_control_order), ABSENT_I32),
+        constraint: oc.get(layout!(oom_control_constraint), ABSENT_U32),
+        weighed: candidates::weighed(),
+        message: Text(message),
+    });
     candidates::send(number);
     debug!(ctx, "decision {} sent", number);
 }
@@ -149,10 +151,20 @@ fn decision_end() {
         (*open).owner = 0;
         (*open).number
     };
-    if let Some(mut entry) = ring::reserve::<DecisionEnd>() {
-        let header = ring::header(tag::DECISION_END, number);
-        entry.write(DecisionEnd { header });
-        entry.submit(0);
+    ring::send!(DecisionEnd { header: ring::header(tag::DECISION_END, number) });
+}
+
+/// A text of the kernel, with zeroes behind it.
+struct Text(Address);
+
+impl Fill<[u8; MESSAGE_LEN]> for Text {
+    #[inline(always)]
+    unsafe fn fill(self, out: *mut [u8; MESSAGE_LEN]) {
+        // SAFETY: the caller's promise, and no more than so many bytes.
+        unsafe {
+            out.write([0; MESSAGE_LEN]);
+            bpf_probe_read_kernel_str(out.cast(), MESSAGE_LEN as u32, self.0.0 as *const _);
+        }
     }
 }
 
@@ -178,19 +190,16 @@ fn mark(ctx: &impl EbpfContext, victim: Address, rung: u32) {
     let number = open_decision();
     let tgid = task::tgid(victim);
     let cgroup = cgroup::of_task(victim);
-    cgroup::send_path(cgroup, number);
-    let Some(mut entry) = ring::reserve::<Mark>() else { return };
-    let record = entry.as_mut_ptr();
-    // SAFETY: the record is reserved, and every field of it is written.
-    unsafe {
-        (*record).header = ring::header(tag::MARK, number);
-        task::write(addr_of_mut!((*record).trigger), current());
-        task::write(addr_of_mut!((*record).task), victim);
-        task::write_memory(addr_of_mut!((*record).memory), victim);
-        (*record).sigkill = signal::just_killed(tgid);
-        (*record).rung = rung;
-    }
-    entry.submit(0);
+    cgroup::send_path(cgroup);
+    command_line::send(victim, number);
+    ring::send!(Mark {
+        header: ring::header(tag::MARK, number),
+        trigger: Who(current()),
+        task: Who(victim),
+        memory: MemoryOf(victim),
+        sigkill: signal::just_killed(tgid),
+        rung: rung,
+    });
     debug!(ctx, "mark of {} sent", tgid);
 }
 
@@ -205,16 +214,13 @@ fn mark_by_record(ctx: &TracePointContext) {
         mark(ctx, current, rung::TRACEPOINT);
         return;
     }
-    let Some(mut entry) = ring::reserve::<Mark>() else { return };
-    let record = entry.as_mut_ptr();
     // `__data_loc`: the offset in the low half, the length in the high one.
     let comm_at = record_at.get(constant(&MARK_VICTIM.comm), 0_u32) & 0xffff;
     let kib = |offset| record_at.get(offset, ABSENT);
-    // SAFETY: the record is reserved, and every field of it is written.
-    unsafe {
-        (*record).header = ring::header(tag::MARK, 0);
-        task::write(addr_of_mut!((*record).trigger), current);
-        (*record).task = Task {
+    ring::send!(Mark {
+        header: ring::header(tag::MARK, 0),
+        trigger: Who(current),
+        task: Task {
             start_boottime_ns: ABSENT,
             cgroup_id: ABSENT,
             tid,
@@ -229,8 +235,8 @@ fn mark_by_record(ctx: &TracePointContext) {
             oom_marked: ABSENT_U32,
             first_is_elsewhere: ABSENT_U32,
             comm: if comm_at == 0 { [0; COMM_LEN] } else { record_at.get(comm_at, [0; COMM_LEN]) },
-        };
-        (*record).memory = Memory {
+        },
+        memory: Memory {
             total_vm_pages: kib_to_pages(kib(constant(&MARK_VICTIM.total_vm))),
             rss_anon_pages: kib_to_pages(kib(constant(&MARK_VICTIM.anon_rss))),
             rss_file_pages: kib_to_pages(kib(constant(&MARK_VICTIM.file_rss))),
@@ -240,13 +246,12 @@ fn mark_by_record(ctx: &TracePointContext) {
                 ABSENT => ABSENT,
                 kib => kib * 1024,
             },
-        };
+        },
         // The signal's target was noted by process, the record has a thread: both are a process's first thread when
         // the kernel kills it.
-        (*record).sigkill = signal::just_killed(tid);
-        (*record).rung = rung::TRACEPOINT;
-    }
-    entry.submit(0);
+        sigkill: signal::just_killed(tid),
+        rung: rung::TRACEPOINT,
+    });
 }
 
 /// The record has KiB (`PAGE_SHIFT - 10`), the daemon multiplies pages.

@@ -13,7 +13,7 @@ use crate::{
     cgroup, charges,
     kernel::{Address, MACHINE, constant, layout},
     ring,
-    task::{self, current},
+    task::{Who, current},
 };
 
 /// A task may come here again and again before the kernel panics, or before there is memory after all.
@@ -47,18 +47,14 @@ pub(crate) fn tell(oc: Address) {
         *sent_ns = now;
     }
     let limit_cgroup = cgroup::of_memcg(memcg);
-    cgroup::send_path(limit_cgroup, 0);
-    cgroup::send_path(cgroup::of_task(current()), 0);
-    let Some(mut entry) = ring::reserve::<PanicAhead>() else { return };
-    let record = entry.as_mut_ptr();
-    // SAFETY: the record is reserved, and every field of it is written.
-    unsafe {
-        (*record).header = ring::header(tag::PANIC_AHEAD, 0);
-        (*record).limit_cgroup_id = if memcg.is_null() { 0 } else { cgroup::id(limit_cgroup) };
-        (*record).counters = charges::counters(memcg);
-        task::write(&raw mut (*record).trigger, current());
-        (*record).panic_on_oom = panic_on_oom;
-        (*record).reserved = 0;
-    }
-    entry.submit(0);
+    cgroup::send_path(limit_cgroup);
+    cgroup::send_path(cgroup::of_task(current()));
+    ring::send!(PanicAhead {
+        header: ring::header(tag::PANIC_AHEAD, 0),
+        limit_cgroup_id: if memcg.is_null() { 0 } else { cgroup::id(limit_cgroup) },
+        counters: charges::counters(memcg),
+        trigger: Who(current()),
+        panic_on_oom: panic_on_oom,
+        reserved: 0_u32,
+    });
 }

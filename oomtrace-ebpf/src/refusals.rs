@@ -16,7 +16,7 @@ use crate::{
     cgroup,
     kernel::{Address, MACHINE, add_one, constant, layout},
     ring,
-    task::{self, current},
+    task::{self, Who, current},
 };
 
 /// The refusals of each process that was refused something lately. The daemon takes out those that are refused no more.
@@ -116,17 +116,13 @@ fn refused(by: u32, requested_pages: u64, limit_bytes: u64) {
         }
         (*counts).sent_ns = now;
     }
-    cgroup::send_path(cgroup::of_task(task), 0);
-    let Some(mut entry) = ring::reserve::<Refusal>() else { return };
-    let record = entry.as_mut_ptr();
-    // SAFETY: the record is reserved, and every field of it is written.
-    unsafe {
-        (*record).header = ring::header(tag::REFUSAL, 0);
-        (*record).key = key;
-        (*record).counts = *counts;
-        task::write(&raw mut (*record).task, task);
-        (*record).requested_pages = requested_pages;
-        (*record).limit_bytes = limit_bytes;
-    }
-    entry.submit(0);
+    cgroup::send_path(cgroup::of_task(task));
+    ring::send!(Refusal {
+        header: ring::header(tag::REFUSAL, 0),
+        key: key,
+        counts: *counts,
+        task: Who(task),
+        requested_pages: requested_pages,
+        limit_bytes: limit_bytes,
+    });
 }

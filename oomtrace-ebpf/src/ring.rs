@@ -7,6 +7,8 @@ use aya_ebpf::{
 };
 use oomtrace_common::record::{Header, lost};
 
+use crate::kernel::add_one;
+
 /// The records' way to the daemon, which sets its size. A burst of 200 kills takes about 400 KiB, should the daemon not
 /// get to run at all meanwhile.
 #[map]
@@ -20,8 +22,8 @@ static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(lost::LEN, 0);
 #[inline(always)]
 pub(crate) fn count(what: u32) {
     if let Some(lost) = LOST.get_ptr_mut(what) {
-        // SAFETY: the map's value, and this CPU's alone.
-        unsafe { *lost += 1 };
+        // SAFETY: the map's value. Another program may come between on the same CPU, hence atomically.
+        unsafe { add_one(lost) };
     }
 }
 
@@ -34,6 +36,47 @@ pub(crate) fn reserve<T: 'static>() -> Option<RingBufEntry<T>> {
     }
     entry
 }
+
+/// How a field of a record is filled in.
+pub(crate) trait Fill<T> {
+    /// Writes the field.
+    ///
+    /// # Safety
+    ///
+    /// `out` has to be writable.
+    unsafe fn fill(self, out: *mut T);
+}
+
+impl<T: Copy> Fill<T> for T {
+    #[inline(always)]
+    unsafe fn fill(self, out: *mut T) {
+        // SAFETY: the caller's promise.
+        unsafe { out.write(self) };
+    }
+}
+
+/// Fills in all fields of what lies at an address. What leaves one out does not compile: the daemon would get what the ring held
+/// there before.
+macro_rules! fill {
+    ($out:expr, $type:ident { $($field:ident: $value:expr),* $(,)? }) => {{
+        const _: fn($type) = |$type { $($field: _),* }| {};
+        let out: *mut $type = $out;
+        $($crate::ring::Fill::fill($value, &raw mut (*out).$field);)*
+    }};
+}
+
+/// Sends a record with these fields, where the ring has room for it.
+macro_rules! send {
+    ($type:ident { $($field:ident: $value:expr),* $(,)? }) => {
+        if let Some(mut entry) = $crate::ring::reserve::<$type>() {
+            let record = entry.as_mut_ptr();
+            // SAFETY: the record is reserved.
+            unsafe { $crate::ring::fill!(record, $type { $($field: $value),* }) };
+            entry.submit(0);
+        }
+    };
+}
+pub(crate) use {fill, send};
 
 /// `CLOCK_BOOTTIME` now, nanoseconds.
 #[inline(always)]

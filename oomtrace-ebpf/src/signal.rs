@@ -1,15 +1,12 @@
 //! Signals that end processes, and the kernel's own SIGKILLs, which tell a kill from a mark.
 //!
 //! `mark_oom_victim` is called for a task that is killed and for one that was dying anyway. Only for the first has
-//! `__oom_kill_process` (`mm/oom_kill.c`) sent SIGKILL from the same thread right before, under the victim's
-//! `task_lock`, and so on the same CPU.
-
-use core::ptr::addr_of_mut;
+//! `__oom_kill_process` (`mm/oom_kill.c`) sent SIGKILL from the same thread right before.
 
 use aya_ebpf::{
     helpers::bpf_get_current_pid_tgid,
     macros::{map, raw_tracepoint},
-    maps::{LruHashMap, PerCpuArray},
+    maps::LruHashMap,
     programs::RawTracePointContext,
 };
 use oomtrace_common::{
@@ -21,7 +18,7 @@ use crate::{
     cgroup,
     kernel::{Address, layout},
     ring,
-    task::{self, current},
+    task::{self, Who, current},
 };
 
 const SIGKILL: u32 = 9;
@@ -34,31 +31,19 @@ const DELIVERED: i32 = 0;
 /// The `info` of a signal that the kernel itself sends: `include/linux/sched/signal.h`.
 const SEND_SIG_PRIV: u64 = 1;
 
-/// The last SIGKILL that the kernel itself sent on a CPU.
-struct LastKill {
-    /// Whose thread it was sent from: `bpf_get_current_pid_tgid`.
-    sender: u64,
-    /// The process it was sent to.
-    target_tgid: u32,
-}
-
+/// Whom the kernel itself sent SIGKILL last from a thread (`bpf_get_current_pid_tgid`): the process. By the thread, since that
+/// may go on on another CPU, and others come between.
 #[map]
-static LAST_KILL: PerCpuArray<LastKill> = PerCpuArray::with_max_entries(1, 0);
+static LAST_KILL: LruHashMap<u64, u32> = LruHashMap::with_max_entries(1024, 0);
 
 /// The tracepoint `signal:signal_generate(int sig, struct kernel_siginfo *info, struct task_struct *task, int group,
 /// int result)`.
 #[raw_tracepoint(tracepoint = "signal_generate")]
 pub(crate) fn signal_generate(ctx: RawTracePointContext) -> i32 {
     let (signal, info, target): (u32, u64, u64) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
-    if signal == SIGKILL
-        && info == SEND_SIG_PRIV
-        && let Some(last) = LAST_KILL.get_ptr_mut(0)
-    {
-        // SAFETY: the map's value, and this CPU's alone.
-        unsafe {
-            (*last).sender = bpf_get_current_pid_tgid();
-            (*last).target_tgid = task::tgid(Address(target));
-        }
+    if signal == SIGKILL && info == SEND_SIG_PRIV {
+        // Where there is no room for it, the kernel has none for anything.
+        let _ = LAST_KILL.insert(bpf_get_current_pid_tgid(), task::tgid(Address(target)), 0);
     }
     if signal < 64 && ENDING >> signal & 1 == 1 && ctx.arg::<i32>(4) == DELIVERED {
         let target = Address(target);
@@ -128,36 +113,29 @@ fn send(signal: u32, info: u64, target: Address) {
         ring::count(lost::SIGNALS);
         return;
     }
-    cgroup::send_path(target_cgroup, 0);
+    cgroup::send_path(target_cgroup);
     if sender_cgroup != target_cgroup {
-        cgroup::send_path(sender_cgroup, 0);
+        cgroup::send_path(sender_cgroup);
     }
-    let Some(mut entry) = ring::reserve::<Signal>() else { return };
-    let record = entry.as_mut_ptr();
-    // SAFETY: the record is reserved, and every field of it is written.
-    unsafe {
-        (*record).header = ring::header(tag::SIGNAL, 0);
-        task::write(addr_of_mut!((*record).sender), sender);
-        task::write(addr_of_mut!((*record).target), target);
-        (*record).signal = signal;
-        (*record).by_kernel = u32::from(info == SEND_SIG_PRIV);
-        (*record).code =
-            if info > SEND_SIG_PRIV { Address(info).get(layout!(siginfo_code), ABSENT_I32) } else { ABSENT_I32 };
-        (*record).reserved = 0;
-    }
-    entry.submit(0);
+    ring::send!(Signal {
+        header: ring::header(tag::SIGNAL, 0),
+        sender: Who(sender),
+        target: Who(target),
+        signal: signal,
+        by_kernel: u32::from(info == SEND_SIG_PRIV),
+        code: if info > SEND_SIG_PRIV { Address(info).get(layout!(siginfo_code), ABSENT_I32) } else { ABSENT_I32 },
+        reserved: 0_u32,
+    });
 }
 
 /// Whether the current thread has just killed this process: 1 or 0.
 #[inline(always)]
 pub(crate) fn just_killed(tgid: u32) -> u32 {
-    let Some(last) = LAST_KILL.get_ptr_mut(0) else { return 0 };
-    // SAFETY: as above.
-    unsafe {
-        let killed = (*last).sender == bpf_get_current_pid_tgid() && (*last).target_tgid == tgid;
-        if killed {
-            (*last).sender = 0;
-        }
-        u32::from(killed)
+    let thread = bpf_get_current_pid_tgid();
+    // SAFETY: the map's value, a whole word that only this thread writes.
+    let killed = LAST_KILL.get_ptr(thread).is_some_and(|target| unsafe { *target } == tgid);
+    if killed {
+        let _ = LAST_KILL.remove(thread);
     }
+    u32::from(killed)
 }

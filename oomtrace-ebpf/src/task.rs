@@ -9,10 +9,14 @@ use oomtrace_common::{
 use crate::{
     cgroup,
     kernel::{Address, MACHINE, constant, layout},
+    ring::{Fill, fill},
 };
 
 /// More CPUs than this, and the per-CPU parts of a counter are left out: the loop has to end for the verifier.
 const MAX_CPUS: u64 = 1024;
+
+/// So many threads of a process whose first one has ended are looked at for one that has its memory still.
+const MAX_THREADS: u32 = 16;
 
 /// The task that runs on this CPU.
 #[inline(always)]
@@ -45,34 +49,41 @@ pub(crate) fn is_first_of_namespace(leader: Address) -> bool {
     level != 0 && number_in_own_namespace(pid, level) == 1
 }
 
-/// Fills in who a task is.
-///
-/// # Safety
-///
-/// `out` has to be writable.
-#[inline(always)]
-pub(crate) unsafe fn write(out: *mut Task, task: Address) {
-    let signal = task.follow(layout!(task_signal));
-    // The leader's `struct pid` is the process's: a thread has one of its own.
-    let pid = task.follow(layout!(task_group_leader)).follow(layout!(task_thread_pid));
-    let level = pid.get(layout!(pid_level), ABSENT_U32);
-    let cgroup = cgroup::of_task(task);
-    // SAFETY: the caller's promise.
-    unsafe {
-        (*out).start_boottime_ns = task.get(layout!(task_start_boottime), ABSENT);
-        (*out).cgroup_id = cgroup::id(cgroup);
-        (*out).tid = task.get(layout!(task_pid), ABSENT_U32);
-        (*out).tgid = tgid(task);
-        (*out).uid = task.follow(layout!(task_real_cred)).get(layout!(cred_uid), ABSENT_U32);
-        (*out).oom_score_adj = match signal.get(layout!(signal_oom_score_adj), i16::MIN) {
-            i16::MIN => ABSENT_I32,
-            adj => adj.into(),
-        };
-        (*out).pid_ns_level = level;
-        (*out).ns_tgid = number_in_own_namespace(pid, level);
-        (*out).oom_marked = oom_marked(task);
-        (*out).first_is_elsewhere = first_is_elsewhere(pid, level, cgroup);
-        (*out).comm = task.get(layout!(task_comm), [0; COMM_LEN]);
+/// A field that says who a task is.
+#[derive(Clone, Copy)]
+pub(crate) struct Who(pub(crate) Address);
+
+impl Fill<Task> for Who {
+    #[inline(always)]
+    unsafe fn fill(self, out: *mut Task) {
+        let task = self.0;
+        let signal = task.follow(layout!(task_signal));
+        // The leader's `struct pid` is the process's: a thread has one of its own.
+        let pid = task.follow(layout!(task_group_leader)).follow(layout!(task_thread_pid));
+        let level = pid.get(layout!(pid_level), ABSENT_U32);
+        let cgroup = cgroup::of_task(task);
+        // SAFETY: the caller's promise.
+        unsafe {
+            fill!(
+                out,
+                Task {
+                    start_boottime_ns: task.get(layout!(task_start_boottime), ABSENT),
+                    cgroup_id: cgroup::id(cgroup),
+                    tid: task.get(layout!(task_pid), ABSENT_U32),
+                    tgid: tgid(task),
+                    uid: task.follow(layout!(task_real_cred)).get(layout!(cred_uid), ABSENT_U32),
+                    oom_score_adj: match signal.get(layout!(signal_oom_score_adj), i16::MIN) {
+                        i16::MIN => ABSENT_I32,
+                        adj => i32::from(adj),
+                    },
+                    pid_ns_level: level,
+                    ns_tgid: number_in_own_namespace(pid, level),
+                    oom_marked: oom_marked(task),
+                    first_is_elsewhere: first_is_elsewhere(pid, level, cgroup),
+                    comm: task.get(layout!(task_comm), [0; COMM_LEN]),
+                }
+            );
+        }
     }
 }
 
@@ -101,22 +112,52 @@ fn first_is_elsewhere(pid: Address, level: u32, cgroup: Address) -> u32 {
     if of_first.is_null() || cgroup.is_null() { ABSENT_U32 } else { u32::from(of_first.0 != cgroup.0) }
 }
 
-/// Fills in what a task's memory descriptor says.
-///
-/// # Safety
-///
-/// `out` has to be writable.
+/// A thread of a process that has its memory still, as `find_lock_task_mm` finds it: its first thread as a rule, another where
+/// that has ended. NULL where none has, as in a thread of the kernel.
 #[inline(always)]
-pub(crate) unsafe fn write_memory(out: *mut Memory, task: Address) {
-    let mm = task.follow(layout!(task_mm));
-    // SAFETY: the caller's promise.
-    unsafe {
-        (*out).total_vm_pages = mm.get(layout!(mm_total_vm), ABSENT);
-        (*out).pgtables_bytes = mm.get(layout!(mm_pgtables_bytes), ABSENT);
-        (*out).rss_anon_pages = rss(mm, layout!(mm_anonpages));
-        (*out).rss_file_pages = rss(mm, layout!(mm_filepages));
-        (*out).rss_shmem_pages = rss(mm, layout!(mm_shmempages));
-        (*out).swap_pages = rss(mm, layout!(mm_swapents));
+pub(crate) fn with_memory(process: Address) -> Address {
+    if !process.follow(layout!(task_mm)).is_null() {
+        return process;
+    }
+    if layout!(signal_thread_head) == ABSENT_OFFSET || layout!(task_thread_node) == ABSENT_OFFSET {
+        return Address::NULL;
+    }
+    // `struct list_head`: its first word is the next entry's.
+    let mut entry = process.follow(layout!(task_signal)).field(layout!(signal_thread_head)).follow(0);
+    let mut thread = 0;
+    while thread < MAX_THREADS && !entry.is_null() {
+        let task = Address(entry.0.wrapping_sub(layout!(task_thread_node).into()));
+        if !task.follow(layout!(task_mm)).is_null() && tgid(task) == tgid(process) {
+            return task;
+        }
+        entry = entry.follow(0);
+        thread += 1;
+    }
+    Address::NULL
+}
+
+/// A field that says what a task's memory descriptor says.
+#[derive(Clone, Copy)]
+pub(crate) struct MemoryOf(pub(crate) Address);
+
+impl Fill<Memory> for MemoryOf {
+    #[inline(always)]
+    unsafe fn fill(self, out: *mut Memory) {
+        let mm = self.0.follow(layout!(task_mm));
+        // SAFETY: the caller's promise.
+        unsafe {
+            fill!(
+                out,
+                Memory {
+                    total_vm_pages: mm.get(layout!(mm_total_vm), ABSENT),
+                    pgtables_bytes: mm.get(layout!(mm_pgtables_bytes), ABSENT),
+                    rss_anon_pages: rss(mm, layout!(mm_anonpages)),
+                    rss_file_pages: rss(mm, layout!(mm_filepages)),
+                    rss_shmem_pages: rss(mm, layout!(mm_shmempages)),
+                    swap_pages: rss(mm, layout!(mm_swapents)),
+                }
+            );
+        }
     }
 }
 

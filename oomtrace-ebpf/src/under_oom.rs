@@ -14,7 +14,7 @@ use crate::{
     cgroup, charges,
     kernel::{Address, layout},
     ring,
-    task::{self, current},
+    task::{Who, current},
 };
 
 /// The threads that wait, each with its cgroup's id. One that is put out for others is told to wait no more too late: when it
@@ -65,7 +65,7 @@ fn begin(handle: u64) {
     let cgroup = cgroup::of_memcg(memcg);
     let cgroup_id = cgroup::id(cgroup);
     let _ = WAITING.insert(bpf_get_current_pid_tgid(), cgroup_id, 0);
-    cgroup::send_path(cgroup, 0);
+    cgroup::send_path(cgroup);
     send(memcg, cgroup_id, true);
 }
 
@@ -81,16 +81,12 @@ fn end() {
 
 #[inline(always)]
 fn send(memcg: Address, cgroup_id: u64, begins: bool) {
-    let Some(mut entry) = ring::reserve::<UnderOom>() else { return };
-    let record = entry.as_mut_ptr();
-    // SAFETY: the record is reserved, and every field of it is written.
-    unsafe {
-        (*record).header = ring::header(tag::UNDER_OOM, 0);
-        (*record).cgroup_id = cgroup_id;
-        (*record).counters = if begins { charges::counters(memcg) } else { NOT_READ };
-        task::write(&raw mut (*record).task, current());
-        (*record).begins = u32::from(begins);
-        (*record).reserved = 0;
-    }
-    entry.submit(0);
+    ring::send!(UnderOom {
+        header: ring::header(tag::UNDER_OOM, 0),
+        cgroup_id: cgroup_id,
+        counters: if begins { charges::counters(memcg) } else { NOT_READ },
+        task: Who(current()),
+        begins: u32::from(begins),
+        reserved: 0_u32,
+    });
 }

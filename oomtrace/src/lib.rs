@@ -11,6 +11,7 @@ pub mod build_info;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod lack;
 pub mod leak;
 pub mod live;
 pub mod metrics;

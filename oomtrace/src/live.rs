@@ -9,6 +9,7 @@
 //! All of it runs on one thread, and nothing in it waits but the loop in [`run`]. The probes are a source that is drained
 //! here ([`ProbeSource`]); every other source is a task of its own that sends over a bounded channel ([`Sources`]).
 
+mod commands;
 mod hangup;
 mod last_words;
 mod names;
@@ -51,7 +52,7 @@ use crate::{
     metrics::{self, Metrics},
     node::{self, hierarchy::Hierarchy},
     own,
-    probe::Choice,
+    probe::{Choice, Loader},
     sink::{self, Look, Outlets, Output, Reader, Rotation},
     source::{
         kubelet::{Kubelet, Log},
@@ -84,6 +85,8 @@ pub struct Options {
     pub map_entries: u32,
     /// Whether to hook the return of every charge.
     pub charge_returns: bool,
+    /// Whether to read what victims were started as.
+    pub command_lines: bool,
     /// How much the probes say on standard error.
     pub probes_log: Option<aya_log::Level>,
     /// Where to keep every line, as JSON, beside the outputs.
@@ -104,10 +107,10 @@ pub struct Options {
     pub names: NameOptions,
     /// Where the kubelet's log is, if it is to be read.
     pub kubelet_log: Option<Log>,
-    /// Whether its lack is an error.
+    /// Whether it was asked for, so that its lack is said at once.
     pub kubelet_log_asked_for: bool,
     /// Where the kubelet's counters are, if they are to be read.
-    pub kubelet_metrics: Option<kubelet_metrics::Access>,
+    pub kubelet_metrics: Option<kubelet_metrics::Counters>,
 }
 
 /// Traces until interrupted, or until what `options` say.
@@ -117,8 +120,10 @@ pub struct Options {
 /// Fails where nothing can be traced, or an output cannot be opened.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     own::protect_from_oom_killer();
+    // As long as this is the only thread.
+    let loader = Loader::new();
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    runtime.block_on(async { Live::start(options)?.run(options).await })
+    runtime.block_on(async { Live::start(options, loader)?.run(options).await })
 }
 
 /// Answers whoever asks for figures, from before the probes are loaded: that takes seconds, in which it is alive but not
@@ -146,7 +151,7 @@ struct Live {
 }
 
 impl Live {
-    fn start(options: &Options) -> anyhow::Result<Self> {
+    fn start(options: &Options, loader: Loader) -> anyhow::Result<Self> {
         let metrics = serve_metrics(options)?;
         let (outlets, reader) = Outlets::open(&options.outputs, options.rotation, options.record.as_deref())?;
         let outlives_reader = metrics.is_some() || options.outputs.iter().any(|output| output.file.is_some());
@@ -162,20 +167,29 @@ impl Live {
         if let Some(too_little) = own::too_little_memory() {
             sources.lacks(too_little);
         }
-        let probes = rung::climb(options, hierarchy.as_ref(), &mut sources)?;
+        let probes = rung::climb(options, loader, hierarchy.as_ref(), &mut sources)?;
         if let Some(log) = &options.kubelet_log {
             match Kubelet::open(log) {
                 Ok(kubelet) => sources.start(|tell, stop| kubelet.run(tell, stop)),
-                Err(error) if options.kubelet_log_asked_for => return Err(error.into()),
-                Err(error) => sources.lacks(format!("no evictions, probes and other words of the kubelet: {error}")),
+                Err(error) => {
+                    let what =
+                        format!("no evictions, probes and other words of the kubelet: {error}; it is tried again");
+                    if options.kubelet_log_asked_for {
+                        warn!("{what}");
+                    }
+                    let (log, lack) = (log.clone(), sources.lack());
+                    lack.say(what);
+                    sources.start(|tell, stop| Kubelet::run_when_there(log, lack, tell, stop));
+                }
             }
         }
-        if let Some(access) = options.kubelet_metrics.clone() {
-            let before = access.read().context("the kubelet's counters of evictions cannot be read")?;
-            sources.start(|tell, stop| access.watch(before, tell, stop));
+        if let Some(counters) = options.kubelet_metrics.clone() {
+            let lack = sources.lack();
+            sources.start(|tell, stop| counters.watch(lack, tell, stop));
         }
         let pressure = Pressure::new(hierarchy);
         let mut names = options.names.clone();
+        names.sources.kubelet_lack = sources.lack();
         names.sources.sees_cgroups = probes.as_ref().is_some_and(ProbeSource::sees_cgroups);
         let learning = Learning::start(&names).context("names of pods and containers cannot be asked for")?;
         let waiting = Waiting::new(Box::new(learning.known()), names.wait);
@@ -215,6 +229,7 @@ impl Live {
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
         self.announce(options);
+        self.sources.lacks_changed();
         self.status(Phase::Started);
         while options.count.is_none_or(|count| self.pipeline.kills() < count) {
             tokio::select! {
@@ -230,7 +245,7 @@ impl Live {
                 }
                 told = self.learning.next() => {
                     self.pipeline.push_all(told);
-                    self.pipeline.advance();
+                    self.pipeline.names_learnt();
                 }
                 () = self.pipeline.due() => self.pipeline.advance(),
                 _ = tick.tick() => self.tick(),
@@ -268,7 +283,8 @@ impl Live {
         }
         self.pipeline.tell_incidents();
         self.pipeline.tell_outlets(false);
-        if self.probes.as_mut().is_some_and(ProbeSource::settings_changed) {
+        let settings_changed = self.probes.as_mut().is_some_and(ProbeSource::settings_changed);
+        if self.sources.lacks_changed() || settings_changed {
             self.status(Phase::Running);
         }
     }
@@ -322,7 +338,7 @@ impl Live {
     /// What could be better, and why it is not.
     fn degraded(&self) -> Vec<String> {
         let mut degraded = self.probes.as_ref().map(ProbeSource::degraded).unwrap_or_default();
-        degraded.extend_from_slice(self.sources.degraded());
+        degraded.extend(self.sources.degraded());
         degraded
     }
 

@@ -6,7 +6,7 @@ mod names;
 mod parse;
 mod statistics;
 
-use std::{env, ffi::OsString, fs, process::ExitCode, time::Duration};
+use std::{env, ffi::OsString, fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
@@ -28,6 +28,9 @@ pub(crate) struct Bench {
     /// The kernel to measure on
     #[arg(long, default_value = "6.12", global = true)]
     kernel: Kernel,
+    /// The `oomtrace` to measure in the machine, instead of a release built now
+    #[arg(long, value_name = "FILE", global = true)]
+    oomtrace: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -36,6 +39,8 @@ enum What {
     Overhead(guest::Overhead),
     /// How soon a kill is told, beside a reader of /dev/kmsg and bpftrace's oomkill
     Latency(guest::Latency),
+    /// What a thousand kills in fifty pods cost, and what of them is reported, beside bpftrace's oomkill
+    Storm(guest::Storm),
     /// How much memory oomtrace takes: at its start, idle, and after many kills
     Memory(guest::Memory),
     /// How fast a large log of a kubelet is read, beside grep
@@ -50,10 +55,11 @@ pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
         What::Names(options) => return options.run(bench.kernel),
         What::Overhead(options) => (options.words(), options.clock == guest::Clock::Instructions),
         What::Latency(options) => (options.words(), false),
+        What::Storm(options) => (options.words(), false),
         What::Memory(options) => (options.words(), false),
         What::Parse(options) => return options.run(),
     };
-    let oomtrace = build::oomtrace(true)?;
+    let oomtrace = bench.oomtrace.clone().map_or_else(|| build::oomtrace(true), Ok)?;
     let this = env::current_exe().context("where this program is, is not known")?;
     let command = ["bench", "in-guest"].map(OsString::from).into_iter().chain(words.into_iter().map(OsString::from));
     let mut guest = Guest {
@@ -66,7 +72,7 @@ pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
         cpus: if instructions { 1 } else { 2 },
         ..Guest::new(bench.kernel, command)
     };
-    if matches!(bench.what, What::Latency(_)) {
+    if matches!(bench.what, What::Latency(_) | What::Storm(_)) {
         guest.files.push((setup::bpftrace()?, guest::BPFTRACE.into()));
         guest.memory = 2560;
     }

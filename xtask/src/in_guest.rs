@@ -11,6 +11,8 @@ pub(crate) enum InGuest {
     Overhead(bench::Overhead),
     Latency(bench::Latency),
     Memory(bench::Memory),
+    /// A thousand kills in fifty pods
+    Storm(bench::Storm),
     Workload(bench::Workload),
     Scenarios(scenarios::InGuest),
     Agent(agent::Server),
@@ -22,6 +24,7 @@ pub(crate) fn run(what: &InGuest) -> Result<()> {
         InGuest::Overhead(options) => options.run(),
         InGuest::Latency(options) => options.run(),
         InGuest::Memory(options) => options.run(),
+        InGuest::Storm(options) => options.run(),
         InGuest::Workload(options) => options.run(),
         InGuest::Scenarios(options) => scenarios::run(options),
         InGuest::Agent(server) => server.run(),

@@ -12,6 +12,7 @@ mod ending;
 mod eviction;
 pub mod fact;
 mod incident;
+mod limit_changed;
 mod oom;
 mod place;
 mod pressure;
@@ -37,6 +38,7 @@ pub use self::{
         AffectedContainer, Confidence, Incident, IncidentState, Mark, MemoryPoint, Scenario, Severity, Step, ToldBy,
         Verdict, thin_middle,
     },
+    limit_changed::{LimitChanged, LimitKind},
     oom::{
         Candidate, Cause, CgroupMemory, KnownBy, Limit, MemoryNode, OomKill, OomVictim, PanicOnOom, SwapCounter,
         UnderOom, UnderOomState, Victim, Why,
@@ -51,7 +53,7 @@ pub use self::{
 
 /// The version of the lines' schema. A minor version adds fields, kinds and values of enumerations; a major one may also rename
 /// or remove them, or change their types.
-pub const SCHEMA_VERSION: &str = "2.0";
+pub const SCHEMA_VERSION: &str = "2.1";
 
 /// The JSON Schema of [`Line`], with its version.
 #[must_use]
@@ -154,6 +156,8 @@ pub enum Event {
     ChargeFailures(Box<ChargeFailures>),
     /// The kernel refused an allocation that never came to an OOM.
     AllocationRefused(Box<AllocationRefused>),
+    /// A limit of a pod's cgroup was set to something else.
+    LimitChanged(Box<LimitChanged>),
     /// What memory looked like.
     Pressure(Box<Pressure>),
     /// One step of the kubelet's eviction manager.

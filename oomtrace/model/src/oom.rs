@@ -17,6 +17,10 @@ pub struct Victim {
     pub memory: Memory,
     /// Its badness, in pages, by which the kernel chose it: `oom_badness`, `mm/oom_kill.c`.
     pub points: Option<i64>,
+    /// What it was started as, its first 256 bytes, with spaces between the arguments; absent where it was not read: it is
+    /// the victim's own memory, and a dying process may have let go of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command_line: Option<String>,
 }
 
 /// The limit that was hit.

@@ -41,6 +41,15 @@ pub struct Pressure {
     pub slab_bytes: Option<u64>,
     /// `memory.stat`: `kernel_stack`.
     pub kernel_stack_bytes: Option<u64>,
+    /// Page tables of its processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_tables_bytes: Option<u64>,
+    /// Buffers of network sockets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sock_bytes: Option<u64>,
+    /// Compressed pages of swap that are kept in memory (zswap).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zswap_bytes: Option<u64>,
     /// `memory.swap.current`; on cgroup v1 `total_swap`; of the node `SwapTotal` less `SwapFree`.
     pub swap_bytes: Option<u64>,
     /// `MemAvailable`, of the node only.

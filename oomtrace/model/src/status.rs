@@ -15,13 +15,22 @@ pub struct Lost {
     /// Which output: `stdout`, or the file as it was named; `null` where they were lost before they came to any.
     #[serde(default)]
     pub output: Option<String>,
+    /// Which program of the probes; absent where they were lost elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
 }
 
 impl Lost {
     /// Lost before they came to an output.
     #[must_use]
     pub fn new(from: LostFrom, count: u64) -> Self {
-        Self { from, count, output: None }
+        Self { from, count, output: None, program: None }
+    }
+
+    /// Runs of a program that the kernel skipped.
+    #[must_use]
+    pub fn of_program(program: String, count: u64) -> Self {
+        Self { program: Some(program), ..Self::new(LostFrom::Program, count) }
     }
 }
 
@@ -31,6 +40,9 @@ impl Lost {
 pub enum LostFrom {
     /// Records that found the ring buffer full, counted in the kernel.
     Ring,
+    /// Runs of a program of the probes that the kernel skipped: `program` says which. It does so where another one runs already
+    /// on the same processor, or where too many calls wait for their return.
+    Program,
     /// Lines that whoever reads standard output did not take in time.
     Stdout,
     /// Failures of cgroups' charges, and refusals of processes' allocations, that found a map of the probes full: each counted

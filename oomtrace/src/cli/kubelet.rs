@@ -2,14 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::source::{kubelet::Log, kubelet_metrics};
+use crate::{
+    node::names::KubeletAccess,
+    source::{kubelet::Log, kubelet_metrics},
+};
 
 /// Options about the kubelet's log.
 #[derive(Debug, clap::Args)]
 #[group(id = "kubelet")]
 #[command(next_help_heading = "The kubelet's log")]
 pub(super) struct Args {
-    /// Follow the kubelet's log in this file, across rotation; `-` reads standard input. Default: the node's journal.
+    /// Follow the kubelet's log in this file, across rotation, also where it comes later; `-` reads standard input. Default:
+    /// the node's journal.
     #[arg(long, value_name = "FILE")]
     kubelet_log: Option<PathBuf>,
     /// The systemd unit that runs the kubelet; may be given several times. Default: all that are known (kubelet, k3s,
@@ -23,18 +27,19 @@ pub(super) struct Args {
     #[arg(long, conflicts_with_all = ["kubelet_log", "kubelet_unit", "journal"])]
     no_kubelet_log: bool,
     /// The kubelet's `/metrics`, which say for which signal pods are evicted when its log does not: the read-only port's
-    /// `http://127.0.0.1:10255/metrics`, or a file. Read every 10 s. Default: not read.
+    /// `http://127.0.0.1:10255/metrics`; `https://NODE:10250/metrics`, with --kubelet-token and --kubelet-ca; or a file. Read
+    /// every 10 s. Default: not read.
     #[arg(long, value_name = "URL|FILE")]
     kubelet_metrics: Option<kubelet_metrics::Access>,
 }
 
 impl Args {
-    /// Where its counters are, if they are wanted.
-    pub(super) fn metrics(&self) -> Option<kubelet_metrics::Access> {
-        self.kubelet_metrics.clone()
+    /// Its counters, if they are wanted, asked for as this one is.
+    pub(super) fn metrics(&self, kubelet: KubeletAccess) -> Option<kubelet_metrics::Counters> {
+        self.kubelet_metrics.clone().map(|access| kubelet_metrics::Counters::new(access, kubelet))
     }
 
-    /// Where it is, if it is wanted; and whether it was asked for, so that its lack is an error.
+    /// Where it is, if it is wanted; and whether it was asked for, so that its lack is said at once.
     pub(super) fn log(&self) -> (Option<Log>, bool) {
         let Self { kubelet_log, kubelet_unit, journal, no_kubelet_log, kubelet_metrics: _ } = self;
         let log = match kubelet_log {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::SignedDuration;
 
 use crate::{
+    lack::Lack,
     live::NameOptions,
     node::{
         index::Bounds,
@@ -65,10 +66,12 @@ impl Sources {
             host: Host::at(&self.host_root),
             cri: cri::Access { endpoint: self.cri_endpoint.clone(), events: self.cri_events },
             kubelet: (self.kubelet_url != "off").then(|| self.kubelet()),
+            kubelet_lack: Lack::default(),
             sees_cgroups: false,
         }
     }
 
+    /// How the kubelet is asked.
     fn kubelet(&self) -> KubeletAccess {
         KubeletAccess {
             url: self.kubelet_url.clone(),
@@ -83,6 +86,11 @@ impl Sources {
 }
 
 impl Args {
+    /// How the kubelet is asked, for whatever it is.
+    pub(super) fn kubelet(&self) -> KubeletAccess {
+        self.sources.kubelet()
+    }
+
     pub(super) fn options(&self, cgroup_root: &Path) -> NameOptions {
         NameOptions {
             sources: self.sources.options(cgroup_root),

@@ -16,6 +16,7 @@ use crate::{
 
 /// Options of `oomtrace run`.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(super) struct Args {
     /// How to print events on standard output. Default: text on a terminal, else JSON lines; nothing, where `--output` names
     /// files alone.
@@ -57,6 +58,9 @@ pub(super) struct Args {
     /// How often to tell a `status`, with what was lost so far; 0s for never.
     #[arg(long, value_name = "TIME", default_value = "5m")]
     heartbeat: SignedDuration,
+    /// Do not read what victims were started as: arguments may hold secrets.
+    #[arg(long)]
+    no_command_lines: bool,
     /// Tell events alone, not the incidents that they make.
     #[arg(long)]
     no_incidents: bool,
@@ -103,6 +107,7 @@ pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Re
         ring_bytes: args.ring_size * 1024,
         map_entries: args.map_size,
         charge_returns: args.charge_returns,
+        command_lines: !args.no_command_lines,
         probes_log,
         record: args.record.clone(),
         cgroup_root: args.cgroup_root.clone(),
@@ -114,6 +119,6 @@ pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Re
         names: args.names.options(&args.cgroup_root),
         kubelet_log,
         kubelet_log_asked_for,
-        kubelet_metrics: args.kubelet.metrics(),
+        kubelet_metrics: args.kubelet.metrics(args.names.kubelet()),
     })
 }

@@ -63,6 +63,10 @@ struct State {
     in_vain: HashMap<Unnamed, Instant>,
     /// Whose names the event filled last lacks.
     unnamed: Vec<Unnamed>,
+    /// Whether any name was learnt at all.
+    has_names: bool,
+    /// When a name was waited for in vain last.
+    gave_up: Option<Instant>,
 }
 
 impl Learning {
@@ -71,7 +75,15 @@ impl Learning {
         let (told, heard) = mpsc::channel(WAITING);
         let asker = names::start(options.sources.clone(), told)?;
         let index = Index::new(options.bounds);
-        let state = State { index, asker, asked: HashMap::new(), in_vain: HashMap::new(), unnamed: Vec::new() };
+        let state = State {
+            index,
+            asker,
+            asked: HashMap::new(),
+            in_vain: HashMap::new(),
+            unnamed: Vec::new(),
+            has_names: false,
+            gave_up: None,
+        };
         Ok(Self { heard, known: Known(Rc::new(RefCell::new(state))), swept: Instant::now() })
     }
 
@@ -92,7 +104,10 @@ impl Learning {
         let mut state = self.known.0.borrow_mut();
         for heard in [first].into_iter().chain(more) {
             match heard {
-                Heard::Fact(fact) => state.index.learn(fact, now_ns),
+                Heard::Fact(fact) => {
+                    state.has_names |= is_name(&fact);
+                    state.index.learn(fact, now_ns);
+                }
                 Heard::Event(event) => told.push(event),
             }
         }
@@ -125,6 +140,21 @@ impl Learning {
     }
 }
 
+/// Whether somebody knows a name.
+fn is_name(fact: &Fact) -> bool {
+    match fact {
+        Fact::Pod(pod) => pod.name.is_some(),
+        Fact::Container(container) => container.name.is_some(),
+        _ => false,
+    }
+}
+
+/// Whether it is of no use to wait for names: none has ever been learnt here, and one was waited for in vain a moment ago. So it is
+/// on a host without Kubernetes, where every container would be waited for.
+fn expects_none(has_names: bool, gave_up: Option<Instant>) -> bool {
+    !has_names && gave_up.is_some_and(|gave_up| gave_up.elapsed() < NOT_AWAITED_FOR)
+}
+
 impl State {
     fn ask(&mut self, id: ContainerId) {
         let now = Instant::now();
@@ -136,17 +166,18 @@ impl State {
 }
 
 impl waiting::Names for Known {
-    fn fill(&mut self, event: &mut Event) -> bool {
+    fn fill(&mut self, event: &mut Event, about: &mut Vec<Unnamed>) -> bool {
         let mut state = self.0.borrow_mut();
         let mut unnamed = std::mem::take(&mut state.unnamed);
         unnamed.clear();
-        state.index.fill_noting(event, &mut unnamed);
+        state.index.fill_noting(event, &mut unnamed, about);
         for one in &unnamed {
             if let Unnamed::Container(id) = one {
                 state.ask(id.clone());
             }
         }
-        let missing = unnamed.iter().any(|one| !state.in_vain.contains_key(one));
+        let missing =
+            !expects_none(state.has_names, state.gave_up) && unnamed.iter().any(|one| !state.in_vain.contains_key(one));
         state.unnamed = unnamed;
         missing
     }
@@ -157,5 +188,20 @@ impl waiting::Names for Known {
         for one in std::mem::take(&mut state.unnamed) {
             state.in_vain.insert(one, now);
         }
+        state.gave_up = Some(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_no_name_was_ever_learnt_one_wait_in_vain_is_enough() {
+        let now = Instant::now();
+        assert!(!expects_none(false, None), "the first is waited for");
+        assert!(expects_none(false, Some(now)));
+        assert!(!expects_none(true, Some(now)), "others have names");
+        assert!(!expects_none(false, now.checked_sub(NOT_AWAITED_FOR)), "they may have come");
     }
 }

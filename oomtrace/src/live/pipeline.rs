@@ -4,7 +4,11 @@ use std::{io, sync::Arc, time::Instant};
 
 use tracing::info;
 
-use super::{last_words::LastWords, pressure::Pressure, waiting::Waiting};
+use super::{
+    last_words::LastWords,
+    pressure::{Asked, Pressure},
+    waiting::Waiting,
+};
 use crate::{
     clock::{self, WallClock},
     event::{Event, Incident, Line, Lost, LostFrom, Moment, Source, Status, Told},
@@ -67,14 +71,19 @@ impl Pipeline {
 
     /// Takes events, in their order.
     pub fn push_all(&mut self, told: Vec<Told>) {
-        for told in told {
-            self.push(told);
-        }
+        let asked: Vec<_> = told.into_iter().filter_map(|told| self.take(told)).collect();
+        self.advance();
+        self.read_memory(asked);
     }
 
-    /// Takes an event. A kubelet that is started anew logs the kernel's kills since the node's boot once more: those from before
-    /// this run are none of it.
+    /// Takes an event.
     pub fn push(&mut self, told: Told) {
+        self.push_all(vec![told]);
+    }
+
+    /// Takes an event; gives whose memory it asks for. A kubelet that is started anew logs the kernel's kills since the node's boot once more: those from before
+    /// this run are none of it.
+    fn take(&mut self, told: Told) -> Option<Asked> {
         if let (Event::SystemOom(oom), Moment::Wall(at)) = (&told.event, told.at)
             && at < self.started
         {
@@ -83,24 +92,41 @@ impl Pipeline {
                 "not reported: the kubelet's log has a kill of {comm:?} (pid {pid}) at {at}, before oomtrace was started; \
                  `oomtrace timeline` reports it from the logs"
             );
+            return None;
+        }
+        let asked = Pressure::asked(&told.event);
+        self.waiting.push(told, Instant::now());
+        asked
+    }
+
+    /// Reads memory for events that are on their way: whoever reads them does not wait for that.
+    fn read_memory(&mut self, asked: Vec<Asked>) {
+        if asked.is_empty() {
             return;
         }
         let now = Instant::now();
-        let memory = self.pressure.of(&told, now);
-        for told in std::iter::once(told).chain(memory) {
-            self.waiting.push(told, now);
+        for asked in asked {
+            for told in self.pressure.read(asked, now) {
+                self.waiting.push(told, now);
+            }
         }
         self.advance();
     }
 
     /// Lets go on whatever need not wait any more.
     pub fn advance(&mut self) {
-        while let Some(told) = self.waiting.pop(Instant::now()) {
+        for told in self.waiting.ready(Instant::now()) {
             self.tell(told);
         }
         for told in self.last_words.due(Instant::now()) {
             self.tell(told);
         }
+    }
+
+    /// Names have been learnt: what waits for them may go on.
+    pub fn names_learnt(&mut self) {
+        self.waiting.learnt();
+        self.advance();
     }
 
     /// Reads the logs of containers that gave up.
@@ -219,7 +245,11 @@ impl Pipeline {
     }
 
     fn count(&mut self, lost: &Lost) {
-        match self.lost.iter_mut().find(|known| known.from == lost.from && known.output == lost.output) {
+        match self
+            .lost
+            .iter_mut()
+            .find(|known| known.from == lost.from && known.output == lost.output && known.program == lost.program)
+        {
             Some(known) => known.count += lost.count,
             None => self.lost.push(lost.clone()),
         }

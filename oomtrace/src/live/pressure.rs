@@ -1,4 +1,4 @@
-//! What memory looks like, told with the events that it may explain: read right when they pass.
+//! What memory looks like, told with the events that it may explain: read right when they have passed.
 
 use std::{
     collections::HashMap,
@@ -38,9 +38,13 @@ impl Pressure {
         Self { hierarchy, read: HashMap::new(), failed: false }
     }
 
-    /// What memory looks like for an event that passes; for most nothing.
-    pub(super) fn of(&mut self, told: &Told, now: Instant) -> Vec<Told> {
-        let Some((scope, paths)) = asked(&told.event) else { return Vec::new() };
+    /// Whose memory is to be read for an event that passes; for most nobody's.
+    pub(super) fn asked(event: &Event) -> Option<Asked> {
+        asked(event).map(|(scope, paths)| Asked { scope, paths })
+    }
+
+    /// What memory looks like, once the event is on its way.
+    pub(super) fn read(&mut self, Asked { scope, paths }: Asked, now: Instant) -> Vec<Told> {
         self.read.retain(|_, at| now.duration_since(*at) < AT_MOST_EVERY);
         let mut read = Vec::new();
         for path in paths {
@@ -74,6 +78,12 @@ impl Pressure {
         };
         Some(Told { source: Source::Oomtrace, at: Moment::Boot(clock::boot_ns()), event })
     }
+}
+
+/// Whose memory an event asks for.
+pub(super) struct Asked {
+    scope: PressureScope,
+    paths: Vec<String>,
 }
 
 /// Whose memory an event asks for, the innermost first and the node, which has no path, last.
@@ -155,7 +165,10 @@ mod tests {
     fn whatever_happens_the_node_is_read_once_a_second() {
         let mut pressure = Pressure::new(None);
         let start = Instant::now();
-        let mut reads = |ms| pressure.of(&kill("/x", None), start + Duration::from_millis(ms)).len();
+        let mut reads = |ms| {
+            let asked = Pressure::asked(&kill("/x", None).event).expect("a kill asks");
+            pressure.read(asked, start + Duration::from_millis(ms)).len()
+        };
         assert_eq!([reads(0), reads(1), reads(999), reads(1000), reads(1001)], [1, 0, 0, 1, 0]);
     }
 

@@ -1,22 +1,25 @@
 //! The probes as a source of events.
 
 use std::{
-    io,
+    fs, io,
     time::{Duration, Instant},
 };
 
-use super::panic_on_oom;
+use super::{commands::Commands, panic_on_oom};
 use crate::{
     clock,
     event::{Event, Failure, Lost, LostFrom, Moment, ProbeStatus, Source, Told},
-    node::{self, fact::Fact},
-    probe::{KernelFacts, LoadError, Options, Probes, Symbol, tracefs::FlagNames},
+    node::{self, fact::Fact, hierarchy::Hierarchy},
+    probe::{KernelFacts, LoadError, Loader, Options, Probes, Symbol, tracefs::FlagNames},
     source::kernel::{Joiner, Machine, Record, SeesCharges, decode},
 };
 
 /// How long an open decision waits for its end. Between the two the kernel writes its report to the console, which takes
 /// seconds where that is a serial line; only an end that was lost takes longer.
 const END_OVERDUE: Duration = Duration::from_secs(15);
+
+/// How often the kernel is asked which programs it skipped.
+const MISSED_EVERY: Duration = Duration::from_mins(1);
 
 /// Probes in the kernel, whose records are joined to events.
 pub struct ProbeSource {
@@ -26,6 +29,11 @@ pub struct ProbeSource {
     /// `vm.panic_on_oom`, where it can be read.
     panic_on_oom: Option<u32>,
     facts: Vec<Fact>,
+    hierarchy: Option<Hierarchy>,
+    /// What processes were started as, where that is to be told.
+    commands: Option<Commands>,
+    /// When the kernel was last asked what it skipped.
+    asked_for_missed: Instant,
 }
 
 impl ProbeSource {
@@ -34,8 +42,8 @@ impl ProbeSource {
     /// # Errors
     ///
     /// Fails as [`Probes::load`](crate::probe::Probes::load) does.
-    pub fn load(options: &Options) -> Result<Self, LoadError> {
-        let probes = Probes::load(&KernelFacts::gather(), options)?;
+    pub fn load(loader: Loader, options: &Options, hierarchy: Option<Hierarchy>) -> Result<Self, LoadError> {
+        let probes = Probes::load(loader, &KernelFacts::gather(), options)?;
         let joiner = Joiner::new(Machine {
             page_size: rustix::param::page_size() as u64,
             cgroup_version: node::cgroup_version(),
@@ -48,7 +56,16 @@ impl ProbeSource {
                 ooms: probes.rung(Symbol::ChargeOoms).is_some(),
             },
         });
-        Ok(Self { probes, joiner, last_record: Instant::now(), panic_on_oom: panic_on_oom::read(), facts: Vec::new() })
+        Ok(Self {
+            probes,
+            joiner,
+            last_record: Instant::now(),
+            panic_on_oom: panic_on_oom::read(),
+            facts: Vec::new(),
+            commands: options.command_lines.then(Commands::new).flatten(),
+            hierarchy,
+            asked_for_missed: Instant::now(),
+        })
     }
 
     /// Waits for records, and gives what they complete. For ever, where there are no probes.
@@ -62,9 +79,30 @@ impl ProbeSource {
     /// Twice a second: gives what is overdue, and what was lost.
     pub(super) fn tick(&mut self) -> Vec<Told> {
         let mut told = if self.last_record.elapsed() > END_OVERDUE { self.joiner.flush() } else { Vec::new() };
+        self.thaw();
         told.extend(self.counts(false));
         told.extend(self.lost());
+        if self.asked_for_missed.elapsed() > MISSED_EVERY {
+            self.asked_for_missed = Instant::now();
+            told.extend(self.missed());
+        }
         told
+    }
+
+    /// Ends the waits of cgroups that are not frozen any more, whose ends the probes may have missed.
+    fn thaw(&mut self) {
+        let Some(hierarchy) = &self.hierarchy else { return };
+        let is_over = |path: &str| {
+            let control = fs::read_to_string(hierarchy.folder(path)?.join("memory.oom_control"));
+            Some(control.map_or_else(
+                |error| error.kind() == io::ErrorKind::NotFound,
+                |control| control.lines().any(|line| line == "under_oom 0"),
+            ))
+        };
+        let over = self.joiner.frozen().filter(|(_, path)| path.and_then(is_over) == Some(true));
+        for id in over.map(|(id, _)| id).collect::<Vec<_>>() {
+            self.joiner.is_frozen_no_more(id, clock::boot_ns());
+        }
     }
 
     /// Gives all that is left.
@@ -73,6 +111,7 @@ impl ProbeSource {
         told.extend(self.joiner.flush());
         told.extend(self.counts(true));
         told.extend(self.lost());
+        told.extend(self.missed());
         self.probes.flush_diagnostics();
         told
     }
@@ -101,6 +140,11 @@ impl ProbeSource {
                 Err(error) => told.push(own(Event::Error(Failure { message: error.to_string() }))),
             }
         }
+        if let Some(commands) = &mut self.commands {
+            for told in &mut told {
+                commands.pass(&mut told.event, self.hierarchy.as_ref());
+            }
+        }
         told
     }
 
@@ -116,6 +160,11 @@ impl ProbeSource {
             let count = self.probes.newly_lost(from);
             (count > 0).then(|| own(Event::Lost(Lost::new(from, count))))
         })
+    }
+
+    fn missed(&mut self) -> impl Iterator<Item = Told> + use<> {
+        let missed = self.probes.newly_missed().into_iter();
+        missed.map(|(program, count)| own(Event::Lost(Lost::of_program(program, count))))
     }
 
     /// How each symbol is attached.

@@ -5,7 +5,7 @@ use anyhow::anyhow;
 use super::{Options, ProbeSource, Sources};
 use crate::{
     node::hierarchy::Hierarchy,
-    probe::{self, Choice},
+    probe::{self, Choice, Loader},
     source::kmsg::Kmsg,
 };
 
@@ -16,18 +16,24 @@ const WITHOUT_PROBES: &str = "kills are read from the kernel's log: no ends of p
 /// Loads the probes, or starts to read the kernel's log where they are not to be had or not wanted.
 pub(super) fn climb(
     options: &Options,
+    loader: Loader,
     hierarchy: Option<&Hierarchy>,
     sources: &mut Sources,
 ) -> anyhow::Result<Option<ProbeSource>> {
     let refused = match options.choice {
         Choice::Kmsg => None,
-        choice => match ProbeSource::load(&probe::Options {
-            choice,
-            ring_bytes: options.ring_bytes,
-            map_entries: options.map_entries,
-            charge_returns: options.charge_returns,
-            log_level: options.probes_log,
-        }) {
+        choice => match ProbeSource::load(
+            loader,
+            &probe::Options {
+                choice,
+                ring_bytes: options.ring_bytes,
+                map_entries: options.map_entries,
+                charge_returns: options.charge_returns,
+                command_lines: options.command_lines,
+                log_level: options.probes_log,
+            },
+            hierarchy.cloned(),
+        ) {
             Ok(probes) => return Ok(Some(probes)),
             Err(error) if choice == Choice::Auto => Some(error),
             Err(error) => return Err(error.into()),

@@ -8,7 +8,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::event::{ProbeStatus, Told};
+use crate::{
+    event::{ProbeStatus, Told},
+    lack::Lack,
+};
 
 /// Events that may wait to be told. A source that finds the channel full either waits, where what it reads is kept for
 /// it meanwhile, or counts what it drops and tells it as `lost`.
@@ -25,13 +28,15 @@ pub struct Sources {
     tasks: JoinSet<()>,
     status: Vec<ProbeStatus>,
     degraded: Vec<String>,
+    /// What those lack that go on trying, and what of it was told last.
+    lacks: Vec<(Lack, Option<String>)>,
 }
 
 impl Default for Sources {
     fn default() -> Self {
         let (sender, told) = mpsc::channel(WAITING);
         let (stop, _) = watch::channel(false);
-        Self { told, sender, stop, tasks: JoinSet::new(), status: Vec::new(), degraded: Vec::new() }
+        Self { told, sender, stop, tasks: JoinSet::new(), status: Vec::new(), degraded: Vec::new(), lacks: Vec::new() }
     }
 }
 
@@ -58,8 +63,27 @@ impl Sources {
         &self.status
     }
 
-    pub(super) fn degraded(&self) -> &[String] {
-        &self.degraded
+    /// Where one that goes on trying says what it lacks meanwhile.
+    pub fn lack(&mut self) -> Lack {
+        let lack = Lack::default();
+        self.lacks.push((lack.clone(), None));
+        lack
+    }
+
+    pub(super) fn degraded(&self) -> Vec<String> {
+        self.degraded.iter().cloned().chain(self.lacks.iter().filter_map(|(lack, _)| lack.now())).collect()
+    }
+
+    /// Whether what is lacking has changed since this was last asked.
+    pub(super) fn lacks_changed(&mut self) -> bool {
+        let changed = self.lacks.iter_mut().map(|(lack, told)| {
+            let now = lack.now();
+            let changed = now != *told;
+            *told = now;
+            changed
+        });
+        // Every one of them is asked.
+        changed.fold(false, |any, changed| any | changed)
     }
 
     /// Waits for an event.
@@ -126,6 +150,20 @@ mod tests {
             });
             assert_eq!(sources.finish().await.len(), 3 * WAITING);
         });
+    }
+
+    #[test]
+    fn what_is_lacking_for_a_while_is_told_when_it_changes() {
+        let mut sources = Sources::default();
+        sources.lacks("a file".to_owned());
+        let lack = sources.lack();
+        assert!(!sources.lacks_changed());
+        lack.say("the kubelet".to_owned());
+        assert_eq!(sources.degraded(), ["a file", "the kubelet"]);
+        assert!(sources.lacks_changed() && !sources.lacks_changed());
+        lack.made_good();
+        assert!(sources.lacks_changed());
+        assert_eq!(sources.degraded(), ["a file"]);
     }
 
     #[test]

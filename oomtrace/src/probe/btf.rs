@@ -25,6 +25,9 @@ pub enum BtfError {
     /// The bytes are not BTF of this machine's byte order.
     #[error("not BTF: {0}")]
     Malformed(&'static str),
+    /// A type of a kind that this program does not know: how long it is, and so where the next one begins, is not known either.
+    #[error("BTF has a type of kind {0}, which this version of oomtrace does not know; a newer one may")]
+    UnknownKind(u32),
 }
 
 /// `BTF_KIND_*`, `include/uapi/linux/btf.h`.
@@ -44,6 +47,7 @@ mod kind {
     pub(super) const FUNC_PROTO: u32 = 13;
     pub(super) const VAR: u32 = 14;
     pub(super) const DATASEC: u32 = 15;
+    pub(super) const FLOAT: u32 = 16;
     pub(super) const DECL_TAG: u32 = 17;
     pub(super) const TYPE_TAG: u32 = 18;
     pub(super) const ENUM64: u32 = 19;
@@ -129,7 +133,16 @@ impl Btf {
                     kind::ARRAY => 12,
                     kind::STRUCT | kind::UNION | kind::DATASEC | kind::ENUM64 => 12 * head.len,
                     kind::ENUM | kind::FUNC_PROTO => 8 * head.len,
-                    _ => 0,
+                    kind::PTR
+                    | kind::FWD
+                    | kind::TYPEDEF
+                    | kind::VOLATILE
+                    | kind::CONST
+                    | kind::RESTRICT
+                    | kind::FUNC
+                    | kind::FLOAT
+                    | kind::TYPE_TAG => 0,
+                    unknown => return Err(BtfError::UnknownKind(unknown)),
                 };
         }
         Ok(btf)
@@ -393,6 +406,18 @@ mod tests {
         assert_eq!(btf.find(Lookup::Enumerator("e", "B")), Some(2));
         assert_eq!(btf.find(Lookup::Enumerator("e", "C")), None);
         Ok(())
+    }
+
+    #[test]
+    fn a_type_of_an_unknown_kind_is_an_error_that_names_the_kind() {
+        // As a later kernel may have it, with data behind its head: the struct must not be looked for there.
+        let words = [0, info(20, 1, false), 0, 7, 1, info(kind::STRUCT, 0, false), 8];
+        let error = Btf::parse(by_hand(&words, "\0s\0")).err().expect("an error");
+        assert!(matches!(error, BtfError::UnknownKind(20)) && error.to_string().contains("kind 20"), "{error}");
+        assert!(Btf::parse(by_hand(&[0, info(0, 0, false), 0], "\0")).is_err(), "there is no kind 0");
+        for known in [kind::PTR, kind::FWD, kind::FLOAT, kind::TYPE_TAG] {
+            assert!(Btf::parse(by_hand(&[0, info(known, 0, false), 4], "\0")).is_ok(), "kind {known}");
+        }
     }
 
     #[test]

@@ -15,7 +15,8 @@ use super::{
     Choice, KernelFacts, Symbol,
     counted::{Counted, Counts, Quiet},
     ladder::{climb, give_up},
-    loader,
+    loader::Loader,
+    missed::Missed,
     symbol::FUNCTIONS,
     trial, with_causes,
 };
@@ -35,13 +36,22 @@ pub struct Options {
     pub map_entries: u32,
     /// Whether to hook the return of every charge, which costs every page fault.
     pub charge_returns: bool,
+    /// Whether to read what victims were started as.
+    pub command_lines: bool,
     /// The most verbose of the probes' own diagnostics to bring into `tracing`, if any.
     pub log_level: Option<aya_log::Level>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { choice: Choice::Auto, ring_bytes: 512 * 1024, map_entries: 1024, charge_returns: false, log_level: None }
+        Self {
+            choice: Choice::Auto,
+            ring_bytes: 512 * 1024,
+            map_entries: 1024,
+            charge_returns: false,
+            command_lines: true,
+            log_level: None,
+        }
     }
 }
 
@@ -87,6 +97,7 @@ pub struct Probes {
     /// What was to be hooked, and how it is.
     symbols: Vec<Symbol>,
     status: Vec<ProbeStatus>,
+    missed: Missed,
     _ebpf: Ebpf,
 }
 
@@ -96,13 +107,15 @@ impl Probes {
     /// # Errors
     ///
     /// Fails where the kernel refuses to load the probes, or they can be attached nowhere.
-    pub fn load(facts: &KernelFacts, options: &Options) -> Result<Self, LoadError> {
-        let Options { choice, ring_bytes, map_entries, charge_returns, log_level } = *options;
+    pub fn load(loader: Loader, facts: &KernelFacts, options: &Options) -> Result<Self, LoadError> {
+        let Options { choice, ring_bytes, map_entries, charge_returns, command_lines, log_level } = *options;
+        let machine = MachineLayout { command_lines: command_lines.into(), ..facts.machine };
         let object = |error: &dyn std::error::Error| LoadError::Object { reason: with_causes(error) };
         let functions = facts.btf.as_ref().ok().map(|btf| btf.of_functions(&FUNCTIONS));
         let functions = functions.and_then(|bytes| aya::Btf::parse(&bytes, Endianness::default()).ok());
         let level = log_level.map_or(0, |level| level as u8);
-        let mut ebpf = loader::without_kernel_types()
+        let mut ebpf = loader
+            .into_inner()
             // No field of the object is to be relocated: see `KERNEL`.
             .btf(None)
             // The verdict alone: the whole log is megabytes.
@@ -111,7 +124,7 @@ impl Probes {
             .map_max_entries("CHARGES", map_entries)
             .map_max_entries("REFUSALS", map_entries)
             .override_global("KERNEL", &Global(facts.layout), true)
-            .override_global("MACHINE", &Global(facts.machine), true)
+            .override_global("MACHINE", &Global(machine), true)
             .override_global("MARK_VICTIM", &Global(facts.mark_victim), true)
             .override_global(aya_log::LEVEL, &level, false)
             .load(OBJECT)
@@ -153,7 +166,8 @@ impl Probes {
         let ring = RingBuf::try_from(ring).map_err(|error| LoadError::Ring(error.to_string()))?;
         let ring = register(ring)?;
         let counted = Counted::take(&mut ebpf, rlimit_askings).map_err(LoadError::Ring)?;
-        Ok(Self { ring, counted, logger, symbols, status, _ebpf: ebpf })
+        let missed = Missed::of(&ebpf);
+        Ok(Self { ring, counted, logger, symbols, status, missed, _ebpf: ebpf })
     }
 
     /// How each symbol is attached.
@@ -214,6 +228,11 @@ impl Probes {
     /// How much the probes have lost there since this was last asked.
     pub fn newly_lost(&mut self, from: LostFrom) -> u64 {
         self.counted.newly_lost(from)
+    }
+
+    /// The programs that the kernel skipped since this was last asked, and how often.
+    pub fn newly_missed(&mut self) -> Vec<(String, u64)> {
+        self.missed.newly()
     }
 
     /// How many signals were not told, since their cgroups had used up what may be told of them in a second.

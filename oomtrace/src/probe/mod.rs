@@ -6,6 +6,7 @@ mod counted;
 mod ladder;
 mod loaded;
 mod loader;
+mod missed;
 mod symbol;
 pub mod tracefs;
 mod trial;
@@ -13,6 +14,7 @@ mod trial;
 pub use counted::{Counts, Quiet};
 pub use ladder::Choice;
 pub use loaded::{LoadError, Options, Probes};
+pub use loader::Loader;
 pub use symbol::Symbol;
 pub use trial::is_trial;
 
@@ -72,6 +74,7 @@ fn machine(symbols: &Symbols) -> MachineLayout {
         page_size: rustix::param::page_size() as u64,
         memory_cgroup_v1: u64::from(node::cgroup_version() == Some(1)),
         panic_on_oom: symbols.panic_on_oom.unwrap_or(0),
+        command_lines: 0,
     }
 }
 

@@ -76,6 +76,7 @@ fn is_default(event: &Event) -> bool {
         | Event::Signal(_)
         | Event::ChargeFailures(_)
         | Event::AllocationRefused(_)
+        | Event::LimitChanged(_)
         | Event::Pressure(_)
         | Event::SystemOom(_)
         | Event::Container(_)

@@ -156,6 +156,7 @@ fn severity(event: &Event) -> (u8, &'static str) {
         | Event::Status(_)
         | Event::ProcessExit(_)
         | Event::Signal(_)
+        | Event::LimitChanged(_)
         | Event::Container(_)
         | Event::ContainerEnded(_) => (9, "INFO"),
         Event::ChargeFailures(_) | Event::Pressure(_) | Event::OomReaped(_) => (5, "DEBUG"),

@@ -13,14 +13,20 @@ mod file;
 mod journal;
 mod stdin;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
 
 pub use self::journal::{NoJournal, NotPrinted, known_units, print};
 use self::{feed::Feed, file::Followed, journal::Journal};
 use super::kubelet_log::Unprepared;
-use crate::event::Told;
+use crate::{event::Told, lack::Lack};
+
+/// How often a log that is not there is looked for: a file, and a journal.
+const LOOK_FOR: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// Where the kubelet's log is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +94,32 @@ impl Kubelet {
         };
         let identifiers = units.iter().map(|unit| unit.strip_suffix(".service").unwrap_or(unit).to_owned()).collect();
         Ok(Self { feed: Feed::new(identifiers)?, from })
+    }
+
+    /// Looks for a log that is not there until it is, and reads it then; `lack` says so meanwhile.
+    pub async fn run_when_there(log: Log, lack: Lack, tell: mpsc::Sender<Told>, mut stop: watch::Receiver<bool>) {
+        let every = if matches!(log, Log::File(_)) { LOOK_FOR.0 } else { LOOK_FOR.1 };
+        let since = jiff::Timestamp::now();
+        let kubelet = loop {
+            tokio::select! {
+                () = sleep(every) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+            if let Ok(kubelet) = Self::open(&log) {
+                break kubelet;
+            }
+        };
+        lack.made_good();
+        kubelet.whole_since(since).run(tell, stop).await;
+    }
+
+    /// Tells also what was written before it was opened, from then on.
+    fn whole_since(mut self, since: jiff::Timestamp) -> Self {
+        self.feed.tell_since(since);
+        if let Opened::File(file) = &mut self.from {
+            file.rewind();
+        }
+        self
     }
 
     /// Reads and tells until `stop` says so, or nobody listens any more; then tells what is open.

@@ -10,7 +10,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 
-pub use self::watch::{Access, MetricsError};
+pub use self::watch::{Access, Counters, MetricsError};
 
 /// What the kubelet counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

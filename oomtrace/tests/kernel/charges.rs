@@ -134,15 +134,15 @@ fn one_rung(rung: &str) -> Outcome {
 fn memory_was_read(lines: &[Value], container: &Cgroup) -> Outcome {
     let samples: Vec<_> =
         of_kind(lines, "pressure").into_iter().filter(|sample| sample["scope"] == json!("charge_failure")).collect();
-    let levels: Vec<_> = samples.iter().map(|sample| sample["level"].clone()).collect();
-    check_eq!(
-        levels,
-        ["container", "pod", "qos", "kubepods", "node"].map(|level| json!(level)),
-        "levels of memory read"
-    );
-    check_eq!(samples[0]["cgroup"]["path"], json!(container.path), "cgroup.path of the innermost");
-    check_eq!(samples[0]["limit_bytes"], json!(20 << 20), "its limit_bytes");
-    ensure!(samples[0]["events_max"].as_u64().is_some_and(|max| max > 0), "its events_max: {}", samples[0]);
+    // What waits for its names comes behind what has none.
+    let mut levels: Vec<_> = samples.iter().filter_map(|sample| sample["level"].as_str()).collect();
+    levels.sort_unstable();
+    check_eq!(levels, ["container", "kubepods", "node", "pod", "qos"], "levels of memory read");
+    let innermost = samples.iter().find(|sample| sample["level"] == json!("container"));
+    let innermost = innermost.context("the container's memory was not read")?;
+    check_eq!(innermost["cgroup"]["path"], json!(container.path), "cgroup.path of the innermost");
+    check_eq!(innermost["limit_bytes"], json!(20 << 20), "its limit_bytes");
+    ensure!(innermost["events_max"].as_u64().is_some_and(|max| max > 0), "its events_max: {innermost}");
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use crate::{
     Outcome,
     cgroup::{Cgroup, container_id, container_path},
     check_eq,
-    oomtrace::{Oomtrace, of_kind},
+    oomtrace::{Oomtrace, losses, of_kind},
     scenarios::{Scenario, only},
     workload,
 };
@@ -109,6 +109,6 @@ fn signals_in_moderation() -> Outcome {
     check_eq!(children + untold, workload::CHILDREN, "signals, told and untold");
     ensure!(untold > 0 && children <= (seconds + 2) * 10, "{children} told in {seconds} s, {untold} untold");
     check_eq!(signals.len() as u64 - children, 1, "signals to the first process");
-    ensure!(of_kind(&lines, "lost").is_empty(), "lost: {lines:#?}");
+    ensure!(losses(&lines).is_empty(), "lost: {lines:#?}");
     Ok(())
 }

@@ -97,6 +97,11 @@ pub(crate) fn of_kind<'a>(lines: &'a [Value], kind: &str) -> Vec<&'a Value> {
     lines.iter().filter(|line| line["kind"] == kind).collect()
 }
 
+/// The lines of loss, but for programs that the kernel skipped: where it can preempt them, it does so now and then.
+pub(crate) fn losses(lines: &[Value]) -> Vec<&Value> {
+    of_kind(lines, "lost").into_iter().filter(|line| line["from"] != "program").collect()
+}
+
 /// The only kill.
 pub(crate) fn only_kill(lines: &[Value]) -> Result<&Value> {
     let kills = of_kind(lines, "oom_kill");

@@ -1,6 +1,10 @@
 //! How oomtrace starts.
 
-use std::process::{Command, Stdio};
+use std::{
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -9,8 +13,8 @@ use crate::{
     Outcome,
     cgroup::{Cgroup, container_path},
     check_eq,
-    oomtrace::validated,
-    scenarios::Scenario,
+    oomtrace::{Oomtrace, of_kind, only_kill, validated},
+    scenarios::{Scenario, run_to_death},
 };
 
 pub(crate) const ALL: &[Scenario] = &[
@@ -18,6 +22,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("oomtrace_says_nothing_of_a_limit_that_is_enough", ample_container),
     ("oomtrace_starts_with_three_lines_and_prints_nothing_twice", three_lines),
     ("oomtrace_that_prints_nothing_on_standard_output_starts_with_the_same_lines_on_standard_error", elsewhere),
+    ("a_kubelet_that_is_not_there_is_reported_and_ends_nothing", no_kubelet),
 ];
 
 /// What its first line says in a container with this limit.
@@ -87,5 +92,36 @@ fn elsewhere() -> Outcome {
     std::fs::remove_file(file)?;
     check_eq!(stdout, "", "standard output");
     check_eq!(start(&stderr), ["Tracing", "Degraded:", "Stop"], "the first lines of {stderr}");
+    Ok(())
+}
+
+/// Whatever it is asked through and whatever of it is missing.
+fn no_kubelet() -> Outcome {
+    let container = Cgroup::make(&container_path(42, 42))?;
+    container.limit(20)?;
+    let folder = std::env::temp_dir();
+    let token = folder.join("no-kubelet-token");
+    std::fs::write(&token, "a token")?;
+    let (token, log) = (token.display().to_string(), folder.join("no-kubelet.log").display().to_string());
+    let oomtrace = Oomtrace::start(&[
+        "--kubelet-metrics",
+        "https://127.0.0.1:10250/metrics",
+        "--kubelet-url",
+        "https://127.0.0.1:10250",
+        "--kubelet-token",
+        &token,
+        "--kubelet-insecure",
+        "--kubelet-log",
+        &log,
+    ])?;
+    thread::sleep(Duration::from_secs(2));
+    run_to_death("eat", &container)?;
+    let lines = oomtrace.stop()?;
+    only_kill(&lines)?;
+    let running = of_kind(&lines, "status").last().map(|status| status["degraded"].to_string());
+    let running = running.context("no status")?;
+    for said in ["evictions may lack their signal", "tells no limits, owners and roles", "no-kubelet.log"] {
+        ensure!(running.contains(said), "`{said}` is not in {running}");
+    }
     Ok(())
 }

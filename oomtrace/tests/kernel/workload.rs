@@ -85,6 +85,7 @@ fn run(what: &str, procs: &str) -> Result<()> {
         "churn-on" => loop {
             churn()?;
         },
+        "map-on" => map_on(),
         "map-too-much" => exit(map_too_much()),
         "map-beyond-rlimit-as" => exit(map_beyond(libc::RLIMIT_AS)?),
         "map-beyond-rlimit-data" => exit(map_beyond(libc::RLIMIT_DATA)?),
@@ -96,8 +97,27 @@ fn run(what: &str, procs: &str) -> Result<()> {
         "slow-to-die" => slow_to_die()?,
         "kill-children" => kill_children()?,
         "write-until-refused" => exit(write_until_refused()?),
+        "herd" => {
+            for _ in 1..HERD {
+                rest_in_a_child()?;
+            }
+            eat();
+        }
         // SAFETY: ends this process, in which nothing needs to be unwound.
         "fail" => unsafe { libc::_exit(3) },
+        // The same in a second thread, and the first one ends.
+        sized if sized.starts_with("headless-") => {
+            let held = sized.replace("headless", "hold");
+            thread::spawn(move || run(&held, ""));
+            // SAFETY: it ends this thread alone, in which nothing needs to be unwound.
+            unsafe { libc::syscall(libc::SYS_exit, 0) };
+        }
+        // The same, and a child that has the very same memory.
+        sized if sized.starts_with("vfork-") => {
+            let mib: usize = sized.trim_start_matches("vfork-").parse()?;
+            let _held = vec![1_u8; mib << 20];
+            vfork();
+        }
         // Sleeps with so many MiB.
         sized if sized.starts_with("hold-") => {
             let mib: usize = sized.trim_start_matches("hold-").parse()?;
@@ -108,6 +128,36 @@ fn run(what: &str, procs: &str) -> Result<()> {
         other => anyhow::bail!("there is no such workload: {other}"),
     }
     Ok(())
+}
+
+/// How many processes a herd has.
+pub(crate) const HERD: usize = 720;
+
+fn rest_in_a_child() -> Result<()> {
+    // SAFETY: the child does nothing but wait for its end.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            loop {
+                libc::pause();
+            }
+        }
+        anyhow::ensure!(child > 0, "no child");
+    }
+    Ok(())
+}
+
+/// Waits for a child that has this process's memory, and that never ends. The kernel kills no such child for its memory.
+#[expect(deprecated, reason = "this is what is to be tested, and neither process goes on")]
+fn vfork() {
+    // SAFETY: the child calls nothing but `pause`.
+    unsafe {
+        if libc::vfork() == 0 {
+            loop {
+                libc::pause();
+            }
+        }
+    }
 }
 
 /// Ends this process, in which nothing needs to be unwound.
@@ -156,6 +206,21 @@ fn write_until_refused() -> Result<i32> {
 
 /// The limit that `map_beyond` sets, bytes.
 pub(crate) const RLIMIT: u64 = 1 << 30;
+
+/// Asks for memory again and again, on the first processor alone.
+fn map_on() {
+    // SAFETY: zeroes are a set of processors, and the memory is new and nobody's.
+    unsafe {
+        let mut first: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(0, &mut first);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const first);
+        let (read_write, private) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        loop {
+            let mapped = libc::mmap(std::ptr::null_mut(), 4096, read_write, private, -1, 0);
+            libc::munmap(mapped, 4096);
+        }
+    }
+}
 
 /// Asks for 4 GiB, ten times; gives how often it was refused.
 fn map_too_much() -> i32 {

@@ -32,6 +32,7 @@
 mod evidence;
 mod fold;
 mod groups;
+mod herds;
 mod identity;
 mod judge;
 mod names;
@@ -53,6 +54,7 @@ use oomtrace_model::{ContainerEnded, Event, EvictionPhase, Incident, Line, Sourc
 use self::{
     fold::{Counts, Folds},
     groups::Groups,
+    herds::Herds,
     judge::Judged,
     thresholds::Thresholds,
 };
@@ -150,6 +152,7 @@ pub struct Timeline {
     /// By node.
     thresholds: BTreeMap<String, Thresholds>,
     groups: Groups,
+    herds: Herds,
     /// Incidents are reported as they come, and not settled after the fact.
     reporting: bool,
     /// What is to be reported for the last time of incidents whose lines were let go of, each with when it began.
@@ -191,6 +194,7 @@ impl Timeline {
         Self {
             keep,
             groups: Groups::new(&known.snapshot),
+            herds: Herds::default(),
             known,
             evidence: BTreeMap::new(),
             context: BTreeMap::new(),
@@ -212,7 +216,10 @@ impl Timeline {
     /// Takes an event in as it comes. What [`Timeline::news`] then reports may have changed.
     pub fn push(&mut self, line: &Line) {
         self.reporting = true;
-        if let Some(place) = nanoseconds(&line.ts).and_then(|at| self.place(at, line)) {
+        if let Some(at) = nanoseconds(&line.ts)
+            && !self.is_of_herd(at, line)
+            && let Some(place) = self.place(at, line)
+        {
             self.insert(place, Arc::new(line.clone()));
         }
         match std::mem::take(&mut self.reheard) {
@@ -232,9 +239,31 @@ impl Timeline {
 
     /// Takes an event in that is settled after the fact ([`Timeline::settle`]), and whose time is known.
     pub fn push_owned(&mut self, at: Timestamp, line: Line) {
-        if let Some(place) = i64::try_from(at.as_nanosecond()).ok().and_then(|at| self.place(at, &line)) {
+        let Ok(at) = i64::try_from(at.as_nanosecond()) else { return };
+        if !self.is_of_herd(at, &line)
+            && let Some(place) = self.place(at, &line)
+        {
             self.insert(place, Arc::new(line));
             self.make_room();
+        }
+    }
+
+    /// Keeps the line of a kill whose members follow until these have come, and adds them to it.
+    fn is_of_herd(&mut self, at: i64, line: &Line) -> bool {
+        self.take_herds(Some(at));
+        let is_of_herd = self.herds.take(at, line);
+        if is_of_herd {
+            (self.now, self.latest) = (self.now.max(Some(at)), self.latest.max(Some(at)));
+        }
+        is_of_herd
+    }
+
+    /// Takes in the kills whose members have come by now; without a time, all.
+    fn take_herds(&mut self, now: Option<i64>) {
+        for (at, line) in self.herds.complete(now) {
+            if let Some(place) = self.place(at, &line) {
+                self.insert(place, Arc::new(line));
+            }
         }
     }
 
@@ -393,6 +422,7 @@ impl Timeline {
     }
 
     fn report(&mut self, now: Option<i64>) -> Vec<Incident> {
+        self.take_herds(now);
         let mut news = std::mem::take(&mut self.outbox);
         for id in self.groups.ids() {
             let Some(group) = self.groups.get(id) else { continue };
@@ -534,6 +564,7 @@ impl Weight {
             Event::OomDecision(_)
             | Event::OomVictim(_)
             | Event::OomReaped(_)
+            | Event::LimitChanged(_)
             | Event::ContainerEnded(_)
             | Event::Incident(_)
             | Event::Lost(_)

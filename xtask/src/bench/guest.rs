@@ -5,6 +5,7 @@ mod kill;
 mod latency;
 mod memory;
 mod overhead;
+mod storm;
 mod tracer;
 mod workload;
 
@@ -12,5 +13,6 @@ pub(crate) use self::{
     latency::{BPFTRACE, Latency},
     memory::Memory,
     overhead::{Clock, Overhead},
+    storm::Storm,
     workload::Workload,
 };

@@ -9,7 +9,7 @@ use super::Check;
 use crate::{
     event::{ProbeStatus, Rung},
     node::hierarchy::Hierarchy,
-    probe::{Choice, KernelFacts, Options, Probes, Symbol},
+    probe::{Choice, KernelFacts, Loader, Options, Probes, Symbol},
     source::kmsg,
 };
 
@@ -38,7 +38,9 @@ pub(super) fn try_all(facts: &KernelFacts, cgroup_root: &Path) -> anyhow::Result
     let _context = runtime.enter();
     let load = |choice| {
         let options = Options { choice, ..Options::default() };
-        Probes::load(facts, &options).map(|probes| probes.status().to_vec()).map_err(|error| error.to_string())
+        Probes::load(Loader::new(), facts, &options)
+            .map(|probes| probes.status().to_vec())
+            .map_err(|error| error.to_string())
     };
     let auto = load(Choice::Auto).unwrap_or_default();
     let uses = |rungs: &[Rung]| auto.iter().any(|probe| probe.attached.is_some_and(|rung| rungs.contains(&rung)));

@@ -3,7 +3,8 @@
 use super::{ContainerKey, ContainerRecord, Index, PodKey};
 use crate::event::{
     AllocationRefused, Cgroup, ChargeFailures, Container, ContainerChange, ContainerId, ContainerRole, Event, Limit,
-    OomKill, OomReaped, OomVictim, PanicOnOom, Pod, PodUid, Pressure, ProcessExit, Signal, Task, UnderOom,
+    LimitChanged, OomKill, OomReaped, OomVictim, PanicOnOom, Pod, PodUid, Pressure, ProcessExit, Signal, Task,
+    UnderOom,
 };
 
 impl Index {
@@ -11,13 +12,13 @@ impl Index {
     /// Gives whether a name is still missing, so that it may be worth while to wait for it.
     pub fn fill(&self, event: &mut Event) -> bool {
         let mut unnamed = Vec::new();
-        self.fill_noting(event, &mut unnamed);
+        self.fill_noting(event, &mut unnamed, &mut Vec::new());
         !unnamed.is_empty()
     }
 
-    /// The same; notes whose names are missing.
-    pub fn fill_noting(&self, event: &mut Event, unnamed: &mut Vec<Unnamed>) {
-        Filling { index: self, unnamed }.event(event);
+    /// The same; notes whose names are missing, and of whom the event speaks at all.
+    pub fn fill_noting(&self, event: &mut Event, unnamed: &mut Vec<Unnamed>, about: &mut Vec<Unnamed>) {
+        Filling { index: self, unnamed, about }.event(event);
     }
 
     /// A pod that has a name and perhaps no uid, or a uid and no name. By name it is found only if just one is known: a pod
@@ -38,7 +39,7 @@ impl Index {
     }
 }
 
-/// Who has no name yet.
+/// Who may have no name yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Unnamed {
     /// A container; somebody should be asked about it.
@@ -51,6 +52,7 @@ pub enum Unnamed {
 struct Filling<'a> {
     index: &'a Index,
     unnamed: &'a mut Vec<Unnamed>,
+    about: &'a mut Vec<Unnamed>,
 }
 
 impl Filling<'_> {
@@ -96,6 +98,11 @@ impl Filling<'_> {
                 let AllocationRefused { pod, container, cgroup, task, .. } = refused.as_mut();
                 self.place_of(pod, container, cgroup.as_ref(), task);
             }
+            Event::LimitChanged(changed) => {
+                let LimitChanged { pod, container, cgroup, set_by, .. } = changed.as_mut();
+                self.place(pod, container, cgroup.as_ref().and_then(|cgroup| cgroup.id));
+                self.tasks(set_by);
+            }
             Event::Pressure(pressure) => {
                 let Pressure { pod, container, cgroup, .. } = pressure.as_mut();
                 self.place(pod, container, cgroup.as_ref().and_then(|cgroup| cgroup.id));
@@ -130,9 +137,10 @@ impl Filling<'_> {
         self.limit(limit);
         self.tasks(members);
         // Not worth while to wait for: they are many, and nothing happened to them.
-        let noted = self.unnamed.len();
+        let noted = (self.unnamed.len(), self.about.len());
         self.tasks(candidates.iter_mut().flatten().map(|candidate| &mut candidate.task));
-        self.unnamed.truncate(noted);
+        self.unnamed.truncate(noted.0);
+        self.about.truncate(noted.1);
     }
 
     /// Where a task is, told beside it and in it.
@@ -184,6 +192,7 @@ impl Filling<'_> {
             if let Some(record) = record {
                 record.complete(container, pod_record);
             }
+            self.about.push(Unnamed::Container(id()));
             if record.is_none_or(ContainerRecord::lacks_a_name) {
                 self.unnamed.push(Unnamed::Container(id()));
             }
@@ -193,6 +202,7 @@ impl Filling<'_> {
             if let Some(record) = pod_record {
                 record.complete(pod);
             }
+            self.about.push(Unnamed::Pod(PodUid::from_packed(key)));
             if pod.name.is_none() {
                 self.unnamed.push(Unnamed::Pod(PodUid::from_packed(key)));
             }

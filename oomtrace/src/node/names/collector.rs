@@ -25,10 +25,13 @@ use super::{
     made::{Made, News},
     oci, pod_logs, storage,
 };
-use crate::node::{
-    cgroup_path::{CgroupIdentity, ContainerId, PodUid},
-    fact::Fact,
-    hierarchy::Hierarchy,
+use crate::{
+    lack::Lack,
+    node::{
+        cgroup_path::{CgroupIdentity, ContainerId, PodUid},
+        fact::Fact,
+        hierarchy::Hierarchy,
+    },
 };
 
 /// Where to look.
@@ -42,6 +45,8 @@ pub struct Options {
     pub cri: cri::Access,
     /// How to ask the kubelet; not at all, where there is none.
     pub kubelet: Option<kubelet::Access>,
+    /// Where it is said that the kubelet does not answer.
+    pub kubelet_lack: Lack,
     /// Whether the kernel tells of cgroups when they are made. Else they are looked for often.
     pub sees_cgroups: bool,
 }
@@ -91,7 +96,7 @@ pub fn start(options: Options, told: mpsc::Sender<Heard>) -> io::Result<Asker> {
             let files = Files::new(&options, told.clone(), to_runtime);
             tokio::select! {
                 () = files.follow(questions) => {}
-                () = follow_kubelet(options.kubelet.clone(), told.clone()) => {}
+                () = follow_kubelet(&options, told.clone()) => {}
                 () = cri::follow(&options.host, &options.cri, wanted, told) => {}
             }
         });
@@ -101,7 +106,7 @@ pub fn start(options: Options, told: mpsc::Sender<Heard>) -> io::Result<Asker> {
 
 /// All that every source knows now, and what went wrong on the way.
 pub async fn collect_once(options: &Options) -> (Vec<Fact>, Vec<String>) {
-    let Options { host, cgroup_root, cri, kubelet, sees_cgroups: _ } = options;
+    let Options { host, cgroup_root, cri, kubelet, kubelet_lack: _, sees_cgroups: _ } = options;
     let mut trouble = Vec::new();
     let mut facts = match Hierarchy::find(cgroup_root) {
         Ok(hierarchy) => cgroups::walk(hierarchy.root()),
@@ -134,8 +139,8 @@ pub async fn collect_once(options: &Options) -> (Vec<Fact>, Vec<String>) {
 }
 
 /// Asks the kubelet now and then.
-async fn follow_kubelet(access: Option<kubelet::Access>, told: mpsc::Sender<Heard>) {
-    let Some(access) = access else { return std::future::pending().await };
+async fn follow_kubelet(options: &Options, told: mpsc::Sender<Heard>) {
+    let Options { kubelet: Some(access), kubelet_lack, .. } = options else { return std::future::pending().await };
     let mut tick = interval(KUBELET_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut answered = true;
@@ -146,6 +151,7 @@ async fn follow_kubelet(access: Option<kubelet::Access>, told: mpsc::Sender<Hear
         match tokio::task::spawn_blocking(move || asked.ask()).await {
             Ok(Ok(facts)) => {
                 answered = true;
+                kubelet_lack.made_good();
                 for fact in facts {
                     if told.send(Heard::Fact(fact)).await.is_err() {
                         return;
@@ -156,7 +162,12 @@ async fn follow_kubelet(access: Option<kubelet::Access>, told: mpsc::Sender<Hear
                 answered = false;
                 let lost = "the kubelet tells no limits, owners and roles";
                 // The read-only port is closed as a rule.
-                if access.is_secret() { warn!("{lost}: {error}") } else { info!("{lost}: {error}") }
+                if access.is_secret() {
+                    warn!("{lost}: {error}");
+                    kubelet_lack.say(format!("{lost} ({error}); it is asked every {} s", KUBELET_EVERY.as_secs()));
+                } else {
+                    info!("{lost}: {error}");
+                }
             }
             Ok(Err(error)) => debug!("the kubelet: {error}"),
             Err(error) => debug!("asking the kubelet failed: {error}"),

@@ -2,7 +2,7 @@
 
 mod access;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use serde::Deserialize;
 

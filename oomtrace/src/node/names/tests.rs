@@ -453,6 +453,7 @@ fn a_node_mounted_elsewhere_is_read_there_and_damaged_files_are_named() {
         cgroup_root: root.path().to_path_buf(),
         cri: cri::Access::default(),
         kubelet: None,
+        kubelet_lack: crate::lack::Lack::default(),
         sees_cgroups: true,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

@@ -5,7 +5,8 @@ use super::{
     words::{describe_limit, escape, number, place, size, who},
 };
 use crate::event::{
-    Candidate, Cause, Mark, OomKill, OomReaped, OomVictim, PanicOnOom, Task, UnderOom, UnderOomState, Why,
+    Candidate, Cause, LimitChanged, LimitKind, Mark, OomKill, OomReaped, OomVictim, PanicOnOom, Task, UnderOom,
+    UnderOomState, Why,
 };
 
 pub(super) fn write_kill(page: &mut Page, ts: &str, what: &str, kill: &OomKill) {
@@ -44,6 +45,9 @@ fn write_details(page: &mut Page, kill: &OomKill) {
         number(victim.points),
     );
     page.detail("victim", &text);
+    if let Some(command_line) = &victim.command_line {
+        page.detail("command", &escape(command_line));
+    }
     let first = match victim.task.container_init {
         Some(true) => "the container's first process: the container ends",
         Some(false) => "not the container's first process: the container may live on, and Kubernetes show nothing",
@@ -103,6 +107,20 @@ pub(super) fn write_reaped(page: &mut Page, ts: &str, reaped: &OomReaped) {
     let after = reaped.since_kill_ms.map_or_else(String::new, |ms| format!(", {ms:.1} ms after the kill"));
     let place = place(reaped.pod.as_ref(), reaped.container.as_ref());
     page.event(ts, Mark::Other, &format!("OOM reaper: {} in {place}: {how}{after}", who(&reaped.task)));
+}
+
+pub(super) fn write_limit_changed(page: &mut Page, ts: &str, changed: &LimitChanged) {
+    let limit = match changed.limit_kind {
+        Some(LimitKind::High) => "memory.high",
+        Some(LimitKind::SwapMax) => "memory.swap.max",
+        Some(LimitKind::MemoryAndSwapMax) => "the limit of memory and swap",
+        Some(LimitKind::Max) | None => "the memory limit",
+    };
+    let amount = |bytes: Option<u64>| bytes.map_or_else(|| "none".to_owned(), |bytes| size(Some(bytes)));
+    let (from, to) = (amount(changed.from_bytes), amount(changed.to_bytes));
+    let by = changed.set_by.as_ref().map_or_else(String::new, |by| format!(" by {}", who(by)));
+    let place = place(changed.pod.as_ref(), changed.container.as_ref());
+    page.event(ts, Mark::Other, &format!("limit changed: {limit} of {place} from {from} to {to}{by}"));
 }
 
 pub(super) fn write_panic(page: &mut Page, ts: &str, panic: &PanicOnOom) {

@@ -61,6 +61,7 @@ pub(super) fn count(count: u64, what: &str) -> String {
 pub(super) fn write_lost(page: &mut Page, ts: &str, lost: &Lost) {
     let what = match lost.from {
         LostFrom::Ring => "records: the ring buffer was full",
+        LostFrom::Program => "runs of a probe: the kernel skipped them",
         LostFrom::Stdout => "lines: standard output was not read in time",
         LostFrom::Map => "failed charges or refused allocations: too many cgroups or processes at a time",
         LostFrom::KernelLog => "records of the kernel's log: it was overwritten before it was read",
@@ -71,6 +72,11 @@ pub(super) fn write_lost(page: &mut Page, ts: &str, lost: &Lost) {
         LostFrom::Source => "events: a source was faster than they could be reported",
         LostFrom::Timeline => "events: more came at once than incidents are made of",
     };
-    let output = lost.output.as_deref().map(|output| format!(" ({})", escape(output))).unwrap_or_default();
+    let output = lost
+        .output
+        .as_deref()
+        .or(lost.program.as_deref())
+        .map(|output| format!(" ({})", escape(output)))
+        .unwrap_or_default();
     page.notice(ts, RED, &format!("LOST {} {what}{output}", lost.count));
 }

@@ -1,9 +1,9 @@
 //! What made the OOM killer choose: `out_of_memory`, `mm/oom_kill.c`.
 
-use oomtrace_common::record::Decision;
+use oomtrace_common::record::{Decision, MemcgCounters};
 
 use super::{
-    machine::{known_i32, text},
+    machine::{known, known_i32, text},
     paths::Paths,
 };
 use crate::event::Cause;
@@ -19,10 +19,20 @@ pub(super) fn of(decision: &Decision, paths: &Paths) -> Cause {
         (Some(limit), Some(trigger)) => !is_inside(trigger, limit),
         _ => false,
     };
-    if outside && decision.limit_cgroup_id != 0 && decision.trigger.tgid != decision.victim.tgid {
+    let is_cgroups = decision.limit_cgroup_id != 0 && known(decision.limit_cgroup_id).is_some();
+    if is_cgroups && (outside && decision.trigger.tgid != decision.victim.tgid || is_far_over(&decision.counters)) {
         return Cause::LimitLowered;
     }
     Cause::Ordinary
+}
+
+/// Whether more is in use than charges come to: more than an eighth of the limit, and than 1024 pages. A limit that is set below what
+/// is in use without waiting (`O_NONBLOCK`) has the next charge kill, whose task is in the cgroup.
+fn is_far_over(counters: &MemcgCounters) -> bool {
+    let (Some(usage), Some(max)) = (known(counters.memory_usage_pages), known(counters.memory_max_pages)) else {
+        return false;
+    };
+    usage > max.saturating_add((max / 8).max(1024))
 }
 
 /// Whether a cgroup is another one, or below it.
@@ -54,6 +64,21 @@ mod tests {
             decision.trigger.cgroup_id = trigger;
             decision.victim.tgid = 7;
             assert_eq!(of(&decision, &paths), cause, "trigger in cgroup {trigger}");
+        }
+    }
+
+    #[test]
+    fn what_is_far_over_a_limit_was_there_before_the_limit() {
+        let mut decision = Decision { limit_cgroup_id: 1, ..Decision::zeroed() };
+        for (usage, max, cause) in [
+            (5120, 5120, Cause::Ordinary),
+            (5300, 5120, Cause::Ordinary),
+            (8192, 5120, Cause::LimitLowered),
+            (u64::MAX, 5120, Cause::Ordinary),
+            (900, 0, Cause::Ordinary),
+        ] {
+            (decision.counters.memory_usage_pages, decision.counters.memory_max_pages) = (usage, max);
+            assert_eq!(of(&decision, &Paths::default()), cause, "{usage} of {max}");
         }
     }
 

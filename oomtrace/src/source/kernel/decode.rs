@@ -3,8 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 use bytes::Bytes;
 use oomtrace_common::record::{
-    Candidate, CgroupLife, ChargeFailure, Decision, DecisionEnd, Exit, Header, LONG_PATH_LEN, LongPath, Mark,
-    PanicAhead, PathHead, Reaping, Refusal, SHORT_PATH_LEN, ShortPath, Signal, UnderOom, tag,
+    COMMAND_LINE_LEN, Candidate, CgroupLife, ChargeFailure, CommandLine, Decision, DecisionEnd, Exit, Header,
+    LONG_PATH_LEN, LimitChanged, LongPath, Mark, PanicAhead, PathHead, Reaping, Refusal, SHORT_PATH_LEN, ShortPath,
+    Signal, UnderOom, tag,
 };
 
 /// One record.
@@ -32,6 +33,10 @@ pub enum Record {
     Reaping(Reaping),
     /// The kernel may panic instead of killing.
     PanicAhead(Box<PanicAhead>),
+    /// What the process that is about to be marked was started as.
+    CommandLine(Box<CommandLine>),
+    /// A limit was set.
+    LimitChanged(Box<LimitChanged>),
     /// A cgroup's path.
     Path(CgroupPath),
     /// A cgroup was made; its path came before.
@@ -86,6 +91,8 @@ pub fn decode(bytes: &Bytes) -> Result<Record, DecodeError> {
         tag::UNDER_OOM => Record::UnderOom(Box::new(read(bytes, "a wait")?)),
         tag::REAPING => Record::Reaping(read(bytes, "a step of the reaper")?),
         tag::PANIC_AHEAD => Record::PanicAhead(Box::new(read(bytes, "a coming panic")?)),
+        tag::COMMAND_LINE => Record::CommandLine(Box::new(read(bytes, "a command line")?)),
+        tag::LIMIT_CHANGED => Record::LimitChanged(Box::new(read(bytes, "a limit's change")?)),
         tag::SHORT_PATH => {
             let record: ShortPath = read(bytes, "a short path")?;
             Record::Path(path(record.path, &record.names[..SHORT_PATH_LEN]))
@@ -107,6 +114,16 @@ fn read<T: Pod + Zeroable>(bytes: &Bytes, what: &'static str) -> Result<T, Decod
         what,
         expected: size_of::<T>(),
     })
+}
+
+/// A process's arguments, with spaces between them; nothing where there are none.
+#[must_use]
+pub fn command_line(text: &[u8]) -> Option<String> {
+    let text = &text[..text.len().min(COMMAND_LINE_LEN)];
+    let arguments: Vec<_> = text.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+    let line = arguments.join(" ");
+    let line = line.trim_end();
+    (!line.is_empty()).then(|| line.to_owned())
 }
 
 /// Names from the cgroup up to the root make a path from the root down.
@@ -167,6 +184,8 @@ mod tests {
             (tag::UNDER_OOM, size_of::<UnderOom>()),
             (tag::REAPING, size_of::<Reaping>()),
             (tag::PANIC_AHEAD, size_of::<PanicAhead>()),
+            (tag::COMMAND_LINE, size_of::<CommandLine>()),
+            (tag::LIMIT_CHANGED, size_of::<LimitChanged>()),
             (tag::SHORT_PATH, size_of::<ShortPath>()),
             (tag::LONG_PATH, size_of::<LongPath>()),
         ] {
@@ -178,6 +197,14 @@ mod tests {
                 assert!(matches!(cut, Err(DecodeError::TooShort { .. })), "tag {tag}, {len} bytes: {cut:?}");
             }
         }
+    }
+
+    #[test]
+    fn arguments_have_spaces_between_them() {
+        assert_eq!(command_line(b"java\0-Xmx1g\0-jar\0app.jar\0").as_deref(), Some("java -Xmx1g -jar app.jar"));
+        assert_eq!(command_line(b"cut\0sho").as_deref(), Some("cut sho"));
+        assert_eq!((command_line(b""), command_line(b"\0\0")), (None, None));
+        assert_eq!(command_line(&[b'x'; 999]).map(|line| line.len()), Some(COMMAND_LINE_LEN));
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! One decision of the OOM killer arrives as several records: paths, the decision, a mark for every victim, the end.
+//! One decision of the OOM killer arrives as several records: paths, the decision, candidates, a mark for every victim, the end.
 //! Here they become one `oom_kill` and an `oom_victim` for each mark.
 //!
-//! A decision is told when its end arrives. Where the end cannot be seen, or was lost, it is told when the next record
-//! that is not part of it arrives, or when it is long overdue ([`Joiner::flush`]).
+//! A kill is told when its victim is marked, before the kernel writes its report: that takes seconds on a serial console. The
+//! others of a group follow as they are marked. A decision that kills nobody is told when its end arrives; where that cannot be
+//! seen, or was lost, when the next record that is not part of it arrives, or when it is long overdue ([`Joiner::flush`]).
 
 use std::cmp::Reverse;
 
@@ -14,9 +15,9 @@ use oomtrace_common::{
 use super::{
     cause,
     charges::Charges,
-    decode::Record,
+    decode::{Record, command_line},
     exits::Exits,
-    limits,
+    limit_changes, limits,
     machine::{Machine, known, known_i32, known_u32, task, text, told},
     paths::Paths,
     refusals::Refusals,
@@ -37,6 +38,8 @@ pub struct Joiner {
     refusals: Refusals,
     frozen: Frozen,
     open: Option<Open>,
+    /// What the process that is about to be marked was started as, with its id.
+    command_line: Option<(u32, String)>,
 }
 
 /// A decision whose end has not come yet.
@@ -45,14 +48,17 @@ struct Open {
     /// Missing where its record was lost.
     decision: Option<Box<Decision>>,
     candidates: Vec<record::Candidate>,
+    /// Those of whom nobody has been told yet.
     marks: Vec<Mark>,
-    /// Signals and ends of victims come before the kernel is done here; they are told after the kill.
+    /// Whether its kill was told.
+    told: bool,
+    /// The kernel's own signal to the victim comes before the mark; it is told after the kill.
     later: Vec<Record>,
 }
 
 impl Open {
     fn new(number: u64, decision: Option<Box<Decision>>) -> Self {
-        Self { number, decision, candidates: Vec::new(), marks: Vec::new(), later: Vec::new() }
+        Self { number, decision, candidates: Vec::new(), marks: Vec::new(), told: false, later: Vec::new() }
     }
 }
 
@@ -68,12 +74,15 @@ impl Joiner {
             refusals: Refusals::default(),
             frozen: Frozen::default(),
             open: None,
+            command_line: None,
         }
     }
 
     /// Takes a record; gives what it completes.
     pub fn push(&mut self, record: Record) -> Vec<Told> {
-        if let (Some(open), Record::Exit(_) | Record::Signal(_) | Record::Reaping(_)) = (&mut self.open, &record) {
+        if let (Some(open), Record::Exit(_) | Record::Signal(_) | Record::Reaping(_)) = (&mut self.open, &record)
+            && !open.told
+        {
             open.later.push(record);
             return Vec::new();
         }
@@ -96,8 +105,18 @@ impl Joiner {
             }
             Record::Mark(mark) => {
                 self.exits.mark(mark.clone());
-                let told = self.flush_unless(mark.header.decision);
-                self.opened(mark.header.decision).marks.push(*mark);
+                let mut told = self.flush_unless(mark.header.decision);
+                let is_kill = self.is_kill(&mark);
+                let open = self.opened(mark.header.decision);
+                if open.told {
+                    // The first to be killed was the victim.
+                    told.push(self.victim(&mark, if is_kill { Why::Group } else { Why::AlreadyDying }));
+                } else {
+                    open.marks.push(*mark);
+                    if is_kill {
+                        told.extend(self.tell_kill());
+                    }
+                }
                 told
             }
             Record::Candidate(candidate) => {
@@ -117,6 +136,14 @@ impl Joiner {
             Record::UnderOom(wait) => self.frozen.tell(&wait, &self.paths, &self.machine).into_iter().collect(),
             Record::Reaping(step) => self.exits.reap(&step, &self.paths).into_iter().collect(),
             Record::PanicAhead(panic) => vec![self.tell_panic(&panic)],
+            Record::CommandLine(line) => {
+                let text = line.text.get(..line.len as usize).unwrap_or(&line.text);
+                self.command_line = command_line(text).map(|text| (line.tgid, text));
+                Vec::new()
+            }
+            Record::LimitChanged(changed) => {
+                limit_changes::tell(&changed, &self.paths, &self.machine).into_iter().collect()
+            }
             Record::DecisionEnd(_) => self.flush(),
             // Facts, not events: whoever reads the records keeps them.
             Record::CgroupMade(_) | Record::CgroupGone(_) => Vec::new(),
@@ -133,6 +160,16 @@ impl Joiner {
         (told, Quiet { charges, refusals })
     }
 
+    /// The cgroups that are frozen instead of killed, with their paths as far as these are known.
+    pub fn frozen(&self) -> impl Iterator<Item = (u64, Option<&str>)> {
+        self.frozen.waiting()
+    }
+
+    /// A cgroup is frozen no more, though not every end of a wait was seen.
+    pub fn is_frozen_no_more(&mut self, cgroup_id: u64, now_ns: u64) {
+        self.frozen.is_over(cgroup_id, now_ns);
+    }
+
     /// The path of a cgroup, where its record came lately.
     #[must_use]
     pub fn path(&self, cgroup_id: u64) -> Option<&str> {
@@ -141,9 +178,24 @@ impl Joiner {
 
     /// Gives what is open, for want of its end.
     pub fn flush(&mut self) -> Vec<Told> {
-        let Some(open) = self.open.take() else { return Vec::new() };
+        let told = self.tell_kill();
+        self.open = None;
+        told
+    }
+
+    /// Gives the open decision with what is known of it by now; nothing where that was done.
+    fn tell_kill(&mut self) -> Vec<Told> {
+        let Some(mut open) = self.open.take() else { return Vec::new() };
+        if open.told {
+            self.open = Some(open);
+            return Vec::new();
+        }
         let mut told = self.tell_decision(&open);
-        told.extend(open.later.into_iter().flat_map(|record| self.push(record)));
+        open.told = true;
+        open.marks.clear();
+        let later = std::mem::take(&mut open.later);
+        self.open = Some(open);
+        told.extend(later.into_iter().flat_map(|record| self.push(record)));
         told
     }
 
@@ -167,16 +219,7 @@ impl Joiner {
     }
 
     fn tell_decision(&self, open: &Open) -> Vec<Told> {
-        let chosen = open.decision.as_ref().map(|decision| decision.victim.tgid);
-        let mut killed = open.marks.iter().filter(|mark| self.is_kill(mark));
-        // The chosen one is marked first; it may be seen as another thread of the same process.
-        let victim = killed.clone().find(|mark| Some(mark.task.tgid) == chosen).or_else(|| killed.next());
-        let members: Vec<_> = open
-            .marks
-            .iter()
-            .filter(|mark| self.is_kill(mark) && victim.is_none_or(|victim| victim.task.tgid != mark.task.tgid))
-            .collect();
-
+        let victim = open.marks.iter().find(|mark| self.is_kill(mark));
         let boot_ns = open.decision.as_ref().map(|decision| decision.header.boot_ns);
         let mut kill = match (&open.decision, victim) {
             (Some(decision), victim) => self.kill(decision, victim),
@@ -184,9 +227,12 @@ impl Joiner {
             (None, None) => return open.marks.iter().map(|mark| self.victim(mark, Why::AlreadyDying)).collect(),
         };
         kill.decision = Some(open.number);
-        kill.group = Some(!members.is_empty());
+        kill.group = open
+            .decision
+            .as_ref()
+            .and_then(|decision| known(decision.group_cgroup_id))
+            .map(|group| group != 0 && victim.is_some());
         kill.candidates = self.candidates(open);
-        kill.members = members.iter().map(|mark| task(&mark.task, self.paths.path(mark.task.cgroup_id))).collect();
         let event = if victim.is_some() || !self.machine.sees_marks {
             Event::OomKill(Box::new(kill))
         } else {
@@ -194,14 +240,11 @@ impl Joiner {
         };
         let boot_ns = boot_ns.or(victim.map(|mark| mark.header.boot_ns)).unwrap_or(0);
         let mut told = vec![told(boot_ns, event)];
-        told.extend(open.marks.iter().map(|mark| {
-            let why = match victim {
-                _ if !self.is_kill(mark) => Why::AlreadyDying,
-                Some(victim) if victim.task.tgid == mark.task.tgid => Why::Killed,
-                _ => Why::Group,
-            };
-            self.victim(mark, why)
-        }));
+        told.extend(
+            open.marks
+                .iter()
+                .map(|mark| self.victim(mark, if self.is_kill(mark) { Why::Killed } else { Why::AlreadyDying })),
+        );
         told
     }
 
@@ -259,6 +302,7 @@ impl Joiner {
                 task: victim,
                 memory: self.machine.memory(memory),
                 points: known(decision.points).map(u64::cast_signed),
+                command_line: self.command_line(who.tgid),
             },
             cause: Some(cause::of(decision, &self.paths)),
             limit: known(decision.limit_cgroup_id)
@@ -305,6 +349,10 @@ impl Joiner {
         told(panic.header.boot_ns, Event::PanicOnOom(Box::new(event)))
     }
 
+    fn command_line(&self, tgid: u32) -> Option<String> {
+        self.command_line.as_ref().filter(|(of, _)| *of == tgid).map(|(_, line)| line.clone())
+    }
+
     fn kill_without_decision(&self, mark: &Mark) -> OomKill {
         let victim = task(&mark.task, self.paths.path(mark.task.cgroup_id));
         OomKill {
@@ -315,7 +363,12 @@ impl Joiner {
             container: victim.container.clone(),
             cgroup: self.paths.cgroup(mark.task.cgroup_id),
             trigger: task(&mark.trigger, self.paths.path(mark.trigger.cgroup_id)),
-            victim: Victim { task: victim, memory: self.machine.memory(&mark.memory), points: None },
+            victim: Victim {
+                task: victim,
+                memory: self.machine.memory(&mark.memory),
+                points: None,
+                command_line: self.command_line(mark.task.tgid),
+            },
             ..OomKill::default()
         }
     }
@@ -375,15 +428,15 @@ mod tests {
         let mut joiner = joiner();
         let mut told: Vec<_> = records.into_iter().flat_map(|record| joiner.push(record)).collect();
         told.extend(joiner.flush());
+        in_short(told)
+    }
+
+    fn in_short(told: Vec<Told>) -> Vec<String> {
         told.into_iter()
             .map(|told| match told.event {
                 Event::OomKill(kill) => {
-                    let members: Vec<_> = kill.members.iter().filter_map(|member| member.tgid).collect();
-                    format!(
-                        "kill {} members {members:?} limit {}",
-                        kill.victim.task.tgid.unwrap_or(0),
-                        kill.limit.is_some()
-                    )
+                    let group = if kill.group == Some(true) { " of a group" } else { "" };
+                    format!("kill {}{group} limit {}", kill.victim.task.tgid.unwrap_or(0), kill.limit.is_some())
                 }
                 Event::OomDecision(kill) => format!("decision {}", kill.victim.task.tgid.unwrap_or(0)),
                 Event::OomVictim(victim) => format!("victim {} {:?}", victim.task.tgid.unwrap_or(0), victim.why),
@@ -399,16 +452,36 @@ mod tests {
     #[test]
     fn a_decision_with_its_mark_and_end_is_one_kill_and_one_victim() {
         let records = vec![decision(1, 10), mark(1, 10, true), end(1)];
-        assert_eq!(told(records), ["kill 10 members [] limit true", "victim 10 Killed"]);
+        assert_eq!(told(records), ["kill 10 limit true", "victim 10 Killed"]);
     }
 
     #[test]
-    fn the_others_of_a_group_are_members_of_the_one_kill() {
-        let records = vec![decision(1, 10), mark(1, 10, true), mark(1, 11, true), mark(1, 12, true), end(1)];
-        assert_eq!(
-            told(records),
-            ["kill 10 members [11, 12] limit true", "victim 10 Killed", "victim 11 Group", "victim 12 Group"]
-        );
+    fn a_kill_is_told_at_its_mark_and_the_others_of_its_group_as_they_follow() {
+        let mut joiner = joiner();
+        let Record::Decision(mut first) = decision(1, 10) else { unreachable!("it is one") };
+        first.group_cgroup_id = 42;
+        let mut pushed = |record| in_short(joiner.push(record));
+        assert!(pushed(Record::Decision(first)).is_empty());
+        assert_eq!(pushed(mark(1, 10, true)), ["kill 10 of a group limit true", "victim 10 Killed"]);
+        assert_eq!(pushed(mark(1, 11, true)), ["victim 11 Group"]);
+        assert_eq!(pushed(mark(1, 12, false)), ["victim 12 AlreadyDying"]);
+        assert!(pushed(end(1)).is_empty());
+        assert!(pushed(decision(2, 20)).is_empty(), "nothing is told twice");
+    }
+
+    #[test]
+    fn a_group_is_known_before_any_of_its_members_is_killed() {
+        let group_of = |id| {
+            let mut joiner = joiner();
+            let Record::Decision(mut first) = decision(1, 10) else { unreachable!("it is one") };
+            first.group_cgroup_id = id;
+            joiner.push(Record::Decision(first));
+            match joiner.push(mark(1, 10, true)).into_iter().next().map(|told| told.event) {
+                Some(Event::OomKill(kill)) => kill.group,
+                other => unreachable!("{other:?}"),
+            }
+        };
+        assert_eq!([group_of(0), group_of(42), group_of(ABSENT)], [Some(false), Some(true), None]);
     }
 
     #[test]
@@ -425,13 +498,12 @@ mod tests {
     #[test]
     fn a_lost_end_or_decision_costs_no_kill_and_mixes_none_up() {
         let without_end = vec![decision(1, 10), mark(1, 10, true), decision(2, 20), mark(2, 20, true), end(2)];
-        let both =
-            ["kill 10 members [] limit true", "victim 10 Killed", "kill 20 members [] limit true", "victim 20 Killed"];
+        let both = ["kill 10 limit true", "victim 10 Killed", "kill 20 limit true", "victim 20 Killed"];
         assert_eq!(told(without_end), both);
         let without_decision = vec![decision(1, 10), mark(1, 10, true), mark(2, 20, true), end(2)];
         assert_eq!(
             told(without_decision),
-            ["kill 10 members [] limit true", "victim 10 Killed", "kill 20 members [] limit false", "victim 20 Killed"]
+            ["kill 10 limit true", "victim 10 Killed", "kill 20 limit false", "victim 20 Killed"]
         );
     }
 
@@ -447,11 +519,7 @@ mod tests {
         let records = vec![decision(1, 10), mark(1, 10, true), exit(), exit(), end(1), exit()];
         assert_eq!(
             told(records),
-            [
-                "kill 10 members [] limit true",
-                "victim 10 Killed",
-                "exit 10 signal Some(\"SIGKILL\") after Some(5.5) ms"
-            ]
+            ["kill 10 limit true", "victim 10 Killed", "exit 10 signal Some(\"SIGKILL\") after Some(5.5) ms"]
         );
     }
 
@@ -474,6 +542,6 @@ mod tests {
 
     #[test]
     fn a_kill_of_which_only_the_mark_is_seen_is_told_without_a_limit() {
-        assert_eq!(told(vec![mark(0, 10, true)]), ["kill 10 members [] limit false", "victim 10 Killed"]);
+        assert_eq!(told(vec![mark(0, 10, true)]), ["kill 10 limit false", "victim 10 Killed"]);
     }
 }

@@ -5,6 +5,7 @@ mod charges;
 mod decode;
 mod exits;
 mod join;
+mod limit_changes;
 mod limits;
 mod machine;
 mod paths;
@@ -13,6 +14,6 @@ mod signals;
 mod under_oom;
 
 pub use charges::SeesCharges;
-pub use decode::{CgroupPath, DecodeError, Record, decode};
+pub use decode::{CgroupPath, DecodeError, Record, command_line, decode};
 pub use join::Joiner;
 pub use machine::Machine;

@@ -64,6 +64,20 @@ impl Frozen {
         Some(told(now_ns, Event::UnderOom(Box::new(began))))
     }
 
+    /// The cgroups that wait, with their paths as far as these are known.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (u64, Option<&str>)> {
+        let waiting = self.0.iter().filter(|(_, wait)| !wait.tids.is_empty());
+        waiting.map(|(id, wait)| (*id, wait.began.cgroup.as_ref().and_then(|cgroup| cgroup.path.as_deref())))
+    }
+
+    /// Nobody waits in this cgroup, whatever records say: an end was missed.
+    pub(super) fn is_over(&mut self, id: u64, now_ns: u64) {
+        if let Some(wait) = self.0.get_mut(&id) {
+            wait.tids.clear();
+            wait.left_ns = now_ns;
+        }
+    }
+
     /// Gives the cgroups that wait no more.
     pub(super) fn poll(&mut self, now_ns: u64) -> Vec<Told> {
         let over = |wait: &Wait| wait.tids.is_empty() && now_ns.saturating_sub(wait.left_ns) >= SETTLED_NS;
@@ -106,5 +120,16 @@ mod tests {
         let [Told { event: Event::UnderOom(ended), .. }] = &ended[..] else { unreachable!("{ended:?}") };
         assert_eq!((ended.state, ended.waited_ms), (UnderOomState::Ended, Some(3000.0)));
         assert!(frozen.tell(&wait(1, 1, 9 * SECOND), &Paths::default(), &machine).is_some(), "it begins anew");
+    }
+
+    #[test]
+    fn a_wait_whose_end_was_missed_ends_when_the_cgroup_says_so() {
+        let mut frozen = Frozen::default();
+        frozen.tell(&wait(1, 1, SECOND), &Paths::default(), &machine());
+        assert_eq!(frozen.waiting().collect::<Vec<_>>(), [(42, None)]);
+        assert!(frozen.poll(100 * SECOND).is_empty());
+        frozen.is_over(42, 100 * SECOND);
+        assert_eq!(frozen.waiting().count(), 0);
+        assert_eq!(frozen.poll(101 * SECOND).len(), 1);
     }
 }

@@ -37,6 +37,11 @@ impl Feed {
         Ok(Self { reader, told: Vec::new(), since: now, counted: Counts::default() })
     }
 
+    /// Tells what happened from then on.
+    pub(super) fn tell_since(&mut self, since: Timestamp) {
+        self.since = since;
+    }
+
     /// Reads a log's past, for the names in it and the kubelet's last start.
     pub(super) fn learn(&mut self, bytes: &[u8]) {
         self.reader.push(bytes, &mut self.told);

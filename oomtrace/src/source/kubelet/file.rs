@@ -68,6 +68,11 @@ impl Followed {
         })
     }
 
+    /// Nothing of it is of the past.
+    pub(super) fn rewind(&mut self) {
+        self.at = 0;
+    }
+
     pub(super) async fn run(
         mut self,
         feed: &mut Feed,
@@ -262,6 +267,26 @@ mod tests {
             following.stop.send_replace(true);
             following.task.await.expect("it ends");
             assert!(following.told.recv().await.is_none(), "nothing else of the past");
+        });
+    }
+
+    #[test]
+    fn a_file_that_comes_later_is_read_from_its_start() {
+        use super::super::{Kubelet, Log};
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("kubelet.log");
+        run(async {
+            let (tell, mut told) = mpsc::channel(8);
+            let (_stop, stopped) = watch::channel(false);
+            let lack = crate::lack::Lack::default();
+            lack.say("no log".to_owned());
+            let task = tokio::spawn(Kubelet::run_when_there(Log::File(path.clone()), lack.clone(), tell, stopped));
+            sleep(Duration::from_millis(50)).await;
+            fs::write(&path, line("first")).expect("written");
+            let told = tokio::time::timeout(Duration::from_secs(30), told.recv()).await.expect("in time");
+            assert!(matches!(told.expect("an event").event, Event::Container(_)));
+            assert_eq!(lack.now(), None);
+            task.abort();
         });
     }
 

@@ -387,3 +387,25 @@ fn a_container_whose_first_process_is_told_to_end_after_a_kill_had_outlived_it()
     assert_eq!(told.collect::<Vec<_>>(), [(Scenario::ContainerLimit, Some(true))]);
     assert_eq!(world.ends().iter().map(|end| end.exit_code).collect::<Vec<_>>(), [Some(143)]);
 }
+
+#[test]
+fn the_members_of_a_group_that_follow_their_kill_are_its_own() {
+    use oomtrace_model::{Event, OomVictim, Why};
+    let mut world = World::default();
+    let first = OomKill { decision: Some(3), ..kill(pod('a'), unnamed('1'), Level::Container, 64) };
+    world.tell(0.0, Source::Kernel, Event::OomKill(Box::new(first)));
+    for (pid, decision, why) in [(7, 3, Why::Killed), (8, 3, Why::Group), (9, 4, Why::Group), (10, 3, Why::Group)] {
+        let victim = OomVictim {
+            why,
+            decision: Some(decision),
+            pod: Some(pod('a')),
+            container: Some(unnamed('1')),
+            cgroup: None,
+            memory: oomtrace_model::Memory::default(),
+            task: super::world::task("worker", pid),
+        };
+        world.tell(0.1, Source::Kernel, Event::OomVictim(Box::new(victim)));
+    }
+    let incident = world.incident();
+    assert_eq!((incident.kills, incident.processes_killed), (1, 3));
+}

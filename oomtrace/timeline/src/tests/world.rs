@@ -83,6 +83,7 @@ pub(super) fn kill(pod: Pod, container: Container, level: Level, mib: u64) -> Oo
             task: task("app", 7),
             memory: Memory { rss_anon_bytes: Some(mib * MIB - MIB), ..Memory::default() },
             points: None,
+            command_line: None,
         },
         limit: Some(Limit {
             level: Some(level),

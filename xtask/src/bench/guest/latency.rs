@@ -48,7 +48,7 @@ impl Latency {
 
 /// Who tells of a kill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Teller {
+pub(super) enum Teller {
     OomtraceVictim,
     OomtraceKill,
     KernelLog,
@@ -69,8 +69,8 @@ impl Teller {
 }
 
 /// A line about a victim, as it arrived.
-struct Word {
-    teller: Teller,
+pub(super) struct Word {
+    pub(super) teller: Teller,
     victim: i64,
     /// The boot-time clock when it could be read, ns.
     arrived_ns: i64,
@@ -142,7 +142,7 @@ fn number_after(line: &str, word: &str) -> Option<i64> {
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-fn read_kernel_log(to: Sender<Word>) -> Result<()> {
+pub(super) fn read_kernel_log(to: Sender<Word>) -> Result<()> {
     let mut log = File::open("/dev/kmsg").context("/dev/kmsg cannot be read")?;
     rustix::fs::seek(&log, rustix::fs::SeekFrom::End(0)).context("/dev/kmsg has no end")?;
     thread::spawn(move || {
@@ -157,7 +157,7 @@ fn read_kernel_log(to: Sender<Word>) -> Result<()> {
     Ok(())
 }
 
-fn start_bpftrace(to: Sender<Word>) -> Result<Child> {
+pub(super) fn start_bpftrace(to: Sender<Word>) -> Result<Child> {
     let libraries = format!("{BPFTRACE}/usr/lib/x86_64-linux-gnu");
     let started = Instant::now();
     let mut child = Command::new(format!("{libraries}/ld-linux-x86-64.so.2"))

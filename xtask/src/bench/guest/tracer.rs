@@ -19,8 +19,13 @@ pub(super) struct Tracer {
 
 impl Tracer {
     pub(super) fn start(arguments: &[&str]) -> Result<Self> {
+        Self::start_telling(&[&["--all"], arguments].concat())
+    }
+
+    /// The same, where the arguments say which kinds are told: the status has to be among them.
+    pub(super) fn start_telling(arguments: &[&str]) -> Result<Self> {
         let mut child = Command::new("oomtrace")
-            .args(["run", "--format", "json", "--all", "--log-level", "error"])
+            .args(["run", "--format", "json", "--log-level", "error"])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

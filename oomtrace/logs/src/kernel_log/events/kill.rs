@@ -41,6 +41,7 @@ pub(super) fn tell(decision: &Decision, number: u64, table: &Table<'_>) -> OomKi
         task: places.of_victim(victim_task(decision, table)),
         memory: victim_memory(decision, table),
         points: victim_row(decision, table).and_then(|row| table.points(row)),
+        command_line: None,
     };
     let trigger = report.and_then(|report| report.trigger.as_ref());
     let group = decision.group.is_some() || !decision.members.is_empty();

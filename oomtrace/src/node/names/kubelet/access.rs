@@ -51,7 +51,7 @@ pub enum KubeletError {
     /// It is not to be believed.
     #[error(
         "{url}: {error}; name what signed its certificate with --kubelet-ca (one that it made itself is in \
-         /var/lib/kubelet/pki/kubelet.crt), and the node in --kubelet-url as the certificate does"
+         /var/lib/kubelet/pki/kubelet.crt), and the node in its address as the certificate does"
     )]
     Certificate {
         /// What was asked for.
@@ -110,9 +110,17 @@ impl Access {
     ///
     /// Fails where the kubelet cannot be asked, or refuses.
     pub fn get(&self, path: &str) -> Result<Vec<u8>, KubeletError> {
-        let url = self.url_of(path);
+        self.get_at(self.url_of(path))
+    }
+
+    /// What is answered at an address of its own, asked in the same way.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Access::get`] does.
+    pub fn get_at(&self, url: String) -> Result<Vec<u8>, KubeletError> {
         let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).proxy(None).max_redirects(0);
-        let request = if self.is_secret() {
+        let request = if is_secret(&url) {
             let token = read(&self.token, "--kubelet-token")?;
             let agent = config.tls_config(self.trust.tls()?).build().new_agent();
             agent.get(&url).header("Authorization", format!("Bearer {}", token.trim_ascii()))
@@ -128,8 +136,12 @@ impl Access {
     /// Whether it is asked through TLS.
     #[must_use]
     pub fn is_secret(&self) -> bool {
-        self.url.starts_with("https://")
+        is_secret(&self.url)
     }
+}
+
+fn is_secret(url: &str) -> bool {
+    url.starts_with("https://")
 }
 
 impl Trust {

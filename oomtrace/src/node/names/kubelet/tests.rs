@@ -19,8 +19,15 @@ use super::{Access, KubeletError, Trust};
 const PODS: &str = r#"{"items":[{"metadata":{"name":"web-0","namespace":"shop",
     "uid":"00000001-23d2-4099-bf62-d501a2753c91"},"spec":{"containers":[]},"status":{}}]}"#;
 
+const METRICS: &str = "kubelet_evictions{eviction_signal=\"memory.available\"} 3\n";
+
 /// A kubelet with a certificate that it made itself for these names: where it is, and the certificate.
 fn kubelet(names: &[&str]) -> (String, String) {
+    kubelet_at("127.0.0.1:0", names)
+}
+
+/// The same at this address.
+pub(crate) fn kubelet_at(address: &str, names: &[&str]) -> (String, String) {
     let names: Vec<_> = names.iter().map(ToString::to_string).collect();
     let own = rcgen::generate_simple_self_signed(names).expect("a certificate");
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(own.signing_key.serialize_der()));
@@ -31,7 +38,7 @@ fn kubelet(names: &[&str]) -> (String, String) {
         .with_single_cert(vec![own.cert.der().clone()], key)
         .expect("the certificate's key");
     let config = Arc::new(config);
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let listener = TcpListener::bind(address).expect("a port");
     let port = listener.local_addr().expect("an address").port();
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
@@ -41,16 +48,22 @@ fn kubelet(names: &[&str]) -> (String, String) {
             // Whoever does not like the certificate hangs up.
             while !request.ends_with("\r\n\r\n") && stream.read_line(&mut request).is_ok_and(|read| read > 0) {}
             let status = match request.lines().find_map(|line| line.split_once("uthorization: Bearer ")) {
-                Some((_, "let-me-in")) if request.starts_with("GET /pods ") => "200 OK",
+                Some((_, "let-me-in")) if answer(&request).is_some() => "200 OK",
                 Some((_, "known")) => "403 Forbidden",
                 _ => "401 Unauthorized",
             };
-            let body = if status == "200 OK" { PODS } else { "no" };
+            let body = answer(&request).filter(|_| status == "200 OK").unwrap_or("no");
             let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
             let _ = stream.get_mut().write_all(answer.as_bytes());
         }
     });
     (format!("https://localhost:{port}"), own.cert.pem())
+}
+
+/// What such a kubelet answers to those whom it knows.
+fn answer(request: &str) -> Option<&'static str> {
+    let answers = [("GET /pods ", PODS), ("GET /metrics ", METRICS)];
+    answers.iter().find(|(asked, _)| request.starts_with(asked)).map(|(_, answer)| *answer)
 }
 
 fn written(folder: &Path, name: &str, text: &str) -> std::path::PathBuf {
@@ -83,7 +96,7 @@ fn a_kubelet_whose_certificate_another_signed_is_not_shown_the_token() {
 #[test]
 fn a_kubelet_whose_certificate_is_for_another_name_is_not_shown_the_token() {
     let error = asked("let-me-in", &["node-7"], |own| own).expect_err("refused");
-    assert!(error.contains("node-7") && error.contains("--kubelet-url"), "{error}");
+    assert!(error.contains("node-7") && error.contains("address"), "{error}");
 }
 
 #[test]
