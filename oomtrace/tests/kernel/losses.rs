@@ -20,7 +20,7 @@ use crate::{
 pub(crate) const ALL: &[Scenario] = &[
     ("of_200_kills_in_a_burst_none_is_lost_where_the_kernels_log_loses_some", burst),
     ("what_does_not_fit_the_ring_is_counted_and_told", ring_full),
-    ("a_group_kill_of_720_processes_fits_the_ring_while_nobody_reads_it", herd),
+    ("a_group_kill_of_720_processes_fits_the_ring_while_nobody_reads_it", group_of_720),
     ("paths_of_exits_and_signals_in_deep_cgroups_beside_kills_are_all_their_own", deep_paths),
     ("runs_of_a_probe_that_the_kernel_skipped_are_counted_with_its_name", skipped),
     ("a_kill_after_a_step_of_the_clock_is_told_in_the_new_time", clock_step),
@@ -96,24 +96,24 @@ fn clock_step() -> Outcome {
     Ok(())
 }
 
-fn herd() -> Outcome {
+fn group_of_720() -> Outcome {
     let container = Cgroup::make(&container_path(15, 15))?;
     container.limit(400)?;
     fs::write(container.folder().join("memory.oom.group"), "1")?;
     let oomtrace = Oomtrace::start(&[])?;
-    let mut herd = workload::start("herd", &container.procs())?;
+    let mut group = workload::start("group", &container.procs())?;
     let members = || anyhow::Ok(fs::read_to_string(container.procs())?.lines().count());
-    wait_until("the herd is there", || Ok(members()? >= workload::HERD))?;
+    wait_until("the group is there", || Ok(members()? >= workload::GROUP))?;
     oomtrace.signal(libc::SIGSTOP)?;
-    herd.wait()?;
-    wait_until("the herd is gone", || Ok(members()? == 0))?;
+    group.wait()?;
+    wait_until("the group is gone", || Ok(members()? == 0))?;
     oomtrace.signal(libc::SIGCONT)?;
     thread::sleep(Duration::from_secs(2));
     let lines = oomtrace.stop()?;
     ensure!(losses(&lines).is_empty(), "lost: {:?}", losses(&lines));
     check_eq!(of_kind(&lines, "oom_kill").len(), 1, "kills");
     let victims = of_kind(&lines, "oom_victim");
-    check_eq!(victims.len(), workload::HERD, "victims");
+    check_eq!(victims.len(), workload::GROUP, "victims");
     for victim in victims {
         check_eq!(victim["cgroup"]["path"], json!(container.path), "cgroup.path");
     }

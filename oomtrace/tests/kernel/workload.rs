@@ -97,8 +97,8 @@ fn run(what: &str, procs: &str) -> Result<()> {
         "slow-to-die" => slow_to_die()?,
         "kill-children" => kill_children()?,
         "write-until-refused" => exit(write_until_refused()?),
-        "herd" => {
-            for _ in 1..HERD {
+        "group" => {
+            for _ in 1..GROUP {
                 rest_in_a_child()?;
             }
             eat();
@@ -130,8 +130,8 @@ fn run(what: &str, procs: &str) -> Result<()> {
     Ok(())
 }
 
-/// How many processes a herd has.
-pub(crate) const HERD: usize = 720;
+/// How many processes the group has.
+pub(crate) const GROUP: usize = 720;
 
 fn rest_in_a_child() -> Result<()> {
     // SAFETY: the child does nothing but wait for its end.

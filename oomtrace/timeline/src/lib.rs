@@ -31,8 +31,8 @@
 
 mod evidence;
 mod fold;
+mod group_kills;
 mod groups;
-mod herds;
 mod identity;
 mod judge;
 mod names;
@@ -53,8 +53,8 @@ use oomtrace_model::{ContainerEnded, Event, EvictionPhase, Incident, Line, Sourc
 
 use self::{
     fold::{Counts, Folds},
+    group_kills::GroupKills,
     groups::Groups,
-    herds::Herds,
     judge::Judged,
     thresholds::Thresholds,
 };
@@ -152,7 +152,7 @@ pub struct Timeline {
     /// By node.
     thresholds: BTreeMap<String, Thresholds>,
     groups: Groups,
-    herds: Herds,
+    group_kills: GroupKills,
     /// Incidents are reported as they come, and not settled after the fact.
     reporting: bool,
     /// What is to be reported for the last time of incidents whose lines were let go of, each with when it began.
@@ -194,7 +194,7 @@ impl Timeline {
         Self {
             keep,
             groups: Groups::new(&known.snapshot),
-            herds: Herds::default(),
+            group_kills: GroupKills::default(),
             known,
             evidence: BTreeMap::new(),
             context: BTreeMap::new(),
@@ -217,7 +217,7 @@ impl Timeline {
     pub fn push(&mut self, line: &Line) {
         self.reporting = true;
         if let Some(at) = nanoseconds(&line.ts)
-            && !self.is_of_herd(at, line)
+            && !self.is_of_group_kill(at, line)
             && let Some(place) = self.place(at, line)
         {
             self.insert(place, Arc::new(line.clone()));
@@ -240,7 +240,7 @@ impl Timeline {
     /// Takes an event in that is settled after the fact ([`Timeline::settle`]), and whose time is known.
     pub fn push_owned(&mut self, at: Timestamp, line: Line) {
         let Ok(at) = i64::try_from(at.as_nanosecond()) else { return };
-        if !self.is_of_herd(at, &line)
+        if !self.is_of_group_kill(at, &line)
             && let Some(place) = self.place(at, &line)
         {
             self.insert(place, Arc::new(line));
@@ -249,18 +249,18 @@ impl Timeline {
     }
 
     /// Keeps the line of a kill whose members follow until these have come, and adds them to it.
-    fn is_of_herd(&mut self, at: i64, line: &Line) -> bool {
-        self.take_herds(Some(at));
-        let is_of_herd = self.herds.take(at, line);
-        if is_of_herd {
+    fn is_of_group_kill(&mut self, at: i64, line: &Line) -> bool {
+        self.take_group_kills(Some(at));
+        let is_of_group_kill = self.group_kills.take(at, line);
+        if is_of_group_kill {
             (self.now, self.latest) = (self.now.max(Some(at)), self.latest.max(Some(at)));
         }
-        is_of_herd
+        is_of_group_kill
     }
 
     /// Takes in the kills whose members have come by now; without a time, all.
-    fn take_herds(&mut self, now: Option<i64>) {
-        for (at, line) in self.herds.complete(now) {
+    fn take_group_kills(&mut self, now: Option<i64>) {
+        for (at, line) in self.group_kills.complete(now) {
             if let Some(place) = self.place(at, &line) {
                 self.insert(place, Arc::new(line));
             }
@@ -422,7 +422,7 @@ impl Timeline {
     }
 
     fn report(&mut self, now: Option<i64>) -> Vec<Incident> {
-        self.take_herds(now);
+        self.take_group_kills(now);
         let mut news = std::mem::take(&mut self.outbox);
         for id in self.groups.ids() {
             let Some(group) = self.groups.get(id) else { continue };

@@ -51,7 +51,7 @@ impl Timeline {
             let outside = if before < Timestamp::UNIX_EPOCH { i64::MIN } else { i64::MAX };
             i64::try_from(before.as_nanosecond()).unwrap_or(outside)
         });
-        self.take_herds(before);
+        self.take_group_kills(before);
         let (mut incidents, mut left_over, mut ends, mut not_memory) =
             (std::mem::take(&mut self.sealed), Vec::new(), std::mem::take(&mut self.ends), 0);
         for id in self.groups.unsettled() {
@@ -74,7 +74,7 @@ impl Timeline {
         }
         sort(&mut incidents);
         let complete_until =
-            self.evidence.keys().next().map(|order| order.at).into_iter().chain(self.herds.first()).min();
+            self.evidence.keys().next().map(|order| order.at).into_iter().chain(self.group_kills.first()).min();
         let with_events = self.known.everything;
         let ended = |judge::Judged { at, mut incident, lines, node, .. }| {
             if with_events {

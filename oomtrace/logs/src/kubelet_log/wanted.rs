@@ -78,7 +78,7 @@ pub fn hosts(start: &[u8]) -> BTreeSet<String> {
     let lines = start.split(|byte| *byte == b'\n').take(LINES);
     let of_kubelet = lines
         .filter_map(|line| Unwrapped::read(line).ok())
-        .filter(|line| matches!(writer::of(line.identifier.as_deref(), &[]), Writer::Kubelet | Writer::Runtime));
+        .filter(|line| !matches!(writer::of(line.identifier.as_deref(), &[]), Writer::Journald | Writer::Other));
     of_kubelet.filter_map(|line| line.host.map(Cow::into_owned)).collect()
 }
 

@@ -1,4 +1,4 @@
-//! Kills of whole groups, told at their first mark: the members follow, a line each.
+//! Kills of whole groups that were reported at their first mark: the members follow, a line each.
 
 use std::collections::VecDeque;
 
@@ -9,13 +9,13 @@ const FOLLOWS: i64 = 2_000_000_000;
 
 /// Kills whose members may be coming yet, each with its time.
 #[derive(Default)]
-pub(super) struct Herds(VecDeque<(i64, Line)>);
+pub(super) struct GroupKills(VecDeque<(i64, Line)>);
 
-impl Herds {
+impl GroupKills {
     /// Takes the line of such a kill, or a member's; whether it is one of these.
     pub(super) fn take(&mut self, at: i64, line: &Line) -> bool {
         match &line.event {
-            Event::OomKill(kill) if is_herd(kill) && line.source == Source::Kernel => {
+            Event::OomKill(kill) if waits_for_members(kill) && line.source == Source::Kernel => {
                 self.0.push_back((at, line.clone()));
                 true
             }
@@ -25,11 +25,11 @@ impl Herds {
     }
 
     fn join(&mut self, line: &Line, victim: &OomVictim) -> bool {
-        let herd = self.0.iter_mut().rev().find_map(|(_, first)| match &mut first.event {
+        let group = self.0.iter_mut().rev().find_map(|(_, first)| match &mut first.event {
             Event::OomKill(kill) if kill.decision == victim.decision && first.node == line.node => Some(kill),
             _ => None,
         });
-        herd.map(|kill| kill.members.push(victim.task.clone())).is_some()
+        group.map(|kill| kill.members.push(victim.task.clone())).is_some()
     }
 
     /// The time of the first kill.
@@ -46,6 +46,6 @@ impl Herds {
 }
 
 /// A kill of a group that is told without its members, as the probes tell it.
-fn is_herd(kill: &OomKill) -> bool {
+fn waits_for_members(kill: &OomKill) -> bool {
     kill.group == Some(true) && kill.decision.is_some() && kill.members.is_empty()
 }
