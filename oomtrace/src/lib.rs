@@ -11,14 +11,14 @@ pub mod build_info;
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod lack;
+pub mod degradation;
 pub mod leak;
 pub mod live;
 pub mod metrics;
 pub mod node;
-mod own;
 pub mod probe;
 pub mod replay;
+mod self_protection;
 pub mod sink;
 pub mod source;
 

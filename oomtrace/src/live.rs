@@ -51,8 +51,8 @@ use crate::{
     event::{Event, Phase, ProbeStatus, SCHEMA_VERSION, Status},
     metrics::{self, Metrics},
     node::{self, hierarchy::Hierarchy},
-    own,
     probe::{Choice, Loader},
+    self_protection,
     sink::{self, Look, Outlets, Output, Reader, Rotation},
     source::{
         kubelet::{Kubelet, Log},
@@ -119,7 +119,7 @@ pub struct Options {
 ///
 /// Fails where nothing can be traced, or an output cannot be opened.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    own::protect_from_oom_killer();
+    self_protection::protect_from_oom_killer();
     // As long as this is the only thread.
     let loader = Loader::new();
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
@@ -160,12 +160,12 @@ impl Live {
         let hierarchy = match Hierarchy::find(&options.cgroup_root) {
             Ok(hierarchy) => Some(hierarchy),
             Err(error) => {
-                sources.lacks(format!("memory of cgroups is not read ({error}): no pressure but the node's"));
+                sources.degrade(format!("memory of cgroups is not read ({error}): no pressure but the node's"));
                 None
             }
         };
-        if let Some(too_little) = own::too_little_memory() {
-            sources.lacks(too_little);
+        if let Some(too_little) = self_protection::too_little_memory() {
+            sources.degrade(too_little);
         }
         let probes = rung::climb(options, loader, hierarchy.as_ref(), &mut sources)?;
         if let Some(log) = &options.kubelet_log {
@@ -177,19 +177,19 @@ impl Live {
                     if options.kubelet_log_asked_for {
                         warn!("{what}");
                     }
-                    let (log, lack) = (log.clone(), sources.lack());
-                    lack.say(what);
-                    sources.start(|tell, stop| Kubelet::run_when_there(log, lack, tell, stop));
+                    let (log, degradation) = (log.clone(), sources.degradation());
+                    degradation.say(what);
+                    sources.start(|tell, stop| Kubelet::run_when_there(log, degradation, tell, stop));
                 }
             }
         }
         if let Some(counters) = options.kubelet_metrics.clone() {
-            let lack = sources.lack();
-            sources.start(|tell, stop| counters.watch(lack, tell, stop));
+            let degradation = sources.degradation();
+            sources.start(|tell, stop| counters.watch(degradation, tell, stop));
         }
         let pressure = Pressure::new(hierarchy);
         let mut names = options.names.clone();
-        names.sources.kubelet_lack = sources.lack();
+        names.sources.kubelet_degradation = sources.degradation();
         names.sources.sees_cgroups = probes.as_ref().is_some_and(ProbeSource::sees_cgroups);
         let learning = Learning::start(&names).context("names of pods and containers cannot be asked for")?;
         let waiting = Waiting::new(Box::new(learning.known()), names.wait);
@@ -229,7 +229,7 @@ impl Live {
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
         self.announce(options);
-        self.sources.lacks_changed();
+        self.sources.degradations_changed();
         self.status(Phase::Started);
         while options.count.is_none_or(|count| self.pipeline.kills() < count) {
             tokio::select! {
@@ -284,7 +284,7 @@ impl Live {
         self.pipeline.tell_incidents();
         self.pipeline.tell_outlets(false);
         let settings_changed = self.probes.as_mut().is_some_and(ProbeSource::settings_changed);
-        if self.sources.lacks_changed() || settings_changed {
+        if self.sources.degradations_changed() || settings_changed {
             self.status(Phase::Running);
         }
     }

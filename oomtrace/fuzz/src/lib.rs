@@ -16,7 +16,7 @@ use oomtrace::{
         kernel_log::{self, Clock, Events},
         kubelet_log::{Calendar, Reader},
     },
-    timeline::{Keep, Known, Timeline},
+    timeline::{Background, Keep, Timeline},
 };
 
 /// A function that takes any bytes.
@@ -55,7 +55,7 @@ pub fn kubelet_log(data: &[u8]) {
 /// A recording: lines that oomtrace printed, or that somebody wrote who can write a file.
 pub fn event_line(data: &[u8]) {
     let mut timeline =
-        Timeline::new(Keep { evidence: 64, context: 64 }, Known { everything: true, ..Known::default() });
+        Timeline::new(Keep { evidence: 64, context: 64 }, Background { everything: true, ..Background::default() });
     for line in data.split(|byte| *byte == b'\n') {
         if let Ok(line) = serde_json::from_slice::<Line>(line) {
             print_line(&line);

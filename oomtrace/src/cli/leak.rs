@@ -26,7 +26,7 @@ use tokio::{
 use crate::{
     leak::{Kind, Leak, Plan, Share, Size, limit_address_space, resident_bytes},
     metrics::Address,
-    own,
+    self_protection,
 };
 
 /// Options of `oomtrace leak`.
@@ -137,7 +137,7 @@ impl Ceiling {
         match self {
             Self::Size(Size(bytes)) => Ok(bytes),
             Self::OfLimit(share) => {
-                let (limit, _) = own::memory_limit().context(
+                let (limit, _) = self_protection::memory_limit().context(
                     "--give-up is a percentage of the memory limit, and there is none here: give it as a size, or set resources.limits.memory",
                 )?;
                 Ok(share.of(limit))

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::SignedDuration;
 
 use crate::{
-    lack::Lack,
+    degradation::Degradation,
     live::NameOptions,
     node::{
         index::Bounds,
@@ -66,7 +66,7 @@ impl Sources {
             host: Host::at(&self.host_root),
             cri: cri::Access { endpoint: self.cri_endpoint.clone(), events: self.cri_events },
             kubelet: (self.kubelet_url != "off").then(|| self.kubelet()),
-            kubelet_lack: Lack::default(),
+            kubelet_degradation: Degradation::default(),
             sees_cgroups: false,
         }
     }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     node::snapshot::Snapshot,
     replay::{self, Inputs},
-    timeline::Known,
+    timeline::Background,
 };
 
 /// Options of `oomtrace timeline`.
@@ -53,7 +53,7 @@ pub(super) struct Args {
 /// Reads all files, and prints the incidents in them.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.inputs.check()?;
-    let mut known = Known { everything: args.full, ..Known::default() };
+    let mut known = Background { everything: args.full, ..Background::default() };
     let mut inputs = args.inputs.clone();
     let shown = Shown::new(args)?;
     let found = if inputs.any() {

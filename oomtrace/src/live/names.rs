@@ -47,13 +47,13 @@ pub struct Options {
 /// The index, and what fills it.
 pub(super) struct Learning {
     heard: mpsc::Receiver<Heard>,
-    known: Known,
+    known: SharedNames,
     swept: Instant,
 }
 
 /// The index, as the pipeline asks it. All of it is on one thread.
 #[derive(Clone)]
-pub(super) struct Known(Rc<RefCell<State>>);
+pub(super) struct SharedNames(Rc<RefCell<State>>);
 
 struct State {
     index: Index,
@@ -84,11 +84,11 @@ impl Learning {
             has_names: false,
             gave_up: None,
         };
-        Ok(Self { heard, known: Known(Rc::new(RefCell::new(state))), swept: Instant::now() })
+        Ok(Self { heard, known: SharedNames(Rc::new(RefCell::new(state))), swept: Instant::now() })
     }
 
     /// Who knows the names.
-    pub(super) fn known(&self) -> Known {
+    pub(super) fn known(&self) -> SharedNames {
         self.known.clone()
     }
 
@@ -165,7 +165,7 @@ impl State {
     }
 }
 
-impl waiting::Names for Known {
+impl waiting::Names for SharedNames {
     fn fill(&mut self, event: &mut Event, about: &mut Vec<Unnamed>) -> bool {
         let mut state = self.0.borrow_mut();
         let mut unnamed = std::mem::take(&mut state.unnamed);

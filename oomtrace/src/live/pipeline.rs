@@ -14,7 +14,7 @@ use crate::{
     event::{Event, Incident, Line, Lost, LostFrom, Moment, Source, Status, Told},
     metrics::Metrics,
     sink::Outlets,
-    timeline::{EndAsIntended, Keep, Known, Timeline},
+    timeline::{Background, EndAsIntended, Keep, Timeline},
 };
 
 /// Takes events from all sources; names, numbers and prints them.
@@ -192,12 +192,12 @@ impl Pipeline {
     /// Makes incidents of the events, and reports them among these.
     pub fn watch_incidents(&mut self) {
         self.tells_incidents = true;
-        self.timeline = Some(Timeline::new(Keep::LIVE, Known::default()));
+        self.timeline = Some(Timeline::new(Keep::LIVE, Background::default()));
     }
 
     /// Counts what is told. What a kill came to only its incident says, so those are made even where they are not told.
     pub fn count_in(&mut self, metrics: Arc<Metrics>) {
-        self.timeline.get_or_insert_with(|| Timeline::new(Keep::LIVE, Known::default()));
+        self.timeline.get_or_insert_with(|| Timeline::new(Keep::LIVE, Background::default()));
         self.metrics = Some(metrics);
     }
 

@@ -42,7 +42,7 @@ pub(super) fn climb(
     match (Kmsg::open(options.kernel_log_backlog, hierarchy.cloned()), refused) {
         (Ok(kmsg), refused) => {
             let why = refused.map_or_else(|| "as asked for".to_owned(), |error| one_line(&error.to_string()));
-            sources.lacks(format!("no probes ({why}): {WITHOUT_PROBES}"));
+            sources.degrade(format!("no probes ({why}): {WITHOUT_PROBES}"));
             for status in kmsg.status() {
                 sources.runs(status.clone());
             }

@@ -9,8 +9,8 @@ use tokio::{
 };
 
 use crate::{
+    degradation::Degradation,
     event::{ProbeStatus, Told},
-    lack::Lack,
 };
 
 /// Events that may wait to be told. A source that finds the channel full either waits, where what it reads is kept for
@@ -19,7 +19,7 @@ const WAITING: usize = 1024;
 /// What a source has to tell at the end, it tells within this time.
 const LONGEST_END: Duration = Duration::from_secs(2);
 
-/// The sources that run, and what they are known to lack.
+/// The sources that run, and what they are known to miss.
 pub struct Sources {
     told: mpsc::Receiver<Told>,
     /// Kept, so that the channel stays open also without any source.
@@ -28,15 +28,23 @@ pub struct Sources {
     tasks: JoinSet<()>,
     status: Vec<ProbeStatus>,
     degraded: Vec<String>,
-    /// What those lack that go on trying, and what of it was told last.
-    lacks: Vec<(Lack, Option<String>)>,
+    /// What those miss that keep trying, and what of it was reported last.
+    degradations: Vec<(Degradation, Option<String>)>,
 }
 
 impl Default for Sources {
     fn default() -> Self {
         let (sender, told) = mpsc::channel(WAITING);
         let (stop, _) = watch::channel(false);
-        Self { told, sender, stop, tasks: JoinSet::new(), status: Vec::new(), degraded: Vec::new(), lacks: Vec::new() }
+        Self {
+            told,
+            sender,
+            stop,
+            tasks: JoinSet::new(),
+            status: Vec::new(),
+            degraded: Vec::new(),
+            degradations: Vec::new(),
+        }
     }
 }
 
@@ -55,7 +63,7 @@ impl Sources {
     }
 
     /// Notes for the status what is lacking: what is lost by it, why, and what helps.
-    pub fn lacks(&mut self, what: String) {
+    pub fn degrade(&mut self, what: String) {
         self.degraded.push(what);
     }
 
@@ -63,21 +71,25 @@ impl Sources {
         &self.status
     }
 
-    /// Where one that goes on trying says what it lacks meanwhile.
-    pub fn lack(&mut self) -> Lack {
-        let lack = Lack::default();
-        self.lacks.push((lack.clone(), None));
-        lack
+    /// Where one that keeps trying says what it misses meanwhile.
+    pub fn degradation(&mut self) -> Degradation {
+        let degradation = Degradation::default();
+        self.degradations.push((degradation.clone(), None));
+        degradation
     }
 
     pub(super) fn degraded(&self) -> Vec<String> {
-        self.degraded.iter().cloned().chain(self.lacks.iter().filter_map(|(lack, _)| lack.now())).collect()
+        self.degraded
+            .iter()
+            .cloned()
+            .chain(self.degradations.iter().filter_map(|(degradation, _)| degradation.now()))
+            .collect()
     }
 
     /// Whether what is lacking has changed since this was last asked.
-    pub(super) fn lacks_changed(&mut self) -> bool {
-        let changed = self.lacks.iter_mut().map(|(lack, told)| {
-            let now = lack.now();
+    pub(super) fn degradations_changed(&mut self) -> bool {
+        let changed = self.degradations.iter_mut().map(|(degradation, told)| {
+            let now = degradation.now();
             let changed = now != *told;
             *told = now;
             changed
@@ -155,14 +167,14 @@ mod tests {
     #[test]
     fn what_is_lacking_for_a_while_is_told_when_it_changes() {
         let mut sources = Sources::default();
-        sources.lacks("a file".to_owned());
-        let lack = sources.lack();
-        assert!(!sources.lacks_changed());
-        lack.say("the kubelet".to_owned());
+        sources.degrade("a file".to_owned());
+        let degradation = sources.degradation();
+        assert!(!sources.degradations_changed());
+        degradation.say("the kubelet".to_owned());
         assert_eq!(sources.degraded(), ["a file", "the kubelet"]);
-        assert!(sources.lacks_changed() && !sources.lacks_changed());
-        lack.made_good();
-        assert!(sources.lacks_changed());
+        assert!(sources.degradations_changed() && !sources.degradations_changed());
+        degradation.recover();
+        assert!(sources.degradations_changed());
         assert_eq!(sources.degraded(), ["a file"]);
     }
 

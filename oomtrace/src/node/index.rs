@@ -90,7 +90,7 @@ struct CgroupRecord {
 
 /// What is known of one container and its pod: for people who ask, events take it by [`Index::fill`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownNames {
     /// Its pod.
     pub pod: Option<Pod>,
     /// The pod's labels.
@@ -149,13 +149,13 @@ impl Index {
 
     /// What is known of a container.
     #[must_use]
-    pub fn known(&self, id: &ContainerId) -> Option<Known> {
+    pub fn known(&self, id: &ContainerId) -> Option<KnownNames> {
         let key = id.packed();
         let record = self.containers.get(&key)?;
         let pod = record.pod.as_ref().and_then(|pod| self.pods.get(pod));
         let mut container = Container { id: Some(id.clone()), ..Container::default() };
         record.complete(&mut container, pod);
-        Some(Known {
+        Some(KnownNames {
             pod: record.pod.map(|key| known_pod(key, pod)),
             labels: pod.map(labels).unwrap_or_default(),
             limit_bytes: record.limit_bytes.or(record.in_spec(pod).and_then(|spec| spec.limit_bytes)),
@@ -167,10 +167,10 @@ impl Index {
 
     /// What is known of a pod.
     #[must_use]
-    pub fn known_pod(&self, uid: &PodUid) -> Option<Known> {
+    pub fn known_pod(&self, uid: &PodUid) -> Option<KnownNames> {
         let key = uid.packed();
         let record = self.pods.get(&key)?;
-        Some(Known {
+        Some(KnownNames {
             pod: Some(known_pod(key, Some(record))),
             labels: labels(record),
             container: None,
@@ -182,7 +182,7 @@ impl Index {
 
     /// What is known of a cgroup: its container, or its pod.
     #[must_use]
-    pub fn known_cgroup(&self, id: u64) -> Option<Known> {
+    pub fn known_cgroup(&self, id: u64) -> Option<KnownNames> {
         let record = self.cgroups.get(&id)?;
         match (record.container, record.pod) {
             (Some(container), _) => self.known(&ContainerId::from_packed(&container)),

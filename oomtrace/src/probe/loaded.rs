@@ -17,8 +17,9 @@ use super::{
     ladder::{climb, give_up},
     loader::Loader,
     missed::Missed,
+    refusal_check,
     symbol::FUNCTIONS,
-    trial, with_causes,
+    with_causes,
 };
 use crate::event::{LostFrom, ProbeStatus, Rung};
 
@@ -147,7 +148,7 @@ impl Probes {
         let mut rlimit_askings = 1;
         let hooked = symbols.iter().zip(&mut status).find(|(symbol, _)| **symbol == Symbol::MayExpandVm);
         if let Some((symbol, probe)) = hooked.filter(|(_, probe)| probe.attached.is_some()) {
-            match trial::rlimit_askings(&mut ebpf) {
+            match refusal_check::rlimit_askings(&mut ebpf) {
                 Ok(askings) => rlimit_askings = askings,
                 Err(reason) => give_up(&mut ebpf, *symbol, probe, reason),
             }

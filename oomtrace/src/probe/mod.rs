@@ -7,16 +7,16 @@ mod ladder;
 mod loaded;
 mod loader;
 mod missed;
+mod refusal_check;
 mod symbol;
 pub mod tracefs;
-mod trial;
 
 pub use counted::{Counts, Quiet};
 pub use ladder::Choice;
 pub use loaded::{LoadError, Options, Probes};
 pub use loader::Loader;
+pub use refusal_check::is_trial;
 pub use symbol::Symbol;
-pub use trial::is_trial;
 
 use std::{
     fs,

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use crate::{
     event::{ContainerAction, ContainerId, Event, Line, Moment, OomKill, Told},
-    timeline::Known,
+    timeline::Background,
 };
 
 /// Recordings of one boot agree on it to within this: clocks are set, and drift.
@@ -31,7 +31,7 @@ impl Zero {
 }
 
 /// What everything but the kubelet's log tells of it, where it matters; `None` where only that can tell.
-pub(super) fn zero(asked: Option<Timestamp>, recorded: &[Line], kernel: &[Told], known: &Known) -> Option<Zero> {
+pub(super) fn zero(asked: Option<Timestamp>, recorded: &[Line], kernel: &[Told], known: &Background) -> Option<Zero> {
     let from_boot = from_boot(kernel);
     if asked.is_some() || from_boot.is_empty() {
         return Some(Zero(asked));
@@ -116,7 +116,7 @@ fn by_other_log(from_boot: &[(u64, &OomKill)], kernel: &[Told]) -> Option<Timest
     }))
 }
 
-fn by_runtime(from_boot: &[(u64, &OomKill)], known: &Known) -> Option<Timestamp> {
+fn by_runtime(from_boot: &[(u64, &OomKill)], known: &Background) -> Option<Timestamp> {
     least(from_boot.iter().map(|(boot_ns, kill)| {
         let id = id(kill)?;
         let (_, _, container) = known.snapshot.container(id)?;

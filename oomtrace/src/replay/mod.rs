@@ -32,7 +32,7 @@ pub use self::{
 use crate::{
     event::{Incident, Line, OomKill},
     node::snapshot::{self, Snapshot},
-    timeline::{Keep, Known, Timeline},
+    timeline::{Background, Keep, Timeline},
 };
 
 /// The files that are given, and what is said of them.
@@ -173,7 +173,7 @@ impl Inputs {
 /// # Errors
 ///
 /// Fails where a file cannot be read, or nothing can be shown.
-pub fn run(inputs: &Inputs, mut known: Known, shown: impl Show) -> Result<bool> {
+pub fn run(inputs: &Inputs, mut known: Background, shown: impl Show) -> Result<bool> {
     for path in &inputs.pods {
         pods::read(path, &mut known.snapshot)?;
     }
@@ -227,7 +227,7 @@ pub fn run(inputs: &Inputs, mut known: Known, shown: impl Show) -> Result<bool> 
 }
 
 /// The node that logs are from: the host that their lines name, by the name that a pod's node has where that is the same one.
-fn node(inputs: &Inputs, recorded: &[Line], known: &Known, mut hosts: Vec<String>) -> Result<String> {
+fn node(inputs: &Inputs, recorded: &[Line], known: &Background, mut hosts: Vec<String>) -> Result<String> {
     if let Some(name) = &inputs.node_name {
         return Ok(name.clone());
     }

@@ -9,7 +9,7 @@ use super::{Inputs, archive, given::Given, input, pods, unwrap, what::What};
 use crate::{
     node::snapshot::{self, Snapshot},
     source::{
-        envelope::learnt::{Known, Wanted},
+        envelope::learnt::{LineKind, Wanted},
         kernel_log::{self, KernelLines},
         kubelet_log::KubeletLines,
     },
@@ -154,13 +154,13 @@ fn has_kernel(start: &[u8]) -> bool {
     let (mut of_kernel, mut others) = (0_usize, 0_usize);
     for line in lines(start) {
         match wanted.known(line) {
-            Known::Wanted(_) => of_kernel += 1,
+            LineKind::Wanted(_) => of_kernel += 1,
             // A line of an OOM report behind anything but a kubelet's head.
-            Known::Bare | Known::No if wanted.text_at(line).is_some() && KubeletLines.text_at(line).is_none() => {
+            LineKind::Bare | LineKind::No if wanted.text_at(line).is_some() && KubeletLines.text_at(line).is_none() => {
                 return true;
             }
-            Known::Foreign => {}
-            Known::Bare | Known::No => others += 1,
+            LineKind::Foreign => {}
+            LineKind::Bare | LineKind::No => others += 1,
         }
     }
     of_kernel * 100 > others * LEAST_OF_KERNEL
@@ -169,9 +169,9 @@ fn has_kernel(start: &[u8]) -> bool {
 fn has_kubelet(start: &[u8]) -> bool {
     let start = &start[..start.len().min(KUBELET_BYTES)];
     lines(start).any(|line| match KubeletLines.known(line) {
-        Known::Wanted(_) => true,
-        Known::Foreign => false,
-        Known::Bare | Known::No => KubeletLines.text_at(line).is_some(),
+        LineKind::Wanted(_) => true,
+        LineKind::Foreign => false,
+        LineKind::Bare | LineKind::No => KubeletLines.text_at(line).is_some(),
     })
 }
 

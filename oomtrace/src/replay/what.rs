@@ -1,7 +1,7 @@
 //! What a file is that was given as something else.
 
 use crate::source::{
-    envelope::learnt::{Known, Wanted},
+    envelope::learnt::{LineKind, Wanted},
     kernel_log::KernelLines,
     kubelet_log::KubeletLines,
 };
@@ -55,8 +55,9 @@ impl What {
         if kernel.is_some_and(|kernel| lines().any(|line| kernel.text_at(line).is_some())) {
             return Self::KernelLog;
         }
-        let of_kubelet =
-            |line: &[u8]| KubeletLines.text_at(line).is_some() && !matches!(KubeletLines.known(line), Known::Foreign);
+        let of_kubelet = |line: &[u8]| {
+            KubeletLines.text_at(line).is_some() && !matches!(KubeletLines.known(line), LineKind::Foreign)
+        };
         if lines().any(of_kubelet) {
             return Self::KubeletLog;
         }

@@ -19,7 +19,7 @@ use crate::{
         kernel_log::KernelLines,
         kubelet_log::KubeletLines,
     },
-    timeline::Known,
+    timeline::Background,
 };
 
 /// A date is looked for in so many bytes of a log.
@@ -35,7 +35,7 @@ const SLACK: i64 = 24;
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// The time that no line without a year is later than; `None` where nothing but the logs' last change tells.
-pub(super) fn latest(inputs: &Inputs, known: &Known) -> Result<Option<Timestamp>> {
+pub(super) fn latest(inputs: &Inputs, known: &Background) -> Result<Option<Timestamp>> {
     if let Some(year) = inputs.year {
         let end = civil::date(year, 12, 31).at(23, 59, 59, 0);
         let end = TimeZone::UTC.to_timestamp(end)?;

@@ -5,7 +5,7 @@
 
 mod accounts;
 mod counters;
-mod ledger;
+mod kill_counts;
 mod process;
 mod stamps;
 

@@ -23,7 +23,7 @@ use tokio::{
 pub use self::journal::{NoJournal, NotPrinted, known_units, print};
 use self::{feed::Feed, file::Followed, journal::Journal};
 use super::kubelet_log::Unprepared;
-use crate::{event::Told, lack::Lack};
+use crate::{degradation::Degradation, event::Told};
 
 /// How often a log that is not there is looked for: a file, and a journal.
 const LOOK_FOR: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -96,8 +96,13 @@ impl Kubelet {
         Ok(Self { feed: Feed::new(identifiers)?, from })
     }
 
-    /// Looks for a log that is not there until it is, and reads it then; `lack` says so meanwhile.
-    pub async fn run_when_there(log: Log, lack: Lack, tell: mpsc::Sender<Told>, mut stop: watch::Receiver<bool>) {
+    /// Looks for a log that is not there until it is, and reads it then; `degradation` says so meanwhile.
+    pub async fn run_when_there(
+        log: Log,
+        degradation: Degradation,
+        tell: mpsc::Sender<Told>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         let every = if matches!(log, Log::File(_)) { LOOK_FOR.0 } else { LOOK_FOR.1 };
         let since = jiff::Timestamp::now();
         let kubelet = loop {
@@ -109,7 +114,7 @@ impl Kubelet {
                 break kubelet;
             }
         };
-        lack.made_good();
+        degradation.recover();
         kubelet.whole_since(since).run(tell, stop).await;
     }
 

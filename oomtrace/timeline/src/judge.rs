@@ -23,7 +23,7 @@ use self::{
     intended::Intended,
 };
 use super::{
-    Kept, Known, Kubelet,
+    Background, Kept, Kubelet,
     evidence::{Death, Evicted, Evidence, Kill},
     fnv1a,
     fold::{Folds, address},
@@ -74,17 +74,17 @@ pub(super) struct Findings {
 }
 
 /// All that cases are judged with.
-struct Court<'a> {
+struct Context<'a> {
     names: &'a Names<'a>,
     evidence: &'a Evidence,
-    known: &'a Known,
+    known: &'a Background,
     thresholds: Option<&'a Thresholds>,
     /// Something on this node is of Kubernetes.
     kubernetes: bool,
 }
 
 /// What the lines of a node come to, in the order of time. `folds` stand for lines that were let go of.
-pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, kubelet: Kubelet<'_>, folds: &Folds) -> Findings {
+pub(super) fn judge(node: &str, lines: &[Kept], known: &Background, kubelet: Kubelet<'_>, folds: &Folds) -> Findings {
     let mut names = Names::learn(lines, &known.snapshot);
     let mut evidence = Evidence::of(lines, &names, kubelet);
     if let Some((first, last)) = known.kubelet_span {
@@ -97,26 +97,26 @@ pub(super) fn judge(node: &str, lines: &[Kept], known: &Known, kubelet: Kubelet<
     }
     storage::set_apart(&mut evidence, &names, &known.snapshot);
     victims::name(&mut names, &evidence);
-    let court = Court {
+    let context = Context {
         names: &names,
         evidence: &evidence,
         known,
         thresholds: kubelet.thresholds,
         kubernetes: kubelet.heard.kubernetes,
     };
-    let mut cases = of_kills(&court);
-    add_evictions(&court, &mut cases);
-    let Explained { mut intended, unexplained } = add_deaths(&court, &mut cases);
-    intended.extend(ending::add(&court, unexplained, &mut cases));
-    stopped::add(&court, &mut cases);
-    killer::add(&court, &mut cases);
-    let signals = eviction::signals(&court, &cases);
+    let mut cases = of_kills(&context);
+    add_evictions(&context, &mut cases);
+    let Explained { mut intended, unexplained } = add_deaths(&context, &mut cases);
+    intended.extend(ending::add(&context, unexplained, &mut cases));
+    stopped::add(&context, &mut cases);
+    killer::add(&context, &mut cases);
+    let signals = eviction::signals(&context, &cases);
     let incidents = cases.iter().enumerate().map(|(index, case)| {
-        let incident = case.judge(&court, signals.get(&index));
-        finished(node, case, &court, incident, folds)
+        let incident = case.judge(&context, signals.get(&index));
+        finished(node, case, &context, incident, folds)
     });
     let incidents = incidents.collect();
-    let ends = intended.iter().filter_map(|end| Some((end.due(&court), end.end(&court, node)?))).collect();
+    let ends = intended.iter().filter_map(|end| Some((end.due(&context), end.end(&context, node)?))).collect();
     Findings { incidents, ends }
 }
 
@@ -129,16 +129,16 @@ pub(super) fn open(incident: &mut Incident) {
 }
 
 /// Chains of kills of one container for one cause.
-fn of_kills<'a>(court: &Court<'a>) -> Vec<Case<'a>> {
+fn of_kills<'a>(context: &Context<'a>) -> Vec<Case<'a>> {
     let mut cases: Vec<Case<'a>> = Vec::new();
     let mut open: BTreeMap<(Subject, Class), Vec<usize>> = BTreeMap::new();
     let mut by_container: BTreeMap<(&ContainerId, Class), usize> = BTreeMap::new();
-    for kill in &court.evidence.kills {
-        let key = (Subject::of_kill(kill, court.names), Class::of_kill(kill));
+    for kill in &context.evidence.kills {
+        let key = (Subject::of_kill(kill, context.names), Class::of_kill(kill));
         let chains = open.entry(key.clone()).or_default();
         let beside = |case: &Case<'_>| {
             let nameless = matches!(key.0, Subject::Alike(..));
-            nameless && case.kills.iter().rev().take(BESIDE).any(|before| ran_beside(court.names, kill, before))
+            nameless && case.kills.iter().rev().take(BESIDE).any(|before| ran_beside(context.names, kill, before))
         };
         let goes_on = |case: &Case<'_>| kill.at - case.last_kill() <= CRASH_LOOP && !beside(case);
         // Without a name, the id still says that it is the same container, whatever was killed in it before.
@@ -165,10 +165,10 @@ fn ran_beside(names: &Names<'_>, kill: &Kill, before: &Kill) -> bool {
 }
 
 /// Evictions join the kills of their pods.
-fn add_evictions<'a>(court: &Court<'a>, cases: &mut Vec<Case<'a>>) {
+fn add_evictions<'a>(context: &Context<'a>, cases: &mut Vec<Case<'a>>) {
     let by_pod = by_pod(cases);
-    for evicted in &court.evidence.evicted {
-        if evicted.memory == Some(false) && !court.known.everything {
+    for evicted in &context.evidence.evicted {
+        if evicted.memory == Some(false) && !context.known.everything {
             cases.push(Case::of_eviction(evicted));
             continue;
         }
@@ -193,7 +193,7 @@ struct Explained<'a> {
 
 /// Ends of containers join the kills and evictions that explain them. The end of a sandbox follows from them, and is part of
 /// neither.
-fn add_deaths<'a>(court: &Court<'a>, cases: &mut [Case<'a>]) -> Explained<'a> {
+fn add_deaths<'a>(context: &Context<'a>, cases: &mut [Case<'a>]) -> Explained<'a> {
     let by_pod = by_pod(cases);
     let mut by_container: BTreeMap<&ContainerId, Vec<(usize, &Kill)>> = BTreeMap::new();
     for (index, case) in cases.iter().enumerate() {
@@ -204,9 +204,9 @@ fn add_deaths<'a>(court: &Court<'a>, cases: &mut [Case<'a>]) -> Explained<'a> {
         }
     }
     let mut explained = Explained { intended: Vec::new(), unexplained: Vec::new() };
-    for death in &court.evidence.deaths {
+    for death in &context.evidence.deaths {
         let kills = death.container.as_ref().and_then(|id| by_container.get(id)).into_iter().flatten();
-        let killed = kills.copied().find(|(_, kill)| explains(court, kill, death)).map(|(index, _)| index);
+        let killed = kills.copied().find(|(_, kill)| explains(context, kill, death)).map(|(index, _)| index);
         if let Some(case) = killed.and_then(|index| cases.get_mut(index)) {
             case.deaths.push(death);
             continue;
@@ -216,7 +216,7 @@ fn add_deaths<'a>(court: &Court<'a>, cases: &mut [Case<'a>]) -> Explained<'a> {
             let evicted = cases[*index].evicted.filter(|evicted| ends(evicted, death))?;
             Some((*index, evicted))
         });
-        if evicted.is_none() && court.evidence.ended_by_kill_before(death) {
+        if evicted.is_none() && context.evidence.ended_by_kill_before(death) {
             continue;
         }
         let Some((index, evicted)) = evicted else {
@@ -224,7 +224,7 @@ fn add_deaths<'a>(court: &Court<'a>, cases: &mut [Case<'a>]) -> Explained<'a> {
             continue;
         };
         if matches!(death.exit_code, Some(137 | 143)) {
-            explained.intended.push(Intended::evicted(court, death, evicted));
+            explained.intended.push(Intended::evicted(context, death, evicted));
         }
         cases[index].deaths.push(death);
     }
@@ -245,7 +245,7 @@ fn by_pod(cases: &[Case<'_>]) -> BTreeMap<PodKey, Vec<usize>> {
 /// Whether a kill is why its container ended. An end before a kill in the same container is one that a clock without
 /// seconds' parts tells. A kubelet that was started after the kill tells of an end that it did not see. Where the container was
 /// told to end after the kill, it had outlived it, unless its first process was killed.
-fn explains(court: &Court<'_>, kill: &Kill, death: &Death) -> bool {
+fn explains(context: &Context<'_>, kill: &Kill, death: &Death) -> bool {
     let noticed_late = death.by_start.is_some_and(|start| start >= kill.at);
     if death.at > kill.at + NOTICED && !noticed_late {
         return false;
@@ -254,7 +254,7 @@ fn explains(court: &Court<'_>, kill: &Kill, death: &Death) -> bool {
     if kill.told.group == Some(true) || victim.container_init == Some(true) {
         return true;
     }
-    let evidence = court.evidence;
+    let evidence = context.evidence;
     let told_by_kubelet = evidence.killings(death).any(|told| (kill.at + RELIST..=death.at).contains(&told.at));
     !told_by_kubelet && !evidence.signals_from_outside(death).any(|signal| signal.at >= kill.at)
 }
@@ -265,8 +265,8 @@ fn ends(evicted: &Evicted, death: &Death) -> bool {
 }
 
 /// Fills in what every incident has.
-fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incident, folds: &Folds) -> Judged {
-    let lines = steps::lines(case, court);
+fn finished(node: &str, case: &Case<'_>, context: &Context<'_>, mut incident: Incident, folds: &Folds) -> Judged {
+    let lines = steps::lines(case, context);
     let core = steps::core(case);
     let let_go = core.iter().filter_map(|line| folds.get(&address(line)));
     let (first, last) = (lines.first(), lines.last());
@@ -286,8 +286,8 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
     incident.time_unknown = case.kills.first().is_some_and(|kill| kill.told.time_unknown);
     incident.boot_time_only =
         !incident.time_unknown && began < YEAR_OF_BOOT && lines.iter().any(|(_, line)| line.source == Source::Kmsg);
-    (incident.steps, incident.steps_omitted) = steps::steps(&lines, at, case, court);
-    (incident.history, incident.history_omitted) = picture::points(case, court, &lines);
+    (incident.steps, incident.steps_omitted) = steps::steps(&lines, at, case, context);
+    (incident.history, incident.history_omitted) = picture::points(case, context, &lines);
     let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
     incident.events_omitted = lines.len().saturating_sub(EVENTS) as u64;
     incident.events = told(&lines).map(|line| line.seq).collect();
@@ -299,7 +299,7 @@ fn finished(node: &str, case: &Case<'_>, court: &Court<'_>, mut incident: Incide
         (incident.kills, incident.processes_killed, incident.deaths);
     let closes = last_at + CLOSES_AFTER;
     let not_memory = case.kills.is_empty() && case.evicted.is_some_and(|evicted| evicted.memory == Some(false));
-    let hidden = not_memory && !court.known.everything;
+    let hidden = not_memory && !context.known.everything;
     let (node, not_before) = (node.to_owned(), case.not_before);
     Judged { at, last: last_at, closes, node, not_before, hidden, incident, core, lines }
 }
@@ -338,6 +338,6 @@ pub(super) fn told(lines: &[Arc<Line>]) -> impl Iterator<Item = &Arc<Line>> {
 const YEAR_OF_BOOT: i64 = 365 * 24 * 3600 * SECOND;
 
 /// The container's and the pod's names for an incident.
-fn named(court: &Court<'_>, key: Option<&PodKey>) -> Option<Pod> {
-    key.map(|key| court.names.pod(key))
+fn named(context: &Context<'_>, key: Option<&PodKey>) -> Option<Pod> {
+    key.map(|key| context.names.pod(key))
 }

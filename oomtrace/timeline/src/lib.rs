@@ -81,7 +81,7 @@ impl Keep {
 
 /// What is known beside the events.
 #[derive(Clone, Debug, Default)]
-pub struct Known {
+pub struct Background {
     /// Pods, from files.
     pub snapshot: Snapshot,
     /// `kubelet_evictions` of the kubelet's `/metrics` by `eviction_signal`, the last reading.
@@ -135,7 +135,7 @@ struct Order {
 /// Collects events, and makes incidents of them.
 pub struct Timeline {
     keep: Keep,
-    known: Known,
+    known: Background,
     evidence: BTreeMap<Order, Arc<Line>>,
     context: BTreeMap<Order, Arc<Line>>,
     /// Lines that were let go of and might have made an incident yet.
@@ -190,7 +190,7 @@ enum Reheard {
 impl Timeline {
     /// An empty one.
     #[must_use]
-    pub fn new(keep: Keep, known: Known) -> Self {
+    pub fn new(keep: Keep, known: Background) -> Self {
         Self {
             keep,
             groups: Groups::new(&known.snapshot),
@@ -364,7 +364,7 @@ impl Timeline {
 
     /// What was known from the beginning.
     #[must_use]
-    pub fn known(&self) -> &Known {
+    pub fn known(&self) -> &Background {
         &self.known
     }
 
@@ -455,7 +455,7 @@ impl Timeline {
 /// The incidents that lines make, of whatever nodes they are.
 fn judged<'a>(
     lines: impl Iterator<Item = (&'a Order, &'a Arc<Line>, bool)>,
-    known: &Known,
+    known: &Background,
     heard: &BTreeMap<Arc<str>, Heard>,
     thresholds: &BTreeMap<String, Thresholds>,
     folds: &Folds,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use oomtrace_model::{Event, Incident, Line, Phase};
 
-use super::{Keep, Known, Timeline};
+use super::{Background, Keep, Timeline};
 
 /// Takes recorded lines in, and gives the incidents that were reported when they were recorded: each as its last line has it.
 ///
@@ -24,7 +24,7 @@ struct Run {
 
 impl Run {
     fn new() -> Self {
-        Self { timeline: Timeline::new(Keep::LIVE, Known::default()), incidents: BTreeMap::new() }
+        Self { timeline: Timeline::new(Keep::LIVE, Background::default()), incidents: BTreeMap::new() }
     }
 
     fn take(&mut self, news: Vec<Incident>) {

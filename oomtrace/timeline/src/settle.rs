@@ -17,7 +17,7 @@ use super::{EndAsIntended, Timeline, groups::Part, judge, judged, sort};
 pub struct Settled {
     /// In the order of their time.
     pub incidents: Vec<Ended>,
-    /// Where everything is asked for ([`super::Known::everything`]): events that could have made incidents and are in none.
+    /// Where everything is asked for ([`super::Background::everything`]): events that could have made incidents and are in none.
     pub left_over: Vec<Line>,
     /// Ends of containers as Kubernetes intended them.
     pub ends: Vec<EndAsIntended>,

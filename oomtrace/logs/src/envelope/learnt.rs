@@ -40,7 +40,7 @@ const ESCAPE: u8 = 0x1b;
 
 /// What a line is by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
+pub enum LineKind {
     /// One that is looked for, in a form that is known: this is where its text begins.
     Wanted(usize),
     /// One that is looked for, without any head.
@@ -54,7 +54,7 @@ pub enum Known {
 /// What is looked for in a log: the kernel's lines, or the kubelet's.
 pub trait Wanted {
     /// What a line is by itself.
-    fn known(&self, line: &[u8]) -> Known;
+    fn known(&self, line: &[u8]) -> LineKind;
     /// Where the text of a line begins that can be known by its text alone, whatever stands before it, and what kind of line
     /// it is: kinds are numbered as they follow each other.
     fn text_at(&self, line: &[u8]) -> Option<(usize, u8)>;
@@ -288,10 +288,10 @@ impl Plan {
             };
             kinds.push(kind);
             match wanted.known(line) {
-                Known::Wanted(_) => readable += 1,
-                Known::Bare if kind != 0 => readable += 1,
-                Known::No if at <= FARTHEST => {
-                    let formed = |line: &[u8]| matches!(wanted.known(line), Known::Wanted(_));
+                LineKind::Wanted(_) => readable += 1,
+                LineKind::Bare if kind != 0 => readable += 1,
+                LineKind::No if at <= FARTHEST => {
+                    let formed = |line: &[u8]| matches!(wanted.known(line), LineKind::Wanted(_));
                     let cut = starts(line, at, wanted).find_map(|cut| {
                         let rest = &line[cut..];
                         if rest.starts_with(b"\"") && formed(&column(rest).0) {
@@ -302,7 +302,7 @@ impl Plan {
                     samples.push(Sample { head: &line[..cut.unwrap_or(at)], formed: cut.is_some() });
                 }
                 // The name of a task stands before the text, and may hold anything.
-                Known::Bare | Known::Foreign | Known::No => {}
+                LineKind::Bare | LineKind::Foreign | LineKind::No => {}
             }
         }
         // What stands in a readable log beside its lines is what somebody says in lines of theirs.
@@ -362,9 +362,9 @@ impl Plan {
         match &self.head {
             Some(head) => head.matches(line, wanted).is_some_and(|(rest, _)| {
                 let text = || wanted.text_at(rest).is_some_and(|(at, _)| at == 0);
-                !head.is_indentation() || wanted.known(rest) != Known::No || text()
+                !head.is_indentation() || wanted.known(rest) != LineKind::No || text()
             }),
-            None => wanted.known(line) != Known::No,
+            None => wanted.known(line) != LineKind::No,
         }
     }
 

@@ -41,7 +41,7 @@ use crate::envelope::{
     cri,
     entry::Entry,
     json::{self, Inner, Piece, Pretty},
-    learnt::{self, Known},
+    learnt::{self, LineKind},
     scan, syslog, when,
 };
 
@@ -420,20 +420,20 @@ fn is_killers(text: &str) -> bool {
 }
 
 /// What a line is by itself, in a form that is in the list above.
-pub(super) fn known(line: &[u8]) -> Known {
+pub(super) fn known(line: &[u8]) -> LineKind {
     let skipped = |line: &[u8]| match Reader::new().read(line) {
-        Line::Kernel(_) | Line::Killer(_) => Known::Wanted(0),
-        Line::Skipped(Skipped::NotKernel) => Known::Foreign,
-        Line::Skipped(_) => Known::No,
+        Line::Kernel(_) | Line::Killer(_) => LineKind::Wanted(0),
+        Line::Skipped(Skipped::NotKernel) => LineKind::Foreign,
+        Line::Skipped(_) => LineKind::No,
     };
     match line.first() {
-        Some(b' ') | None => return Known::No,
+        Some(b' ') | None => return LineKind::No,
         // What begins as JSON and cannot be read was cut, and who wrote it is not known.
         Some(b'{' | 0x1e) if line.starts_with(b"{\"") || line.starts_with(b"\x1e") => {
-            return if skipped(line) == Known::Wanted(0) { Known::Wanted(0) } else { Known::Foreign };
+            return if skipped(line) == LineKind::Wanted(0) { LineKind::Wanted(0) } else { LineKind::Foreign };
         }
         Some(b'd') if line.starts_with(b"data: {") => return skipped(line),
-        Some(b'-') if line.starts_with(b"-- ") => return Known::Foreign,
+        Some(b'-') if line.starts_with(b"-- ") => return LineKind::Foreign,
         Some(_) => {}
     }
     if cri::read(line).is_some_and(|cri| cri.ends) {
@@ -446,10 +446,10 @@ pub(super) fn known(line: &[u8]) -> Known {
         .or_else(|| talos::read(line));
     match read {
         Some((head, text)) if head.kernel || std::str::from_utf8(text).is_ok_and(is_killers) => {
-            Known::Wanted(line.len() - text.len())
+            LineKind::Wanted(line.len() - text.len())
         }
-        Some(_) => Known::Foreign,
-        None => Known::No,
+        Some(_) => LineKind::Foreign,
+        None => LineKind::No,
     }
 }
 

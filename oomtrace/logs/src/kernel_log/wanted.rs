@@ -7,7 +7,7 @@ use super::{
     form::{self, Line, Reader},
 };
 use crate::envelope::{
-    learnt::{Known, Wanted},
+    learnt::{LineKind, Wanted},
     when::When,
 };
 
@@ -53,9 +53,9 @@ impl KernelLines {
 }
 
 impl Wanted for KernelLines {
-    fn known(&self, line: &[u8]) -> Known {
+    fn known(&self, line: &[u8]) -> LineKind {
         match form::known(line) {
-            Known::No if self.text_at(line).is_some_and(|(at, _)| at == 0) => Known::Bare,
+            LineKind::No if self.text_at(line).is_some_and(|(at, _)| at == 0) => LineKind::Bare,
             known => known,
         }
     }

@@ -15,14 +15,14 @@ pub struct Names {
     pods: Bounded<PodUid, (String, String)>,
     /// By namespace and name, the latest: a pod that replaces another has its name.
     uids: Bounded<(String, String), PodUid>,
-    containers: Bounded<ContainerId, Known>,
+    containers: Bounded<ContainerId, KnownContainer>,
     /// The latest container of a name in a pod.
     latest: Bounded<(PodUid, String), ContainerId>,
 }
 
 /// What is known of a container.
 #[derive(Clone, Debug, Default)]
-struct Known {
+struct KnownContainer {
     pod: Option<PodUid>,
     name: Option<String>,
     sandbox: Option<bool>,
@@ -88,8 +88,9 @@ impl Names {
         }
         let Some(Container { name, id: Some(id), .. }) = container else { return };
         let uid = pod.and_then(|pod| pod.uid.as_ref());
-        let is_new =
-            |known: &Known| uid.is_some() && uid != known.pod.as_ref() || name.is_some() && *name != known.name;
+        let is_new = |known: &KnownContainer| {
+            uid.is_some() && uid != known.pod.as_ref() || name.is_some() && *name != known.name
+        };
         let known = self.containers.get(id);
         if known.is_some_and(|known| !is_new(known)) {
             return;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     envelope::{
-        learnt::{Known, Wanted},
+        learnt::{LineKind, Wanted},
         when::When,
     },
     memory_killer,
@@ -21,31 +21,31 @@ use crate::{
 pub struct KubeletLines;
 
 impl Wanted for KubeletLines {
-    fn known(&self, line: &[u8]) -> Known {
+    fn known(&self, line: &[u8]) -> LineKind {
         // What begins as JSON and cannot be read was cut, and who wrote it is not known.
-        let Ok(read) = Unwrapped::read(line) else { return Known::Foreign };
+        let Ok(read) = Unwrapped::read(line) else { return LineKind::Foreign };
         let of_field = read.part == Part::Field;
         if line.first().is_none_or(u8::is_ascii_whitespace) && !of_field {
-            return Known::No;
+            return LineKind::No;
         }
         let writer = writer::of(read.identifier.as_deref(), &[]);
         let text_at = line.len().saturating_sub(read.text.len());
         if matches!(writer, Writer::Kubelet | Writer::Runtime) {
             let is_text = Message::read(&read.text).is_some() || is_runtimes(&read.text);
             match (is_text, &read) {
-                (true, _) => return Known::Wanted(text_at),
-                (false, Unwrapped { identifier: None, kept: None, .. }) => return Known::No,
+                (true, _) => return LineKind::Wanted(text_at),
+                (false, Unwrapped { identifier: None, kept: None, .. }) => return LineKind::No,
                 (false, _) => {}
             }
         }
         if writer == Writer::Systemd && container::read_systemd(&read.text).is_some() {
-            return Known::Wanted(text_at);
+            return LineKind::Wanted(text_at);
         }
         let identifier = writer::service(read.identifier.as_deref().unwrap_or_default());
         if writer == Writer::Oomd && memory_killer::read(identifier, &read.text, None).is_some() {
-            return Known::Wanted(text_at);
+            return LineKind::Wanted(text_at);
         }
-        Known::Foreign
+        LineKind::Foreign
     }
 
     fn text_at(&self, line: &[u8]) -> Option<(usize, u8)> {

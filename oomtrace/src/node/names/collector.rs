@@ -26,7 +26,7 @@ use super::{
     oci, pod_logs, storage,
 };
 use crate::{
-    lack::Lack,
+    degradation::Degradation,
     node::{
         cgroup_path::{CgroupIdentity, ContainerId, PodUid},
         fact::Fact,
@@ -46,7 +46,7 @@ pub struct Options {
     /// How to ask the kubelet; not at all, where there is none.
     pub kubelet: Option<kubelet::Access>,
     /// Where it is said that the kubelet does not answer.
-    pub kubelet_lack: Lack,
+    pub kubelet_degradation: Degradation,
     /// Whether the kernel tells of cgroups when they are made. Else they are looked for often.
     pub sees_cgroups: bool,
 }
@@ -106,7 +106,7 @@ pub fn start(options: Options, told: mpsc::Sender<Heard>) -> io::Result<Asker> {
 
 /// All that every source knows now, and what went wrong on the way.
 pub async fn collect_once(options: &Options) -> (Vec<Fact>, Vec<String>) {
-    let Options { host, cgroup_root, cri, kubelet, kubelet_lack: _, sees_cgroups: _ } = options;
+    let Options { host, cgroup_root, cri, kubelet, kubelet_degradation: _, sees_cgroups: _ } = options;
     let mut trouble = Vec::new();
     let mut facts = match Hierarchy::find(cgroup_root) {
         Ok(hierarchy) => cgroups::walk(hierarchy.root()),
@@ -140,7 +140,9 @@ pub async fn collect_once(options: &Options) -> (Vec<Fact>, Vec<String>) {
 
 /// Asks the kubelet now and then.
 async fn follow_kubelet(options: &Options, told: mpsc::Sender<Heard>) {
-    let Options { kubelet: Some(access), kubelet_lack, .. } = options else { return std::future::pending().await };
+    let Options { kubelet: Some(access), kubelet_degradation, .. } = options else {
+        return std::future::pending().await;
+    };
     let mut tick = interval(KUBELET_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut answered = true;
@@ -151,7 +153,7 @@ async fn follow_kubelet(options: &Options, told: mpsc::Sender<Heard>) {
         match tokio::task::spawn_blocking(move || asked.ask()).await {
             Ok(Ok(facts)) => {
                 answered = true;
-                kubelet_lack.made_good();
+                kubelet_degradation.recover();
                 for fact in facts {
                     if told.send(Heard::Fact(fact)).await.is_err() {
                         return;
@@ -164,7 +166,8 @@ async fn follow_kubelet(options: &Options, told: mpsc::Sender<Heard>) {
                 // The read-only port is closed as a rule.
                 if access.is_secret() {
                     warn!("{lost}: {error}");
-                    kubelet_lack.say(format!("{lost} ({error}); it is asked every {} s", KUBELET_EVERY.as_secs()));
+                    kubelet_degradation
+                        .say(format!("{lost} ({error}); it is asked every {} s", KUBELET_EVERY.as_secs()));
                 } else {
                     info!("{lost}: {error}");
                 }

@@ -244,7 +244,7 @@ fn the_folders_of_logs_alone_give_the_same_names_as_cri() {
         for (link, target) in &capture.var_log_containers {
             let id = pod_logs::container(link, target).expect("a link").id;
             let (by_logs, by_cri) = (logs.known(&id).expect("by its link"), cri.known(&id).expect("by CRI"));
-            let names = |known: super::super::index::Known| {
+            let names = |known: super::super::index::KnownNames| {
                 let (pod, container) = (known.pod.expect("a pod"), known.container.expect("a container"));
                 (pod.namespace, pod.name, pod.uid, container.name, container.restart_count)
             };
@@ -453,7 +453,7 @@ fn a_node_mounted_elsewhere_is_read_there_and_damaged_files_are_named() {
         cgroup_root: root.path().to_path_buf(),
         cri: cri::Access::default(),
         kubelet: None,
-        kubelet_lack: crate::lack::Lack::default(),
+        kubelet_degradation: crate::degradation::Degradation::default(),
         sees_cgroups: true,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

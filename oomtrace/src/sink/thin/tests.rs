@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     event::{Candidate, Eviction, EvictionPhase, Failure, Memory, Pod, Source, Step, Task},
-    timeline::{Keep, Known, Timeline},
+    timeline::{Background, Keep, Timeline},
 };
 
 fn json(line: &Line) -> String {
@@ -203,7 +203,7 @@ fn a_further_kill_in_a_real_crash_loop_takes_less_than_5_kib_of_a_log() {
     ruzstd::decoding::StreamingDecoder::new(packed).expect("zstd").read_to_string(&mut text).expect("UTF-8");
     let lines: Vec<Line> = text.lines().map(parsed).collect();
     let time = |line: &Line| line.ts.parse::<jiff::Timestamp>().expect("a time");
-    let mut timeline = Timeline::new(Keep::LIVE, Known::default());
+    let mut timeline = Timeline::new(Keep::LIVE, Background::default());
     let mut printed = Vec::new();
     let mut now = time(&lines[0]);
     let mut waiting = lines.iter().filter(|line| !matches!(line.event, Event::Incident(_))).peekable();

@@ -11,13 +11,13 @@ const REMEMBERED: usize = 2048;
 /// The paths of cgroups, by their ids.
 #[derive(Default)]
 pub(super) struct Paths {
-    known: HashMap<u64, Known>,
+    known: HashMap<u64, KnownPath>,
     /// As they came: ids, and which of all paths it was.
     order: VecDeque<(u64, u64)>,
     came: u64,
 }
 
-struct Known {
+struct KnownPath {
     path: String,
     /// Which of all paths it was.
     came: u64,
@@ -26,7 +26,7 @@ struct Known {
 impl Paths {
     pub(super) fn remember(&mut self, CgroupPath { id, path }: CgroupPath) {
         self.came += 1;
-        self.known.insert(id, Known { path, came: self.came });
+        self.known.insert(id, KnownPath { path, came: self.came });
         self.order.push_back((id, self.came));
         while self.order.len() > REMEMBERED
             && let Some((id, came)) = self.order.pop_front()

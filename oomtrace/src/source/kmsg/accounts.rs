@@ -10,7 +10,7 @@ use tokio::time::sleep_until;
 
 use super::{
     counters::{Counted, Counters},
-    ledger::{Ledger, weight},
+    kill_counts::{KillCounts, weight},
 };
 use crate::{
     clock,
@@ -23,10 +23,10 @@ const MOST_TOLD: u64 = 64;
 /// Where only reading again may help.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Counts of kills, and the ledger.
+/// Counts of kills, and the kill_counts.
 pub(super) struct Accounts {
     counters: Counters,
-    ledger: Ledger,
+    kill_counts: KillCounts,
     hierarchy: Hierarchy,
     left_out: u64,
 }
@@ -34,14 +34,14 @@ pub(super) struct Accounts {
 impl Accounts {
     pub(super) fn open(hierarchy: Hierarchy) -> io::Result<Self> {
         let counters = Counters::watch(hierarchy.clone())?;
-        Ok(Self { counters, ledger: Ledger::default(), hierarchy, left_out: 0 })
+        Ok(Self { counters, kill_counts: KillCounts::default(), hierarchy, left_out: 0 })
     }
 
     /// Waits until there is something to settle; for ever where nothing is counted.
     pub(super) async fn due(accounts: Option<&Self>) {
-        let Some(Self { counters, ledger, .. }) = accounts else { return std::future::pending().await };
+        let Some(Self { counters, kill_counts, .. }) = accounts else { return std::future::pending().await };
         let overdue = async {
-            match ledger.due() {
+            match kill_counts.due() {
                 Some(at) => sleep_until(at.into()).await,
                 None => std::future::pending().await,
             }
@@ -56,7 +56,7 @@ impl Accounts {
     pub(super) fn settle(&mut self, told: &mut Vec<Told>) -> io::Result<()> {
         let now = Instant::now();
         for counted in self.counters.read(now)? {
-            self.ledger.counted(counted, now);
+            self.kill_counts.counted(counted, now);
         }
         let mut placed = HashMap::new();
         for told in told.iter_mut() {
@@ -76,7 +76,7 @@ impl Accounts {
                 _ => {}
             }
         }
-        let overdue = self.ledger.overdue(now);
+        let overdue = self.kill_counts.overdue(now);
         told.extend(overdue.into_iter().flat_map(|counted| self.tell(&counted)));
         let left_out = self.counters.left_out();
         if left_out > self.left_out {
@@ -91,13 +91,13 @@ impl Accounts {
         if let Some(path) = kill.cgroup.as_ref().and_then(|cgroup| cgroup.path.as_deref()) {
             // One that is not counted explains no count.
             let path = self.counters.counted_in(path)?;
-            self.ledger.told(path, weight(kill), now);
+            self.kill_counts.told(path, weight(kill), now);
             return None;
         }
         if kill.container.is_some() {
             return None;
         }
-        let path = self.ledger.place(weight(kill), now)?;
+        let path = self.kill_counts.place(weight(kill), now)?;
         kill.cgroup = Some(place(&mut kill.victim.task, &path, &self.hierarchy));
         (kill.pod, kill.container) = (kill.victim.task.pod.clone(), kill.victim.task.container.clone());
         Some(path)

@@ -278,14 +278,15 @@ mod tests {
         run(async {
             let (tell, mut told) = mpsc::channel(8);
             let (_stop, stopped) = watch::channel(false);
-            let lack = crate::lack::Lack::default();
-            lack.say("no log".to_owned());
-            let task = tokio::spawn(Kubelet::run_when_there(Log::File(path.clone()), lack.clone(), tell, stopped));
+            let degradation = crate::degradation::Degradation::default();
+            degradation.say("no log".to_owned());
+            let task =
+                tokio::spawn(Kubelet::run_when_there(Log::File(path.clone()), degradation.clone(), tell, stopped));
             sleep(Duration::from_millis(50)).await;
             fs::write(&path, line("first")).expect("written");
             let told = tokio::time::timeout(Duration::from_secs(30), told.recv()).await.expect("in time");
             assert!(matches!(told.expect("an event").event, Event::Container(_)));
-            assert_eq!(lack.now(), None);
+            assert_eq!(degradation.now(), None);
             task.abort();
         });
     }

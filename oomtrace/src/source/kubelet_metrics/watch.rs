@@ -10,8 +10,8 @@ use tokio::{
 use super::Metrics;
 use crate::{
     clock,
+    degradation::Degradation,
     event::{Event, Eviction, EvictionPhase, Moment, Source, Told},
-    lack::Lack,
     node::names::{KubeletAccess, kubelet::KubeletError},
 };
 
@@ -89,8 +89,8 @@ impl Counters {
         Ok(Metrics::read(&body))
     }
 
-    /// Tells what is counted from now on, until it is told to stop. While there is nothing to be read, `lack` says so.
-    pub async fn watch(self, lack: Lack, tell: mpsc::Sender<Told>, mut stop: watch::Receiver<bool>) {
+    /// Tells what is counted from now on, until it is told to stop. While there is nothing to be read, `degradation` says so.
+    pub async fn watch(self, degradation: Degradation, tell: mpsc::Sender<Told>, mut stop: watch::Receiver<bool>) {
         let mut every = interval(self.every);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (began, mut before) = (jiff::Timestamp::now(), None);
@@ -102,7 +102,7 @@ impl Counters {
             let counters = self.clone();
             match tokio::task::spawn_blocking(move || counters.read()).await {
                 Ok(Ok(now)) => {
-                    lack.made_good();
+                    degradation.recover();
                     let since = now.since(before.as_ref().unwrap_or(&first(&now, began)));
                     for told in counted(&since) {
                         if tell.send(told).await.is_err() {
@@ -112,10 +112,12 @@ impl Counters {
                     before = Some(now);
                 }
                 // Once for each time that it fails.
-                Ok(Err(error)) if lack.now().is_none() => {
+                Ok(Err(error)) if degradation.now().is_none() => {
                     tracing::warn!("the kubelet's counters of evictions are not read: {error}");
                     let every = self.every.as_secs();
-                    lack.say(format!("evictions may lack their signal: {error}; it is tried again every {every} s"));
+                    degradation.say(format!(
+                        "evictions may degradation their signal: {error}; it is tried again every {every} s"
+                    ));
                 }
                 Ok(Err(_)) | Err(_) => {}
             }
@@ -168,9 +170,9 @@ mod tests {
         runtime.block_on(test)
     }
 
-    async fn until(lack: &Lack, is: impl Fn(Option<String>) -> bool) {
+    async fn until(degradation: &Degradation, is: impl Fn(Option<String>) -> bool) {
         let waits = async {
-            while !is(lack.now()) {
+            while !is(degradation.now()) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -211,12 +213,15 @@ mod tests {
         run(async {
             let (tell, _told) = mpsc::channel(8);
             let (stop, stopped) = watch::channel(false);
-            let (lack, access) =
-                (Lack::default(), counters(&format!("https://localhost:{port}/metrics"), folder.path()));
-            let task = tokio::spawn(access.watch(lack.clone(), tell, stopped));
-            until(&lack, |lack| lack.is_some_and(|lack| lack.contains("evictions may lack their signal"))).await;
+            let (degradation, access) =
+                (Degradation::default(), counters(&format!("https://localhost:{port}/metrics"), folder.path()));
+            let task = tokio::spawn(access.watch(degradation.clone(), tell, stopped));
+            until(&degradation, |degradation| {
+                degradation.is_some_and(|degradation| degradation.contains("evictions may degradation their signal"))
+            })
+            .await;
             kubelet_at(&format!("127.0.0.1:{port}"), &["localhost"]);
-            until(&lack, |lack| lack.is_none()).await;
+            until(&degradation, |degradation| degradation.is_none()).await;
             stop.send_replace(true);
             task.await.expect("it ends");
         });

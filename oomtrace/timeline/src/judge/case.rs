@@ -10,7 +10,7 @@ use super::{
         evidence::{Cause, Death, Evicted, Kill},
         names::{Names, PodKey},
     },
-    Court,
+    Context,
     ending::By,
     eviction, killer, oom, stopped,
 };
@@ -211,7 +211,7 @@ impl<'a> Case<'a> {
     }
 
     /// The container that it is about: of several kills in one that was started again, as it was at the first.
-    pub(super) fn container(&self, court: &Court<'_>) -> Option<Container> {
+    pub(super) fn container(&self, context: &Context<'_>) -> Option<Container> {
         let id = self.kills.iter().find_map(|kill| kill.container.clone()).or_else(|| {
             // An eviction is about the pod.
             self.evicted.is_none().then(|| self.deaths.iter().rev().find_map(|death| death.container.clone())).flatten()
@@ -222,14 +222,14 @@ impl<'a> Case<'a> {
             Some(Ending::Sent(sent)) => sent.first()?.container.clone(),
             _ => None,
         });
-        let seen = id.as_ref().and_then(|id| court.names.container(id)).map(|seen| seen.container.clone());
+        let seen = id.as_ref().and_then(|id| context.names.container(id)).map(|seen| seen.container.clone());
         let told = self.kills.iter().find_map(|kill| kill.told.container.clone());
         let mut container = seen.or(told)?;
         container.id = id.or(container.id);
         if let Subject::Named(_, name) = &self.subject {
             container.name = Some(name.clone());
         }
-        let record = court.names.container_record(self.pod.as_ref(), container.name.as_deref());
+        let record = context.names.container_record(self.pod.as_ref(), container.name.as_deref());
         container.image = container.image.or_else(|| record.and_then(|record| record.image.clone()));
         container.role = container.role.or_else(|| record?.role);
         // Of which of its lives, where that is not known: the last.
@@ -239,17 +239,17 @@ impl<'a> Case<'a> {
     }
 
     /// What it comes to.
-    pub(super) fn judge(&self, court: &Court<'_>, signal: Option<&eviction::Crossed>) -> Incident {
+    pub(super) fn judge(&self, context: &Context<'_>, signal: Option<&eviction::Crossed>) -> Incident {
         if self.kills.is_empty() {
             match &self.ending {
-                Some(Ending::Frozen(frozen)) => stopped::frozen(self, court, frozen),
-                Some(Ending::Panic(panic)) => stopped::panic(self, court, panic),
-                Some(Ending::Sent(sent)) => killer::judge(self, court, sent),
-                Some(ending) => super::ending::judge(self, court, ending),
-                None => eviction::judge(self, court, signal),
+                Some(Ending::Frozen(frozen)) => stopped::frozen(self, context, frozen),
+                Some(Ending::Panic(panic)) => stopped::panic(self, context, panic),
+                Some(Ending::Sent(sent)) => killer::judge(self, context, sent),
+                Some(ending) => super::ending::judge(self, context, ending),
+                None => eviction::judge(self, context, signal),
             }
         } else {
-            oom::judge(self, court, signal)
+            oom::judge(self, context, signal)
         }
     }
 }

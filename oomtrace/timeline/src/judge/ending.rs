@@ -22,7 +22,7 @@ use super::{
         },
         words::{one_line, place, pod_name, size, times},
     },
-    Court,
+    Context,
     case::{Case, Ending, Subject},
     intended::Intended,
     killer::{self, Words},
@@ -55,11 +55,11 @@ enum Why<'a> {
 }
 
 /// Makes cases of the ends that are incidents. The others are what Kubernetes intended.
-pub(super) fn add<'a>(court: &Court<'a>, deaths: Vec<&'a Death>, cases: &mut Vec<Case<'a>>) -> Vec<Intended<'a>> {
+pub(super) fn add<'a>(context: &Context<'a>, deaths: Vec<&'a Death>, cases: &mut Vec<Case<'a>>) -> Vec<Intended<'a>> {
     let mut open: BTreeMap<(Subject, u8), usize> = BTreeMap::new();
     let mut intended = Vec::new();
     for death in deaths {
-        let (ending, not_before) = match why(court, death) {
+        let (ending, not_before) = match why(context, death) {
             Why::Incident(ending) => (ending, None),
             Why::IncidentAfter(at, ending) => (ending, Some(at)),
             Why::Intended(end) => {
@@ -73,7 +73,7 @@ pub(super) fn add<'a>(court: &Court<'a>, deaths: Vec<&'a Death>, cases: &mut Vec
             Ending::Refused(_) | Ending::GaveUp(_) => 1,
             _ => 2,
         };
-        let key = (Subject::of(death.pod.as_ref(), death.container.as_ref(), court.names), kind);
+        let key = (Subject::of(death.pod.as_ref(), death.container.as_ref(), context.names), kind);
         let chain = open
             .get(&key)
             .copied()
@@ -88,38 +88,38 @@ pub(super) fn add<'a>(court: &Court<'a>, deaths: Vec<&'a Death>, cases: &mut Vec
     intended
 }
 
-fn why<'a>(court: &Court<'a>, death: &'a Death) -> Why<'a> {
-    if death.is_old(court.names) {
+fn why<'a>(context: &Context<'a>, death: &'a Death) -> Why<'a> {
+    if death.is_old(context.names) {
         return Why::Nothing;
     }
     // Kubelets before 1.22 do not tell it.
     let code = death.exit_code;
-    if let Some(refused) = refused(court, death).filter(|_| code.is_some_and(|code| !matches!(code, 0 | 137 | 143))) {
+    if let Some(refused) = refused(context, death).filter(|_| code.is_some_and(|code| !matches!(code, 0 | 137 | 143))) {
         return Why::Incident(Ending::Refused(refused));
     }
-    if let Some(log) = last_words(court, death).filter(|_| code.is_some_and(|code| !matches!(code, 0 | 137 | 143))) {
+    if let Some(log) = last_words(context, death).filter(|_| code.is_some_and(|code| !matches!(code, 0 | 137 | 143))) {
         return Why::Incident(Ending::GaveUp(log));
     }
     if matches!(code, Some(132 | 134 | 135 | 136 | 139 | 159)) {
         return Why::Incident(Ending::Crashed);
     }
-    let signal = ended_by(court, death);
+    let signal = ended_by(context, death);
     if let Some(signal) = signal.filter(|signal| is_from_elsewhere(&signal.what, code)) {
-        return Why::Incident(Ending::Killed(By::Sender(signal, reason(court, death))));
+        return Why::Incident(Ending::Killed(By::Sender(signal, reason(context, death))));
     }
-    let Some(intended) = Intended::of(court, death, signal) else { return alone(court, death) };
+    let Some(intended) = Intended::of(context, death, signal) else { return alone(context, death) };
     if intended.reason == EndReason::Probe
         && code != Some(0)
         && let Some(probe) = intended.said
-        && picture::was_short(court, death, probe.at)
+        && picture::was_short(context, death, probe.at)
     {
         return Why::Incident(Ending::Killed(By::Probe(probe)));
     }
     let killed = matches!(code, Some(137 | 143));
-    if !death.sandbox && is_called_oom(court, death) && !is_unseen(court, death, &intended) {
+    if !death.sandbox && is_called_oom(context, death) && !is_unseen(context, death, &intended) {
         match (signal.filter(|_| killed), intended.said) {
             (Some(signal), said) => return Why::Incident(Ending::Killed(By::Sender(signal, said))),
-            (None, Some(said)) if court.evidence.was_told_to_end(death) => {
+            (None, Some(said)) if context.evidence.was_told_to_end(death) => {
                 return Why::Incident(Ending::Killed(By::Kubelet(said)));
             }
             _ => {}
@@ -132,11 +132,13 @@ fn why<'a>(court: &Court<'a>, death: &'a Death) -> Why<'a> {
 /// An end that nothing explains. With 137 people take it for an OOM kill: it is an incident where its first process exited with
 /// that status itself, unless its pod may have been deleted unheard. Where a signal ended it that was not seen, that may have
 /// been anybody's.
-fn alone<'a>(court: &Court<'a>, death: &'a Death) -> Why<'a> {
+fn alone<'a>(context: &Context<'a>, death: &'a Death) -> Why<'a> {
     match death.exit_code {
         Some(137) if death.oom_victim => Why::Nothing,
-        Some(137) if court.known.statuses_alone => Why::Incident(Ending::Killed(By::Unseen(death))),
-        Some(137) if death.exit == Some(FirstExit::Status) && court.evidence.kubelet_heard_all(death, court.names) => {
+        Some(137) if context.known.statuses_alone => Why::Incident(Ending::Killed(By::Unseen(death))),
+        Some(137)
+            if death.exit == Some(FirstExit::Status) && context.evidence.kubelet_heard_all(death, context.names) =>
+        {
             Why::IncidentAfter(death.at + NOTICED, Ending::Killed(By::Nobody(death)))
         }
         Some(137 | 143) => Why::Intended(Intended::unknown(death, None)),
@@ -145,11 +147,11 @@ fn alone<'a>(court: &Court<'a>, death: &'a Death) -> Why<'a> {
 }
 
 /// The refused allocation that it gave up after.
-fn refused<'a>(court: &Court<'a>, death: &Death) -> Option<&'a Cause<AllocationRefused>> {
+fn refused<'a>(context: &Context<'a>, death: &Death) -> Option<&'a Cause<AllocationRefused>> {
     let of_this =
         |refused: &&Cause<AllocationRefused>| refused.container.is_some() && refused.container == death.container;
     // Several refusals are told together, the last of them perhaps when the program has ended.
-    court.evidence.refusals.iter().filter(of_this).rev().find(|refused| {
+    context.evidence.refusals.iter().filter(of_this).rev().find(|refused| {
         let at = |ts: &str| nanoseconds(ts).unwrap_or(refused.at);
         let (first, last) = (at(&refused.what.first_ts), at(&refused.what.last_ts));
         first <= death.at + SECOND && last >= death.at - REFUSED_TO_END
@@ -157,7 +159,7 @@ fn refused<'a>(court: &Court<'a>, death: &Death) -> Option<&'a Cause<AllocationR
 }
 
 /// The signal that ended it: of those that fit its exit code the last, else the last of all that may have led to its end.
-pub(super) fn ended_by<'a>(court: &Court<'a>, death: &Death) -> Option<&'a Cause<Signal>> {
+pub(super) fn ended_by<'a>(context: &Context<'a>, death: &Death) -> Option<&'a Cause<Signal>> {
     let led_to_it = |signal: &&Cause<Signal>| {
         let takes = match signal.what.signal.as_str() {
             "SIGKILL" => SIGKILL_TO_END,
@@ -171,7 +173,7 @@ pub(super) fn ended_by<'a>(court: &Court<'a>, death: &Death) -> Option<&'a Cause
             && (death.at - takes..=death.at + SECOND).contains(&signal.at)
     };
     let fits = |signal: &Cause<Signal>| is_code_of(&signal.what, death.exit_code);
-    court.evidence.signals.iter().filter(led_to_it).max_by_key(|signal| (fits(signal), signal.at))
+    context.evidence.signals.iter().filter(led_to_it).max_by_key(|signal| (fits(signal), signal.at))
 }
 
 fn is_code_of(signal: &Signal, code: Option<i32>) -> bool {
@@ -190,11 +192,11 @@ fn is_from_elsewhere(signal: &Signal, code: Option<i32>) -> bool {
 }
 
 /// The last that its own log says of memory, right before a container's end.
-fn last_words<'a>(court: &Court<'a>, death: &Death) -> Option<&'a Cause<OutOfMemoryLog>> {
-    let seen = death.container.as_ref().and_then(|id| court.names.container(id));
+fn last_words<'a>(context: &Context<'a>, death: &Death) -> Option<&'a Cause<OutOfMemoryLog>> {
+    let seen = death.container.as_ref().and_then(|id| context.names.container(id));
     let name = seen.and_then(|seen| seen.container.name.as_deref());
     let near = death.at - REFUSED_TO_END..=death.at + NOTICED;
-    court.evidence.logs.iter().rev().find(|log| {
+    context.evidence.logs.iter().rev().find(|log| {
         let of_name = log.what.container.as_ref().and_then(|container| container.name.as_deref());
         let same_name = || name.is_none() || of_name.is_none() || name == of_name;
         let same = match (&log.container, &death.container) {
@@ -208,27 +210,28 @@ fn last_words<'a>(court: &Court<'a>, death: &Death) -> Option<&'a Cause<OutOfMem
 }
 
 /// Whether Kubernetes calls an end `OOMKilled`.
-fn is_called_oom(court: &Court<'_>, death: &Death) -> bool {
-    death.container.as_ref().is_some_and(|id| court.evidence.is_shown_as_oom(id, court.names))
+fn is_called_oom(context: &Context<'_>, death: &Death) -> bool {
+    death.container.as_ref().is_some_and(|id| context.evidence.is_shown_as_oom(id, context.names))
 }
 
 /// Whether the pod was gone before Kubernetes could show how a container of it ended, as far as is known.
-fn is_unseen(court: &Court<'_>, death: &Death, intended: &Intended<'_>) -> bool {
-    let runtimes_word = || death.container.as_ref().is_some_and(|id| court.evidence.only_runtime_says(id, court.names));
+fn is_unseen(context: &Context<'_>, death: &Death, intended: &Intended<'_>) -> bool {
+    let runtimes_word =
+        || death.container.as_ref().is_some_and(|id| context.evidence.only_runtime_says(id, context.names));
     intended.reason == EndReason::PodDeleted && runtimes_word()
 }
 
 /// Whether a container ended because its pod was deleted, and Kubernetes did not show how.
-pub(super) fn is_unseen_end(court: &Court<'_>, death: &Death) -> bool {
-    Intended::of(court, death, ended_by(court, death)).is_some_and(|intended| is_unseen(court, death, &intended))
+pub(super) fn is_unseen_end(context: &Context<'_>, death: &Death) -> bool {
+    Intended::of(context, death, ended_by(context, death)).is_some_and(|intended| is_unseen(context, death, &intended))
 }
 
 /// What the kubelet says of its ending this container: the best of it, and of that the last.
-pub(super) fn reason<'a>(court: &Court<'a>, death: &Death) -> Option<&'a Cause<ContainerChange>> {
+pub(super) fn reason<'a>(context: &Context<'a>, death: &Death) -> Option<&'a Cause<ContainerChange>> {
     let before = death.at - KILL_REASON_TO_END..=death.at + SECOND;
-    let name = death.container.as_ref().and_then(|id| court.names.container(id)?.container.name.as_deref());
-    let told_at = court.evidence.killings(death).filter(|told| before.contains(&told.at)).map(|told| told.at).max();
-    let said = court.evidence.changes_of(death.pod.as_ref()?).filter(|change| {
+    let name = death.container.as_ref().and_then(|id| context.names.container(id)?.container.name.as_deref());
+    let told_at = context.evidence.killings(death).filter(|told| before.contains(&told.at)).map(|told| told.at).max();
+    let said = context.evidence.changes_of(death.pod.as_ref()?).filter(|change| {
         let of_name = change.what.container.as_ref().and_then(|container| container.name.as_deref());
         let of_this = match &change.container {
             Some(_) => change.container == death.container,
@@ -257,8 +260,8 @@ fn weight(change: &Cause<ContainerChange>, told_at: Option<i64>) -> Option<u8> {
     }
 }
 
-pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> Incident {
-    let (pod, container) = (named(court, case.pod.as_ref()), case.container(court));
+pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, ending: &Ending<'_>) -> Incident {
+    let (pod, container) = (named(context, case.pod.as_ref()), case.container(context));
     let inside = place(pod.as_ref(), container.as_ref());
     let code = case.deaths.last().and_then(|death| death.exit_code);
     let deaths = case.deaths.len() as u64;
@@ -271,7 +274,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
                 capital(&inside),
                 code.and_then(|code| u32::try_from(code - 128).ok()).map_or_else(|| "a signal".to_owned(), signal_name),
                 in_words(code),
-                use_of(case, court)
+                use_of(case, context)
             ),
             crash_advice(code),
             Confidence::Medium,
@@ -296,7 +299,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
         }
         Ending::GaveUp(log) => {
             let said = log.what.message.as_deref().map_or_else(String::new, |said| format!(": \"{}\"", one_line(said)));
-            let used = use_of(case, court);
+            let used = use_of(case, context);
             let whose = log.what.runtime.as_deref().map_or_else(String::new, |runtime| format!(" ({runtime})"));
             (
                 Scenario::RuntimeRefused,
@@ -305,7 +308,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
                     capital(&inside),
                     code.map_or_else(String::new, |code| format!(" with exit code {code}")),
                 ),
-                heap_advice(case, court, log.what.runtime.as_deref()),
+                heap_advice(case, context, log.what.runtime.as_deref()),
                 Confidence::Medium,
                 Some(log.line.seq),
             )
@@ -313,8 +316,8 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
         Ending::Killed(by) => {
             let (mut summary, mut advice, seq) =
                 killed(by, &capital(&inside), pod_name(pod.as_ref()).as_deref(), code, &again);
-            if let Some(death) = case.deaths.iter().find(|death| is_called_oom(court, death)) {
-                summary.push_str(&called_oom(court, death));
+            if let Some(death) = case.deaths.iter().find(|death| is_called_oom(context, death)) {
+                summary.push_str(&called_oom(context, death));
                 advice.push_str(ADVICE_CALLED_OOM);
             }
             (Scenario::Killed, summary, advice, confidence(by), Some(seq))
@@ -322,7 +325,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
         // Those are judged elsewhere: nothing ended.
         Ending::Frozen(_) | Ending::Panic(_) | Ending::Sent(_) => return Incident::default(),
     };
-    let (kubernetes_shows, kubernetes_shows_seen) = shown::of_end(case, court);
+    let (kubernetes_shows, kubernetes_shows_seen) = shown::of_end(case, context);
     let missing = match ending {
         Ending::Killed(By::Unseen(_)) => {
             vec!["who killed it: the node's kernel log and its kubelet's (--kernel-log, --kubelet-log) say more".to_owned()]
@@ -350,7 +353,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, ending: &Ending<'_>) -> 
         ..Verdict::default()
     };
     Incident {
-        containers: shown::affected(case, court),
+        containers: shown::affected(case, context),
         pod,
         container,
         verdict,
@@ -364,8 +367,8 @@ const ADVICE_CALLED_OOM: &str = " But a process in the container was OOM-killed 
 
 /// Why an end is called `OOMKilled` that is none: a process in the container was killed for memory before, and the container
 /// lived on.
-fn called_oom(court: &Court<'_>, death: &Death) -> String {
-    let what = court.evidence.killed_before(death).map_or_else(
+fn called_oom(context: &Context<'_>, death: &Death) -> String {
+    let what = context.evidence.killed_before(death).map_or_else(
         || "a process in it was OOM-killed at some time".to_owned(),
         |(comm, ts)| format!("{comm} was OOM-killed in it at {ts}"),
     );
@@ -491,10 +494,10 @@ fn advice_of(change: &ContainerChange) -> &'static str {
 
 /// How much of its limit the container used, in a sentence: the most at any time, where that could be read at its end, else what
 /// was read last before it.
-fn use_of(case: &Case<'_>, court: &Court<'_>) -> String {
+fn use_of(case: &Case<'_>, context: &Context<'_>) -> String {
     let Some(death) = case.deaths.last() else { return String::new() };
     let near = death.at - PICTURE..=death.at + SECOND;
-    let reads = court.evidence.pictures.iter().rev().filter_map(|read| match &read.line.event {
+    let reads = context.evidence.pictures.iter().rev().filter_map(|read| match &read.line.event {
         Event::Pressure(pressure) if near.contains(&read.at) => {
             (read.container.is_some() && read.container == death.container).then_some(&**pressure)
         }
@@ -513,9 +516,9 @@ fn use_of(case: &Case<'_>, court: &Court<'_>) -> String {
 }
 
 /// What helps where a runtime gives up at a limit of its own.
-fn heap_advice(case: &Case<'_>, court: &Court<'_>, runtime: Option<&str>) -> String {
-    let name = case.container(court).and_then(|container| container.name);
-    let record = court.names.container_record(case.pod.as_ref(), name.as_deref());
+fn heap_advice(case: &Case<'_>, context: &Context<'_>, runtime: Option<&str>) -> String {
+    let name = case.container(context).and_then(|container| container.name);
+    let record = context.names.container_record(case.pod.as_ref(), name.as_deref());
     let set = record.map(|record| record.heap_settings.join(" ")).filter(|set| !set.is_empty());
     let set = set.map_or_else(String::new, |set| format!(" Its specification has {}.", one_line(&set)));
     let limit = record.and_then(|record| record.limit_bytes);

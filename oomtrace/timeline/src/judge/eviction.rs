@@ -29,7 +29,7 @@ use super::{
         windows::{COUNTED, PASS, PICTURE, SECOND, SOFT},
         words::{listed, one_line, pod_name, size},
     },
-    Court,
+    Context,
     case::Case,
     named, shown,
 };
@@ -67,7 +67,7 @@ impl Crossed {
 }
 
 /// The signal of each case that has an eviction, by the case's index.
-pub(super) fn signals(court: &Court<'_>, cases: &[Case<'_>]) -> BTreeMap<usize, Crossed> {
+pub(super) fn signals(context: &Context<'_>, cases: &[Case<'_>]) -> BTreeMap<usize, Crossed> {
     let evicted: Vec<_> = cases.iter().enumerate().filter_map(|(index, case)| Some((index, case.evicted?))).collect();
     let mut told: BTreeMap<usize, (String, ToldBy)> = BTreeMap::new();
     for (index, evicted) in &evicted {
@@ -76,7 +76,7 @@ pub(super) fn signals(court: &Court<'_>, cases: &[Case<'_>]) -> BTreeMap<usize, 
         }
     }
     // What the counter has more than the log has told.
-    let mut left = court.known.evictions_by_signal.clone();
+    let mut left = context.known.evictions_by_signal.clone();
     for (signal, _) in told.values() {
         if let Some(count) = left.get_mut(signal) {
             *count = count.saturating_sub(1);
@@ -100,7 +100,7 @@ pub(super) fn signals(court: &Court<'_>, cases: &[Case<'_>]) -> BTreeMap<usize, 
         .into_iter()
         .map(|(index, evicted)| {
             let told = told.remove(&index).or_else(|| match memory[..] {
-                _ if evicted.memory == Some(false) => Some(resource(court, evicted)),
+                _ if evicted.memory == Some(false) => Some(resource(context, evicted)),
                 _ if evicted.memory.is_none() && others => None,
                 [only] => Some((only.to_owned(), ToldBy::Metrics)),
                 _ if shared => {
@@ -108,14 +108,14 @@ pub(super) fn signals(court: &Court<'_>, cases: &[Case<'_>]) -> BTreeMap<usize, 
                 }
                 _ => None,
             });
-            let told = told.or_else(|| Some((by_count(court, evicted)?, ToldBy::Metrics)));
+            let told = told.or_else(|| Some((by_count(context, evicted)?, ToldBy::Metrics)));
             let memory = evicted.memory == Some(true);
             let told = told.or_else(|| Some((by_soft_threshold(evicted).filter(|_| memory)?, ToldBy::SoftThreshold)));
             let told =
-                told.or_else(|| Some((by_readings(court, evicted).filter(|_| memory)?.to_owned(), ToldBy::Pressure)));
-            let told = told.or_else(|| memory.then(|| likelier(court, evicted)));
-            let Some((signal, from)) = told else { return (index, unknown(court, evicted)) };
-            let mut crossed = crossed(court, evicted, signal, from);
+                told.or_else(|| Some((by_readings(context, evicted).filter(|_| memory)?.to_owned(), ToldBy::Pressure)));
+            let told = told.or_else(|| memory.then(|| likelier(context, evicted)));
+            let Some((signal, from)) = told else { return (index, unknown(context, evicted)) };
+            let mut crossed = crossed(context, evicted, signal, from);
             if shared && from == ToldBy::Metrics {
                 crossed.confidence = Confidence::Low;
                 crossed.missing.push(
@@ -129,23 +129,23 @@ pub(super) fn signals(court: &Court<'_>, cases: &[Case<'_>]) -> BTreeMap<usize, 
 
 /// What an eviction was for that was not for memory. Where no line names it and no threshold was met, it was a pod's own
 /// limit on storage: every other eviction is for a threshold.
-fn resource(court: &Court<'_>, evicted: &Evicted) -> (String, ToldBy) {
+fn resource(context: &Context<'_>, evicted: &Evicted) -> (String, ToldBy) {
     if let Some(resource) = steps(evicted).find_map(|(_, step)| step.resource.clone()) {
         return (resource, ToldBy::Log);
     }
-    match notices(court, evicted).into_iter().find_map(|notice| notice.resource.clone()) {
+    match notices(context, evicted).into_iter().find_map(|notice| notice.resource.clone()) {
         Some(resource) => (resource, ToldBy::Status),
         None => (STORAGE.to_owned(), ToldBy::Inference),
     }
 }
 
 /// What is known of an eviction that nothing names the resource of.
-fn unknown(court: &Court<'_>, evicted: &Evicted) -> Crossed {
+fn unknown(context: &Context<'_>, evicted: &Evicted) -> Crossed {
     let mut missing = vec![
         "for which resource, and which signal: the kubelet's log from before (\"attempting to reclaim\"), or the pod's status or event (--pods)"
             .to_owned(),
     ];
-    if disk_pressure(court, evicted) {
+    if disk_pressure(context, evicted) {
         missing.push("whether it was for disk space, as the node had disk pressure at about that time".to_owned());
     }
     Crossed {
@@ -161,8 +161,8 @@ fn unknown(court: &Court<'_>, evicted: &Evicted) -> Crossed {
 }
 
 /// Whether the kubelet said at about that time that the node is short of disk space.
-fn disk_pressure(court: &Court<'_>, evicted: &Evicted) -> bool {
-    court.evidence.disk_pressure.iter().any(|at| (evicted.at - SOFT..=evicted.ending + SOFT).contains(at))
+fn disk_pressure(context: &Context<'_>, evicted: &Evicted) -> bool {
+    context.evidence.disk_pressure.iter().any(|at| (evicted.at - SOFT..=evicted.ending + SOFT).contains(at))
 }
 
 /// Every step that belongs to an eviction.
@@ -190,13 +190,13 @@ fn by_log(evicted: &Evicted) -> Option<(String, ToldBy)> {
 
 /// The counter that went up just after the pod was evicted (`evictPod`, then `metrics.Evictions`, `eviction_manager.go`): of
 /// memory's two one alone.
-fn by_count(court: &Court<'_>, evicted: &Evicted) -> Option<String> {
+fn by_count(context: &Context<'_>, evicted: &Evicted) -> Option<String> {
     let done = steps(evicted)
         .find(|(_, step)| {
             matches!(step.phase, EvictionPhase::Evicted | EvictionPhase::Failed | EvictionPhase::AwaitingCleanup)
         })
         .map_or(evicted.ending, |(at, _)| at);
-    let after = court.evidence.counted.iter().filter(|(at, _)| (done - SECOND..=done + COUNTED).contains(at));
+    let after = context.evidence.counted.iter().filter(|(at, _)| (done - SECOND..=done + COUNTED).contains(at));
     // Where no line names the resource, it may be any that was counted.
     let after = after.filter(|(_, step)| evicted.memory.is_none() || step.memory == Some(true));
     let signals: BTreeSet<&str> = after.filter_map(|(_, step)| step.signal.as_deref()).collect();
@@ -249,11 +249,11 @@ fn observations(evicted: &Evicted) -> impl Iterator<Item = Observed<'_>> {
 }
 
 /// From readings of the node's memory just before: what was available there against the threshold.
-fn by_readings(court: &Court<'_>, evicted: &Evicted) -> Option<&'static str> {
-    let (threshold, _) = threshold(court, evicted, NODE)?;
+fn by_readings(context: &Context<'_>, evicted: &Evicted) -> Option<&'static str> {
+    let (threshold, _) = threshold(context, evicted, NODE)?;
     let before = evicted.at - PICTURE..=evicted.at + PASS;
     let available =
-        court.evidence.pictures.iter().rev().filter(|picture| before.contains(&picture.at)).find_map(|picture| {
+        context.evidence.pictures.iter().rev().filter(|picture| before.contains(&picture.at)).find_map(|picture| {
             match &picture.line.event {
                 Event::Pressure(pressure) if pressure.level == Some(Level::Node) => pressure.available_bytes,
                 _ => None,
@@ -265,10 +265,10 @@ fn by_readings(court: &Court<'_>, evicted: &Evicted) -> Option<&'static str> {
 /// Nothing says which. Pods can only exceed allocatable first where much of the node is reserved, or where the threshold is a
 /// large part of it: else the system's own use takes `memory.available` below the threshold first. Where both are below, the
 /// kubelet blames either.
-fn likelier(court: &Court<'_>, evicted: &Evicted) -> (String, ToldBy) {
-    let threshold = threshold(court, evicted, NODE).map(|(threshold, _)| threshold);
-    let snapshot = &court.known.snapshot;
-    let started_with = court
+fn likelier(context: &Context<'_>, evicted: &Evicted) -> (String, ToldBy) {
+    let threshold = threshold(context, evicted, NODE).map(|(threshold, _)| threshold);
+    let snapshot = &context.known.snapshot;
+    let started_with = context
         .thresholds
         .and_then(|started| started.at(evicted.at).iter().find_map(|threshold| threshold.reserved_bytes));
     let by_node = || {
@@ -284,9 +284,9 @@ fn likelier(court: &Court<'_>, evicted: &Evicted) -> (String, ToldBy) {
     (if node { NODE } else { ALLOCATABLE }.to_owned(), ToldBy::Inference)
 }
 
-fn crossed(court: &Court<'_>, evicted: &Evicted, signal: String, from: ToldBy) -> Crossed {
-    let (_, available_bytes, amounts_from) = amounts(court, evicted, &signal);
-    let (threshold_bytes, threshold_from) = threshold(court, evicted, &signal).unzip();
+fn crossed(context: &Context<'_>, evicted: &Evicted, signal: String, from: ToldBy) -> Crossed {
+    let (_, available_bytes, amounts_from) = amounts(context, evicted, &signal);
+    let (threshold_bytes, threshold_from) = threshold(context, evicted, &signal).unzip();
     let amounts_from = amounts_from.or(threshold_from);
     let mut missing = Vec::new();
     let of_memory = [NODE, ALLOCATABLE].contains(&signal.as_str());
@@ -339,14 +339,14 @@ fn other_was_crossed(evicted: &Evicted, signal: &str) -> Option<bool> {
 }
 
 /// Threshold and what was available: from the line about the pod, from its event or status, from what was observed.
-fn amounts(court: &Court<'_>, evicted: &Evicted, signal: &str) -> (Option<u64>, Option<u64>, Option<ToldBy>) {
+fn amounts(context: &Context<'_>, evicted: &Evicted, signal: &str) -> (Option<u64>, Option<u64>, Option<ToldBy>) {
     let mut of_pod = steps(evicted)
         .filter(|(_, step)| step.phase != EvictionPhase::Observed && step.phase != EvictionPhase::GracePeriodNotMet);
     let by_log = of_pod.find_map(|(_, step)| Some((step.threshold_bytes, Some(step.available_bytes?))));
     if let Some((threshold, available)) = by_log {
         return (threshold, available, Some(ToldBy::Log));
     }
-    if let Some(notice) = notices(court, evicted).into_iter().find(|notice| notice.available_bytes.is_some()) {
+    if let Some(notice) = notices(context, evicted).into_iter().find(|notice| notice.available_bytes.is_some()) {
         return (notice.threshold_bytes, notice.available_bytes, Some(ToldBy::Status));
     }
     let observed: Vec<_> = observations(evicted).filter(|observed| observed.signal == signal).collect();
@@ -360,8 +360,8 @@ fn amounts(court: &Court<'_>, evicted: &Evicted, signal: &str) -> (Option<u64>, 
 
 /// The threshold: told with what was available, or of a soft one by the lines that it was met for too short a time, or else
 /// the hard one that the kubelet was started with.
-fn threshold(court: &Court<'_>, evicted: &Evicted, signal: &str) -> Option<(u64, ToldBy)> {
-    if let (Some(threshold), _, Some(from)) = amounts(court, evicted, signal) {
+fn threshold(context: &Context<'_>, evicted: &Evicted, signal: &str) -> Option<(u64, ToldBy)> {
+    if let (Some(threshold), _, Some(from)) = amounts(context, evicted, signal) {
         return Some((threshold, from));
     }
     if ![NODE, ALLOCATABLE].contains(&signal) {
@@ -370,33 +370,33 @@ fn threshold(court: &Court<'_>, evicted: &Evicted, signal: &str) -> Option<(u64,
     let observed = steps(evicted).filter(|(_, step)| step.signal.as_deref() == Some(signal));
     let capacity = observed.filter_map(|(_, step)| step.capacity_bytes).last();
     // What all pods may use is less.
-    let capacity = capacity.or(court.known.snapshot.capacity_bytes.filter(|_| signal == NODE));
+    let capacity = capacity.or(context.known.snapshot.capacity_bytes.filter(|_| signal == NODE));
     let bytes = |step: &Eviction| step.threshold_bytes.or_else(|| step.threshold_of(capacity?));
     if let Some(soft) = soft(evicted).filter(|step| step.signal.as_deref() == Some(signal)).last() {
         return Some((bytes(soft)?, ToldBy::SoftThreshold));
     }
-    let hard = court.thresholds?.at(evicted.at);
+    let hard = context.thresholds?.at(evicted.at);
     let named = |name: &str| hard.iter().find(|threshold| threshold.signal.as_deref() == Some(name));
     // The kubelet copies the node's for what is allocatable (`addAllocatableThresholds`, `helpers.go`).
     Some((bytes(named(signal).or_else(|| named(NODE))?)?, ToldBy::Configuration))
 }
 
 /// What events and statuses say of an eviction.
-pub(super) fn notices<'a>(court: &Court<'a>, evicted: &Evicted) -> Vec<&'a EvictionNotice> {
-    court
+pub(super) fn notices<'a>(context: &Context<'a>, evicted: &Evicted) -> Vec<&'a EvictionNotice> {
+    context
         .known
         .snapshot
         .evictions
         .iter()
         .filter(|notice| !notice.refused)
-        .filter(|notice| court.names.key(Some(&notice.pod), None, evicted.at).as_ref() == Some(&evicted.pod))
+        .filter(|notice| context.names.key(Some(&notice.pod), None, evicted.at).as_ref() == Some(&evicted.pod))
         .collect()
 }
 
-pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&Crossed>) -> Incident {
+pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, signal: Option<&Crossed>) -> Incident {
     let (Some(evicted), Some(crossed)) = (case.evicted, signal) else { return Incident::default() };
-    let pod = named(court, case.pod.as_ref());
-    let containers = shown::affected(case, court);
+    let pod = named(context, case.pod.as_ref());
+    let containers = shown::affected(case, context);
     let mut missing = crossed.missing.clone();
     if pod.as_ref().is_none_or(|pod| pod.uid.is_none()) {
         missing.push("the pod's uid: --pods, or the kubelet's log at verbosity 2".to_owned());
@@ -415,7 +415,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&Crossed>
         group_kill: Some(false),
         innocent: None,
         bystander: None,
-        summary: summary(case, court, crossed, pod.as_ref(), &containers),
+        summary: summary(case, context, crossed, pod.as_ref(), &containers),
         heading: String::new(),
         advice: advice_for(crossed),
         suggested_limit_bytes: None,
@@ -427,7 +427,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&Crossed>
         missing_omitted: 0,
         evidence_omitted: 0,
         kubernetes_shows_omitted: 0,
-        kubernetes_shows_seen: court
+        kubernetes_shows_seen: context
             .names
             .record(&evicted.pod)
             .is_some_and(|record| record.reason.as_deref() == Some("Evicted")),
@@ -451,7 +451,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&Crossed>
 
 fn summary(
     case: &Case<'_>,
-    court: &Court<'_>,
+    context: &Context<'_>,
     crossed: &Crossed,
     pod: Option<&oomtrace_model::Pod>,
     containers: &[oomtrace_model::AffectedContainer],
@@ -471,7 +471,7 @@ fn summary(
             format!("the node's available memory fell below the eviction threshold{amounts}")
         }
         Scenario::Evicted => "of a shortage that nothing at hand names".to_owned(),
-        _ => match own_limit(case, court) {
+        _ => match own_limit(case, context) {
             Some(words) => {
                 format!("it exceeded a limit of its own on storage ({words}); the node was not low on memory")
             }
@@ -497,29 +497,29 @@ fn summary(
         })
         .collect();
     let containers = if each.is_empty() { String::new() } else { format!(": {}", listed(&each)) };
-    let rank = rank(case, court).map_or_else(String::new, |(place, of)| {
+    let rank = rank(case, context).map_or_else(String::new, |(place, of)| {
         if of > 1 { format!(", number {place} of {of} in its ranking") } else { String::new() }
     });
     format!("The kubelet evicted pod {name}{rank} because {why}{containers}.")
 }
 
 /// A pod's own limit that it was evicted for, in the kubelet's words (`localStorageEviction`, `eviction_manager.go`).
-fn own_limit(case: &Case<'_>, court: &Court<'_>) -> Option<String> {
+fn own_limit(case: &Case<'_>, context: &Context<'_>) -> Option<String> {
     let evicted = case.evicted?;
     let of_lines = steps(evicted).filter_map(|(_, step)| step.message.clone());
-    let of_files = notices(court, evicted).into_iter().map(|notice| notice.message.clone());
+    let of_files = notices(context, evicted).into_iter().map(|notice| notice.message.clone());
     let mut words = of_lines.chain(of_files).filter(|message| !message.starts_with("The node was low on resource"));
     words.next().map(|words| one_line(words.trim().trim_end_matches('.')))
 }
 
 /// The pod's place among those that were ranked.
-fn rank(case: &Case<'_>, court: &Court<'_>) -> Option<(usize, usize)> {
+fn rank(case: &Case<'_>, context: &Context<'_>) -> Option<(usize, usize)> {
     let evicted = case.evicted?;
     let (at, ranked) = steps(evicted).filter(|(_, step)| step.phase == EvictionPhase::Ranked).last()?;
     let place = ranked
         .pods
         .iter()
-        .position(|pod| court.names.key(Some(pod), None, at + SECOND).as_ref() == Some(&evicted.pod))?;
+        .position(|pod| context.names.key(Some(pod), None, at + SECOND).as_ref() == Some(&evicted.pod))?;
     Some((place + 1, ranked.pods.len()))
 }
 

@@ -11,7 +11,7 @@ use super::{
         windows::{NOTICED, RELIST},
         words::{one_line, place},
     },
-    Court, ending, ends, named,
+    Context, ending, ends, named,
 };
 
 /// An end as Kubernetes intended, and what says so.
@@ -36,18 +36,18 @@ pub(crate) struct End {
 
 impl<'a> Intended<'a> {
     /// Why Kubernetes ended a container; `None` where nothing says that it did.
-    pub(super) fn of(court: &Court<'a>, death: &'a Death, signal: Option<&'a Cause<Signal>>) -> Option<Self> {
-        let evicted = court.evidence.evicted.iter().find(|evicted| ends(evicted, death));
-        let said = ending::reason(court, death);
+    pub(super) fn of(context: &Context<'a>, death: &'a Death, signal: Option<&'a Cause<Signal>>) -> Option<Self> {
+        let evicted = context.evidence.evicted.iter().find(|evicted| ends(evicted, death));
+        let said = ending::reason(context, death);
         let by_kubernetes =
             signal.is_some_and(|signal| matches!(signal.what.sender.role, SenderRole::Kubelet | SenderRole::Runtime));
         let reason = match said.and_then(|said| reason_of(&said.what)) {
             _ if death.sandbox => EndReason::Sandbox,
             _ if evicted.is_some() => EndReason::Evicted,
             // A probe that fails ends nothing by itself.
-            Some(EndReason::Probe) if !by_kubernetes && !court.evidence.was_told_to_end(death) => return None,
+            Some(EndReason::Probe) if !by_kubernetes && !context.evidence.was_told_to_end(death) => return None,
             Some(reason) => reason,
-            None if by_kubernetes || court.evidence.was_told_to_end(death) => EndReason::Unknown,
+            None if by_kubernetes || context.evidence.was_told_to_end(death) => EndReason::Unknown,
             None => return None,
         };
         Some(Self { death, reason, said, signal, evicted })
@@ -59,14 +59,14 @@ impl<'a> Intended<'a> {
     }
 
     /// The end of a container whose pod was evicted.
-    pub(super) fn evicted(court: &Court<'a>, death: &'a Death, evicted: &'a Evicted) -> Self {
-        let (signal, said) = (ending::ended_by(court, death), ending::reason(court, death));
+    pub(super) fn evicted(context: &Context<'a>, death: &'a Death, evicted: &'a Evicted) -> Self {
+        let (signal, said) = (ending::ended_by(context, death), ending::reason(context, death));
         Self { death, reason: EndReason::Evicted, said, signal, evicted: Some(evicted) }
     }
 
     /// Until when the reason, or what Kubernetes shows, may yet become known.
-    pub(super) fn due(&self, court: &Court<'_>) -> i64 {
-        let shown = || self.death.container.as_ref().is_some_and(|id| court.evidence.shown(id).is_some());
+    pub(super) fn due(&self, context: &Context<'_>) -> i64 {
+        let shown = || self.death.container.as_ref().is_some_and(|id| context.evidence.shown(id).is_some());
         match self.reason {
             EndReason::Sandbox => self.death.at,
             EndReason::Unknown => self.death.at + NOTICED,
@@ -76,11 +76,11 @@ impl<'a> Intended<'a> {
     }
 
     /// The event; `None` of a container without an id.
-    pub(super) fn end(&self, court: &Court<'_>, node: &str) -> Option<End> {
+    pub(super) fn end(&self, context: &Context<'_>, node: &str) -> Option<End> {
         let Self { death, reason, .. } = self;
         let id = death.container.clone()?;
-        let pod = named(court, death.pod.as_ref());
-        let mut container = court.names.container(&id).map(|seen| seen.container.clone()).unwrap_or_default();
+        let pod = named(context, death.pod.as_ref());
+        let mut container = context.names.container(&id).map(|seen| seen.container.clone()).unwrap_or_default();
         container.id = Some(id.clone());
         if death.sandbox {
             container = Container { id: Some(id.clone()), role: Some(ContainerRole::Sandbox), ..Container::default() };

@@ -10,7 +10,7 @@ use super::{
         windows::{CRASH_LOOP, NOTICED, SECOND, SIGKILL_TO_END, SIGTERM_TO_END},
         words::{place, times},
     },
-    Court,
+    Context,
     case::{Case, Ending, Subject},
     ending::capital,
     named,
@@ -54,7 +54,7 @@ impl Words {
 }
 
 /// Makes cases of them.
-pub(super) fn add<'a>(court: &Court<'a>, cases: &mut Vec<Case<'a>>) {
+pub(super) fn add<'a>(context: &Context<'a>, cases: &mut Vec<Case<'a>>) {
     let mut open: BTreeMap<Subject, Vec<&'a Cause<Signal>>> = BTreeMap::new();
     let close = |subject: Subject, sent: Vec<&'a Cause<Signal>>| {
         let pod = sent.first().and_then(|first| first.pod.clone());
@@ -62,14 +62,14 @@ pub(super) fn add<'a>(court: &Court<'a>, cases: &mut Vec<Case<'a>>) {
         let not_before = sent.first().map(|first| first.at + NOTICED);
         Case { not_before, ..Case::of_stop(subject, pod, Ending::Sent(sent)) }
     };
-    for signal in court.evidence.signals.iter().filter(|signal| is_word(signal)) {
-        if court.evidence.deaths.iter().any(|death| led_to(signal, death)) {
+    for signal in context.evidence.signals.iter().filter(|signal| is_word(signal)) {
+        if context.evidence.deaths.iter().any(|death| led_to(signal, death)) {
             continue;
         }
         let subject = match (&signal.pod, &signal.container) {
             (Some(pod), None) => Subject::Pod(pod.clone()),
             (None, None) => Subject::Cgroup(whom(&signal.what)),
-            (pod, container) => Subject::of(pod.as_ref(), container.as_ref(), court.names),
+            (pod, container) => Subject::of(pod.as_ref(), container.as_ref(), context.names),
         };
         let chain = open.entry(subject.clone()).or_default();
         if chain.last().is_some_and(|last| signal.at - last.at > CRASH_LOOP) {
@@ -115,10 +115,10 @@ fn whom(signal: &Signal) -> String {
     path.unwrap_or_else(|| signal.target.pid.map_or_else(comm, |pid| format!("{} (pid {pid})", comm())))
 }
 
-pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, sent: &[&Cause<Signal>]) -> Incident {
+pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, sent: &[&Cause<Signal>]) -> Incident {
     let Some(first) = sent.first() else { return Incident::default() };
     let Words { name, why, advice } = Words::of(&first.what.sender);
-    let (pod, container) = (named(court, case.pod.as_ref()), case.container(court));
+    let (pod, container) = (named(context, case.pod.as_ref()), case.container(context));
     let in_pod = pod.is_some() || container.is_some();
     let who = if in_pod { place(pod.as_ref(), container.as_ref()) } else { whom(&first.what) };
     let often = if sent.len() > 1 { format!(" {}", times(sent.len() as u64)) } else { String::new() };
@@ -138,5 +138,5 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, sent: &[&Cause<Signal>])
         missing: vec!["how it ended: the killer's log says only that it sent the signal".to_owned()],
         ..Verdict::default()
     };
-    Incident { containers: super::shown::affected(case, court), pod, container, verdict, ..Incident::default() }
+    Incident { containers: super::shown::affected(case, context), pod, container, verdict, ..Incident::default() }
 }

@@ -19,7 +19,7 @@ use self::{
 };
 use super::{
     super::{evidence::Kill, names::SANDBOX_SCORE, windows::NOTICED},
-    Court,
+    Context,
     case::Case,
     eviction, named, shown,
 };
@@ -32,24 +32,24 @@ enum Siblings {
     Unknown,
 }
 
-pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&eviction::Crossed>) -> Incident {
+pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, signal: Option<&eviction::Crossed>) -> Incident {
     // The report of one kill in a crash loop may have been left out by the kernel's rate limit.
     let Some(kill) = case.kills.iter().find(|kill| kill.told.limit.is_some()).or(case.kills.first()) else {
         return Incident::default();
     };
     let mut missing = Vec::new();
-    let (scenario, mut confidence) = scenario(case, court, kill, &mut missing);
+    let (scenario, mut confidence) = scenario(case, context, kill, &mut missing);
     confidence = confidence.min(unseen(kill, &mut missing));
     let evicted = case.evicted.map(|_| signal.map_or(Scenario::NodePressureEvicted, eviction::Crossed::scenario));
     let (scenario, also) = match evicted {
         Some(evicted) if case.evicted_first() => (evicted, Some(scenario)),
         evicted => (scenario, evicted),
     };
-    let (pod, container) = (named(court, case.pod.as_ref()), case.container(court));
+    let (pod, container) = (named(context, case.pod.as_ref()), case.container(context));
     let limit = kill.told.limit.clone();
     let group = group(case);
-    let invisible = invisible(case, court);
-    let outside = is_outside(case, court);
+    let invisible = invisible(case, context);
+    let outside = is_outside(case, context);
     let users = Users::of(kill, scenario);
     let bystander = bystander(scenario, case, users.as_ref());
     if invisible.is_none() && container.is_some() {
@@ -64,8 +64,8 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&eviction
         missing.extend(signal.missing.clone());
     }
     let (kubernetes_shows, kubernetes_shows_seen) =
-        if outside { (Vec::new(), false) } else { shown::of_kills(case, court, invisible) };
-    let specified = specified(case, court);
+        if outside { (Vec::new(), false) } else { shown::of_kills(case, context, invisible) };
+    let specified = specified(case, context);
     let summary = Summary {
         pod: pod.as_ref(),
         container: container.as_ref(),
@@ -79,12 +79,12 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&eviction
         container: container.as_ref(),
         scenario,
         users: users.as_ref(),
-        fill: Fill::of(kill, case, court),
+        fill: Fill::of(kill, case, context),
         specified,
-        specified_sum: specified_sum(case, court),
+        specified_sum: specified_sum(case, context),
         outside,
     };
-    let (suggested_limit_bytes, suggested_limit_basis) = limit::suggested(case, court, scenario, confidence).unzip();
+    let (suggested_limit_bytes, suggested_limit_basis) = limit::suggested(case, context, scenario, confidence).unzip();
     let verdict = Verdict {
         scenario,
         also,
@@ -114,7 +114,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&eviction
     };
     let first = case.kills.first().map_or(kill, |first| first);
     Incident {
-        containers: shown::affected(case, court),
+        containers: shown::affected(case, context),
         pod,
         container,
         cgroup: kill.told.cgroup.clone(),
@@ -128,7 +128,7 @@ pub(super) fn judge(case: &Case<'_>, court: &Court<'_>, signal: Option<&eviction
         group,
         evicted: case.evicted.is_some(),
         victim_comm: first.told.victim.task.comm.clone(),
-        victim: Some(victim(first, court)),
+        victim: Some(victim(first, context)),
         ..Incident::default()
     }
 }
@@ -158,18 +158,18 @@ fn unseen(kill: &Kill, missing: &mut Vec<String>) -> Confidence {
 }
 
 /// The victim of a kill, with all that is known of its names.
-fn victim(kill: &Kill, court: &Court<'_>) -> Victim {
+fn victim(kill: &Kill, context: &Context<'_>) -> Victim {
     let mut victim = kill.told.victim.clone();
-    victim.task.pod = named(court, kill.pod.as_ref()).or(victim.task.pod);
+    victim.task.pod = named(context, kill.pod.as_ref()).or(victim.task.pod);
     if let Some(id) = &kill.container {
-        let seen = court.names.container(id).map(|seen| seen.container.clone());
+        let seen = context.names.container(id).map(|seen| seen.container.clone());
         let known = seen.or(victim.task.container).or_else(|| kill.told.container.clone());
         victim.task.container = Some(Container { id: Some(id.clone()), ..known.unwrap_or_default() });
     }
     victim
 }
 
-fn scenario(case: &Case<'_>, court: &Court<'_>, kill: &Kill, missing: &mut Vec<String>) -> (Scenario, Confidence) {
+fn scenario(case: &Case<'_>, context: &Context<'_>, kill: &Kill, missing: &mut Vec<String>) -> (Scenario, Confidence) {
     // No limit was hit: a person asked for it.
     if kill.told.cause == Some(Cause::Sysrq) {
         return (Scenario::Killed, Confidence::High);
@@ -180,9 +180,11 @@ fn scenario(case: &Case<'_>, court: &Court<'_>, kill: &Kill, missing: &mut Vec<S
     match limit.level {
         Some(Level::Container) if kill.hit_limit_around() => (Scenario::OtherLimit, Confidence::High),
         Some(Level::Container) => (Scenario::ContainerLimit, Confidence::High),
-        Some(Level::Pod) => match siblings(case, court, kill) {
+        Some(Level::Pod) => match siblings(case, context, kill) {
             Siblings::None => (Scenario::ContainerLimit, Confidence::High),
-            Siblings::Some if own_limit_is_the_pods(case, court, limit) => (Scenario::ContainerLimit, Confidence::High),
+            Siblings::Some if own_limit_is_the_pods(case, context, limit) => {
+                (Scenario::ContainerLimit, Confidence::High)
+            }
             Siblings::Some => (Scenario::PodLimit, Confidence::High),
             Siblings::Unknown => {
                 missing.push(
@@ -222,25 +224,25 @@ fn without_a_report(kill: &Kill, missing: &mut Vec<String>) -> (Scenario, Confid
 }
 
 /// Whether it is known not to be in Kubernetes: where it was is known, and nothing on this node is of Kubernetes.
-fn is_outside(case: &Case<'_>, court: &Court<'_>) -> bool {
+fn is_outside(case: &Case<'_>, context: &Context<'_>) -> bool {
     let placed = |kill: &Kill| {
         let of_limit = kill.told.limit.as_ref().is_some_and(|limit| limit.cgroup.is_some());
         of_limit || kill.told.cgroup.as_ref().is_some_and(|cgroup| cgroup.path.is_some())
     };
-    !court.kubernetes && case.pod.is_none() && case.kills.iter().any(|kill| placed(kill))
+    !context.kubernetes && case.pod.is_none() && case.kills.iter().any(|kill| placed(kill))
 }
 
 /// Whether the pod had more containers than the victim's. Files and the kubelet's log tell; else the kernel's list of
 /// processes: each container's have an `oom_score_adj` that its own request makes (`pkg/kubelet/qos/policy.go`), the
 /// sandbox's -998.
-fn siblings(case: &Case<'_>, court: &Court<'_>, kill: &Kill) -> Siblings {
+fn siblings(case: &Case<'_>, context: &Context<'_>, kill: &Kill) -> Siblings {
     let Some(pod) = &case.pod else { return Siblings::Unknown };
-    let container = case.container(court);
+    let container = case.container(context);
     // Init containers run one at a time.
     if container.is_some_and(|container| container.role == Some(ContainerRole::Init)) {
         return Siblings::None;
     }
-    if let Some(count) = court.names.containers_at(pod, kill.at) {
+    if let Some(count) = context.names.containers_at(pod, kill.at) {
         return if count > 1 { Siblings::Some } else { Siblings::None };
     }
     let Some(candidates) = &kill.told.candidates else { return Siblings::Unknown };
@@ -275,31 +277,31 @@ fn is_sandbox(candidate: &Candidate) -> bool {
     candidate.task.oom_score_adj == Some(SANDBOX_SCORE)
 }
 
-fn own_limit_is_the_pods(case: &Case<'_>, court: &Court<'_>, limit: &Limit) -> bool {
-    let own = own_record(case, court).and_then(|record| record.limit_bytes);
+fn own_limit_is_the_pods(case: &Case<'_>, context: &Context<'_>, limit: &Limit) -> bool {
+    let own = own_record(case, context).and_then(|record| record.limit_bytes);
     own.is_some() && own == limit.limit_bytes
 }
 
 /// The container's limit by its specification, where that is known: `Some(None)` where it has none.
 #[expect(clippy::option_option, reason = "whether it is known, and whether there is one")]
-fn specified(case: &Case<'_>, court: &Court<'_>) -> Option<Option<u64>> {
-    let own = own_record(case, court)?.limit_bytes;
-    let complete = || case.pod.as_ref().and_then(|pod| court.names.record(pod)).is_some_and(|record| record.complete);
+fn specified(case: &Case<'_>, context: &Context<'_>) -> Option<Option<u64>> {
+    let own = own_record(case, context)?.limit_bytes;
+    let complete = || case.pod.as_ref().and_then(|pod| context.names.record(pod)).is_some_and(|record| record.complete);
     (own.is_some() || complete()).then_some(own)
 }
 
 /// The limits of all containers of the pod that run at one time, where each has one.
-fn specified_sum(case: &Case<'_>, court: &Court<'_>) -> Option<u64> {
-    let record = court.names.record(case.pod.as_ref()?).filter(|record| record.complete)?;
+fn specified_sum(case: &Case<'_>, context: &Context<'_>) -> Option<u64> {
+    let record = context.names.record(case.pod.as_ref()?).filter(|record| record.complete)?;
     let lasting =
         |container: &&ContainerRecord| !matches!(container.role, Some(ContainerRole::Init | ContainerRole::Ephemeral));
     record.containers.values().filter(lasting).map(|container| container.limit_bytes).sum()
 }
 
 /// What the files have of the container.
-fn own_record<'a>(case: &Case<'_>, court: &Court<'a>) -> Option<&'a ContainerRecord> {
-    let name = case.container(court).and_then(|container| container.name);
-    court.names.container_record(case.pod.as_ref(), name.as_deref())
+fn own_record<'a>(case: &Case<'_>, context: &Context<'a>) -> Option<&'a ContainerRecord> {
+    let name = case.container(context).and_then(|container| container.name);
+    context.names.container_record(case.pod.as_ref(), name.as_deref())
 }
 
 fn group(case: &Case<'_>) -> Option<bool> {
@@ -310,7 +312,7 @@ fn group(case: &Case<'_>) -> Option<bool> {
 }
 
 /// Whether Kubernetes will see nothing of the kills: every one left the container's first process alive.
-fn invisible(case: &Case<'_>, court: &Court<'_>) -> Option<bool> {
+fn invisible(case: &Case<'_>, context: &Context<'_>) -> Option<bool> {
     if case.evicted.is_some() || !case.deaths.is_empty() {
         return Some(false);
     }
@@ -318,7 +320,7 @@ fn invisible(case: &Case<'_>, court: &Court<'_>) -> Option<bool> {
     for (id, kill) in case.kills.iter().filter_map(|kill| Some((kill.container.as_ref()?, kill))) {
         last.entry(id).and_modify(|last| *last = (*last).max(kill.at)).or_insert(kill.at);
     }
-    let each: Vec<_> = case.kills.iter().map(|kill| survived(kill, &last, court)).collect();
+    let each: Vec<_> = case.kills.iter().map(|kill| survived(kill, &last, context)).collect();
     if each.contains(&Some(false)) {
         Some(false)
     } else if each.iter().all(|survived| *survived == Some(true)) {
@@ -329,7 +331,7 @@ fn invisible(case: &Case<'_>, court: &Court<'_>) -> Option<bool> {
 }
 
 /// Whether the container outlived a kill in it; `last` has the times of the last kills in each.
-fn survived(kill: &Kill, last: &BTreeMap<&ContainerId, i64>, court: &Court<'_>) -> Option<bool> {
+fn survived(kill: &Kill, last: &BTreeMap<&ContainerId, i64>, context: &Context<'_>) -> Option<bool> {
     let id = kill.container.as_ref()?;
     let init = kill.told.victim.task.container_init;
     if init == Some(true) || kill.told.members.iter().any(|member| member.container_init == Some(true)) {
@@ -342,10 +344,10 @@ fn survived(kill: &Kill, last: &BTreeMap<&ContainerId, i64>, court: &Court<'_>) 
     if kill.told.group == Some(true) && kill.told.limit.as_ref().is_none_or(|limit| limit.nested.is_none()) {
         return Some(false);
     }
-    if let Some(death) = court.evidence.death_of(id) {
-        return Some(!super::explains(court, kill, death));
+    if let Some(death) = context.evidence.death_of(id) {
+        return Some(!super::explains(context, kill, death));
     }
-    if init == Some(false) || court.evidence.kubelet_covers(kill.at, NOTICED) {
+    if init == Some(false) || context.evidence.kubelet_covers(kill.at, NOTICED) {
         return Some(true);
     }
     None

@@ -9,7 +9,7 @@ use super::{
         evidence::{At, Death},
         windows::PICTURE,
     },
-    Court,
+    Context,
     case::Case,
 };
 
@@ -18,9 +18,9 @@ const POINTS: usize = 512;
 
 /// The readings of an incident, in order, and how many are left out. Of an eviction: what was used of all that there is,
 /// against the threshold.
-pub(super) fn points(case: &Case<'_>, court: &Court<'_>, lines: &[At]) -> (Vec<MemoryPoint>, u64) {
+pub(super) fn points(case: &Case<'_>, context: &Context<'_>, lines: &[At]) -> (Vec<MemoryPoint>, u64) {
     let eviction = case.kills.is_empty() && case.evicted.is_some();
-    let signal = if eviction { court_signal(case, court) } else { None };
+    let signal = if eviction { signal_of(case, context) } else { None };
     let mut points: Vec<MemoryPoint> = lines
         .iter()
         .filter_map(|(_, line)| if eviction { of_node(line, signal.as_deref()) } else { of_limit(line) })
@@ -57,7 +57,7 @@ fn of_node(line: &Arc<Line>, signal: Option<&str>) -> Option<MemoryPoint> {
     Some(MemoryPoint { ts: line.ts.clone(), usage_bytes: capacity.saturating_sub(step.available_bytes?), limit_bytes })
 }
 
-fn court_signal(case: &Case<'_>, _court: &Court<'_>) -> Option<String> {
+fn signal_of(case: &Case<'_>, _court: &Context<'_>) -> Option<String> {
     let evicted = case.evicted?;
     evicted.pass.iter().find_map(|(_, line)| match &line.event {
         Event::Eviction(step) if step.threshold_bytes.is_some() => step.signal.clone(),
@@ -68,8 +68,8 @@ fn court_signal(case: &Case<'_>, _court: &Court<'_>) -> Option<String> {
 /// Whether a container was short of memory before it ended, so that a probe which failed at `failed` may have failed for that.
 ///
 /// That its limit is hit says little: page cache that is read once fills any limit, and gives way at once.
-pub(super) fn was_short(court: &Court<'_>, death: &Death, failed: i64) -> bool {
-    let about = court.evidence.pictures.iter().filter(|picture| {
+pub(super) fn was_short(context: &Context<'_>, death: &Death, failed: i64) -> bool {
+    let about = context.evidence.pictures.iter().filter(|picture| {
         picture.container.is_some()
             && picture.container == death.container
             && (failed - PICTURE..=death.at).contains(&picture.at)

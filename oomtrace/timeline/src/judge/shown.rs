@@ -6,32 +6,33 @@ use oomtrace_model::{AffectedContainer, Container, ContainerAction, ContainerId,
 
 use super::{
     super::{evidence::Kill, windows::PAUSE},
-    Court,
+    Context,
     case::Case,
     ending,
 };
 
 /// Of containers that the kernel killed in. Seen where a file has the container's end by its id, else what containerd and
 /// CRI-O make of it: `OOMKilled` where they noticed the kernel's event in time.
-pub(super) fn of_kills(case: &Case<'_>, court: &Court<'_>, invisible: Option<bool>) -> (Vec<String>, bool) {
+pub(super) fn of_kills(case: &Case<'_>, context: &Context<'_>, invisible: Option<bool>) -> (Vec<String>, bool) {
     let ids: Vec<&ContainerId> = case.kills.iter().filter_map(|kill| kill.container.as_ref()).collect();
     let mut shows: Vec<String> = Vec::new();
     // The container outlived the kills: what became of it later has nothing to do with them, unless it is called so for them.
     // An end that is longer after is judged without them after the fact, and so live.
     let outlived = invisible == Some(true) && case.evicted.is_none();
-    let soon = |id: &ContainerId| court.evidence.death_of(id).is_none_or(|death| death.at - case.last_kill() <= PAUSE);
+    let soon =
+        |id: &ContainerId| context.evidence.death_of(id).is_none_or(|death| death.at - case.last_kill() <= PAUSE);
     let unseen =
-        |id: &ContainerId| court.evidence.death_of(id).is_some_and(|death| ending::is_unseen_end(court, death));
-    let called = |id: &ContainerId| court.evidence.is_shown_as_oom(id, court.names) && soon(id) && !unseen(id);
+        |id: &ContainerId| context.evidence.death_of(id).is_some_and(|death| ending::is_unseen_end(context, death));
+    let called = |id: &ContainerId| context.evidence.is_shown_as_oom(id, context.names) && soon(id) && !unseen(id);
     for id in ids.iter().filter(|id| !outlived || called(id)) {
-        if let Some(text) = end(court, id).and_then(written) {
+        if let Some(text) = end(context, id).and_then(written) {
             add(&mut shows, text);
         }
     }
     // An evicted pod's status has forgotten the ids: `ContainerStatusUnknown`.
     if case.evicted.is_some() && shows.is_empty() {
-        let name = case.container(court).and_then(|container| container.name);
-        let record = court.names.container_record(case.pod.as_ref(), name.as_deref());
+        let name = case.container(context).and_then(|container| container.name);
+        let record = context.names.container_record(case.pod.as_ref(), name.as_deref());
         for text in record.iter().flat_map(|record| &record.unnamed_ends).filter_map(written) {
             add(&mut shows, text);
         }
@@ -41,7 +42,7 @@ pub(super) fn of_kills(case: &Case<'_>, court: &Court<'_>, invisible: Option<boo
         return (vec!["nothing".to_owned()], false);
     }
     if !seen {
-        let codes = ids.iter().filter_map(|id| court.evidence.death_of(id)).filter_map(|death| death.exit_code);
+        let codes = ids.iter().filter_map(|id| context.evidence.death_of(id)).filter_map(|death| death.exit_code);
         for code in codes {
             add(&mut shows, format!("OOMKilled {code}"));
         }
@@ -69,10 +70,10 @@ fn is_nowhere(kill: &Kill) -> bool {
 }
 
 /// Of a container that ended by itself, or by a signal.
-pub(super) fn of_end(case: &Case<'_>, court: &Court<'_>) -> (Vec<String>, bool) {
+pub(super) fn of_end(case: &Case<'_>, context: &Context<'_>) -> (Vec<String>, bool) {
     let mut shows = Vec::new();
     for id in case.deaths.iter().filter_map(|death| death.container.as_ref()) {
-        if let Some(text) = end(court, id).and_then(written) {
+        if let Some(text) = end(context, id).and_then(written) {
             add(&mut shows, text);
         }
     }
@@ -105,9 +106,9 @@ pub(super) fn add_alternatives(shows: &mut Vec<String>) {
 }
 
 /// How a container's end is shown: as a file has it, or as the kubelet or the runtime told.
-fn end<'a>(court: &Court<'a>, id: &ContainerId) -> Option<&'a EndRecord> {
-    let of_file = court.known.snapshot.container(id).and_then(|(_, _, container)| container.ends.get(id));
-    of_file.or_else(|| court.evidence.shown(id))
+fn end<'a>(context: &Context<'a>, id: &ContainerId) -> Option<&'a EndRecord> {
+    let of_file = context.known.snapshot.container(id).and_then(|(_, _, container)| container.ends.get(id));
+    of_file.or_else(|| context.evidence.shown(id))
 }
 
 fn written(end: &EndRecord) -> Option<String> {
@@ -116,13 +117,13 @@ fn written(end: &EndRecord) -> Option<String> {
 }
 
 /// The containers that ended, or that were told to.
-pub(super) fn affected(case: &Case<'_>, court: &Court<'_>) -> Vec<AffectedContainer> {
+pub(super) fn affected(case: &Case<'_>, context: &Context<'_>) -> Vec<AffectedContainer> {
     let mut named: BTreeMap<String, AffectedContainer> = BTreeMap::new();
     let mut unnamed: BTreeMap<ContainerId, AffectedContainer> = BTreeMap::new();
     let mut enter = |container: &Container, fill: &dyn Fn(&mut AffectedContainer)| {
         let mut container = container.clone();
         if container.name.is_none()
-            && let Some(seen) = container.id.as_ref().and_then(|id| court.names.container(id))
+            && let Some(seen) = container.id.as_ref().and_then(|id| context.names.container(id))
         {
             container = Container { id: container.id, ..seen.container.clone() };
         }
@@ -141,7 +142,7 @@ pub(super) fn affected(case: &Case<'_>, court: &Court<'_>) -> Vec<AffectedContai
         fill(entry);
     };
     let of_id = |id: &ContainerId| Container { id: Some(id.clone()), ..Container::default() };
-    if let Some(container) = case.container(court) {
+    if let Some(container) = case.container(context) {
         enter(&container, &|_| {});
     }
     if let Some(evicted) = case.evicted {
@@ -157,7 +158,7 @@ pub(super) fn affected(case: &Case<'_>, court: &Court<'_>) -> Vec<AffectedContai
                 }
             }
         }
-        for notice in super::eviction::notices(court, evicted) {
+        for notice in super::eviction::notices(context, evicted) {
             for used in &notice.containers {
                 enter(&used.container, &|entry| {
                     entry.usage_bytes = entry.usage_bytes.or(used.usage_bytes);
@@ -165,7 +166,7 @@ pub(super) fn affected(case: &Case<'_>, court: &Court<'_>) -> Vec<AffectedContai
                 });
             }
         }
-        for change in court.evidence.changes_of(&evicted.pod) {
+        for change in context.evidence.changes_of(&evicted.pod) {
             let told = matches!(change.what.action, ContainerAction::Killing | ContainerAction::KillFailed);
             if told
                 && (evicted.at..=evicted.at + super::EVICTION).contains(&change.at)
@@ -175,7 +176,7 @@ pub(super) fn affected(case: &Case<'_>, court: &Court<'_>) -> Vec<AffectedContai
             }
         }
         // What had not ended before.
-        for seen in court.names.containers_of(&evicted.pod) {
+        for seen in context.names.containers_of(&evicted.pod) {
             if seen.started.is_some()
                 && seen.ended.is_none_or(|ended| ended >= evicted.at)
                 && seen.container.name.is_some()
@@ -195,11 +196,11 @@ pub(super) fn affected(case: &Case<'_>, court: &Court<'_>) -> Vec<AffectedContai
     let mut all: Vec<_> =
         if named.is_empty() { unnamed.into_values().collect() } else { named.into_values().collect() };
     for entry in &mut all {
-        if let Some(end) = entry.container.id.as_ref().and_then(|id| end(court, id)) {
+        if let Some(end) = entry.container.id.as_ref().and_then(|id| end(context, id)) {
             entry.reason.clone_from(&end.reason);
             entry.exit_code = entry.exit_code.or(end.exit_code);
         }
-        let record = court.names.container_record(case.pod.as_ref(), entry.container.name.as_deref());
+        let record = context.names.container_record(case.pod.as_ref(), entry.container.name.as_deref());
         entry.limit_bytes = record.and_then(|record| record.limit_bytes);
         entry.request_bytes = entry.request_bytes.or_else(|| record.and_then(|record| record.request_bytes));
         entry.container.image = entry.container.image.take().or_else(|| record.and_then(|record| record.image.clone()));

@@ -17,7 +17,7 @@ use super::{
         windows::{NOTICED, PICTURE, REFUSED_TO_END, SAME_STEP, SECOND, SIGTERM_TO_END},
         words::{listed, one_line, pod_name, size, times},
     },
-    Court,
+    Context,
     case::{Case, Ending},
     ending::By,
 };
@@ -59,7 +59,7 @@ pub(super) fn core(case: &Case<'_>) -> Vec<Arc<Line>> {
 }
 
 /// All lines of a case, in order, each step once.
-pub(super) fn lines(case: &Case<'_>, court: &Court<'_>) -> Vec<At> {
+pub(super) fn lines(case: &Case<'_>, context: &Context<'_>) -> Vec<At> {
     let mut all = own(case);
     all.extend(case.evicted.into_iter().flat_map(|evicted| evicted.pass.iter().cloned()));
     if let Some(Ending::Killed(By::Sender(_, Some(reason)))) = &case.ending {
@@ -68,21 +68,21 @@ pub(super) fn lines(case: &Case<'_>, court: &Court<'_>) -> Vec<At> {
     let (Some(first), Some(last)) = (all.iter().map(|(at, _)| *at).min(), all.iter().map(|(at, _)| *at).max()) else {
         return all;
     };
-    all.extend(around(case, court, first, last));
+    all.extend(around(case, context, first, last));
     all.sort_by_key(|(at, line)| (*at, line.source, line.seq));
     once(all)
 }
 
 /// What else happened to the same containers just before, between and just after.
-fn around(case: &Case<'_>, court: &Court<'_>, first: i64, last: i64) -> Vec<At> {
-    let evidence = court.evidence;
+fn around(case: &Case<'_>, context: &Context<'_>, first: i64, last: i64) -> Vec<At> {
+    let evidence = context.evidence;
     let ids: BTreeSet<&ContainerId> = case
         .kills
         .iter()
         .filter_map(|kill| kill.container.as_ref())
         .chain(case.deaths.iter().filter_map(|death| death.container.as_ref()))
         .collect();
-    let name = case.container(court).and_then(|container| container.name);
+    let name = case.container(context).and_then(|container| container.name);
     let mut all: Vec<At> = Vec::new();
     if let Some(pod) = &case.pod {
         for change in evidence.changes_of(pod) {
@@ -171,11 +171,11 @@ fn once(all: Vec<At>) -> Vec<At> {
 }
 
 /// The same in words, and how many of the steps are left out.
-pub(super) fn steps(lines: &[At], began: i64, case: &Case<'_>, court: &Court<'_>) -> (Vec<Step>, u64) {
+pub(super) fn steps(lines: &[At], began: i64, case: &Case<'_>, context: &Context<'_>) -> (Vec<Step>, u64) {
     let mut steps: Vec<Step> = Vec::new();
     let mut container: BTreeSet<&ContainerId> = BTreeSet::new();
     for (at, line) in lines {
-        let Some((mark, what)) = words(line, case, court) else { continue };
+        let Some((mark, what)) = words(line, case, context) else { continue };
         // The end of a container is told by the kernel and by the kubelet in turn.
         if let Event::Container(change) = &line.event
             && change.action == ContainerAction::Died
@@ -203,7 +203,7 @@ fn milliseconds(ns: i64) -> f64 {
     (ns / 1_000) as f64 / 1_000.0
 }
 
-fn words(line: &Line, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, String)> {
+fn words(line: &Line, case: &Case<'_>, context: &Context<'_>) -> Option<(Mark, String)> {
     let several = case.kills.iter().filter_map(|kill| kill.container.as_ref()).collect::<BTreeSet<_>>().len()
         + case.deaths.len()
         > 1;
@@ -211,7 +211,7 @@ fn words(line: &Line, case: &Case<'_>, court: &Court<'_>) -> Option<(Mark, Strin
         let id = container.and_then(|container| container.id.as_ref());
         let told = container.and_then(|container| container.name.clone());
         let name =
-            told.or_else(|| id.and_then(|id| court.names.container(id)).and_then(|seen| seen.container.name.clone()));
+            told.or_else(|| id.and_then(|id| context.names.container(id)).and_then(|seen| seen.container.name.clone()));
         name.or_else(|| id.map(|id| format!("{:.12}", id.as_str())))
             .map_or_else(|| "the container".to_owned(), |name| format!("container {name}"))
     };

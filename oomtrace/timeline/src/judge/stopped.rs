@@ -11,23 +11,23 @@ use super::{
         windows::CRASH_LOOP,
         words::{place, size, times},
     },
-    Court,
+    Context,
     case::{Case, Ending, Subject},
     ending::capital,
     named,
 };
 
 /// Makes cases of them.
-pub(super) fn add<'a>(court: &Court<'a>, cases: &mut Vec<Case<'a>>) {
+pub(super) fn add<'a>(context: &Context<'a>, cases: &mut Vec<Case<'a>>) {
     let mut open: BTreeMap<Subject, Vec<&'a Cause<UnderOom>>> = BTreeMap::new();
     let close = |subject: Subject, frozen: Vec<&'a Cause<UnderOom>>| {
         let pod = frozen.first().and_then(|first| first.pod.clone());
         Case::of_stop(subject, pod, Ending::Frozen(frozen))
     };
-    for frozen in &court.evidence.frozen {
+    for frozen in &context.evidence.frozen {
         let subject = match (&frozen.pod, &frozen.container) {
             (None, None) => Subject::Cgroup(path(frozen.what.limit.as_ref())),
-            (pod, container) => Subject::of(pod.as_ref(), container.as_ref(), court.names),
+            (pod, container) => Subject::of(pod.as_ref(), container.as_ref(), context.names),
         };
         let chain = open.entry(subject.clone()).or_default();
         if chain.last().is_some_and(|last| frozen.at - last.at > CRASH_LOOP) {
@@ -36,10 +36,10 @@ pub(super) fn add<'a>(court: &Court<'a>, cases: &mut Vec<Case<'a>>) {
         chain.push(frozen);
     }
     cases.extend(open.into_iter().map(|(subject, frozen)| close(subject, frozen)));
-    for panic in &court.evidence.panics {
+    for panic in &context.evidence.panics {
         let subject = match (&panic.pod, &panic.container) {
             (None, None) => Subject::Cgroup(path(panic.what.limit.as_ref())),
-            (pod, container) => Subject::of(pod.as_ref(), container.as_ref(), court.names),
+            (pod, container) => Subject::of(pod.as_ref(), container.as_ref(), context.names),
         };
         cases.push(Case::of_stop(subject, panic.pod.clone(), Ending::Panic(panic)));
     }
@@ -60,7 +60,7 @@ fn scenario(limit: Option<&Limit>) -> Scenario {
     }
 }
 
-pub(super) fn frozen(case: &Case<'_>, court: &Court<'_>, frozen: &[&Cause<UnderOom>]) -> Incident {
+pub(super) fn frozen(case: &Case<'_>, context: &Context<'_>, frozen: &[&Cause<UnderOom>]) -> Incident {
     let Some(first) = frozen.first() else { return Incident::default() };
     let limit = first.what.limit.clone();
     let amount =
@@ -69,18 +69,18 @@ pub(super) fn frozen(case: &Case<'_>, court: &Court<'_>, frozen: &[&Cause<UnderO
     let often = if began > 1 { format!(" {}", times(began)) } else { String::new() };
     let waits = frozen.last().is_some_and(|last| last.what.state == UnderOomState::Began);
     let state = if waits { "it still waits" } else { "it had room again" };
-    let inside = place(named(court, case.pod.as_ref()).as_ref(), case.container(court).as_ref());
+    let inside = place(named(context, case.pod.as_ref()).as_ref(), case.container(context).as_ref());
     let summary = format!(
         "{} hit its memory limit{amount}{often} and was frozen instead of killed, as its cgroup has oom_kill_disable set; {state}.",
         capital(&inside)
     );
     let advice = "Nobody ends what waits here, and Kubernetes takes it for running: write 0 to memory.oom_control of its cgroup, so that the kernel may kill and the container is started again, and give it a higher limit.";
-    stopped(case, court, limit, ("Frozen at a memory limit", summary), advice)
+    stopped(case, context, limit, ("Frozen at a memory limit", summary), advice)
 }
 
-pub(super) fn panic(case: &Case<'_>, court: &Court<'_>, panic: &Cause<PanicOnOom>) -> Incident {
+pub(super) fn panic(case: &Case<'_>, context: &Context<'_>, panic: &Cause<PanicOnOom>) -> Incident {
     let limit = panic.what.limit.clone();
-    let inside = place(named(court, case.pod.as_ref()).as_ref(), case.container(court).as_ref());
+    let inside = place(named(context, case.pod.as_ref()).as_ref(), case.container(context).as_ref());
     let why = match scenario(limit.as_ref()) {
         Scenario::SystemOom => "the node itself ran out of memory".to_owned(),
         Scenario::UnknownLimit => "memory ran out".to_owned(),
@@ -91,19 +91,19 @@ pub(super) fn panic(case: &Case<'_>, court: &Court<'_>, panic: &Cause<PanicOnOom
         let summary =
             format!("The kernel panicked, as no process was left that it may kill: {why} when {comm} asked for more.");
         let advice = "A panic ends every pod of the node. What was left has oom_score_adj -1000, or is the kernel's own memory: find who set it, and give the node more memory.";
-        return stopped(case, court, limit, ("Out of memory: the kernel panics", summary), advice);
+        return stopped(case, context, limit, ("Out of memory: the kernel panics", summary), advice);
     }
     let sysctl = panic.what.panic_on_oom;
     let summary = format!(
         "The kernel was about to panic instead of killing, as vm.panic_on_oom is {sysctl}: {why} when {comm} asked for more."
     );
     let advice = "A panic ends every pod of the node. Set vm.panic_on_oom=0, as the kubelet does by itself unless its --protect-kernel-defaults keeps it from that.";
-    stopped(case, court, limit, ("Out of memory: the kernel panics", summary), advice)
+    stopped(case, context, limit, ("Out of memory: the kernel panics", summary), advice)
 }
 
 fn stopped(
     case: &Case<'_>,
-    court: &Court<'_>,
+    context: &Context<'_>,
     limit: Option<Limit>,
     (heading, summary): (&str, String),
     advice: &str,
@@ -125,9 +125,9 @@ fn stopped(
         ..Verdict::default()
     };
     Incident {
-        containers: super::shown::affected(case, court),
-        pod: named(court, case.pod.as_ref()),
-        container: case.container(court),
+        containers: super::shown::affected(case, context),
+        pod: named(context, case.pod.as_ref()),
+        container: case.container(context),
         verdict,
         limit_level: limit.as_ref().and_then(|limit| limit.level),
         limit_bytes: limit.as_ref().and_then(|limit| limit.limit_bytes),

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use oomtrace_model::{ContainerEnded, EndReason, Event, Incident, Line, Scenario, Severity};
 use serde_json::Value;
 
-use crate::{Keep, Known, Timeline};
+use crate::{Background, Keep, Timeline};
 
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/live").join(name)
@@ -46,7 +46,7 @@ impl Reported {
     }
 
     fn of_kept(lines: Vec<Line>, keep: Keep) -> Self {
-        let mut timeline = Timeline::new(keep, Known::default());
+        let mut timeline = Timeline::new(keep, Background::default());
         let (mut news, mut ends) = (Vec::new(), Vec::new());
         for line in &lines {
             timeline.push(line);

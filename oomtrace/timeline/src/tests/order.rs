@@ -64,7 +64,7 @@ pub(super) fn tangled() -> World {
 }
 
 fn told(lines: &[Line]) -> String {
-    let mut timeline = Timeline::new(Keep::ALL, crate::Known::default());
+    let mut timeline = Timeline::new(Keep::ALL, crate::Background::default());
     for line in lines {
         timeline.push(line);
     }
@@ -114,7 +114,7 @@ fn live_an_incident_is_told_when_it_opens_and_when_it_closes_and_ends_as_a_repla
     let world = busy();
     let mut lines = world.lines.clone();
     lines.sort_by(|a, b| a.ts.cmp(&b.ts));
-    let mut live = Timeline::new(Keep::LIVE, crate::Known::default());
+    let mut live = Timeline::new(Keep::LIVE, crate::Background::default());
     let mut told = Vec::new();
     for line in &lines {
         live.push(line);
@@ -141,7 +141,7 @@ fn judging_what_an_event_touches_gives_what_judging_everything_gives() {
     let mut state = 0x1234_5678_9abc_def1_u64;
     for round in 0..60 {
         shuffle(&mut lines, &mut state);
-        let mut live = Timeline::new(Keep::LIVE, crate::Known::default());
+        let mut live = Timeline::new(Keep::LIVE, crate::Background::default());
         let mut told: BTreeMap<String, String> = BTreeMap::new();
         for (index, line) in lines.iter().enumerate() {
             live.push(line);

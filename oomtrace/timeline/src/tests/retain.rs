@@ -11,7 +11,7 @@ use super::{
     order::shuffle,
     world::{World, change, container, kill, pod, unnamed},
 };
-use crate::{Keep, Known, Replay, Timeline};
+use crate::{Background, Keep, Replay, Timeline};
 
 const SMALL: Keep = Keep { evidence: 20, context: 20 };
 
@@ -25,7 +25,7 @@ struct Run {
 
 impl Run {
     fn new(keep: Keep) -> Self {
-        Self { timeline: Timeline::new(keep, Known::default()), reported: Vec::new(), kills: 0 }
+        Self { timeline: Timeline::new(keep, Background::default()), reported: Vec::new(), kills: 0 }
     }
 
     fn push(&mut self, line: &Line) {

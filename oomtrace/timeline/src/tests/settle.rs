@@ -7,7 +7,7 @@ use super::{
     order::tangled,
     world::{World, change, container, kill, pod, unnamed},
 };
-use crate::{Ended, Keep, Known, Settled, Timeline};
+use crate::{Background, Ended, Keep, Settled, Timeline};
 
 fn time(line: &Line) -> Timestamp {
     line.ts.parse().expect("a time")
@@ -19,7 +19,7 @@ fn json(ended: &[Ended]) -> Vec<String> {
 
 /// All incidents of lines in the order of time, judged as they come.
 fn on_the_way(lines: &[Line]) -> (Vec<String>, usize) {
-    let mut timeline = Timeline::new(Keep::ALL, Known::default());
+    let mut timeline = Timeline::new(Keep::ALL, Background::default());
     let (mut told, mut most) = (Vec::new(), 0);
     for line in lines {
         timeline.push(line);
@@ -44,7 +44,7 @@ fn a_log_of_days_is_judged_as_it_comes_and_kept_for_an_hour() {
     };
     let mut expected = Vec::new();
     for nth in 0..4 {
-        let mut alone = Timeline::new(Keep::ALL, Known::default());
+        let mut alone = Timeline::new(Keep::ALL, Background::default());
         for line in copy(nth) {
             alone.push(&line);
         }
@@ -117,7 +117,7 @@ fn a_kill_is_remembered_until_the_container_that_outlived_it_ends() {
 
 #[test]
 fn kills_are_remembered_of_so_many_containers_that_memory_stays_flat() {
-    let mut timeline = Timeline::new(Keep::ALL, Known::default());
+    let mut timeline = Timeline::new(Keep::ALL, Background::default());
     let (mut world, containers) = (World::default(), 600_u32);
     for nth in 0..containers {
         let mut kill = kill(pod('a'), container("app", '1'), Level::Container, 64);

@@ -10,7 +10,7 @@ use oomtrace_model::{
     snapshot::{ContainerRecord, PodRecord, Snapshot},
 };
 
-use crate::{Keep, Known, Timeline};
+use crate::{Background, Keep, Timeline};
 
 pub(super) const MIB: u64 = 1 << 20;
 const START: i64 = 1_795_476_000;
@@ -19,7 +19,7 @@ const START: i64 = 1_795_476_000;
 #[derive(Default)]
 pub(super) struct World {
     pub(super) lines: Vec<Line>,
-    pub(super) known: Known,
+    pub(super) known: Background,
 }
 
 pub(super) fn pod(letter: char) -> Pod {

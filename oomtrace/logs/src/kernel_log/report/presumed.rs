@@ -16,9 +16,9 @@ const REMEMBERED: usize = 256;
 
 /// The latest kills, so that none is told twice.
 #[derive(Default)]
-pub(super) struct Kills(VecDeque<Known>);
+pub(super) struct Kills(VecDeque<PresumedKill>);
 
-struct Known {
+struct PresumedKill {
     process: Process,
     when: When,
     cgroup: Option<String>,
@@ -26,7 +26,7 @@ struct Known {
     presumed: bool,
 }
 
-impl Known {
+impl PresumedKill {
     /// Whether it is this process, after so many other kills.
     fn is(&self, pid: u32, comm: &str, when: When, others: usize) -> bool {
         self.process.pid == pid
@@ -53,7 +53,7 @@ impl Kills {
     }
 
     /// The latest of this process.
-    fn find(&self, process: &Process, when: When) -> Option<&Known> {
+    fn find(&self, process: &Process, when: When) -> Option<&PresumedKill> {
         let mut known = self.0.iter().rev().zip(0..);
         known.find(|(known, others)| known.is(process.pid, &process.comm, when, *others)).map(|(known, _)| known)
     }
@@ -100,7 +100,7 @@ impl Kills {
             }
             let process = Process { pid: killed.pid, comm: killed.comm.clone() };
             let presumed = killed.total_vm_bytes.is_none();
-            self.0.push_back(Known { process, when: killed.when, cgroup: cgroup.clone(), presumed });
+            self.0.push_back(PresumedKill { process, when: killed.when, cgroup: cgroup.clone(), presumed });
         }
     }
 }

@@ -43,7 +43,7 @@ impl Node {
             cgroup_root: root.path().to_path_buf(),
             cri: cri::Access { endpoint: Some(PathBuf::from("/nowhere.sock")), events: false },
             kubelet: None,
-            kubelet_lack: crate::lack::Lack::default(),
+            kubelet_degradation: crate::degradation::Degradation::default(),
             sees_cgroups: true,
         };
         let asker = start(options, told).expect("a thread");

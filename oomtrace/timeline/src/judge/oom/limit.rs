@@ -3,7 +3,7 @@
 use oomtrace_model::{Cause, Confidence, Event, OomKill, Scenario, SwapCounter};
 
 use super::{
-    super::{Court, case::Case},
+    super::{Context, case::Case},
     summary::is_starting,
 };
 use crate::{
@@ -20,7 +20,7 @@ const LEAK: i64 = 60 * 60;
 /// a limit that was lowered, a program that was not running yet, or what looks like a leak.
 pub(super) fn suggested(
     case: &Case<'_>,
-    court: &Court<'_>,
+    context: &Context<'_>,
     scenario: Scenario,
     confidence: Confidence,
 ) -> Option<(u64, String)> {
@@ -32,7 +32,7 @@ pub(super) fn suggested(
     let at_kills = case.kills.iter().filter_map(|kill| used(&kill.told)).max()?;
     let read = case.kills.iter().filter_map(|kill| kill.told.limit.as_ref()?.cgroup.as_deref());
     let paths: Vec<&str> = read.collect();
-    let before = court.evidence.pictures.iter().filter_map(|picture| match &picture.line.event {
+    let before = context.evidence.pictures.iter().filter_map(|picture| match &picture.line.event {
         Event::Pressure(read) if paths.contains(&read.cgroup.as_ref()?.path.as_deref()?) => {
             Some(read.usage_bytes? + read.swap_bytes.unwrap_or(0))
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use oomtrace_model::{Candidate, CgroupMemory, Event, Limit, Memory, PressureScope, Scenario, SwapCounter};
 
-use super::super::{super::evidence::Kill, Court, case::Case};
+use super::super::{super::evidence::Kill, Context, case::Case};
 use crate::{
     windows::{PICTURE, SECOND},
     words::place,
@@ -87,9 +87,9 @@ pub(super) enum Fill {
 
 impl Fill {
     /// From the cgroup's statistics, in the report or as they were read at that time; else from the processes.
-    pub(super) fn of(kill: &Kill, case: &Case<'_>, court: &Court<'_>) -> Self {
+    pub(super) fn of(kill: &Kill, case: &Case<'_>, context: &Context<'_>) -> Self {
         let limit = kill.told.limit.as_ref();
-        let read = kill.told.cgroup_memory.or_else(|| reading(kill, court));
+        let read = kill.told.cgroup_memory.or_else(|| reading(kill, context));
         match read.and_then(|memory| largest(&memory)) {
             Some(fill) => fill,
             None => by_processes(kill, limit, case),
@@ -143,10 +143,10 @@ fn by_processes(kill: &Kill, limit: Option<&Limit>, case: &Case<'_>) -> Fill {
 
 /// What was read of the cgroup over its limit shortly before the kill, or right at it: of several readings the one with the
 /// most in use, for after a kill the victim's memory goes.
-fn reading(kill: &Kill, court: &Court<'_>) -> Option<CgroupMemory> {
+fn reading(kill: &Kill, context: &Context<'_>) -> Option<CgroupMemory> {
     let path = kill.told.limit.as_ref()?.cgroup.as_deref()?;
     let near = kill.at - PICTURE..=kill.at + SECOND;
-    let read = court.evidence.pictures.iter().filter(|picture| near.contains(&picture.at)).filter_map(|picture| {
+    let read = context.evidence.pictures.iter().filter(|picture| near.contains(&picture.at)).filter_map(|picture| {
         let Event::Pressure(read) = &picture.line.event else { return None };
         let of_it = read.cgroup.as_ref().and_then(|cgroup| cgroup.path.as_deref()) == Some(path);
         let before = picture.at <= kill.at || read.scope == Some(PressureScope::Kill);

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is counted and not told yet, by cgroup.
 #[derive(Default)]
-pub(super) struct Ledger {
+pub(super) struct KillCounts {
     untold: BTreeMap<String, Untold>,
     /// Kills that were told without their cgroup, and the time of the last.
     unplaced: u64,
@@ -35,7 +35,7 @@ pub(super) fn weight(kill: &OomKill) -> i64 {
     1 + group + i64::try_from(kill.members.len()).unwrap_or(0)
 }
 
-impl Ledger {
+impl KillCounts {
     /// A cgroup counted kills.
     pub(super) fn counted(&mut self, Counted { cgroup, kills }: Counted, now: Instant) {
         self.add(cgroup, i64::try_from(kills).unwrap_or(i64::MAX), now);
@@ -105,41 +105,41 @@ mod tests {
 
     #[test]
     fn a_kill_that_is_counted_and_told_is_told_once_whichever_comes_first() {
-        let (mut ledger, now) = (Ledger::default(), Instant::now());
-        ledger.counted(counted("/a", 1), now);
-        ledger.told("/a", 1, now);
-        ledger.told("/b", 1, now);
-        ledger.counted(counted("/b", 1), now);
-        assert_eq!(ledger.due(), None);
-        assert_eq!(ledger.overdue(now + 2 * PATIENCE), []);
+        let (mut kill_counts, now) = (KillCounts::default(), Instant::now());
+        kill_counts.counted(counted("/a", 1), now);
+        kill_counts.told("/a", 1, now);
+        kill_counts.told("/b", 1, now);
+        kill_counts.counted(counted("/b", 1), now);
+        assert_eq!(kill_counts.due(), None);
+        assert_eq!(kill_counts.overdue(now + 2 * PATIENCE), []);
     }
 
     #[test]
     fn a_kill_that_the_log_lost_is_told_after_a_while() {
-        let (mut ledger, now) = (Ledger::default(), Instant::now());
-        ledger.counted(counted("/a", 2), now);
-        ledger.told("/a", 1, now);
-        assert_eq!(ledger.overdue(now + PATIENCE / 2), []);
-        assert_eq!(ledger.overdue(now + PATIENCE), [counted("/a", 1)]);
-        assert_eq!(ledger.overdue(now + 2 * PATIENCE), []);
+        let (mut kill_counts, now) = (KillCounts::default(), Instant::now());
+        kill_counts.counted(counted("/a", 2), now);
+        kill_counts.told("/a", 1, now);
+        assert_eq!(kill_counts.overdue(now + PATIENCE / 2), []);
+        assert_eq!(kill_counts.overdue(now + PATIENCE), [counted("/a", 1)]);
+        assert_eq!(kill_counts.overdue(now + 2 * PATIENCE), []);
     }
 
     #[test]
     fn a_kill_without_a_cgroup_is_placed_where_it_alone_can_be() {
-        let (mut ledger, now) = (Ledger::default(), Instant::now());
-        ledger.counted(counted("/a", 1), now);
-        assert_eq!(ledger.place(1, now).as_deref(), Some("/a"));
-        assert_eq!(ledger.due(), None);
+        let (mut kill_counts, now) = (KillCounts::default(), Instant::now());
+        kill_counts.counted(counted("/a", 1), now);
+        assert_eq!(kill_counts.place(1, now).as_deref(), Some("/a"));
+        assert_eq!(kill_counts.due(), None);
     }
 
     #[test]
     fn a_kill_that_can_be_in_two_cgroups_is_in_none_and_is_not_told_again() {
-        let (mut ledger, now) = (Ledger::default(), Instant::now());
-        ledger.counted(counted("/a", 1), now);
-        ledger.counted(counted("/b", 1), now);
-        assert_eq!(ledger.place(1, now), None);
-        assert_eq!(ledger.place(1, now), None);
-        assert_eq!(ledger.overdue(now + PATIENCE), []);
+        let (mut kill_counts, now) = (KillCounts::default(), Instant::now());
+        kill_counts.counted(counted("/a", 1), now);
+        kill_counts.counted(counted("/b", 1), now);
+        assert_eq!(kill_counts.place(1, now), None);
+        assert_eq!(kill_counts.place(1, now), None);
+        assert_eq!(kill_counts.overdue(now + PATIENCE), []);
     }
 
     #[test]

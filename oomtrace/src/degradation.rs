@@ -1,23 +1,23 @@
-//! What is lacking at the moment: whoever goes on trying says it, and the status tells it.
+//! What is missing at the moment: a source that keeps trying sets it, and the status reports it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Where one of those who go on trying says what it lacks.
+/// Where a source that keeps trying says what is missing meanwhile.
 #[derive(Clone, Debug, Default)]
-pub struct Lack(Arc<Mutex<Option<String>>>);
+pub struct Degradation(Arc<Mutex<Option<String>>>);
 
-impl Lack {
-    /// This is lacking from now on: what is lost by it, and why.
+impl Degradation {
+    /// This is missing from now on: what is lost by it, and why.
     pub fn say(&self, what: String) {
         self.set(Some(what));
     }
 
-    /// Nothing is lacking any more.
-    pub fn made_good(&self) {
+    /// Nothing is missing any more.
+    pub fn recover(&self) {
         self.set(None);
     }
 
-    /// What is lacking now.
+    /// What is missing now.
     #[must_use]
     pub fn now(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
