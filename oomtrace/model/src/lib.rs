@@ -106,7 +106,11 @@ pub enum Source {
     Oomtrace,
 }
 
-/// When something happened, in the terms of whoever told.
+/// From a kill to the kubelet's noticing the container's end: the PLEG relists every second (`genericPlegRelistPeriod`), but on a
+/// node short of memory a relist was seen to take 10 s. More than three times that.
+pub const NOTICED: jiff::SignedDuration = jiff::SignedDuration::from_secs(35);
+
+/// When something happened, in the terms of its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     /// A reading of `CLOCK_BOOTTIME`, nanoseconds.

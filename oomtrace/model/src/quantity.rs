@@ -6,6 +6,20 @@
 
 use std::str::FromStr;
 
+/// Bytes in the unit that people would choose, to a tenth, or as a whole number where they are one.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let unit = bytes.ilog2() / 10 - 1;
+    let shift = 10 * (unit + 1);
+    let (whole, tenths) = (bytes >> shift, (bytes >> (shift - 10)) % 1024 * 10 / 1024);
+    let name = UNITS[unit as usize];
+    if tenths == 0 { format!("{whole} {name}") } else { format!("{whole}.{tenths} {name}") }
+}
+
 /// An amount, exact to the billionth, as Kubernetes keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Quantity {
@@ -114,7 +128,21 @@ pub fn bytes(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Quantity, bytes};
+    use super::*;
+
+    #[test]
+    fn a_size_is_a_whole_number_where_it_is_one() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (64 << 20, "64 MiB"),
+            ((3 << 29) + 1, "1.5 GiB"),
+            (1_000_943_616, "954.5 MiB"),
+            (u64::MAX, "15.9 EiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
 
     #[test]
     fn a_quantity_is_bytes_exactly() {

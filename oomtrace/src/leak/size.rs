@@ -2,6 +2,8 @@
 
 use std::{fmt, num::ParseIntError, str::FromStr};
 
+use crate::quantity;
+
 /// A number of bytes: `10MiB`, `10Mi` (as in a pod's manifest), `10MB`, `10M`, `1.5Gi`, `1e6`, `1048576`.
 ///
 /// Kubernetes' own forms (`resource.Quantity`, `apimachinery/pkg/api/resource`) mean here what they mean there: `Ki`, `Mi`, …
@@ -82,13 +84,7 @@ fn power(base: u128, exponent: usize) -> Option<u128> {
 /// In the unit that people would choose, to a tenth.
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-        let Self(bytes) = *self;
-        let Some(unit) = bytes.checked_ilog2().map(|bits| bits as usize / 10).filter(|unit| *unit > 0) else {
-            return write!(f, "{bytes} B");
-        };
-        let tenths = (u128::from(bytes) * 10) >> (10 * unit);
-        write!(f, "{}.{} {}", tenths / 10, tenths % 10, UNITS[unit - 1])
+        f.pad(&quantity::size(self.0))
     }
 }
 
@@ -190,8 +186,8 @@ mod tests {
         for (bytes, shown) in [
             (0, "0 B"),
             (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (10 << 20, "10.0 MiB"),
+            (1024, "1 KiB"),
+            (10 << 20, "10 MiB"),
             (3 << 29, "1.5 GiB"),
             (u64::MAX, "15.9 EiB"),
         ] {

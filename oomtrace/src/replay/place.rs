@@ -10,12 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    event::{Container, ContainerAction, ContainerChange, ContainerId, Event, OomKill, Pod},
+    event::{Container, ContainerAction, ContainerChange, ContainerId, Event, NOTICED, OomKill, Pod},
     node::snapshot::Snapshot,
 };
 
-/// From a kill to what was noticed of it: as `timeline::windows` has it.
-const NOTICED: SignedDuration = SignedDuration::from_secs(35);
 /// A clock without fractions of seconds.
 const EARLY: SignedDuration = SignedDuration::from_secs(-1);
 

@@ -73,7 +73,7 @@ fn untouched() -> Outcome {
     container.limit(20)?;
     let (mut leak, stdout) = start(&container, "--block 10MiB --every 10ms --max 100MiB --touch 5%")?;
     let mut steps = stdout.lines();
-    let held = steps.find(|line| line.as_ref().is_ok_and(|line| line.contains("holds 100.0 MiB")));
+    let held = steps.find(|line| line.as_ref().is_ok_and(|line| line.contains("holds 100 MiB")));
     ensure!(held.is_some(), "it did not come to hold 100 MiB");
     ensure!(leak.try_wait()?.is_none(), "it ended by itself");
     leak.kill()?;

@@ -378,7 +378,7 @@ fn pods() -> Outcome {
     check_eq!(sandbox["pod"]["name"], pod.name.as_str(), "the sandbox's pod");
     let table = String::from_utf8(table.stdout)?;
     let line = table.lines().find(|line| line.contains(&container.id)).context("not in the table")?;
-    ensure!(line.starts_with("shop/web-905 ") && line.contains(" app ") && line.contains(" 20.0 MiB "), "{line}");
+    ensure!(line.starts_with("shop/web-905 ") && line.contains(" app ") && line.contains(" 20 MiB "), "{line}");
     Ok(())
 }
 

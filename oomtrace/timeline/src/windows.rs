@@ -14,9 +14,8 @@ pub(super) const SAME_KILL: i64 = 60 * SECOND;
 /// Two tellings of one step of the kubelet: its log may be given in several forms, some of them with whole seconds.
 pub(super) const SAME_STEP: i64 = 2 * SECOND;
 
-/// From a kill to the kubelet's noticing the container's end: the PLEG relists every second (`genericPlegRelistPeriod`),
-/// but on a node short of memory a relist was seen to take 10 s. More than three times that.
-pub(super) const NOTICED: i64 = 35 * SECOND;
+/// [`oomtrace_model::NOTICED`].
+pub(super) const NOTICED: i64 = oomtrace_model::NOTICED.as_secs() * SECOND;
 
 /// Until the kubelet relists it may tell a container to end that has ended already: `genericPlegRelistPeriod`, and the relist
 /// itself.

@@ -1,5 +1,6 @@
 //! Words for summaries and advice. Names are as they were chosen by whoever chose them: whoever prints them escapes.
 
+pub(super) use oomtrace_model::quantity::size;
 use oomtrace_model::{Confidence, Container, ContainerRole, Incident, Pod, Scenario, Severity};
 
 /// What happened, in a few words: a guess is not stated as a fact. `constraint` is what the allocation was bound to.
@@ -39,19 +40,6 @@ pub fn heading_of(scenario: Scenario) -> &'static str {
         Scenario::Killed => "Killed by a process, not by the OOM killer",
         Scenario::Crashed => "Crashed",
     }
-}
-
-/// Bytes in the unit that people would choose; a whole number where it is one.
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let unit = (bytes.ilog2() / 10 - 1).min(4);
-    let shift = 10 * (unit + 1);
-    let (whole, tenths) = (bytes >> shift, (bytes >> (shift - 10)) % 1024 * 10 / 1024);
-    let name = UNITS[unit as usize];
-    if tenths == 0 { format!("{whole} {name}") } else { format!("{whole}.{tenths} {name}") }
 }
 
 /// `default/web`, or as much as is known.
@@ -116,15 +104,6 @@ pub(super) fn listed(words: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_size_is_a_whole_number_where_it_is_one() {
-        for (bytes, text) in
-            [(512, "512 B"), (64 << 20, "64 MiB"), ((3 << 29) + 1, "1.5 GiB"), (1_000_943_616, "954.5 MiB")]
-        {
-            assert_eq!(size(bytes), text);
-        }
-    }
 
     #[test]
     fn an_id_is_cut_and_a_name_is_not() {

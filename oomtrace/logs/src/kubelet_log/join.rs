@@ -4,8 +4,8 @@ use std::{collections::VecDeque, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use oomtrace_model::{
-    Container, ContainerAction as Action, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Moment, Pod,
-    Source, SystemOom, Told,
+    Container, ContainerAction as Action, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Moment,
+    NOTICED, Pod, Source, SystemOom, Told,
 };
 
 use super::{
@@ -19,8 +19,6 @@ use super::{
 
 /// A death is told by two goroutines, milliseconds apart in either order; a second is for a node that is out of breath.
 const HELD: Duration = Duration::from_secs(2);
-/// From an OOM to the status of the pod that has it: as `timeline::windows` has it.
-const NOTICED: Duration = Duration::from_secs(35);
 /// A kill is noticed at once, unless it was before the kubelet was started.
 const NOTICED_LATE: SignedDuration = SignedDuration::from_secs(5);
 /// So much may the times of one kill differ that a kubelet logs more than once.
@@ -251,9 +249,8 @@ impl Joiner {
             let Some(id) = change.container.as_ref().and_then(|container| container.id.clone()) else { continue };
             if self.reported.insert((id, change.reason.clone(), change.exit_code), ()).is_none() {
                 // It is the one that was noted then; a status has ends of days ago, too.
-                let noted = |oom: Timestamp| {
-                    finished.is_some_and(|finished| finished.duration_since(oom).unsigned_abs() <= NOTICED)
-                };
+                let noted =
+                    |oom: Timestamp| finished.is_some_and(|finished| finished.duration_since(oom).abs() <= NOTICED);
                 if change.reason.as_deref() == Some("OOMKilled")
                     && let Some(nth) = self.ooms.iter().position(|(oom, _)| noted(*oom))
                 {
@@ -384,7 +381,7 @@ impl Joiner {
                 told.push(tell(at, Event::Container(Box::new(change))));
             }
         }
-        while self.ooms.front().is_some_and(|(at, _)| go(*at, NOTICED)) {
+        while self.ooms.front().is_some_and(|(at, _)| go(*at, NOTICED.unsigned_abs())) {
             if let Some((at, oom)) = self.ooms.pop_front() {
                 told.push(tell(at, Event::SystemOom(Box::new(oom))));
             }

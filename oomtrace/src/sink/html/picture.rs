@@ -4,8 +4,11 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::{super::text::size, class, escape, offset};
-use crate::event::{Incident, MemoryPoint};
+use super::{class, escape, offset};
+use crate::{
+    event::{Incident, MemoryPoint},
+    quantity,
+};
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 180.0;
@@ -92,7 +95,7 @@ fn write_memory(page: &mut String, scale: &Scale, points: &[(f64, &MemoryPoint)]
             "<circle class=\"point\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\"><title>{} used at {}</title></circle>",
             scale.x(*ms),
             scale.y(point.usage_bytes),
-            size(Some(point.usage_bytes)),
+            quantity::size(point.usage_bytes),
             escape(&offset(*ms)),
         )?;
     }
@@ -105,15 +108,10 @@ fn write_memory(page: &mut String, scale: &Scale, points: &[(f64, &MemoryPoint)]
             "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
             LEFT - 4.0,
             y + 4.0,
-            amount(limit)
+            quantity::size(limit)
         )?;
     }
     writeln!(page, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">0</text>", LEFT - 4.0, HEIGHT - BOTTOM + 4.0)
-}
-
-/// A limit without a needless `.0`.
-fn amount(bytes: u64) -> String {
-    size(Some(bytes)).replace(".0 ", " ")
 }
 
 /// To the millisecond: no picture shows less.

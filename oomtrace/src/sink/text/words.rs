@@ -1,6 +1,9 @@
 //! Words for people: sizes, names, places.
 
-use crate::event::{Container, Level, Limit, Pod, Task};
+use crate::{
+    event::{Container, Level, Limit, Pod, Task},
+    quantity,
+};
 
 pub(super) fn who(task: &Task) -> String {
     format!("{} (pid {})", escape(task.comm.as_deref().unwrap_or("?")), number(task.pid))
@@ -48,15 +51,7 @@ pub(super) fn number(value: Option<impl ToString>) -> String {
 /// Bytes in the unit that people would choose.
 #[must_use]
 pub fn size(bytes: Option<u64>) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    let Some(bytes) = bytes else { return "?".to_owned() };
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let unit = (bytes.ilog2() / 10 - 1).min(4);
-    let shift = 10 * (unit + 1);
-    let tenths = (bytes >> (shift - 10)) * 10 / 1024;
-    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit as usize])
+    bytes.map_or_else(|| "?".to_owned(), quantity::size)
 }
 
 /// Text from outside, safe for a terminal: control characters are shown as escapes.
@@ -83,11 +78,11 @@ mod tests {
         for (bytes, text) in [
             (0, "0 B"),
             (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (20 << 20, "20.0 MiB"),
+            (1024, "1 KiB"),
+            (20 << 20, "20 MiB"),
             ((20 << 20) - 1, "19.9 MiB"),
-            (3 << 30, "3.0 GiB"),
-            (u64::MAX, "16383.9 PiB"),
+            (3 << 30, "3 GiB"),
+            (u64::MAX, "15.9 EiB"),
         ] {
             assert_eq!(size(Some(bytes)), text);
         }
