@@ -313,7 +313,7 @@ mod tests {
         for kind in [Kind::Heap, Kind::Mapping] {
             let huge = Plan { block_bytes: 1 << 62, max_bytes: u64::MAX, ..plan(kind, "0%") };
             let refused = Leak::new(huge).grow().expect_err("no machine has that");
-            assert!(refused.to_string().starts_with("step 1: another 4.0 EiB are refused after 0 B: "), "{refused}");
+            assert!(refused.to_string().starts_with("step 1: another 4 EiB are refused after 0 B: "), "{refused}");
         }
     }
 }

@@ -77,7 +77,7 @@ impl LastWords {
     }
 }
 
-/// Who ended with a code of its self_protection, or by a fault: not as it was asked to, and not by the OOM killer.
+/// Who ended with a code of its own, or by a fault: not as it was asked to, and not by the OOM killer.
 pub(super) fn gave_up(exit: &ProcessExit) -> Option<(&Pod, &Container)> {
     let code = exit.container_exit_code.filter(|code| !matches!(code, 0 | 137 | 143))?;
     (code != 0 && !exit.oom_victim).then_some(exit.pod.as_ref().zip(exit.container.as_ref())).flatten()

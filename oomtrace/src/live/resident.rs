@@ -57,7 +57,7 @@ fn let_go_of_program() {
 }
 
 /// The places and lengths of all mappings of files that are read-only and were so from the start: what a loader relocates before
-/// it takes the right to write away has pages of its self_protection, `Anonymous`.
+/// it takes the right to write away has pages of its own, `Anonymous`.
 fn unwritten(smaps: &str) -> Vec<(usize, usize)> {
     let (mut found, mut candidate) = (Vec::new(), None);
     for line in smaps.lines() {

@@ -210,7 +210,7 @@ impl<S: Show> Intake<S> {
         if self.late > 0 {
             warn!(
                 "{} lines come after others that are more than ten minutes later, and may make incidents of their own: give the \
-                 parts of a log as files of their self_protection, or in the order of time",
+                 parts of a log as files of their own, or in the order of time",
                 self.late
             );
         }

@@ -213,7 +213,7 @@ mod tests {
             assert!(!page.contains(tag), "{tag} in {page}");
         }
         assert!(page.chars().all(|c| c == '\n' || !c.is_control() && c != '\u{202e}'));
-        // Every quote in text is escaped: what is left are the page's self_protection, in pairs.
+        // Every quote in text is escaped: what is left are the page's own, in pairs.
         assert_eq!(page.matches('"').count() % 2, 0);
     }
 

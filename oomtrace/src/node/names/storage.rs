@@ -1,7 +1,7 @@
 //! The storage that Podman and CRI-O share: its lists of containers, with their names.
 //!
 //! Below `/var/lib/containers/storage`, and below `/run/containers/storage` for what is not to outlast a boot, each driver
-//! has a folder of its self_protection, `overlay-containers`, `vfs-containers`, …: in it the lists, and a folder for each container.
+//! has a folder of its own, `overlay-containers`, `vfs-containers`, …: in it the lists, and a folder for each container.
 //! A list is `containers.json`, or `volatile-containers.json` for those that are not worth a `fsync`: CRI-O's, and what
 //! `podman run --rm` makes (`newContainerStore`, `containers.go` of containers/storage; seen with Podman 5.4).
 

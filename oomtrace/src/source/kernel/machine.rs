@@ -26,7 +26,7 @@ pub struct Machine {
     pub sees_charges: SeesCharges,
 }
 
-/// An event of the kernel's self_protection, with the reading of `CLOCK_BOOTTIME` when it happened.
+/// An event of the kernel's own, with the reading of `CLOCK_BOOTTIME` when it happened.
 pub(super) fn told(boot_ns: u64, event: Event) -> Told {
     Told { source: Source::Kernel, at: Moment::Boot(boot_ns), event }
 }

@@ -113,7 +113,7 @@ impl Access {
         self.get_at(self.url_of(path))
     }
 
-    /// What is answered at an address of its self_protection, asked in the same way.
+    /// What is answered at an address of its own, asked in the same way.
     ///
     /// # Errors
     ///
