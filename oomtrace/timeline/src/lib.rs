@@ -542,7 +542,10 @@ impl Weight {
             | Event::PanicOnOom(_)
             | Event::UnderOom(_) => Some(Self::Evidence),
             Event::ProcessExit(exit) => {
-                (exit.oom_victim || exit.container.is_some() || exit.pod.is_some()).then_some(Self::Evidence)
+                let is_placed = exit.oom_victim || exit.container.is_some() || exit.pod.is_some();
+                // Of a container only its first process's end is its end, and of a group hundreds may end at once.
+                let weight = if exit.container_exit_code.is_some() { Self::Evidence } else { Self::Context };
+                is_placed.then_some(weight)
             }
             Event::Eviction(eviction) => Some(match eviction.phase {
                 EvictionPhase::Configured => return None,

@@ -116,7 +116,7 @@ impl Counters {
                     tracing::warn!("the kubelet's counters of evictions are not read: {error}");
                     let every = self.every.as_secs();
                     degradation.say(format!(
-                        "evictions may degradation their signal: {error}; it is tried again every {every} s"
+                        "evictions may lack their signal: {error}; it is tried again every {every} s"
                     ));
                 }
                 Ok(Err(_)) | Err(_) => {}
@@ -217,7 +217,7 @@ mod tests {
                 (Degradation::default(), counters(&format!("https://localhost:{port}/metrics"), folder.path()));
             let task = tokio::spawn(access.watch(degradation.clone(), tell, stopped));
             until(&degradation, |degradation| {
-                degradation.is_some_and(|degradation| degradation.contains("evictions may degradation their signal"))
+                degradation.is_some_and(|degradation| degradation.contains("evictions may lack their signal"))
             })
             .await;
             kubelet_at(&format!("127.0.0.1:{port}"), &["localhost"]);
