@@ -115,9 +115,8 @@ impl Counters {
                 Ok(Err(error)) if degradation.now().is_none() => {
                     tracing::warn!("the kubelet's counters of evictions are not read: {error}");
                     let every = self.every.as_secs();
-                    degradation.say(format!(
-                        "evictions may lack their signal: {error}; it is tried again every {every} s"
-                    ));
+                    degradation
+                        .say(format!("evictions may lack their signal: {error}; it is tried again every {every} s"));
                 }
                 Ok(Err(_)) | Err(_) => {}
             }
