@@ -47,7 +47,7 @@ pub(crate) fn id(cgroup: Address) -> u64 {
 #[map]
 static SENT: LruHashMap<u64, u64> = LruHashMap::with_max_entries(512, 0);
 
-/// Whoever has a path keeps it for longer than this.
+/// The daemon keeps a path for longer than this.
 const SEND_AGAIN_NS: u64 = 1_000_000_000;
 
 /// Sends a cgroup's path, for the records that are about to name its id. Not again where it was sent a moment ago: a kill of a
@@ -70,7 +70,7 @@ pub(crate) fn send_path(cgroup: Address) {
     }
 }
 
-/// A record that a path is written into, in place: it belongs to whoever has reserved it, whatever else runs meanwhile.
+/// A record that a path is written into, in place: it belongs to the program that reserved it, whatever else runs meanwhile.
 trait PathRecord: 'static {
     const TAG: u32;
     /// The last byte of the names where another one may begin: one less than a power of two.
@@ -124,7 +124,7 @@ fn send_as<Record: PathRecord>(leaf: Address, cgroup_id: u64, now: u64) -> bool 
             }
         );
     }
-    // The record has its place in the ring: whoever finds this comes behind it.
+    // The record has its place in the ring: what a program sends that finds this comes behind it.
     let _ = SENT.insert(cgroup_id, now, 0);
     entry.submit(0);
     true

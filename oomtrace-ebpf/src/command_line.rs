@@ -23,7 +23,7 @@ impl Fill<[u8; COMMAND_LINE_LEN]> for Zeroes {
 }
 
 /// Sends the beginning of a victim's command line, for the mark that follows. It is in the victim's own memory, and can be read
-/// where the victim itself runs, as whoever hits a limit often does.
+/// where the victim itself runs, which is usual at a container's own limit.
 #[inline(always)]
 pub(crate) fn send(victim: Address, decision: u64) {
     let tgid = task::tgid(victim);

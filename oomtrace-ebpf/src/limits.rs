@@ -32,7 +32,7 @@ struct Setting {
     which: u64,
 }
 
-/// By thread. One that gives way to others is not told.
+/// By thread. One that gives way to others is not reported.
 #[map]
 static SETTING: LruHashMap<u64, Setting> = LruHashMap::with_max_entries(128, 0);
 

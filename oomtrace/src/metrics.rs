@@ -1,7 +1,7 @@
 //! Figures for a monitoring system: what has happened, counted, as `OpenMetrics` over HTTP.
 //!
 //! [`Metrics`] is fed every line that oomtrace tells, and derives everything from these alone; a thread of its own
-//! ([`serve()`]) answers whoever asks, so that neither waits for the other.
+//! ([`serve()`]) answers requests, so that neither waits for the other.
 
 mod expose;
 mod figures;

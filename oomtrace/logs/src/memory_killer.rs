@@ -24,6 +24,11 @@ pub(crate) fn read(identifier: &str, text: &str, pid: Option<u32>) -> Option<Sig
     }
 }
 
+/// Whether a text of the kernel's log may be of such a killer, which writes as a process.
+pub(crate) fn may_be_kmsg(text: &str) -> bool {
+    text.starts_with("[talos] Sending ") || text.starts_with("oomd kill: ")
+}
+
 /// A kill, by a killer that writes into the kernel's log itself, with the text's facility `user`.
 pub(crate) fn read_kmsg(text: &str) -> Option<Signal> {
     match text.strip_prefix("[talos] ") {
@@ -160,8 +165,8 @@ mod tests {
             ("sending SIGTERM to process 7 uid 0 \"a\": \"b\": oom_score 9, VmRSS 1 MiB", 7, Some(0), "a\": \"b", 15),
         ] {
             let signal = read(EARLYOOM, text, Some(1)).expect("a kill");
-            let Task { pid: told, uid: user, comm: name, .. } = signal.target;
-            assert_eq!((told, user, name.as_deref()), (Some(pid), uid, Some(comm)), "{text}");
+            let Task { pid: process, uid: user, comm: name, .. } = signal.target;
+            assert_eq!((process, user, name.as_deref()), (Some(pid), uid, Some(comm)), "{text}");
             assert_eq!(signal.signal_number, Some(number), "{text}");
         }
         assert!(read(EARLYOOM, "sending SIGTERM when mem <= 10.00% and swap <= 10.00%,", None).is_none());

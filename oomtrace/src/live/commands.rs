@@ -24,9 +24,9 @@ const KEPT: Duration = Duration::from_mins(1);
 /// The number of the first namespace of processes, `PROC_PID_INIT_INO`: in any other, ids are not the kernel's.
 const FIRST_NAMESPACE: &str = "pid:[4026531836]";
 
-/// What processes were started as, by their ids.
+/// What processes were started as, by their ids, and when that was read.
 pub(super) struct Commands {
-    known: HashMap<u32, String>,
+    known: HashMap<u32, (Instant, String)>,
     read: VecDeque<(Instant, u32)>,
 }
 
@@ -37,18 +37,23 @@ impl Commands {
         (namespace == Path::new(FIRST_NAMESPACE)).then(|| Self { known: HashMap::new(), read: VecDeque::new() })
     }
 
-    /// Reads what an event makes worth reading, and tells what a kill's victim was started as where the kernel did not.
+    /// Reads what an event makes worth reading, and adds what a kill's victim was started as where the kernel did not.
     pub(super) fn pass(&mut self, event: &mut Event, hierarchy: Option<&Hierarchy>) {
         match event {
             Event::ChargeFailures(failures) if failures.state == ChargeState::Began => self.read(failures, hierarchy),
             Event::OomKill(kill) if kill.victim.command_line.is_none() => {
                 let victim = &kill.victim.task;
                 if let Some(process) = victim.tgid.or(victim.pid) {
-                    kill.victim.command_line = of(process).or_else(|| self.known.get(&process).cloned());
+                    kill.victim.command_line = of(process).or_else(|| self.recent(process));
                 }
             }
             _ => {}
         }
+    }
+
+    fn recent(&self, process: u32) -> Option<String> {
+        let (read, line) = self.known.get(&process)?;
+        (read.elapsed() < KEPT).then(|| line.clone())
     }
 
     fn read(&mut self, failures: &ChargeFailures, hierarchy: Option<&Hierarchy>) {
@@ -70,7 +75,7 @@ impl Commands {
         });
         for process in processes.take(MOST.0) {
             if let Some(line) = of(process) {
-                self.known.insert(process, line);
+                self.known.insert(process, (now, line));
                 self.read.push_back((now, process));
             }
         }
@@ -91,10 +96,12 @@ mod tests {
     use crate::event::{OomKill, Task, Victim};
 
     #[test]
-    fn a_kill_gets_what_its_victim_was_started_as_unless_the_kernel_told_it() {
-        let mut commands =
-            Commands { known: HashMap::from([(u32::MAX, "java -jar app.jar".to_owned())]), read: VecDeque::new() };
-        let mut told = |process: u32, by_kernel: Option<&str>| {
+    fn a_kill_gets_what_its_victim_was_started_as_unless_the_kernel_read_it() {
+        let mut commands = Commands {
+            known: HashMap::from([(u32::MAX, (Instant::now(), "java -jar app.jar".to_owned()))]),
+            read: VecDeque::new(),
+        };
+        let mut command_line_of = |process: u32, by_kernel: Option<&str>| {
             let task = Task { tgid: Some(process), ..Task::default() };
             let victim = Victim { task, command_line: by_kernel.map(ToOwned::to_owned), ..Victim::default() };
             let mut event = Event::OomKill(Box::new(OomKill { victim, ..OomKill::default() }));
@@ -104,10 +111,10 @@ mod tests {
                 other => unreachable!("{other:?}"),
             }
         };
-        assert_eq!(told(u32::MAX, None).as_deref(), Some("java -jar app.jar"));
-        assert_eq!(told(u32::MAX, Some("python x.py")).as_deref(), Some("python x.py"));
-        assert_eq!(told(u32::MAX - 1, None), None);
+        assert_eq!(command_line_of(u32::MAX, None).as_deref(), Some("java -jar app.jar"));
+        assert_eq!(command_line_of(u32::MAX, Some("python x.py")).as_deref(), Some("python x.py"));
+        assert_eq!(command_line_of(u32::MAX - 1, None), None);
         let own = std::env::args().next().expect("a program");
-        assert!(told(std::process::id(), None).is_some_and(|line| line.starts_with(&own)));
+        assert!(command_line_of(std::process::id(), None).is_some_and(|line| line.starts_with(&own)));
     }
 }

@@ -81,8 +81,8 @@ impl Pipeline {
         self.push_all(vec![told]);
     }
 
-    /// Takes an event; gives whose memory it asks for. A kubelet that is started anew logs the kernel's kills since the node's boot once more: those from before
-    /// this run are none of it.
+    /// Takes an event; returns whose memory to read for it. A kubelet that is restarted logs the kernel's kills since the node's
+    /// boot again: those from before this run are not part of it.
     fn take(&mut self, told: Told) -> Option<Asked> {
         if let (Event::SystemOom(oom), Moment::Wall(at)) = (&told.event, told.at)
             && at < self.started
@@ -99,7 +99,7 @@ impl Pipeline {
         asked
     }
 
-    /// Reads memory for events that are on their way: whoever reads them does not wait for that.
+    /// Reads memory for events that are on their way: their readers do not wait for it.
     fn read_memory(&mut self, asked: Vec<Asked>) {
         if asked.is_empty() {
             return;

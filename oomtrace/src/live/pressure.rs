@@ -1,4 +1,4 @@
-//! What memory looks like, told with the events that it may explain: read right when they have passed.
+//! What memory looks like, emitted with the events that it may explain: read right when they have passed.
 
 use std::{
     collections::HashMap,

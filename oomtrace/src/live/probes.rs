@@ -30,7 +30,7 @@ pub struct ProbeSource {
     panic_on_oom: Option<u32>,
     facts: Vec<Fact>,
     hierarchy: Option<Hierarchy>,
-    /// What processes were started as, where that is to be told.
+    /// What processes were started as, where that is wanted.
     commands: Option<Commands>,
     /// When the kernel was last asked what it skipped.
     asked_for_missed: Instant,

@@ -88,10 +88,10 @@ impl Sources {
 
     /// Whether what is lacking has changed since this was last asked.
     pub(super) fn degradations_changed(&mut self) -> bool {
-        let changed = self.degradations.iter_mut().map(|(degradation, told)| {
+        let changed = self.degradations.iter_mut().map(|(degradation, reported)| {
             let now = degradation.now();
-            let changed = now != *told;
-            *told = now;
+            let changed = now != *reported;
+            *reported = now;
             changed
         });
         // Every one of them is asked.

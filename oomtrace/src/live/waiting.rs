@@ -110,7 +110,7 @@ impl Waiting {
     }
 }
 
-/// Whether it is of what lies above a container whose memory is held: they were read together, and are told in their order.
+/// Whether it is of what lies above a container whose memory is held: they were read together, and keep their order.
 fn completes_a_picture(held: &VecDeque<(Instant, Told)>, told: &Told) -> bool {
     let is_of_memory = |told: &Told| matches!(told.event, Event::Pressure(_));
     is_of_memory(told) && held.back().is_some_and(|(_, last)| is_of_memory(last))
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
     use crate::event::{Moment, OomKill, Pod, PodUid, Source};
 
-    /// Knows the name of every pod once it is told to, and always that of pods with even numbers.
+    /// Knows the name of every pod once `learnt` is set, and always that of pods with even numbers.
     struct Learning(Rc<Cell<bool>>, Rc<Cell<u32>>);
 
     fn uid(number: u64) -> PodUid {
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_together_is_told_in_its_order() {
+    fn what_was_read_together_keeps_its_order() {
         let (mut waiting, known) = waiting();
         let now = Instant::now();
         let memory = || Told { source: Source::Oomtrace, at: Moment::Boot(0), event: Event::Pressure(Box::default()) };

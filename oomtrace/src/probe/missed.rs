@@ -20,8 +20,8 @@ struct Program {
     name: String,
     /// Of the program, and of what it is attached by.
     fds: Vec<OwnedFd>,
-    /// What of it has been told.
-    told: u64,
+    /// What of it has been reported.
+    reported: u64,
 }
 
 impl Missed {
@@ -32,7 +32,7 @@ impl Missed {
             let fd = program.fd().ok()?.as_fd().try_clone_to_owned().ok()?;
             let mut fds = links.remove(&program_info(fd.as_fd()).ok()?.id).unwrap_or_default();
             fds.push(fd);
-            Some(Program { name: name.to_owned(), fds, told: 0 })
+            Some(Program { name: name.to_owned(), fds, reported: 0 })
         });
         Self(programs.collect())
     }
@@ -40,8 +40,8 @@ impl Missed {
     /// The programs that were skipped since this was last asked, and how often.
     pub(super) fn newly(&mut self) -> Vec<(String, u64)> {
         let newly = self.0.iter_mut().filter_map(|program| {
-            let newly = program.missed().saturating_sub(program.told);
-            program.told += newly;
+            let newly = program.missed().saturating_sub(program.reported);
+            program.reported += newly;
             (newly > 0).then(|| (program.name.clone(), newly))
         });
         newly.collect()
@@ -66,7 +66,7 @@ fn links() -> BTreeMap<u32, Vec<OwnedFd>> {
             continue;
         }
         let Some(fd) = entry.file_name().to_str().and_then(|fd| fd.parse::<RawFd>().ok()) else { continue };
-        // SAFETY: it was open a moment ago, and whoever has it keeps it as long as the probes are loaded.
+        // SAFETY: it was open a moment ago, and its owner keeps it as long as the probes are loaded.
         let Ok(fd) = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned() else { continue };
         if let Ok(info) = link_info(fd.as_fd()) {
             links.entry(info.prog_id).or_default().push(fd);
@@ -113,7 +113,7 @@ fn info<T: Info>(fd: BorrowedFd<'_>) -> io::Result<T> {
     attr.info.info_len = u32::try_from(size_of::<T>()).unwrap_or(0);
     attr.info.info = info.as_mut_ptr() as u64;
     let command = bpf_cmd::BPF_OBJ_GET_INFO_BY_FD as libc::c_long;
-    // SAFETY: the kernel writes no more than it is told that there is room for.
+    // SAFETY: the kernel writes no more than the length that is given.
     let answer = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut attr, size_of::<bpf_attr>()) };
     // SAFETY: numbers, be they the kernel's or zero.
     if answer == 0 { Ok(unsafe { info.assume_init() }) } else { Err(io::Error::last_os_error()) }

@@ -1,6 +1,6 @@
 //! Incidents after the fact: the same stages as [`live`](crate::live), fed from files. What the files are is found out
 //! ([`Inputs::take`]); then when their times are ([`boot`], [`mod@zone`], [`year`]); their lines are named, put in order, numbered and
-//! handed to the timeline ([`intake`]); and the incidents are given to whoever shows them ([`Show`]).
+//! handed to the timeline ([`intake`]); and the incidents go to a [`Show`].
 
 mod acquainted;
 pub(crate) mod archive;

@@ -262,7 +262,7 @@ fn group_kill() -> Outcome {
     let kill = only(&lines, "oom_kill")?;
     compare_with_log(kill, &log.lines()?)?;
     check_eq!(kill["group"], json!(true), "group");
-    // The kill was told before they were killed.
+    // The kill was emitted before they were killed.
     let of_group = of_kind(&lines, "oom_victim").into_iter().filter(|victim| victim["why"] == json!("group"));
     let mut members: Vec<_> = of_group.map(|victim| victim["pid"].clone()).collect();
     members.sort_by_key(Value::as_u64);
@@ -345,8 +345,8 @@ fn command_line() -> Outcome {
         let oomtrace = Oomtrace::start(&["--probe", rung])?;
         run_to_death("eat", &container)?;
         let lines = oomtrace.stop()?;
-        let told = only(&lines, "oom_kill")?["victim"]["command_line"].clone();
-        ensure!(told.as_str().is_some_and(|line| line.contains(" --workload eat ")), "{rung}: {told}");
+        let line = only(&lines, "oom_kill")?["victim"]["command_line"].clone();
+        ensure!(line.as_str().is_some_and(|line| line.contains(" --workload eat ")), "{rung}: {line}");
     }
     let oomtrace = Oomtrace::start(&["--no-command-lines"])?;
     run_to_death("eat", &container)?;
@@ -360,8 +360,8 @@ fn command_line() -> Outcome {
     held.wait()?;
     second.kill()?;
     second.wait()?;
-    let told = only(&oomtrace.stop()?, "oom_kill")?["victim"]["command_line"].clone();
-    ensure!(told.as_str().is_some_and(|line| line.contains(" --workload hold-12 ")), "of another: {told}");
+    let line = only(&oomtrace.stop()?, "oom_kill")?["victim"]["command_line"].clone();
+    ensure!(line.as_str().is_some_and(|line| line.contains(" --workload hold-12 ")), "of another: {line}");
     Ok(())
 }
 

@@ -133,7 +133,8 @@ fn run(what: &str, procs: &str) -> Result<()> {
 /// How many processes the group has.
 pub(crate) const GROUP: usize = 720;
 
-fn rest_in_a_child() -> Result<()> {
+/// A child that waits for its end; its process id.
+fn rest_in_a_child() -> Result<libc::pid_t> {
     // SAFETY: the child does nothing but wait for its end.
     unsafe {
         let child = libc::fork();
@@ -143,8 +144,8 @@ fn rest_in_a_child() -> Result<()> {
             }
         }
         anyhow::ensure!(child > 0, "no child");
+        Ok(child)
     }
-    Ok(())
 }
 
 /// Waits for a child that has this process's memory, and that never ends. The kernel kills no such child for its memory.
@@ -275,15 +276,9 @@ pub(crate) const CHILDREN: u64 = 200;
 /// What a process does that ends its workers with SIGKILL, all day.
 fn kill_children() -> Result<()> {
     for _ in 0..CHILDREN {
-        // SAFETY: the child does nothing but wait for its end.
+        let child = rest_in_a_child()?;
+        // SAFETY: no precondition.
         unsafe {
-            let child = libc::fork();
-            if child == 0 {
-                loop {
-                    libc::pause();
-                }
-            }
-            anyhow::ensure!(child > 0, "no child");
             libc::kill(child, libc::SIGKILL);
             libc::waitpid(child, std::ptr::null_mut(), 0);
         }

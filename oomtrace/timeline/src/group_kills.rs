@@ -45,7 +45,7 @@ impl GroupKills {
     }
 }
 
-/// A kill of a group that is told without its members, as the probes tell it.
+/// A kill of a group that has no members yet, as the probes emit it.
 fn waits_for_members(kill: &OomKill) -> bool {
     kill.group == Some(true) && kill.decision.is_some() && kill.members.is_empty()
 }

@@ -37,12 +37,15 @@ mod tests;
 use std::borrow::Cow;
 
 pub use crate::envelope::when::{LocalTime, Wall, When};
-use crate::envelope::{
-    cri,
-    entry::Entry,
-    json::{self, Inner, Piece, Pretty},
-    learnt::{self, LineKind},
-    scan, syslog, when,
+use crate::{
+    envelope::{
+        cri,
+        entry::Entry,
+        json::{self, Inner, Piece, Pretty},
+        learnt::{self, LineKind},
+        scan, syslog, when,
+    },
+    memory_killer,
 };
 
 /// Of a longer line, only so much is read. The kernel's own are under 1 KiB (`LOG_LINE_MAX`, `PRINTKRB_RECORD_MAX`:
@@ -346,7 +349,7 @@ impl Reader {
         self.last = Some(Last { form, when, sequence, caller, kernel, column });
         self.json = form == Form::Json;
         // Those that write into the kernel's log do so as a process, where the form says which.
-        if matches!(form, Form::Kmsg | Form::Dmesg | Form::Talos) && is_killers(&text) {
+        if matches!(form, Form::Kmsg | Form::Dmesg | Form::Talos) && memory_killer::may_be_kmsg(&text) {
             return Line::Killer(Message { when, sequence, caller, text, continues: false });
         }
         if !kernel {
@@ -408,15 +411,10 @@ impl Reader {
             return Line::Skipped(Skipped::Unreadable(LineError::NoHead));
         }
         let text = String::from_utf8_lossy(line.strip_prefix(b"kernel: ").unwrap_or(line));
-        let killers = is_killers(&text);
+        let killers = memory_killer::may_be_kmsg(&text);
         let message = Message { when: When::default(), sequence: None, caller: None, text, continues: false };
         if killers { Line::Killer(message) } else { Line::Kernel(message) }
     }
-}
-
-/// Whether a text may be of a user-space OOM killer.
-fn is_killers(text: &str) -> bool {
-    text.starts_with("[talos] Sending ") || text.starts_with("oomd kill: ")
 }
 
 /// What a line is by itself, in a form that is in the list above.
@@ -445,7 +443,7 @@ pub(super) fn known(line: &[u8]) -> LineKind {
         .or_else(|| journal::read_syslog(line))
         .or_else(|| talos::read(line));
     match read {
-        Some((head, text)) if head.kernel || std::str::from_utf8(text).is_ok_and(is_killers) => {
+        Some((head, text)) if head.kernel || std::str::from_utf8(text).is_ok_and(memory_killer::may_be_kmsg) => {
             LineKind::Wanted(line.len() - text.len())
         }
         Some(_) => LineKind::Foreign,

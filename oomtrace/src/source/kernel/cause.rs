@@ -26,7 +26,7 @@ pub(super) fn of(decision: &Decision, paths: &Paths) -> Cause {
     Cause::Ordinary
 }
 
-/// Whether more is in use than charges come to: more than an eighth of the limit, and than 1024 pages. A limit that is set below what
+/// Whether more is in use than charges add up to: more than an eighth of the limit, and than 1024 pages. A limit that is set below what
 /// is in use without waiting (`O_NONBLOCK`) has the next charge kill, whose task is in the cgroup.
 fn is_far_over(counters: &MemcgCounters) -> bool {
     let (Some(usage), Some(max)) = (known(counters.memory_usage_pages), known(counters.memory_max_pages)) else {

@@ -1,8 +1,8 @@
 //! One decision of the OOM killer arrives as several records: paths, the decision, candidates, a mark for every victim, the end.
 //! Here they become one `oom_kill` and an `oom_victim` for each mark.
 //!
-//! A kill is told when its victim is marked, before the kernel writes its report: that takes seconds on a serial console. The
-//! others of a group follow as they are marked. A decision that kills nobody is told when its end arrives; where that cannot be
+//! A kill is emitted when its victim is marked, before the kernel writes its report: that takes seconds on a serial console. The
+//! others of a group follow as they are marked. A decision that kills nobody is emitted when its end arrives; where that cannot be
 //! seen, or was lost, when the next record that is not part of it arrives, or when it is long overdue ([`Joiner::flush`]).
 
 use std::cmp::Reverse;
@@ -48,17 +48,17 @@ struct Open {
     /// Missing where its record was lost.
     decision: Option<Box<Decision>>,
     candidates: Vec<record::Candidate>,
-    /// Those of whom nobody has been told yet.
+    /// Those that are not emitted yet.
     marks: Vec<Mark>,
-    /// Whether its kill was told.
-    told: bool,
-    /// The kernel's own signal to the victim comes before the mark; it is told after the kill.
+    /// Whether its kill was emitted.
+    emitted: bool,
+    /// The kernel's own signal to the victim comes before the mark; it is emitted after the kill.
     later: Vec<Record>,
 }
 
 impl Open {
     fn new(number: u64, decision: Option<Box<Decision>>) -> Self {
-        Self { number, decision, candidates: Vec::new(), marks: Vec::new(), told: false, later: Vec::new() }
+        Self { number, decision, candidates: Vec::new(), marks: Vec::new(), emitted: false, later: Vec::new() }
     }
 }
 
@@ -81,7 +81,7 @@ impl Joiner {
     /// Takes a record; gives what it completes.
     pub fn push(&mut self, record: Record) -> Vec<Told> {
         if let (Some(open), Record::Exit(_) | Record::Signal(_) | Record::Reaping(_)) = (&mut self.open, &record)
-            && !open.told
+            && !open.emitted
         {
             open.later.push(record);
             return Vec::new();
@@ -108,13 +108,13 @@ impl Joiner {
                 let mut told = self.flush_unless(mark.header.decision);
                 let is_kill = self.is_kill(&mark);
                 let open = self.opened(mark.header.decision);
-                if open.told {
+                if open.emitted {
                     // The first to be killed was the victim.
                     told.push(self.victim(&mark, if is_kill { Why::Group } else { Why::AlreadyDying }));
                 } else {
                     open.marks.push(*mark);
                     if is_kill {
-                        told.extend(self.tell_kill());
+                        told.extend(self.emit_kill());
                     }
                 }
                 told
@@ -178,20 +178,20 @@ impl Joiner {
 
     /// Gives what is open, for want of its end.
     pub fn flush(&mut self) -> Vec<Told> {
-        let told = self.tell_kill();
+        let told = self.emit_kill();
         self.open = None;
         told
     }
 
     /// Gives the open decision with what is known of it by now; nothing where that was done.
-    fn tell_kill(&mut self) -> Vec<Told> {
+    fn emit_kill(&mut self) -> Vec<Told> {
         let Some(mut open) = self.open.take() else { return Vec::new() };
-        if open.told {
+        if open.emitted {
             self.open = Some(open);
             return Vec::new();
         }
         let mut told = self.tell_decision(&open);
-        open.told = true;
+        open.emitted = true;
         open.marks.clear();
         let later = std::mem::take(&mut open.later);
         self.open = Some(open);
@@ -466,7 +466,7 @@ mod tests {
         assert_eq!(pushed(mark(1, 11, true)), ["victim 11 Group"]);
         assert_eq!(pushed(mark(1, 12, false)), ["victim 12 AlreadyDying"]);
         assert!(pushed(end(1)).is_empty());
-        assert!(pushed(decision(2, 20)).is_empty(), "nothing is told twice");
+        assert!(pushed(decision(2, 20)).is_empty(), "nothing is emitted twice");
     }
 
     #[test]

@@ -60,7 +60,7 @@ mod tests {
             };
             tell(&record, &paths, &machine())
         };
-        let Some(Told { event: Event::LimitChanged(of_pod), .. }) = changed(1) else { unreachable!("it is told") };
+        let Some(Told { event: Event::LimitChanged(of_pod), .. }) = changed(1) else { unreachable!("it is emitted") };
         assert_eq!(
             (of_pod.limit_kind, of_pod.from_bytes, of_pod.to_bytes),
             (Some(LimitKind::High), None, Some(1 << 20))

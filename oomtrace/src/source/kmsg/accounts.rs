@@ -23,7 +23,7 @@ const MOST_TOLD: u64 = 64;
 /// Where only reading again may help.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What cgroups count, and what of it the log has not told yet.
+/// What cgroups count, and what of it is not in the log yet.
 pub(super) struct Accounts {
     counters: Counters,
     kill_counts: KillCounts,

@@ -89,7 +89,7 @@ impl Counters {
         Ok(Metrics::read(&body))
     }
 
-    /// Tells what is counted from now on, until it is told to stop. While there is nothing to be read, `degradation` says so.
+    /// Emits what is counted from now on, until `stop`. While there is nothing to be read, `degradation` says so.
     pub async fn watch(self, degradation: Degradation, tell: mpsc::Sender<Told>, mut stop: watch::Receiver<bool>) {
         let mut every = interval(self.every);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -20,7 +20,7 @@ use super::{
     tracer::Tracer,
 };
 
-/// What is told of a kill is told by then.
+/// A kill is reported by then.
 const SETTLED: Duration = Duration::from_secs(5);
 
 #[derive(Args)]
@@ -81,7 +81,7 @@ impl Storm {
         let _ = bpftrace.kill();
         let _ = bpftrace.wait();
         let lines = reading.join().map_err(|_| anyhow::anyhow!("the reader of oomtrace panicked"))?;
-        let told = Told::of(&lines, &killed)?;
+        let found = Outcome::of(&lines, &killed)?;
 
         let mut others: HashMap<Teller, u64> = HashMap::new();
         for word in words.try_iter() {
@@ -91,9 +91,9 @@ impl Storm {
         let (own, of_bpftrace) = (a_kill(0).unwrap_or(f64::NAN), a_kill(1).unwrap_or(f64::NAN));
         println!(
             "{title:<36} {:>9} {:>6} {:>6} {own:>14.2} {:>10.1} {peak:>9}",
-            told.reported,
-            told.wrong,
-            told.lost,
+            found.reported,
+            found.wrong,
+            found.lost,
             own / of_bpftrace
         );
         let by = |teller| others.get(&teller).copied().unwrap_or(0);
@@ -107,23 +107,23 @@ impl Storm {
         );
         println!("{:<36} {:>9}", "  reader of /dev/kmsg beside it", by(Teller::KernelLog));
         println!("  {} kills in {:.1} s", self.kills, took.as_secs_f64());
-        ensure!(told.reported > 0, "oomtrace reported no kill");
+        ensure!(found.reported > 0, "oomtrace reported no kill");
         Ok(())
     }
 }
 
 /// What oomtrace said.
 #[derive(Default)]
-struct Told {
+struct Outcome {
     reported: u64,
     wrong: u64,
     lost: u64,
 }
 
-impl Told {
+impl Outcome {
     /// Kills are reported as events, or counted in the last revision of their incidents.
     fn of(lines: &[String], killed: &HashMap<i64, u32>) -> Result<Self> {
-        let (mut told, mut incidents) = (Self::default(), HashMap::new());
+        let (mut found, mut incidents) = (Self::default(), HashMap::new());
         let mut in_events = 0;
         for line in lines {
             let line: Value = serde_json::from_str(line).with_context(|| format!("not JSON: {line}"))?;
@@ -132,18 +132,18 @@ impl Told {
                     in_events += 1;
                     let pod = line["victim"]["tgid"].as_i64().and_then(|tgid| killed.get(&tgid));
                     let expected = pod.map(|pod| format!("{pod:064x}"));
-                    told.wrong += u64::from(line["container"]["id"].as_str() != expected.as_deref());
+                    found.wrong += u64::from(line["container"]["id"].as_str() != expected.as_deref());
                 }
                 Some("incident") => {
                     let id = line["id"].as_str().unwrap_or_default().to_owned();
                     incidents.insert(id, line["kills"].as_u64().unwrap_or(0));
                 }
-                Some("lost") => told.lost += line["count"].as_u64().unwrap_or(0),
+                Some("lost") => found.lost += line["count"].as_u64().unwrap_or(0),
                 _ => {}
             }
         }
-        told.reported = if in_events > 0 { in_events } else { incidents.values().sum() };
-        Ok(told)
+        found.reported = if in_events > 0 { in_events } else { incidents.values().sum() };
+        Ok(found)
     }
 }
 
