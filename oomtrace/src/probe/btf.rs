@@ -200,14 +200,16 @@ impl Btf {
         }
     }
 
-    /// BTF in which only these functions have a name, each with the id that it has in the kernel; every other type is a
-    /// nameless forward declaration.
+    /// These functions, each with the id that it has in the kernel; every other type is a nameless forward declaration.
     ///
     /// aya finds the function of an fentry program by its name and keeps nothing but the id, yet it would take the kernel's
     /// whole BTF apart for that, into millions of small allocations.
-    #[must_use]
-    pub fn of_functions(&self, names: &[&str]) -> Vec<u8> {
-        let mut types = Vec::new();
+    ///
+    /// # Errors
+    ///
+    /// Fails where aya does not take what is made here.
+    pub fn functions(&self, names: &[&str]) -> Result<aya::Btf, BtfError> {
+        let mut types = Vec::with_capacity(12 * self.types.len());
         let mut strings = vec![0];
         for (_, head) in self.all() {
             let name = names.iter().find(|name| head.kind == kind::FUNC && self.is_named(head.name, name));
@@ -221,7 +223,8 @@ impl Btf {
             };
             types.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
         }
-        assemble(&types, &strings)
+        aya::Btf::parse(&assemble(&types, &strings), aya::Endianness::default())
+            .map_err(|_| BtfError::Malformed("its functions cannot be taken apart"))
     }
 
     /// Whether the first argument of a tracepoint is a `struct task_struct *`.
@@ -441,8 +444,7 @@ mod tests {
             3, info(kind::FUNC, 0, false), 2,
             9, info(kind::FUNC, 0, false), 2,
         ];
-        let bytes = Btf::parse(by_hand(&words, strings))?.of_functions(&["wanted", "absent"]);
-        let btf = aya::Btf::parse(&bytes, aya::Endianness::default())?;
+        let btf = Btf::parse(by_hand(&words, strings))?.functions(&["wanted", "absent"])?;
         assert_eq!(btf.id_by_type_name_kind("wanted", aya_obj::btf::BtfKind::Func)?, 4);
         assert!(btf.id_by_type_name_kind("other", aya_obj::btf::BtfKind::Func).is_err());
         Ok(())

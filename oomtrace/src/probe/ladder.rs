@@ -46,19 +46,13 @@ impl Choice {
 }
 
 /// Attaches `symbol` at the best rung that `choice` allows and the kernel grants.
-pub(super) fn climb(
-    ebpf: &mut Ebpf,
-    symbol: Symbol,
-    choice: Choice,
-    facts: &KernelFacts,
-    btf: Option<&Btf>,
-) -> ProbeStatus {
+pub(super) fn climb(ebpf: &mut Ebpf, symbol: Symbol, choice: Choice, facts: &KernelFacts) -> ProbeStatus {
     let mut status = ProbeStatus { symbol: symbol.name().to_owned(), attached: None, refused: Vec::new() };
     // What has one rung only serves with any.
     let allowed = |rung| symbol.ways().len() == 1 || choice.allows(rung);
     for way in symbol.ways().iter().filter(|way| allowed(way.rung)) {
         let started = Instant::now();
-        let attached = attach(ebpf, symbol, way, facts, btf);
+        let attached = attach(ebpf, symbol, way, facts);
         tracing::debug!(
             "{} by {}: {} after {:?}",
             way.hooked,
@@ -82,19 +76,20 @@ pub(super) fn climb(
 }
 
 /// Attaches all the programs of a rung, or none.
-fn attach(ebpf: &mut Ebpf, symbol: Symbol, way: &Way, facts: &KernelFacts, btf: Option<&Btf>) -> Result<(), String> {
+fn attach(ebpf: &mut Ebpf, symbol: Symbol, way: &Way, facts: &KernelFacts) -> Result<(), String> {
     let Way { rung, programs, .. } = *way;
     if rung != Rung::Tracepoint && !facts.understands_tasks() {
         return Err(NO_BTF.to_owned());
     }
     if rung == Rung::RawTracepoint
         && symbol == Symbol::MarkOomVictim
-        && !facts.btf.as_ref().is_ok_and(|btf| btf.tracepoint_gives_task("mark_victim"))
+        && !facts.types.as_ref().is_ok_and(|types| types.mark_victim_gives_task)
     {
         return Err("this kernel's tracepoint gives a thread id instead of a task".to_owned());
     }
+    let functions = facts.types.as_ref().ok().map(|types| &types.functions);
     for (position, (name, target)) in programs.iter().enumerate() {
-        if let Err(reason) = attach_program(program(ebpf, name)?, target, btf) {
+        if let Err(reason) = attach_program(program(ebpf, name)?, target, functions) {
             // It may be loaded, though it hooks nothing; the next way may take the same one.
             let _ = detach(program(ebpf, name)?);
             for (attached, _) in &programs[..position] {
@@ -121,11 +116,11 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, String
     ebpf.program_mut(name).ok_or_else(|| format!("the program {name} is missing from the embedded object"))
 }
 
-fn attach_program(program: &mut Program, target: &str, btf: Option<&Btf>) -> Result<(), String> {
-    let btf = || btf.ok_or(NO_BTF);
+fn attach_program(program: &mut Program, target: &str, functions: Option<&Btf>) -> Result<(), String> {
+    let functions = || functions.ok_or(NO_BTF);
     match program {
-        Program::FEntry(entry) => entry.load(target, btf()?).and_then(|()| entry.attach()).map(|_| ()),
-        Program::FExit(exit) => exit.load(target, btf()?).and_then(|()| exit.attach()).map(|_| ()),
+        Program::FEntry(entry) => entry.load(target, functions()?).and_then(|()| entry.attach()).map(|_| ()),
+        Program::FExit(exit) => exit.load(target, functions()?).and_then(|()| exit.attach()).map(|_| ()),
         Program::KProbe(probe) => probe.load().and_then(|()| probe.attach(target, 0)).map(|_| ()),
         Program::RawTracePoint(raw) => raw.load().and_then(|()| raw.attach(target)).map(|_| ()),
         Program::TracePoint(tracepoint) => {

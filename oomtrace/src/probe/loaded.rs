@@ -3,7 +3,7 @@
 use std::os::fd::AsRawFd;
 
 use aya::{
-    Ebpf, Endianness, VerifierLogLevel,
+    Ebpf, VerifierLogLevel,
     maps::{MapData, RingBuf},
 };
 use aya_log::EbpfLogger;
@@ -17,9 +17,7 @@ use super::{
     ladder::{climb, give_up},
     loader::Loader,
     missed::Missed,
-    refusal_check,
-    symbol::FUNCTIONS,
-    with_causes,
+    refusal_check, with_causes,
 };
 use crate::event::{LostFrom, ProbeStatus, Rung};
 
@@ -112,8 +110,6 @@ impl Probes {
         let Options { choice, ring_bytes, map_entries, charge_returns, command_lines, log_level } = *options;
         let machine = MachineLayout { command_lines: command_lines.into(), ..facts.machine };
         let object = |error: &dyn std::error::Error| LoadError::Object { reason: with_causes(error) };
-        let functions = facts.btf.as_ref().ok().map(|btf| btf.of_functions(&FUNCTIONS));
-        let functions = functions.and_then(|bytes| aya::Btf::parse(&bytes, Endianness::default()).ok());
         let level = log_level.map_or(0, |level| level as u8);
         let mut ebpf = loader
             .into_inner()
@@ -142,9 +138,7 @@ impl Probes {
             _ => true,
         };
         let symbols: Vec<_> = Symbol::ALL.into_iter().filter(wanted).collect();
-        let mut status: Vec<_> =
-            symbols.iter().map(|symbol| climb(&mut ebpf, *symbol, choice, facts, functions.as_ref())).collect();
-        drop(functions);
+        let mut status: Vec<_> = symbols.iter().map(|symbol| climb(&mut ebpf, *symbol, choice, facts)).collect();
         let mut rlimit_askings = 1;
         let hooked = symbols.iter().zip(&mut status).find(|(symbol, _)| **symbol == Symbol::MayExpandVm);
         if let Some((symbol, probe)) = hooked.filter(|(_, probe)| probe.attached.is_some()) {

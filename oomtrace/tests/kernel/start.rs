@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub(crate) const ALL: &[Scenario] = &[
-    ("oomtrace_starts_in_a_container_of_24_mib_and_says_that_this_is_too_little", small_container),
+    ("oomtrace_starts_in_a_container_of_28_mib_and_says_that_this_is_too_little", small_container),
     ("oomtrace_says_nothing_of_a_limit_that_is_enough", ample_container),
     ("oomtrace_starts_with_three_lines_and_prints_nothing_twice", three_lines),
     ("oomtrace_that_prints_nothing_on_standard_output_starts_with_the_same_lines_on_standard_error", elsewhere),
@@ -48,11 +48,11 @@ fn own_memory(status: &Value) -> Result<Vec<&str>> {
 }
 
 fn small_container() -> Outcome {
-    let (container, status) = status_within(40, 24)?;
+    let (container, status) = status_within(40, 28)?;
     let said = own_memory(&status)?;
     let file = container.limit_file();
     let expected =
-        format!("oomtrace's own memory is limited to 24 MiB ({}), and it may take up to 40 MiB", file.display());
+        format!("oomtrace's own memory is limited to 28 MiB ({}), and it may take up to 48 MiB", file.display());
     ensure!(said.len() == 1 && said[0].starts_with(&expected), "{said:?} is not `{expected} …`");
     Ok(())
 }

@@ -41,7 +41,7 @@ fn mode(modes: &str) -> Option<&str> {
 
 fn btf(facts: &KernelFacts) -> Check {
     let name = "BTF";
-    match &facts.btf {
+    match &facts.types {
         Ok(_) => Check::passed(name, "/sys/kernel/btf/vmlinux"),
         Err(error) => Check::failed(
             name,
