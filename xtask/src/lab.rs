@@ -31,7 +31,10 @@ use self::{
     processes::{Ports, State},
 };
 pub(crate) use self::{agent::Output, kubelet::Settings, oomtrace::Oomtrace};
-use crate::{build, cache, image, setup, tool, vm::interrupt};
+use crate::{
+    build, cache, image, setup, tool,
+    vm::{Cgroup, interrupt},
+};
 
 /// What the node is called.
 pub(crate) const NODE: &str = "node1";
@@ -93,6 +96,10 @@ pub(crate) struct Up {
     /// The static `oomtrace` to use, instead of one built now
     #[arg(long, value_name = "FILE")]
     pub(crate) binary: Option<PathBuf>,
+    /// The cgroup version that systemd, the runtime and the kubelet use; v1 boots an older kernel. Without effect on a lab that
+    /// is up
+    #[arg(long, value_enum, default_value_t = Cgroup::V2)]
+    pub(crate) cgroup: Cgroup,
 }
 
 impl Up {
@@ -179,6 +186,7 @@ impl Lab {
         // Whatever takes long comes first: nothing has to be ended if it fails.
         let binary = up.binary()?;
         setup::lab()?;
+        setup::kernel(machine::kernel(up.cgroup))?;
         if folder.exists() {
             fs::remove_dir_all(&folder).with_context(|| format!("cannot clear {}", folder.display()))?;
         }
@@ -186,12 +194,12 @@ impl Lab {
         let state = State::new(&folder, Ports::free()?, random_token()?)?;
         // From here on, every way out but the last ends it.
         let mut lab = Self { folder, state, ours: true };
-        lab.boot(&binary, dies_with_us)?;
+        lab.boot(&binary, up.cgroup, dies_with_us)?;
         lab.deploy(up.oomtrace)?;
         Ok(lab)
     }
 
-    fn boot(&mut self, binary: &Path, dies_with_us: bool) -> Result<()> {
+    fn boot(&mut self, binary: &Path, cgroup: Cgroup, dies_with_us: bool) -> Result<()> {
         let started = Instant::now();
         let seconds = || started.elapsed().as_secs_f32();
         control_plane::start_api(&mut self.state, &self.folder, dies_with_us)?;
@@ -208,7 +216,8 @@ impl Lab {
         let patch = ["patch", "node", NODE, "--subresource=status", "--type=merge", "-p", &status.to_string()];
         self.kubectl(&patch)?;
         let kubelet = Settings::default().configuration(self.state.ports.kubelet);
-        Node { folder: &self.folder, kubelet, images, oomtrace: stripped }.start(&mut self.state, dies_with_us)?;
+        Node { folder: &self.folder, kubelet, images, oomtrace: stripped, cgroup }
+            .start(&mut self.state, dies_with_us)?;
         let booted = Instant::now();
         self.wait("the node to boot", BOOT_LIMIT, |lab| {
             Ok(lab.client().run("true", io::empty()).is_ok_and(|output| output.status == 0))

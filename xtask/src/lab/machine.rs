@@ -7,7 +7,11 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::{agent, control_plane, processes::State};
-use crate::{build, setup, vm::Initramfs};
+use crate::{
+    build,
+    setup::{self, Kernel},
+    vm::{Cgroup, Initramfs},
+};
 
 /// QEMU's user network: the host as the node sees it, and the node.
 pub(super) const HOST: &str = "10.0.2.2";
@@ -30,6 +34,17 @@ const FILES: [(&str, &str); 8] = [
     ("etc/lab/resolv.conf", "nameserver 127.0.0.1\n"),
 ];
 
+/// What systemd needs to see on the kernel's command line to use cgroup v1.
+const USE_V1: &str = " systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1";
+
+/// The kernel of a node with this cgroup version: the disk's, if that still has v1's memory controller.
+pub(super) fn kernel(cgroup: Cgroup) -> Kernel {
+    match cgroup {
+        Cgroup::V1 => Kernel::V6_1,
+        Cgroup::V2 => setup::NODE_KERNEL,
+    }
+}
+
 /// What a node starts with.
 pub(super) struct Node<'a> {
     /// The lab's folder.
@@ -40,6 +55,8 @@ pub(super) struct Node<'a> {
     pub(super) images: PathBuf,
     /// The static `oomtrace`.
     pub(super) oomtrace: PathBuf,
+    /// What systemd, the runtime and the kubelet use.
+    pub(super) cgroup: Cgroup,
 }
 
 impl Node<'_> {
@@ -47,7 +64,8 @@ impl Node<'_> {
     pub(super) fn start(&self, state: &mut State, ours: bool) -> Result<()> {
         let initramfs = self.folder.join("initramfs");
         self.write_initramfs(&initramfs, &state.token)?;
-        let (kernel, disk) = (setup::kernel(setup::NODE_KERNEL)?, setup::node()?);
+        let (kernel, disk) = (setup::kernel(kernel(self.cgroup))?, setup::node()?);
+        let use_v1 = if self.cgroup == Cgroup::V1 { USE_V1 } else { "" };
         let mut qemu = setup::qemu()?.command();
         qemu.args([
             "-machine",
@@ -64,11 +82,10 @@ impl Node<'_> {
         qemu.args(["-nodefaults", "-display", "none", "-monitor", "none"]);
         qemu.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(&initramfs);
         // Few messages, for a serial port is slow. The kernel's log has room for every one, for `lab capture`.
-        qemu.args([
-            "-append",
+        qemu.arg("-append").arg(format!(
             "console=ttyS0 loglevel=3 log_buf_len=16M panic=-1 systemd.unit=multi-user.target systemd.getty_auto=no \
-             systemd.show_status=no systemd.hostname=node1",
-        ]);
+             systemd.show_status=no systemd.hostname=node1{use_v1}"
+        ));
         qemu.arg("-serial").arg(format!("file:{}", state.log("console").display()));
         let disk = disk.display().to_string().replace(',', ",,");
         qemu.args(["-drive", &format!("file={disk},format=raw,if=virtio,cache=unsafe,snapshot=on,discard=unmap")]);
@@ -92,12 +109,18 @@ impl Node<'_> {
         for folder in ["proc", "sys", "dev", "root"] {
             initramfs.folder(&Path::new("/").join(folder))?;
         }
-        let kernel = setup::kernel(setup::NODE_KERNEL)?;
+        let release = kernel(self.cgroup);
+        let kernel = setup::kernel(release)?;
         for (position, module) in kernel.modules(&MODULES)?.iter().enumerate() {
             let name = module.file_name().unwrap_or_default().to_string_lossy();
             initramfs.copy(module, Path::new(&format!("/modules/{position:02}-{name}")))?;
         }
         let root = Path::new("/files");
+        if release != setup::NODE_KERNEL {
+            let modules = kernel.modules_folder();
+            let name = modules.file_name().context("a kernel's modules are in a folder")?;
+            initramfs.copy(&modules, &root.join("usr/lib/modules").join(name))?;
+        }
         for (path, text) in FILES {
             initramfs.file(&root.join(path), 0o644, text.as_bytes())?;
         }

@@ -30,6 +30,7 @@ use self::{
     table::{ALL, Node, Scenario},
 };
 use super::{Lab, NODE, Oomtrace, Settings, Up};
+use crate::vm::Cgroup;
 
 /// So many scenarios share the node at a time: it has two processors, and most of its time is theirs.
 const JOBS: usize = 3;
@@ -99,7 +100,7 @@ pub(crate) enum Set {
 /// Starts a lab of its own, and plays a set of scenarios, those that begin before a deadline. What is not right is played once
 /// more: a kill or an eviction may have come late on a busy machine.
 pub(crate) fn test(set: Set, deadline: Option<Instant>) -> Result<Report> {
-    let up = Up { oomtrace: Oomtrace::Daemonset, release: false, binary: None };
+    let up = Up { oomtrace: Oomtrace::Daemonset, release: false, binary: None, cgroup: Cgroup::V2 };
     let lab = Lab::up(&up).or_else(|error| {
         println!("the node did not start, and is started once more: {error:#}");
         Lab::up(&up)

@@ -117,7 +117,7 @@ impl KernelFiles {
     }
 
     /// `…/lib/modules/RELEASE`.
-    pub(super) fn modules_folder(&self) -> PathBuf {
+    pub(crate) fn modules_folder(&self) -> PathBuf {
         self.modules.clone()
     }
 

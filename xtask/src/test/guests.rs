@@ -83,7 +83,9 @@ pub(super) fn run(kernels: &[Kernel], filter: Option<&str>, jobs: Option<NonZero
     let Some(programs) = programs else { return rows };
 
     let cells = kernels.iter().flat_map(|kernel| cells(*kernel, kernels.len() == 1));
-    let cells: Vec<(Cell, OnceLock<Row>)> = cells.map(|cell| (cell, OnceLock::new())).collect();
+    let mut cells: Vec<(Cell, OnceLock<Row>)> = cells.map(|cell| (cell, OnceLock::new())).collect();
+    // The longest first, so that the guests side by side end together.
+    cells.sort_by_key(|(cell, _)| !cell.has_all_tests());
     let jobs = jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, usize::from);
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -121,6 +123,11 @@ fn cells(kernel: Kernel, alone: bool) -> Vec<Cell> {
 }
 
 impl Cell {
+    /// Whether it runs all tests that need nothing special, which takes longest.
+    fn has_all_tests(self) -> bool {
+        self.with.is_none() && !self.instructions
+    }
+
     /// Runs the guest. What it prints is shown as it comes if it is the only one, else in one piece at its end.
     fn run(self, programs: &Programs, filter: Option<&str>, alone: bool) -> Row {
         let with = self.with.map(|with| format!(" with {}", with.name()));
