@@ -126,15 +126,17 @@ fn around(case: &Case<'_>, context: &Context<'_>, first: i64, last: i64) -> Vec<
             all.push((picture.at, Arc::clone(&picture.line)));
         }
     }
+    let mut kills: BTreeMap<u32, Vec<i64>> = BTreeMap::new();
+    for kill in &case.kills {
+        let victim = &kill.told.victim.task;
+        for pid in victim.tgid.into_iter().chain(victim.pid) {
+            kills.entry(pid).or_default().push(kill.at);
+        }
+    }
     for (at, line) in &evidence.system_ooms {
         let Event::SystemOom(oom) = &line.event else { continue };
-        let of_it = case.kills.iter().any(|kill| {
-            let victim = &kill.told.victim.task;
-            oom.pid.is_some()
-                && (oom.pid == victim.tgid || oom.pid == victim.pid)
-                && (kill.at - SECOND..=kill.at + NOTICED).contains(at)
-        });
-        if of_it {
+        let killed = oom.pid.and_then(|pid| kills.get(&pid)).into_iter().flatten();
+        if killed.into_iter().any(|kill| (kill - SECOND..=kill + NOTICED).contains(at)) {
             all.push((*at, Arc::clone(line)));
         }
     }
@@ -174,8 +176,9 @@ fn once(all: Vec<At>) -> Vec<At> {
 pub(super) fn steps(lines: &[At], began: i64, case: &Case<'_>, context: &Context<'_>) -> (Vec<Step>, u64) {
     let mut steps: Vec<Step> = Vec::new();
     let mut container: BTreeSet<&ContainerId> = BTreeSet::new();
+    let several = is_of_several(case);
     for (at, line) in lines {
-        let Some((mark, what)) = words(line, case, context) else { continue };
+        let Some((mark, what)) = words(line, several, context) else { continue };
         // The end of a container is told by the kernel and by the kubelet in turn.
         if let Event::Container(change) = &line.event
             && change.action == ContainerAction::Died
@@ -203,10 +206,14 @@ fn milliseconds(ns: i64) -> f64 {
     (ns / 1_000) as f64 / 1_000.0
 }
 
-fn words(line: &Line, case: &Case<'_>, context: &Context<'_>) -> Option<(Mark, String)> {
-    let several = case.kills.iter().filter_map(|kill| kill.container.as_ref()).collect::<BTreeSet<_>>().len()
-        + case.deaths.len()
-        > 1;
+/// Whether a case has kills in more than one container, or ends beside them.
+fn is_of_several(case: &Case<'_>) -> bool {
+    let containers: BTreeSet<_> = case.kills.iter().filter_map(|kill| kill.container.as_ref()).collect();
+    containers.len() + case.deaths.len() > 1
+}
+
+/// A step in words; `several` as in [`is_of_several`].
+fn words(line: &Line, several: bool, context: &Context<'_>) -> Option<(Mark, String)> {
     let of = |container: Option<&oomtrace_model::Container>| {
         let id = container.and_then(|container| container.id.as_ref());
         let told = container.and_then(|container| container.name.clone());
