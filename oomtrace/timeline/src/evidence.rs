@@ -11,12 +11,12 @@ use std::{
 use jiff::Timestamp;
 use oomtrace_model::{
     AllocationRefused, Container, ContainerAction, ContainerChange, ContainerId, ContainerRole, Event, Eviction,
-    EvictionPhase, Level, Limit, Line, OomKill, OutOfMemoryLog, PanicOnOom, Pod, SenderRole, Signal, Source, SystemOom,
-    Task, UnderOom, Victim, snapshot::EndRecord,
+    EvictionPhase, Level, Limit, Line, OomKill, OutOfMemoryLog, PanicOnOom, Pod, SenderRole, Signal, Source,
+    SwapCounter, SystemOom, Task, UnderOom, Victim, snapshot::EndRecord,
 };
 
 use super::{
-    Kept, Kubelet,
+    Kept, Node,
     fold::Fold,
     groups::killed_in,
     names::{Names, PodKey},
@@ -97,6 +97,18 @@ pub(super) struct Evicted {
     pub(super) pass: Vec<At>,
 }
 
+/// When a kill at a limit of v1 above a container's was, and the pod if it is the pod's limit.
+fn above(Kept { at, line, .. }: &Kept, names: &Names<'_>) -> Option<(i64, Option<PodKey>)> {
+    let Event::OomKill(kill) = &line.event else { return None };
+    let limit = kill.limit.as_ref().filter(|limit| limit.swap_counter == Some(SwapCounter::MemoryAndSwap))?;
+    let container = kill.container.as_ref().and_then(|container| container.id.as_ref());
+    match limit.level? {
+        Level::Pod => names.key(kill.pod.as_ref(), container, *at).map(|pod| (*at, Some(pod))),
+        Level::Qos | Level::Kubepods => Some((*at, None)),
+        Level::Container | Level::Node | Level::Other => None,
+    }
+}
+
 /// Something that was done to a container: a signal, a probe that failed, the kubelet's telling it to end.
 pub(super) struct Cause<T> {
     pub(super) at: i64,
@@ -128,6 +140,8 @@ pub(super) struct Evidence {
     pub(super) panics: Vec<Cause<PanicOnOom>>,
     changes: Vec<Cause<ContainerChange>>,
     changes_by_pod: BTreeMap<PodKey, Vec<usize>>,
+    /// Kills at limits of cgroup v1 above a container's, each with the pod whose limit it is, if it is one's.
+    above: Vec<(i64, Option<PodKey>)>,
     /// Kills that were told long ago, in containers that lived on.
     killed_before: BTreeMap<ContainerId, Arc<Line>>,
     /// The ends of containers as Kubernetes shows them: as the kubelet reports them, or the runtime told it.
@@ -145,12 +159,13 @@ pub(super) struct Evidence {
 
 impl Evidence {
     /// Sorts lines out that are in the order of time.
-    pub(super) fn of(lines: &[Kept], names: &Names<'_>, kubelet: Kubelet<'_>) -> Self {
-        let heard = kubelet.heard;
+    pub(super) fn of(lines: &[Kept], names: &Names<'_>, node: &Node) -> Self {
+        let heard = node.heard;
         let mut evidence = Self { kubelet_from: heard.from, kubelet_until: heard.until, ..Self::default() };
         let lessons = lines.iter().filter(|kept| kept.lesson);
         let killed = lessons.filter_map(|kept| Some((killed_in(&kept.line.event)?.clone(), Arc::clone(&kept.line))));
         evidence.killed_before = killed.collect();
+        evidence.above = lines.iter().filter_map(|kept| above(kept, names)).collect();
         let mut steps: Vec<(i64, &Eviction, &Arc<Line>)> = Vec::new();
         for Kept { at, line, .. } in lines.iter().filter(|kept| !kept.lesson) {
             let at = *at;
@@ -234,7 +249,7 @@ impl Evidence {
         evidence.evicted = evictions::evicted(&steps, names);
         let of_kubelet = |death: &Death| death.lines.iter().all(|(_, line)| line.source == Source::Kubelet);
         for death in evidence.deaths.iter_mut().filter(|death| of_kubelet(death)) {
-            let started = kubelet.thresholds.and_then(|starts| starts.started(death.at));
+            let started = node.thresholds.started(death.at);
             death.by_start = started.filter(|started| death.at - started <= NOTICED);
         }
         for (index, change) in evidence.changes.iter().enumerate() {
@@ -398,7 +413,7 @@ impl Evidence {
         let mut noticed = Vec::new();
         for change in self.changes.iter().filter(|change| change.what.action == ContainerAction::OomNoticed) {
             let Some(id) = change.container.clone().filter(|id| !told.contains(id)) else { continue };
-            if self.is_unplaced_kill(change.at - SAME_STEP..=change.at + SECOND) {
+            if self.is_unplaced_kill(change.at - SAME_STEP..=change.at + SECOND) || self.is_of_limit_above(change) {
                 continue;
             }
             // Several notice the same one.
@@ -437,6 +452,15 @@ impl Evidence {
         }
         self.kills.append(&mut noticed);
         self.kills.sort_by_key(|kill| kill.at);
+    }
+
+    /// Whether what was noticed in a container is a kill in another one: at a limit of v1 the kernel notifies every cgroup below it
+    /// (`mem_cgroup_oom_notify`), and runtimes report that of each of their containers.
+    fn is_of_limit_above(&self, change: &Cause<ContainerChange>) -> bool {
+        self.above.iter().any(|(at, pod)| {
+            (change.at - NOTICED..=change.at + SECOND).contains(at)
+                && pod.as_ref().is_none_or(|pod| change.pod.as_ref() == Some(pod))
+        })
     }
 
     /// Whether there is a kill in this time that nothing places: what was noticed then may be this one.

@@ -15,7 +15,7 @@ mod victims;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use oomtrace_model::{Container, ContainerId, Incident, IncidentState, Line, Pod, Source};
+use oomtrace_model::{Confidence, Container, ContainerId, Incident, IncidentState, Line, Pod, Source};
 
 pub(super) use self::intended::End;
 use self::{
@@ -23,12 +23,11 @@ use self::{
     intended::Intended,
 };
 use super::{
-    Background, Kept, Kubelet,
+    Background, Kept, Node,
     evidence::{Death, Evicted, Evidence, Kill},
     fnv1a,
     fold::{Folds, address},
     names::{Names, PodKey},
-    thresholds::Thresholds,
     windows::{CLOSES_AFTER, CRASH_LOOP, EVICTION, KILL_TO_EVICTION, NOTICED, RELIST, SECOND},
     words,
 };
@@ -78,15 +77,13 @@ struct Context<'a> {
     names: &'a Names<'a>,
     evidence: &'a Evidence,
     known: &'a Background,
-    thresholds: Option<&'a Thresholds>,
-    /// Something on this node is of Kubernetes.
-    kubernetes: bool,
+    node: &'a Node,
 }
 
 /// What the lines of a node come to, in the order of time. `folds` stand for lines that were let go of.
-pub(super) fn judge(node: &str, lines: &[Kept], known: &Background, kubelet: Kubelet<'_>, folds: &Folds) -> Findings {
+pub(super) fn judge(node: &str, lines: &[Kept], known: &Background, of_node: &Node, folds: &Folds) -> Findings {
     let mut names = Names::learn(lines, &known.snapshot);
-    let mut evidence = Evidence::of(lines, &names, kubelet);
+    let mut evidence = Evidence::of(lines, &names, of_node);
     if let Some((first, last)) = known.kubelet_span {
         evidence.kubelet_spoke(first, last);
     }
@@ -97,13 +94,7 @@ pub(super) fn judge(node: &str, lines: &[Kept], known: &Background, kubelet: Kub
     }
     storage::set_apart(&mut evidence, &names, &known.snapshot);
     victims::name(&mut names, &evidence);
-    let context = Context {
-        names: &names,
-        evidence: &evidence,
-        known,
-        thresholds: kubelet.thresholds,
-        kubernetes: kubelet.heard.kubernetes,
-    };
+    let context = Context { names: &names, evidence: &evidence, known, node: of_node };
     let mut cases = of_kills(&context);
     add_evictions(&context, &mut cases);
     let Explained { mut intended, unexplained } = add_deaths(&context, &mut cases);
@@ -273,6 +264,11 @@ fn finished(node: &str, case: &Case<'_>, context: &Context<'_>, mut incident: In
     let began = first.map_or(0, |(at, _)| *at);
     let at = case.began();
     let mut last_at = last.map_or(at, |(at, _)| *at);
+    let losses = context.node.losses.between(began, last_at);
+    if !losses.is_empty() {
+        incident.verdict.confidence = incident.verdict.confidence.min(Confidence::Medium);
+        incident.verdict.missing.extend(losses);
+    }
     incident.severity = case.severity(incident.verdict.scenario);
     if incident.verdict.heading.is_empty() {
         incident.verdict.heading = words::heading(&incident, constraint(case)).to_owned();

@@ -35,6 +35,7 @@ mod group_kills;
 mod groups;
 mod identity;
 mod judge;
+mod losses;
 mod names;
 mod replay;
 mod report;
@@ -56,6 +57,7 @@ use self::{
     group_kills::GroupKills,
     groups::Groups,
     judge::Judged,
+    losses::Losses,
     thresholds::Thresholds,
 };
 pub use self::{
@@ -115,11 +117,12 @@ struct Heard {
     kubernetes: bool,
 }
 
-/// What is known of a node's kubelet from all that it said.
-#[derive(Clone, Copy)]
-struct Kubelet<'a> {
+/// What is known of a node beside the lines that make incidents.
+#[derive(Default)]
+struct Node {
     heard: Heard,
-    thresholds: Option<&'a Thresholds>,
+    thresholds: Thresholds,
+    losses: Losses,
 }
 
 /// By what lines are kept in order.
@@ -145,12 +148,10 @@ pub struct Timeline {
     latest: Option<i64>,
     /// The same, or the time that the clock has moved on to.
     now: Option<i64>,
-    /// By node.
-    heard: BTreeMap<Arc<str>, Heard>,
-    /// The groups that what was heard since may have changed.
-    reheard: Reheard,
-    /// By node.
-    thresholds: BTreeMap<String, Thresholds>,
+    /// By name.
+    nodes: BTreeMap<Arc<str>, Node>,
+    /// The groups that what was learnt of their nodes since may have changed.
+    changed: Changed,
     groups: Groups,
     group_kills: GroupKills,
     /// Incidents are reported as they come, and not settled after the fact.
@@ -176,15 +177,14 @@ pub struct EndAsIntended {
     pub event: ContainerEnded,
 }
 
-/// Since the groups were looked at last, a kubelet was heard.
+/// Which groups are to be judged again for what was learnt of their nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Reheard {
+enum Changed {
     #[default]
-    No,
-    /// Later than it had been: until then, or never.
-    Later(Option<i64>),
-    /// Earlier.
-    Earlier,
+    None,
+    /// Those that end later than the kubelet had been heard by then, or never.
+    EndingAfter(Option<i64>),
+    All,
 }
 
 impl Timeline {
@@ -202,9 +202,8 @@ impl Timeline {
             arrivals: 0,
             latest: None,
             now: None,
-            heard: BTreeMap::new(),
-            reheard: Reheard::No,
-            thresholds: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            changed: Changed::None,
             reporting: false,
             outbox: Vec::new(),
             sealed: Vec::new(),
@@ -222,14 +221,14 @@ impl Timeline {
         {
             self.insert(place, Arc::new(line.clone()));
         }
-        match std::mem::take(&mut self.reheard) {
-            Reheard::No => {}
-            Reheard::Later(before) => {
+        match std::mem::take(&mut self.changed) {
+            Changed::None => {}
+            Changed::EndingAfter(before) => {
                 for id in self.groups.kubelet_goes_on(before) {
                     self.judge_group(id, true);
                 }
             }
-            Reheard::Earlier => self.groups.all_due(),
+            Changed::All => self.groups.all_due(),
         }
         for id in self.groups.take_due() {
             self.judge_group(id, true);
@@ -270,13 +269,15 @@ impl Timeline {
     /// Where an event belongs; `None` where it makes no incident.
     fn place(&mut self, at: i64, line: &Line) -> Option<(Weight, Order)> {
         (self.now, self.latest) = (self.now.max(Some(at)), self.latest.max(Some(at)));
-        if let Event::Eviction(step) = &line.event
-            && step.phase == EvictionPhase::Configured
-        {
-            self.thresholds.entry(line.node.clone()).or_default().add(at, step);
+        match &line.event {
+            Event::Eviction(step) if step.phase == EvictionPhase::Configured => {
+                self.node(&line.node).1.thresholds.add(at, step);
+            }
+            Event::Lost(lost) if self.node(&line.node).1.losses.add(at, lost) => self.changed = Changed::All,
+            _ => {}
         }
         let weight = Weight::of(&line.event)?;
-        let node = self.node(&line.node);
+        let (node, _) = self.node(&line.node);
         self.learn_kubernetes(&node, line);
         if line.source == Source::Kubelet {
             self.hear(&node, at);
@@ -288,14 +289,10 @@ impl Timeline {
         Some((weight, Order { at, node, source: line.source, arrival: self.arrivals }))
     }
 
-    /// A node's name, once for all of its lines.
-    fn node(&mut self, name: &str) -> Arc<str> {
-        if let Some((known, _)) = self.heard.get_key_value(name) {
-            return Arc::clone(known);
-        }
-        let name: Arc<str> = name.into();
-        self.heard.insert(Arc::clone(&name), Heard::default());
-        name
+    /// A node, and its name, once for all of its lines.
+    fn node(&mut self, name: &str) -> (Arc<str>, &mut Node) {
+        let name = self.nodes.get_key_value(name).map_or_else(|| name.into(), |(name, _)| Arc::clone(name));
+        (Arc::clone(&name), self.nodes.entry(name).or_default())
     }
 
     fn insert(&mut self, (weight, order): (Weight, Order), line: Arc<Line>) {
@@ -309,24 +306,24 @@ impl Timeline {
 
     /// What the kubelet has not noticed by its last line, it may notice yet.
     fn hear(&mut self, node: &str, at: i64) {
-        let Some(heard) = self.heard.get_mut(node) else { return };
+        let Some(Node { heard, .. }) = self.nodes.get_mut(node) else { return };
         let before = *heard;
         heard.from = heard.from.map_or(Some(at), |from| Some(from.min(at)));
         heard.until = heard.until.max(Some(at));
         if heard.from != before.from {
-            self.reheard = Reheard::Earlier;
-        } else if heard.until != before.until && self.reheard == Reheard::No {
-            self.reheard = Reheard::Later(before.until);
+            self.changed = Changed::All;
+        } else if heard.until != before.until && self.changed == Changed::None {
+            self.changed = Changed::EndingAfter(before.until);
         }
     }
 
     /// A node that anything of Kubernetes is seen on is one of Kubernetes.
     fn learn_kubernetes(&mut self, node: &Arc<str>, line: &Line) {
         let files = !self.known.snapshot.pods.is_empty() || !self.known.snapshot.nodes.is_empty();
-        let Some(heard) = self.heard.get_mut(node) else { return };
+        let Some(Node { heard, .. }) = self.nodes.get_mut(node) else { return };
         if !heard.kubernetes && (files || line.source == Source::Kubelet || groups::is_of_kubernetes(&line.event)) {
             heard.kubernetes = true;
-            self.reheard = Reheard::Earlier;
+            self.changed = Changed::All;
         }
     }
 
@@ -372,7 +369,7 @@ impl Timeline {
     #[cfg(test)]
     fn incidents(&self) -> Vec<Incident> {
         let lines = merge(&self.evidence, &self.context).map(|(order, line)| (order, line, false));
-        let mut all = judged(lines, &self.known, &self.heard, &self.thresholds, &Folds::new()).incidents;
+        let mut all = judged(lines, &self.known, &self.nodes, &Folds::new()).incidents;
         all.retain(|judged| !judged.hidden);
         sort(&mut all);
         all.into_iter().map(|judged| judged.incident).collect()
@@ -389,7 +386,7 @@ impl Timeline {
     /// What a group's lines come to.
     fn judged(&self, id: u64) -> judge::Findings {
         let Some(group) = self.groups.get(id) else { return judge::Findings::default() };
-        let mut found = judged(group.lines(), &self.known, &self.heard, &self.thresholds, &group.folds);
+        let mut found = judged(group.lines(), &self.known, &self.nodes, &group.folds);
         found.incidents.retain(|judged| !judged.hidden);
         found
     }
@@ -456,13 +453,12 @@ impl Timeline {
 fn judged<'a>(
     lines: impl Iterator<Item = (&'a Order, &'a Arc<Line>, bool)>,
     known: &Background,
-    heard: &BTreeMap<Arc<str>, Heard>,
-    thresholds: &BTreeMap<String, Thresholds>,
+    nodes: &BTreeMap<Arc<str>, Node>,
     folds: &Folds,
 ) -> judge::Findings {
-    let of_node = |(node, lines): (&str, Vec<Kept>)| {
-        let kubelet = Kubelet { heard: heard.get(node).copied().unwrap_or_default(), thresholds: thresholds.get(node) };
-        judge::judge(node, &lines, known, kubelet, folds)
+    let of_node = |(node, lines): (&str, Vec<Kept>)| match nodes.get(node) {
+        Some(of) => judge::judge(node, &lines, known, of, folds),
+        None => judge::judge(node, &lines, known, &Node::default(), folds),
     };
     let mut all = judge::Findings::default();
     for judge::Findings { incidents, ends } in by_node(lines).into_iter().map(of_node) {

@@ -57,7 +57,7 @@ impl Timeline {
         for id in self.groups.unsettled() {
             while let Some(part) = self.groups.take_part(id, before) {
                 let folds = self.groups.get(id).map(|group| group.folds.clone()).unwrap_or_default();
-                let found = judged(part.lines(), &self.known, &self.heard, &self.thresholds, &folds);
+                let found = judged(part.lines(), &self.known, &self.nodes, &folds);
                 let of_part = found.incidents;
                 ends.extend(found.ends.into_iter().filter_map(|(_, end)| EndAsIntended::of(end)));
                 if self.known.everything {

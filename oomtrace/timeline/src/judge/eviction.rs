@@ -268,9 +268,7 @@ fn by_readings(context: &Context<'_>, evicted: &Evicted) -> Option<&'static str>
 fn likelier(context: &Context<'_>, evicted: &Evicted) -> (String, ToldBy) {
     let threshold = threshold(context, evicted, NODE).map(|(threshold, _)| threshold);
     let snapshot = &context.known.snapshot;
-    let started_with = context
-        .thresholds
-        .and_then(|started| started.at(evicted.at).iter().find_map(|threshold| threshold.reserved_bytes));
+    let started_with = context.node.thresholds.at(evicted.at).iter().find_map(|threshold| threshold.reserved_bytes);
     let by_node = || {
         let (capacity, allocatable) = snapshot.capacity_bytes.zip(snapshot.allocatable_bytes)?;
         Some(capacity.saturating_sub(allocatable).saturating_sub(threshold?))
@@ -375,7 +373,7 @@ fn threshold(context: &Context<'_>, evicted: &Evicted, signal: &str) -> Option<(
     if let Some(soft) = soft(evicted).filter(|step| step.signal.as_deref() == Some(signal)).last() {
         return Some((bytes(soft)?, ToldBy::SoftThreshold));
     }
-    let hard = context.thresholds?.at(evicted.at);
+    let hard = context.node.thresholds.at(evicted.at);
     let named = |name: &str| hard.iter().find(|threshold| threshold.signal.as_deref() == Some(name));
     // The kubelet copies the node's for what is allocatable (`addAllocatableThresholds`, `helpers.go`).
     Some((bytes(named(signal).or_else(|| named(NODE))?)?, ToldBy::Configuration))

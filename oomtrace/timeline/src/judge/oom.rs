@@ -74,6 +74,7 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, signal: Option<&evic
         specified,
         lives_on: (invisible == Some(true)).then_some(kubernetes_shows_seen),
         outside,
+        at_least: !context.node.losses.between(case.began(), case.last_kill()).is_empty(),
     };
     let advice = Advice {
         container: container.as_ref(),
@@ -229,7 +230,7 @@ fn is_outside(case: &Case<'_>, context: &Context<'_>) -> bool {
         let of_limit = kill.told.limit.as_ref().is_some_and(|limit| limit.cgroup.is_some());
         of_limit || kill.told.cgroup.as_ref().is_some_and(|cgroup| cgroup.path.is_some())
     };
-    !context.kubernetes && case.pod.is_none() && case.kills.iter().any(|kill| placed(kill))
+    !context.node.heard.kubernetes && case.pod.is_none() && case.kills.iter().any(|kill| placed(kill))
 }
 
 /// Whether the pod had more containers than the victim's. Files and the kubelet's log tell; else the kernel's list of

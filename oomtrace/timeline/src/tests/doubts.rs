@@ -1,10 +1,11 @@
 //! Where a log tells less than it seems to.
 
 use oomtrace_model::{
-    Candidate, Confidence, Container, Event, Level, Limit, OomKill, PanicOnOom, Scenario, Source, SwapCounter, Task,
+    Candidate, Confidence, Container, ContainerAction, Event, Level, Limit, Lost, LostFrom, OomKill, PanicOnOom,
+    Scenario, Source, SwapCounter, Task,
 };
 
-use super::world::{MIB, World, candidate, container, kill, pod, task, unnamed};
+use super::world::{MIB, World, candidate, change, container, kill, pod, task, unnamed};
 
 #[test]
 fn what_kubernetes_shows_is_not_claimed_of_a_kill_that_was_nobody_knows_where() {
@@ -56,4 +57,44 @@ fn a_panic_without_anybody_to_kill_is_not_laid_to_the_sysctl() {
     let verdict = world.incident().verdict;
     assert_eq!(verdict.scenario, Scenario::SystemOom);
     assert!(verdict.summary.contains("no process was left that it may kill"), "{}", verdict.summary);
+}
+
+#[test]
+fn a_loss_at_the_time_of_an_incident_lowers_what_is_claimed_of_it() {
+    let mut world = World::default();
+    let lost = |from| Event::Lost(Lost::new(from, 3));
+    world.kill(0.0, kill(pod('a'), container("app", '1'), Level::Container, 64));
+    world.kill(10.0, kill(pod('a'), container("app", '3'), Level::Container, 64));
+    world.kill(500.0, kill(pod('b'), container("app", '2'), Level::Container, 64));
+    world.tell(600.0, Source::Oomtrace, lost(LostFrom::Stdout));
+    let confidences =
+        |world: &World| world.incidents().iter().map(|incident| incident.verdict.confidence).collect::<Vec<_>>();
+    assert_eq!(confidences(&world), [Confidence::High, Confidence::High], "what was not printed was known");
+
+    world.tell(12.0, Source::Oomtrace, lost(LostFrom::Ring));
+    world.tell(13.0, Source::Oomtrace, lost(LostFrom::Ring));
+    assert_eq!(confidences(&world), [Confidence::Medium, Confidence::High], "the other one was minutes later");
+    let verdict = &world.incidents()[0].verdict;
+    assert!(verdict.summary.contains("the first of at least 2 kills"), "{}", verdict.summary);
+    let missing = "whether there was more: 6 records of the probes found the ring buffer full at the time";
+    assert!(verdict.missing.iter().any(|what| what == missing), "{:?}", verdict.missing);
+}
+
+#[test]
+fn what_runtimes_notice_of_a_limit_of_v1_above_their_containers_is_no_kill_of_its_own() {
+    // As recorded on a node with cgroup v1: containerd reports a TaskOOM of the sandbox when the pod's limit is hit.
+    let at_limit = |level| {
+        let known = kill(pod('a'), container("app", '1'), level, 64);
+        let limit = Limit { swap_counter: Some(SwapCounter::MemoryAndSwap), ..known.limit.clone().expect("a limit") };
+        OomKill { limit: Some(limit), ..known }
+    };
+    let noticed = |second, letter, id| {
+        let mut world = World::default();
+        world.kill(0.0, at_limit(Level::Pod));
+        world.change(second, change(ContainerAction::OomNoticed, pod(letter), Some(unnamed(id))));
+        world.incidents().len()
+    };
+    assert_eq!(noticed(1.2, 'a', '2'), 1);
+    assert_eq!(noticed(1.2, 'b', '2'), 2, "the limit is not that pod's");
+    assert_eq!(noticed(300.0, 'a', '2'), 2, "that is another one");
 }

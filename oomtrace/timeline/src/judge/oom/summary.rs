@@ -27,6 +27,8 @@ pub(super) struct Summary<'a> {
     pub(super) lives_on: Option<bool>,
     /// It is known not to be on a Kubernetes node.
     pub(super) outside: bool,
+    /// Events were lost at the time: there may have been more kills.
+    pub(super) at_least: bool,
 }
 
 impl Summary<'_> {
@@ -80,6 +82,7 @@ impl Summary<'_> {
         // Where nothing but its end says that there was a kill, nobody knows when that was.
         let when = match outlived_until(kill) {
             Some(code) => format!(" at some time before it ended with exit code {code},"),
+            None if count > 1 && self.at_least => format!(", the first of at least {count} kills,"),
             None if count > 1 => format!(", the first of {count} kills,"),
             None => String::new(),
         };
