@@ -280,13 +280,17 @@ impl Groups {
     /// more (none at all: `None`): it ends with a pause in which everything that could follow would have followed.
     pub(super) fn take_part(&mut self, id: u64, before: Option<i64>) -> Option<Part> {
         let group = self.by_id.get_mut(&id)?;
-        let (mut ends, mut goes_on) = (group.last()?, None);
-        for (this, next) in group.lines.keys().zip(group.lines.keys().skip(1)) {
-            if next.at.saturating_sub(this.at) > PAUSE {
-                (ends, goes_on) = (this.at, Some(next.clone()));
+        let (mut ends, mut goes_on): (Option<i64>, Option<Order>) = (None, None);
+        for (order, (line, _)) in &group.lines {
+            if ends.is_some_and(|ends| order.at.saturating_sub(ends) > PAUSE) {
+                goes_on = Some(order.clone());
                 break;
             }
+            // A line may stand for later ones, which were let go of.
+            let until = group.folds.get(&address(line)).map_or(order.at, |fold| fold.last.max(order.at));
+            ends = ends.max(Some(until));
         }
+        let ends = ends?;
         if goes_on.is_none() && before.is_some_and(|before| before.saturating_sub(ends) <= PAUSE) {
             return None;
         }

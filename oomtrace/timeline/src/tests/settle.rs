@@ -162,3 +162,26 @@ fn a_time_that_no_event_can_have_is_no_end_of_the_input() {
     assert!(timeline.settle(Some(Timestamp::MIN)).incidents.is_empty());
     assert_eq!(timeline.settle(Some(Timestamp::MAX)).incidents.len(), 1);
 }
+
+#[test]
+fn a_chain_of_more_kills_than_are_kept_is_one_incident_with_all_of_them() {
+    for containers in [1, 300] {
+        let mut timeline = Timeline::new(Keep { evidence: 40, context: 40 }, Background::default());
+        let mut ended = Vec::new();
+        for nth in 0..300_u32 {
+            let id = format!("{:064x}", nth % containers).parse().ok();
+            let container = Container { id, ..container("app", '1') };
+            let mut known = kill(pod('a'), container, Level::Container, 64);
+            known.victim.task.tgid = Some(1000 + nth);
+            let mut world = World::default();
+            world.kill(f64::from(nth) * 61.0, known);
+            let line = world.lines.remove(0);
+            let at = time(&line);
+            timeline.push_owned(at, line);
+            ended.extend(timeline.settle(Some(at)).incidents);
+        }
+        ended.extend(timeline.settle(None).incidents);
+        let kills: Vec<u64> = ended.iter().map(|ended| ended.incident.kills).collect();
+        assert_eq!(kills, [300], "in {containers} containers");
+    }
+}
