@@ -17,6 +17,7 @@ mod panic_on_oom;
 mod pipeline;
 mod pressure;
 mod probes;
+mod recorder;
 mod resident;
 mod rung;
 mod sources;
@@ -44,6 +45,7 @@ pub use self::{
     pipeline::Pipeline,
     pressure::Pressure,
     probes::ProbeSource,
+    recorder::Recorder,
     sources::Sources,
     waiting::{Names, Waiting},
 };
@@ -93,6 +95,8 @@ pub struct Options {
     pub record: Option<PathBuf>,
     /// Where the node's cgroups are mounted.
     pub cgroup_root: PathBuf,
+    /// What the flight recorder may take, in bytes; it is off where this is 0.
+    pub history_bytes: usize,
     /// Whether to tell also what the kernel's log holds from before, where it is read.
     pub kernel_log_backlog: bool,
     /// How often a status is told; never where it is zero.
@@ -187,7 +191,11 @@ impl Live {
             let degradation = sources.degradation();
             sources.start(|tell, stop| counters.watch(degradation, tell, stop));
         }
-        let pressure = Pressure::new(hierarchy);
+        let recorder = hierarchy
+            .as_ref()
+            .filter(|_| options.history_bytes > 0)
+            .map(|hierarchy| Recorder::new(hierarchy.clone(), options.history_bytes, options.names.bounds.keep));
+        let pressure = Pressure::new(hierarchy, recorder);
         let mut names = options.names.clone();
         names.sources.kubelet_degradation = sources.degradation();
         names.sources.sees_cgroups = probes.as_ref().is_some_and(ProbeSource::sees_cgroups);
@@ -268,13 +276,16 @@ impl Live {
     /// Takes in what the probes saw of cgroups.
     fn learn(&mut self) {
         if let Some(probes) = &mut self.probes {
-            self.learning.learn(probes.take_facts());
+            let facts = probes.take_facts();
+            self.pipeline.cgroups_changed(&facts);
+            self.learning.learn(facts);
         }
     }
 
     fn tick(&mut self) {
         self.resident.tick();
         self.learning.tick();
+        self.pipeline.record_memory();
         if let Some(metrics) = &self.metrics {
             metrics.beat();
         }
@@ -339,6 +350,7 @@ impl Live {
     fn degraded(&self) -> Vec<String> {
         let mut degraded = self.probes.as_ref().map(ProbeSource::degraded).unwrap_or_default();
         degraded.extend(self.sources.degraded());
+        degraded.extend(self.pipeline.degraded());
         degraded
     }
 

@@ -253,6 +253,15 @@ pub struct Verdict {
     /// What that is worked out from: the highest use seen, how often it came back.
     #[serde(default)]
     pub suggested_limit_basis: Option<String>,
+    /// How memory grew until the first kill; absent where nothing recorded that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Shape>,
+    /// What that is seen by: how much in which time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape_basis: Option<String>,
+    /// How fast it grew on average, of a leak, in bytes an hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub growth_bytes_per_hour: Option<u64>,
     /// How sure this is.
     pub confidence: Confidence,
     /// What would have made it surer.
@@ -291,6 +300,23 @@ pub struct Verdict {
     /// What told the threshold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold_from: Option<ToldBy>,
+}
+
+/// How memory grew until it reached its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Shape {
+    /// It rose all the time: a higher limit only buys time.
+    Leak,
+    /// It rose within a minute, by a quarter of the limit or more, from a level that it had kept, or from the start.
+    Spike,
+    /// It was at nine tenths of the limit or more for most of the time.
+    Plateau,
+    /// It rose at once, and then stayed until the end.
+    Step,
+    /// None of these.
+    Unknown,
 }
 
 /// What told something of an eviction.

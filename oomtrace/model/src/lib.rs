@@ -35,8 +35,8 @@ pub use self::{
     ending::{ProcessExit, Sender, SenderRole, Signal},
     eviction::{ContainerUse, Eviction, EvictionPhase, SystemOom},
     incident::{
-        AffectedContainer, Confidence, Incident, IncidentState, Mark, MemoryPoint, Scenario, Severity, Step, ToldBy,
-        Verdict, thin_middle,
+        AffectedContainer, Confidence, Incident, IncidentState, Mark, MemoryPoint, Scenario, Severity, Shape, Step,
+        ToldBy, Verdict, thin_middle,
     },
     limit_changed::{LimitChanged, LimitKind},
     oom::{
@@ -44,7 +44,7 @@ pub use self::{
         UnderOom, UnderOomState, Victim, Why,
     },
     place::Place,
-    pressure::{Pressure, PressureScope, Stall},
+    pressure::{EarlierReading, Pressure, PressureScope, Stall},
     reaped::OomReaped,
     signal::signal_name,
     status::{Failure, Lost, LostFrom, Phase, ProbeStatus, Refusal, Rung, Status},

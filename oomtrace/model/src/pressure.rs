@@ -64,6 +64,22 @@ pub struct Pressure {
     pub events_oom_kill: Option<u64>,
     /// `memory.events`: `oom_group_kill`.
     pub events_oom_group_kill: Option<u64>,
+    /// What it was before, as the flight recorder has it, the oldest first: at most 64 readings, the closer together the younger
+    /// they are. Only where it was read for a kill or an exit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<EarlierReading>,
+}
+
+/// What memory was at an earlier time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EarlierReading {
+    /// How long before, in milliseconds.
+    pub age_ms: u64,
+    /// `memory.current`, or what else `usage_bytes` is: the highest of the readings that this one stands for.
+    pub usage_bytes: u64,
+    /// `memory.stat`: `anon`; read only where usage has moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anon_bytes: Option<u64>,
 }
 
 /// What a pressure was read for.

@@ -44,6 +44,10 @@ pub(super) struct Args {
     /// Count the charges that fail, too, by their return. Costs every page fault.
     #[arg(long)]
     charge_returns: bool,
+    /// What the flight recorder may take of memory, in KiB: what memory was of each container, pod and the node, for a day at
+    /// most, 16 KiB each. 0 turns it off.
+    #[arg(long, value_name = "KIB", default_value = "8192", value_parser = clap::value_parser!(u32).range(..=1 << 20))]
+    history_memory: u32,
     /// Keep every line in this file as well, as JSON, for `oomtrace timeline` later. It is appended to. Lines are whole there: what
     /// is printed elsewhere as JSON is no longer than 16 KiB a line, and says of each list how much it leaves out
     /// (`candidates_omitted`, …).
@@ -111,6 +115,7 @@ pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Re
         probes_log,
         record: args.record.clone(),
         cgroup_root: args.cgroup_root.clone(),
+        history_bytes: args.history_memory as usize * 1024,
         kernel_log_backlog: args.kernel_log_backlog,
         heartbeat: args.heartbeat.unsigned_abs(),
         incidents: !args.no_incidents,

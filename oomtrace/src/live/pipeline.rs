@@ -13,6 +13,7 @@ use crate::{
     clock::{self, WallClock},
     event::{Event, Incident, Line, Lost, LostFrom, Moment, Source, Status, Told},
     metrics::Metrics,
+    node::fact::Fact,
     sink::Outlets,
     timeline::{Background, EndAsIntended, Keep, Timeline},
 };
@@ -97,6 +98,22 @@ impl Pipeline {
         let asked = Pressure::asked(&told.event);
         self.waiting.push(told, Instant::now());
         asked
+    }
+
+    /// Takes in which cgroups were made and removed.
+    pub fn cgroups_changed(&mut self, facts: &[Fact]) {
+        self.pressure.cgroups_changed(facts, Instant::now());
+    }
+
+    /// Lets the flight recorder read memory, if it is time.
+    pub fn record_memory(&mut self) {
+        self.pressure.record(Instant::now());
+    }
+
+    /// What could be better here.
+    #[must_use]
+    pub fn degraded(&self) -> Option<String> {
+        self.pressure.degraded()
     }
 
     /// Reads memory for events that are on their way: their readers do not wait for it.

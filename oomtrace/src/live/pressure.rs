@@ -5,14 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::last_words::gave_up;
+use super::{last_words::gave_up, recorder::Recorder};
 use crate::{
     clock,
     event::{
-        Cgroup, ChargeState, Event, Failure, Level, Limit, Moment, Pressure as Memory, PressureScope, Source, Told,
+        Cgroup, ChargeState, EarlierReading, Event, Failure, Level, Limit, Moment, Pressure as Memory, PressureScope,
+        Source, Told,
     },
     node::{
         cgroup_path::CgroupIdentity,
+        fact::Fact,
         hierarchy::Hierarchy,
         memory::{self, MemoryError},
     },
@@ -24,6 +26,7 @@ const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 /// Reads memory for the events that pass.
 pub struct Pressure {
     hierarchy: Option<Hierarchy>,
+    recorder: Option<Recorder>,
     /// When each cgroup was read last, by what for and its path; the node's is empty. Those of more than a second ago are
     /// forgotten.
     read: HashMap<(PressureScope, String), Instant>,
@@ -32,10 +35,35 @@ pub struct Pressure {
 }
 
 impl Pressure {
-    /// Reads cgroups of `hierarchy`, or the node alone.
+    /// Reads cgroups of `hierarchy`, or the node alone. What memory was before, `recorder` has.
     #[must_use]
-    pub fn new(hierarchy: Option<Hierarchy>) -> Self {
-        Self { hierarchy, read: HashMap::new(), failed: false }
+    pub fn new(hierarchy: Option<Hierarchy>, recorder: Option<Recorder>) -> Self {
+        Self { hierarchy, recorder, read: HashMap::new(), failed: false }
+    }
+
+    /// Takes in which cgroups were made and removed.
+    pub(super) fn cgroups_changed(&mut self, facts: &[Fact], now: Instant) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.learn(facts, now);
+        }
+    }
+
+    /// Reads what memory is now, if it is time.
+    pub(super) fn record(&mut self, now: Instant) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.tick(now);
+        }
+    }
+
+    /// What could be better.
+    pub(super) fn degraded(&self) -> Option<String> {
+        let left_out = self.recorder.as_ref()?.left_out();
+        (left_out > 0).then(|| {
+            format!(
+                "no history of memory of {left_out} cgroups, as there is no room for it: raise --history-memory (and \
+                 oomtrace's own memory limit)"
+            )
+        })
     }
 
     /// Whose memory is to be read for an event that passes; for most nobody's.
@@ -51,8 +79,12 @@ impl Pressure {
             let key = (scope, path);
             if !self.read.contains_key(&key) {
                 let memory = self.memory(&key.1);
+                let earlier = match (scope, &self.recorder) {
+                    (PressureScope::Kill | PressureScope::Exit, Some(recorder)) => recorder.before(&key.1, now),
+                    _ => Vec::new(),
+                };
                 self.read.insert(key, now);
-                read.extend(self.tell(memory, scope));
+                read.extend(self.tell(memory, scope, earlier));
             }
         }
         read
@@ -66,10 +98,15 @@ impl Pressure {
         }
     }
 
-    fn tell(&mut self, memory: Result<Option<Memory>, MemoryError>, scope: PressureScope) -> Option<Told> {
+    fn tell(
+        &mut self,
+        memory: Result<Option<Memory>, MemoryError>,
+        scope: PressureScope,
+        earlier: Vec<EarlierReading>,
+    ) -> Option<Told> {
         let event = match memory {
             Ok(None) => return None,
-            Ok(Some(memory)) => Event::Pressure(Box::new(Memory { scope: Some(scope), ..memory })),
+            Ok(Some(memory)) => Event::Pressure(Box::new(Memory { scope: Some(scope), earlier, ..memory })),
             Err(_) if self.failed => return None,
             Err(error) => {
                 self.failed = true;
@@ -163,7 +200,7 @@ mod tests {
 
     #[test]
     fn whatever_happens_the_node_is_read_once_a_second() {
-        let mut pressure = Pressure::new(None);
+        let mut pressure = Pressure::new(None, None);
         let start = Instant::now();
         let mut reads = |ms| {
             let asked = Pressure::asked(&kill("/x", None).event).expect("a kill asks");

@@ -1,5 +1,7 @@
 //! Words for summaries and advice. Names are as they were chosen by whoever chose them: whoever prints them escapes.
 
+use std::time::Duration;
+
 pub(super) use oomtrace_model::quantity::size;
 use oomtrace_model::{Confidence, Container, ContainerRole, Incident, Pod, Scenario, Severity};
 
@@ -98,6 +100,19 @@ pub(super) fn listed(words: &[String]) -> String {
         [] => String::new(),
         [one] => one.clone(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// A length of time, as people say it: `9 s`, `12 min`, `3 h 10 min`, `5 days`.
+pub(super) fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0 => "less than a second".to_owned(),
+        1..100 => format!("{seconds} s"),
+        100..6000 => format!("{} min", seconds / 60),
+        6000..172_800 if seconds % 3600 < 60 => format!("{} h", seconds / 3600),
+        6000..172_800 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} days", seconds / 86_400),
     }
 }
 

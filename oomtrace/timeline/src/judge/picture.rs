@@ -1,7 +1,8 @@
 //! What memory was against its limit, over the time of an incident.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
+use jiff::Timestamp;
 use oomtrace_model::{Event, Level, Line, MemoryPoint, Pressure, PressureScope};
 
 use super::{
@@ -12,6 +13,8 @@ use super::{
     Context,
     case::Case,
 };
+
+const MILLISECOND: i64 = 1_000_000;
 
 /// Points that are kept: as many as a picture can show.
 const POINTS: usize = 512;
@@ -25,9 +28,40 @@ pub(super) fn points(case: &Case<'_>, context: &Context<'_>, lines: &[At]) -> (V
         .iter()
         .filter_map(|(_, line)| if eviction { of_node(line, signal.as_deref()) } else { of_limit(line) })
         .collect();
+    if !eviction {
+        points.extend(recorded(case, lines));
+        points.sort_by(|a, b| a.ts.cmp(&b.ts));
+    }
     points.dedup();
     let omitted = oomtrace_model::thin_middle(&mut points, POINTS);
     (points, omitted)
+}
+
+/// What the flight recorder has from before the kills, of the cgroups whose limits were hit.
+fn recorded(case: &Case<'_>, lines: &[At]) -> Vec<MemoryPoint> {
+    let limits: BTreeSet<&str> =
+        case.kills.iter().filter_map(|kill| kill.told.limit.as_ref()?.cgroup.as_deref()).collect();
+    let mut points = Vec::new();
+    let mut until = i64::MIN;
+    for (at, line) in lines {
+        let Event::Pressure(read) = &line.event else { continue };
+        let path = read.cgroup.as_ref().and_then(|cgroup| cgroup.path.as_deref());
+        if !path.is_some_and(|path| limits.contains(path)) {
+            continue;
+        }
+        for earlier in &read.earlier {
+            let then = at.saturating_sub(i64::try_from(earlier.age_ms).unwrap_or(i64::MAX).saturating_mul(MILLISECOND));
+            // The next kill's has much of the same.
+            if then > until
+                && let Ok(ts) = Timestamp::from_nanosecond(then.into())
+            {
+                until = then;
+                let (usage_bytes, limit_bytes) = (earlier.usage_bytes, read.limit_bytes);
+                points.push(MemoryPoint { ts: format!("{ts:.9}"), usage_bytes, limit_bytes });
+            }
+        }
+    }
+    points
 }
 
 fn of_limit(line: &Arc<Line>) -> Option<MemoryPoint> {
