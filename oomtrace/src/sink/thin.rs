@@ -42,7 +42,7 @@ const ROOMS: [Room; 6] = [
         candidates: 5,
         members: 20,
         steps: 10,
-        history: 4,
+        history: 8,
         events: 32,
         containers: 32,
         others: 32,

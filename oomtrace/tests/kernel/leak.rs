@@ -6,13 +6,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     Outcome,
     cgroup::{Cgroup, container_path},
     check_eq,
-    oomtrace::{Oomtrace, of_kind},
+    oomtrace::{Oomtrace, of_kind, only_kill},
     scenarios::Scenario,
 };
 
@@ -21,6 +21,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("a_leaking_child_is_killed_while_the_first_process_lives", child_killed),
     ("a_leak_that_touches_little_lives_under_a_limit_below_what_it_asked_for", untouched),
     ("a_leak_of_shared_memory_is_told_as_such", shared),
+    ("how_memory_grew_before_a_kill_is_recorded", recorded),
 ];
 
 /// Starts `oomtrace leak` in a cgroup: a shell enters it first, and becomes it.
@@ -44,6 +45,37 @@ fn killed() -> Outcome {
     check_eq!(kills[0]["victim"]["tgid"], json!(leak.id()), "victim.tgid");
     check_eq!(kills[0]["victim"]["comm"], json!("oomtrace"), "victim.comm");
     ensure!((2..=5).contains(&steps), "{steps} steps of 4 MiB below 20 MiB");
+    Ok(())
+}
+
+/// Five MiB a second, from the cgroup's making to its limit.
+fn recorded() -> Outcome {
+    let oomtrace = Oomtrace::start(&[])?;
+    let container = Cgroup::make(&container_path(34, 34))?;
+    container.limit(40)?;
+    let (mut leak, stdout) = start(&container, "--block 1MiB --every 200ms --max 300MiB")?;
+    drop(stdout.lines().count());
+    leak.wait()?;
+    let lines = oomtrace.stop()?;
+    let kill = only_kill(&lines)?;
+    let of_kill = |read: &&&Value| {
+        read["scope"] == "kill"
+            && read["cgroup"]["path"] == kill["limit"]["cgroup"]
+            && kill["limit"]["cgroup"].is_string()
+    };
+    let pressures = of_kind(&lines, "pressure");
+    let read = pressures.iter().find(of_kill).context("no reading of the cgroup at its limit")?;
+    let earlier = read["earlier"].as_array().context("nothing from before")?;
+    let number = |reading: &Value, field: &str| reading[field].as_u64().unwrap_or(0);
+    ensure!((4..=20).contains(&earlier.len()), "{} readings of some 8 s: {earlier:?}", earlier.len());
+    for pair in earlier.windows(2) {
+        ensure!(number(&pair[0], "age_ms") > number(&pair[1], "age_ms"), "not in the order of time: {earlier:?}");
+        ensure!(number(&pair[0], "usage_bytes") <= number(&pair[1], "usage_bytes"), "it did not fall: {earlier:?}");
+    }
+    let incidents = of_kind(&lines, "incident");
+    let verdict = &incidents.last().context("no incident")?["verdict"];
+    check_eq!(verdict["shape"], json!("spike"), "the shape of {verdict}");
+    ensure!(verdict["shape_basis"].as_str().is_some_and(|basis| basis.starts_with("rose by ")), "{verdict}");
     Ok(())
 }
 

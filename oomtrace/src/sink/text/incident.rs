@@ -3,14 +3,18 @@
 use anstyle::Style;
 
 use super::{
+    look::LEVELS,
     page::{BOLD, DIM, PLAIN, Page, RED, YELLOW, sign, to_milliseconds},
     status::count,
     words::{escape, place, size},
 };
 use crate::{
-    event::{Confidence, Incident, IncidentState, Mark, Scenario, Severity, Verdict},
+    event::{Confidence, Incident, IncidentState, Mark, Scenario, Severity, Shape, Verdict},
     timeline::words,
 };
+
+/// Readings of memory that are drawn in a line.
+const COLUMNS: usize = 40;
 
 /// Among events: when it opens, what happened and what would help; when something is added, what; when it closes, the whole
 /// story but the advice.
@@ -37,6 +41,7 @@ pub(super) fn write_incident(page: &mut Page, ts: &str, node: &str, incident: &I
     }
     write_shows(page, incident);
     if !is_open {
+        write_shape(page, incident);
         write_steps(page, incident);
     }
 }
@@ -48,6 +53,7 @@ pub(super) fn write_block(page: &mut Page, node: &str, incident: &Incident) {
     if !is_short(page, incident) {
         write_advice(page, incident);
         write_shows(page, incident);
+        write_shape(page, incident);
         write_confidence(page, incident);
         write_steps(page, incident);
     }
@@ -108,6 +114,25 @@ fn write_advice(page: &mut Page, incident: &Incident) {
     if let (Some(bytes), Some(basis)) = (verdict.suggested_limit_bytes, &verdict.suggested_limit_basis) {
         labelled(page, "Suggested limit:", &format!("{}: {}", size(Some(bytes)), escape(basis)));
     }
+}
+
+/// How memory grew, a character for each reading: those of the last two minutes are a second apart, older ones more.
+fn write_shape(page: &mut Page, incident: &Incident) {
+    let Some(shape) = incident.verdict.shape else { return };
+    let kill = incident.steps.iter().find(|step| step.mark == Mark::Kill).map(|step| step.ts.as_str());
+    let before = incident.history.iter().filter(|point| kill.is_none_or(|kill| point.ts.as_str() <= kill));
+    let mut used: Vec<u64> = before.map(|point| point.usage_bytes).collect();
+    used.drain(..used.len().saturating_sub(COLUMNS));
+    let most = used.iter().copied().max().unwrap_or(0).max(1);
+    let level = |bytes: u64| {
+        let index = usize::try_from(u128::from(bytes) * 8 / (u128::from(most) + 1)).unwrap_or(0);
+        LEVELS[index.min(LEVELS.len() - 1)]
+    };
+    let curve: String = used.into_iter().map(level).collect();
+    let basis = incident.verdict.shape_basis.as_deref().unwrap_or_default();
+    let name: &str = shape.into();
+    let name = if shape == Shape::Unknown { String::new() } else { format!("{name}: ") };
+    labelled(page, "Memory before:", &format!("{curve}  {name}{}", escape(basis)));
 }
 
 fn write_shows(page: &mut Page, incident: &Incident) {
@@ -196,7 +221,7 @@ pub(in crate::sink) fn since_boot(ts: &str) -> String {
 mod tests {
     use super::*;
     use crate::{
-        event::{Source, Step},
+        event::{MemoryPoint, Source, Step},
         sink::Look,
     };
 
@@ -271,6 +296,24 @@ mod tests {
             ),
         ];
         Incident { started: "2026-11-23T23:20:41.379721000Z".to_owned(), steps, verdict, ..Incident::default() }
+    }
+
+    #[test]
+    fn how_memory_grew_is_a_curve_of_characters_and_what_it_is_called() {
+        let point = |second: u64, mib: u64| MemoryPoint {
+            ts: format!("2026-11-23T23:20:{:02}Z", 30 + second),
+            usage_bytes: mib << 20,
+            limit_bytes: Some(64 << 20),
+        };
+        let mut incident = long();
+        incident.steps[0].ts = point(4, 0).ts;
+        incident.history = vec![point(0, 1), point(1, 20), point(2, 40), point(3, 64), point(5, 1)];
+        incident.verdict.shape = Some(Shape::Spike);
+        incident.verdict.shape_basis = Some("rose by 63 MiB in 3 s".to_owned());
+        let text = block("node1", &incident, Look::plain());
+        assert!(text.contains("Memory before: ▁▃▅█  spike: rose by 63 MiB in 3 s\n"), "{text}");
+        let text = block("node1", &incident, Look::plain().in_ascii());
+        assert!(text.contains("Memory before: .-+#  spike: "), "{text}");
     }
 
     #[test]

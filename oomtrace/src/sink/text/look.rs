@@ -12,6 +12,10 @@ use anstyle::Style;
 /// The narrowest that text is wrapped to.
 const NARROWEST: usize = 20;
 
+/// Characters for amounts, the lowest first.
+pub(super) const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+const LEVELS_IN_ASCII: [char; 8] = ['.', ':', '-', '=', '+', '*', '%', '#'];
+
 /// What text looks like.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is chosen by itself")]
@@ -138,7 +142,10 @@ impl Look {
                 '–' => shown.push('-'),
                 '…' => shown.push_str("..."),
                 c if c.is_ascii() => shown.push(c),
-                c => shown.extend(c.escape_unicode()),
+                c => match LEVELS.iter().position(|level| *level == c) {
+                    Some(level) => shown.push(LEVELS_IN_ASCII[level]),
+                    None => shown.extend(c.escape_unicode()),
+                },
             }
         }
         Cow::Owned(shown)
