@@ -11,9 +11,11 @@ mod leak;
 mod man;
 mod metrics;
 mod names;
+mod node;
 mod outputs;
 mod pods;
 mod run;
+mod table;
 mod timeline;
 
 use std::{
@@ -102,6 +104,16 @@ enum Command {
     /// `oci_config` and `engine_state` (files of containerd, CRI-O, Podman and Docker) or `pod_logs` (the names of links to
     /// logs). `?` is what nobody told; `oomtrace doctor` says which of them can be asked here, and what to do about the others.
     Pods(pods::Args),
+    /// Show the node's memory budget, what is used of it, and who would be evicted or killed first.
+    ///
+    /// Capacity, reservations, thresholds, allocatable and the limits really set, each with where it was read, and, where two
+    /// sources differ, both; `memory.available` and `allocatableMemory.available` as the kubelet computes them, how far each is
+    /// from its threshold and, at the growth between two readings, who acts first; pods beside their requests, in the order of
+    /// eviction; processes in the order of the OOM killer; and what makes an OOM kill likely here. With `--eviction-hard` and
+    /// its like, also what would be. Sizes are in bytes, KiB, MiB and GiB; growth is per second.
+    ///
+    /// Exit status: 0 where a report was printed, whatever is in it: what could not be read stands at its end; 1 where not.
+    Node(node::Args),
     /// Leak memory on purpose, step by step, to see what becomes of it.
     Leak(leak::Args),
     /// Show which options `oomtrace run` would go by, and where each comes from, as a file that would say the same.
@@ -215,6 +227,7 @@ impl Cli {
             Command::Collect(args) => collect::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Pods(args) => pods::run(&args).map(|()| ExitCode::SUCCESS),
+            Command::Node(args) => node::run(&args).map(|()| ExitCode::SUCCESS),
             Command::Leak(args) => leak::run(&args),
             Command::Config(args) => print(&args.listing).map(|()| ExitCode::SUCCESS),
             Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),
