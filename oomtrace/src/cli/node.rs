@@ -23,10 +23,10 @@ use crate::{
         cgroup_path::PodUid,
         fact::Fact,
         index::{Bounds, Index},
-        kubelet_answers::{self, Summary},
+        kubelet_answers::{self, Answers, Summary, Wanted},
         kubelet_process::KubeletProcess,
-        kubelet_settings::{Layer, Settings, WhatIf},
-        names::{self, KubeletAccess, Options},
+        kubelet_settings::{Settings, WhatIf},
+        names::{self, Options},
         node_object::NodeObject,
         pod_specs::{self, PodSpec},
         survey::{Places, PodMemory, Survey},
@@ -173,7 +173,11 @@ impl Node {
         let places = Places::below(options.host.clone(), args.cgroup_root.as_deref(), &mut missing);
         let options = Options { cgroup_root: places.cgroup_root.clone(), ..options };
         let process = KubeletProcess::find(&places.proc);
-        let configz = options.kubelet.as_ref().and_then(|kubelet| configz(kubelet, &mut missing));
+        let configz = options.kubelet.as_ref().map(|kubelet| Answers::ask(kubelet, &[Wanted::Configz]));
+        let configz = configz.and_then(|answers| {
+            missing.extend(answers.trouble);
+            answers.configz
+        });
         let settings = Settings::read(&options.host, process.as_ref(), configz);
         let object = args.node_object.as_deref().map(|path| node_object(path, &mut missing));
         if args.node_object.is_none() {
@@ -202,21 +206,21 @@ impl Node {
 
     /// Asks the kubelet again.
     fn refresh(&mut self) {
-        let kubelet = self.options.kubelet.clone();
-        let read = match (&self.pods_file, &kubelet) {
-            (Some(path), _) => fs::read(path).map_err(|error| format!("{}: {error}", path.display())),
-            (None, Some(kubelet)) => kubelet.get("/pods").map_err(|error| format!("the kubelet's /pods: {error}")),
-            (None, None) => Err("the pods' specifications: the kubelet is not asked (--kubelet-url off)".to_owned()),
-        };
-        match read.and_then(|json| pod_specs::parse(&json)) {
-            Ok(specs) => self.specs = specs,
-            Err(error) => self.miss(format!("requests and priorities of pods: {error}")),
+        if let Some(kubelet) = &self.options.kubelet {
+            let answers = Answers::ask(kubelet, &[Wanted::Pods, Wanted::Summary]);
+            self.specs = answers.specs.unwrap_or_default();
+            self.summary = answers.summary;
+            answers.trouble.into_iter().for_each(|trouble| self.miss(trouble));
         }
-        let summary = kubelet.map(|kubelet| kubelet.get("/stats/summary").map_err(|error| error.to_string()));
-        match summary.map(|summary| summary.and_then(|json| Summary::parse(&json))) {
-            Some(Ok(summary)) => self.summary = Some(summary),
-            Some(Err(error)) => self.miss(format!("the kubelet's own figures: {error}")),
-            None => {}
+        if let Some(path) = &self.pods_file {
+            let read = fs::read(path).map_err(|error| error.to_string()).and_then(|json| pod_specs::parse(&json));
+            match read {
+                Ok(specs) => self.specs = specs,
+                Err(error) => self.miss(format!("the pods' objects: {}: {error}", path.display())),
+            }
+        }
+        if self.specs.is_empty() {
+            self.miss("requests and priorities of pods: --pods, what `kubectl get pods -A -o json` prints".to_owned());
         }
     }
 
@@ -269,12 +273,4 @@ fn name_of(names: &Index, uid: &PodUid) -> Option<(String, String)> {
 fn node_object(path: &Path, missing: &mut Vec<String>) -> Option<NodeObject> {
     let read = fs::read(path).map_err(|error| error.to_string()).and_then(|json| NodeObject::parse(&json));
     read.map_err(|error| missing.push(format!("the node's status: {}: {error}", path.display()))).ok()
-}
-
-/// What the running kubelet goes by. Its read-only port does not have it.
-fn configz(kubelet: &KubeletAccess, missing: &mut Vec<String>) -> Option<Layer> {
-    const REMEDY: &str = "only its port 10250 has it: --kubelet-url https://NODE:10250, with --kubelet-token";
-    let from = format!("{}/configz", kubelet.url.trim_end_matches('/'));
-    let answer = kubelet.get("/configz").map_err(|error| format!("the kubelet's /configz: {error}; {REMEDY}"));
-    answer.and_then(|answer| Layer::of_configz(&from, &answer)).map_err(|error| missing.push(error)).ok()
 }

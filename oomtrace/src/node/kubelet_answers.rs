@@ -6,7 +6,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::cgroup_path::PodUid;
+use super::{
+    cgroup_path::PodUid,
+    kubelet_settings::Layer,
+    names::KubeletAccess,
+    names::kubelet::KubeletError,
+    pod_specs::{self, PodSpec},
+};
 use crate::source::kubelet_metrics::Sample;
 
 /// Figures of one thing at one time, in bytes.
@@ -193,6 +199,94 @@ pub fn metrics(answer: &[u8], now_ms: i64) -> Vec<Metric> {
         })
     };
     samples.filter_map(metric).collect()
+}
+
+/// What to ask the kubelet for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// `/configz`: its configuration.
+    Configz,
+    /// `/pods`: its pods' specifications.
+    Pods,
+    /// `/stats/summary`.
+    Summary,
+    /// `/metrics/resource` and `/metrics/cadvisor`.
+    Metrics,
+}
+
+/// All that the kubelet answered.
+#[derive(Clone, Debug, Default)]
+pub struct Answers {
+    /// Its configuration.
+    pub configz: Option<Layer>,
+    /// Its pods' specifications; `None` where it did not say them.
+    pub specs: Option<Vec<PodSpec>>,
+    /// Its summary.
+    pub summary: Option<Summary>,
+    /// Its metrics of memory, with the path that has them.
+    pub metrics: Vec<(&'static str, Vec<Metric>)>,
+    /// When it answered, in milliseconds since the epoch.
+    pub now_ms: i64,
+    /// What it did not answer, and why.
+    pub trouble: Vec<String>,
+}
+
+/// What has more than the read-only port has.
+const ON_10250: &str = "only its port 10250 has it: --kubelet-url https://NODE:10250, with --kubelet-token";
+
+impl Answers {
+    /// Asks for all that is wanted. A kubelet that does not answer at all is asked once.
+    #[must_use]
+    pub fn ask(access: &KubeletAccess, wanted: &[Wanted]) -> Self {
+        let mut answers = Self { now_ms: now_ms(), ..Self::default() };
+        for wanted in wanted {
+            for path in wanted.paths() {
+                match access.get(path) {
+                    Ok(answer) => answers.take(*wanted, path, access, &answer),
+                    Err(KubeletError::Ask { error, .. }) if !matches!(*error, ureq::Error::StatusCode(_)) => {
+                        answers.trouble.push(format!(
+                            "the kubelet does not answer at {}: {error}; --kubelet-url says where it does (its read-only port \
+                             10255 is mostly closed: https://NODE:10250, with --kubelet-token)",
+                            access.url
+                        ));
+                        return answers;
+                    }
+                    Err(error) => {
+                        let remedy = if *wanted == Wanted::Configz { format!("; {ON_10250}") } else { String::new() };
+                        answers.trouble.push(format!("the kubelet's {path}: {error}{remedy}"));
+                    }
+                }
+            }
+        }
+        answers
+    }
+
+    fn take(&mut self, wanted: Wanted, path: &'static str, access: &KubeletAccess, answer: &[u8]) {
+        let taken = match wanted {
+            Wanted::Configz => {
+                let from = format!("{}/configz", access.url.trim_end_matches('/'));
+                Layer::of_configz(&from, answer).map(|layer| self.configz = Some(layer))
+            }
+            Wanted::Pods => pod_specs::parse(answer).map(|specs| self.specs = Some(specs)),
+            Wanted::Summary => Summary::parse(answer).map(|summary| self.summary = Some(summary)),
+            Wanted::Metrics => {
+                self.metrics.push((path, metrics(answer, self.now_ms)));
+                Ok(())
+            }
+        };
+        self.trouble.extend(taken.err().map(|error| format!("the kubelet's {path}: {error}")));
+    }
+}
+
+impl Wanted {
+    fn paths(self) -> &'static [&'static str] {
+        match self {
+            Self::Configz => &["/configz"],
+            Self::Pods => &["/pods"],
+            Self::Summary => &["/stats/summary"],
+            Self::Metrics => &["/metrics/resource", "/metrics/cadvisor"],
+        }
+    }
 }
 
 #[cfg(test)]

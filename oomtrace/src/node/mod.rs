@@ -7,6 +7,7 @@ pub mod index;
 pub mod kubelet_answers;
 pub mod kubelet_process;
 pub mod kubelet_settings;
+pub mod lenses;
 pub mod memory;
 pub mod names;
 pub mod node_object;

@@ -304,24 +304,24 @@ fn style(first: First) -> Style {
 
 fn growth(race: &Race) -> String {
     let rate = race.bytes_per_second;
-    let when = |seconds: Option<f64>| seconds.map_or_else(|| "never".to_owned(), duration);
-    let (threshold, limit) = (when(race.threshold_seconds), when(race.limit_seconds));
     if race.first == First::Nobody {
-        return format!(
-            "falls or stands still ({}{}/s): nobody acts",
-            if rate < 0.0 { "-" } else { "" },
-            size(whole(rate.abs()))
-        );
+        let sign = if rate < 0.0 { "-" } else { "" };
+        return format!("does not grow ({sign}{}/s)", size(whole(rate.abs())));
     }
-    let who = match race.first {
-        First::Kubelet => "the kubelet evicts first",
-        First::Kernel => "the kernel kills first",
-        First::Either | First::Nobody => "the kubelet or the kernel, whoever is sooner within its 10 s",
-    };
-    format!(
-        "grows by {}/s: the threshold is crossed in {threshold}, the limit reached in {limit}; {who}",
-        size(whole(rate))
-    )
+    let mut text = format!("grows by {}/s", size(whole(rate)));
+    match race.threshold_seconds {
+        Some(seconds) if seconds > 0.0 => text += &format!(", crosses the threshold in {}", duration(seconds)),
+        Some(_) => text += ", is below the threshold",
+        None => {}
+    }
+    if let Some(seconds) = race.limit_seconds {
+        text += &format!(", reaches the kernel's limit in {}", duration(seconds));
+    }
+    text + match race.first {
+        First::Kubelet => "; the kubelet evicts first",
+        First::Kernel => "; the kernel kills first",
+        First::Either | First::Nobody => "; the kubelet or the kernel is first, by where in its 10 s the kubelet is",
+    }
 }
 
 /// Seconds as people say them.
