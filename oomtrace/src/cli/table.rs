@@ -40,9 +40,9 @@ impl Table {
             for (column, cell) in row.iter().enumerate() {
                 let pad = " ".repeat(widths[column].saturating_sub(display_width(cell)));
                 match (self.right.contains(&column), column + 1 == columns) {
-                    (true, _) => line += &format!("{pad}{cell}  "),
+                    (true, _) => line.extend([pad.as_str(), cell, "  "]),
                     (false, true) => line += cell,
-                    (false, false) => line += &format!("{cell}{pad}  "),
+                    (false, false) => line.extend([cell, pad.as_str(), "  "]),
                 }
             }
             text += &look.paint(if number == 0 { BOLD } else { PLAIN }, line.trim_end());

@@ -206,16 +206,15 @@ impl Files<'_> {
     /// A number of bytes; `None` for no limit.
     fn number(&mut self, file: &str) -> Option<u64> {
         let text = self.text(file)?;
-        match text.trim() {
-            "max" => None,
-            number => match number.parse() {
-                Ok(number) => Some(number).filter(|number| *number < NO_LIMIT),
-                Err(_) => {
-                    self.trouble.push(format!("{file} of {}: {number:?} is no number", self.path));
-                    None
-                }
-            },
+        let text = text.trim();
+        if text == "max" {
+            return None;
         }
+        let number = text.parse();
+        if number.is_err() {
+            self.trouble.push(format!("{file} of {}: {text:?} is no number", self.path));
+        }
+        number.ok().filter(|number| *number < NO_LIMIT)
     }
 }
 

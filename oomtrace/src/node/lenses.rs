@@ -374,31 +374,31 @@ pub fn of_cgroup(cgroup: &CgroupMemory, processes: &[ProcessMemory], version: u8
 /// The figures of the node.
 #[must_use]
 pub fn of_node(memory: &NodeMemory, root: Option<&CgroupMemory>, kubepods: Option<&CgroupMemory>) -> Vec<Lens> {
-    let less = |all: Option<u64>, part: Option<u64>| all.zip(part).and_then(|(all, part)| all.checked_sub(part));
+    let minus = |all: Option<u64>, part: Option<u64>| all.zip(part).and_then(|(all, part)| all.checked_sub(part));
     let cache = free_cache(memory);
-    let page_cache = less(
+    let page_cache = minus(
         memory.cached_bytes.zip(memory.slab_reclaimable_bytes).map(|(cached, slab)| cached + slab),
         memory.shmem_bytes,
     );
     let (total, free, meminfo) = (memory.total_bytes, memory.free_bytes, "/proc/meminfo");
     let all = [
         ("total", total, "RAM less what the kernel took at boot; node's capacity, machine_memory_bytes", meminfo),
-        ("not free", less(total, free), "MemTotal less MemFree: all that is in use, page cache too", meminfo),
+        ("not free", minus(total, free), "MemTotal less MemFree: all that is in use, page cache too", meminfo),
         (
             "free: used",
-            less(total, memory.available_bytes),
+            minus(total, memory.available_bytes),
             "MemTotal less MemAvailable (procps 4.0.2 and later)",
             meminfo,
         ),
         (
             "free: used, older",
-            less(less(total, free), cache),
+            minus(minus(total, free), cache),
             "total less free less buff/cache (procps to 3.3.17)",
             meminfo,
         ),
         ("free: buff/cache", cache, "Buffers, Cached and SReclaimable", meminfo),
         ("free: available", memory.available_bytes, "MemAvailable: what can be had without swapping", meminfo),
-        ("htop: used", less(less(total, free), cache), "the green bar; tmpfs is not in it", meminfo),
+        ("htop: used", minus(minus(total, free), cache), "the green bar; tmpfs is not in it", meminfo),
         ("htop: shared", memory.shmem_bytes, "Shmem", meminfo),
         ("htop: cache", page_cache, "Cached and SReclaimable less Shmem", meminfo),
         (
@@ -431,7 +431,7 @@ pub fn of_node(memory: &NodeMemory, root: Option<&CgroupMemory>, kubepods: Optio
             "what eviction for allocatable looks at",
             "computed",
         ),
-        ("swap", less(memory.swap_total_bytes, memory.swap_free_bytes), "in swap", meminfo),
+        ("swap", minus(memory.swap_total_bytes, memory.swap_free_bytes), "in swap", meminfo),
     ];
     let lens = |(name, bytes, counts, from): (_, Option<u64>, _, _)| Some(Lens { name, bytes: bytes?, counts, from });
     all.into_iter().filter_map(lens).collect()

@@ -1,4 +1,4 @@
-//! What Kubernetes knows of a cgroup: pods and containers.
+//! This node: its cgroups and processes, the kubelet's configuration, and what Kubernetes knows of pods and containers.
 
 pub mod budget;
 pub mod cgroup_files;

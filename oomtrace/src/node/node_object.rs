@@ -34,8 +34,8 @@ impl NodeObject {
         let bytes = |value: &Value| value.as_str().and_then(quantity::bytes);
         let of = |pointer: &str| status.pointer(pointer).and_then(bytes);
         let hugepages = status.get("capacity").and_then(Value::as_object).into_iter().flatten();
-        let conditions = status.get("conditions").and_then(Value::as_array).into_iter().flatten();
-        let pressure = conditions.filter(|condition| condition["type"] == "MemoryPressure").last();
+        let mut conditions = status.get("conditions").and_then(Value::as_array).into_iter().flatten();
+        let pressure = conditions.rfind(|condition| condition["type"] == "MemoryPressure");
         let swap = status.pointer("/nodeInfo/swap/capacity");
         Ok(Self {
             capacity_bytes: of("/capacity/memory"),

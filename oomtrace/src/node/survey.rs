@@ -44,7 +44,7 @@ pub struct Survey {
     pub root: Option<CgroupMemory>,
     /// All pods together.
     pub kubepods: Option<CgroupMemory>,
-    /// The QoS classes' cgroups.
+    /// The `QoS` classes' cgroups.
     pub qos: Vec<CgroupMemory>,
     /// Every pod's cgroup.
     pub pods: Vec<PodMemory>,
@@ -78,7 +78,7 @@ pub struct KernelSettings {
     pub overcommit_ratio: Option<u64>,
     /// `panic_on_oom`: 1 and 2 stop the node instead of a process.
     pub panic_on_oom: Option<u64>,
-    /// `oom_kill_allocating_task`: in a node-wide OOM, whoever asks for memory is killed.
+    /// `oom_kill_allocating_task`: in a node-wide OOM the task that asks for memory is killed.
     pub oom_kill_allocating_task: Option<u64>,
     /// `swappiness`.
     pub swappiness: Option<u64>,

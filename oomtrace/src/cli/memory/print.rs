@@ -199,7 +199,7 @@ mod tests {
         let text = of_sum(&sum).text(Look::plain());
         assert!(text.contains("    usage          1 234 567    1.1 MiB"), "{text}");
         assert!(
-            text.contains("  - inactive_file    234 567  229 KiB") && text.contains("= working set    1 000 000"),
+            text.contains("  - inactive_file    234 567    229 KiB") && text.contains("= working set    1 000 000"),
             "{text}"
         );
         assert_eq!((exact(0), exact(-1000), exact(999)), ("0".to_owned(), "-1 000".to_owned(), "999".to_owned()));

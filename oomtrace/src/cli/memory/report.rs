@@ -242,8 +242,8 @@ impl Reader {
         let named = |id: &ContainerId| self.container_name(&memory.uid, id);
         let found = memory.containers.iter().find(|(id, _)| named(id) == container);
         let Some((_, found)) = found else {
-            let names: Vec<_> = memory.containers.iter().map(|(id, _)| named(id)).collect();
-            bail!("no container {container} of pod {namespace}/{pod} runs; there are {}", names.join(", "));
+            let running: Vec<_> = memory.containers.iter().map(|(id, _)| named(id)).collect();
+            bail!("no container {container} of pod {namespace}/{pod} runs; there are {}", running.join(", "));
         };
         let path = found.path.clone();
         self.of_cgroup(&hierarchy, &path)
@@ -309,7 +309,7 @@ impl Reader {
             sums: sums.into_iter().flatten().collect(),
             kubelet: self.said(&identity, &cgroup),
             volumes: identity.pod_uid.as_ref().map(|uid| self.volumes(uid)).unwrap_or_default(),
-            top: self.top_of_pod(&identity, &containers),
+            top: Self::top_of_pod(&identity, &containers),
             containers,
             processes,
             missing,
@@ -376,7 +376,7 @@ impl Reader {
         rows
     }
 
-    fn top_of_pod(&self, identity: &CgroupIdentity, containers: &[ContainerRow]) -> Vec<Top> {
+    fn top_of_pod(identity: &CgroupIdentity, containers: &[ContainerRow]) -> Vec<Top> {
         if identity.level != Level::Pod || containers.is_empty() {
             return Vec::new();
         }
@@ -510,18 +510,22 @@ fn lens_now(cgroup: &CgroupMemory, lens: &str) -> Option<u64> {
     }
 }
 
-/// Processes, the biggest first, so many of them with what they share.
+/// Processes, the biggest first; the first `most` of them with what they share.
 fn biggest(mut processes: Vec<Process>, proc: &Path, most: usize, trouble: &mut Vec<String>) -> Vec<ProcessMemory> {
     processes.sort_by_key(|process| std::cmp::Reverse((process.resident_bytes(), process.pid)));
-    let known: Vec<_> =
-        processes
-            .into_iter()
-            .enumerate()
-            .map(|(place, process)| {
-                if place < most { with_rollup(process, proc, trouble) } else { ProcessMemory { process, rollup: None } }
-            })
-            .collect();
-    known
+    let all = processes.len();
+    let mut refused = Vec::new();
+    let read = |(place, process)| {
+        if place < most { with_rollup(process, proc, &mut refused) } else { ProcessMemory { process, rollup: None } }
+    };
+    let read: Vec<_> = processes.into_iter().enumerate().map(read).collect();
+    if let Some(first) = refused.first() {
+        trouble.push(format!("{first} ({} of {all} processes)", refused.len()));
+    }
+    if most > 0 && all > most {
+        trouble.push(format!("PSS and USS: of {all} processes only the {most} largest are read page by page"));
+    }
+    read
 }
 
 fn with_rollup(process: Process, proc: &Path, trouble: &mut Vec<String>) -> ProcessMemory {

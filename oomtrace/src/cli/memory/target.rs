@@ -30,13 +30,14 @@ impl FromStr for Target {
             return Ok(Self::Process(pid));
         }
         let parts: Vec<&str> = text.split('/').collect();
-        let is_name = |name: &&str| !name.is_empty();
         match parts.as_slice() {
-            [namespace, pod, rest @ ..] if rest.len() < 2 && parts.iter().all(|name| is_name(&name)) => Ok(Self::Pod {
-                namespace: (*namespace).to_owned(),
-                pod: (*pod).to_owned(),
-                container: rest.first().map(ToString::to_string),
-            }),
+            [namespace, pod, rest @ ..] if rest.len() < 2 && parts.iter().all(|name| !name.is_empty()) => {
+                Ok(Self::Pod {
+                    namespace: (*namespace).to_owned(),
+                    pod: (*pod).to_owned(),
+                    container: rest.first().map(ToString::to_string),
+                })
+            }
             _ => Err("neither NAMESPACE/POD, NAMESPACE/POD/CONTAINER, a cgroup's path from /, a process id nor `node`"
                 .to_owned()),
         }

@@ -12,7 +12,7 @@ use crate::node::{
 };
 use crate::quantity;
 
-/// A figure, where it was read, and what every other source says, be it the same.
+/// A figure, where it was read, and what every other source says, also where that is the same.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Figure {
     /// `null` where it is not known, or there is none.
@@ -42,7 +42,7 @@ pub(super) struct Budget {
     pub(super) allocatable: Figure,
     /// The limit of all pods together; where it is hit, the kernel kills.
     pub(super) kubepods_limit: Figure,
-    /// The limits of the QoS classes; by default there are none.
+    /// The limits of the `QoS` classes; by default there are none.
     pub(super) qos_limits: Vec<(String, Option<u64>)>,
     /// What both reservations keep from pods; presumed from the limit of `kubepods` where no configuration could be read.
     pub(super) reserved_bytes: Option<u64>,
@@ -51,7 +51,7 @@ pub(super) struct Budget {
     /// Whether the configuration could be read, from any source.
     pub(super) configured: bool,
     pub(super) settings: Vec<Setting>,
-    /// `memory.high`, `memory.low` and `memory.min` of `kubepods` and the classes, where any is set.
+    /// `memory.high`, `memory.low` and `memory.min` of `kubepods`, the classes, pods and containers, where any is set.
     pub(super) memory_qos: Vec<Guarantees>,
     /// The working set of the whole node, and that of all pods.
     pub(super) node_working_set_bytes: Option<u64>,
@@ -131,7 +131,7 @@ impl Budget {
             valid: computed.is_none_or(|budget| budget.valid),
             configured: settings.is_known(),
             settings: others(settings),
-            memory_qos: survey.kubepods.iter().chain(&survey.qos).filter_map(guarantees).collect(),
+            memory_qos: all_cgroups(survey).filter_map(guarantees).collect(),
             node_working_set_bytes: root_working_set(survey),
             pods_working_set_bytes: kubepods_working_set(survey),
             kube_reserved,
@@ -197,6 +197,13 @@ fn figure<const N: usize>(readings: [(Option<u64>, &str); N]) -> Figure {
         from: first.map(|first| first.from).unwrap_or_default(),
         others: known.collect(),
     }
+}
+
+/// `kubepods`, the classes, pods and containers.
+fn all_cgroups(survey: &Survey) -> impl Iterator<Item = &CgroupMemory> {
+    let containers = survey.pods.iter().flat_map(|pod| pod.containers.iter().map(|(_, cgroup)| cgroup));
+    let pods = survey.pods.iter().map(|pod| &pod.cgroup);
+    survey.kubepods.iter().chain(&survey.qos).chain(pods).chain(containers)
 }
 
 fn guarantees(cgroup: &CgroupMemory) -> Option<Guarantees> {

@@ -1,5 +1,7 @@
 //! A report of the node as text.
 
+use std::iter;
+
 use anstyle::Style;
 
 use super::{
@@ -161,15 +163,12 @@ fn row(name: &str, bytes: Option<u64>, from: String) -> Vec<String> {
 }
 
 fn figure(table: &mut Table, name: &str, figure: &Figure) {
-    let mut from = escape(&figure.from);
-    for other in &figure.others {
-        let same = if Some(other.value) == figure.bytes {
-            "the same".to_owned()
-        } else {
-            format!("{} ({} B)", size(other.value), other.value)
-        };
-        from += &format!("; {}: {same}", escape(&other.from));
-    }
+    let said = figure.others.iter().map(|other| {
+        let same = Some(other.value) == figure.bytes;
+        let said = if same { "the same".to_owned() } else { format!("{} ({} B)", size(other.value), other.value) };
+        format!("; {}: {said}", escape(&other.from))
+    });
+    let from = iter::once(escape(&figure.from)).chain(said).collect();
     table.row(row(name, figure.bytes, from));
 }
 
@@ -179,10 +178,9 @@ fn found<T>(table: &mut Table, name: &str, found: &Found<T>, written: impl Fn(&T
         (Some(bytes), _) => size(bytes),
         (None, text) => escape(&text.unwrap_or_default()),
     };
-    let mut from = found.from.as_deref().map_or_else(|| "not known".to_owned(), escape);
-    for other in &found.others {
-        from += &format!("; {}: {}", escape(&other.from), shown(&other.value));
-    }
+    let from = found.from.as_deref().map_or_else(|| "not known".to_owned(), escape);
+    let others = found.others.iter().map(|other| format!("; {}: {}", escape(&other.from), shown(&other.value)));
+    let from: String = iter::once(from).chain(others).collect();
     let bytes = found.value.as_ref().and_then(|value| written(value).0);
     let value = found
         .value
@@ -269,29 +267,29 @@ fn now(report: &Report, look: Look) -> String {
 }
 
 fn of_signal(signal: &Signal) -> String {
-    let mut text = format!(
+    let mut parts = vec![format!(
         "{} = {} less {} in use",
         signed(signal.available_bytes),
         size(signal.capacity_bytes),
         size(signal.working_set_bytes)
-    );
-    match (signal.threshold_bytes, signal.distance_bytes) {
+    )];
+    parts.push(match (signal.threshold_bytes, signal.distance_bytes) {
         (Some(threshold), Some(distance)) if distance < 0 => {
-            text += &format!("; below the threshold of {} by {}", size(threshold), size(distance.unsigned_abs()));
+            format!("; below the threshold of {} by {}", size(threshold), size(distance.unsigned_abs()))
         }
         (Some(threshold), Some(distance)) => {
-            text += &format!("; {} above the threshold of {}", signed(distance), size(threshold))
+            format!("; {} above the threshold of {}", signed(distance), size(threshold))
         }
-        _ => text += "; no threshold",
-    }
+        _ => "; no threshold".to_owned(),
+    });
     if let (Some(threshold), Some(distance)) = (signal.soft_threshold_bytes, signal.soft_distance_bytes) {
-        text += &format!("; {} above the soft one of {}", signed(distance), size(threshold));
+        parts.push(format!("; {} above the soft one of {}", signed(distance), size(threshold)));
     }
     if let Some(said) = signal.kubelet_available_bytes {
         let age = signal.kubelet_age_ms.map_or_else(String::new, |age| format!(", {} s ago", age.max(0) / 1000));
-        text += &format!(". The kubelet says {}{age}", size(said));
+        parts.push(format!(". The kubelet says {}{age}", size(said)));
     }
-    text
+    parts.concat()
 }
 
 fn style(first: First) -> Style {
@@ -303,25 +301,27 @@ fn style(first: First) -> Style {
 }
 
 fn growth(race: &Race) -> String {
-    let rate = race.bytes_per_second;
+    let speed = race.bytes_per_second;
     if race.first == First::Nobody {
-        let sign = if rate < 0.0 { "-" } else { "" };
-        return format!("does not grow ({sign}{}/s)", size(whole(rate.abs())));
+        let sign = if speed < 0.0 { "-" } else { "" };
+        return format!("does not grow ({sign}{}/s)", size(whole(speed.abs())));
     }
-    let mut text = format!("grows by {}/s", size(whole(rate)));
-    match race.threshold_seconds {
-        Some(seconds) if seconds > 0.0 => text += &format!(", crosses the threshold in {}", duration(seconds)),
-        Some(_) => text += ", is below the threshold",
-        None => {}
-    }
-    if let Some(seconds) = race.limit_seconds {
-        text += &format!(", reaches the kernel's limit in {}", duration(seconds));
-    }
-    text + match race.first {
+    let threshold = race.threshold_seconds.map(|seconds| {
+        if seconds > 0.0 {
+            format!(", crosses the threshold in {}", duration(seconds))
+        } else {
+            ", is below the threshold".to_owned()
+        }
+    });
+    let limit = race.limit_seconds.map(|seconds| format!(", reaches the kernel's limit in {}", duration(seconds)));
+    let first = match race.first {
         First::Kubelet => "; the kubelet evicts first",
         First::Kernel => "; the kernel kills first",
         First::Either | First::Nobody => "; the kubelet or the kernel is first, by where in its 10 s the kubelet is",
-    }
+    };
+    let moves = if speed < 0.0 { "falls" } else { "grows" };
+    let text = format!("{moves} by {}/s", size(whole(speed.abs())));
+    [text, threshold.unwrap_or_default(), limit.unwrap_or_default(), first.to_owned()].concat()
 }
 
 /// Seconds as people say them.

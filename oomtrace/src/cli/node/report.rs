@@ -69,6 +69,7 @@ pub(super) struct Now {
 
 /// An eviction signal.
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "a signal is what Kubernetes calls its name")]
 pub(super) struct Signal {
     /// `memory.available`, `allocatableMemory.available`.
     pub(super) signal: &'static str,
@@ -87,7 +88,7 @@ pub(super) struct Signal {
     pub(super) kubelet_available_bytes: Option<u64>,
     /// How old that is, in milliseconds.
     pub(super) kubelet_age_ms: Option<i64>,
-    /// Where this comes to, at the growth between the two readings.
+    /// When threshold and limit are reached at the growth between the two readings, and who acts first.
     pub(super) race: Option<Race>,
     pub(super) from: &'static str,
 }
@@ -197,7 +198,7 @@ fn now(readings: &Readings<'_>, budget: &Budget) -> Now {
             _ => "MemTotal less the root cgroup's anon and file without inactive_file",
         };
         let available = budget::available(capacity, used);
-        // A node-wide OOM comes when the kernel has none left, be it that it counts otherwise than the kubelet.
+        // A node-wide OOM happens when the kernel has none left, and it counts otherwise than the kubelet.
         let to_limit = mem_available.and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or(available);
         let said = readings.summary.and_then(|summary| summary.node.memory.as_ref());
         signals.push(Signal {
