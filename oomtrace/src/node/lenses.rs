@@ -24,8 +24,10 @@ pub struct Lens {
 /// A figure as the sum of its parts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Sum {
+    /// What the sum explains.
+    pub title: &'static str,
     /// What the parts add up to.
-    pub name: String,
+    pub name: &'static str,
     /// In bytes: the parts together, exactly.
     pub bytes: i64,
     /// The parts.
@@ -84,11 +86,11 @@ impl Parts {
     }
 
     /// The sum, with what is left named.
-    fn rest(mut self, name: &str, total: u64, rest: &str, what: &'static str) -> Sum {
+    fn rest(mut self, (title, name): (&'static str, &'static str), total: u64, rest: &str, what: &'static str) -> Sum {
         if self.left != 0 {
             self.add(rest, self.left, what);
         }
-        Sum { name: name.to_owned(), bytes: signed(total), parts: self.parts }
+        Sum { title, name, bytes: signed(total), parts: self.parts }
     }
 }
 
@@ -146,7 +148,7 @@ pub fn usage(cgroup: &CgroupMemory) -> Option<Sum> {
     kernel(&mut parts, stat);
     parts.known("sock", stat.sock_bytes, "buffers of sockets");
     let rest = if stat.kernel_bytes.is_some() { "in flight" } else { "kernel and in flight" };
-    Some(parts.rest("usage", total, rest, IN_FLIGHT))
+    Some(parts.rest(("usage, by what it is", "usage"), total, rest, IN_FLIGHT))
 }
 
 /// The working set in its parts: what of use the kubelet counts.
@@ -157,7 +159,7 @@ pub fn working_set(cgroup: &CgroupMemory) -> Option<Sum> {
     let mut parts = Parts::of(total);
     parts.add("usage", signed(cgroup.usage_bytes?), "memory.current");
     parts.add("inactive_file", signed(stat.inactive_file_bytes?).saturating_neg(), "page cache used once");
-    Some(parts.rest("working set", total, "below zero", "more inactive than used: 0"))
+    Some(parts.rest(("the working set", "working set"), total, "below zero", "more inactive than used: 0"))
 }
 
 /// From the resident memory of a cgroup's processes to its use.
@@ -187,7 +189,7 @@ pub fn resident_to_usage(cgroup: &CgroupMemory, processes: &[ProcessMemory]) -> 
     parts.known("kernel", stat.kernel_bytes, "slab, stacks, page tables and other memory of the kernel");
     parts.known("sock", stat.sock_bytes, "buffers of sockets");
     let rest = if stat.kernel_bytes.is_some() { "in flight" } else { "kernel and in flight" };
-    Some(parts.rest("usage", total, rest, IN_FLIGHT))
+    Some(parts.rest(("from the memory of processes to usage", "usage"), total, rest, IN_FLIGHT))
 }
 
 /// From USS over PSS to the resident memory of processes; `None` where one may not be read.
@@ -203,7 +205,12 @@ pub fn shared(processes: &[ProcessMemory]) -> Option<Sum> {
     parts.add("USS", signed(uss), "mapped by one process alone: what its end frees");
     parts.add("shared pages, divided", difference(pss, uss), "each divided by how many map it; with it, PSS");
     parts.add("shared pages, counted again", difference(rss, pss), "counted whole in each process that maps them");
-    Some(parts.rest("resident memory of all processes", rss, "rest", "changed between two reads"))
+    Some(parts.rest(
+        ("what processes share", "resident memory of all processes"),
+        rss,
+        "rest",
+        "changed between two reads",
+    ))
 }
 
 /// A pod's use as its containers' and its own.
@@ -215,7 +222,7 @@ pub fn of_containers(pod: &CgroupMemory, containers: &[(String, u64)]) -> Option
         parts.add(name.clone(), signed(*bytes), "a container's use");
     }
     Some(parts.rest(
-        "usage",
+        ("from containers to usage", "usage"),
         total,
         "the pod's own",
         "volumes of memory that outlived a container, ended containers, in flight",
@@ -244,7 +251,7 @@ pub fn node_usage(memory: &NodeMemory) -> Option<Sum> {
     parts.known("Percpu", memory.percpu_bytes, "the kernel's data for each processor");
     parts.known("Hugetlb", memory.hugetlb_bytes, "kept for huge pages, used or not");
     Some(parts.rest(
-        "MemTotal less MemFree",
+        ("what is not free, by what it is", "MemTotal less MemFree"),
         total,
         "not named",
         "drivers and other kernel memory that /proc/meminfo does not name",
@@ -269,7 +276,7 @@ pub fn kubelet_to_node(root: &CgroupMemory, memory: &NodeMemory) -> Option<Sum> 
         parts.known(name, bytes, "not in the kubelet's use of the node");
     }
     Some(parts.rest(
-        "MemTotal less MemFree",
+        ("from the kubelet's working set to what is not free", "MemTotal less MemFree"),
         total,
         "not named",
         "other kernel memory, and what changed between two reads",
@@ -287,7 +294,7 @@ pub fn pods_to_node(pods: u64, kubepods: &CgroupMemory, root: &CgroupMemory) -> 
     let kernel = kubepods.stat.kernel_bytes.unwrap_or(0) + kubepods.stat.sock_bytes.unwrap_or(0);
     parts.add("kernel memory of pods", signed(kernel).saturating_neg(), "in pods' figures, not in the node's");
     Some(parts.rest(
-        "the node's working set",
+        ("from pods to the node's working set", "the node's working set"),
         total,
         "outside of pods",
         "system services, the kubelet, the runtime, page cache of images",

@@ -16,7 +16,7 @@ pub(super) fn text(report: &Report, look: Look) -> String {
     text += &place(report, look);
     text += &table(look, "Through every lens", &lenses(report));
     for sum in &report.sums {
-        text += &table(look, &format!("Why: {}", sum.name), &of_sum(sum));
+        text += &table(look, &format!("Why: {}", sum.title), &of_sum(sum));
     }
     text += &table(look, "kubectl top", &top(report));
     text += &table(look, "What the kubelet says", &kubelet(report));
@@ -123,7 +123,7 @@ fn top(report: &Report) -> Table {
 }
 
 fn kubelet(report: &Report) -> Table {
-    let mut table = Table::new(&["", "BYTES", "AGE", "LESS NOW", "LENS"], &[1, 2, 3]);
+    let mut table = Table::new(&["", "BYTES", "AGE", "DIFFERENCE", "LENS"], &[1, 2, 3]);
     for Said { name, bytes: said, age_ms, lens, difference_bytes } in &report.kubelet {
         let age = age_ms.map_or_else(|| "?".to_owned(), |age| format!("{} s", age.max(0) / 1000));
         let difference = difference_bytes.map_or_else(|| "?".to_owned(), exact);
@@ -192,7 +192,8 @@ mod tests {
     fn a_sum_is_written_so_that_it_can_be_checked() {
         let part = |name: &str, bytes| Part { name: name.to_owned(), bytes, what: "" };
         let sum = Sum {
-            name: "working set".to_owned(),
+            title: "the working set",
+            name: "working set",
             bytes: 1_000_000,
             parts: vec![part("usage", 1_234_567), part("inactive_file", -234_567)],
         };

@@ -65,7 +65,7 @@ pub(super) struct Said {
     pub(super) age_ms: Option<i64>,
     /// The lens that it is a reading of.
     pub(super) lens: &'static str,
-    /// What it is less than that lens shows now: by its age.
+    /// The figure less what that lens shows now: the change since, by its age.
     pub(super) difference_bytes: Option<i64>,
 }
 
@@ -242,7 +242,8 @@ impl Reader {
         let named = |id: &ContainerId| self.container_name(&memory.uid, id);
         let found = memory.containers.iter().find(|(id, _)| named(id) == container);
         let Some((_, found)) = found else {
-            let running: Vec<_> = memory.containers.iter().map(|(id, _)| named(id)).collect();
+            let mut running: Vec<_> = memory.containers.iter().map(|(id, _)| named(id)).collect();
+            running.sort_unstable();
             bail!("no container {container} of pod {namespace}/{pod} runs; there are {}", running.join(", "));
         };
         let path = found.path.clone();

@@ -45,7 +45,11 @@ pub(super) fn text(report: &Report, look: Look) -> String {
     text += &order(&report.oom_order_node, look);
     if let Some(of_pods) = &report.oom_order_kubepods {
         text += &head(look, "The OOM killer's order, at the limit of kubepods");
-        text += &order(of_pods, look);
+        text += &if same(of_pods, &report.oom_order_node) {
+            look.paint(DIM, "  the same: it limits pods to the whole node\n")
+        } else {
+            order(of_pods, look)
+        };
     }
     text += &list(look, "Warnings", YELLOW, &report.warnings);
     text += &list(look, "Not read", DIM, &report.missing);
@@ -366,6 +370,12 @@ fn pod_row(pod: &PodRow) -> Vec<String> {
         pod.priority.map_or_else(|| "?".to_owned(), |priority| priority.to_string()),
         pod.eviction_place.map_or_else(|| "never".to_owned(), |place| format!("{place}.")),
     ]
+}
+
+/// Whether two orders are one: nothing is reserved, and no process outside of pods is among the first.
+fn same(one: &Order, other: &Order) -> bool {
+    let pids = |order: &Order| order.candidates.iter().map(|candidate| candidate.pid).collect::<Vec<_>>();
+    one.total_pages == other.total_pages && pids(one) == pids(other)
 }
 
 fn order(order: &Order, look: Look) -> String {

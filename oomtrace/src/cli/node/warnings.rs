@@ -5,7 +5,11 @@ use super::{
     order::over_request,
     report::{Readings, Report},
 };
-use crate::{node::race, quantity::size, sink::escape};
+use crate::{
+    node::{node_object::NodeObject, race},
+    quantity::size,
+    sink::escape,
+};
 
 /// Limits together of more than this many times the capacity are far over it.
 const FAR_OVER: u64 = 2;
@@ -191,12 +195,14 @@ fn differences(report: &Report, _: &Readings<'_>) -> Option<String> {
 }
 
 fn old_kubelet(report: &Report, readings: &Readings<'_>) -> Option<String> {
-    let minor = readings.object?.minor_version()?;
-    (readings.survey.cgroup_version == Some(2) && minor < 22).then(|| {
+    // 1.20 on cgroup v2 finds no memory.current in the root cgroup.
+    let said = readings.summary.and_then(|summary| summary.node.memory.as_ref()?.usage_bytes);
+    let old = readings.object.and_then(NodeObject::minor_version).is_some_and(|minor| (1..22).contains(&minor));
+    (readings.survey.cgroup_version == Some(2) && (said == Some(0) || old)).then(|| {
         format!(
-            "Kubelet {} on cgroup v2 takes the node's use for 0 (memory.available is always the capacity): it can evict only \
-             for allocatableMemory.available.",
-            report.kubelet_version.as_deref().unwrap_or("1.21 and earlier")
+            "This kubelet{} takes the node's use for 0 on cgroup v2, so that its memory.available is always the capacity: it can \
+             evict only for allocatableMemory.available.",
+            report.kubelet_version.as_deref().map_or_else(String::new, |version| format!(" ({version})"))
         )
     })
 }
