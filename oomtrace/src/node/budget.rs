@@ -148,6 +148,12 @@ pub fn available(capacity_bytes: u64, working_set_bytes: u64) -> i64 {
     difference(capacity_bytes, working_set_bytes)
 }
 
+/// All of these together.
+#[must_use]
+pub fn together(bytes: impl IntoIterator<Item = u64>) -> u64 {
+    bytes.into_iter().fold(0, u64::saturating_add)
+}
+
 /// The first less the second.
 #[must_use]
 pub fn difference(first: u64, second: u64) -> i64 {

@@ -145,7 +145,8 @@ impl CgroupMemory {
     #[must_use]
     pub fn of_root(mut self) -> Self {
         if self.usage_bytes.is_none() {
-            self.usage_bytes = self.stat.anon_bytes.zip(self.stat.file_bytes).map(|(anon, file)| anon + file);
+            self.usage_bytes =
+                self.stat.anon_bytes.zip(self.stat.file_bytes).map(|(anon, file)| anon.saturating_add(file));
         }
         self
     }

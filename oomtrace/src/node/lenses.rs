@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    budget::difference,
+    budget::{difference, together},
     cgroup_files::{CgroupMemory, NodeMemory, Stat},
     processes::{Process, Rollup},
 };
@@ -96,7 +96,7 @@ impl Parts {
 
 /// Page cache that is neither on the lists of files nor shared memory.
 fn other_file(stat: &Stat) -> Option<i64> {
-    let listed = stat.active_file_bytes? + stat.inactive_file_bytes? + stat.shmem_bytes.unwrap_or(0);
+    let listed = together([stat.active_file_bytes?, stat.inactive_file_bytes?, stat.shmem_bytes.unwrap_or(0)]);
     Some(difference(stat.file_bytes?, listed)).filter(|bytes| *bytes != 0)
 }
 
@@ -122,7 +122,7 @@ fn kernel(parts: &mut Parts, stat: &Stat) {
         ("percpu", stat.percpu_bytes, "the kernel's data for each processor"),
         ("vmalloc", stat.vmalloc_bytes, "the kernel's larger areas"),
     ];
-    let sum: u64 = named.iter().filter_map(|(_, bytes, _)| *bytes).sum();
+    let sum = together(named.iter().filter_map(|(_, bytes, _)| *bytes));
     for (name, bytes, what) in named {
         parts.known(name, bytes, what);
     }
@@ -167,7 +167,7 @@ pub fn working_set(cgroup: &CgroupMemory) -> Option<Sum> {
 pub fn resident_to_usage(cgroup: &CgroupMemory, processes: &[ProcessMemory]) -> Option<Sum> {
     let total = cgroup.usage_bytes?;
     let stat = &cgroup.stat;
-    let of = |bytes: fn(&Process) -> u64| processes.iter().map(|process| bytes(&process.process)).sum::<u64>();
+    let of = |bytes: fn(&Process) -> u64| together(processes.iter().map(|process| bytes(&process.process)));
     let mapped = stat.file_mapped_bytes?;
     let mut parts = Parts::of(total);
     parts.add("resident memory of all processes", signed(of(Process::resident_bytes)), "RES of top and htop, VmRSS");
@@ -196,7 +196,7 @@ pub fn resident_to_usage(cgroup: &CgroupMemory, processes: &[ProcessMemory]) -> 
 #[must_use]
 pub fn shared(processes: &[ProcessMemory]) -> Option<Sum> {
     let rollups: Vec<Rollup> = processes.iter().map(|process| process.rollup).collect::<Option<_>>()?;
-    let of = |bytes: fn(&Rollup) -> u64| rollups.iter().map(bytes).sum::<u64>();
+    let of = |bytes: fn(&Rollup) -> u64| together(rollups.iter().map(bytes));
     let (uss, pss, rss) = (of(|rollup| rollup.uss_bytes), of(|rollup| rollup.pss_bytes), of(|rollup| rollup.rss_bytes));
     if processes.is_empty() {
         return None;
@@ -291,7 +291,7 @@ pub fn pods_to_node(pods: u64, kubepods: &CgroupMemory, root: &CgroupMemory) -> 
     let mut parts = Parts::of(total);
     parts.add("working sets of all pods", signed(pods), "each of its pod's cgroup");
     parts.add("kubepods' own", difference(of_kubepods, pods), "ended pods whose pages are still charged, in flight");
-    let kernel = kubepods.stat.kernel_bytes.unwrap_or(0) + kubepods.stat.sock_bytes.unwrap_or(0);
+    let kernel = together([kubepods.stat.kernel_bytes, kubepods.stat.sock_bytes].into_iter().flatten());
     parts.add("kernel memory of pods", signed(kernel).saturating_neg(), "in pods' figures, not in the node's");
     Some(parts.rest(
         ("from pods to the node's working set", "the node's working set"),
@@ -307,10 +307,10 @@ pub fn of_cgroup(cgroup: &CgroupMemory, processes: &[ProcessMemory], version: u8
     let stat = &cgroup.stat;
     let v1 = version == 1;
     let file = |v2, on_v1| if v1 { on_v1 } else { v2 };
-    let sum = |bytes: fn(&Process) -> u64| Some(processes.iter().map(|process| bytes(&process.process)).sum::<u64>());
+    let sum = |bytes: fn(&Process) -> u64| Some(together(processes.iter().map(|process| bytes(&process.process))));
     let rollups = |bytes: fn(&Rollup) -> u64| {
         let rollups: Option<Vec<Rollup>> = processes.iter().map(|process| process.rollup).collect();
-        rollups.map(|rollups| rollups.iter().map(bytes).sum::<u64>())
+        rollups.map(|rollups| together(rollups.iter().map(bytes)))
     };
     let stat_file = "memory.stat";
     let all = [
@@ -384,7 +384,7 @@ pub fn of_node(memory: &NodeMemory, root: Option<&CgroupMemory>, kubepods: Optio
     let minus = |all: Option<u64>, part: Option<u64>| all.zip(part).and_then(|(all, part)| all.checked_sub(part));
     let cache = free_cache(memory);
     let page_cache = minus(
-        memory.cached_bytes.zip(memory.slab_reclaimable_bytes).map(|(cached, slab)| cached + slab),
+        memory.cached_bytes.zip(memory.slab_reclaimable_bytes).map(|(cached, slab)| cached.saturating_add(slab)),
         memory.shmem_bytes,
     );
     let (total, free, meminfo) = (memory.total_bytes, memory.free_bytes, "/proc/meminfo");
@@ -447,7 +447,7 @@ pub fn of_node(memory: &NodeMemory, root: Option<&CgroupMemory>, kubepods: Optio
 /// `free`'s `buff/cache`.
 #[must_use]
 pub fn free_cache(memory: &NodeMemory) -> Option<u64> {
-    Some(memory.buffers_bytes? + memory.cached_bytes? + memory.slab_reclaimable_bytes?)
+    Some(together([memory.buffers_bytes?, memory.cached_bytes?, memory.slab_reclaimable_bytes?]))
 }
 
 /// The percentage that `kubectl top node` shows: of what is allocatable, so that it can be over 100.

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::budget::together;
 use crate::quantity;
 
 /// What it says of memory, in bytes.
@@ -40,10 +41,9 @@ impl NodeObject {
         Ok(Self {
             capacity_bytes: of("/capacity/memory"),
             allocatable_bytes: of("/allocatable/memory"),
-            hugepages_bytes: hugepages
-                .filter(|(name, _)| name.starts_with("hugepages-"))
-                .filter_map(|(_, value)| bytes(value))
-                .sum(),
+            hugepages_bytes: together(
+                hugepages.filter(|(name, _)| name.starts_with("hugepages-")).filter_map(|(_, value)| bytes(value)),
+            ),
             swap_bytes: swap.and_then(|swap| swap.as_u64().or_else(|| bytes(swap))),
             kubelet_version: status.pointer("/nodeInfo/kubeletVersion").and_then(Value::as_str).map(str::to_owned),
             memory_pressure: pressure.map(|condition| condition["status"] == "True"),

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::cgroup_path::{ContainerId, PodUid, QosClass};
+use super::{
+    budget::together,
+    cgroup_path::{ContainerId, PodUid, QosClass},
+};
 use crate::quantity;
 
 /// A pod's specification, as far as it concerns memory.
@@ -113,20 +116,20 @@ fn is_sidecar(container: &Value) -> bool {
 /// request where it has one; else the containers' and sidecars' sum, or the most that init needs at a time; and the overhead.
 fn request(pod: &Value) -> u64 {
     let of = |container: &Value| memory(container, "requests").or_else(|| memory(container, "limits")).unwrap_or(0);
-    let mut sidecars = 0;
+    let mut sidecars = 0_u64;
     let mut peak = 0;
     for container in list(pod, "initContainers") {
         if is_sidecar(container) {
-            sidecars += of(container);
+            sidecars = sidecars.saturating_add(of(container));
             peak = peak.max(sidecars);
         } else {
-            peak = peak.max(sidecars + of(container));
+            peak = peak.max(sidecars.saturating_add(of(container)));
         }
     }
-    let sum: u64 = list(pod, "containers").map(of).sum::<u64>() + sidecars;
+    let sum = together(list(pod, "containers").map(of)).saturating_add(sidecars);
     let of_pod = pod.pointer("/spec/resources/requests/memory").and_then(amount);
     let overhead = pod.pointer("/spec/overhead/memory").and_then(amount).unwrap_or(0);
-    of_pod.unwrap_or_else(|| sum.max(peak)) + overhead
+    of_pod.unwrap_or_else(|| sum.max(peak)).saturating_add(overhead)
 }
 
 /// The pod's own limit, or the sum of all containers' where each has one (`ResourceConfigForPod`).
@@ -136,8 +139,8 @@ fn limit(pod: &Value, containers: &BTreeMap<String, ContainerSpec>) -> Option<u6
     let bounded = containers.values().all(|container| container.limit_bytes.is_some()) && !containers.is_empty();
     let running = containers.values().filter(|container| !container.init).filter_map(|container| container.limit_bytes);
     let init = containers.values().filter(|container| container.init).filter_map(|container| container.limit_bytes);
-    let sum = bounded.then(|| running.sum::<u64>().max(init.max().unwrap_or(0)));
-    of_pod.or(sum).map(|limit| limit + overhead)
+    let sum = bounded.then(|| together(running).max(init.max().unwrap_or(0)));
+    of_pod.or(sum).map(|limit| limit.saturating_add(overhead))
 }
 
 fn containers(pod: &Value) -> BTreeMap<String, ContainerSpec> {
@@ -203,6 +206,17 @@ mod tests {
         assert_eq!(only(&format!(r#"{{"containers":[{},{bare}]}}"#, with("100Mi"))).limit_bytes, None);
         let pod = only(&format!(r#"{{"resources":{{"limits":{{"memory":"1Gi"}}}},"containers":[{bare}]}}"#));
         assert_eq!(pod.limit_bytes, Some(1 << 30));
+    }
+
+    #[test]
+    fn sizes_beyond_all_memory_are_the_largest_there_is() {
+        let huge = r#"{"name":"c","resources":{"requests":{"memory":"15Ei"},"limits":{"memory":"15Ei"}}}"#;
+        let pod = only(&format!(
+            r#"{{"containers":[{huge},{huge}],"initContainers":[{huge}],"overhead":{{"memory":"15Ei"}},"priority":99999999999}}"#
+        ));
+        assert_eq!((pod.request_bytes, pod.limit_bytes, pod.priority), (u64::MAX, Some(u64::MAX), 0));
+        let odd = only(r#"{"containers":[{"resources":7},null,"x"],"initContainers":{},"overhead":[]}"#);
+        assert_eq!((odd.request_bytes, odd.containers.len()), (0, 0));
     }
 
     #[test]

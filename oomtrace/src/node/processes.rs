@@ -76,13 +76,13 @@ impl Process {
     /// `VmRSS`: htop's RES.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
-        self.anon_bytes + self.shared_bytes()
+        self.anon_bytes.saturating_add(self.shared_bytes())
     }
 
     /// htop's SHR: what could be shared, whether or not anybody shares it.
     #[must_use]
     pub fn shared_bytes(&self) -> u64 {
-        self.file_bytes + self.shmem_bytes
+        self.file_bytes.saturating_add(self.shmem_bytes)
     }
 
     /// What the OOM killer weighs it by.
@@ -169,12 +169,15 @@ impl Rollup {
     fn parse(text: &str) -> Self {
         let bytes = |name: &str| {
             let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            value.and_then(|value| value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).unwrap_or(0) * 1024
+            value
+                .and_then(|value| value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
+                .unwrap_or(0)
+                .saturating_mul(1024)
         };
         Self {
             rss_bytes: bytes("Rss"),
             pss_bytes: bytes("Pss"),
-            uss_bytes: bytes("Private_Clean") + bytes("Private_Dirty"),
+            uss_bytes: bytes("Private_Clean").saturating_add(bytes("Private_Dirty")),
             swap_bytes: bytes("Swap"),
         }
     }

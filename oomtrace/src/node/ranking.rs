@@ -82,7 +82,7 @@ impl ProcessUse {
 #[must_use]
 pub fn oom_score(points: Option<i64>, total_pages: u64) -> i64 {
     let total = i64::try_from(total_pages).unwrap_or(i64::MAX).max(1);
-    points.map_or(0, |points| (1000 + points.saturating_mul(1000) / total) * 2 / 3).max(0)
+    points.map_or(0, |points| (points.saturating_mul(1000) / total).saturating_add(1000).saturating_mul(2) / 3).max(0)
 }
 
 /// The places of candidates in the order of choice, first chosen first. Of equals the kernel takes the one it visits last.

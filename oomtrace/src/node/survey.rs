@@ -10,6 +10,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
+    budget::together,
     cgroup_files::{CgroupMemory, NodeMemory},
     cgroup_path::{CgroupIdentity, ContainerId, PodUid, QosClass},
     fact::Fact,
@@ -173,7 +174,7 @@ impl Survey {
     /// RAM and swap in pages: what the kernel weighs by in a node-wide OOM.
     #[must_use]
     pub fn node_pages(&self, page_bytes: u64) -> u64 {
-        let bytes = self.memory.total_bytes.unwrap_or(0) + self.memory.swap_total_bytes.unwrap_or(0);
+        let bytes = together([self.memory.total_bytes, self.memory.swap_total_bytes].into_iter().flatten());
         bytes / page_bytes.max(1)
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     event::{ContainerRole, Level},
     node::{
-        budget::difference,
+        budget::{difference, together},
         cgroup_files::CgroupMemory,
         cgroup_path::{CgroupIdentity, ContainerId, PodUid},
         hierarchy::Hierarchy,
@@ -113,7 +113,7 @@ impl Reader {
     /// The node as a whole.
     pub(super) fn node(mut self) -> Report {
         let mut survey = Survey::take(&self.places);
-        let pods: u64 = survey.pods.iter().filter_map(|pod| pod.cgroup.working_set_bytes()).sum();
+        let pods = together(survey.pods.iter().filter_map(|pod| pod.cgroup.working_set_bytes()));
         let (memory, root, kubepods) = (&survey.memory, survey.root.as_ref(), survey.kubepods.as_ref());
         let kubelet = self.said_of_node(root, kubepods);
         let sums = [
@@ -164,7 +164,7 @@ impl Reader {
         let in_containers = survey.pods.iter().flat_map(|pod| &pod.containers).filter(|(id, _)| !self.is_sandbox(id));
         top.push(Top {
             name: "kubectl top pod -A, all together".to_owned(),
-            bytes: in_containers.filter_map(|(_, container)| container.working_set_bytes()).sum(),
+            bytes: together(in_containers.filter_map(|(_, container)| container.working_set_bytes())),
             percent: None,
             why: format!(
                 "containers alone, without sandboxes and what is charged to pods themselves: those have {} together",
@@ -384,7 +384,7 @@ impl Reader {
         let shown = containers.iter().filter(|container| container.name != "(sandbox)");
         vec![Top {
             name: "kubectl top pod".to_owned(),
-            bytes: shown.filter_map(|container| container.working_set_bytes).sum(),
+            bytes: together(shown.filter_map(|container| container.working_set_bytes)),
             percent: None,
             why: "its containers' working sets, without the sandbox and what is charged to the pod itself".to_owned(),
         }]

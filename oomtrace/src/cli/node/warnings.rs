@@ -6,7 +6,7 @@ use super::{
     report::{Readings, Report},
 };
 use crate::{
-    node::{node_object::NodeObject, race},
+    node::{budget::together, node_object::NodeObject, race},
     quantity::size,
     sink::escape,
 };
@@ -108,7 +108,7 @@ pub(super) fn whole(rate: f64) -> u64 {
 
 fn limits(report: &Report, _: &Readings<'_>) -> Option<String> {
     let capacity = report.budget.capacity.bytes?;
-    let limits: u64 = report.pods.iter().filter_map(|pod| pod.limit_bytes).sum();
+    let limits = together(report.pods.iter().filter_map(|pod| pod.limit_bytes));
     let without = report.pods.iter().filter(|pod| pod.limit_bytes.is_none()).count();
     (limits > capacity.saturating_mul(FAR_OVER)).then(|| {
         let more = if without > 0 { format!(", and {without} pods have none") } else { String::new() };
@@ -124,7 +124,7 @@ fn limits(report: &Report, _: &Readings<'_>) -> Option<String> {
 fn requests(report: &Report, _: &Readings<'_>) -> Option<String> {
     let allocatable = report.budget.allocatable.bytes?;
     let over = over_request(&report.pods);
-    let sum: u64 = over.iter().map(|(_, bytes)| bytes).sum();
+    let sum = together(over.iter().map(|(_, bytes)| *bytes));
     (sum > allocatable / FAR_BELOW).then(|| {
         let named: Vec<_> =
             over.iter().take(NAMED).map(|(pod, bytes)| format!("{} by {}", escape(&pod.name), size(*bytes))).collect();
