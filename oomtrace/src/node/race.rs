@@ -17,6 +17,8 @@ pub enum First {
     Kernel,
     /// It depends on where in its ten seconds the kubelet is.
     Either,
+    /// Not known: the threshold is not.
+    Unknown,
     /// Neither: no threshold is crossed, and memory does not grow.
     Nobody,
 }

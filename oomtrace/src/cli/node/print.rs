@@ -241,7 +241,12 @@ fn changes(is: &Budget, would_be: &Budget, look: Look) -> String {
 fn now(report: &Report, look: Look) -> String {
     let mut page = Page::new(look);
     for signal in &report.now.signals {
-        page.paragraph(&[("  ", PLAIN), (signal.signal, BOLD)], 4, PLAIN, &format!(" {}", of_signal(signal)));
+        page.paragraph(
+            &[("  ", PLAIN), (signal.signal, BOLD)],
+            4,
+            PLAIN,
+            &format!(" {}", of_signal(signal, report.budget.configured)),
+        );
         if let Some(race) = &signal.race {
             page.paragraph(&[("    ", PLAIN)], 4, style(race.first), &growth(race));
         }
@@ -270,7 +275,7 @@ fn now(report: &Report, look: Look) -> String {
     page.finish()
 }
 
-fn of_signal(signal: &Signal) -> String {
+fn of_signal(signal: &Signal, configured: bool) -> String {
     let mut parts = vec![format!(
         "{} = {} less {} in use",
         signed(signal.available_bytes),
@@ -284,7 +289,8 @@ fn of_signal(signal: &Signal) -> String {
         (Some(threshold), Some(distance)) => {
             format!("; {} above the threshold of {}", signed(distance), size(threshold))
         }
-        _ => "; no threshold".to_owned(),
+        _ if configured => "; no threshold".to_owned(),
+        _ => "; the threshold is not known".to_owned(),
     });
     if let (Some(threshold), Some(distance)) = (signal.soft_threshold_bytes, signal.soft_distance_bytes) {
         parts.push(format!("; {} above the soft one of {}", signed(distance), size(threshold)));
@@ -300,7 +306,7 @@ fn style(first: First) -> Style {
     match first {
         First::Kernel => RED,
         First::Kubelet | First::Either => YELLOW,
-        First::Nobody => PLAIN,
+        First::Nobody | First::Unknown => PLAIN,
     }
 }
 
@@ -321,6 +327,7 @@ fn growth(race: &Race) -> String {
     let first = match race.first {
         First::Kubelet => "; the kubelet evicts first",
         First::Kernel => "; the kernel kills first",
+        First::Unknown => "; the kubelet's threshold is not known",
         First::Either | First::Nobody => "; the kubelet or the kernel is first, by where in its 10 s the kubelet is",
     };
     let moves = if speed < 0.0 { "falls" } else { "grows" };
@@ -354,7 +361,13 @@ fn pods(report: &Report, look: Look) -> String {
     }
     let order: Vec<_> = report.eviction_order.iter().take(PODS).map(|name| escape(name)).collect();
     let mut page = Page::new(look);
-    page.paragraph(&[("  would be evicted in this order: ", DIM)], 4, PLAIN, &order.join(", "));
+    let unknown = report.pods.iter().any(|pod| pod.request_bytes.is_none());
+    let head = if unknown {
+        "  would be evicted in this order, if those whose requests are not known request nothing: "
+    } else {
+        "  would be evicted in this order: "
+    };
+    page.paragraph(&[(head, DIM)], 4, PLAIN, &order.join(", "));
     text + &page.finish()
 }
 

@@ -10,7 +10,7 @@ use crate::node::{
     kubelet_settings::Settings,
     node_object::NodeObject,
     pod_specs::PodSpec,
-    race::Race,
+    race::{First, Race},
     survey::{KernelSettings, PodMemory, Survey},
 };
 
@@ -206,7 +206,7 @@ fn now(readings: &Readings<'_>, budget: &Budget) -> Now {
             from,
             ..signal(budget, capacity, used, said, readings.now_ms)
         });
-        race(&mut signals[0], growth(root_working_set), to_limit);
+        race(&mut signals[0], growth(root_working_set), to_limit, budget);
     }
     let limit = survey.kubepods.as_ref().and_then(|kubepods| kubepods.limit_bytes);
     if let (Some(capacity), Some(used)) = (limit, kubepods_working_set(survey)) {
@@ -223,14 +223,19 @@ fn now(readings: &Readings<'_>, budget: &Budget) -> Now {
             of_pods = Signal { threshold: None, threshold_bytes: None, distance_bytes: None, ..of_pods };
         }
         let to_limit = of_pods.available_bytes;
-        race(&mut of_pods, growth(kubepods_working_set), to_limit);
+        race(&mut of_pods, growth(kubepods_working_set), to_limit, budget);
         signals.push(of_pods);
     }
     Now { signals, mem_available_bytes: mem_available, seconds_between }
 }
 
-fn race(signal: &mut Signal, growth: Option<f64>, to_limit: i64) {
-    signal.race = growth.map(|rate| Race::at(rate, signal.distance_bytes, to_limit));
+fn race(signal: &mut Signal, growth: Option<f64>, to_limit: i64, budget: &Budget) {
+    let known = budget.configured || signal.distance_bytes.is_some();
+    signal.race = growth.map(|rate| {
+        let race = Race::at(rate, signal.distance_bytes, to_limit);
+        // Without its configuration, nobody knows whether the kubelet has a threshold.
+        if race.first == First::Kernel && !known { Race { first: First::Unknown, ..race } } else { race }
+    });
 }
 
 pub(super) fn root_working_set(survey: &Survey) -> Option<u64> {
