@@ -129,7 +129,9 @@ fn kernel(parts: &mut Parts, stat: &Stat) {
     if let Some(kernel) = stat.kernel_bytes {
         let other = difference(kernel, sum);
         if other != 0 {
-            parts.add("other kernel", other, "kernel memory that memory.stat does not name, zswap's pool among it");
+            // cgroup v1 names no part of it.
+            let name = if sum == 0 { "kernel" } else { "other kernel" };
+            parts.add(name, other, "kernel memory that memory.stat does not name, zswap's pool among it");
         }
     }
 }
@@ -157,7 +159,7 @@ pub fn working_set(cgroup: &CgroupMemory) -> Option<Sum> {
     let total = cgroup.working_set_bytes()?;
     let stat = &cgroup.stat;
     let mut parts = Parts::of(total);
-    parts.add("usage", signed(cgroup.usage_bytes?), "memory.current");
+    parts.add("usage", signed(cgroup.usage_bytes?), "all that is charged");
     parts.add("inactive_file", signed(stat.inactive_file_bytes?).saturating_neg(), "page cache used once");
     Some(parts.rest(("the working set", "working set"), total, "below zero", "more inactive than used: 0"))
 }
