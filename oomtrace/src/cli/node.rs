@@ -1,6 +1,7 @@
 //! `oomtrace node`: the node's memory budget, what is used of it, and who would go first.
 
 mod budget;
+mod guarantees;
 mod order;
 mod print;
 mod report;

@@ -193,3 +193,30 @@ fn what_cannot_be_read_is_named_and_the_rest_is_shown() -> Outcome {
     assert!(text.status.success() && String::from_utf8_lossy(&text.stdout).contains("Not read"));
     Ok(())
 }
+
+#[test]
+fn what_memory_qos_and_swap_set_stands_beside_what_the_formulas_make_of_it() -> Outcome {
+    let state = State::read("evict-1.36-systemd-later")?;
+    let root = tempfile::tempdir()?;
+    state.write(root.path())?;
+    let config = state.config()? + "featureGates: {MemoryQoS: true}\nmemorySwap: {swapBehavior: LimitedSwap}\n";
+    std::fs::write(root.path().join("lab/kubelet.yaml"), config)?;
+    let meminfo =
+        "MemTotal: 2020528 kB\nMemFree: 9 kB\nMemAvailable: 9 kB\nSwapTotal: 1048576 kB\nSwapFree: 1048576 kB\n";
+    std::fs::write(root.path().join("proc/meminfo"), meminfo)?;
+    // bu-hog's container: 100Mi requested, no limit.
+    let id = "cri-containerd-d29c88e42c03d1d7b7a6f6d7d3efcf6ce474471d4901650376c7366806dda467.scope";
+    let (path, _) = state.cgroups.iter().find(|(path, _)| path.ends_with(id)).ok_or("no container")?;
+    let folder = root.path().join("sys/fs/cgroup").join(path.trim_start_matches('/'));
+    std::fs::write(folder.join("memory.high"), "1872601088\n")?;
+    std::fs::write(folder.join("memory.swap.max"), "max\n")?;
+    let root = root.path().to_str().ok_or("no path")?;
+    let url = state.kubelet()?;
+    let report = json(&["node", "--host-root", root, "--interval=0s", "--kubelet-url", &url])?;
+    let set = report["guarantees"].as_array().ok_or("nothing set")?;
+    let found = set.iter().find(|set| set["cgroup"] == path.as_str()).ok_or("not this container")?;
+    assert_eq!((&found["high_bytes"], &found["high_computed_bytes"]), (&1_872_601_088.into(), &1_872_601_088.into()));
+    assert_eq!((&found["swap_limit_bytes"], &found["swap_computed_bytes"]), (&Value::Null, &54_417_044.into()));
+    assert!(report["warnings"].to_string().contains("memory.swap.max is max"), "{}", report["warnings"]);
+    Ok(())
+}

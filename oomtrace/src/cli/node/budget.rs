@@ -5,7 +5,6 @@ use serde::Serialize;
 use super::report::{kubepods_working_set, root_working_set};
 use crate::node::{
     budget::{self, Reservations, Threshold},
-    cgroup_files::CgroupMemory,
     kubelet_settings::{Found, Other, Settings, WhatIf},
     node_object::NodeObject,
     survey::Survey,
@@ -51,8 +50,6 @@ pub(super) struct Budget {
     /// Whether the configuration could be read, from any source.
     pub(super) configured: bool,
     pub(super) settings: Vec<Setting>,
-    /// `memory.high`, `memory.low` and `memory.min` of `kubepods`, the classes, pods and containers, where any is set.
-    pub(super) memory_qos: Vec<Guarantees>,
     /// The working set of the whole node, and that of all pods.
     pub(super) node_working_set_bytes: Option<u64>,
     pub(super) pods_working_set_bytes: Option<u64>,
@@ -64,15 +61,6 @@ pub(super) struct Setting {
     pub(super) name: &'static str,
     #[serde(flatten)]
     pub(super) found: Found<String>,
-}
-
-/// What `MemoryQoS` set on a cgroup, in bytes.
-#[derive(Debug, Serialize)]
-pub(super) struct Guarantees {
-    pub(super) cgroup: String,
-    pub(super) min_bytes: Option<u64>,
-    pub(super) low_bytes: Option<u64>,
-    pub(super) high_bytes: Option<u64>,
 }
 
 impl Budget {
@@ -131,7 +119,6 @@ impl Budget {
             valid: computed.is_none_or(|budget| budget.valid),
             configured: settings.is_known(),
             settings: others(settings),
-            memory_qos: all_cgroups(survey).filter_map(guarantees).collect(),
             node_working_set_bytes: root_working_set(survey),
             pods_working_set_bytes: kubepods_working_set(survey),
             kube_reserved,
@@ -197,25 +184,6 @@ fn figure<const N: usize>(readings: [(Option<u64>, &str); N]) -> Figure {
         from: first.map(|first| first.from).unwrap_or_default(),
         others: known.collect(),
     }
-}
-
-/// `kubepods`, the classes, pods and containers.
-fn all_cgroups(survey: &Survey) -> impl Iterator<Item = &CgroupMemory> {
-    let containers = survey.pods.iter().flat_map(|pod| pod.containers.iter().map(|(_, cgroup)| cgroup));
-    let pods = survey.pods.iter().map(|pod| &pod.cgroup);
-    survey.kubepods.iter().chain(&survey.qos).chain(pods).chain(containers)
-}
-
-fn guarantees(cgroup: &CgroupMemory) -> Option<Guarantees> {
-    let CgroupMemory { min_bytes, low_bytes, high_bytes, .. } = *cgroup;
-    let set = |bytes: Option<u64>| bytes.filter(|bytes| *bytes > 0);
-    let (min_bytes, low_bytes) = (set(min_bytes), set(low_bytes));
-    (min_bytes.is_some() || low_bytes.is_some() || high_bytes.is_some()).then(|| Guarantees {
-        cgroup: cgroup.path.clone(),
-        min_bytes,
-        low_bytes,
-        high_bytes,
-    })
 }
 
 /// Settings beside the figures.

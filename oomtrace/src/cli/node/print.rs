@@ -6,6 +6,7 @@ use anstyle::Style;
 
 use super::{
     budget::{Budget, Figure},
+    guarantees::Guarantee,
     order::Order,
     report::{PodRow, Report, Signal},
     warnings::whole,
@@ -24,6 +25,8 @@ use crate::{
 const BAR: usize = 72;
 /// How many pods are shown.
 const PODS: usize = 15;
+/// How many cgroups are shown on which something is set.
+const GUARANTEES: usize = 30;
 
 pub(super) fn text(report: &Report, look: Look) -> String {
     let mut text = String::new();
@@ -41,6 +44,10 @@ pub(super) fn text(report: &Report, look: Look) -> String {
     text += &now(report, look);
     text += &head(look, "Pods, by working set");
     text += &pods(report, look);
+    let guarantees = guarantees(&report.guarantees);
+    if !guarantees.is_empty() {
+        text += &(head(look, "Memory and swap set on cgroups") + &guarantees.text(look));
+    }
     text += &head(look, "The OOM killer's order, node-wide");
     text += &order(&report.oom_order_node, look);
     if let Some(of_pods) = &report.oom_order_kubepods {
@@ -146,15 +153,6 @@ fn budget(budget: &Budget, look: Look) -> String {
         let name = format!("limit of {}", path.rsplit('/').next().unwrap_or(path));
         let size = limit.map_or_else(|| "none".to_owned(), size);
         table.row(vec![name, size, limit.map_or_else(String::new, |limit| limit.to_string()), "the cgroup".to_owned()]);
-    }
-    for set in &budget.memory_qos {
-        for (name, bytes) in
-            [("memory.min", set.min_bytes), ("memory.low", set.low_bytes), ("memory.high", set.high_bytes)]
-        {
-            if bytes.is_some() {
-                table.row(row(name, bytes, format!("MemoryQoS, {}", set.cgroup)));
-            }
-        }
     }
     for setting in &budget.settings {
         found(&mut table, setting.name, &setting.found, |text| (None, Some(text.clone())));
@@ -383,6 +381,24 @@ fn pod_row(pod: &PodRow) -> Vec<String> {
         pod.priority.map_or_else(|| "?".to_owned(), |priority| priority.to_string()),
         pod.eviction_place.map_or_else(|| "never".to_owned(), |place| format!("{place}.")),
     ]
+}
+
+fn guarantees(set: &[Guarantee]) -> Table {
+    let heads = ["MIN", "LOW", "HIGH", "BY MEMORYQOS", "SWAP.MAX", "BY LIMITEDSWAP", "CGROUP"];
+    let mut table = Table::new(&heads, &[0, 1, 2, 3, 4, 5]);
+    for set in set.iter().take(GUARANTEES) {
+        let figures = [
+            set.min_bytes,
+            set.low_bytes,
+            set.high_bytes,
+            set.high_computed_bytes,
+            set.swap_limit_bytes,
+            set.swap_computed_bytes,
+        ];
+        let figures = figures.map(|bytes| bytes.map_or_else(|| "-".to_owned(), size));
+        table.row(figures.into_iter().chain([escape(&set.cgroup)]).collect());
+    }
+    table
 }
 
 /// Whether two orders are one: nothing is reserved, and no process outside of pods is among the first.

@@ -2,7 +2,11 @@
 
 use serde::Serialize;
 
-use super::{budget::Budget, order};
+use super::{
+    budget::Budget,
+    guarantees::{self, Guarantee},
+    order,
+};
 use crate::node::{
     budget,
     cgroup_path::QosClass,
@@ -48,6 +52,8 @@ pub(super) struct Report {
     pub(super) overcommit: Overcommit,
     pub(super) swap: Swap,
     pub(super) kernel: KernelSettings,
+    /// What `MemoryQoS` and swap set on cgroups.
+    pub(super) guarantees: Vec<Guarantee>,
     /// The budget as it would be with the options given.
     pub(super) what_if: Option<Budget>,
     /// What makes an OOM kill likely.
@@ -148,6 +154,7 @@ impl Report {
             cgroup_version: survey.cgroup_version,
             kubelet_version: readings.object.and_then(|object| object.kubelet_version.clone()),
             now: now(readings, &budget),
+            guarantees: guarantees::of(readings, &budget),
             budget,
             pods,
             eviction_order,
