@@ -9,11 +9,14 @@ mod gather;
 mod kubelet;
 mod leak;
 mod man;
+mod memory;
 mod metrics;
 mod names;
+mod node;
 mod outputs;
 mod pods;
 mod run;
+mod table;
 mod timeline;
 
 use std::{
@@ -102,6 +105,25 @@ enum Command {
     /// `oci_config` and `engine_state` (files of containerd, CRI-O, Podman and Docker) or `pod_logs` (the names of links to
     /// logs). `?` is what nobody told; `oomtrace doctor` says which of them can be asked here, and what to do about the others.
     Pods(pods::Args),
+    /// Show the node's memory budget, what is used of it, and who would be evicted or killed first.
+    ///
+    /// Capacity, reservations, thresholds, allocatable and the limits really set, each with where it was read, and, where two
+    /// sources differ, both; `memory.available` and `allocatableMemory.available` as the kubelet computes them, how far each is
+    /// from its threshold and, at the growth between two readings, who acts first; pods beside their requests, in the order of
+    /// eviction; processes in the order of the OOM killer; and what makes an OOM kill likely here. With `--eviction-hard` and
+    /// its like, also what would be. Sizes are in bytes, KiB, MiB and GiB; growth is per second.
+    ///
+    /// Exit status: 0 where a report was printed, whatever is in it: what could not be read stands at its end; 1 where not.
+    Node(node::Args),
+    /// Show one memory through every lens: a pod's, a container's, a cgroup's, a process's, the node's.
+    ///
+    /// `memory.current`, the working set, RSS of the cgroup and of processes (htop's RES and SHR), PSS, USS, page cache, shared
+    /// memory, kernel memory and swap side by side, each with what it counts and where it is read; sums, line by line in exact
+    /// bytes, that lead from one to the other and name every difference; and what the kubelet's endpoints say of the same, with
+    /// the age of each reading in seconds. Without an argument: the node, with `free`, htop and `kubectl top node`.
+    ///
+    /// Exit status: 0 where a report was printed; 1 where there is no such pod, cgroup or process.
+    Memory(memory::Args),
     /// Leak memory on purpose, step by step, to see what becomes of it.
     Leak(leak::Args),
     /// Show which options `oomtrace run` would go by, and where each comes from, as a file that would say the same.
@@ -215,6 +237,8 @@ impl Cli {
             Command::Collect(args) => collect::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Pods(args) => pods::run(&args).map(|()| ExitCode::SUCCESS),
+            Command::Node(args) => node::run(&args).map(|()| ExitCode::SUCCESS),
+            Command::Memory(args) => memory::run(&args).map(|()| ExitCode::SUCCESS),
             Command::Leak(args) => leak::run(&args),
             Command::Config(args) => print(&args.listing).map(|()| ExitCode::SUCCESS),
             Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),

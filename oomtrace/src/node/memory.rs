@@ -3,7 +3,7 @@
 //! Whatever a kernel does not have, and all of a cgroup that has gone, is `None`. An error is a file that is there and
 //! cannot be read, or does not say what it should.
 
-mod files;
+pub(crate) mod files;
 
 use std::path::Path;
 

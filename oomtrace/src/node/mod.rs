@@ -1,9 +1,21 @@
-//! What Kubernetes knows of a cgroup: pods and containers.
+//! This node: its cgroups and processes, the kubelet's configuration, and what Kubernetes knows of pods and containers.
 
+pub mod budget;
+pub mod cgroup_files;
 pub mod hierarchy;
 pub mod index;
+pub mod kubelet_answers;
+pub mod kubelet_process;
+pub mod kubelet_settings;
+pub mod lenses;
 pub mod memory;
 pub mod names;
+pub mod node_object;
+pub mod pod_specs;
+pub mod processes;
+pub mod race;
+pub mod ranking;
+pub mod survey;
 
 pub use oomtrace_model::{cgroup_path, fact};
 

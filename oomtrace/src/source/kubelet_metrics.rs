@@ -81,14 +81,16 @@ impl Metrics {
 }
 
 /// `name{label="value",…} value [timestamp]`.
-struct Sample<'a> {
-    name: &'a str,
+pub(crate) struct Sample<'a> {
+    pub(crate) name: &'a str,
     labels: &'a str,
     value: f64,
+    /// When it was taken, in milliseconds since the epoch; `None` where the line does not say.
+    pub(crate) stamp_ms: Option<i64>,
 }
 
 impl<'a> Sample<'a> {
-    fn read(line: &'a str) -> Option<Self> {
+    pub(crate) fn read(line: &'a str) -> Option<Self> {
         let line = line.trim();
         if line.starts_with('#') {
             return None;
@@ -102,11 +104,13 @@ impl<'a> Sample<'a> {
             }
             None => ("", rest),
         };
-        let value = rest.split_whitespace().next()?.parse().ok()?;
-        Some(Self { name, labels, value })
+        let mut rest = rest.split_whitespace();
+        let value = rest.next()?.parse().ok()?;
+        let stamp_ms = rest.next().and_then(|stamp| stamp.parse().ok());
+        Some(Self { name, labels, value, stamp_ms })
     }
 
-    fn label(&self, wanted: &str) -> Option<String> {
+    pub(crate) fn label(&self, wanted: &str) -> Option<String> {
         let mut rest = self.labels;
         loop {
             let (name, quoted) = rest.split_once("=\"")?;
@@ -118,7 +122,7 @@ impl<'a> Sample<'a> {
         }
     }
 
-    fn count(&self) -> Option<u64> {
+    pub(crate) fn count(&self) -> Option<u64> {
         self.scaled(1.0)
     }
 

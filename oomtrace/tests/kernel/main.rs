@@ -13,6 +13,7 @@ mod kernel_log;
 mod kills;
 mod kubelet_words;
 mod leak;
+mod lenses;
 mod long_lines;
 mod losses;
 mod names;
@@ -60,6 +61,7 @@ fn main() {
             outputs::ALL,
             names::ALL,
             leak::ALL,
+            lenses::ALL,
             replay::ALL,
             rungs::ALL,
             start::ALL,

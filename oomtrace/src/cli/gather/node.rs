@@ -18,6 +18,7 @@ use crate::{
         cgroup_path::CgroupIdentity,
         fact::Fact,
         hierarchy::{self, Hierarchy},
+        kubelet_process::{self, CONFIGS, KubeletProcess},
         names::{cgroups, cri},
     },
     replay::archive,
@@ -25,15 +26,6 @@ use crate::{
 
 /// How long a program may take to say its version.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Programs that run a kubelet.
-const KUBELETS: [&str; 8] = ["kubelet", "k3s", "k3s-server", "k3s-agent", "rke2", "kubelite", "k0s", "microshift"];
-/// Where a kubelet's configuration is, beside what `--config` says.
-const CONFIGS: [&str; 4] = [
-    "/var/lib/kubelet/config.yaml",
-    "/etc/kubernetes/kubelet/kubelet-config.json",
-    "/home/kubernetes/kubelet-config.yaml",
-    "/etc/rancher/k3s/config.yaml",
-];
 /// What is read of a cgroup, in both versions of the hierarchy.
 const CGROUP_FILES: [&str; 14] = [
     "memory.max",
@@ -102,12 +94,12 @@ impl Gathering<'_> {
 
     /// The kubelet's command line and configuration, without secrets.
     pub(super) fn kubelet(&mut self) {
-        let process = kubelet_process(&self.proc());
+        let process = KubeletProcess::find(&kubelet_process::proc(&self.options.host).0);
         let mut asked = None;
         match &process {
-            Some((_, arguments)) => {
-                let mut arguments = arguments.clone();
-                asked = option(&arguments, "--config").map(PathBuf::from);
+            Some(process) => {
+                let mut arguments = process.arguments.clone();
+                asked = process.option("--config").map(PathBuf::from);
                 let left_out = secrets::leave_out_of_arguments(&mut arguments);
                 self.left_out.extend(left_out.into_iter().map(|what| format!("{}: {what}", archive::COMMAND_LINE)));
                 self.keep(archive::COMMAND_LINE, arguments.join("\n") + "\n");
@@ -150,8 +142,8 @@ impl Gathering<'_> {
             Ok(version) => versions.push(format!("runtime: {version}")),
             Err(error) => self.miss("the runtime's version", error),
         }
-        match kubelet_process(&self.proc()) {
-            Some((process, _)) => match version(&process.join("exe")).await {
+        match KubeletProcess::find(&kubelet_process::proc(&self.options.host).0) {
+            Some(process) => match version(&process.folder.join("exe")).await {
                 Ok(version) => versions.push(format!("kubelet: {version}")),
                 Err(error) => self.miss("the kubelet's version", error),
             },
@@ -159,43 +151,6 @@ impl Gathering<'_> {
         }
         self.keep(archive::VERSIONS, versions.join("\n") + "\n");
     }
-
-    fn proc(&self) -> PathBuf {
-        let of_host = self.options.host.path("/proc");
-        if of_host.join("stat").exists() || of_host == Path::new("/proc") { of_host } else { PathBuf::from("/proc") }
-    }
-}
-
-/// The folder of the kubelet's process, and its arguments.
-fn kubelet_process(proc: &Path) -> Option<(PathBuf, Vec<String>)> {
-    let entries = fs::read_dir(proc).ok()?.flatten();
-    let processes = entries.map(|entry| entry.path()).filter(|path| {
-        path.file_name()
-            .and_then(|name| name.to_str())
-            .is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
-    });
-    processes.into_iter().find_map(|process| {
-        let line = fs::read(process.join("cmdline")).ok()?;
-        let text = String::from_utf8_lossy(&line).into_owned();
-        let arguments: Vec<String> =
-            text.split(['\0', '\n']).map(str::to_owned).filter(|argument| !argument.is_empty()).collect();
-        // `k3s server` writes its arguments as one.
-        let program = arguments.first()?.split(' ').next()?.rsplit('/').next()?.to_owned();
-        KUBELETS.contains(&program.as_str()).then_some((process, arguments))
-    })
-}
-
-/// The value of an option: `--config=FILE`, `--config FILE`.
-fn option<'a>(arguments: &'a [String], name: &str) -> Option<&'a str> {
-    let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
-        match argument.strip_prefix(name) {
-            Some("") => return arguments.next().map(String::as_str),
-            Some(rest) if rest.starts_with('=') => return Some(&rest[1..]),
-            _ => {}
-        }
-    }
-    None
 }
 
 /// What a program prints for `--version`.

@@ -6,10 +6,10 @@ use crate::event::Stall;
 
 /// `name value` on each line: `memory.stat`, `memory.events`, `memory.oom_control`.
 #[derive(Debug, Default)]
-pub(super) struct FlatKeyed(HashMap<String, u64>);
+pub(crate) struct FlatKeyed(HashMap<String, u64>);
 
 impl FlatKeyed {
-    pub(super) fn get(&self, name: &str) -> Option<u64> {
+    pub(crate) fn get(&self, name: &str) -> Option<u64> {
         self.0.get(name).copied()
     }
 }
@@ -25,14 +25,14 @@ impl FromStr for FlatKeyed {
 
 /// `Name:   123 kB`: `/proc/meminfo`. In bytes.
 #[derive(Debug, Default)]
-pub(super) struct MemInfo(HashMap<String, u64>);
+pub(crate) struct MemInfo(HashMap<String, u64>);
 
 impl MemInfo {
-    pub(super) fn get(&self, name: &str) -> Option<u64> {
+    pub(crate) fn get(&self, name: &str) -> Option<u64> {
         self.0.get(name).copied()
     }
 
-    pub(super) fn less(&self, all: &str, part: &str) -> Option<u64> {
+    pub(crate) fn less(&self, all: &str, part: &str) -> Option<u64> {
         Some(self.get(all)?.saturating_sub(self.get(part)?))
     }
 }
@@ -52,12 +52,12 @@ impl FromStr for MemInfo {
 
 /// Pressure stall information: `psi_show`, `kernel/sched/psi.c`.
 #[derive(Debug)]
-pub(super) struct Psi(pub(super) Stall);
+pub(crate) struct Psi(pub(crate) Stall);
 
 /// Why it is not that.
 #[derive(Debug, thiserror::Error)]
 #[error("pressure is told in two lines, `some avg10=… avg60=… avg300=… total=…` and the same with `full`")]
-pub(super) struct NotPsi;
+pub(crate) struct NotPsi;
 
 impl FromStr for Psi {
     type Err = NotPsi;
