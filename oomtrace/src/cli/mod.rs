@@ -5,6 +5,7 @@ mod completions;
 mod config;
 mod diagnostics;
 mod doctor;
+mod explain;
 mod gather;
 mod kubelet;
 mod leak;
@@ -102,6 +103,14 @@ enum Command {
     /// `oci_config` and `engine_state` (files of containerd, CRI-O, Podman and Docker) or `pod_logs` (the names of links to
     /// logs). `?` is what nobody told; `oomtrace doctor` says which of them can be asked here, and what to do about the others.
     Pods(pods::Args),
+    /// Explain an exit code, a status, a metric, a scenario, a score, pasted lines of a log, or a pod.
+    ///
+    /// `oomtrace explain 137`, `OOMKilled`, `Error 137`, `Evicted`, `container_limit`, `container_memory_working_set_bytes`,
+    /// `oom_score_adj 984`, `flow`; `journalctl -k | oomtrace explain -`; `oomtrace explain NAMESPACE/POD`. What it means, what
+    /// it does not mean, what to look at, and which scenarios it can belong to; on a node with pods, with this node's numbers.
+    ///
+    /// Exit status: 0 where it was explained; 1 where nothing is known of it, or by that name.
+    Explain(explain::Args),
     /// Leak memory on purpose, step by step, to see what becomes of it.
     Leak(leak::Args),
     /// Show which options `oomtrace run` would go by, and where each comes from, as a file that would say the same.
@@ -214,6 +223,7 @@ impl Cli {
             Command::Timeline(args) => timeline::run(&args),
             Command::Collect(args) => collect::run(&args),
             Command::Doctor(args) => doctor::run(&args),
+            Command::Explain(args) => explain::run(&args),
             Command::Pods(args) => pods::run(&args).map(|()| ExitCode::SUCCESS),
             Command::Leak(args) => leak::run(&args),
             Command::Config(args) => print(&args.listing).map(|()| ExitCode::SUCCESS),
