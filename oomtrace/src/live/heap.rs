@@ -27,6 +27,8 @@ const MOST: usize = 4096;
 /// Processes of a container that are looked at, and bytes of what each was started with.
 const MOST_PROCESSES: usize = 64;
 const MOST_BYTES: u64 = 256 * 1024;
+/// Containers that are read at once: there may be many at the start.
+const MOST_AT_ONCE: usize = 16;
 /// Settings of a container.
 const MOST_SETTINGS: usize = 16;
 /// How deep containers are in the hierarchy.
@@ -80,9 +82,11 @@ impl Heaps {
     /// Reads what is due.
     pub(super) fn tick(&mut self, hierarchy: Option<&Hierarchy>) {
         let now = Instant::now();
-        while self.waiting.front().is_some_and(|(at, _)| *at <= now)
-            && let Some((_, path)) = self.waiting.pop_front()
-        {
+        for _ in 0..MOST_AT_ONCE {
+            if self.waiting.front().is_none_or(|(at, _)| *at > now) {
+                return;
+            }
+            let Some((_, path)) = self.waiting.pop_front() else { return };
             let Some(folder) = hierarchy.and_then(|hierarchy| hierarchy.folder(&path)) else { continue };
             let settings = of_container(&folder);
             if !settings.is_empty() {

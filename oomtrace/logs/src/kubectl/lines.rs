@@ -35,7 +35,8 @@ pub fn lines(snapshot: &Snapshot) -> Happened {
         });
         found.push((at, node.cloned().unwrap_or_else(|| "unknown".to_owned()), event));
     };
-    for record in snapshot.pods.values().chain(snapshot.described.values()) {
+    let known = snapshot.pods.values().map(|record| (record, false));
+    for (record, described) in known.chain(snapshot.described.values().map(|record| (record, true))) {
         for (name, container) in &record.containers {
             let ended = |id: Option<&ContainerId>, end: &EndRecord| {
                 let before = || container.restart_count.and_then(|count| count.checked_sub(1));
@@ -55,7 +56,12 @@ pub fn lines(snapshot: &Snapshot) -> Happened {
                 }
             };
             let named = container.ends.iter().map(|(id, end)| (Some(id), end));
-            let unnamed = container.unnamed_ends.iter().map(|end| (None, end));
+            // A status without an id otherwise is one that was lost with its container.
+            let unnamed = container
+                .unnamed_ends
+                .iter()
+                .filter(|end| described && end.reason.as_deref() != Some("ContainerStatusUnknown"));
+            let unnamed = unnamed.map(|end| (None, end));
             for (id, end) in named.chain(unnamed).filter(|(_, end)| end.exit_code != Some(0)) {
                 let change = ended(id, end);
                 add(end.ended.or(end.finished), record.node.as_ref(), Event::Container(Box::new(change)));

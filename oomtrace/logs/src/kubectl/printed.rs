@@ -132,6 +132,17 @@ default     46s         Warning   evictPodSuccess   pod/be-pod-demo   evict Pod:
         assert_eq!(lines::lines(&snapshot).untimed, 3);
     }
 
+    #[test]
+    fn a_wide_table_says_which_node_it_was_on() {
+        let wide = "\
+LAST SEEN   TYPE      REASON    OBJECT       SUBOBJECT   SOURCE             MESSAGE                                                                                           FIRST SEEN   COUNT   NAME
+5m22s       Warning   Evicted   pod/cart-5               kubelet, worker-7  The node was low on resource: memory. Threshold quantity: 500Mi, available: 409600Ki.               5m22s        1       cart-5.17683ea4
+";
+        let (snapshot, _) = read_text(wide, None);
+        let [evicted] = &snapshot.evictions[..] else { unreachable!("{:?}", snapshot.evictions) };
+        assert_eq!((evicted.node.as_deref(), evicted.available_bytes), (Some("worker-7"), Some(400 << 20)));
+    }
+
     const DESCRIBED: &str = "\
 Name:             cart-5
 Namespace:        shop

@@ -108,7 +108,7 @@ pub fn host(line: &[u8]) -> Option<(String, Of)> {
     let mut at = 0;
     for _ in 0..=PASSED_OVER {
         let rest = &line[at..];
-        if let Some(read) = Unwrapped::read(rest).ok().filter(|read| read.host.is_some()) {
+        if let Some(read) = Unwrapped::read(rest).ok().filter(|read| read.host.as_deref().is_some_and(is_host)) {
             let of = match (read.identifier.as_deref(), writer::of(read.identifier.as_deref(), &[])) {
                 (Some("kernel"), _) => Of::Kernel,
                 (_, Writer::Journald | Writer::Other) => Of::Other,
@@ -120,9 +120,20 @@ pub fn host(line: &[u8]) -> Option<(String, Of)> {
             };
             return read.host.map(|host| (host.into_owned(), of));
         }
-        at += memchr::memchr(b' ', rest)? + 1;
+        let end = memchr::memchr(b' ', rest)?;
+        // What stands before may be a column of names, and no head of another form.
+        if !std::str::from_utf8(&rest[..end]).is_ok_and(is_host) {
+            return None;
+        }
+        at += end + 1;
     }
     None
+}
+
+/// Whether a word may be a host's name, or an address.
+fn is_host(word: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/');
+    !word.is_empty() && word.bytes().all(is_part)
 }
 
 /// Whether a text has the words of a report of the kernel's.

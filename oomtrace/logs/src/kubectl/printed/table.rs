@@ -19,7 +19,7 @@ const HEADS: [(&str, Column); 14] = [
     ("REASON", Column::Reason),
     ("SUBOBJECT", Column::Other),
     ("OBJECT", Column::Object),
-    ("SOURCE", Column::Other),
+    ("SOURCE", Column::From),
     ("MESSAGE", Column::Message),
     ("COUNT", Column::Other),
     ("NAME", Column::Other),
