@@ -121,7 +121,9 @@ fn pasted(args: &Args) -> Result<ExitCode> {
     let incidents = incidents(Inputs::of(vec![file], Vec::new()), None)?;
     let mut explanations: Vec<Explanation> = Vec::new();
     let scenarios = incidents.iter().filter_map(|line| of_incident(line)).map(|incident| incident.verdict.scenario);
-    for found in scenarios.filter_map(explain::of_scenario).chain(explain::in_text(&text)) {
+    // What the lines make says more than their words.
+    let words = if incidents.is_empty() { explain::in_text(&text) } else { Vec::new() };
+    for found in scenarios.filter_map(explain::of_scenario).chain(words) {
         if !explanations.contains(&found) {
             explanations.push(found);
         }
@@ -141,7 +143,8 @@ fn pasted(args: &Args) -> Result<ExitCode> {
     let pasted = Pasted { incidents, explanations };
     print(args.format, &pasted, |look| {
         let incidents = pasted.incidents.iter().map(|line| sink::incident_as_text(line, look));
-        incidents.chain(pasted.explanations.iter().map(|found| found.text(look))).collect::<Vec<_>>().join("\n")
+        let texts = incidents.chain(pasted.explanations.iter().map(|found| found.text(look)));
+        texts.map(|text| text.trim_end().to_owned() + "\n").collect::<Vec<_>>().join("\n")
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -291,7 +294,8 @@ impl KnownPod {
         let mut text = page.finish();
         for line in &self.incidents {
             text.push('\n');
-            text += &sink::incident_as_text(line, look);
+            text += sink::incident_as_text(line, look).trim_end();
+            text.push('\n');
         }
         text
     }
@@ -396,7 +400,7 @@ mod tests {
     fn a_cgroup_says_how_much_is_left_to_its_limit() {
         let read = Pressure { usage_bytes: Some(200 << 20), limit_bytes: Some(256 << 20), ..Pressure::default() };
         let lens = Lens::of(Some("app".to_owned()), &read, Some(984));
-        assert_eq!(lens.text(), "uses 200 MiB; limit 256 MiB, 56.0 MiB left; oom_score_adj 984");
+        assert_eq!(lens.text(), "uses 200 MiB; limit 256 MiB, 56 MiB left; oom_score_adj 984");
         assert!(Lens::of(None, &Pressure::default(), None).text().contains("no limit of its own"));
     }
 }

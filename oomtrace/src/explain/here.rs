@@ -105,6 +105,8 @@ impl Here {
             };
             format!("vm.overcommit_memory is {mode}: {meaning}")
         });
+        let no_pods = self.kubepods.is_none() && self.pod.is_none() && self.container.is_none();
+        let of_pods = |step: Step| if no_pods { Step { now: None, can_happen: Some(false), ..step } } else { step };
         let kubepods_limit = self.kubepods.as_ref().map(|read| read.limit_bytes.is_some());
         let node = self.node.as_ref();
         let signal = node.and_then(|node| Some(node.limit_bytes?.saturating_sub(node.working_set_bytes?)));
@@ -117,26 +119,34 @@ impl Here {
                 can_happen: None,
                 near: false,
             },
-            limited("The charge to the container: its own limit", Scenario::ContainerLimit, self.container.as_ref()),
-            limited("The charge to the pod: its limit", Scenario::PodLimit, self.pod.as_ref()),
-            Step {
+            of_pods(limited(
+                "The charge to the container: its own limit (the nearest to it is shown)",
+                Scenario::ContainerLimit,
+                self.container.as_ref(),
+            )),
+            of_pods(limited(
+                "The charge to the pod: its limit (the nearest to it is shown)",
+                Scenario::PodLimit,
+                self.pod.as_ref(),
+            )),
+            of_pods(Step {
                 can_happen: kubepods_limit,
                 ..limited(
                     "The charge to kubepods: what all pods together may use",
                     Scenario::AllocatableOom,
                     self.kubepods.as_ref(),
                 )
-            },
-            Step {
+            }),
+            of_pods(Step {
                 what: "The kubelet's pass, every 10 s: its thresholds, which its configuration has".to_owned(),
                 scenarios: vec![Scenario::NodePressureEvicted, Scenario::AllocatableEvicted],
                 now: signal.map(|bytes| {
                     let whole = node.and_then(|node| node.limit_bytes);
                     format!("memory.available, as the kubelet reckons it, is {} of {}", size(Some(bytes)), size(whole))
                 }),
-                can_happen: self.kubepods.as_ref().map_or(Some(false), |_| None),
+                can_happen: None,
                 near: false,
-            },
+            }),
             Step {
                 what: "The node: no free page".to_owned(),
                 scenarios: vec![Scenario::SystemOom],
@@ -257,8 +267,8 @@ mod tests {
             "near: /kubepods.slice/a uses 250 MiB of 256 MiB, 97 %",
             "-> pod_limit\n     could not be read here",
             "cannot happen here now: /kubepods.slice uses 800 MiB, without a limit",
-            "memory.available, as the kubelet reckons it, is 2.5 GiB of 4.0 GiB",
-            "MemAvailable is 3.0 GiB of 4.0 GiB",
+            "memory.available, as the kubelet reckons it, is 2.5 GiB of 4 GiB",
+            "MemAvailable is 3 GiB of 4 GiB",
         ] {
             assert!(text.contains(words), "{words}: {text}");
         }
@@ -268,5 +278,6 @@ mod tests {
     fn where_nothing_can_be_read_each_step_says_so() {
         let steps = Here::default().steps();
         assert!(steps.iter().all(|step| step.now.is_none() && !step.near), "{steps:?}");
+        assert_eq!(steps.iter().filter(|step| step.can_happen == Some(false)).count(), 4, "{steps:?}");
     }
 }

@@ -114,7 +114,8 @@ impl Explanation {
                 page.paragraph(&[("  - ", PLAIN)], HANG, PLAIN, text);
             }
         }
-        if !self.scenarios.is_empty() {
+        let is_one = |named: &Named| named.scenario.name() == self.about;
+        if !self.scenarios.is_empty() && !self.scenarios.iter().all(is_one) {
             page.paragraph(&[("  Can be:", BOLD)], HANG, PLAIN, "");
             for named in &self.scenarios {
                 let name = named.scenario.name();
@@ -143,7 +144,7 @@ mod tests {
             all.push('\n');
         }
         all += &known();
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/explain.txt");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/explain.txt");
         if std::env::var_os("OOMTRACE_BLESS").is_some() {
             std::fs::write(path, &all).expect("the texts are written");
         }

@@ -107,7 +107,7 @@ mod tests {
             assert!(means.contains(words), "{score}: {means}");
         }
         assert!(
-            explain(984, Some(16 << 30)).means.contains("262.2 MiB to 278.6 MiB"),
+            explain(984, Some(16 << 30)).means.contains("262.1 MiB to 278.5 MiB"),
             "{}",
             explain(984, Some(16 << 30)).means
         );

@@ -36,7 +36,7 @@ impl Kind {
             Self::Scenario => "scenario of an incident",
             Self::Metric => "metric",
             Self::File => "file of the kernel",
-            Self::Other => "other",
+            Self::Other => "term",
         }
     }
 }
