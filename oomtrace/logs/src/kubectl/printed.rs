@@ -134,11 +134,23 @@ default     46s         Warning   evictPodSuccess   pod/be-pod-demo   evict Pod:
 
     #[test]
     fn a_wide_table_says_which_node_it_was_on() {
-        let wide = "\
-LAST SEEN   TYPE      REASON    OBJECT       SUBOBJECT   SOURCE             MESSAGE                                                                                           FIRST SEEN   COUNT   NAME
-5m22s       Warning   Evicted   pod/cart-5               kubelet, worker-7  The node was low on resource: memory. Threshold quantity: 500Mi, available: 409600Ki.               5m22s        1       cart-5.17683ea4
-";
-        let (snapshot, _) = read_text(wide, None);
+        let message = "The node was low on resource: memory. Threshold quantity: 500Mi, available: 409600Ki.";
+        let row = |seen: &str, kind: &str, reason: &str, object: &str, source: &str, message: &str, rest: &str| {
+            format!("{seen:<12}{kind:<10}{reason:<10}{object:<13}{:<12}{source:<19}{message:<100}{rest}\n", "")
+        };
+        let head = row("LAST SEEN", "TYPE", "REASON", "OBJECT", "SOURCE", "MESSAGE", "FIRST SEEN   COUNT   NAME");
+        let event = row(
+            "5m22s",
+            "Warning",
+            "Evicted",
+            "pod/cart-5",
+            "kubelet, worker-7",
+            message,
+            "5m22s        1       cart-5.1",
+        );
+        let head = head.replacen(&format!("{:<12}SOURCE", ""), &format!("{:<12}SOURCE", "SUBOBJECT"), 1);
+        let wide = format!("{head}{event}");
+        let (snapshot, _) = read_text(&wide, None);
         let [evicted] = &snapshot.evictions[..] else { unreachable!("{:?}", snapshot.evictions) };
         assert_eq!((evicted.node.as_deref(), evicted.available_bytes), (Some("worker-7"), Some(400 << 20)));
     }
@@ -219,7 +231,8 @@ Events:
         let text = "Name: cart-5\nNamespace: shop\nStatus: Failed\nReason: Evicted\nMessage: The node was low on resource: memory. Threshold quantity: 100Mi, available: 88252Ki. \nContainers:\n  cart:\n    State: Waiting\n";
         let (snapshot, _) = read_text(text, None);
         assert_eq!(snapshot.evictions.len(), 1);
-        assert_eq!(snapshot.evictions[0].threshold_bytes, Some(100 << 20));
+        let evicted = &snapshot.evictions[0];
+        assert_eq!((evicted.threshold_bytes, evicted.available_bytes), (Some(100 << 20), Some(88_252 << 10)));
     }
 
     #[test]
