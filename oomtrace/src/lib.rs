@@ -12,6 +12,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod degradation;
+mod explain;
 pub mod leak;
 pub mod live;
 pub mod metrics;

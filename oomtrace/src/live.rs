@@ -11,6 +11,7 @@
 
 mod commands;
 mod hangup;
+mod heap;
 mod last_words;
 mod names;
 mod panic_on_oom;
@@ -87,7 +88,7 @@ pub struct Options {
     pub map_entries: u32,
     /// Whether to hook the return of every charge.
     pub charge_returns: bool,
-    /// Whether to read what victims were started as.
+    /// Whether to read what victims, and containers' processes, were started as.
     pub command_lines: bool,
     /// How much the probes say on standard error.
     pub probes_log: Option<aya_log::Level>,

@@ -1,26 +1,64 @@
-//! What user-space OOM killers log of their kills: systemd-oomd, Meta's oomd, earlyoom, and Talos' OOM controller.
+//! What user-space OOM killers log of their kills: systemd-oomd, Meta's oomd, earlyoom, nohang, Koordinator's koordlet, and
+//! Talos' OOM controller.
 
-use oomtrace_model::{Cgroup, Sender, SenderRole, Signal, Task, cgroup_path::CgroupIdentity};
+pub(crate) mod koordlet;
+mod nohang;
+
+use oomtrace_model::{Cgroup, Pod, Sender, SenderRole, Signal, Task, cgroup_path::CgroupIdentity};
 use serde::Deserialize;
 
 const SYSTEMD_OOMD: &str = "systemd-oomd";
 const OOMD: &str = "oomd";
 const EARLYOOM: &str = "earlyoom";
+const NOHANG: &str = "nohang";
+/// The same program with settings for desktops.
+const NOHANG_DESKTOP: &str = "nohang-desktop";
+const KOORDLET: &str = "koordlet";
 /// Talos' first process, of which the OOM controller is a part.
 const TALOS: &str = "machined";
 
 /// Whether a syslog identifier is that of such a killer.
 pub(crate) fn is_identifier(name: &str) -> bool {
-    matches!(name, SYSTEMD_OOMD | OOMD | EARLYOOM)
+    matches!(name, SYSTEMD_OOMD | OOMD | EARLYOOM | NOHANG | NOHANG_DESKTOP)
 }
 
-/// A kill, as the journal has it: `identifier` is that of the killer, `pid` its process id.
-pub(crate) fn read(identifier: &str, text: &str, pid: Option<u32>) -> Option<Signal> {
+/// Whether a line in the journal says that a signal is sent: `identifier` is that of the killer.
+pub(crate) fn says_sent(identifier: &str, text: &str) -> bool {
     match identifier {
-        SYSTEMD_OOMD => Some(of_cgroup(SYSTEMD_OOMD, pid, systemd_oomd(text)?)),
-        OOMD => Some(of_cgroup(OOMD, pid, oomd(text)?)),
-        EARLYOOM => earlyoom(text, pid),
-        _ => None,
+        NOHANG | NOHANG_DESKTOP => nohang::says_sent(text),
+        _ => Reader::default().read(identifier, text, None).is_some(),
+    }
+}
+
+/// Reads a killer's lines, of which it may take several to say whom it killed.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    nohang: nohang::Victim,
+    /// The pod that koordlet told last: at V(5) it tells each eviction twice.
+    evicted: Option<Pod>,
+}
+
+impl Reader {
+    /// A kill, as the journal has it: `identifier` is that of the killer, `pid` its process id.
+    pub(crate) fn read(&mut self, identifier: &str, text: &str, pid: Option<u32>) -> Option<Signal> {
+        match identifier {
+            SYSTEMD_OOMD => Some(of_cgroup(SYSTEMD_OOMD, pid, systemd_oomd(text)?)),
+            OOMD => Some(of_cgroup(OOMD, pid, oomd(text)?)),
+            EARLYOOM => earlyoom(text, pid),
+            NOHANG | NOHANG_DESKTOP => self.nohang.read(text, pid),
+            _ => None,
+        }
+    }
+
+    /// A kill, as koordlet logs it, behind klog's head.
+    pub(crate) fn read_koordlet(&mut self, message: &str) -> Option<Signal> {
+        let signal = koordlet::read(message)?;
+        if self.evicted == signal.pod {
+            self.evicted = None;
+            return None;
+        }
+        self.evicted.clone_from(&signal.pod);
+        Some(signal)
     }
 }
 
@@ -91,11 +129,7 @@ fn of_cgroup(killer: &str, pid: Option<u32>, path: &str) -> Signal {
 /// 1.5, and `oom_score` for `badness` from 1.9).
 fn earlyoom(text: &str, pid: Option<u32>) -> Option<Signal> {
     let (signal, rest) = text.strip_prefix("sending ")?.split_once(" to process ")?;
-    let signal_number = match signal {
-        "SIGKILL" => 9,
-        "SIGTERM" => 15,
-        _ => return None,
-    };
+    let signal_number = number_of(signal)?;
     let (id, rest) = rest.split_once(' ')?;
     // The name may have quotes and all else in it.
     let (before, rest) = rest.split_once('"')?;
@@ -114,9 +148,18 @@ fn earlyoom(text: &str, pid: Option<u32>) -> Option<Signal> {
     })
 }
 
+/// The number of a signal that such killers send.
+fn number_of(signal: &str) -> Option<u32> {
+    match signal {
+        "SIGKILL" => Some(9),
+        "SIGTERM" => Some(15),
+        _ => None,
+    }
+}
+
 fn sender(killer: &str, pid: Option<u32>) -> Sender {
     let task = Task { pid, tgid: pid, comm: Some(killer.to_owned()), ..Task::default() };
-    let unit = (killer != TALOS).then(|| format!("{killer}.service"));
+    let unit = (killer != TALOS && killer != KOORDLET).then(|| format!("{killer}.service"));
     Sender { role: SenderRole::Oomd, task, unit }
 }
 
@@ -164,11 +207,13 @@ mod tests {
             ("sending SIGKILL to process 12006 \"python3\": badness 209, VmRSS 2891 MiB", 12006, None, "python3", 9),
             ("sending SIGTERM to process 7 uid 0 \"a\": \"b\": oom_score 9, VmRSS 1 MiB", 7, Some(0), "a\": \"b", 15),
         ] {
-            let signal = read(EARLYOOM, text, Some(1)).expect("a kill");
+            let signal = Reader::default().read(EARLYOOM, text, Some(1)).expect("a kill");
             let Task { pid: process, uid: user, comm: name, .. } = signal.target;
             assert_eq!((process, user, name.as_deref()), (Some(pid), uid, Some(comm)), "{text}");
             assert_eq!(signal.signal_number, Some(number), "{text}");
         }
-        assert!(read(EARLYOOM, "sending SIGTERM when mem <= 10.00% and swap <= 10.00%,", None).is_none());
+        assert!(
+            Reader::default().read(EARLYOOM, "sending SIGTERM when mem <= 10.00% and swap <= 10.00%,", None).is_none()
+        );
     }
 }

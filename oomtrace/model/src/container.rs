@@ -32,6 +32,16 @@ impl ContainerChange {
     /// The reason where a pod had to go for a critical one (`PreemptContainer`, `pkg/kubelet/events/event.go`).
     pub const PREEMPTING: &'static str = "Preempting";
 
+    /// What `message` begins with where only the start of the container's id is known, which follows.
+    pub const ID_BEGINS: &'static str = "its id begins with ";
+
+    /// The start of the container's id, where that is all that is known of the container.
+    #[must_use]
+    pub fn id_begins(&self) -> Option<&str> {
+        let known = self.container.as_ref().is_some_and(|container| container.id.is_some());
+        self.message.as_deref().filter(|_| !known)?.strip_prefix(Self::ID_BEGINS)
+    }
+
     /// A change of which nothing more is known.
     #[must_use]
     pub fn new(action: ContainerAction) -> Self {

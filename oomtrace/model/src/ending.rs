@@ -10,7 +10,7 @@ use super::{
 };
 
 /// How a process ended.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ProcessExit {
     /// Its pod.
     pub pod: Option<Pod>,
@@ -42,6 +42,10 @@ pub struct ProcessExit {
     /// came, which waits two seconds for that (`OOM_REAPER_DELAY`, `mm/oom_kill.c`, since 5.18 and in stable
     /// kernels of before).
     pub mark_to_reaped_ms: Option<f64>,
+    /// Where a container gave up or crashed: what set the size of a heap on the command lines and in the environments of its
+    /// processes, read while they ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heap_settings: Vec<String>,
 }
 
 /// A signal into a container: SIGKILL, SIGTERM, SIGQUIT, or one of those that a fault raises, where the process does not
@@ -93,7 +97,7 @@ pub enum SenderRole {
     Kubelet,
     /// The container runtime: its daemon, its shim, its monitor.
     Runtime,
-    /// A user-space OOM killer: systemd-oomd, oomd, earlyoom.
+    /// A user-space OOM killer: systemd-oomd, oomd, earlyoom, nohang, koordlet.
     Oomd,
     /// systemd.
     Systemd,

@@ -377,6 +377,22 @@ pub enum Scenario {
 }
 
 impl Scenario {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::ContainerLimit,
+        Self::PodLimit,
+        Self::AllocatableEvicted,
+        Self::NodePressureEvicted,
+        Self::AllocatableOom,
+        Self::RuntimeRefused,
+        Self::SystemOom,
+        Self::UnknownLimit,
+        Self::Evicted,
+        Self::OtherLimit,
+        Self::Killed,
+        Self::Crashed,
+    ];
+
     /// What an incident of this scenario is about, where nothing says otherwise.
     #[must_use]
     pub fn severity(self) -> Severity {

@@ -28,6 +28,12 @@ pub struct Snapshot {
     pub allocatable_bytes: Option<u64>,
     /// The nodes that the pods run on.
     pub nodes: Vec<String>,
+    /// Pods of which no uid is known, by namespace and name: as `kubectl describe pod` has them.
+    pub described: BTreeMap<(String, String), PodRecord>,
+    /// What events say of pods that koordlet evicted for memory.
+    pub killer_evictions: Vec<KillerEviction>,
+    /// When it was that texts were printed whose times are ages.
+    pub printed: Option<Timestamp>,
 }
 
 /// A pod.
@@ -106,6 +112,17 @@ pub struct EvictionNotice {
     pub containers: Vec<ContainerUse>,
     /// The pod never ran: it was refused admission.
     pub refused: bool,
+}
+
+/// An event of a pod that a user-space OOM killer evicted (`evictPodSuccess`, Koordinator's `pkg/koordlet/qosmanager`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KillerEviction {
+    /// The pod.
+    pub pod: Pod,
+    /// When.
+    pub ts: Option<Timestamp>,
+    /// The node.
+    pub node: Option<String>,
 }
 
 /// The line near the end of a container's log that says that its program ran out of memory.

@@ -1,9 +1,9 @@
 //! `oomtrace collect`: all of this node that `oomtrace timeline` could want, in one file.
 
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions, Permissions},
     io::{self, IsTerminal as _, Write},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -58,8 +58,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let path = args.output.clone().unwrap_or_else(|| PathBuf::from(&name));
     let cannot = || format!("{} cannot be written: name another file with --output", path.display());
     // It names pods, processes and their arguments.
-    let file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).with_context(cannot)?;
+    let file = open_for_me_alone(&path).with_context(cannot)?;
     write(file, folder, &kept).with_context(cannot)?;
     info!(
         "{}: {} files, {} pieces missing (MISSING.txt says which, LEFT_OUT.txt what was left out); `oomtrace timeline {}` reads it",
@@ -69,6 +68,16 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         path.display()
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens a file that nobody else reads, also where it was there before with other permissions: before anything is in it.
+fn open_for_me_alone(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    // A device or a pipe has no content to keep, and its permissions are not ours to change.
+    if file.metadata()?.is_file() {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
 }
 
 fn default_name() -> String {

@@ -5,6 +5,7 @@ mod completions;
 mod config;
 mod diagnostics;
 mod doctor;
+mod explain;
 mod gather;
 mod kubelet;
 mod leak;
@@ -124,6 +125,14 @@ enum Command {
     ///
     /// Exit status: 0 where a report was printed; 1 where there is no such pod, cgroup or process.
     Memory(memory::Args),
+    /// Explain an exit code, a status, a metric, a scenario, a score, pasted lines of a log, or a pod.
+    ///
+    /// `oomtrace explain 137`, `OOMKilled`, `Error 137`, `Evicted`, `container_limit`, `container_memory_working_set_bytes`,
+    /// `oom_score_adj 984`, `flow`; `journalctl -k | oomtrace explain -`; `oomtrace explain NAMESPACE/POD`. What it means, what
+    /// it does not mean, what to look at, and which scenarios it can belong to; on a node with pods, with this node's numbers.
+    ///
+    /// Exit status: 0 where it was explained; 1 where nothing is known of it, or by that name.
+    Explain(explain::Args),
     /// Leak memory on purpose, step by step, to see what becomes of it.
     Leak(leak::Args),
     /// Show which options `oomtrace run` would go by, and where each comes from, as a file that would say the same.
@@ -236,6 +245,7 @@ impl Cli {
             Command::Timeline(args) => timeline::run(&args),
             Command::Collect(args) => collect::run(&args),
             Command::Doctor(args) => doctor::run(&args),
+            Command::Explain(args) => explain::run(&args),
             Command::Pods(args) => pods::run(&args).map(|()| ExitCode::SUCCESS),
             Command::Node(args) => node::run(&args).map(|()| ExitCode::SUCCESS),
             Command::Memory(args) => memory::run(&args).map(|()| ExitCode::SUCCESS),

@@ -39,12 +39,12 @@ pub(super) struct Args {
 
 /// A cgroup of a pod or a container, and whose it is.
 #[derive(Debug, Serialize)]
-struct Row {
-    cgroup: Cgroup,
+pub(super) struct Row {
+    pub(super) cgroup: Cgroup,
     level: Level,
-    pod: Option<Pod>,
+    pub(super) pod: Option<Pod>,
     labels: Vec<(String, String)>,
-    container: Option<Container>,
+    pub(super) container: Option<Container>,
     /// `memory.max`, `memory.limit_in_bytes`; `null` where there is none.
     limit_bytes: Option<u64>,
     /// The memory limit of the specification.
@@ -52,19 +52,13 @@ struct Row {
     /// `memory.current`, `memory.usage_in_bytes`.
     usage_bytes: Option<u64>,
     /// Of the first process in it.
-    oom_score_adj: Option<i32>,
+    pub(super) oom_score_adj: Option<i32>,
     /// Who told its name; `null` where it has none.
     source: Option<NameSource>,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let options = args.sources.options(&args.cgroup_root);
-    let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    let (facts, trouble) = runtime.block_on(names::collect_once(&options));
-    for trouble in trouble {
-        warn!("{trouble}");
-    }
-    let rows = rows(facts, Hierarchy::find(&options.cgroup_root).ok().as_ref());
+    let rows = collected(&args.sources, &args.cgroup_root)?;
     let mut out = io::stdout().lock();
     let written = match args.format {
         Format::Json => {
@@ -76,6 +70,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => Ok(result?),
     }
+}
+
+/// Asks all sources once.
+pub(super) fn collected(sources: &Sources, cgroup_root: &Path) -> anyhow::Result<Vec<Row>> {
+    let options = sources.options(cgroup_root);
+    let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let (facts, trouble) = runtime.block_on(names::collect_once(&options));
+    for trouble in trouble {
+        warn!("{trouble}");
+    }
+    Ok(rows(facts, Hierarchy::find(&options.cgroup_root).ok().as_ref()))
 }
 
 /// Every cgroup that is there, a pod's before its containers'.

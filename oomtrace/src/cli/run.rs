@@ -62,7 +62,8 @@ pub(super) struct Args {
     /// How often to tell a `status`, with what was lost so far; 0s for never.
     #[arg(long, value_name = "TIME", default_value = "5m")]
     heartbeat: SignedDuration,
-    /// Do not read what victims were started as: arguments may hold secrets.
+    /// Do not read what victims were started as, nor what sets the size of heaps on the command lines and in the environments
+    /// of containers' processes: arguments may hold secrets.
     #[arg(long)]
     no_command_lines: bool,
     /// Tell events alone, not the incidents that they make.

@@ -135,6 +135,7 @@ mod tests {
                 oom_victim: false,
                 since_mark_ms: None,
                 mark_to_reaped_ms: None,
+                heap_settings: Vec::new(),
             }))
         };
         let mut words = LastWords::new(Some(Host::at(folder.path())));

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{commands::Commands, panic_on_oom};
+use super::{commands::Commands, heap::Heaps, panic_on_oom};
 use crate::{
     clock,
     event::{Event, Failure, Lost, LostFrom, Moment, ProbeStatus, Source, Told},
@@ -32,6 +32,8 @@ pub struct ProbeSource {
     hierarchy: Option<Hierarchy>,
     /// What processes were started as, where that is wanted.
     commands: Option<Commands>,
+    /// What sets the size of heaps, where that is wanted.
+    heaps: Option<Heaps>,
     /// When the kernel was last asked what it skipped.
     asked_for_missed: Instant,
 }
@@ -62,6 +64,7 @@ impl ProbeSource {
             last_record: Instant::now(),
             panic_on_oom: panic_on_oom::read(),
             facts: Vec::new(),
+            heaps: options.command_lines.then(|| Heaps::new(hierarchy.as_ref())),
             commands: options.command_lines.then(Commands::new).flatten(),
             hierarchy,
             asked_for_missed: Instant::now(),
@@ -80,6 +83,9 @@ impl ProbeSource {
     pub(super) fn tick(&mut self) -> Vec<Told> {
         let mut told = if self.last_record.elapsed() > END_OVERDUE { self.joiner.flush() } else { Vec::new() };
         self.thaw();
+        if let Some(heaps) = &mut self.heaps {
+            heaps.tick(self.hierarchy.as_ref());
+        }
         told.extend(self.counts(false));
         told.extend(self.lost());
         if self.asked_for_missed.elapsed() > MISSED_EVERY {
@@ -133,11 +139,19 @@ impl ProbeSource {
             match decode(&bytes) {
                 Ok(Record::CgroupMade(id)) => {
                     let path = self.joiner.path(id).map(ToOwned::to_owned);
+                    if let (Some(heaps), Some(path)) = (&mut self.heaps, &path) {
+                        heaps.made(path);
+                    }
                     self.facts.extend(path.map(|path| Fact::Cgroup { id, path }));
                 }
                 Ok(Record::CgroupGone(id)) => self.facts.push(Fact::CgroupGone { id }),
                 Ok(record) => told.extend(self.joiner.push(record)),
                 Err(error) => told.push(own(Event::Error(Failure { message: error.to_string() }))),
+            }
+        }
+        if let Some(heaps) = &self.heaps {
+            for told in &mut told {
+                heaps.pass(&mut told.event);
             }
         }
         if let Some(commands) = &mut self.commands {

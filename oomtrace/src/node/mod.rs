@@ -21,7 +21,9 @@ pub use oomtrace_model::{cgroup_path, fact};
 
 /// What is known of pods and containers from files.
 pub mod snapshot {
-    pub use oomtrace_logs::kubectl::{Found, HEAP_VARIABLES, lines, log_dir, read};
+    pub use oomtrace_logs::kubectl::{
+        Found, HEAP_VARIABLES, heap_flags, is_heap_flag, is_printed, lines, log_dir, read,
+    };
     pub use oomtrace_model::snapshot::*;
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod archive;
 mod boot;
 mod envelope;
 mod given;
+mod hosts;
 mod input;
 mod intake;
 mod logs;
@@ -20,9 +21,11 @@ mod what;
 mod year;
 mod zone;
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use jiff::{Timestamp, tz::TimeZone};
-use tracing::warn;
+use tracing::{info, warn};
 
 use self::intake::Intake;
 pub use self::{
@@ -55,8 +58,8 @@ pub struct Inputs {
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub kubelet_log: Vec<Given>,
     /// What is known of pods: `kubectl get pods -A -o json`, the kubelet's `/pods`, `crictl ps -o json` and `crictl pods
-    /// -o json`, `kubectl get events -A -o json`, `kubectl get node -o json`, each also as YAML, a copy of `/var/log/pods`,
-    /// or a folder of such files. Without logs and recordings: incidents are what these say: evictions, `OOMKilled`, 137.
+    /// -o json`, `kubectl get events -A -o json`, `kubectl get node -o json`, each also as YAML, `kubectl get events` and
+    /// `kubectl describe pod` as they are printed for people, a copy of `/var/log/pods`, or a folder of such files. Without logs and recordings: incidents are what these say: evictions, `OOMKilled`, 137.
     #[arg(long, value_name = "FILE|DIR", num_args = 1..)]
     pub pods: Vec<Given>,
     /// The kubelet's `/metrics`: which eviction signal it was. The last reading counts.
@@ -73,6 +76,9 @@ pub struct Inputs {
     /// logs has, else the last one before the log was written.
     #[arg(long, value_name = "YEAR", value_parser = clap::value_parser!(i16).range(1970..=9999))]
     pub year: Option<i16>,
+    /// When kubectl printed tables and descriptions in which times are ages (`5m22s`). Default: what has an age has no time.
+    #[arg(long, value_name = "TIME")]
+    pub printed_at: Option<Timestamp>,
     /// The node that logs are from. Default: the host that the lines of the logs name, else the one that the recording or the
     /// pods name.
     #[arg(long, value_name = "NAME")]
@@ -116,6 +122,12 @@ pub trait Show {
 }
 
 impl Inputs {
+    /// Files whose kinds are to be found out, and recordings.
+    #[must_use]
+    pub fn of(files: Vec<Given>, events: Vec<Given>) -> Self {
+        Self { files, events, ..Self::default() }
+    }
+
     /// Whether any file is given.
     #[must_use]
     pub fn any(&self) -> bool {
@@ -174,12 +186,22 @@ impl Inputs {
 ///
 /// Fails where a file cannot be read, or nothing can be shown.
 pub fn run(inputs: &Inputs, mut known: Background, shown: impl Show) -> Result<bool> {
+    known.snapshot.printed = inputs.printed_at.or(known.snapshot.printed);
     for path in &inputs.pods {
         pods::read(path, &mut known.snapshot)?;
     }
     for path in &inputs.kubelet_metrics {
         known.evictions_by_signal.extend(pods::evictions_by_signal(path)?);
     }
+    let several = inputs.node_name.is_none() && inputs.have_logs() && hosts::of_samples(inputs)?.are_several();
+    if several && inputs.events.is_empty() {
+        return run_each(&hosts::split(inputs)?, &known, shown);
+    }
+    run_one(inputs, known, shown)
+}
+
+/// The same, of one node's logs.
+fn run_one(inputs: &Inputs, mut known: Background, shown: impl Show) -> Result<bool> {
     let recorded = recording::read_all(&inputs.events)?;
     if inputs.are_recordings() && !known.everything && known.snapshot == Snapshot::default() {
         intake::replay(recorded, shown)?;
@@ -226,6 +248,80 @@ pub fn run(inputs: &Inputs, mut known: Background, shown: impl Show) -> Result<b
     Ok(!logs || readable || kubelet.is_readable() || !inputs.events.is_empty())
 }
 
+/// The same for each host's logs.
+fn run_each(hosts: &BTreeMap<String, Inputs>, known: &Background, mut shown: impl Show) -> Result<bool> {
+    if !known.evictions_by_signal.is_empty() {
+        warn!("the kubelet's metrics are one node's, and the logs of several: they are left out");
+    }
+    let mut any = false;
+    for (host, logs) in hosts {
+        let node = match host.as_str() {
+            hosts::NO_HOST => host.clone(),
+            host => node_of_host(&known.snapshot.nodes, host),
+        };
+        // Pods were read, and are everybody's.
+        let mut known = Background { evictions_by_signal: BTreeMap::new(), ..known.clone() };
+        keep_of_node(&mut known.snapshot, &node);
+        let logs = Inputs { node_name: Some(node), pods: Vec::new(), kubelet_metrics: Vec::new(), ..logs.clone() };
+        info!("logs of {host}");
+        any |= run_one(&logs, known, Part { shown: &mut shown, count: 0 })?;
+        if shown.is_unread() {
+            break;
+        }
+    }
+    info!("{} incidents of {} hosts", shown.count(), hosts.len());
+    shown.finish()?;
+    Ok(any)
+}
+
+/// Leaves out what is known to be of another node.
+fn keep_of_node(snapshot: &mut Snapshot, node: &str) {
+    let here = |other: &Option<String>| other.as_deref().is_none_or(|other| other == node);
+    snapshot.pods.retain(|_, record| here(&record.node));
+    snapshot.evictions.retain(|notice| here(&notice.node));
+    snapshot.system_ooms.retain(|notice| here(&notice.node));
+    snapshot.kernel_lines.retain(|notice| here(&notice.node));
+}
+
+/// The name of a host's node: its own may be the first part of it.
+fn node_of_host(nodes: &[String], host: &str) -> String {
+    let same = |node: &&String| *node == host || node.split('.').next() == host.split('.').next();
+    nodes.iter().find(same).map_or(host, String::as_str).to_owned()
+}
+
+/// Shows the incidents of one of several hosts.
+struct Part<'a, S> {
+    shown: &'a mut S,
+    count: u64,
+}
+
+impl<S: Show> Show for Part<'_, S> {
+    fn takes(&mut self, incident: &Incident, node: &str) -> bool {
+        self.shown.takes(incident, node)
+    }
+
+    fn incident(&mut self, line: Line) -> Result<()> {
+        self.count += 1;
+        self.shown.incident(line)
+    }
+
+    fn other(&mut self, line: Line) -> Result<()> {
+        self.shown.other(line)
+    }
+
+    fn count(&self) -> u64 {
+        self.count
+    }
+
+    fn is_unread(&self) -> bool {
+        self.shown.is_unread()
+    }
+
+    fn finish(self) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// The node that logs are from: the host that their lines name, by the name that a pod's node has where that is the same one.
 fn node(inputs: &Inputs, recorded: &[Line], known: &Background, mut hosts: Vec<String>) -> Result<String> {
     if let Some(name) = &inputs.node_name {
@@ -238,11 +334,7 @@ fn node(inputs: &Inputs, recorded: &[Line], known: &Background, mut hosts: Vec<S
     hosts.dedup();
     match (&nodes[..], &known.snapshot.nodes[..], &hosts[..]) {
         ([one], ..) => Ok((*one).to_owned()),
-        ([], nodes, [host]) => {
-            // A host's name may be the first part of the node's.
-            let same = |node: &&String| *node == host || node.split('.').next() == host.split('.').next();
-            Ok(nodes.iter().find(same).unwrap_or(host).clone())
-        }
+        ([], nodes, [host]) => Ok(node_of_host(nodes, host)),
         ([], [one], []) => Ok(one.clone()),
         ([], _, hosts) => {
             if hosts.len() > 1 {

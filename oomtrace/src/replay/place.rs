@@ -25,7 +25,8 @@ struct Noticed {
 }
 
 /// Gives kills without a place the one that was noticed. `told` is in the order of time.
-pub(super) fn place(told: Vec<(Timestamp, &mut Event)>, snapshot: &Snapshot) {
+pub(super) fn place(mut told: Vec<(Timestamp, &mut Event)>, snapshot: &Snapshot) {
+    complete_ids(&mut told, snapshot);
     if !told.iter().any(|(_, event)| kill(event).is_some_and(is_nowhere)) {
         return;
     }
@@ -40,6 +41,31 @@ pub(super) fn place(told: Vec<(Timestamp, &mut Event)>, snapshot: &Snapshot) {
         let Noticed { id, pod, .. } = noticed.remove(index);
         kill.container = Some(Container { id: Some(id), ..Container::default() });
         kill.pod = pod;
+    }
+}
+
+/// Gives containers of whose id only the start was written the one id that begins so.
+fn complete_ids(told: &mut [(Timestamp, &mut Event)], snapshot: &Snapshot) {
+    let change = |event: &Event| match event {
+        Event::Container(change) => Some((change.id_begins().map(str::to_owned), change.container.clone())),
+        Event::OomKill(kill) => Some((None, kill.container.clone())),
+        _ => None,
+    };
+    let changes: Vec<_> = told.iter().filter_map(|(_, event)| change(event)).collect();
+    if changes.iter().all(|(begins, _)| begins.is_none()) {
+        return;
+    }
+    let mut ids: BTreeSet<_> = changes.into_iter().filter_map(|(_, container)| container?.id).collect();
+    let containers = snapshot.pods.values().flat_map(|record| record.containers.values());
+    ids.extend(containers.flat_map(|container| container.ids.keys().cloned()));
+    for (_, event) in told {
+        let Event::Container(change) = &mut **event else { continue };
+        let Some(begins) = change.id_begins() else { continue };
+        let mut found = ids.iter().filter(|id| id.as_str().starts_with(begins));
+        if let (Some(id), None) = (found.next(), found.next()) {
+            change.container = Some(Container { id: Some(id.clone()), ..Container::default() });
+            change.message = None;
+        }
     }
 }
 

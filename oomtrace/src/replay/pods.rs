@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::{given::Given, input, what::What};
 use crate::{
     event::{Line, Pod},
-    node::snapshot::{self, LastWords, Snapshot, log_dir},
+    node::snapshot::{self, LastWords, Snapshot, lines::Happened, log_dir},
     source::{container_log, kubelet_metrics::Metrics},
 };
 
@@ -39,19 +39,29 @@ pub(super) fn read(name: &Given, into: &mut Snapshot) -> anyhow::Result<()> {
     let (text, packing) = input::read_whole(name)?;
     let found =
         snapshot::read(&text, into).map_err(|_| anyhow::anyhow!("{name}: {}", What::of(&text).instead_of_pods()))?;
+    let form = if snapshot::is_printed(&text) { "what kubectl prints for people" } else { "JSON" };
     if found.is_empty() {
-        warn!("{name}: JSON{packing}, but neither pods nor containers, events or nodes in it");
+        warn!("{name}: {form}{packing}, but neither pods nor containers, events or nodes in it");
     } else {
-        info!("{name}: JSON{packing}, {found}");
+        info!("{name}: {form}{packing}, {found}");
     }
     Ok(())
 }
 
 /// What the files say happened, where there is nothing else.
 pub(super) fn lines(snapshot: &Snapshot) -> Vec<Line> {
-    let (lines, untimed) = snapshot::lines::lines(snapshot);
+    let Happened { lines, untimed, unreadable } = snapshot::lines::lines(snapshot);
+    if unreadable > 0 {
+        let (events, their) = if unreadable == 1 { ("event", "its") } else { ("events", "their") };
+        warn!(
+            "{unreadable} {events} of a kill (OOMKilling) left out: {their} message is no line of the kernel's that says who was killed"
+        );
+    }
     if untimed > 0 {
-        warn!("{untimed} ends of containers and evictions have no time in the files, and are left out");
+        warn!(
+            "{untimed} ends of containers and evictions have no time in the files: when they were is not known (ages count back \
+             from when they were printed: --printed-at)"
+        );
     }
     lines
 }

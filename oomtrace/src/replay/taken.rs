@@ -179,7 +179,7 @@ fn has_metrics(start: &[u8]) -> bool {
     lines(start).any(|line| line.starts_with(b"# TYPE kubelet_") || line.starts_with(b"kubelet_evictions"))
 }
 
-/// JSON, or YAML of Kubernetes.
+/// JSON, YAML of Kubernetes, or kubectl's tables and descriptions.
 fn may_be_pods(start: &[u8]) -> bool {
     let text = start.trim_ascii_start();
     let yaml = || {
@@ -189,7 +189,7 @@ fn may_be_pods(start: &[u8]) -> bool {
             line.starts_with(b"apiVersion:") || line.starts_with(b"kind:")
         })
     };
-    matches!(text.first(), Some(b'{' | b'[')) || yaml()
+    matches!(text.first(), Some(b'{' | b'[')) || snapshot::is_printed(text) || yaml()
 }
 
 fn has_pods(file: &Given, start: &[u8]) -> Result<bool> {

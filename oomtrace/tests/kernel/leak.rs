@@ -54,7 +54,8 @@ fn recorded() -> Outcome {
     let container = Cgroup::make(&container_path(34, 34))?;
     container.limit(40)?;
     let (mut leak, stdout) = start(&container, "--block 1MiB --every 200ms --max 300MiB")?;
-    drop(stdout.lines().count());
+    let steps = stdout.lines().count();
+    ensure!(steps >= 30, "{steps} steps of 1 MiB to 40 MiB");
     leak.wait()?;
     let lines = oomtrace.stop()?;
     let kill = only_kill(&lines)?;

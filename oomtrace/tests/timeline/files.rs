@@ -326,8 +326,11 @@ fn what_is_collected_is_read_elsewhere_and_has_no_secrets() {
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{words}");
     assert!(words.contains("missing: cgroups: "), "{words}");
-    let mode = fs::metadata(file).expect("a file").permissions().mode() & 0o777;
-    assert_eq!(mode, 0o600, "it names processes and their arguments");
+    let mode = || fs::metadata(file).expect("a file").permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o600, "it names processes and their arguments");
+    fs::set_permissions(file, fs::Permissions::from_mode(0o644)).expect("a change of mode");
+    assert!(collect(&[&here(&node, "/nowhere")[..], &["--output", file]].concat()).status.success());
+    assert_eq!(mode(), 0o600, "also of a file that was there before");
     let direct = lines(&here(&node, "/nowhere"));
     let found = lines(&[file]);
     assert_eq!(found.len(), 3);

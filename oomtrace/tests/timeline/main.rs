@@ -1,6 +1,7 @@
 //! `oomtrace timeline` on what real nodes left behind, against what really happened there (`truth.json`, worked out from
 //! the nodes' own state), and on what nodes of other versions would have left.
 
+mod explain;
 mod files;
 mod live;
 mod long;

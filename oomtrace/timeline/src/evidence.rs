@@ -63,6 +63,8 @@ pub(super) struct Death {
     pub(super) at: i64,
     pub(super) pod: Option<PodKey>,
     pub(super) container: Option<ContainerId>,
+    /// The container's name, where the line has it.
+    pub(super) name: Option<String>,
     pub(super) exit_code: Option<i32>,
     /// Whether the OOM killer had marked its first process.
     pub(super) oom_victim: bool,
@@ -139,6 +141,8 @@ pub(super) struct Evidence {
     pub(super) frozen: Vec<Cause<UnderOom>>,
     pub(super) panics: Vec<Cause<PanicOnOom>>,
     changes: Vec<Cause<ContainerChange>>,
+    /// Ends that a status calls `OOMKilled`, of containers whose ids it does not have.
+    unnamed_kills: Vec<Cause<ContainerChange>>,
     changes_by_pod: BTreeMap<PodKey, Vec<usize>>,
     /// Kills at limits of cgroup v1 above a container's, each with the pod whose limit it is, if it is one's.
     above: Vec<(i64, Option<PodKey>)>,
@@ -200,33 +204,7 @@ impl Evidence {
                 Event::PanicOnOom(panic) => {
                     evidence.panics.push(cause(at, line, names, (&panic.pod, &panic.container), (**panic).clone()));
                 }
-                Event::Container(change) => {
-                    let container = change.container.as_ref().and_then(|container| container.id.clone());
-                    if let (ContainerAction::Died | ContainerAction::Reported, Some(id), Some(_)) =
-                        (change.action, &container, &change.reason)
-                    {
-                        let (exit_code, reason) = (change.exit_code, change.reason.clone());
-                        let end = EndRecord { exit_code, reason, ended: None, finished: None };
-                        if line.source != Source::Cri {
-                            evidence.runtimes_word.remove(id);
-                        } else if !evidence.shown.contains_key(id) {
-                            evidence.runtimes_word.insert(id.clone());
-                        }
-                        evidence.shown.entry(id.clone()).or_insert(end);
-                    }
-                    if change.action == ContainerAction::Died {
-                        let role = change.container.as_ref().and_then(|container| container.role);
-                        evidence.add_death(Death {
-                            pod: names.key(change.pod.as_ref(), container.as_ref(), at),
-                            exit_code: change.exit_code,
-                            sandbox: change.sandbox == Some(true) || is_sandbox(container.as_ref(), role, names),
-                            ..Death::new(at, container, line)
-                        });
-                    } else {
-                        let place = (&change.pod, &change.container);
-                        evidence.changes.push(cause(at, line, names, place, (**change).clone()));
-                    }
-                }
+                Event::Container(change) => evidence.add_change(at, change, line, names),
                 Event::ChargeFailures(failures) => {
                     evidence.pictures.push(cause(at, line, names, (&failures.pod, &failures.container), ()));
                 }
@@ -260,6 +238,38 @@ impl Evidence {
         evidence.begin_evictions();
         evidence.add_noticed(names);
         evidence
+    }
+
+    /// Takes in what became of a container.
+    fn add_change(&mut self, at: i64, change: &ContainerChange, line: &Arc<Line>, names: &Names<'_>) {
+        let container = change.container.as_ref().and_then(|container| container.id.clone());
+        if let (ContainerAction::Died | ContainerAction::Reported, Some(id), Some(_)) =
+            (change.action, &container, &change.reason)
+        {
+            let (exit_code, reason) = (change.exit_code, change.reason.clone());
+            let end = EndRecord { exit_code, reason, ended: None, finished: None };
+            if line.source != Source::Cri {
+                self.runtimes_word.remove(id);
+            } else if !self.shown.contains_key(id) {
+                self.runtimes_word.insert(id.clone());
+            }
+            self.shown.entry(id.clone()).or_insert(end);
+        }
+        let place = (&change.pod, &change.container);
+        if change.action != ContainerAction::Died {
+            self.changes.push(cause(at, line, names, place, change.clone()));
+        } else if container.is_none() && change.reason.as_deref() == Some("OOMKilled") {
+            self.unnamed_kills.push(cause(at, line, names, place, change.clone()));
+        } else {
+            let role = change.container.as_ref().and_then(|container| container.role);
+            self.add_death(Death {
+                pod: names.key(change.pod.as_ref(), container.as_ref(), at),
+                name: change.container.as_ref().and_then(|container| container.name.clone()),
+                exit_code: change.exit_code,
+                sandbox: change.sandbox == Some(true) || is_sandbox(container.as_ref(), role, names),
+                ..Death::new(at, container, line)
+            });
+        }
     }
 
     /// An eviction that no pass ranked pods for begins when the kubelet tells the pod's containers to end, as far as it has no
@@ -412,6 +422,14 @@ impl Evidence {
         let mut last: BTreeMap<ContainerId, i64> = BTreeMap::new();
         let mut noticed = Vec::new();
         for change in self.changes.iter().filter(|change| change.what.action == ContainerAction::OomNoticed) {
+            // Of its id only the start is known, and no other line has it.
+            if change.what.id_begins().is_some() {
+                let near = change.at - NOTICED..=change.at + SECOND;
+                if !self.kills.iter().any(|kill| near.contains(&kill.at)) {
+                    noticed.push(Kill::noticed(change.at, None, None, &change.line, None));
+                }
+                continue;
+            }
             let Some(id) = change.container.clone().filter(|id| !told.contains(id)) else { continue };
             if self.is_unplaced_kill(change.at - SAME_STEP..=change.at + SECOND) || self.is_of_limit_above(change) {
                 continue;
@@ -450,6 +468,15 @@ impl Evidence {
                 noticed.push(Kill::noticed(death.at, death.pod.clone(), Some(id), line, None));
             }
         }
+        for end in &self.unnamed_kills {
+            let near = end.at - NOTICED..=end.at + SECOND;
+            if !self.kills.iter().any(|kill| kill.pod == end.pod && near.contains(&kill.at)) {
+                let mut kill = Kill::noticed(end.at, end.pod.clone(), None, &end.line, None);
+                kill.told.container.clone_from(&end.what.container);
+                kill.told.time_unknown = is_before_all(end.at);
+                noticed.push(kill);
+            }
+        }
         self.kills.append(&mut noticed);
         self.kills.sort_by_key(|kill| kill.at);
     }
@@ -473,7 +500,8 @@ impl Evidence {
         // A container ends once: its next start has another id.
         let known = death.container.as_ref().and_then(|id| self.ended.get(id));
         if let Some(known) = known.and_then(|index| self.deaths.get_mut(*index)) {
-            let Death { at: _, pod, container: _, exit_code, oom_victim, sandbox, exit, by_start: _, lines } = death;
+            let Death { at: _, pod, container: _, name: _, exit_code, oom_victim, sandbox, exit, by_start: _, lines } =
+                death;
             known.exit_code = known.exit_code.or(exit_code);
             known.oom_victim |= oom_victim;
             known.sandbox |= sandbox;
@@ -524,6 +552,7 @@ impl Death {
             at,
             pod: None,
             container,
+            name: None,
             exit_code: None,
             oom_victim: false,
             sandbox: false,
@@ -566,6 +595,11 @@ impl Kill {
         };
         Self { at, pod, container, told, lines: vec![(at, Arc::clone(line))], more: 0, until: at }
     }
+}
+
+/// Whether a time stands for one that is not known: at the start of 1970.
+pub(super) fn is_before_all(at: i64) -> bool {
+    (0..SECOND).contains(&at)
 }
 
 /// How long a container has to end, nanoseconds.

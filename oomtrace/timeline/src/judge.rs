@@ -280,7 +280,14 @@ fn finished(node: &str, case: &Case<'_>, context: &Context<'_>, mut incident: In
     incident.revision = 1;
     incident.started = first.map(|(_, line)| line.ts.clone()).unwrap_or_default();
     incident.ended = last.map(|(_, line)| line.ts.clone());
-    incident.time_unknown = case.kills.first().is_some_and(|kill| kill.told.time_unknown);
+    let of_status = context.known.statuses_alone && super::evidence::is_before_all(began);
+    incident.time_unknown = of_status || case.kills.first().is_some_and(|kill| kill.told.time_unknown);
+    if of_status && !incident.verdict.missing.iter().any(|missing| missing.starts_with(WHEN)) {
+        incident
+            .verdict
+            .missing
+            .push(format!("{WHEN}: what was printed has an age, and not when that was (--printed-at)"));
+    }
     incident.boot_time_only =
         !incident.time_unknown && began < YEAR_OF_BOOT && lines.iter().any(|(_, line)| line.source == Source::Kmsg);
     (incident.steps, incident.steps_omitted) = steps::steps(&lines, at, case, context);
@@ -331,6 +338,9 @@ pub(super) fn told(lines: &[Arc<Line>]) -> impl Iterator<Item = &Arc<Line>> {
     let last = if lines.len() > EVENTS { &lines[lines.len() - half..] } else { &[][..] };
     lines[..half].iter().chain(last)
 }
+
+/// How the words begin that say that the time of an incident is not known.
+const WHEN: &str = "when it was";
 
 /// Until the end of 1970: a time since boot that is told as a date.
 const YEAR_OF_BOOT: i64 = 365 * 24 * 3600 * SECOND;

@@ -285,11 +285,21 @@ impl<'a> Names<'a> {
         if let Some(uid) = container.and_then(|id| self.containers.get(id)).and_then(|seen| seen.pod.clone()) {
             return Some(PodKey::Uid(uid));
         }
-        let (namespace, name) = pod.and_then(|pod| Some((pod.namespace.clone()?, pod.name.clone()?)))?;
+        let (namespace, name) = pod.and_then(|pod| Some((pod.namespace.clone(), pod.name.clone()?)))?;
+        // `kubectl get events` does not print the namespace where it is asked for one.
+        let namespace = namespace.or_else(|| self.namespace_of(&name)).unwrap_or_default();
         let uids = self.by_name.get(&(namespace.clone(), name.clone()));
         let there = uids.into_iter().flatten().filter(|uid| !self.came_after(uid, at));
         let uid = there.min_by_key(|uid| self.distance(uid, at));
         Some(uid.map_or(PodKey::Name(namespace, name), |uid| PodKey::Uid(uid.clone())))
+    }
+
+    /// The namespace of the pod of a name, where there is one alone.
+    fn namespace_of(&self, name: &str) -> Option<String> {
+        let described = self.snapshot.described.keys().chain(self.by_name.keys());
+        let mut found = described.filter(|(_, other)| other == name).map(|(namespace, _)| namespace);
+        let first = found.next()?;
+        found.all(|other| other == first).then(|| first.clone())
     }
 
     /// Whether a pod was made only after a time, as one of a `StatefulSet` that has the name of the one before.
@@ -319,7 +329,8 @@ impl<'a> Names<'a> {
                 .get(uid)
                 .map_or_else(|| Pod { uid: Some(uid.clone()), ..Pod::default() }, |seen| seen.pod.clone()),
             PodKey::Name(namespace, name) => {
-                Pod { namespace: Some(namespace.clone()), name: Some(name.clone()), ..Pod::default() }
+                let namespace = Some(namespace.clone()).filter(|namespace| !namespace.is_empty());
+                Pod { namespace, name: Some(name.clone()), ..Pod::default() }
             }
         }
     }
@@ -327,8 +338,13 @@ impl<'a> Names<'a> {
     /// What the files have of a pod.
     pub(super) fn record(&self, key: &PodKey) -> Option<&'a PodRecord> {
         match key {
-            PodKey::Uid(uid) => self.snapshot.pods.get(uid),
-            PodKey::Name(..) => None,
+            PodKey::Uid(uid) => self.snapshot.pods.get(uid).or_else(|| {
+                let Pod { namespace: Some(namespace), name: Some(name), .. } = &self.pods.get(uid)?.pod else {
+                    return None;
+                };
+                self.snapshot.described.get(&(namespace.clone(), name.clone()))
+            }),
+            PodKey::Name(namespace, name) => self.snapshot.described.get(&(namespace.clone(), name.clone())),
         }
     }
 

@@ -94,6 +94,14 @@ pub(super) fn times(count: u64) -> String {
     }
 }
 
+/// `within 12 s`, `within a second`.
+pub(super) fn within(seconds: i64) -> String {
+    match seconds {
+        ..=1 => "within a second".to_owned(),
+        seconds => format!("within {seconds} s"),
+    }
+}
+
 /// `a, b and c`.
 pub(super) fn listed(words: &[String]) -> String {
     match words {
@@ -119,6 +127,14 @@ pub(super) fn span(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_second_and_less_is_no_number_of_seconds() {
+        assert_eq!(
+            (within(0), within(1), within(12)),
+            ("within a second".into(), "within a second".into(), "within 12 s".into())
+        );
+    }
 
     #[test]
     fn an_id_is_cut_and_a_name_is_not() {

@@ -2,38 +2,68 @@
 
 use jiff::Timestamp;
 use oomtrace_model::{
-    Container, ContainerAction, ContainerChange, Event, Eviction, EvictionPhase, Line, OomKill, OutOfMemoryLog, Pod,
-    Source, SystemOom, rfc3339,
+    Container, ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Line, OomKill,
+    OutOfMemoryLog, Pod, Source, SystemOom, rfc3339,
 };
 
-use super::{LastWords, Snapshot};
-use crate::kernel_log::{self, Clock, Machine};
+use super::{EndRecord, LastWords, Snapshot};
+use crate::{
+    kernel_log::{self, Clock, Machine},
+    memory_killer::koordlet,
+};
 
-/// The ends of containers, the evictions and the nodes' kills that have a time, in its order; and how many have none.
+/// What files say happened.
+#[derive(Debug, Default)]
+pub struct Happened {
+    /// The ends of containers, the evictions and the nodes' kills, in the order of time.
+    pub lines: Vec<Line>,
+    /// How many have no time: they are told in their order, at the start of 1970.
+    pub untimed: i64,
+    /// Events of kills (`OOMKilling`) whose message is no line of the kernel's that can be read.
+    pub unreadable: usize,
+}
+
+/// What statuses and events say happened.
 #[must_use]
-pub fn lines(snapshot: &Snapshot) -> (Vec<Line>, usize) {
-    let (mut found, mut untimed) = (Vec::new(), 0);
-    let mut add = |at: Option<Timestamp>, node: Option<&String>, event: Event| match at {
-        Some(at) => found.push((at, node.cloned().unwrap_or_else(|| "unknown".to_owned()), event)),
-        None => untimed += 1,
+pub fn lines(snapshot: &Snapshot) -> Happened {
+    let (mut found, mut untimed, mut unreadable) = (Vec::new(), 0, 0);
+    let mut add = |at: Option<Timestamp>, node: Option<&String>, event: Event| {
+        // In their order, at a time that nobody takes for theirs.
+        let at = at.unwrap_or_else(|| {
+            untimed += 1;
+            Timestamp::from_microsecond(untimed).unwrap_or(Timestamp::UNIX_EPOCH)
+        });
+        found.push((at, node.cloned().unwrap_or_else(|| "unknown".to_owned()), event));
     };
-    for record in snapshot.pods.values() {
+    let known = snapshot.pods.values().map(|record| (record, false));
+    for (record, described) in known.chain(snapshot.described.values().map(|record| (record, true))) {
         for (name, container) in &record.containers {
-            for (id, end) in container.ends.iter().filter(|(_, end)| end.exit_code != Some(0)) {
+            let ended = |id: Option<&ContainerId>, end: &EndRecord| {
+                let before = || container.restart_count.and_then(|count| count.checked_sub(1));
                 let of_it = Container {
                     name: Some(name.clone()),
-                    id: Some(id.clone()),
+                    id: id.cloned(),
                     image: container.image.clone(),
-                    restart_count: container.ids.get(id).copied().flatten(),
+                    restart_count: id.map_or_else(before, |id| container.ids.get(id).copied().flatten()),
                     role: container.role,
                 };
-                let change = ContainerChange {
+                ContainerChange {
                     pod: Some(record.pod.clone()),
                     container: Some(of_it),
                     exit_code: end.exit_code,
                     reason: end.reason.clone(),
                     ..ContainerChange::new(ContainerAction::Died)
-                };
+                }
+            };
+            let named = container.ends.iter().map(|(id, end)| (Some(id), end));
+            // A status without an id otherwise is one that was lost with its container.
+            let unnamed = container
+                .unnamed_ends
+                .iter()
+                .filter(|end| described && end.reason.as_deref() != Some("ContainerStatusUnknown"));
+            let unnamed = unnamed.map(|end| (None, end));
+            for (id, end) in named.chain(unnamed).filter(|(_, end)| end.exit_code != Some(0)) {
+                let change = ended(id, end);
                 add(end.ended.or(end.finished), record.node.as_ref(), Event::Container(Box::new(change)));
             }
         }
@@ -50,20 +80,27 @@ pub fn lines(snapshot: &Snapshot) -> (Vec<Line>, usize) {
         };
         add(at, node, Event::Eviction(Box::new(step)));
     }
+    for evicted in &snapshot.killer_evictions {
+        let signal = koordlet::of_pod(evicted.pod.clone());
+        add(evicted.ts, evicted.node.as_ref(), Event::Signal(Box::new(signal)));
+    }
     for oom in &snapshot.system_ooms {
         let event = SystemOom { pid: oom.pid, comm: oom.comm.clone(), of_any_limit: false };
         add(oom.ts, oom.node.as_ref(), Event::SystemOom(Box::new(event)));
     }
     let mut found: Vec<_> = found.into_iter().map(|(at, node, event)| (at, node, Source::Kubelet, event)).collect();
     for notice in &snapshot.kernel_lines {
-        let Some(kill) = kill_of(&notice.text) else { continue };
-        match notice.ts {
-            Some(at) => {
-                let node = notice.node.clone().unwrap_or_else(|| "unknown".to_owned());
-                found.push((at, node, Source::Kmsg, Event::OomKill(Box::new(kill))));
-            }
-            None => untimed += 1,
-        }
+        let Some(kill) = kill_of(&notice.text) else {
+            unreadable += 1;
+            continue;
+        };
+        let at = notice.ts.unwrap_or_else(|| {
+            untimed += 1;
+            Timestamp::from_microsecond(untimed).unwrap_or(Timestamp::UNIX_EPOCH)
+        });
+        let kill = OomKill { time_unknown: notice.ts.is_none(), ..kill };
+        let node = notice.node.clone().unwrap_or_else(|| "unknown".to_owned());
+        found.push((at, node, Source::Kmsg, Event::OomKill(Box::new(kill))));
     }
     found.sort_by_key(|(a, ..)| *a);
     let line = |(seq, (at, node, source, event)): (u64, (Timestamp, String, Source, Event))| Line {
@@ -74,7 +111,7 @@ pub fn lines(snapshot: &Snapshot) -> (Vec<Line>, usize) {
         boot_ns: None,
         event,
     };
-    ((1..).zip(found).map(line).collect(), untimed)
+    Happened { lines: (1..).zip(found).map(line).collect(), untimed, unreadable }
 }
 
 /// The kill that a line of the kernel's is of; its time stands beside it.

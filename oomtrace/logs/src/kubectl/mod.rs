@@ -1,14 +1,19 @@
 //! What `kubectl` and its like print of pods, nodes and events, read into a [`Snapshot`]: `kubectl get … -o json` or YAML, the
-//! kubelet's `/pods`, `crictl`, and the names of the folders in `/var/log/pods`.
+//! kubelet's `/pods`, `crictl`, the tables and descriptions that are printed for people, and the names of the folders in
+//! `/var/log/pods`.
 
 pub mod lines;
 pub mod log_dir;
 mod objects;
+mod printed;
 #[cfg(test)]
 mod tests;
 
 use oomtrace_model::snapshot::{
-    EndRecord, EvictionNotice, KernelLineNotice, LastWords, PodRecord, Snapshot, SystemOomNotice,
+    EndRecord, EvictionNotice, KernelLineNotice, KillerEviction, LastWords, PodRecord, Snapshot, SystemOomNotice,
 };
 
-pub use self::objects::{Found, HEAP_VARIABLES, read};
+pub use self::{
+    objects::{Found, HEAP_VARIABLES, heap_flags, is_heap_flag, read},
+    printed::is_printed,
+};

@@ -11,8 +11,10 @@ use oomtrace_model::{
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::{EndRecord, EvictionNotice, KernelLineNotice, PodRecord, Snapshot, SystemOomNotice};
-use crate::kubelet_log;
+use super::{
+    EndRecord, EvictionNotice, KernelLineNotice, KillerEviction, PodRecord, Snapshot, SystemOomNotice, printed,
+};
+use crate::{kubelet_log, memory_killer::koordlet};
 
 /// What a file held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,7 +65,7 @@ pub enum Unreadable {
     Text,
 }
 
-/// Reads a file's text: JSON values one after the other, or YAML documents.
+/// Reads a file's text: JSON values one after the other, YAML documents, or what kubectl prints for people.
 ///
 /// # Errors
 ///
@@ -80,6 +82,9 @@ pub fn read(text: &[u8], into: &mut Snapshot) -> Result<Found, Unreadable> {
                 Err(error) => return Err(error.into()),
             }
         }
+        return Ok(found);
+    }
+    if let Some(found) = printed::read(text, into) {
         return Ok(found);
     }
     for document in serde_yaml_ng::Deserializer::from_slice(text) {
@@ -176,37 +181,75 @@ fn pod(value: &Value, into: &mut Snapshot) -> Option<()> {
     Some(())
 }
 
-/// Environment variables that set the size of a runtime's heap.
-pub const HEAP_VARIABLES: [&str; 10] = [
+/// Environment variables that set the size of a runtime's heap, or have options of it among others.
+pub const HEAP_VARIABLES: [&str; 21] = [
     "JAVA_TOOL_OPTIONS",
     "JAVA_OPTS",
     "JDK_JAVA_OPTIONS",
     "_JAVA_OPTIONS",
+    "CATALINA_OPTS",
+    "KAFKA_HEAP_OPTS",
+    "ES_JAVA_OPTS",
+    "JVM_OPTS",
+    "SBT_OPTS",
+    "MAVEN_OPTS",
+    "GRADLE_OPTS",
     "NODE_OPTIONS",
     "GOMEMLIMIT",
     "GOGC",
     "DOTNET_GCHeapHardLimit",
     "DOTNET_GCHeapHardLimitPercent",
+    "DOTNET_GCConserveMemory",
     "DOTNET_gcServer",
+    "COMPlus_GCHeapHardLimit",
+    "COMPlus_GCHeapHardLimitPercent",
+    "PHP_MEMORY_LIMIT",
 ];
+
+/// Flags of programs that set the size of a heap.
+const HEAP_FLAGS: [&str; 12] = [
+    "-Xmx",
+    "-Xms",
+    "-XX:MaxRAM",
+    "-XX:MinRAM",
+    "-XX:InitialRAMPercentage",
+    "-XX:MaxHeapSize=",
+    "-XX:MaxDirectMemorySize=",
+    "-XX:MaxMetaspaceSize=",
+    "--max-old-space-size",
+    "--max_old_space_size",
+    "--max-semi-space-size",
+    "memory_limit=",
+];
+
+/// Whether a word of a command line sets the size of a heap.
+#[must_use]
+pub fn is_heap_flag(word: &str) -> bool {
+    HEAP_FLAGS.iter().any(|flag| word.starts_with(flag)) && word.len() < MOST_OF_A_SETTING
+}
+
+/// A longer setting is none.
+const MOST_OF_A_SETTING: usize = 128;
+
+/// What a variable sets of a heap: its value, or of other options' beside them those alone.
+#[must_use]
+pub fn heap_flags(name: &str, value: &str) -> Option<String> {
+    if !name.contains("OPT") {
+        return (value.len() < MOST_OF_A_SETTING).then(|| format!("{name}={value}"));
+    }
+    let flags: Vec<&str> =
+        value.split_whitespace().filter(|word| is_heap_flag(word.trim_matches(['"', '\'']))).collect();
+    (!flags.is_empty()).then(|| format!("{name}={}", flags.join(" ")))
+}
 
 /// Flags and variables that set the size of a runtime's heap.
 fn heap_settings(container: &Value) -> Vec<String> {
-    const FLAGS: [&str; 7] = [
-        "-Xmx",
-        "-Xms",
-        "-XX:MaxRAM",
-        "-XX:InitialRAMPercentage",
-        "--max-old-space-size",
-        "--max_old_space_size",
-        "--max-semi-space-size",
-    ];
     let list = |field: &str| container.get(field).and_then(Value::as_array).into_iter().flatten();
     let words = list("command").chain(list("args")).filter_map(Value::as_str).flat_map(str::split_whitespace);
-    let flags = words.filter(|word| FLAGS.iter().any(|flag| word.starts_with(flag))).map(str::to_owned);
+    let flags = words.filter(|word| is_heap_flag(word)).map(str::to_owned);
     let variables = list("env").filter_map(|variable| {
         let name = text(variable, "name").filter(|name| HEAP_VARIABLES.contains(name))?;
-        Some(format!("{name}={}", text(variable, "value")?))
+        heap_flags(name, text(variable, "value")?)
     });
     flags.chain(variables).collect()
 }
@@ -319,20 +362,52 @@ fn event(value: &Value, into: &mut Snapshot) {
     let host = ["/source/host", "/deprecatedSource/host", "/reportingInstance"];
     let node = host.iter().filter_map(|at| value.pointer(at)?.as_str()).find(|host| !host.is_empty());
     let Some(message) = text(value, "message").or_else(|| text(value, "note")) else { return };
-    match (text(value, "reason"), text(about, "kind")) {
-        (Some("Evicted"), Some("Pod")) => {
-            let pod = Pod {
-                namespace: text(about, "namespace").map(str::to_owned),
-                name: text(about, "name").map(str::to_owned),
-                uid: text(about, "uid").and_then(|uid| uid.parse().ok()),
-                ..Pod::default()
-            };
-            let ts = ts.map(|at| at.to_string());
-            let node = node.map(str::to_owned);
-            into.evictions.extend(notice(pod, message).map(|notice| EvictionNotice { ts, node, ..notice }));
+    let (Some(reason), Some(kind)) = (text(value, "reason"), text(about, "kind")) else { return };
+    let seen = Seen {
+        ts,
+        node,
+        reason,
+        kind,
+        namespace: text(about, "namespace"),
+        name: text(about, "name"),
+        uid: text(about, "uid"),
+        message,
+    };
+    enter_event(&seen, into);
+}
+
+/// An event, in whatever form it was printed.
+pub(super) struct Seen<'a> {
+    pub(super) ts: Option<Timestamp>,
+    pub(super) node: Option<&'a str>,
+    pub(super) reason: &'a str,
+    /// What it is about.
+    pub(super) kind: &'a str,
+    pub(super) namespace: Option<&'a str>,
+    pub(super) name: Option<&'a str>,
+    pub(super) uid: Option<&'a str>,
+    pub(super) message: &'a str,
+}
+
+/// Takes in what an event says of memory.
+pub(super) fn enter_event(seen: &Seen<'_>, into: &mut Snapshot) {
+    let Seen { ts, node, reason, kind, namespace, name, uid, message } = *seen;
+    let of_node = || node.or(name).map(str::to_owned);
+    let pod = || Pod {
+        namespace: namespace.map(str::to_owned),
+        name: name.map(str::to_owned),
+        uid: uid.and_then(|uid| uid.parse().ok()),
+        ..Pod::default()
+    };
+    match reason {
+        "Evicted" if kind.eq_ignore_ascii_case("pod") => {
+            let (ts, node) = (ts.map(|at| at.to_string()), node.map(str::to_owned));
+            into.evictions.extend(notice(pod(), message).map(|notice| EvictionNotice { ts, node, ..notice }));
         }
-        (Some("SystemOOM"), _) => {
-            let node = node.or_else(|| text(about, "name")).map(str::to_owned);
+        "evictPodSuccess" if koordlet::is_event_of_memory(message) => {
+            into.killer_evictions.push(KillerEviction { pod: pod(), ts, node: node.map(str::to_owned) });
+        }
+        "SystemOOM" => {
             let field = |name: &str| {
                 let (_, rest) = message.split_once(name)?;
                 rest.split([',', ' ']).find(|part| !part.is_empty()).map(str::to_owned)
@@ -341,11 +416,10 @@ fn event(value: &Value, into: &mut Snapshot) {
                 .split_once("victim process: ")
                 .map(|(_, rest)| rest.rsplit_once(", pid: ").map_or(rest, |(comm, _)| comm).to_owned());
             let pid = field("pid: ").and_then(|pid| pid.parse().ok());
-            into.system_ooms.push(SystemOomNotice { ts, node, comm, pid });
+            into.system_ooms.push(SystemOomNotice { ts, node: of_node(), comm, pid });
         }
-        (Some("OOMKilling"), _) => {
-            let node = node.or_else(|| text(about, "name")).map(str::to_owned);
-            into.kernel_lines.push(KernelLineNotice { ts, node, text: message.to_owned() });
+        "OOMKilling" => {
+            into.kernel_lines.push(KernelLineNotice { ts, node: of_node(), text: message.to_owned() });
         }
         _ => {}
     }
@@ -391,7 +465,7 @@ pub(super) fn enter(into: &mut Snapshot, pod: Pod) -> Option<&mut PodRecord> {
 }
 
 /// `containerd://<id>`, or the id alone.
-fn container_id(text: &str) -> Option<ContainerId> {
+pub(super) fn container_id(text: &str) -> Option<ContainerId> {
     text.rsplit("://").next()?.parse().ok()
 }
 

@@ -180,7 +180,7 @@ fn statuses_and_events_say_what_happened_and_when_in_json_and_in_yaml() {
     assert_eq!((found.pods, found.events), (1, 1));
     let app = &snapshot.pods[&UID.parse().expect("a uid")].containers["app"];
     assert_eq!(app.heap_settings, ["-Xmx96m", "GOGC=50"]);
-    let (lines, untimed) = lines::lines(&snapshot);
+    let lines::Happened { lines, untimed, .. } = lines::lines(&snapshot);
     let seen: Vec<_> = lines.iter().map(|line| (line.node.as_str(), &line.ts[..19])).collect();
     assert_eq!((seen, untimed), (vec![("node1", "2026-03-04T05:06:07"), ("node2", "2026-03-04T06:06:07")], 0));
     let [_, oom] = &lines[..] else { unreachable!("{lines:?}") };

@@ -21,6 +21,11 @@ impl<K: Clone + Eq + Hash, V> Bounded<K, V> {
         self.map.get(key)
     }
 
+    /// All keys, the oldest first.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &K> {
+        self.order.iter()
+    }
+
     /// Puts a value in; gives the one that it replaces.
     pub(super) fn insert(&mut self, key: K, value: V) -> Option<V> {
         let before = self.map.insert(key.clone(), value);

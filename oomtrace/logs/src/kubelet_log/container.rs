@@ -114,6 +114,14 @@ pub(super) fn read_runtime(text: &str) -> Option<ContainerChange> {
     Some(ContainerChange { container: Some(container), ..ContainerChange::new(Action::OomNoticed) })
 }
 
+/// conmon's word: how the container's id begins. `conmon 2f6e8a5a9d8b1f1b5b8e <ninfo>: OOM received` (its `cgroup.c`,
+/// `write_oom_files`; of the id its `utils.h` writes the first 20 digits).
+pub(super) fn read_conmon(text: &str) -> Option<&str> {
+    let (id, words) = text.strip_prefix("conmon ")?.split_once(" <ninfo>: ")?;
+    let digits = id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (words.trim() == "OOM received" && id.len() >= 12 && digits).then_some(id)
+}
+
 /// What systemd says of a container's scope, from version 246 on: `cri-containerd-<64 digits>.scope: A process of this unit has been
 /// killed by the OOM killer.` (`src/core/unit.c`, `unit_check_oom`).
 pub(super) fn read_systemd(text: &str) -> Option<ContainerChange> {

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use oomtrace_model::{
     Container, ContainerAction as Action, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Moment,
-    NOTICED, Pod, Source, SystemOom, Told,
+    NOTICED, Pod, Signal, Source, SystemOom, Told,
 };
 
 use super::{
@@ -51,6 +51,8 @@ pub(super) struct Joiner {
     /// Why pods had to go for a critical one, the last time.
     preempting: Option<String>,
     reported: Bounded<(ContainerId, Option<String>, Option<i32>), ()>,
+    /// OOMs that conmon noticed, in containers of whose id only the start is known.
+    conmon: VecDeque<(Timestamp, String)>,
     /// The latest evictions and refusals, with the words for each.
     evicting: VecDeque<(EvictionPhase, Pod, String)>,
 }
@@ -85,6 +87,7 @@ impl Joiner {
             preempting: None,
             reported: Bounded::new(REMEMBERED),
             killed: Bounded::new(REMEMBERED),
+            conmon: VecDeque::new(),
             evicting: VecDeque::new(),
         }
     }
@@ -117,9 +120,47 @@ impl Joiner {
         told.push(Told { source: Source::Cri, at: Moment::Wall(at), event: self.completed(change) });
     }
 
+    /// A signal, with its pod's uid.
+    pub(super) fn named(&self, mut signal: Signal) -> Event {
+        if let Some(pod) = &mut signal.pod {
+            self.names.complete_pod(pod);
+        }
+        Event::Signal(Box::new(signal))
+    }
+
+    /// Takes in an OOM in a container of whose id only the start is written; it may be in a later line.
+    pub(super) fn push_conmon(&mut self, at: Timestamp, begins: &str, told: &mut Vec<Told>) {
+        let known =
+            self.conmon.iter().any(|(before, id)| id == begins && at.duration_since(*before).unsigned_abs() <= HELD);
+        if known {
+            return;
+        }
+        if self.conmon.len() == DYING {
+            self.conmon.pop_front();
+        }
+        self.conmon.push_back((at, begins.to_owned()));
+        self.tell_conmon(false, told);
+    }
+
+    /// Tells the OOMs whose container is known, or all.
+    fn tell_conmon(&mut self, all: bool, told: &mut Vec<Told>) {
+        for (at, begins) in std::mem::take(&mut self.conmon) {
+            let id = self.names.id_that_begins(&begins);
+            if id.is_none() && !all {
+                self.conmon.push_back((at, begins));
+                continue;
+            }
+            let message = id.is_none().then(|| format!("{}{begins}", ContainerChange::ID_BEGINS));
+            let container = id.map(|id| Container { id: Some(id), ..Container::default() });
+            let change = ContainerChange { container, message, ..ContainerChange::new(Action::OomNoticed) };
+            self.push_runtime(at, change, told);
+        }
+    }
+
     /// Tells what still waits for more: after the last line, or when none has come for a while.
     pub(super) fn flush(&mut self, told: &mut Vec<Told>) {
         self.let_go(|_, _| true, told);
+        self.tell_conmon(true, told);
     }
 
     fn step(&mut self, at: Timestamp, mut step: Box<Eviction>, told: &mut Vec<Told>) {

@@ -52,5 +52,5 @@ pub use self::{
     names::Names,
     reader::{Counts, MAX_LINE_BYTES, Reader, Unprepared},
     time::Calendar,
-    wanted::{KubeletLines, hosts},
+    wanted::{KubeletLines, Of, host, hosts},
 };

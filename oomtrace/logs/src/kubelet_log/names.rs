@@ -62,6 +62,13 @@ impl Names {
         self.containers.get(container)?.pod.as_ref()
     }
 
+    /// The id that begins so, where only one does.
+    pub(super) fn id_that_begins(&self, start: &str) -> Option<ContainerId> {
+        let mut found = self.containers.keys().filter(|id| id.as_str().starts_with(start));
+        let first = found.next()?;
+        found.next().is_none().then(|| first.clone())
+    }
+
     /// The container with this id, by name.
     #[must_use]
     pub fn container(&self, id: &ContainerId) -> Option<Container> {

@@ -64,6 +64,7 @@ pub struct Reader {
     beside: Option<Wall>,
     /// The first of others whose lines say what a kubelet does, and how many do.
     alike: Option<(String, u64)>,
+    killers: memory_killer::Reader,
 }
 
 /// Where a log's messages begin and end.
@@ -122,6 +123,7 @@ impl Reader {
             counts: Counts::default(),
             beside: None,
             alike: None,
+            killers: memory_killer::Reader::default(),
         })
     }
 
@@ -369,12 +371,13 @@ impl Reader {
             }
             Writer::Oomd => {
                 let identifier = line.identifier.as_deref().unwrap_or_default();
-                let signal = memory_killer::read(writer::service(identifier), &line.text, line.pid);
+                let signal = self.killers.read(writer::service(identifier), &line.text, line.pid);
                 self.counts.messages += u64::from(signal.is_some());
                 let signal = signal.map(|signal| Event::Signal(Box::new(signal)));
                 told.extend(kept.zip(signal).map(|(at, event)| join::tell(at, event)));
                 return;
             }
+            Writer::Conmon => return self.read_conmon(line, kept, told),
             Writer::Systemd | Writer::Runtime | Writer::Kubelet => {}
         }
         let noticed = match who {
@@ -397,6 +400,16 @@ impl Reader {
             }
         } else if who == Writer::Systemd {
             self.pass_over(line);
+        }
+    }
+
+    /// Reads a line of CRI-O's monitor of a container.
+    fn read_conmon(&mut self, line: &Unwrapped<'_>, kept: Option<Timestamp>, told: &mut Vec<Told>) {
+        let Some(begins) = container::read_conmon(&line.text) else { return };
+        self.counts.messages += 1;
+        match kept {
+            Some(at) => self.joiner.push_conmon(at, begins, told),
+            None => self.counts.undated += 1,
         }
     }
 
@@ -441,7 +454,10 @@ impl Reader {
             _ => line.kept,
         };
         match self.calendar.resolve(message.wall, kept) {
-            Some(at) => self.joiner.push(at, &message, told),
+            Some(at) => match self.killers.read_koordlet(&message.text) {
+                Some(signal) => told.push(join::tell(at, self.joiner.named(signal))),
+                None => self.joiner.push(at, &message, told),
+            },
             None => self.counts.undated += 1,
         }
     }

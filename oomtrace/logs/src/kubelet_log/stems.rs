@@ -12,7 +12,7 @@ use memchr::memmem::Finder;
 /// one fits; stems are shared out among the sets by the low halves of their first four bytes. So what is looked for begins alike
 /// as far as can be: as `vict`, `fail`, `Sync`, `kill`, `oom `, `Crea`, `MESS`; an upper case letter has the low half of its
 /// lower case one.
-const STEMS: [&str; 34] = [
+const STEMS: [&str; 40] = [
     OBSERVATION,
     "victing pod",
     "victed",
@@ -38,6 +38,15 @@ const STEMS: [&str; 34] = [
     "killing due to memory",
     // earlyoom's: `sending SIGTERM to process 7 …`.
     "sending SIG",
+    // nohang's: whom it chose, where that is, what it sends.
+    ", badness: ",
+    "cgroup_v",
+    "to the victim",
+    // koordlet's: `evict pod a/b success, reason: EvictPodByNodeMemoryUsage`, `memoryEvict pick pod a/b to evict`.
+    "success, reason: ",
+    "emoryEvict pick pod ",
+    // conmon's: `OOM received`. Of cgroup v1 it says `OOM event received` before, which is found below.
+    "OOM received",
     "Message for Container of pod",
     // A journal's message that is not all text: bytes, in which nothing is found.
     "MESSAGE\":[",

@@ -38,11 +38,16 @@ impl Wanted for KubeletLines {
                 (false, _) => {}
             }
         }
-        if writer == Writer::Systemd && container::read_systemd(&read.text).is_some() {
+        let noticed = match writer {
+            Writer::Systemd => container::read_systemd(&read.text).is_some(),
+            Writer::Conmon => container::read_conmon(&read.text).is_some(),
+            _ => false,
+        };
+        if noticed {
             return LineKind::Wanted(text_at);
         }
         let identifier = writer::service(read.identifier.as_deref().unwrap_or_default());
-        if writer == Writer::Oomd && memory_killer::read(identifier, &read.text, None).is_some() {
+        if writer == Writer::Oomd && memory_killer::says_sent(identifier, &read.text) {
             return LineKind::Wanted(text_at);
         }
         LineKind::Foreign
@@ -80,6 +85,62 @@ pub fn hosts(start: &[u8]) -> BTreeSet<String> {
         .filter_map(|line| Unwrapped::read(line).ok())
         .filter(|line| !matches!(writer::of(line.identifier.as_deref(), &[]), Writer::Journald | Writer::Other));
     of_kubelet.filter_map(|line| line.host.map(Cow::into_owned)).collect()
+}
+
+/// Whose a line is, of those that a node's logs are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// The kernel's.
+    Kernel,
+    /// A kubelet's, a container runtime's, or that of another that notices or does kills.
+    Kubelet,
+    /// Anybody else's.
+    Other,
+}
+
+/// The host that a line names, and whose the line is.
+///
+/// A column of names may stand before what is known: up to two words are passed over.
+#[must_use]
+pub fn host(line: &[u8]) -> Option<(String, Of)> {
+    const PASSED_OVER: usize = 2;
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let mut at = 0;
+    for _ in 0..=PASSED_OVER {
+        let rest = &line[at..];
+        if let Some(read) = Unwrapped::read(rest).ok().filter(|read| read.host.as_deref().is_some_and(is_host)) {
+            let of = match (read.identifier.as_deref(), writer::of(read.identifier.as_deref(), &[])) {
+                (Some("kernel"), _) => Of::Kernel,
+                (_, Writer::Journald | Writer::Other) => Of::Other,
+                // Where nobody says who wrote it, its form does.
+                (None, _) if Message::read(&read.text).is_some() || is_runtimes(&read.text) => Of::Kubelet,
+                (None, _) if says_of_a_kill(&read.text) => Of::Kernel,
+                (None, _) => Of::Other,
+                (Some(_), _) => Of::Kubelet,
+            };
+            return read.host.map(|host| (host.into_owned(), of));
+        }
+        let end = memchr::memchr(b' ', rest)?;
+        // What stands before may be a column of names, and no head of another form.
+        if !std::str::from_utf8(&rest[..end]).is_ok_and(is_host) {
+            return None;
+        }
+        at += end + 1;
+    }
+    None
+}
+
+/// Whether a word may be a host's name, or an address.
+fn is_host(word: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/');
+    !word.is_empty() && word.bytes().all(is_part)
+}
+
+/// Whether a text has the words of a report of the kernel's.
+fn says_of_a_kill(text: &str) -> bool {
+    ["invoked oom-killer", "oom-kill:constraint=", "Killed process ", "Task in /"]
+        .iter()
+        .any(|words| text.contains(words))
 }
 
 fn is_runtimes(text: &str) -> bool {

@@ -36,6 +36,9 @@ const KUBELETS: [&str; 24] = [
 /// Container runtimes, which notice OOMs.
 const RUNTIMES: [&str; 2] = ["containerd", "crio"];
 
+/// CRI-O's monitors of containers, in C and in Rust.
+const CONMONS: [&str; 2] = ["conmon", "conmonrs"];
+
 /// Who wrote a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Writer {
@@ -45,6 +48,8 @@ pub(super) enum Writer {
     Runtime,
     /// A user-space OOM killer.
     Oomd,
+    /// CRI-O's monitor of a container, which notices OOMs in it.
+    Conmon,
     /// systemd, which notices OOM kills in its units.
     Systemd,
     /// journald, which says what it did not keep.
@@ -77,6 +82,8 @@ pub(super) fn of(identifier: Option<&str>, more: &[String]) -> Writer {
         Writer::Kubelet
     } else if RUNTIMES.contains(&name) {
         Writer::Runtime
+    } else if CONMONS.contains(&name) {
+        Writer::Conmon
     } else if memory_killer::is_identifier(name) {
         Writer::Oomd
     } else if name == "systemd" {

@@ -97,6 +97,7 @@ impl Exits {
             oom_victim,
             since_mark_ms: marked.as_ref().map(|marked| since_mark(marked, exit.header.boot_ns)),
             mark_to_reaped_ms: marked.as_ref().and_then(|marked| Some(since_mark(marked, marked.reaped_ns?))),
+            heap_settings: Vec::new(),
         };
         Some(told(exit.header.boot_ns, Event::ProcessExit(Box::new(event))))
     }

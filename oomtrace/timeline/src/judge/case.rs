@@ -90,6 +90,14 @@ impl Subject {
         }
     }
 
+    /// Whose end it is: by its name, where its id is not known.
+    pub(super) fn of_death(death: &Death, names: &Names<'_>) -> Self {
+        match (&death.pod, &death.name, &death.container) {
+            (Some(pod), Some(name), None) => Self::Named(pod.clone(), name.clone()),
+            (pod, _, container) => Self::of(pod.as_ref(), container.as_ref(), names),
+        }
+    }
+
     /// A container that nothing was killed in.
     pub(super) fn of(pod: Option<&PodKey>, container: Option<&ContainerId>, names: &Names<'_>) -> Self {
         let seen = container.and_then(|id| names.container(id));
@@ -224,7 +232,8 @@ impl<'a> Case<'a> {
         });
         let seen = id.as_ref().and_then(|id| context.names.container(id)).map(|seen| seen.container.clone());
         let told = self.kills.iter().find_map(|kill| kill.told.container.clone());
-        let mut container = seen.or(told)?;
+        let named = || matches!(self.subject, Subject::Named(..)).then(Container::default);
+        let mut container = seen.or(told).or_else(named)?;
         container.id = id.or(container.id);
         if let Subject::Named(_, name) = &self.subject {
             container.name = Some(name.clone());

@@ -73,7 +73,7 @@ pub(super) fn add<'a>(context: &Context<'a>, deaths: Vec<&'a Death>, cases: &mut
             Ending::Refused(_) | Ending::GaveUp(_) => 1,
             _ => 2,
         };
-        let key = (Subject::of(death.pod.as_ref(), death.container.as_ref(), context.names), kind);
+        let key = (Subject::of_death(death, context.names), kind);
         let chain = open
             .get(&key)
             .copied()
@@ -177,7 +177,8 @@ pub(super) fn ended_by<'a>(context: &Context<'a>, death: &Death) -> Option<&'a C
 }
 
 fn is_code_of(signal: &Signal, code: Option<i32>) -> bool {
-    matches!((signal.signal.as_str(), code), ("SIGKILL", Some(137)) | ("SIGTERM", Some(143)))
+    let of_eviction = killer::evicts(signal) && code == Some(137);
+    of_eviction || matches!((signal.signal.as_str(), code), ("SIGKILL", Some(137)) | ("SIGTERM", Some(143)))
 }
 
 /// Whether a signal that ended a container came from somebody other than Kubernetes. A program may send SIGTERM to itself, as
@@ -276,7 +277,7 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, ending: &Ending<'_>)
                 in_words(code),
                 use_of(case, context)
             ),
-            crash_advice(code),
+            format!("{}{}", crash_advice(code), Heap::of(case, context).of_crash()),
             Confidence::Medium,
             None,
         ),
@@ -423,8 +424,9 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &
                     "Something on the node did it: a script, a service, an agent.",
                 ),
             };
+            let with = if killer::evicts(&signal.what) { String::new() } else { format!(" with {}", signal.what.signal) };
             (
-                format!("{who} was ended{again} with {} by {whom} {why}; not by the OOM killer{code}.", signal.what.signal),
+                format!("{who} was ended{again}{with} by {whom} {why}; not by the OOM killer{code}."),
                 advice.to_owned(),
                 signal.line.seq,
             )
@@ -517,24 +519,98 @@ fn use_of(case: &Case<'_>, context: &Context<'_>) -> String {
 
 /// What helps where a runtime gives up at a limit of its own.
 fn heap_advice(case: &Case<'_>, context: &Context<'_>, runtime: Option<&str>) -> String {
-    let name = case.container(context).and_then(|container| container.name);
-    let record = context.names.container_record(case.pod.as_ref(), name.as_deref());
-    let set = record.map(|record| record.heap_settings.join(" ")).filter(|set| !set.is_empty());
-    let set = set.map_or_else(String::new, |set| format!(" Its specification has {}.", one_line(&set)));
-    let limit = record.and_then(|record| record.limit_bytes);
-    let limit = limit.map_or_else(String::new, |limit| format!(" (its container's limit is {})", size(limit)));
-    let how = match runtime {
-        Some("Java") => "-Xmx, or -XX:MaxRAMPercentage: without either a quarter of the container's limit",
-        Some("Node.js") => "--max-old-space-size: without it about half of the container's limit",
-        Some(".NET") => {
+    let heap = Heap::of(case, context);
+    let limit =
+        heap.limit_bytes.map_or_else(String::new, |limit| format!(" (its container's limit is {})", size(limit)));
+    let how = runtime.and_then(setting_of).or_else(|| setting_of(heap.runtime()?.0));
+    let how = how.unwrap_or("its heap limit, ulimit -v, or an allocation that is larger than what is left");
+    format!(
+        "Not the OOM killer: the program met a limit of its own, below the container's{limit}. Raise that limit ({how}), and the container's with it, or find what fills the heap.{}",
+        heap.seen()
+    )
+}
+
+/// What sets the limit of a runtime's heap, and what that is without.
+fn setting_of(runtime: &str) -> Option<&'static str> {
+    Some(match runtime {
+        "Java" => "-Xmx, or -XX:MaxRAMPercentage: without either a quarter of the container's limit",
+        "Node.js" => "--max-old-space-size: without it about half of the container's limit",
+        ".NET" => {
             "DOTNET_GCHeapHardLimit or DOTNET_GCHeapHardLimitPercent: without either 75 % of the container's limit"
         }
-        Some("PHP") => "memory_limit",
-        _ => "its heap limit, ulimit -v, or an allocation that is larger than what is left",
-    };
-    format!(
-        "Not the OOM killer: the program met a limit of its own, below the container's{limit}. Raise that limit ({how}), and the container's with it, or find what fills the heap.{set}"
-    )
+        "PHP" => "memory_limit",
+        _ => return None,
+    })
+}
+
+/// What is known of the limit that a program's runtime has of its own.
+struct Heap<'a> {
+    /// Of command lines and environments, read while the container ran.
+    started_with: &'a [String],
+    /// Of the specification.
+    specified: &'a [String],
+    limit_bytes: Option<u64>,
+    /// The name of its first process.
+    comm: Option<&'a str>,
+}
+
+impl<'a> Heap<'a> {
+    fn of(case: &Case<'a>, context: &Context<'a>) -> Self {
+        let name = case.container(context).and_then(|container| container.name);
+        let record = context.names.container_record(case.pod.as_ref(), name.as_deref());
+        let exits = case.deaths.iter().rev().flat_map(|death| &death.lines).filter_map(|(_, line)| match &line.event {
+            Event::ProcessExit(exit) => Some(&**exit),
+            _ => None,
+        });
+        let started_with = exits.clone().map(|exit| &exit.heap_settings[..]).find(|settings| !settings.is_empty());
+        Self {
+            started_with: started_with.unwrap_or_default(),
+            specified: record.map_or(&[], |record| &record.heap_settings),
+            limit_bytes: record.and_then(|record| record.limit_bytes),
+            comm: exits.clone().find_map(|exit| exit.task.comm.as_deref()),
+        }
+    }
+
+    /// Which settings were seen, and where, in sentences.
+    fn seen(&self) -> String {
+        let sentence = |start: &str, settings: &[String]| {
+            let settings = one_line(&settings.join(" "));
+            if settings.is_empty() { String::new() } else { format!(" {start} {settings}.") }
+        };
+        sentence("Its processes were started with (command line and environment, read while it ran)", self.started_with)
+            + &sentence("Its specification has", self.specified)
+    }
+
+    /// The runtime, and what that is concluded from.
+    fn runtime(&self) -> Option<(&'static str, &'static str)> {
+        let by_name = match self.comm {
+            Some("java") => Some("Java"),
+            Some("node" | "nodejs") => Some("Node.js"),
+            Some("dotnet") => Some(".NET"),
+            Some("php" | "php-fpm") => Some("PHP"),
+            _ => None,
+        };
+        let settings = || self.started_with.iter().chain(self.specified);
+        let has = |words: &[&str]| settings().any(|setting| words.iter().any(|word| setting.contains(word)));
+        let by_settings = || match () {
+            () if has(&["-Xmx", "-Xms", "-XX:"]) => Some("Java"),
+            () if has(&["--max-old-space-size", "--max_old_space_size", "--max-semi-space-size"]) => Some("Node.js"),
+            () if has(&["DOTNET_", "COMPlus_"]) => Some(".NET"),
+            () if has(&["memory_limit", "PHP_MEMORY_LIMIT"]) => Some("PHP"),
+            () => None,
+        };
+        let by_name = by_name.map(|runtime| (runtime, "by the name of its first process"));
+        by_name.or_else(|| Some((by_settings()?, "by the settings of its heap")))
+    }
+
+    /// Where a program crashed, and its log is not at hand.
+    fn of_crash(&self) -> String {
+        let runtime = self.runtime().and_then(|(runtime, by)| {
+            let how = setting_of(runtime)?;
+            Some(format!(" It is a program of {runtime} ({by}), whose heap has a limit of its own ({how})."))
+        });
+        runtime.unwrap_or_default() + &self.seen()
+    }
 }
 
 /// An exit code, where it is known.

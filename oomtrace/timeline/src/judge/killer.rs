@@ -16,6 +16,9 @@ use super::{
     named,
 };
 
+/// It evicts a pod by the API, or stops all its containers, and does not say which.
+const KOORDLET: &str = "koordlet";
+
 /// What is said of a killer.
 pub(super) struct Words {
     pub(super) name: String,
@@ -38,6 +41,16 @@ impl Words {
                 "because the node's available memory and free swap were below what it allows",
                 "Kubernetes does not know of it: look at what used the node's memory, at earlyoom's thresholds (-m, -s) and at whom it prefers and avoids (--prefer, --avoid).",
             ),
+            "nohang" => (
+                format!("nohang{pid}"),
+                "because the node's available memory and free swap were below what it allows, or memory pressure above",
+                "Kubernetes does not know of it: look at what used the node's memory, at nohang's thresholds (soft_threshold_min_mem, hard_threshold_min_mem, the same of swap, zram and PSI) and at whom it prefers (the @BADNESS_ADJ rules).",
+            ),
+            KOORDLET => (
+                "koordlet, Koordinator's agent on the node".to_owned(),
+                "because the node's memory use was above its memoryEvictThresholdPercent",
+                "The kubelet has no part in it, and the pod's events have the reason evictPodSuccess. It takes pods of Koordinator's class BE only, those of the lowest priority and of the most use first: look at what used the node's memory, at resourceThresholdStrategy in slo-controller-config (memoryEvictThresholdPercent, memoryEvictLowerPercent), and give a pod that must stay another class.",
+            ),
             "systemd-oomd" => (
                 format!("systemd-oomd{pid}"),
                 "because memory pressure or swap use was above what it allows",
@@ -49,7 +62,8 @@ impl Words {
                 "Kubernetes does not know of it: look at that service's own settings, and exempt pods or raise its limit.",
             ),
         };
-        Self { name: format!("{name}, a user-space OOM killer,"), why, advice }
+        let kind = if comm == KOORDLET { "" } else { ", a user-space OOM killer" };
+        Self { name: format!("{name}{kind},"), why, advice }
     }
 }
 
@@ -90,6 +104,11 @@ fn is_word(signal: &Cause<Signal>) -> bool {
 
 /// Whether an end that was seen may be of this signal.
 pub(super) fn led_to(signal: &Cause<Signal>, death: &Death) -> bool {
+    if evicts(&signal.what) {
+        return of_whole_pod(signal, death)
+            && matches!(death.exit_code, Some(137 | 143))
+            && (signal.at - SECOND..=signal.at + SIGTERM_TO_END).contains(&death.at);
+    }
     let (takes, code) = match signal.what.signal.as_str() {
         "SIGKILL" => (SIGKILL_TO_END + NOTICED, 137),
         _ => (SIGTERM_TO_END, 143),
@@ -98,6 +117,11 @@ pub(super) fn led_to(signal: &Cause<Signal>, death: &Death) -> bool {
     (same || of_whole_pod(signal, death))
         && matches!(death.exit_code, Some(ended) if ended == code || ended == 137)
         && (signal.at - SECOND..=signal.at + takes).contains(&death.at)
+}
+
+/// Whether it is an eviction of a pod by something other than the kubelet: SIGTERM first, SIGKILL after the grace period.
+pub(super) fn evicts(signal: &Signal) -> bool {
+    signal.sender.role == SenderRole::Oomd && signal.sender.task.comm.as_deref() == Some(KOORDLET)
 }
 
 /// Whether all processes of the pod were sent it that a container ended of.
@@ -127,15 +151,32 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, sent: &[&Cause<Signa
     } else {
         format!("{} was", capital(&who))
     };
+    let summary = if evicts(&first.what) {
+        let pod = capital(&place(pod.as_ref(), None));
+        format!("{pod} was evicted{often} by {name} {why}; not by the kubelet, nor by the kernel's OOM killer.")
+    } else {
+        format!("{who} sent {}{often} by {name} {why}; not by the kernel's OOM killer.", first.what.signal)
+    };
     let verdict = Verdict {
         scenario: Scenario::Killed,
         confidence: Confidence::Medium,
         invisible: Some(false),
-        summary: format!("{who} sent {}{often} by {name} {why}; not by the kernel's OOM killer.", first.what.signal),
+        summary,
         advice: advice.to_owned(),
         evidence: sent.iter().take(8).map(|signal| signal.line.seq).collect(),
-        kubernetes_shows: vec![if in_pod { "Error 137" } else { "nothing" }.to_owned()],
-        missing: vec!["how it ended: the killer's log says only that it sent the signal".to_owned()],
+        kubernetes_shows: if evicts(&first.what) {
+            vec!["Error 137".to_owned(), "Error 143".to_owned()]
+        } else {
+            vec![if in_pod { "Error 137" } else { "nothing" }.to_owned()]
+        },
+        missing: vec![
+            if evicts(&first.what) {
+                "how its containers ended: koordlet's log says only that it evicted the pod"
+            } else {
+                "how it ended: the killer's log says only that it sent the signal"
+            }
+            .to_owned(),
+        ],
         ..Verdict::default()
     };
     Incident { containers: super::shown::affected(case, context), pod, container, verdict, ..Incident::default() }

@@ -39,7 +39,7 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, signal: Option<&evic
     };
     let mut missing = Vec::new();
     let (scenario, mut confidence) = scenario(case, context, kill, &mut missing);
-    confidence = confidence.min(unseen(kill, &mut missing));
+    confidence = confidence.min(unseen(kill, context, &mut missing));
     let evicted = case.evicted.map(|_| signal.map_or(Scenario::NodePressureEvicted, eviction::Crossed::scenario));
     let (scenario, also) = match evicted {
         Some(evicted) if case.evicted_first() => (evicted, Some(scenario)),
@@ -138,10 +138,17 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, signal: Option<&evic
 }
 
 /// What the kernel's log lacks of a kill, and how sure it is without.
-fn unseen(kill: &Kill, missing: &mut Vec<String>) -> Confidence {
+fn unseen(kill: &Kill, context: &Context<'_>, missing: &mut Vec<String>) -> Confidence {
     let mut confidence = Confidence::High;
     if kill.told.time_unknown {
-        missing.push("when it was: the log has no time of it (`dmesg -T` and `journalctl -k` print times)".to_owned());
+        missing.push(
+            if context.known.statuses_alone {
+                "when it was: what was printed has an age, and not when that was (--printed-at)"
+            } else {
+                "when it was: the log has no time of it (`dmesg -T` and `journalctl -k` print times)"
+            }
+            .to_owned(),
+        );
         confidence = Confidence::Medium;
     }
     let (what, most) = match kill.told.known_by {

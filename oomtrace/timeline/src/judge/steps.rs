@@ -248,6 +248,9 @@ fn words(line: &Line, several: bool, context: &Context<'_>) -> Option<(Mark, Str
         }
         Event::Signal(signal) => {
             let sender = signal.sender.task.comm.as_deref().unwrap_or("?");
+            if super::killer::evicts(signal) {
+                return Some((Mark::Eviction, format!("{sender} evicts the pod")));
+            }
             let target = match signal.target.comm.as_deref() {
                 // Some kill all of a cgroup.
                 None if signal.sender.role == SenderRole::Oomd => "all its processes",
@@ -330,7 +333,10 @@ fn changed(change: &ContainerChange, source: Source, who: &str) -> Option<(Mark,
             let reason = change.reason.as_deref().unwrap_or("nothing");
             (Mark::Other, format!("Kubernetes shows {who} as {reason}{code}"))
         }
-        ContainerAction::OomNoticed => (Mark::Other, format!("the OOM kill in {who} was noticed")),
+        ContainerAction::OomNoticed => {
+            let begins = change.id_begins().map(|begins| format!("a container whose id begins with {begins}"));
+            (Mark::Other, format!("the OOM kill in {} was noticed", begins.as_deref().unwrap_or(who)))
+        }
         ContainerAction::Created | ContainerAction::Started | ContainerAction::Removed => return None,
     })
 }

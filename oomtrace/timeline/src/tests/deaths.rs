@@ -336,6 +336,37 @@ fn of_its_log(world: &mut World, second: f64) -> &mut World {
 }
 
 #[test]
+fn a_pod_that_koordlet_evicted_is_not_taken_for_one_that_was_deleted_as_intended() {
+    let evicts = |world: &mut World| {
+        let task = Task { comm: Some("koordlet".to_owned()), ..Task::default() };
+        let signal = Signal {
+            pod: Some(pod('a')),
+            container: None,
+            cgroup: None,
+            signal: "SIGTERM".to_owned(),
+            signal_number: Some(15),
+            sender: Sender { role: SenderRole::Oomd, task, unit: None },
+            target: Task { pod: Some(pod('a')), ..Task::default() },
+        };
+        world.tell(0.0, Source::Kubelet, Event::Signal(Box::new(signal)));
+    };
+    // Its grace period may pass, and SIGKILL follows.
+    for code in [137, 143] {
+        let mut world = World::default();
+        evicts(&mut world);
+        world.change(0.1, change(ContainerAction::PodDeleted, pod('a'), None)).died(20.0, pod('a'), unnamed('1'), code);
+        let incident = world.incident();
+        assert_eq!((incident.severity, incident.verdict.scenario), (Severity::Memory, Scenario::Killed), "{code}");
+        let summary = incident.verdict.summary;
+        assert!(summary.contains("was ended by koordlet, Koordinator's agent on the node,"), "{summary}");
+    }
+    let mut alone = World::default();
+    evicts(&mut alone);
+    let verdict = alone.incident().verdict;
+    assert!(verdict.summary.starts_with("Pod default/pod-a was evicted by koordlet"), "{}", verdict.summary);
+}
+
+#[test]
 fn what_a_user_space_oom_killer_logs_is_an_incident_of_its_own_only_where_the_end_was_not_seen() {
     let mut alone = World::default();
     of_its_log(&mut alone, 0.0);

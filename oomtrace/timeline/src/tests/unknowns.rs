@@ -125,3 +125,83 @@ fn an_oom_kill_that_its_log_speaks_of_too_is_the_kernels() {
         .change(1.1, change(ContainerAction::BackOff, pod('a'), Some(container("app", '1'))));
     assert_eq!(world.incident().verdict.scenario, Scenario::ContainerLimit);
 }
+
+#[test]
+fn of_a_crash_it_is_said_which_limit_of_a_heap_was_set_and_where() {
+    let crashed = |started_with: &[&str], specified: &[&str], comm: &str| {
+        let mut world = World::default();
+        world.file_says('a', &[("app", Some(256))]);
+        for record in world.known.snapshot.pods.values_mut().flat_map(|pod| pod.containers.values_mut()) {
+            record.heap_settings = specified.iter().map(|setting| (*setting).to_owned()).collect();
+        }
+        let exit = oomtrace_model::ProcessExit {
+            pod: Some(pod('a')),
+            container: Some(container("app", '1')),
+            task: oomtrace_model::Task {
+                container_init: Some(true),
+                comm: Some(comm.to_owned()),
+                ..Default::default()
+            },
+            signal: Some("SIGABRT".to_owned()),
+            container_exit_code: Some(134),
+            heap_settings: started_with.iter().map(|setting| (*setting).to_owned()).collect(),
+            ..Default::default()
+        };
+        world.tell(0.0, Source::Kernel, Event::ProcessExit(Box::new(exit)));
+        world.incident().verdict
+    };
+    let verdict = crashed(&["-Xmx192m"], &["JAVA_TOOL_OPTIONS=-XX:MaxRAMPercentage=80"], "java");
+    assert_eq!((verdict.scenario, verdict.confidence), (Scenario::Crashed, Confidence::Medium));
+    for words in [
+        "a program of Java (by the name of its first process)",
+        "started with (command line and environment, read while it ran) -Xmx192m.",
+        "Its specification has JAVA_TOOL_OPTIONS=-XX:MaxRAMPercentage=80.",
+    ] {
+        assert!(verdict.advice.contains(words), "{words}: {}", verdict.advice);
+    }
+    let by_settings = crashed(&[], &["NODE_OPTIONS=--max-old-space-size=96"], "sh").advice;
+    assert!(by_settings.contains("a program of Node.js (by the settings of its heap)"), "{by_settings}");
+    let nothing = crashed(&[], &[], "app").advice;
+    assert!(!nothing.contains("specification") && !nothing.contains("a program of"), "{nothing}");
+}
+
+#[test]
+fn a_status_without_an_id_and_without_a_time_is_of_the_container_that_it_names() {
+    let mut world = World::default();
+    world.known.statuses_alone = true;
+    let ended = |name: &str, reason: &str| {
+        let container = oomtrace_model::Container { name: Some(name.to_owned()), ..Default::default() };
+        oomtrace_model::ContainerChange {
+            pod: Some(oomtrace_model::Pod { uid: None, ..pod('a') }),
+            container: Some(container),
+            exit_code: Some(137),
+            reason: Some(reason.to_owned()),
+            ..oomtrace_model::ContainerChange::new(ContainerAction::Died)
+        }
+    };
+    let line = |seq, ts: &str, change| oomtrace_model::Line {
+        ts: ts.to_owned(),
+        seq,
+        node: "n".to_owned(),
+        source: Source::Kubelet,
+        boot_ns: None,
+        event: Event::Container(Box::new(change)),
+    };
+    world.lines.push(line(1, "1970-01-01T00:00:00.000001Z", ended("app", "OOMKilled")));
+    world.lines.push(line(2, "2026-06-01T10:00:00Z", ended("proxy", "Error")));
+    let incidents = world.incidents();
+    let seen: Vec<_> = incidents
+        .iter()
+        .map(|incident| {
+            let name = incident.container.as_ref().and_then(|container| container.name.as_deref());
+            (incident.verdict.scenario, name, incident.time_unknown)
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [(Scenario::UnknownLimit, Some("app"), true), (Scenario::Killed, Some("proxy"), false)],
+        "{:?}",
+        incidents.iter().map(|incident| &incident.verdict.summary).collect::<Vec<_>>()
+    );
+    assert!(incidents[0].verdict.missing.iter().any(|missing| missing.starts_with("when it was")));
+}

@@ -239,6 +239,7 @@ impl World {
             oom_victim: false,
             since_mark_ms: None,
             mark_to_reaped_ms: None,
+            heap_settings: Vec::new(),
         };
         self.tell(second, Source::Kernel, Event::ProcessExit(Box::new(exit)))
     }

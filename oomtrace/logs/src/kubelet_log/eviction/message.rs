@@ -28,7 +28,8 @@ pub fn read(message: &str) -> Option<Eviction> {
         eviction.resource = Some(resource.to_owned());
         eviction.memory = Some(resource == "memory");
         for sentence in sentences.split(". ") {
-            read_sentence(sentence, &mut eviction);
+            // The blank behind the last one is lost where it was pasted.
+            read_sentence(sentence.trim_end_matches('.'), &mut eviction);
         }
         return Some(eviction);
     }

@@ -19,7 +19,8 @@ const KUBELETS: [&str; 13] = [
 ];
 
 /// Container runtimes notice OOMs, user-space OOM killers name whom they kill, and journald says what it did not keep.
-const OTHERS: [&str; 6] = ["containerd", "crio", "systemd-oomd", "earlyoom", "oomd", "systemd-journald"];
+const OTHERS: [&str; 8] =
+    ["containerd", "crio", "systemd-oomd", "earlyoom", "oomd", "nohang", "nohang-desktop", "systemd-journald"];
 
 /// All that are known.
 pub(super) fn known() -> Vec<String> {

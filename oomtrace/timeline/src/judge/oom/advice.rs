@@ -8,7 +8,10 @@ use super::{
     summary::{AROUND, hit, is_starting},
     usage::{Fill, Swap, Users},
 };
-use crate::{evidence::Kill, words::size};
+use crate::{
+    evidence::Kill,
+    words::{size, within},
+};
 
 /// What advice is made of.
 pub(super) struct Advice<'a> {
@@ -93,7 +96,8 @@ impl Advice<'_> {
             );
         }
         let every = interval(case).map_or_else(String::new, |seconds| {
-            format!("It reached its limit again within {seconds} s of each kill: either it needs more than {above} to work at all, or it leaks. ")
+            let within = within(seconds);
+            format!("It reached its limit again {within} of each kill: either it needs more than {above} to work at all, or it leaks. ")
         });
         let swap = match Swap::of(kill) {
             Swap::Full(swap) => {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     windows::SECOND,
-    words::{size, times},
+    words::{size, times, within},
 };
 
 /// What comes back to its limit so soon needs more to work at all.
@@ -44,7 +44,7 @@ pub(super) fn suggested(
         None => (25, "a quarter more, as it was killed once and its need beyond that was not seen".to_owned()),
         Some(seconds) if seconds > LEAK => return None,
         Some(seconds) if seconds <= SOON => {
-            (50, format!("half as much again, as it was killed {} within {seconds} s of each other", times(again)))
+            (50, format!("half as much again, as it was killed {} {} of each other", times(again), within(seconds)))
         }
         Some(seconds) => {
             (25, format!("a quarter more, as it was killed {} about {} min apart", times(again), seconds / 60))

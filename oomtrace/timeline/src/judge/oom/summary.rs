@@ -100,6 +100,13 @@ impl Summary<'_> {
         if self.pod.is_some() || self.container.is_some() {
             return Some(place(self.pod, self.container));
         }
+        let begins = kill.lines.iter().find_map(|(_, line)| match &line.event {
+            Event::Container(change) => change.id_begins(),
+            _ => None,
+        });
+        if let Some(begins) = begins {
+            return Some(format!("a container whose id begins with {begins}"));
+        }
         let unit = cgroup.and_then(|cgroup| cgroup.unit.as_deref()).map(|unit| format!("unit {unit}"));
         let path = || Some(format!("cgroup {}", cgroup?.path.as_deref().filter(|path| *path != "/")?));
         unit.or_else(path)

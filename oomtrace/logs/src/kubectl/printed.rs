@@ -1,0 +1,266 @@
+//! What `kubectl get events`, `kubectl events` and `kubectl describe pod` print for people, as it is pasted into reports.
+//!
+//! | printed | times in it |
+//! |---|---|
+//! | a table of events: `LAST SEEN   TYPE   REASON   OBJECT   MESSAGE`, with `-A` and `-o wide` more columns | ages |
+//! | a description: `Name:`, `Containers:`, `Last State: Terminated`, a table of events without `OBJECT` | dates with a zone, and ages |
+//!
+//! (`printEvent` in `pkg/printers/internalversion/printers.go`, `describePod` in `kubectl/pkg/describe/describe.go`.) Ages count
+//! back from when it was printed, which the text does not say: without [`Snapshot::printed`] what has an age has no time.
+
+mod describe;
+mod table;
+
+use jiff::{Span, Timestamp};
+
+use self::{describe::Description, table::Table};
+use super::{Snapshot, objects::Found};
+
+/// Whether a text begins as one of these.
+#[must_use]
+pub fn is_printed(start: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(start);
+    let mut name = false;
+    text.lines().take(LINES).any(|line| {
+        let described = name && line.trim_start().starts_with("Namespace:");
+        name = name && !line.trim().is_empty() || line.trim_start().starts_with("Name:");
+        described || Table::head(line).is_some_and(|table| table.has_objects())
+    })
+}
+
+/// So many lines may stand before: a prompt, a sentence.
+const LINES: usize = 64;
+
+/// Reads all of it; nothing where it is none.
+pub(super) fn read(text: &[u8], into: &mut Snapshot) -> Option<Found> {
+    if !is_printed(text) {
+        return None;
+    }
+    let text = String::from_utf8_lossy(text);
+    let mut found = Found::default();
+    let (mut table, mut pod) = (None::<Table>, None::<Description>);
+    for line in text.lines() {
+        if let Some(head) = Table::head(line) {
+            table = Some(head);
+        } else if Description::begins(line) {
+            found.pods += usize::from(pod.take().is_some_and(|pod| pod.enter(into)));
+            (table, pod) = (None, Some(Description::new(line)));
+        } else if let Some(columns) = &table {
+            match columns.row(line) {
+                Some(row) if row.is_rule() => {}
+                Some(row) => {
+                    row.enter(pod.as_ref().map(|pod| &pod.pod), into);
+                    found.events += 1;
+                }
+                None => table = None,
+            }
+        }
+        if let Some(pod) = pod.as_mut().filter(|_| table.is_none()) {
+            pod.line(line);
+        }
+    }
+    found.pods += usize::from(pod.is_some_and(|pod| pod.enter(into)));
+    Some(found)
+}
+
+/// The instant that is so long before: `5m22s`, `2d3h`; `5s (x3 over 10m)` is the last time of several.
+fn before(printed: Option<Timestamp>, age: &str) -> Option<Timestamp> {
+    let age = age.split_whitespace().next()?;
+    if let Ok(at) = age.parse() {
+        return Some(at);
+    }
+    // Years and days are of so many hours, as kubectl makes them (`duration.HumanDuration`).
+    let mut seconds = 0_i64;
+    let mut number = String::new();
+    for c in age.chars() {
+        if c.is_ascii_digit() {
+            number.push(c);
+            continue;
+        }
+        let unit = match c {
+            'y' => 365 * 24 * 3600,
+            'd' => 24 * 3600,
+            'h' => 3600,
+            'm' => 60,
+            's' => 1,
+            _ => return None,
+        };
+        seconds = seconds.checked_add(std::mem::take(&mut number).parse::<i64>().ok()?.checked_mul(unit)?)?;
+    }
+    if !number.is_empty() {
+        return None;
+    }
+    printed?.checked_sub(Span::new().try_seconds(seconds).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use oomtrace_model::Event;
+
+    use super::{super::lines, *};
+
+    const PRINTED: &str = "2026-06-12T10:00:00Z";
+
+    fn read_text(text: &str, printed: Option<&str>) -> (Snapshot, Found) {
+        let printed = printed.map(|at| at.parse().expect("a time"));
+        let mut snapshot = Snapshot { printed, ..Snapshot::default() };
+        let found = read(text.as_bytes(), &mut snapshot).expect("kubectl's text");
+        (snapshot, found)
+    }
+
+    const EVENTS: &str = "\
+NAMESPACE   LAST SEEN   TYPE      REASON      OBJECT               MESSAGE
+shop        5m22s       Warning   Evicted     pod/cart-5           The node was low on resource: memory. Threshold quantity: 500Mi, available: 409600Ki. Container cart was using 900Mi, request is 200Mi, has larger consumption of memory. 
+shop        <unknown>   Normal    Scheduled   pod/cart-6           Successfully assigned shop/cart-6 to worker-7
+default     2d3h        Warning   SystemOOM   node/worker-8        System OOM encountered, victim process: ruby, pid: 812
+default     46s         Warning   evictPodSuccess   pod/be-pod-demo   evict Pod:be-pod-demo, reason: EvictPodByNodeMemoryUsage, message: killAndEvictBEPods for node(n1), need to release memory: 8077889699
+";
+
+    #[test]
+    fn a_table_of_events_has_evictions_and_kills_and_times_where_it_is_known_when_it_was_printed() {
+        let (snapshot, found) = read_text(EVENTS, Some(PRINTED));
+        assert_eq!(found.events, 4);
+        let [evicted] = &snapshot.evictions[..] else { unreachable!("{:?}", snapshot.evictions) };
+        assert_eq!((evicted.pod.namespace.as_deref(), evicted.pod.name.as_deref()), (Some("shop"), Some("cart-5")));
+        assert_eq!((evicted.resource.as_deref(), evicted.available_bytes), (Some("memory"), Some(400 << 20)));
+        assert_eq!(evicted.ts.as_deref(), Some("2026-06-12T09:54:38Z"));
+        let happened = lines::lines(&snapshot);
+        assert_eq!((happened.lines.len(), happened.untimed), (3, 0));
+        assert_eq!(happened.lines[0].node, "worker-8");
+        assert!(happened.lines.iter().any(|line| matches!(&line.event, Event::Signal(signal) if signal.sender.task.comm.as_deref() == Some("koordlet"))));
+        let (snapshot, _) = read_text(EVENTS, None);
+        assert_eq!(lines::lines(&snapshot).untimed, 3);
+    }
+
+    #[test]
+    fn a_wide_table_says_which_node_it_was_on() {
+        let message = "The node was low on resource: memory. Threshold quantity: 500Mi, available: 409600Ki.";
+        let row = |seen: &str, kind: &str, reason: &str, object: &str, source: &str, message: &str, rest: &str| {
+            format!("{seen:<12}{kind:<10}{reason:<10}{object:<13}{:<12}{source:<19}{message:<100}{rest}\n", "")
+        };
+        let head = row("LAST SEEN", "TYPE", "REASON", "OBJECT", "SOURCE", "MESSAGE", "FIRST SEEN   COUNT   NAME");
+        let event = row(
+            "5m22s",
+            "Warning",
+            "Evicted",
+            "pod/cart-5",
+            "kubelet, worker-7",
+            message,
+            "5m22s        1       cart-5.1",
+        );
+        let head = head.replacen(&format!("{:<12}SOURCE", ""), &format!("{:<12}SOURCE", "SUBOBJECT"), 1);
+        let wide = format!("{head}{event}");
+        let (snapshot, _) = read_text(&wide, None);
+        let [evicted] = &snapshot.evictions[..] else { unreachable!("{:?}", snapshot.evictions) };
+        assert_eq!((evicted.node.as_deref(), evicted.available_bytes), (Some("worker-7"), Some(400 << 20)));
+    }
+
+    const DESCRIBED: &str = "\
+Name:             cart-5
+Namespace:        shop
+Node:             worker-7/10.0.0.7
+Start Time:       Fri, 12 Jun 2026 09:00:00 +0200
+Status:           Running
+Controlled By:    ReplicaSet/cart-6f7d
+Init Containers:
+  setup:
+    State:          Terminated
+      Reason:       Completed
+      Exit Code:    0
+      Finished:     Fri, 12 Jun 2026 09:00:01 +0200
+Containers:
+  cart:
+    Container ID:   containerd://c0ffee5555555555555555555555555555555555555555555555555555555555
+    Image:          shop/cart:1
+    Args:
+      -Xmx512m
+      serve
+    State:          Waiting
+      Reason:       CrashLoopBackOff
+    Last State:     Terminated
+      Reason:       OOMKilled
+      Exit Code:    137
+      Started:      Fri, 12 Jun 2026 09:58:00 +0200
+      Finished:     Fri, 12 Jun 2026 09:59:30 +0200
+    Ready:          False
+    Restart Count:  3
+    Limits:
+      memory:  256Mi
+    Requests:
+      memory:  128Mi
+    Environment:
+      JAVA_TOOL_OPTIONS:  -Dkey=secret -XX:MaxRAMPercentage=80
+    Mounts:         <none>
+QoS Class:          Burstable
+Events:
+  Type     Reason   Age                From     Message
+  ----     ------   ----               ----     -------
+  Warning  BackOff  3s (x12 over 10m)  kubelet  Back-off restarting failed container cart in pod cart-5_shop(0f6d2a71-54f2-4f0a-9c1b-7a5e3d9b8c10)
+";
+
+    #[test]
+    fn a_description_of_a_pod_says_how_its_containers_ended() {
+        let indented: Vec<_> = DESCRIBED.lines().map(|line| format!("    {line}")).collect();
+        for text in [DESCRIBED.to_owned(), indented.join("\n")] {
+            let (snapshot, found) = read_text(&text, None);
+            assert_eq!((found.pods, found.events), (1, 1));
+            let record = &snapshot.described[&("shop".to_owned(), "cart-5".to_owned())];
+            assert_eq!(record.node.as_deref(), Some("worker-7"));
+            assert_eq!(record.pod.owner.as_ref().map(|owner| owner.name.as_str()), Some("cart-6f7d"));
+            let cart = &record.containers["cart"];
+            assert_eq!(
+                (cart.limit_bytes, cart.request_bytes, cart.restart_count),
+                (Some(256 << 20), Some(128 << 20), Some(3))
+            );
+            assert_eq!(cart.heap_settings, ["-Xmx512m", "JAVA_TOOL_OPTIONS=-XX:MaxRAMPercentage=80"]);
+            let happened = lines::lines(&snapshot);
+            let [line] = &happened.lines[..] else { unreachable!("{:?}", happened.lines) };
+            assert_eq!((&line.ts[..19], line.node.as_str()), ("2026-06-12T07:59:30", "worker-7"));
+            let Event::Container(change) = &line.event else { unreachable!("{line:?}") };
+            assert_eq!((change.exit_code, change.reason.as_deref()), (Some(137), Some("OOMKilled")));
+            let container = change.container.as_ref().expect("a container");
+            assert_eq!(
+                (container.name.as_deref(), &container.id, container.restart_count),
+                (Some("cart"), &None, Some(2))
+            );
+        }
+    }
+
+    #[test]
+    fn a_pod_that_was_evicted_says_so() {
+        let text = "Name: cart-5\nNamespace: shop\nStatus: Failed\nReason: Evicted\nMessage: The node was low on resource: memory. Threshold quantity: 100Mi, available: 88252Ki. \nContainers:\n  cart:\n    State: Waiting\n";
+        let (snapshot, _) = read_text(text, None);
+        assert_eq!(snapshot.evictions.len(), 1);
+        let evicted = &snapshot.evictions[0];
+        assert_eq!((evicted.threshold_bytes, evicted.available_bytes), (Some(100 << 20), Some(88_252 << 10)));
+    }
+
+    #[test]
+    fn other_texts_are_none() {
+        for text in [
+            "",
+            "Name: x\n",
+            "TYPE REASON MESSAGE\n",
+            "Dear all,\nName: a\n\nNamespace: b\n",
+            "apiVersion: v1\nkind: Pod\n",
+        ] {
+            assert!(read(text.as_bytes(), &mut Snapshot::default()).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_age_counts_back_from_when_it_was_printed() {
+        let printed: Timestamp = PRINTED.parse().expect("a time");
+        for (age, at) in [
+            ("46s", Some("2026-06-12T09:59:14Z")),
+            ("5m22s (x3 over 10m)", Some("2026-06-12T09:54:38Z")),
+            ("2d3h", Some("2026-06-10T07:00:00Z")),
+            ("<unknown>", None),
+            ("5", None),
+            ("99999999999999999999d", None),
+        ] {
+            assert_eq!(before(Some(printed), age).map(|at| at.to_string()).as_deref(), at, "{age}");
+            assert_eq!(before(None, age), None);
+        }
+    }
+}
