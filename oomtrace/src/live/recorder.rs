@@ -372,7 +372,7 @@ mod tests {
             let root = tempfile::tempdir().expect("a folder");
             fs::write(root.path().join("cgroup.controllers"), "memory").expect("a file");
             let hierarchy = Hierarchy::find(root.path()).expect("a hierarchy");
-            let recorder = Recorder::new(hierarchy, most, Duration::from_secs(300));
+            let recorder = Recorder::new(hierarchy, most, Duration::from_mins(5));
             Self { root, recorder, start: Instant::now(), second: 0 }
         }
 

@@ -272,7 +272,8 @@ fn finished(node: &str, case: &Case<'_>, context: &Context<'_>, mut incident: In
     }
     incident.severity = case.severity(incident.verdict.scenario);
     if incident.verdict.heading.is_empty() {
-        incident.verdict.heading = words::heading(&incident, constraint(case)).to_owned();
+        let heading = words::heading(&incident, constraint(case));
+        heading.clone_into(&mut incident.verdict.heading);
     }
     incident.later_ids = later_ids(case, incident.container.as_ref());
     incident.id = id(node, &case.identity(), at);

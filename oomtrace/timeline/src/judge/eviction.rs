@@ -414,20 +414,11 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, signal: Option<&Cros
         innocent: None,
         bystander: None,
         summary: summary(case, context, crossed, pod.as_ref(), &containers),
-        heading: String::new(),
         advice: advice_for(crossed),
-        suggested_limit_bytes: None,
-        suggested_limit_basis: None,
-        shape: None,
-        shape_basis: None,
-        growth_bytes_per_hour: None,
         confidence: crossed.confidence,
         missing,
         evidence: evidence.map(|(_, line)| line.seq).take(16).collect(),
         kubernetes_shows: vec!["Evicted".to_owned()],
-        missing_omitted: 0,
-        evidence_omitted: 0,
-        kubernetes_shows_omitted: 0,
         kubernetes_shows_seen: context
             .names
             .record(&evicted.pod)
@@ -438,6 +429,7 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, signal: Option<&Cros
         available_bytes: crossed.available_bytes,
         amounts_from: crossed.amounts_from,
         threshold_from: crossed.threshold_from,
+        ..Verdict::default()
     };
     Incident {
         pod,

@@ -93,21 +93,14 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, signal: Option<&evic
         group_kill: group,
         innocent: if scenario == Scenario::Killed { None } else { innocent(&kill.told) },
         bystander,
-        heading: String::new(),
         summary: summary.text(case, kill),
         advice: advice.text(case, kill),
         suggested_limit_bytes,
         suggested_limit_basis,
-        shape: None,
-        shape_basis: None,
-        growth_bytes_per_hour: None,
         confidence,
         missing,
-        missing_omitted: 0,
         evidence: case.kills.iter().take(8).filter_map(|kill| kill.lines.first()).map(|(_, line)| line.seq).collect(),
-        evidence_omitted: 0,
         kubernetes_shows,
-        kubernetes_shows_omitted: 0,
         kubernetes_shows_seen,
         signal: signal.and_then(|signal| signal.signal.clone()),
         signal_from: signal.and_then(|signal| signal.from),
@@ -115,6 +108,7 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, signal: Option<&evic
         available_bytes: signal.and_then(|signal| signal.available_bytes),
         amounts_from: signal.and_then(|signal| signal.amounts_from),
         threshold_from: signal.and_then(|signal| signal.threshold_from),
+        ..Verdict::default()
     };
     let first = case.kills.first().map_or(kill, |first| first);
     Incident {

@@ -40,11 +40,10 @@ pub(super) fn add(case: &Case<'_>, pressures: &[&Pressure], verdict: &mut Verdic
     if let Some(per_hour) = per_hour.filter(|per_hour| *per_hour > 0 && !verdict.advice.is_empty()) {
         let reached = readings.last().map_or(0.0, |last| last.bytes);
         let hours = reached / 4.0 / to_f64(per_hour);
-        verdict.advice += &format!(
-            " It rises by {} an hour: a limit that is a quarter higher only buys {}.",
-            size(per_hour),
-            span(Duration::from_secs_f64((hours * 3600.0).clamp(0.0, 1e9)))
-        );
+        let bought = span(Duration::from_secs_f64((hours * 3600.0).clamp(0.0, 1e9)));
+        let more =
+            format!(" It rises by {} an hour: a limit that is a quarter higher only buys {bought}.", size(per_hour));
+        verdict.advice.push_str(&more);
         (verdict.suggested_limit_bytes, verdict.suggested_limit_basis) = (None, None);
     }
     (verdict.shape, verdict.shape_basis, verdict.growth_bytes_per_hour) = (Some(shape), Some(basis), per_hour);
