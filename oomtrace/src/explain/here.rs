@@ -78,7 +78,8 @@ impl Here {
             *left -= 1;
             let path = format!("{path}/{name}");
             let identity = CgroupIdentity::parse(&path);
-            if !identity.is_own() {
+            // What a container made inside itself is its own matter.
+            if identity.nested.is_some() {
                 continue;
             }
             let read = || memory::of_cgroup(hierarchy, &path).ok().flatten();

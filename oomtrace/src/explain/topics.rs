@@ -261,7 +261,7 @@ pub(super) const TOPICS: &[Topic] = &[
         names: &["system_oom"],
         kind: Kind::Scenario,
         means: "The node had no free page left, or none on the memory nodes that the process may use, before anybody acted: the kernel killed the process with the highest score.",
-        means_not: "No limit was hit. The victim is whoever has the most memory and the highest oom_score_adj, not whoever asked.",
+        means_not: "No limit was hit. The victim is the process with the most points (its memory and its oom_score_adj), which need not be the one that asked.",
         look_at: &[
             "memory outside of kubepods; kernel memory (slab), which the kubelet's figure does not contain on cgroup v2",
             "whether the kubelet has a memory threshold at all (k3s, RKE2, kind and minikube have none by default)",

@@ -84,3 +84,55 @@ fn a_pod_has_its_incidents_in_files() {
     assert_eq!(none.status.code(), Some(1));
     assert!(said(&none).1.contains("nothing is known of pod shop/other"), "{:?}", said(&none));
 }
+
+/// A node's cgroups, as far as they are read.
+fn cgroups() -> tempfile::TempDir {
+    const MIB: u64 = 1 << 20;
+    let root = tempfile::tempdir().expect("a folder");
+    std::fs::write(root.path().join("cgroup.controllers"), "cpu memory\n").expect("a file");
+    let of_root = "anon 4096\nfile 4096\ninactive_file 4096\n";
+    std::fs::write(root.path().join("memory.stat"), of_root).expect("a file");
+    let pod =
+        "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod3f0e9c1a_5b7d_4c2e_9a61_0d8f7b6c5e4d.slice";
+    let container = format!("{pod}/cri-containerd-{}.scope", "c0ffee55".repeat(8));
+    for (path, max, current) in [
+        ("kubepods.slice", (2048 * MIB).to_string(), 1500 * MIB),
+        ("kubepods.slice/kubepods-burstable.slice", "max".to_owned(), 1500 * MIB),
+        (pod, "max".to_owned(), 300 * MIB),
+        (&container, (256 * MIB).to_string(), 250 * MIB),
+    ] {
+        let folder = root.path().join(path);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join("memory.max"), max + "\n").expect("a file");
+        std::fs::write(folder.join("memory.current"), format!("{current}\n")).expect("a file");
+        std::fs::write(folder.join("memory.stat"), "anon 4096\nfile 4096\ninactive_file 0\n").expect("a file");
+    }
+    root
+}
+
+#[test]
+fn on_a_node_with_pods_the_way_to_each_scenario_has_its_numbers() {
+    let root = cgroups();
+    let root = root.path().to_str().expect("UTF-8");
+    let (text, words) = said(&explain(&["flow", "--cgroup-root", root], ""));
+    for part in [
+        ".scope uses 250 MiB of 256 MiB, 97 %",
+        "near: /kubepods.slice/",
+        "/kubepods.slice uses 1.4 GiB of 2 GiB, 73 %",
+        "memory.available, as the kubelet reckons it, is ",
+        "cannot happen here now: /kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod",
+    ] {
+        assert!(text.contains(part), "{part}: {text}{words}");
+    }
+    // Of a scenario its own step alone.
+    let (json, _) = said(&explain(&["OOM4", "--cgroup-root", root, "--format", "json"], ""));
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    let steps = json["here"].as_array().expect("steps");
+    assert_eq!(
+        (steps.len(), &steps[0]["can_happen"], &steps[0]["near"]),
+        (1, &Value::Bool(true), &Value::Bool(false)),
+        "{json}"
+    );
+    let (metric, _) = said(&explain(&["container_memory_rss", "--cgroup-root", root], ""));
+    assert!(!metric.contains("On this node"), "{metric}");
+}

@@ -236,6 +236,17 @@ Events:
     }
 
     #[test]
+    fn text_that_is_cut_anywhere_is_no_panic() {
+        let hostile = format!(
+            "{EVENTS}{DESCRIBED}LAST SEEN  TYPE  REASON  OBJECT  MESSAGE\n\u{feff}\u{e9}\u{1f980} \u{e9}  \u{e9}\n"
+        );
+        for end in 0..hostile.len() {
+            let _ = read(&hostile.as_bytes()[..end], &mut Snapshot::default());
+            let _ = read(&hostile.as_bytes()[end..], &mut Snapshot::default());
+        }
+    }
+
+    #[test]
     fn other_texts_are_none() {
         for text in [
             "",
