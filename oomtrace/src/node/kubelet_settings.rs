@@ -159,7 +159,7 @@ impl Settings {
         // The last file is the strongest.
         drop_ins.reverse();
         layers.extend(drop_ins);
-        layers.extend(config_file(host, config.as_deref(), process.is_none(), &mut trouble));
+        layers.extend(config_file(host, config.as_deref(), process, &mut trouble));
         Self { trouble, ..Self::of(layers) }
     }
 
@@ -287,11 +287,25 @@ fn defaults(layers: &[Layer]) -> Layer {
 }
 
 /// The file of `--config`; where the command line is not seen, the first of the usual ones that is there.
-fn config_file(host: &Host, asked: Option<&Path>, guess: bool, trouble: &mut Vec<String>) -> Option<Layer> {
-    let usual = CONFIGS.iter().map(Path::new).filter(|path| guess && !path.starts_with("/etc/rancher"));
+fn config_file(
+    host: &Host,
+    asked: Option<&Path>,
+    process: Option<&KubeletProcess>,
+    trouble: &mut Vec<String>,
+) -> Option<Layer> {
+    let usual = CONFIGS.iter().map(Path::new).filter(|path| process.is_none() && !path.starts_with("/etc/rancher"));
+    // A container that has not the file mounted may still see it through the kubelet's own root.
+    let through = |path: &Path| Some(process?.folder.join("root").join(path.strip_prefix("/").ok()?));
+    let read = |path: &Path| {
+        let error = match fs::read_to_string(host.path(path)) {
+            Ok(text) => return Ok(text),
+            Err(error) => error,
+        };
+        through(path).and_then(|path| fs::read_to_string(path).ok()).ok_or(error)
+    };
     let mut last = None;
     for path in asked.into_iter().chain(usual) {
-        match fs::read_to_string(host.path(path)) {
+        match read(path) {
             Ok(text) => {
                 let read = Layer::of_config(&path.display().to_string(), &text);
                 return read.map_err(|error| trouble.push(format!("the kubelet's configuration: {error}"))).ok();
