@@ -7,7 +7,7 @@ mod target;
 use std::{
     fs,
     io::{self, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use tokio::runtime;
@@ -40,9 +40,10 @@ pub(super) struct Args {
     /// How to print: `text`, or `json`, one object; sizes are in bytes, ages in milliseconds.
     #[arg(long, value_enum, default_value_t = Format::Text, hide_possible_values = true)]
     format: Format,
-    /// Where the node's cgroups are mounted. Default: /sys/fs/cgroup below `--host-root`.
-    #[arg(long, value_name = "PATH")]
-    cgroup_root: Option<PathBuf>,
+    /// Where the node's cgroups are mounted: in a container, where the host's /sys/fs/cgroup is. The default is that of
+    /// `--host-root`, where it is there.
+    #[arg(long, value_name = "PATH", default_value = "/sys/fs/cgroup")]
+    cgroup_root: PathBuf,
     /// The node's object, for what is allocatable: what `kubectl get node NAME -o json` prints.
     #[arg(long, value_name = "FILE")]
     node_object: Option<PathBuf>,
@@ -67,8 +68,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 
 fn read(args: &Args) -> anyhow::Result<Report> {
     let mut missing = Vec::new();
-    let options = args.sources.options(Path::new("/sys/fs/cgroup"));
-    let places = Places::below(options.host.clone(), args.cgroup_root.as_deref(), &mut missing);
+    let options = args.sources.options(&args.cgroup_root);
+    let places = Places::below(options.host.clone(), &args.cgroup_root, &mut missing);
     let options = Options { cgroup_root: places.cgroup_root.clone(), ..options };
     let wanted = [Wanted::Pods, Wanted::Summary, Wanted::Metrics];
     let mut answers = options.kubelet.as_ref().map(|kubelet| Answers::ask(kubelet, &wanted)).unwrap_or_default();

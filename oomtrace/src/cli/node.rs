@@ -47,9 +47,10 @@ pub(super) struct Args {
     /// How to print: `text`, or `json`, one object (with `--watch` one a line); sizes are in bytes.
     #[arg(long, value_enum, default_value_t = Format::Text, hide_possible_values = true)]
     format: Format,
-    /// Where the node's cgroups are mounted. Default: /sys/fs/cgroup below `--host-root`.
-    #[arg(long, value_name = "PATH")]
-    cgroup_root: Option<PathBuf>,
+    /// Where the node's cgroups are mounted: in a container, where the host's /sys/fs/cgroup is. The default is that of
+    /// `--host-root`, where it is there.
+    #[arg(long, value_name = "PATH", default_value = "/sys/fs/cgroup")]
+    cgroup_root: PathBuf,
     /// The node's object, for its capacity and allocatable: what `kubectl get node NAME -o json` prints.
     #[arg(long, value_name = "FILE")]
     node_object: Option<PathBuf>,
@@ -170,8 +171,8 @@ struct Node {
 impl Node {
     fn open(args: &Args) -> anyhow::Result<Self> {
         let mut missing = Vec::new();
-        let options = args.sources.options(Path::new("/sys/fs/cgroup"));
-        let places = Places::below(options.host.clone(), args.cgroup_root.as_deref(), &mut missing);
+        let options = args.sources.options(&args.cgroup_root);
+        let places = Places::below(options.host.clone(), &args.cgroup_root, &mut missing);
         let options = Options { cgroup_root: places.cgroup_root.clone(), ..options };
         let process = KubeletProcess::find(&places.proc);
         let configz = options.kubelet.as_ref().map(|kubelet| Answers::ask(kubelet, &[Wanted::Configz]));

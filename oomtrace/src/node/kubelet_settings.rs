@@ -88,6 +88,8 @@ impl<T> Found<T> {
 pub struct Settings {
     /// Strongest first.
     layers: Vec<Layer>,
+    /// Whether the file of `--config` could not be read: what no flag says is not known then.
+    incomplete: bool,
     /// What could not be read, and why.
     pub trouble: Vec<String>,
 }
@@ -135,13 +137,14 @@ impl Settings {
     #[must_use]
     pub fn of(mut layers: Vec<Layer>) -> Self {
         layers.push(defaults(&layers));
-        Self { layers, trouble: Vec::new() }
+        Self { layers, incomplete: false, trouble: Vec::new() }
     }
 
     /// Reads all layers of the node's kubelet: from its command line, where its process is seen, and its files.
     #[must_use]
     pub fn read(host: &Host, process: Option<&KubeletProcess>, configz: Option<Layer>) -> Self {
         let mut trouble = Vec::new();
+        let has_result = configz.is_some();
         let mut layers: Vec<Layer> = configz.into_iter().collect();
         let mut config = None;
         let mut folders = Vec::new();
@@ -159,8 +162,10 @@ impl Settings {
         // The last file is the strongest.
         drop_ins.reverse();
         layers.extend(drop_ins);
-        layers.extend(config_file(host, config.as_deref(), process.is_none(), &mut trouble));
-        Self { trouble, ..Self::of(layers) }
+        let file = config_file(host, config.as_deref(), process, &mut trouble);
+        let incomplete = config.is_some() && file.is_none() && !has_result;
+        layers.extend(file);
+        Self { incomplete, trouble, ..Self::of(layers) }
     }
 
     /// The same, with options that the kubelet would be given.
@@ -168,13 +173,13 @@ impl Settings {
     pub fn what_if(&self, what_if: &WhatIf) -> Self {
         let mut layers = what_if.layers();
         layers.extend(self.layers.iter().cloned());
-        Self { layers, trouble: Vec::new() }
+        Self { layers, incomplete: self.incomplete, trouble: Vec::new() }
     }
 
-    /// Whether any source of this node could be read.
+    /// Whether the sources of this node could be read: what is not set in them is not set.
     #[must_use]
     pub fn is_known(&self) -> bool {
-        self.layers.len() > 1
+        self.layers.len() > 1 && !self.incomplete
     }
 
     /// Where settings were read, strongest first, without the defaults.
@@ -214,7 +219,8 @@ impl Settings {
     fn find(&self, look: impl Fn(&Layer) -> Option<Option<String>>) -> Found<String> {
         let mut found: Option<(Option<String>, String)> = None;
         let mut others = Vec::new();
-        for layer in &self.layers {
+        let layers = self.layers.iter().filter(|layer| layer.kind != Kind::Defaults || !self.incomplete);
+        for layer in layers {
             let Some(said) = look(layer) else {
                 // `/configz` has all that is set; what it lacks has its default.
                 if layer.kind == Kind::Configz && found.is_none() {
@@ -232,10 +238,11 @@ impl Settings {
             }
         }
         let known = self.layers.iter().find(|layer| layer.kind != Kind::Defaults).map(|layer| layer.from.clone());
+        let known_absent = known.clone().filter(|_| !self.incomplete);
         match found {
             // Of a node of which nothing could be read, the defaults say nothing.
             Some((value, from)) if known.is_some() => Found { value, from: Some(from), others },
-            _ => Found { value: None, from: known, others },
+            _ => Found { value: None, from: known_absent, others },
         }
     }
 }
@@ -287,11 +294,25 @@ fn defaults(layers: &[Layer]) -> Layer {
 }
 
 /// The file of `--config`; where the command line is not seen, the first of the usual ones that is there.
-fn config_file(host: &Host, asked: Option<&Path>, guess: bool, trouble: &mut Vec<String>) -> Option<Layer> {
-    let usual = CONFIGS.iter().map(Path::new).filter(|path| guess && !path.starts_with("/etc/rancher"));
+fn config_file(
+    host: &Host,
+    asked: Option<&Path>,
+    process: Option<&KubeletProcess>,
+    trouble: &mut Vec<String>,
+) -> Option<Layer> {
+    let usual = CONFIGS.iter().map(Path::new).filter(|path| process.is_none() && !path.starts_with("/etc/rancher"));
+    // A container that has not the file mounted may still see it through the kubelet's own root.
+    let through = |path: &Path| Some(process?.folder.join("root").join(path.strip_prefix("/").ok()?));
+    let read = |path: &Path| {
+        let error = match fs::read_to_string(host.path(path)) {
+            Ok(text) => return Ok(text),
+            Err(error) => error,
+        };
+        through(path).and_then(|path| fs::read_to_string(path).ok()).ok_or(error)
+    };
     let mut last = None;
     for path in asked.into_iter().chain(usual) {
-        match fs::read_to_string(host.path(path)) {
+        match read(path) {
             Ok(text) => {
                 let read = Layer::of_config(&path.display().to_string(), &text);
                 return read.map_err(|error| trouble.push(format!("the kubelet's configuration: {error}"))).ok();

@@ -21,6 +21,9 @@ use super::{
 };
 use crate::event::Level;
 
+/// Where cgroups are mounted as a rule.
+const USUAL: &str = "/sys/fs/cgroup";
+
 /// Where a node's files are.
 #[derive(Clone, Debug)]
 pub struct Places {
@@ -90,14 +93,25 @@ pub struct KernelSettings {
 impl Places {
     /// Where they are below a root folder. A folder without `/proc` has this system's own, which is said in `trouble`.
     #[must_use]
-    pub fn below(host: Host, cgroup_root: Option<&Path>, trouble: &mut Vec<String>) -> Self {
+    pub fn below(host: Host, cgroup_root: &Path, trouble: &mut Vec<String>) -> Self {
         let (proc, found) = kubelet_process::proc(&host);
         if !found {
             trouble.push(format!("{} is not there: /proc is read instead", host.path("/proc").display()));
         }
-        let cgroup_root = cgroup_root.map_or_else(|| host.path("/sys/fs/cgroup"), Path::to_path_buf);
+        let cgroup_root =
+            if cgroup_root == Path::new(USUAL) { own_cgroups(&host, trouble) } else { cgroup_root.to_owned() };
         Self { host, proc, cgroup_root }
     }
+}
+
+/// Where the node's cgroups are: below its root folder; else, in a container that has only them mounted, where they always are.
+fn own_cgroups(host: &Host, trouble: &mut Vec<String>) -> PathBuf {
+    let (below, usual) = (host.path(USUAL), Path::new(USUAL));
+    if below == usual || Hierarchy::find(&below).is_ok() || Hierarchy::find(usual).is_err() {
+        return below;
+    }
+    trouble.push(format!("{} has no cgroups: /sys/fs/cgroup is read instead (--cgroup-root)", below.display()));
+    usual.to_owned()
 }
 
 impl Survey {

@@ -135,3 +135,26 @@ fn what_if_replaces_thresholds_and_reserves_beside_what_is_reserved() {
     let changed = settings.what_if(&WhatIf { flags: vec![("eviction-hard", "memory.available<5%".to_owned())] });
     assert_eq!(hard(&changed).as_deref(), Some("5%"));
 }
+
+#[test]
+fn a_configuration_that_is_not_mounted_is_read_through_the_kubelets_own_root() {
+    let (root, host) = node(&[]);
+    let (proc, _) = node(&[("/812/root/etc/kubelet.yaml", FILE)]);
+    let process =
+        KubeletProcess { folder: proc.path().join("812"), ..process(&["kubelet", "--config=/etc/kubelet.yaml"]) };
+    let settings = Settings::read(&host, Some(&process), None);
+    assert_eq!(hard(&settings).as_deref(), Some("500Mi"));
+    assert!(settings.trouble.is_empty() && root.path().is_dir(), "{:?}", settings.trouble);
+}
+
+#[test]
+fn without_the_file_of_the_command_line_only_what_flags_say_is_known() {
+    let (_root, host) = node(&[]);
+    let process = process(&["kubelet", "--config=/gone.yaml", "--kube-reserved=memory=1Gi"]);
+    let settings = Settings::read(&host, Some(&process), None);
+    assert!(!settings.is_known() && settings.trouble.iter().any(|trouble| trouble.contains("/gone.yaml")));
+    assert_eq!(settings.entry("kubeReserved", "memory").value.as_deref(), Some("1Gi"));
+    let hard = settings.entry("evictionHard", "memory.available");
+    assert_eq!(hard, Found { value: None, from: None, others: Vec::new() }, "not known, rather than none");
+    assert_eq!(settings.text("failSwapOn").from, None);
+}
