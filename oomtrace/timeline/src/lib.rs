@@ -77,9 +77,9 @@ pub struct Keep {
 impl Keep {
     /// On a node: about 4 MiB at the worst, some two hundred kills.
     pub const LIVE: Self = Self { evidence: 640, context: 320 };
-    /// Of logs and recordings after the fact: about 200 MiB at the worst. It is more than happens on a node in an hour; of a storm
-    /// that goes on for longer the incidents keep their counts.
-    pub const ALL: Self = Self { evidence: 20_000, context: 20_000 };
+    /// Of logs and recordings after the fact: more than happens on a node in an hour, 2 GiB at the worst. Of a storm that goes on
+    /// for longer the incidents keep their counts.
+    pub const ALL: Self = Self { evidence: 200_000, context: 200_000 };
 }
 
 /// What is known beside the events.
