@@ -13,7 +13,7 @@ use aya_build::{Package, Toolchain};
 /// The version whose LLVM is the one of the pinned compiler; `cargo xtask setup` installs it.
 const BPF_LINKER: &str = "bpf-linker-0.10.4";
 
-/// The commit: where the sources are no repository, whoever builds says it in this variable.
+/// The commit: where the sources are no repository, the builder gives it in this variable.
 const COMMIT: &str = "OOMTRACE_BUILD_COMMIT";
 
 fn main() -> Result<()> {

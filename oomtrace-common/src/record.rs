@@ -311,7 +311,7 @@ records! {
     pub struct Signal [168] {
         /// The header.
         @0 header: Header,
-        /// `current`: whoever sent it, or whatever the kernel interrupted to send it.
+        /// `current`: the sender, or what the kernel interrupted to send it.
         @24 sender: Task,
         /// Whom it was sent to.
         @88 target: Task,

@@ -259,7 +259,7 @@ pub(crate) fn weighed() -> u32 {
     }
 }
 
-/// Sends the candidates of the decision that the current thread has come to.
+/// Sends the candidates of the decision that the current thread has made.
 #[inline(always)]
 pub(crate) fn send(decision: u64) {
     let Some(selection) = mine() else { return };

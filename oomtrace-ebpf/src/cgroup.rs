@@ -144,7 +144,7 @@ fn write_names(leaf: Address, names: *mut u8, last_begin: usize) -> (usize, Addr
         }
         let name = node.follow(layout!(kernfs_name));
         // Changes nothing after the check above, but the verifier may have seen that on another copy of `len`; it has
-        // to be told on the one that is used, and the compiler kept from knowing better.
+        // to be kept on the one that is used, and the compiler kept from knowing better.
         let at = black_box(len) & last_begin;
         // SAFETY: there is room for a name behind `at`.
         let read = unsafe { bpf_probe_read_kernel_str(names.add(at).cast(), NAME_LEN as u32, name.0 as *const _) };

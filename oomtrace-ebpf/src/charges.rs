@@ -1,7 +1,7 @@
 //! Charges that hit a cgroup's limit: counted here for each cgroup, since there may be thousands a second.
 //!
 //! `try_charge_memcg` (`mm/memcontrol.c`; `try_charge` up to 5.13) raises `MEMCG_MAX` for every attempt that hits a limit and
-//! reclaims from the cgroup whose limit it is, up to 17 times for one charge; then it comes to `mem_cgroup_out_of_memory`, or
+//! reclaims from the cgroup whose limit it is, up to 17 times for one charge; then it calls `mem_cgroup_out_of_memory`, or
 //! fails. All of this is off the path that charges take while there is room.
 
 use aya_ebpf::{
@@ -26,7 +26,7 @@ use crate::{
 #[map]
 static CHARGES: HashMap<u64, ChargeCounts> = HashMap::with_max_entries(1024, 0);
 
-/// How often a cgroup's failures are told in full.
+/// How often a cgroup's failures are reported in full.
 const SEND_EVERY_NS: u64 = 1_000_000_000;
 
 /// How many cgroups are looked at for the one whose limit was hit. Real nodes have fewer than 12 levels.
@@ -105,7 +105,7 @@ pub(crate) fn try_charge_fexit(ctx: FExitContext) -> i32 {
     0
 }
 
-/// The arguments are gone by now: of a charge to another cgroup than its own, a task's own is told.
+/// The arguments are gone by now: of a charge to another cgroup than its own, a task's own is reported.
 #[kretprobe(function = "try_charge_memcg")]
 pub(crate) fn try_charge_kretprobe(ctx: RetProbeContext) -> u32 {
     if ctx.ret::<i32>() < 0 {

@@ -1,7 +1,7 @@
 //! The node is out of memory, and `vm.panic_on_oom` makes a panic of it: `check_panic_on_oom`, `mm/oom_kill.c`.
 //!
 //! The kernel prints its report before it panics, and meanwhile another CPU may bring the record to the daemon, and its line to
-//! whoever reads it. Nothing is certain of that: the daemon tells the sysctl in its status as well.
+//! its reader. Nothing is certain of that: the daemon reports the sysctl in its status as well.
 
 use aya_ebpf::{macros::map, maps::Array};
 use oomtrace_common::{

@@ -23,7 +23,7 @@ use crate::{
 #[map]
 static REFUSALS: HashMap<RefusalKey, RefusalCounts> = HashMap::with_max_entries(1024, 0);
 
-/// How often a process's refusals are told in full.
+/// How often a process's refusals are reported in full.
 const SEND_EVERY_NS: u64 = 1_000_000_000;
 
 /// `RLIMIT_DATA`, `include/uapi/asm-generic/resource.h`.
@@ -64,7 +64,7 @@ pub(crate) fn may_expand_vm_fexit(ctx: FExitContext) -> i32 {
     0
 }
 
-/// The arguments are gone by now: which limit it is cannot be told.
+/// The arguments are gone by now: which limit it is cannot be reported.
 #[kretprobe(function = "may_expand_vm")]
 pub(crate) fn may_expand_vm_kretprobe(ctx: RetProbeContext) -> u32 {
     if ctx.ret::<u64>() as u8 == 0 {

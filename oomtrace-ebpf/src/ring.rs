@@ -14,11 +14,11 @@ use crate::kernel::add_one;
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
 
-/// What could not be told: by the constants of [`lost`]. The daemon reports it.
+/// What could not be reported: by the constants of [`lost`]. The daemon reports it.
 #[map]
 static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(lost::LEN, 0);
 
-/// Counts something that cannot be told.
+/// Counts something that cannot be reported.
 #[inline(always)]
 pub(crate) fn count(what: u32) {
     if let Some(lost) = LOST.get_ptr_mut(what) {

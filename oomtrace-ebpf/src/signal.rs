@@ -65,7 +65,7 @@ fn is_caught(target: Address, signal: u32) -> bool {
     actions.field((signal - 1) * layout!(k_sigaction_size)).get(layout!(k_sigaction_handler), 0_u64) > 1
 }
 
-/// What a cgroup's processes may be told of a second, besides the signals to a container's first process. There are containers
+/// What a cgroup's processes may be reported of a second, besides the signals to a container's first process. There are containers
 /// that kill their children all day.
 const BUDGET: u64 = 10;
 const BUDGET_NS: u64 = 1_000_000_000;
@@ -75,7 +75,7 @@ const BUDGET_NS: u64 = 1_000_000_000;
 struct Budget {
     /// When the second began.
     since_ns: u64,
-    /// How many were told.
+    /// How many were reported.
     told: u64,
 }
 

@@ -3,7 +3,7 @@
 //! `CLOCK_BOOTTIME` counts on while the machine sleeps and no one can set it, so it orders events for certain, but it says
 //! nothing of the date. Its distance from `CLOCK_REALTIME` changes only when somebody sets the clock: adjusting the rate,
 //! as NTP does, moves both, and a suspend counts in both. It is measured anew for every event, so an event after a step of
-//! the clock is told in the new time; a difference that may be the measurement's own, because the program was interrupted in
+//! the clock is reported in the new time; a difference that may be the measurement's own, because the program was interrupted in
 //! the middle of it, is ignored, so that events keep their distances.
 
 use jiff::Timestamp;

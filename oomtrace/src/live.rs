@@ -10,6 +10,7 @@
 //! here ([`ProbeSource`]); every other source is a task of its own that sends over a bounded channel ([`Sources`]).
 
 mod commands;
+mod forecast;
 mod hangup;
 mod heap;
 mod last_words;
@@ -63,7 +64,7 @@ use crate::{
     },
 };
 
-/// How often losses are counted, and what is overdue is told.
+/// How often losses are counted, and what is overdue is reported.
 const TICK: Duration = Duration::from_millis(500);
 
 /// What to trace, and where to tell it.
@@ -100,9 +101,9 @@ pub struct Options {
     pub history_bytes: usize,
     /// Whether to tell also what the kernel's log holds from before, where it is read.
     pub kernel_log_backlog: bool,
-    /// How often a status is told; never where it is zero.
+    /// How often a status is reported; never where it is zero.
     pub heartbeat: Duration,
-    /// Whether incidents are told among the events.
+    /// Whether incidents are reported among the events.
     pub incidents: bool,
     /// Where figures are asked for, if they are.
     pub metrics_listen: Option<metrics::Address>,
@@ -131,7 +132,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     runtime.block_on(async { Live::start(options, loader)?.run(options).await })
 }
 
-/// Answers whoever asks for figures, from before the probes are loaded: that takes seconds, in which it is alive but not
+/// Serves figures, from before the probes are loaded: that takes seconds, in which it is alive but not
 /// ready.
 fn serve_metrics(options: &Options) -> anyhow::Result<Option<Arc<Metrics>>> {
     let Some(address) = &options.metrics_listen else { return Ok(None) };
@@ -311,7 +312,7 @@ impl Live {
         self.pipeline.tell_outlets(true);
         self.status(Phase::Stopped);
         match self.pipeline.finish() {
-            // Whoever reads has had enough, which is no failure: `oomtrace run | head -1`.
+            // The reader has had enough, which is no failure: `oomtrace run | head -1`.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             result => result.context("standard output cannot be written to"),
         }

@@ -26,7 +26,7 @@ use crate::event::{Event, Incident, Line, Phase};
 /// The main loop goes round twice a second; one that has not for so long hangs.
 const ALIVE_FOR: Duration = Duration::from_mins(1);
 
-/// Figures, shared by whoever counts and whoever is asked.
+/// Figures, shared by what counts and what serves them.
 #[derive(Debug)]
 pub struct Metrics {
     figures: Mutex<Figures>,
@@ -62,7 +62,7 @@ impl Metrics {
         self.figures().observe(line, Instant::now());
     }
 
-    /// Takes an incident that is not told.
+    /// Takes an incident that is not reported.
     pub fn judge(&self, incident: &Incident) {
         self.figures().judge(incident);
     }

@@ -12,7 +12,7 @@ const OOM_SCORE_ADJ: &str = "-999";
 /// Twice what it was seen to take (`memory.peak`): 24 MiB on 7.3, 20 MiB on 6.12, while the probes are loaded.
 const NEEDED_BYTES: u64 = 48 << 20;
 
-/// Whoever watches the OOM killer should not be its victim.
+/// Makes oomtrace an unlikely victim of what it watches.
 pub(crate) fn protect_from_oom_killer() {
     if let Err(error) = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ) {
         warn!("oom_score_adj stays as it is ({error}); oomtrace itself may be killed: needs CAP_SYS_RESOURCE");
@@ -20,7 +20,7 @@ pub(crate) fn protect_from_oom_killer() {
 }
 
 /// What to say where oomtrace's own memory is limited to less than it needs. Within its own limit no `oom_score_adj` helps: the
-/// kernel kills whoever is there.
+/// kernel kills what is there.
 pub(crate) fn too_little_memory() -> Option<String> {
     let (limit, file) = memory_limit()?;
     (limit < NEEDED_BYTES).then(|| {

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what tracing costs, how soon a kill is told, how much memory it takes, what names cost, how fast a log is
+//! `cargo xtask bench`: what tracing costs, how soon a kill is reported, how much memory it takes, what names cost, how fast a log is
 //! read. Each figure is taken in one run, as a rule in an emulated machine, beside what it is compared with.
 
 pub(crate) mod guest;
@@ -37,7 +37,7 @@ pub(crate) struct Bench {
 enum What {
     /// What tracing costs those who are not killed: page faults, reclaim, fork and exec, ends of processes
     Overhead(guest::Overhead),
-    /// How soon a kill is told, beside a reader of /dev/kmsg and bpftrace's oomkill
+    /// How soon a kill is reported, beside a reader of /dev/kmsg and bpftrace's oomkill
     Latency(guest::Latency),
     /// What a thousand kills in fifty pods cost, and what of them is reported, beside bpftrace's oomkill
     Storm(guest::Storm),

@@ -42,7 +42,7 @@ pub struct ChargeFailures {
     pub span: Span,
 }
 
-/// From a first to a last time, both nanoseconds of `CLOCK_BOOTTIME`. Their wall time is told when the event is.
+/// From a first to a last time, both nanoseconds of `CLOCK_BOOTTIME`. Their wall time is reported when the event is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     /// The first.
@@ -52,7 +52,7 @@ pub struct Span {
 }
 
 impl Event {
-    /// Fills in the wall times of a span, which only whoever numbers the event knows.
+    /// Fills in the wall times of a span, which are known only where the event is numbered.
     pub fn tell_span(&mut self, wall: impl Fn(u64) -> String) {
         let (span, first_ts, last_ts) = match self {
             Self::ChargeFailures(failures) => (failures.span, &mut failures.first_ts, &mut failures.last_ts),
@@ -107,7 +107,7 @@ pub struct AllocationRefused {
     pub span: Span,
 }
 
-/// What refuses an allocation before it comes to an OOM.
+/// What refuses an allocation before there is an OOM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusedBy {

@@ -133,7 +133,7 @@ pub enum EndReason {
     PodDeleted,
     /// A probe failed, and the kubelet restarts it.
     Probe,
-    /// The kubelet evicted its pod: an incident tells of that.
+    /// The kubelet evicted its pod: an incident reports that.
     Evicted,
     /// Its pod had to go for a critical one.
     Preempted,

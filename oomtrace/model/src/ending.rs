@@ -64,13 +64,13 @@ pub struct Signal {
     /// Its number.
     #[serde(default)]
     pub signal_number: Option<u32>,
-    /// Whoever sent it.
+    /// Its sender.
     pub sender: Sender,
     /// Whom it was sent to.
     pub target: Task,
 }
 
-/// Whoever sent a signal.
+/// The sender of a signal.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Sender {
     /// What it is.
@@ -82,7 +82,7 @@ pub struct Sender {
     pub unit: Option<String>,
 }
 
-/// What the sender of a signal is. A process in a container is told by its container, never by its name, which it chooses
+/// What the sender of a signal is. A process in a container goes by its container, never by its name, which it chooses
 /// itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

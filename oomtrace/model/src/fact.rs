@@ -109,7 +109,7 @@ pub struct PodFact {
     pub qos: Option<QosClass>,
     /// What made it.
     pub owner: Option<Owner>,
-    /// Its labels, without those that the kubelet adds for the runtime. `None`: not told.
+    /// Its labels, without those that the kubelet adds for the runtime. `None`: not reported.
     pub labels: Option<Vec<(String, String)>>,
     /// What the pod as a whole may use by its specification (`spec.resources`, from 1.34).
     pub limit_bytes: Option<u64>,

@@ -35,10 +35,10 @@ pub struct Incident {
     pub started: String,
     /// The last of its events, RFC 3339; `null` while it is open.
     pub ended: Option<String>,
-    /// Whether its times count from the node's boot, told as if that were 1970: the kernel's log had no other, and nothing
+    /// Whether its times count from the node's boot, given as if that were 1970: the kernel's log had no other, and nothing
     /// told when the node booted.
     pub boot_time_only: bool,
-    /// Whether no time is known: the kernel's log has none, and its times are told as if it were 1970.
+    /// Whether no time is known: the kernel's log has none, and its times are given as if it were 1970.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub time_unknown: bool,
     /// The pod.

@@ -12,6 +12,7 @@ mod ending;
 mod eviction;
 pub mod fact;
 mod incident;
+mod limit_ahead;
 mod limit_changed;
 mod oom;
 mod place;
@@ -38,6 +39,7 @@ pub use self::{
         AffectedContainer, Confidence, Incident, IncidentState, Mark, MemoryPoint, Scenario, Severity, Shape, Step,
         ToldBy, Verdict, thin_middle,
     },
+    limit_ahead::LimitAhead,
     limit_changed::{LimitChanged, LimitKind},
     oom::{
         Candidate, Cause, CgroupMemory, KnownBy, Limit, MemoryNode, OomKill, OomVictim, PanicOnOom, SwapCounter,
@@ -70,7 +72,7 @@ pub struct Line {
     /// below, told in wall time.
     pub ts: String,
     /// Counts the lines of one run of oomtrace, from 1. A gap is lines of kinds that this output does not print, or lost ones,
-    /// which `lost` tells of.
+    /// which `lost` reports.
     pub seq: u64,
     /// The node's name.
     pub node: String,
@@ -162,6 +164,8 @@ pub enum Event {
     AllocationRefused(Box<AllocationRefused>),
     /// A limit of a pod's cgroup was set to something else.
     LimitChanged(Box<LimitChanged>),
+    /// A cgroup will reach its limit within minutes, at its present growth.
+    LimitAhead(Box<LimitAhead>),
     /// What memory looked like.
     Pressure(Box<Pressure>),
     /// One step of the kubelet's eviction manager.

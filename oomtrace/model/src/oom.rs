@@ -192,7 +192,7 @@ pub enum Cause {
     Ordinary,
     /// A person asked for a kill: SysRq-f, `/proc/sysrq-trigger`. No limit was hit.
     Sysrq,
-    /// `vm.oom_kill_allocating_task` is set: whoever asked for memory was chosen, whatever others use.
+    /// `vm.oom_kill_allocating_task` is set: the process that asked for memory was chosen, whatever others use.
     AllocatingTask,
     /// The cgroup's limit was set below what is in use: the trigger is in none of its cgroups, and wrote the limit.
     LimitLowered,

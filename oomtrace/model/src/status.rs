@@ -43,14 +43,14 @@ pub enum LostFrom {
     /// Runs of a program of the probes that the kernel skipped: `program` says which. It does so where another one runs already
     /// on the same processor, or where too many calls wait for their return.
     Program,
-    /// Lines that whoever reads standard output did not take in time.
+    /// Lines that the reader of standard output did not take in time.
     Stdout,
     /// Failures of cgroups' charges, and refusals of processes' allocations, that found a map of the probes full: each counted
     /// in the kernel, none told.
     Map,
     /// Records of `/dev/kmsg` that were overwritten before they were read.
     KernelLog,
-    /// Reports of kills that the kernel's own rate limit left out of its log: the kills are told, without their limits.
+    /// Reports of kills that the kernel's own rate limit left out of its log: the kills are reported, without their limits.
     KernelReport,
     /// Lines of the kubelet's log.
     KubeletLog,
@@ -58,7 +58,7 @@ pub enum LostFrom {
     Record,
     /// Lines that a file of `--output` did not take, or not in time: `output` says which.
     Output,
-    /// Events of a source that came faster than they could be told.
+    /// Events of a source that came faster than they could be reported.
     Source,
     /// Events that the timeline had no room for and that might have made an incident, or have been a part of one, yet.
     Timeline,
@@ -107,8 +107,8 @@ pub struct Status {
     /// How many are left out above; absent where none is.
     #[serde(default, skip_serializing_if = "super::is_zero")]
     pub losses_omitted: u64,
-    /// Signals that are not told, to keep lines few where processes are killed all day: of each cgroup no more than ten a second
-    /// are told, besides those to a container's first process.
+    /// Signals that are not reported, to keep lines few where processes are killed all day: of each cgroup no more than ten a second
+    /// are reported, besides those to a container's first process.
     #[serde(default)]
     pub untold_signals: u64,
 }

@@ -6,13 +6,13 @@ use clap::ArgMatches;
 
 use crate::config::{CONFIG, DEFAULT_FILE, Layered, Origin, toml_value};
 
-/// Options of `oomtrace config`: those of `oomtrace run`, to see what they would come to.
+/// Options of `oomtrace config`: those of `oomtrace run`, to see what they would result in.
 #[derive(Debug, clap::Args)]
 #[group(id = "shown")]
 pub(super) struct Args {
     #[command(flatten)]
     run: super::run::Args,
-    /// What is printed: only clap's own matches tell where each value comes from.
+    /// What is printed: only clap's own matches say where each value comes from.
     #[arg(skip)]
     pub(super) listing: String,
 }

@@ -99,12 +99,12 @@ enum Command {
     ///
     /// Exit status: 0 where tracing is possible, 1 where it is not.
     Doctor(doctor::Args),
-    /// Show the pods and containers that are known now, with their limits, and which source told each name.
+    /// Show the pods and containers that are known now, with their limits, and the source of each name.
     ///
     /// The quickest check that names work on a node. A line is a cgroup of a pod or a container: its limit and its use, the
-    /// `oom_score_adj` of its first process, and who told its name: `cri` (the container runtime), `kubelet` (its `/pods`),
+    /// `oom_score_adj` of its first process, and the source of its name: `cri` (the container runtime), `kubelet` (its `/pods`),
     /// `oci_config` and `engine_state` (files of containerd, CRI-O, Podman and Docker) or `pod_logs` (the names of links to
-    /// logs). `?` is what nobody told; `oomtrace doctor` says which of them can be asked here, and what to do about the others.
+    /// logs). `?` is what no source has; `oomtrace doctor` says which of them can be asked here, and what to do about the others.
     Pods(pods::Args),
     /// Show the node's memory budget, what is used of it, and who would be evicted or killed first.
     ///
@@ -137,7 +137,7 @@ enum Command {
     Leak(leak::Args),
     /// Show which options `oomtrace run` would go by, and where each comes from, as a file that would say the same.
     ///
-    /// Options of `run` stand behind it to see what they would come to.
+    /// Options of `run` stand behind it to see what they would result in.
     Config(config::Args),
     /// Print what a shell needs to complete oomtrace's command line.
     Completions(completions::Args),
@@ -158,7 +158,7 @@ enum LogLevel {
 }
 
 impl LogLevel {
-    /// What passes. aya tells of every relocation and map at `debug`: that is for `trace`.
+    /// What passes. aya reports every relocation and map at `debug`: that is for `trace`.
     fn filter(self) -> Targets {
         let level = match self {
             Self::Off => LevelFilter::OFF,
@@ -266,7 +266,7 @@ fn schema() -> anyhow::Result<()> {
     print(&(serde_json::to_string_pretty(&event::schema())? + "\n"))
 }
 
-/// Prints to whoever reads, be it that they have had enough: `oomtrace schema | head`.
+/// Prints to a reader, which may have had enough: `oomtrace schema | head`.
 fn print(text: &str) -> anyhow::Result<()> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

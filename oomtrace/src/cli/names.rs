@@ -9,7 +9,7 @@ use crate::{
     live::NameOptions,
     node::{
         index::Bounds,
-        names::{Host, KubeletAccess, KubeletTrust, Options, cri},
+        names::{Host, KUBELET_READ_ONLY, KubeletAccess, KubeletTrust, Options, cri},
     },
 };
 
@@ -27,17 +27,17 @@ pub(super) struct Sources {
     /// Where the node's root folder is, if oomtrace runs in a container that has it mounted.
     #[arg(long, value_name = "FOLDER", default_value = "/")]
     host_root: PathBuf,
-    /// The kubelet's address for `/pods`, which knows limits, owners and roles: its read-only one, or `https://NODE:10250`
-    /// with the node's name as its certificate has it; `off` not to ask it.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:10255")]
-    kubelet_url: String,
+    /// The kubelet's address for `/pods`, which knows limits, owners and roles: `https://NODE:10250` with the node's name as its
+    /// certificate has it; `off` not to ask it. Default: its read-only one, `http://127.0.0.1:10255`, if root listens there.
+    #[arg(long, value_name = "URL")]
+    kubelet_url: Option<String>,
     /// The token that a kubelet at `https://` is shown: of a service account that may get nodes/proxy.
     #[arg(long, value_name = "FILE", default_value = "/var/run/secrets/kubernetes.io/serviceaccount/token")]
     kubelet_token: PathBuf,
     /// What has to have signed the certificate of a kubelet at `https://`.
     #[arg(long, value_name = "FILE", default_value = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")]
     kubelet_ca: PathBuf,
-    /// Show the token to whoever answers at `https://`, whatever their certificate is.
+    /// Show the token to any server that answers at `https://`, whatever its certificate is.
     #[arg(long, conflicts_with = "kubelet_ca")]
     kubelet_insecure: bool,
 }
@@ -65,7 +65,7 @@ impl Sources {
             cgroup_root: cgroup_root.to_path_buf(),
             host: Host::at(&self.host_root),
             cri: cri::Access { endpoint: self.cri_endpoint.clone(), events: self.cri_events },
-            kubelet: (self.kubelet_url != "off").then(|| self.kubelet()),
+            kubelet: (self.kubelet_url.as_deref() != Some("off")).then(|| self.kubelet()),
             kubelet_degradation: Degradation::default(),
             sees_cgroups: false,
         }
@@ -74,7 +74,8 @@ impl Sources {
     /// How the kubelet is asked.
     fn kubelet(&self) -> KubeletAccess {
         KubeletAccess {
-            url: self.kubelet_url.clone(),
+            url: self.kubelet_url.clone().unwrap_or_else(|| KUBELET_READ_ONLY.to_owned()),
+            named: self.kubelet_url.is_some(),
             token: self.kubelet_token.clone(),
             trust: if self.kubelet_insecure {
                 KubeletTrust::Anybody

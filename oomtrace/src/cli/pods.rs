@@ -53,7 +53,7 @@ pub(super) struct Row {
     usage_bytes: Option<u64>,
     /// Of the first process in it.
     pub(super) oom_score_adj: Option<i32>,
-    /// Who told its name; `null` where it has none.
+    /// The source of its name; `null` where it has none.
     source: Option<NameSource>,
 }
 

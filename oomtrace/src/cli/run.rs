@@ -37,8 +37,8 @@ pub(super) struct Args {
     /// Size of the ring buffer between kernel and oomtrace in KiB, a power of two from 4 on. A kill takes about 2 KiB.
     #[arg(long, value_name = "KIB", default_value = "512", value_parser = ring_size)]
     ring_size: u32,
-    /// How many cgroups at their limits, and processes whose allocations are refused, are counted at a time; more are told as
-    /// lost.
+    /// How many cgroups at their limits, and processes whose allocations are refused, are counted at a time; more are reported
+    /// as lost.
     #[arg(long, value_name = "N", default_value = "1024", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     map_size: u32,
     /// Count the charges that fail, too, by their return. Costs every page fault.
@@ -56,17 +56,17 @@ pub(super) struct Args {
     /// Where the node's cgroups are mounted: in a container, where the host's /sys/fs/cgroup is.
     #[arg(long, value_name = "PATH", default_value = "/sys/fs/cgroup")]
     cgroup_root: PathBuf,
-    /// Where the kernel's log is read (`--probe kmsg`, or no probe attaches): tell also the kills that it holds from before.
+    /// Where the kernel's log is read (`--probe kmsg`, or no probe attaches): report also the kills that it holds from before.
     #[arg(long)]
     kernel_log_backlog: bool,
-    /// How often to tell a `status`, with what was lost so far; 0s for never.
+    /// How often to emit a `status`, with what was lost so far; 0s for never.
     #[arg(long, value_name = "TIME", default_value = "5m")]
     heartbeat: SignedDuration,
     /// Do not read what victims were started as, nor what sets the size of heaps on the command lines and in the environments
     /// of containers' processes: arguments may hold secrets.
     #[arg(long)]
     no_command_lines: bool,
-    /// Tell events alone, not the incidents that they make.
+    /// Emit events alone, not the incidents that they make.
     #[arg(long)]
     no_incidents: bool,
     #[command(flatten)]

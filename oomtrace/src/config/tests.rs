@@ -12,7 +12,7 @@ struct World<'a> {
     file: &'a str,
 }
 
-/// What options come to, or what is wrong.
+/// What options result in, or what is wrong.
 fn layers(world: &World<'_>) -> Result<(Layered, ArgMatches), String> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("config.toml");

@@ -8,7 +8,7 @@ use crate::quantity;
 ///
 /// Kubernetes' own forms (`resource.Quantity`, `apimachinery/pkg/api/resource`) mean here what they mean there: `Ki`, `Mi`, …
 /// are powers of 1024, `k`, `M`, … are powers of 1000, and a fraction of a byte counts as a whole one. A `B` behind the
-/// unit changes nothing. `m`, a thousandth, is refused: whoever writes it meant `M`.
+/// unit changes nothing. `m`, a thousandth, is refused: `M` was meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
 

@@ -1,4 +1,4 @@
-//! SIGHUP: files are opened again, for whoever has moved them away.
+//! SIGHUP: files are opened again, as a log rotation has moved them away.
 
 use std::io::{self, IsTerminal as _};
 
@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(super) struct Hangup(Option<Signal>);
 
 impl Hangup {
-    /// Handles it where there are files to open again, or standard output is no terminal: a daemon without files that is told to
+    /// Handles it where there are files to open again, or standard output is no terminal: a daemon without files that is asked to
     /// open them does nothing. Else it ends the program, as ever.
     pub(super) fn handle(has_files: bool) -> io::Result<Self> {
         let handled = has_files || !io::stdout().is_terminal();

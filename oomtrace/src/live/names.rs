@@ -92,7 +92,7 @@ impl Learning {
         self.known.clone()
     }
 
-    /// Waits until something is heard, and takes it in; gives what is to be told.
+    /// Waits until something is heard, and takes it in; gives what is to be reported.
     pub(super) async fn next(&mut self) -> Vec<Told> {
         let Some(first) = self.heard.recv().await else {
             // The thread has gone, which it does only if it fails: names stay as they are.

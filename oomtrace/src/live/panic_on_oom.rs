@@ -1,4 +1,4 @@
-//! `vm.panic_on_oom`: whether the node panics where it would kill. Nothing that is told then is sure to get out, so the status
+//! `vm.panic_on_oom`: whether the node panics where it would kill. Nothing that is reported then is sure to get out, so the status
 //! tells the setting itself.
 
 use std::fs;

@@ -27,7 +27,7 @@ pub struct Pipeline {
     outlets: Outlets,
     metrics: Option<Arc<Metrics>>,
     timeline: Option<Timeline>,
-    /// Whether incidents are told, and not only counted.
+    /// Whether incidents are reported, and not only counted.
     tells_incidents: bool,
     kills: u64,
     lost: Vec<Lost>,
@@ -102,12 +102,15 @@ impl Pipeline {
 
     /// Takes in which cgroups were made and removed.
     pub fn cgroups_changed(&mut self, facts: &[Fact]) {
-        self.pressure.cgroups_changed(facts, Instant::now());
+        self.pressure.cgroups_changed(facts);
     }
 
     /// Lets the flight recorder read memory, if it is time.
     pub fn record_memory(&mut self) {
-        self.pressure.record(Instant::now());
+        let ahead = self.pressure.record(Instant::now());
+        if !ahead.is_empty() {
+            self.push_all(ahead);
+        }
     }
 
     /// What could be better here.
@@ -212,7 +215,7 @@ impl Pipeline {
         self.timeline = Some(Timeline::new(Keep::LIVE, Background::default()));
     }
 
-    /// Counts what is told. What a kill came to only its incident says, so those are made even where they are not told.
+    /// Counts what is reported. What a kill came to only its incident says, so those are made even where they are not reported.
     pub fn count_in(&mut self, metrics: Arc<Metrics>) {
         self.timeline.get_or_insert_with(|| Timeline::new(Keep::LIVE, Background::default()));
         self.metrics = Some(metrics);

@@ -30,7 +30,7 @@ pub struct Pressure {
     /// When each cgroup was read last, by what for and its path; the node's is empty. Those of more than a second ago are
     /// forgotten.
     read: HashMap<(PressureScope, String), Instant>,
-    /// A failure is told once: the next would be the same.
+    /// A failure is reported once: the next would be the same.
     failed: bool,
 }
 
@@ -42,17 +42,18 @@ impl Pressure {
     }
 
     /// Takes in which cgroups were made and removed.
-    pub(super) fn cgroups_changed(&mut self, facts: &[Fact], now: Instant) {
+    pub(super) fn cgroups_changed(&mut self, facts: &[Fact]) {
         if let Some(recorder) = &mut self.recorder {
-            recorder.learn(facts, now);
+            recorder.learn(facts);
         }
     }
 
-    /// Reads what memory is now, if it is time.
-    pub(super) fn record(&mut self, now: Instant) {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.tick(now);
-        }
+    /// Reads what memory is now, if it is time. Gives the limits that will be reached.
+    pub(super) fn record(&mut self, now: Instant) -> Vec<Told> {
+        let ahead = self.recorder.as_mut().map(|recorder| recorder.tick(now)).unwrap_or_default();
+        let at = Moment::Boot(clock::boot_ns());
+        let event = |ahead| Told { source: Source::Oomtrace, at, event: Event::LimitAhead(Box::new(ahead)) };
+        ahead.into_iter().map(event).collect()
     }
 
     /// What could be better.
@@ -110,7 +111,7 @@ impl Pressure {
             Err(_) if self.failed => return None,
             Err(error) => {
                 self.failed = true;
-                Event::Error(Failure { message: format!("memory cannot be told: {error}; told once") })
+                Event::Error(Failure { message: format!("memory cannot be read: {error}; reported once") })
             }
         };
         Some(Told { source: Source::Oomtrace, at: Moment::Boot(clock::boot_ns()), event })

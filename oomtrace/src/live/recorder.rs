@@ -3,6 +3,9 @@
 //! Usage is read every second, which costs a system call for each cgroup. It is kept every second for the last two minutes, every
 //! ten seconds for half an hour, and every minute for a day, each time the highest. What processes hold (`anon`) makes the kernel
 //! add up its counters, so it is read every ten seconds, and only where usage has moved since.
+//!
+//! From the last minute's readings follows when a limit will be reached ([`super::forecast`]). As page cache gives way, that is only
+//! said where what cannot be written back grows as well, by two readings ten seconds apart.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,8 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::forecast::growth;
 use crate::{
-    event::{EarlierReading, Level},
+    event::{Cgroup, EarlierReading, Level, LimitAhead},
     node::{cgroup_path::CgroupIdentity, fact::Fact, hierarchy::Hierarchy, memory, names::cgroups},
 };
 
@@ -26,6 +30,13 @@ const TIERS: [(u64, usize); 3] = [(1, 120), (10, 180), (60, 1440)];
 const MOST: usize = 64;
 /// What is counted of memory: a page.
 const UNIT: u64 = 4096;
+/// How soon a limit has to be reached to be said.
+const HORIZON: Duration = Duration::from_mins(10);
+/// How often that is looked at, in readings, and how often there has to be no growth for it to be withdrawn.
+const LOOK_EVERY: u64 = 10;
+const QUIET: u32 = 3;
+/// What is so near to its limit has reached it, as the kernel gives memory back there.
+const REACHED: f64 = 0.95;
 /// A part of usage, by which it has moved: a thirty-second.
 const MOVED: u64 = 32;
 
@@ -76,15 +87,57 @@ struct Track {
     tiers: [VecDeque<Reading>; 3],
     /// The anon that was read last, and what usage was then.
     anon: Option<(u64, u64)>,
-    /// Readings so far.
+    /// Readings so far, and when the last was made.
     count: u64,
+    read: Option<Instant>,
     /// Since when it has gone.
     gone: Option<Instant>,
+    approach: Approach,
+}
+
+/// Whether a cgroup is on its way to its limit.
+#[derive(Debug, Default)]
+struct Approach {
+    /// What could not be written back when it was seen to grow last, and when that was.
+    held: Option<(Instant, u64)>,
+    /// It was said, with this limit.
+    said: Option<u64>,
+    /// How often in a row it did not grow since.
+    quiet: u32,
+}
+
+impl Approach {
+    /// It does not grow now: whether what was said is to be withdrawn.
+    fn does_not_grow(&mut self, usage: f64) -> Option<LimitAhead> {
+        self.held = None;
+        let said = self.said?;
+        self.quiet += 1;
+        let came_true = usage >= to_f64(said) * REACHED;
+        if !came_true && self.quiet < QUIET {
+            return None;
+        }
+        *self = Self::default();
+        (!came_true).then(|| LimitAhead {
+            usage_bytes: Some(to_u64(usage)),
+            limit_bytes: Some(said),
+            withdrawn: true,
+            ..LimitAhead::default()
+        })
+    }
 }
 
 impl Track {
     fn new(id: u64, usage: Option<File>) -> Self {
-        Self { usage, id, tiers: Default::default(), anon: None, count: 0, gone: None }
+        Self {
+            usage,
+            id,
+            tiers: Default::default(),
+            anon: None,
+            count: 0,
+            read: None,
+            gone: None,
+            approach: Approach::default(),
+        }
     }
 
     /// What it takes, in bytes.
@@ -92,7 +145,8 @@ impl Track {
         size_of::<Self>() + self.tiers.iter().map(|tier| tier.capacity() * size_of::<Reading>()).sum::<usize>()
     }
 
-    fn push(&mut self, reading: Reading) {
+    fn push(&mut self, reading: Reading, now: Instant) {
+        self.read = Some(now);
         self.count += 1;
         for (index, (every, most)) in TIERS.into_iter().enumerate() {
             if !self.count.is_multiple_of(every) {
@@ -119,6 +173,15 @@ impl Track {
     /// Whether usage has moved since anon was read.
     fn has_moved(&self, usage: u64) -> bool {
         self.anon.is_none_or(|(_, then)| usage.abs_diff(then) > usage / MOVED)
+    }
+
+    /// The readings of every second, with their ages in seconds and their bytes, the oldest first.
+    fn last_minutes(&self) -> Vec<(f64, f64)> {
+        let aged = (0..self.tiers[0].len()).rev().zip(&self.tiers[0]);
+        let read = aged.filter_map(|(age, reading)| {
+            Some((f64::from(u32::try_from(age).ok()?), to_f64(Reading::bytes(reading.usage)?)))
+        });
+        read.collect()
     }
 
     /// All readings with how old they were when the last was made, in seconds; the oldest first.
@@ -151,6 +214,8 @@ pub struct Recorder {
     keep: Duration,
     last: Option<Instant>,
     ticks: u64,
+    /// Cgroups that were made and removed since.
+    pending: Vec<Fact>,
     /// Cgroups that there was no room for.
     left_out: u64,
 }
@@ -167,6 +232,7 @@ impl Recorder {
             keep,
             last: None,
             ticks: 0,
+            pending: Vec::new(),
             left_out: 0,
         };
         recorder.tracks.insert(String::new(), Track::new(0, None));
@@ -178,8 +244,13 @@ impl Recorder {
         self.left_out
     }
 
-    /// Takes in which cgroups were made and removed.
-    pub(super) fn learn(&mut self, facts: &[Fact], now: Instant) {
+    /// Takes in which cgroups were made and removed. Their files are opened with the next reading: now, names come first.
+    pub(super) fn learn(&mut self, facts: &[Fact]) {
+        let of_cgroups = facts.iter().filter(|fact| matches!(fact, Fact::Cgroup { .. } | Fact::CgroupGone { .. }));
+        self.pending.extend(of_cgroups.cloned());
+    }
+
+    fn take_in(&mut self, facts: &[Fact], now: Instant) {
         for fact in facts {
             match fact {
                 Fact::Cgroup { id, path } => self.add(*id, path),
@@ -217,15 +288,7 @@ impl Recorder {
         let CgroupIdentity { level, nested, .. } = CgroupIdentity::parse(path);
         match level {
             Level::Container | Level::Pod | Level::Qos | Level::Kubepods => nested.is_none(),
-            Level::Node | Level::Other => {
-                let file = match self.hierarchy.version() {
-                    1 => "memory.limit_in_bytes",
-                    _ => "memory.max",
-                };
-                let limit = self.hierarchy.read(path, file).ok().flatten();
-                // v1 has the highest number of pages where there is none.
-                limit.and_then(|limit| limit.trim().parse::<u64>().ok()).is_some_and(|limit| limit < 1 << 60)
-            }
+            Level::Node | Level::Other => limit(&self.hierarchy, path).is_some(),
         }
     }
 
@@ -233,20 +296,22 @@ impl Recorder {
         self.tracks.iter().map(|(path, track)| 2 * path.len() + track.size()).sum()
     }
 
-    /// Reads usage, if a second has passed.
-    pub(super) fn tick(&mut self, now: Instant) {
+    /// Reads usage, if a second has passed. Gives the limits that will be reached, or will not after all.
+    pub(super) fn tick(&mut self, now: Instant) -> Vec<LimitAhead> {
         let passed = self.last.map_or(EVERY, |last| now.duration_since(last));
         if passed < EVERY {
-            return;
+            return Vec::new();
         }
         // As many as were missed, held up as oomtrace may be.
         let missed = usize::try_from(passed.as_secs()).unwrap_or(usize::MAX).saturating_sub(1).min(TIERS[0].1);
         self.last = Some(now);
+        let pending = std::mem::take(&mut self.pending);
+        self.take_in(&pending, now);
         if self.ticks.is_multiple_of(SEARCH_EVERY) {
             // Those are found again.
             self.left_out = 0;
             let found = cgroups::walk(self.hierarchy.root());
-            self.learn(&found, now);
+            self.take_in(&found, now);
             self.make_room(now);
         }
         let reads_anon = self.ticks.is_multiple_of(10);
@@ -254,7 +319,7 @@ impl Recorder {
         let hierarchy = &self.hierarchy;
         for (path, track) in self.tracks.iter_mut().filter(|(_, track)| track.gone.is_none()) {
             for _ in 0..missed {
-                track.push(Reading::MISSING);
+                track.push(Reading::MISSING, now);
             }
             let Some(usage) = usage(path, track) else {
                 // It went, and nothing said so.
@@ -265,8 +330,31 @@ impl Recorder {
                 track.anon = anon(hierarchy, path).map(|anon| (anon, usage));
             }
             let anon = track.anon.map_or(Reading::NONE, |(anon, _)| Reading::units(anon));
-            track.push(Reading { usage: Reading::units(usage), anon });
+            track.push(Reading { usage: Reading::units(usage), anon }, now);
         }
+        if self.ticks.is_multiple_of(LOOK_EVERY) { self.look_ahead(now) } else { Vec::new() }
+    }
+
+    /// Which limits will be reached, or will not after all: the innermost, where several are.
+    fn look_ahead(&mut self, now: Instant) -> Vec<LimitAhead> {
+        let hierarchy = &self.hierarchy;
+        let tracks = self.tracks.iter_mut().filter(|(path, track)| !path.is_empty() && track.gone.is_none());
+        let ahead: Vec<(&str, u64, LimitAhead)> = tracks
+            .filter_map(|(path, track)| Some((path.as_str(), track.id, look_ahead(hierarchy, path, track, now)?)))
+            .collect();
+        let is_above = |path: &str, inner: &str| inner.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+        let innermost = ahead.iter().filter(|(path, ..)| !ahead.iter().any(|(inner, ..)| is_above(path, inner)));
+        let placed = innermost.map(|(path, id, ahead)| {
+            let identity = CgroupIdentity::parse(path);
+            LimitAhead {
+                pod: identity.pod(),
+                container: identity.container(),
+                level: Some(identity.level),
+                cgroup: Some(Cgroup { path: Some((*path).to_owned()), id: Some(*id), unit: identity.unit }),
+                ..ahead.clone()
+            }
+        });
+        placed.collect()
     }
 
     /// Lets go of what has been gone for long, and of more where there is no room.
@@ -288,9 +376,10 @@ impl Recorder {
 
     /// What memory of a cgroup, or of the node where the path is empty, was before now: the closer together the younger.
     pub(super) fn before(&self, path: &str, now: Instant) -> Vec<EarlierReading> {
-        let (Some(track), Some(last)) = (self.tracks.get(path), self.last) else { return Vec::new() };
-        let since = track.gone.map_or(last, |gone| gone.min(last));
-        let ms = u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX);
+        let Some((track, read)) = self.tracks.get(path).and_then(|track| Some((track, track.read?))) else {
+            return Vec::new();
+        };
+        let ms = u64::try_from(now.saturating_duration_since(read).as_millis()).unwrap_or(u64::MAX);
         let readings = track.aged();
         let earlier = thinned(&readings).into_iter().filter_map(|(age, reading)| {
             Some(EarlierReading {
@@ -328,6 +417,63 @@ fn thinned(readings: &[(u64, Reading)]) -> Vec<(u64, Reading)> {
         }
     }
     kept
+}
+
+/// Whether a cgroup will reach its limit, or will not after all, if that is news.
+fn look_ahead(hierarchy: &Hierarchy, path: &str, track: &mut Track, now: Instant) -> Option<LimitAhead> {
+    let readings = track.last_minutes();
+    let usage = readings.last().map(|(_, bytes)| *bytes)?;
+    let limit = limit(hierarchy, path);
+    let grows = limit.and_then(|limit| Some((limit, growth(&readings, to_f64(limit))?)));
+    let Some((limit, growth)) = grows.filter(|(_, growth)| growth.seconds_left <= HORIZON.as_secs_f64()) else {
+        return track.approach.does_not_grow(usage);
+    };
+    track.approach.quiet = 0;
+    let held = held(hierarchy, path)?;
+    let (then, before) = track.approach.held.replace((now, held))?;
+    let rate = (to_f64(held) - to_f64(before)) / now.duration_since(then).as_secs_f64().max(1.0);
+    let seconds_left = (to_f64(limit) - to_f64(held)) / rate;
+    if track.approach.said.is_some() || rate < growth.rate / 2.0 || seconds_left > HORIZON.as_secs_f64() {
+        return None;
+    }
+    track.approach.said = Some(limit);
+    Some(LimitAhead {
+        usage_bytes: Some(to_u64(usage)),
+        limit_bytes: Some(limit),
+        growth_bytes_per_hour: Some(to_u64(rate * 3600.0)),
+        seconds_left: Some(to_u64(seconds_left)),
+        ..LimitAhead::default()
+    })
+}
+
+/// A cgroup's limit, in bytes; `None` where it has none.
+fn limit(hierarchy: &Hierarchy, path: &str) -> Option<u64> {
+    let file = if hierarchy.version() == 1 { "memory.limit_in_bytes" } else { "memory.max" };
+    let text = hierarchy.read(path, file).ok().flatten()?;
+    // v1 has the highest number of pages where there is none.
+    text.trim().parse().ok().filter(|limit| *limit < 1 << 60)
+}
+
+/// What of a cgroup's memory is no page cache that could be given back, in bytes.
+fn held(hierarchy: &Hierarchy, path: &str) -> Option<u64> {
+    let stat = hierarchy.read(path, "memory.stat").ok().flatten()?;
+    let names: &[&str] =
+        if hierarchy.version() == 1 { &["total_rss", "total_shmem"] } else { &["anon", "shmem", "kernel"] };
+    let values = stat.lines().filter_map(|line| {
+        let (name, value) = line.split_once(' ')?;
+        names.contains(&name).then(|| value.trim().parse::<u64>().ok())?
+    });
+    Some(values.sum())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact to the byte below 8 PiB")]
+fn to_f64(bytes: u64) -> f64 {
+    bytes as f64
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not below 0, and bytes of a node")]
+fn to_u64(number: f64) -> u64 {
+    number.max(0.0) as u64
 }
 
 /// What is used now, in bytes; `None` of a cgroup that has gone.
@@ -387,10 +533,10 @@ mod tests {
             self.start + Duration::from_secs(self.second)
         }
 
-        fn tick(&mut self, seconds: u64) {
+        fn tick(&mut self, seconds: u64) -> Vec<LimitAhead> {
             self.second += seconds;
             let now = self.now();
-            self.recorder.tick(now);
+            self.recorder.tick(now)
         }
 
         /// Seconds before now, and MiB.
@@ -436,7 +582,7 @@ mod tests {
         let mut node = Node::new(8 << 20);
         node.tick(1);
         node.set(POD, 5);
-        node.recorder.learn(&[Fact::Cgroup { id: 7, path: POD.to_owned() }], node.now());
+        node.recorder.learn(&[Fact::Cgroup { id: 7, path: POD.to_owned() }]);
         node.tick(1);
         node.set(POD, 6);
         node.tick(1);
@@ -444,7 +590,7 @@ mod tests {
         let earlier = node.recorder.before(POD, node.now());
         assert_eq!(earlier[1].anon_bytes, None, "anon is read every ten seconds");
 
-        node.recorder.learn(&[Fact::CgroupGone { id: 7 }], node.now());
+        node.recorder.learn(&[Fact::CgroupGone { id: 7 }]);
         fs::remove_dir_all(node.root.path().join(&POD[1..])).expect("removed");
         node.tick(30);
         assert_eq!(node.before(POD), [(31, 5), (30, 6)]);
@@ -481,5 +627,29 @@ mod tests {
         fs::write(node.root.path().join("limited/memory.max"), "1048576\n").expect("a file");
         node.tick(1);
         assert_eq!((node.before("/system.slice").len(), node.before("/limited").len()), (0, 1));
+    }
+
+    #[test]
+    fn a_limit_that_will_be_reached_is_said_once_and_withdrawn_where_that_does_not_come_true() {
+        let mut node = Node::new(8 << 20);
+        node.set(POD, 400);
+        let max = node.root.path().join(&POD[1..]).join("memory.max");
+        fs::write(max, format!("{}\n", 1000 * MIB)).expect("a file");
+        let run = |node: &mut Node, seconds: u64, used: &dyn Fn(u64) -> u64| {
+            let mut said: Vec<(u64, Option<u64>, bool)> = Vec::new();
+            for second in 0..seconds {
+                node.set(POD, used(second));
+                let ahead = node.tick(1);
+                said.extend(ahead.iter().map(|ahead| (node.second, ahead.seconds_left, ahead.withdrawn)));
+            }
+            said
+        };
+        assert_eq!(run(&mut node, 60, &|_| 400), [], "it is level");
+        // Three MiB a second, of which half cannot be written back.
+        let grown = run(&mut node, 90, &|second| 400 + 3 * second);
+        let in_time = |at: u64, left: u64| (90..=150).contains(&at) && (300..=600).contains(&left);
+        assert!(matches!(grown[..], [(at, Some(left), false)] if in_time(at, left)), "{grown:?}");
+        let level = run(&mut node, 120, &|_| 670);
+        assert!(matches!(level[..], [(_, None, true)]), "{level:?}");
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     event::{ProbeStatus, Told},
 };
 
-/// Events that may wait to be told. A source that finds the channel full either waits, where what it reads is kept for
+/// Events that may wait to be reported. A source that finds the channel full either waits, where what it reads is kept for
 /// it meanwhile, or counts what it drops and tells it as `lost`.
 const WAITING: usize = 1024;
 /// What a source has to tell at the end, it tells within this time.
@@ -128,7 +128,7 @@ impl Sources {
             }
         };
         if timeout(LONGEST_END, ends).await.is_err() {
-            tracing::warn!("{} sources do not end; what they have still to tell is not told", tasks.len());
+            tracing::warn!("{} sources do not end; what they have still to report is lost", tasks.len());
         }
         left.extend(std::iter::from_fn(|| told.try_recv().ok()));
         left

@@ -13,7 +13,7 @@ use crate::{
 /// Events that may wait; with more, the first goes on with what is known.
 const MOST: usize = 4096;
 
-/// Whoever knows the names of pods and containers.
+/// A source of the names of pods and containers.
 pub trait Names {
     /// Fills in the names that are known; whether some are missing still that may become known. `about` gets the pods and
     /// containers that the event speaks of.

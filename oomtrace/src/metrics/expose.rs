@@ -17,7 +17,7 @@ use crate::{build_info, event::Status};
 pub(super) enum Exposition {
     /// `OpenMetrics` 1.0.
     OpenMetrics,
-    /// Prometheus's own text format, for whoever takes nothing else.
+    /// Prometheus's own text format, for clients that take nothing else.
     Prometheus,
 }
 
@@ -83,7 +83,7 @@ fn series(figures: &Figures, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result
 }
 
 fn told(figures: &Figures, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let help = "Lines told, by kind";
+    let help = "Lines emitted, by kind";
     let mut family = encoder.encode_descriptor("oomtrace_events", help, None, MetricType::Counter)?;
     for (kind, count) in &figures.events {
         counter(&mut family, &[("kind", kind.name())], *count)?;

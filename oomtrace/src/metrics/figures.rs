@@ -16,7 +16,7 @@ use crate::event::{
 #[derive(Debug)]
 pub(super) struct Figures {
     pub(super) series: Series,
-    /// Lines told, by kind.
+    /// Lines emitted, by kind.
     pub(super) events: BTreeMap<Kind, u64>,
     /// What was lost, by where, and by output.
     pub(super) lost: BTreeMap<(String, String), u64>,

@@ -1,4 +1,4 @@
-//! Counters with labels that whoever runs pods chooses: bounded, for a node sees ever new ones.
+//! Counters with labels that users of the cluster choose: bounded, for a node sees ever new ones.
 
 use std::collections::BTreeMap;
 

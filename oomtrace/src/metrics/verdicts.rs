@@ -1,6 +1,6 @@
 //! Kills and evictions that wait a moment for their incident, since they are counted by what its verdict says.
 //!
-//! An incident is told when it opens, within a second of its first event, and again whenever it closes with more. A kill is
+//! An incident is reported when it opens, within a second of its first event, and again whenever it closes with more. A kill is
 //! counted ONCE, by the scenario of the first telling that has it; that an incident is judged otherwise in the end changes no
 //! count, for a counter never goes down. Later kills in the same place while the incident is open are counted like the first.
 
@@ -46,7 +46,7 @@ struct Held {
     since: Instant,
 }
 
-/// What was counted of an incident that was told closed.
+/// What was counted of an incident that was reported closed.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// The incident itself.
@@ -55,7 +55,7 @@ pub(super) struct Seen {
     pub(super) invisible: u64,
 }
 
-/// Events that wait, and incidents that were told.
+/// Events that wait, and incidents that were reported.
 #[derive(Debug, Default)]
 pub(super) struct Verdicts {
     held: VecDeque<Held>,

@@ -296,7 +296,7 @@ impl Index {
     }
 }
 
-/// Takes over what is told: always into a gap, over what is there only from a `better` source.
+/// Takes over what is reported: always into a gap, over what is there only from a `better` source.
 fn take<T>(field: &mut Option<T>, told: Option<T>, better: bool) {
     if told.is_some() && (better || field.is_none()) {
         *field = told;

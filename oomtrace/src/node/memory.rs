@@ -14,7 +14,7 @@ use super::{
 };
 use crate::event::{Cgroup, Level, Pressure, Stall};
 
-/// Why memory cannot be told.
+/// Why memory cannot be reported.
 #[derive(Debug, thiserror::Error)]
 pub enum MemoryError {
     /// A file cannot be read.
@@ -55,8 +55,8 @@ pub fn of_cgroup(hierarchy: &Hierarchy, path: &str) -> Result<Option<Pressure>, 
 }
 
 /// The node's memory, and the working set from which the kubelet takes what is available (`memory.available` is the
-/// capacity less it): `MemTotal` less `MemFree` (cgroup v2; libcontainer's `statsFromMeminfo`) or the root cgroup's usage
-/// (v1), less the root cgroup's inactive file-backed memory.
+/// capacity less it): the root cgroup's `anon` and `file` (cgroup v2; runc's `rootStatsFromMeminfo`, in kubelets from about 1.28
+/// on; those before count `MemTotal` less `MemFree`) or its usage (v1), less its inactive file-backed memory.
 ///
 /// # Errors
 ///
@@ -73,7 +73,7 @@ pub fn of_node(hierarchy: Option<&Hierarchy>) -> Result<Pressure, MemoryError> {
     let v1 = hierarchy.is_some_and(|hierarchy| hierarchy.version() == 1);
     let usage = match hierarchy {
         Some(hierarchy) if v1 => Files { hierarchy, path: "/" }.number("memory.usage_in_bytes")?,
-        _ => meminfo.less("MemTotal", "MemFree"),
+        _ => root.get("anon").zip(root.get("file")).map(|(anon, file)| anon + file),
     };
     let inactive_file_bytes = root.get(if v1 { "total_inactive_file" } else { "inactive_file" });
     Ok(Pressure {

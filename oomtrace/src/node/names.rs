@@ -19,7 +19,7 @@ mod tests;
 pub use self::{
     collector::{Asker, Options, collect_once, start},
     host::Host,
-    kubelet::{Access as KubeletAccess, Trust as KubeletTrust},
+    kubelet::{Access as KubeletAccess, READ_ONLY as KUBELET_READ_ONLY, Trust as KubeletTrust},
 };
 use super::fact::Fact;
 use crate::event::Told;
@@ -29,6 +29,6 @@ use crate::event::Told;
 pub enum Heard {
     /// Something to be kept, so that events can be named.
     Fact(Fact),
-    /// Something to be told.
+    /// Something to be reported.
     Event(Told),
 }

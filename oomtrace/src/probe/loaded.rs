@@ -230,7 +230,7 @@ impl Probes {
         self.missed.newly()
     }
 
-    /// How many signals were not told, since their cgroups had used up what may be told of them in a second.
+    /// How many signals were not reported, since their cgroups had used up what may be reported of them in a second.
     #[must_use]
     pub fn untold_signals(&self) -> u64 {
         self.counted.untold_signals()

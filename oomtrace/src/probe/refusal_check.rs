@@ -43,7 +43,7 @@ pub(super) fn rlimit_askings(ebpf: &mut Ebpf) -> Result<u64, String> {
         Ok(Err(_)) => return Err("the thread that was to provoke a refusal died".to_owned()),
         Err(error) => return Err(format!("no thread to provoke a refusal: {error}")),
     }
-    // This process's id may be another one here than in the kernel: in a container. Whoever else was refused something in the
+    // This process's id may be another one here than in the kernel: in a container. What else was refused something in the
     // milliseconds since the probes were attached was counted as well.
     let counted: Vec<_> =
         refusals.iter().filter_map(Result::ok).filter(|(key, _)| key.0.by != refused_by::OVERCOMMIT).collect();

@@ -23,7 +23,7 @@ pub enum Symbol {
     CgroupRmdir,
     /// Charges that hit a cgroup's limit.
     ChargeAttempts,
-    /// Charges that come to an OOM.
+    /// Charges that lead to an OOM.
     ChargeOoms,
     /// Charges that fail, by their return: on the path of every charge.
     ChargeReturns,

@@ -1,7 +1,7 @@
 //! When the node booted: a kernel log may count from there and tell no date.
 //!
 //! In this order: `--boot-time`; a recording, whose lines have both times; the same kill in another log that has the date;
-//! what the kubelet or the runtime noticed of the same container or process; else nothing, and times are told from boot.
+//! what the kubelet or the runtime noticed of the same container or process; else nothing, and times are given from boot.
 
 use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
@@ -30,7 +30,7 @@ impl Zero {
     }
 }
 
-/// What everything but the kubelet's log tells of it, where it matters; `None` where only that can tell.
+/// What everything but the kubelet's log says of it, where it matters; `None` where only that can tell.
 pub(super) fn zero(asked: Option<Timestamp>, recorded: &[Line], kernel: &[Told], known: &Background) -> Option<Zero> {
     let from_boot = from_boot(kernel);
     if asked.is_some() || from_boot.is_empty() {
@@ -43,20 +43,20 @@ pub(super) fn zero(asked: Option<Timestamp>, recorded: &[Line], kernel: &[Told],
     found.map(|(zero, by)| said(zero, by))
 }
 
-/// What the whole of the kubelet's log tells of it.
+/// What the whole of the kubelet's log says of it.
 pub(super) fn zero_by_kubelet(kernel: &[Told], kubelet: &[Told]) -> Zero {
     if let Some(zero) = by_kubelet(&from_boot(kernel), kubelet) {
         return said(zero, "what the kubelet noticed of the same containers");
     }
     warn!(
-        "the kernel's log counts from the node's boot, and nothing tells when that was: times are told as if it were \
+        "the kernel's log counts from the node's boot, and nothing says when that was: times are given as if it were \
          1970-01-01 (give --boot-time, or a log with dates)"
     );
     Zero(None)
 }
 
 fn said(zero: Timestamp, by: &str) -> Zero {
-    info!("the node booted at {zero:.3}: told by {by}");
+    info!("the node booted at {zero:.3} according to {by}");
     Zero(Some(zero))
 }
 

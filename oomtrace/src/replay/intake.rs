@@ -63,7 +63,7 @@ const BATCH: usize = 8192;
 /// Lines that are written at once are out of order by less than this, whatever holds a kubelet up.
 const DISORDER: SignedDuration = SignedDuration::from_mins(10);
 
-/// What was told and is not judged yet, and what was judged and cannot be printed yet.
+/// What was reported and is not judged yet, and what was judged and cannot be printed yet.
 pub(super) struct Intake<S> {
     timeline: Timeline,
     shown: S,

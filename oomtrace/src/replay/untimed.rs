@@ -1,5 +1,5 @@
 //! Kills of a kernel log without times: `journalctl -o cat`, `dmesg -H`, lines that were cut out by hand. When they were,
-//! whoever noticed something of the same container tells: cAdvisor and the runtime of each kill, the kubelet of the end.
+//! what noticed something of the same container says: cAdvisor and the runtime of each kill, the kubelet of the end.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -46,7 +46,7 @@ pub(super) fn of_logs(inputs: &Inputs, latest: Option<Timestamp>) -> Result<Opti
     }
     Ok(found.filter(|(seconds, _)| *seconds != 0).and_then(|(seconds, by)| {
         let zone = TimeZone::fixed(Offset::from_seconds(i32::try_from(seconds).ok()?).ok()?);
-        info!("local times are taken for {:#} from UTC: told by {by}", SignedDuration::from_secs(seconds));
+        info!("local times are taken for {:#} from UTC according to {by}", SignedDuration::from_secs(seconds));
         Some(zone)
     }))
 }

@@ -18,7 +18,7 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// The file grows for ever, or whoever else wants to puts it aside.
+    /// The file grows for ever, or something else puts it aside.
     pub const NEVER: Self = Self { bytes: 0, keep: 0 };
 }
 

@@ -1,4 +1,4 @@
-//! Incidents as one page that needs nothing else: no script, nothing from the network. A browser is told so, too, by a
+//! Incidents as one page that needs nothing else: no script, nothing from the network. A browser is instructed so, too, by a
 //! content security policy, which also keeps a hostile name from becoming more than text.
 
 mod picture;

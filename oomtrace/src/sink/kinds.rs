@@ -56,6 +56,7 @@ fn is_default(event: &Event) -> bool {
         Event::OomKill(_)
         | Event::PanicOnOom(_)
         | Event::UnderOom(_)
+        | Event::LimitAhead(_)
         | Event::Incident(_)
         | Event::Lost(_)
         | Event::Error(_)

@@ -146,6 +146,7 @@ fn severity(event: &Event) -> (u8, &'static str) {
             (17, "ERROR")
         }
         Event::Incident(_)
+        | Event::LimitAhead(_)
         | Event::Lost(_)
         | Event::Error(_)
         | Event::AllocationRefused(_)

@@ -118,7 +118,7 @@ impl Outlets {
         }
     }
 
-    /// Opens every file again: whoever rotates logs has moved them away.
+    /// Opens every file again: a log rotation has moved them away.
     pub fn reopen(&self) {
         self.all.iter().for_each(|outlet| outlet.writer.reopen());
     }

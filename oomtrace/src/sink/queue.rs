@@ -1,4 +1,4 @@
-//! Lines between whoever tells them, who never waits, and the thread that writes them, which may wait for long.
+//! Lines between their sender, which never waits, and the thread that writes them, which may wait for long.
 
 use std::{
     collections::VecDeque,
@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long after losses were told more of the same output are.
+/// How long after losses were reported more of the same output are.
 const LOST_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
 /// What waits for a slow output is no more than this: the oldest lines make room for the newest, and are counted.
@@ -90,7 +90,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// What has happened since this was last asked. Losses are told when the first line is lost, and then now and then, or `all`
+    /// What has happened since this was last asked. Losses are reported when the first line is lost, and then now and then, or `all`
     /// of them: that lines are lost is a line, too, which makes another one go.
     pub(super) fn news(&self, all: bool) -> News {
         let mut state = self.state();
@@ -103,7 +103,7 @@ impl Queue {
         news
     }
 
-    /// Waits until every line is written, but no longer than `patience`: whoever does not read may never do so.
+    /// Waits until every line is written, but no longer than `patience`: a reader that does not read may never do so.
     pub(super) fn finish(&self, patience: Duration) -> io::Result<()> {
         let mut state = self.state();
         state.closing = true;

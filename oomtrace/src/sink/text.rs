@@ -27,6 +27,7 @@ pub fn text(line: &Line, look: Look) -> String {
         Event::OomDecision(kill) => oom::write_kill(&mut page, ts, "OOM decision, nobody killed", kill),
         Event::OomVictim(victim) => oom::write_victim(&mut page, ts, victim),
         Event::OomReaped(reaped) => oom::write_reaped(&mut page, ts, reaped),
+        Event::LimitAhead(ahead) => oom::write_limit_ahead(&mut page, ts, ahead),
         Event::LimitChanged(changed) => oom::write_limit_changed(&mut page, ts, changed),
         Event::PanicOnOom(panic) => oom::write_panic(&mut page, ts, panic),
         Event::UnderOom(wait) => oom::write_under_oom(&mut page, ts, wait),

@@ -88,6 +88,7 @@ fn thinned<'a>(line: &'a Line, room: &Room) -> Cow<'a, Line> {
         | Event::Signal(_)
         | Event::ChargeFailures(_)
         | Event::AllocationRefused(_)
+        | Event::LimitAhead(_)
         | Event::LimitChanged(_)
         | Event::Pressure(_)
         | Event::SystemOom(_)

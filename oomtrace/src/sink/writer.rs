@@ -27,7 +27,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Standard output. The receiver is told when its reader has gone.
+    /// Standard output. The receiver learns when its reader has gone.
     pub(super) fn stdout() -> io::Result<(Self, oneshot::Receiver<()>)> {
         let (closed, ended) = oneshot::channel();
         let writer = Self::start("stdout", ROOM, move |queue| {
@@ -73,7 +73,7 @@ impl Writer {
 }
 
 /// A line is one write, so that lines of several writers do not mix, and is out before the next one is taken. The first
-/// failure is the end: whoever reads has gone.
+/// failure is the end: the reader has gone.
 fn write_stdout(queue: &Queue) -> io::Result<()> {
     let mut stdout = io::stdout();
     loop {

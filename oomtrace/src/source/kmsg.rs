@@ -1,6 +1,6 @@
 //! The running kernel's log, read as it is written: `/dev/kmsg`.
 //!
-//! A record a read; a reader that is too slow is told so once (`EPIPE`), and goes on with the oldest record there is
+//! A record a read; a reader that is too slow gets `EPIPE` once, and goes on with the oldest record there is
 //! (`devkmsg_read`, `kernel/printk/printk.c`). The kernel's numbers of the records then tell how many are lost.
 
 mod accounts;
@@ -33,7 +33,7 @@ use crate::{
 const DEVICE: &str = "/dev/kmsg";
 /// The largest record is 8 KiB (`CONSOLE_EXT_LOG_MAX`, `PRINTK_MESSAGE_MAX`); one that does not fit could not be passed.
 const RECORD: usize = 16 * 1024;
-/// A decision is told when the log has been silent for so long: the members of a group follow one another faster.
+/// A decision is reported when the log has been silent for so long: the members of a group follow one another faster.
 const SILENCE: Duration = Duration::from_secs(1);
 /// The same in the middle of a report, which a slow console may hold up.
 const LONG_SILENCE: Duration = Duration::from_secs(15);

@@ -130,7 +130,7 @@ impl Kubelet {
     /// Reads and tells until `stop` says so, or nobody listens any more; then tells what is open.
     pub async fn run(self, tell: mpsc::Sender<Told>, stop: watch::Receiver<bool>) {
         let Self { mut feed, from } = self;
-        // Whoever listens has gone, and there is nobody to be told so.
+        // The receiver has gone.
         let _ = match from {
             Opened::Journal(journal) => journal.run(&mut feed, &tell, stop).await,
             Opened::File(file) => file.run(&mut feed, &tell, stop).await,

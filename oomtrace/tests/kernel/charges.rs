@@ -41,7 +41,7 @@ fn kernel_counts(cgroup: &Cgroup) -> Result<KernelCounts> {
         let attempts = fs::read_to_string(cgroup.folder().join("memory.failcnt"))?.trim().parse()?;
         return Ok(KernelCounts { attempts, ooms: None });
     }
-    // Not of the cgroups below: each limit is told for itself.
+    // Not of the cgroups below: each limit is reported for itself.
     let events = fs::read_to_string(cgroup.folder().join("memory.events.local"))?;
     let value = |key: &str| -> Result<u64> {
         let line = events.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));

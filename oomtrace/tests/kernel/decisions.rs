@@ -61,7 +61,7 @@ fn sysrq() -> Outcome {
     Ok(())
 }
 
-/// With this setting the kernel kills whoever asks, be it this test or oomtrace: both are spared.
+/// With this setting the kernel kills the process that asks, be it this test or oomtrace: both are spared.
 fn allocating_task() -> Outcome {
     let container = Cgroup::make(&container_path(41, 41))?;
     let oomtrace = Oomtrace::start(&[])?;

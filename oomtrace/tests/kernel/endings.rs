@@ -74,7 +74,7 @@ fn signals() -> Outcome {
     Ok(())
 }
 
-/// The reaper comes to a victim that does not end by itself: after two seconds since 5.18 and in stable kernels of before, else at
+/// The reaper takes a victim that does not end by itself: after two seconds since 5.18 and in stable kernels of before, else at
 /// once. It is held up here for six.
 fn reaped() -> Outcome {
     let container = Cgroup::make(&container_path(46, 46))?;
@@ -100,7 +100,7 @@ fn signals_in_moderation() -> Outcome {
     let started = Instant::now();
     ensure!(workload::start("kill-children", &container.procs())?.wait()?.success(), "the workload failed");
     let seconds = started.elapsed().as_secs();
-    // A container's first process is told whatever its children have used up.
+    // A container's first process is reported whatever its children have used up.
     workload::start("init-that-is-killed", &container.procs())?.wait()?;
     let lines = oomtrace.stop()?;
     let signals = of_kind(&lines, "signal");

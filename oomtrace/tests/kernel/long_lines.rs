@@ -13,7 +13,7 @@ const KERNEL_LOG: &str = include_str!("../data/kernel-log/oomkill.kmsg");
 pub(crate) const COMMAND: [&str; 7] =
     ["oomtrace", "timeline", "--kernel-log", "/tmp/again-and-again.kmsg", "--format", "json", "--full"];
 
-/// What the timeline tells of a node whose containers died again and again: its longest line has more than 100 KiB.
+/// What the timeline reports of a node whose containers died again and again: its longest line has more than 100 KiB.
 pub(crate) fn long_lines() -> Result<Vec<Value>> {
     const TIMES: u64 = 8;
     let mut log = String::new();

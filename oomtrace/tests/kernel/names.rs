@@ -62,7 +62,7 @@ fn timed() -> bool {
     env::var("OOMTRACE_VM_CLOCK").is_ok_and(|clock| clock == "instructions")
 }
 
-/// The runtime tells of a container when it is made, and forgets it as soon as its cgroup is gone: containerd from 2.0, CRI-O.
+/// The runtime reports a container when it is made, and forgets it as soon as its cgroup is gone: containerd from 2.0, CRI-O.
 fn by_events(wanted: u32) -> Outcome {
     let server = CriServer::start(SOCKET, true)?;
     all_are_named(wanted, &["--cri-endpoint", SOCKET, "--host-root", NOWHERE], &server)
@@ -75,7 +75,7 @@ fn by_questions(wanted: u32) -> Outcome {
     all_are_named(wanted, &["--cri-endpoint", SOCKET, "--host-root", NOWHERE], &server.keeping_the_dead())
 }
 
-/// The runtime's `config.json` is there shortly before the cgroup, and goes right after it. Whoever is late reads nothing.
+/// The runtime's `config.json` is there shortly before the cgroup, and goes right after it. A late reader finds nothing.
 fn by_bundles(wanted: u32) -> Outcome {
     all_are_named(wanted, &["--cri-endpoint", NOWHERE], &Bundles)
 }
@@ -93,8 +93,8 @@ fn all_are_named(wanted: u32, arguments: &[&str], source: &dyn Source) -> Outcom
     source.is_heard()?;
     let lived = live(wanted, source)?;
     if !timed() {
-        // What is not named when it is told to end stays so.
-        thread::sleep(Duration::from_secs(2));
+        // What is not named when oomtrace ends stays so. A runtime that was asked too early is asked again within 3 s.
+        thread::sleep(Duration::from_secs(6));
     }
     let lines = oomtrace.stop()?;
     source.end()?;

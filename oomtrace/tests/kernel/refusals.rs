@@ -36,7 +36,7 @@ fn refused(what: &str, rung: &str) -> Result<Value> {
     let mut workload = workload::start(what, &container.procs())?;
     check_eq!(workload.wait()?.code().map(i64::from), Some(TIMES.cast_signed()), "how often it was refused");
     let lines = oomtrace.stop()?;
-    // The counts are fetched twice a second, perhaps between two refusals: the first window is told, then the rest.
+    // The counts are fetched twice a second, perhaps between two refusals: the first window is reported, then the rest.
     let events = of_kind(&lines, "allocation_refused");
     let counted: u64 = events.iter().filter_map(|event| event["count"].as_u64()).sum();
     check_eq!(counted, TIMES, "the counts of all windows together");

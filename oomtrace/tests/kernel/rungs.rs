@@ -1,4 +1,4 @@
-//! The same death, told by every rung of the ladder at once; and the lowest rung by itself.
+//! The same death, reported by every rung of the ladder at once; and the lowest rung by itself.
 
 use std::{
     fs::{self, OpenOptions},

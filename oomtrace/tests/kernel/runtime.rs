@@ -103,7 +103,7 @@ fn told_with_its_end(number: u32, arguments: &[&str]) -> Outcome {
     let ends = of_kind(&lines, "process_exit");
     let end = ends.iter().find(|end| end["oom_victim"] == true).context("no end of the victim")?;
     check_names(end, &pod, &container)?;
-    // What the runtime tells of it in its own time.
+    // What the runtime reports of it in its own time.
     let changes = of_kind(&lines, "container");
     let died = changes.iter().find(|change| change["action"] == "died").context("the runtime told no end")?;
     check_names(died, &pod, &container)?;

@@ -13,7 +13,7 @@ pub(crate) fn told(story: &Story, more: &[&str]) -> Vec<Value> {
     told_by(&Kubelet::ALL, story, more)
 }
 
-/// The same, told by some kubelets only.
+/// The same, reported by some kubelets only.
 pub(crate) fn told_by(kubelets: &[Kubelet], story: &Story, more: &[&str]) -> Vec<Value> {
     let mut first: Option<Vec<Value>> = None;
     for kubelet in kubelets.iter().copied() {
@@ -32,7 +32,7 @@ pub(crate) fn told_by(kubelets: &[Kubelet], story: &Story, more: &[&str]) -> Vec
     first.unwrap_or_default()
 }
 
-/// What can be told where no exit code is: all but what Kubernetes shows of a container, and in 1.20 the names of those that
+/// What can be reported where no exit code is: all but what Kubernetes shows of a container, and in 1.20 the names of those that
 /// the kubelet ends.
 fn without_codes(gists: &[Value]) -> Vec<Value> {
     let told = gists.iter().map(|gist| json!([gist[0], gist[2], gist[3], gist[4], gist[5]]));

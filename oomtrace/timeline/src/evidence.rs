@@ -29,7 +29,7 @@ use super::{
 /// A line and its time.
 pub(super) type At = (i64, Arc<Line>);
 
-/// A decision of the kernel's OOM killer, told by one source or by several.
+/// A decision of the kernel's OOM killer, reported by one source or by several.
 pub(super) struct Kill {
     pub(super) at: i64,
     pub(super) pod: Option<PodKey>,
@@ -146,7 +146,7 @@ pub(super) struct Evidence {
     changes_by_pod: BTreeMap<PodKey, Vec<usize>>,
     /// Kills at limits of cgroup v1 above a container's, each with the pod whose limit it is, if it is one's.
     above: Vec<(i64, Option<PodKey>)>,
-    /// Kills that were told long ago, in containers that lived on.
+    /// Kills that were reported long ago, in containers that lived on.
     killed_before: BTreeMap<ContainerId, Arc<Line>>,
     /// The ends of containers as Kubernetes shows them: as the kubelet reports them, or the runtime told it.
     shown: BTreeMap<ContainerId, EndRecord>,
@@ -360,7 +360,7 @@ impl Evidence {
         self.killings_to_end(death).next().is_some()
     }
 
-    /// Whether it ended because it was told to, by the kubelet or by a signal: by itself, or by SIGKILL when its time was up.
+    /// Whether it ended because it was asked to, by the kubelet or by a signal: by itself, or by SIGKILL when its time was up.
     fn ended_as_told(&self, death: &Death) -> bool {
         let by_kubelet = match death.exit_code {
             Some(137) => self
@@ -444,7 +444,7 @@ impl Evidence {
             let Event::SystemOom(oom) = &line.event else { continue };
             let known = match oom.pid {
                 Some(pid) => pids.contains(&pid),
-                // What cannot be told apart is not told twice.
+                // What cannot be told apart is not reported twice.
                 None => self.kills.iter().any(|kill| {
                     let node = kill.told.limit.as_ref().and_then(|limit| limit.level) == Some(Level::Node);
                     node && (at - NOTICED..=at + SECOND).contains(&kill.at)

@@ -1,4 +1,4 @@
-//! What is left of lines that were let go of for want of space: counts, on the line of the incident that stays.
+//! What is left of lines that were let go of for lack of space: counts, on the line of the incident that stays.
 
 use std::{
     collections::BTreeMap,

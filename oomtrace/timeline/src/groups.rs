@@ -1,7 +1,7 @@
 //! Which lines can have to do with each other, so that only what an event touches is judged anew.
 //!
 //! Two lines are of one group where they name the same pod, container, process or cgroup; all evictions are one, for they
-//! compete. What a group comes to depends on nothing but its lines, on its lessons (lines of others that teach a name in it)
+//! compete. What a group results in depends on nothing but its lines, on its lessons (lines of others that teach a name in it)
 //! and on when the kubelet was heard. So judging each by itself gives what judging all at once gives.
 
 mod keys;
@@ -70,7 +70,7 @@ pub(super) struct Group {
     ended: BTreeMap<ContainerId, i64>,
 }
 
-/// Smaller groups are judged with each line that comes to them; larger ones when they have grown by a part of what they are, so
+/// Smaller groups are judged with each line that is added; larger ones when they have grown by a part of what they are, so
 /// that a storm takes as long as it has lines.
 const SMALL: usize = 64;
 
@@ -123,7 +123,7 @@ pub(super) struct Groups {
     next: u64,
     /// The kills that stay of lines that were let go of, the oldest first. Some containers have ended since.
     remembered: VecDeque<(ContainerId, Order)>,
-    /// Containers whose ends were let go of, the oldest first: what else tells of those ends is no news.
+    /// Containers whose ends were let go of, the oldest first: what else reports those ends is no news.
     buried: BTreeSet<ContainerId>,
     buried_in_order: VecDeque<ContainerId>,
     /// Groups that a line came to since they were judged.
@@ -195,12 +195,12 @@ impl Groups {
         self.touched.insert(id);
     }
 
-    /// Whether an event tells of the end of a container whose end was let go of.
+    /// Whether an event reports the end of a container whose end was let go of.
     pub(super) fn is_buried(&self, event: &Event) -> bool {
         !self.buried.is_empty() && ended(event).is_some_and(|id| self.buried.contains(&id))
     }
 
-    /// Whether an event tells of the start of a container that was not seen to end.
+    /// Whether an event reports the start of a container that was not seen to end.
     pub(super) fn starts_what_goes_on(event: &Event, lines: &Lines) -> bool {
         let of =
             |id: &ContainerId| lines.values().any(|(line, lesson)| !lesson && ended(&line.event).as_ref() == Some(id));
@@ -243,7 +243,7 @@ impl Groups {
         true
     }
 
-    /// Of a line that is let go of in a group it stays what else may be told of the same thing: that a container has ended, and
+    /// Of a line that is let go of in a group it stays what else may be reported of the same thing: that a container has ended, and
     /// that something was killed in it.
     pub(super) fn remember(&mut self, id: u64, order: &Order, line: &Line) {
         if let Some(container) = ended(&line.event)
@@ -306,7 +306,7 @@ impl Groups {
         let (mut gone, mut going_on, mut killed) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         started.extend(lines.into_iter().filter(|(_, (_, lesson))| !lesson));
         started.retain(|order, (line, lesson)| {
-            // Told twice, a start is one.
+            // Reported twice, a start is one.
             let stays = starts(&line.event).is_some_and(|id| !ended.contains(id) && going_on.insert(id.clone()));
             if !stays && !*lesson {
                 gone.push(order.clone());

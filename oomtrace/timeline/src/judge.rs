@@ -1,4 +1,4 @@
-//! From evidence to incidents: what belongs together, and what it comes to.
+//! From evidence to incidents: what belongs together, and what happened.
 
 mod case;
 mod ending;
@@ -33,7 +33,7 @@ use super::{
     words,
 };
 
-/// Events in an incident that are told; of more the first and the last.
+/// Events in an incident that are reported; of more the first and the last.
 const EVENTS: usize = 256;
 
 /// Later starts of a container that are listed by their ids.
@@ -64,7 +64,7 @@ pub(super) struct Judged {
     pub(super) lines: Vec<Arc<Line>>,
 }
 
-/// What lines come to.
+/// What lines result in.
 #[derive(Default)]
 pub(super) struct Findings {
     pub(super) incidents: Vec<Judged>,
@@ -81,7 +81,7 @@ struct Context<'a> {
     node: &'a Node,
 }
 
-/// What the lines of a node come to, in the order of time. `folds` stand for lines that were let go of.
+/// What the lines of a node result in, in the order of time. `folds` stand for lines that were let go of.
 pub(super) fn judge(node: &str, lines: &[Kept], known: &Background, of_node: &Node, folds: &Folds) -> Findings {
     let mut names = Names::learn(lines, &known.snapshot);
     let mut evidence = Evidence::of(lines, &names, of_node);
@@ -235,7 +235,7 @@ fn by_pod(cases: &[Case<'_>]) -> BTreeMap<PodKey, Vec<usize>> {
 }
 
 /// Whether a kill is why its container ended. An end before a kill in the same container is one that a clock without
-/// seconds' parts tells. A kubelet that was started after the kill tells of an end that it did not see. Where the container was
+/// seconds' parts tells. A kubelet that was started after the kill reports an end that it did not see. Where the container was
 /// told to end after the kill, it had outlived it, unless its first process was killed.
 fn explains(context: &Context<'_>, kill: &Kill, death: &Death) -> bool {
     let noticed_late = death.by_start.is_some_and(|start| start >= kill.at);
@@ -333,7 +333,7 @@ pub(super) fn id(node: &str, identity: &str, began: i64) -> String {
     format!("{:016x}", fnv1a(format!("{node}\n{identity}\n{began}").as_bytes()))
 }
 
-/// The lines of an incident that are told: all, or the first and the last.
+/// The lines of an incident that are reported: all, or the first and the last.
 pub(super) fn told(lines: &[Arc<Line>]) -> impl Iterator<Item = &Arc<Line>> {
     let half = if lines.len() > EVENTS { EVENTS / 2 } else { lines.len() };
     let last = if lines.len() > EVENTS { &lines[lines.len() - half..] } else { &[][..] };
@@ -343,7 +343,7 @@ pub(super) fn told(lines: &[Arc<Line>]) -> impl Iterator<Item = &Arc<Line>> {
 /// How the words begin that say that the time of an incident is not known.
 const WHEN: &str = "when it was";
 
-/// Until the end of 1970: a time since boot that is told as a date.
+/// Until the end of 1970: a time since boot that is given as a date.
 const YEAR_OF_BOOT: i64 = 365 * 24 * 3600 * SECOND;
 
 /// The container's and the pod's names for an incident.

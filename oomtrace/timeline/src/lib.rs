@@ -2,8 +2,8 @@
 //!
 //! # What becomes of an event
 //!
-//! 1. Every [`Line`] that tells of a death, or of what may lead to one, is kept in order of its time ([`Timeline::push`]).
-//! 2. The kept lines of a node are sorted out ([`evidence`]): kills (a kill told by several sources is one), ends of
+//! 1. Every [`Line`] that reports a death, or what may lead to one, is kept in order of its time ([`Timeline::push`]).
+//! 2. The kept lines of a node are sorted out ([`evidence`]): kills (a kill reported by several sources is one), ends of
 //!    containers, evictions, signals, refusals. [`names`] says which pod and container each belongs to.
 //! 3. They are paired by identity ([`windows`] says how long something may take) into incidents, and judged
 //!    ([`judge`]).
@@ -384,7 +384,7 @@ impl Timeline {
         all.into_iter().map(|judged| judged.incident).collect()
     }
 
-    /// What a group's lines come to.
+    /// The incidents that a group's lines make.
     fn judged(&self, id: u64) -> judge::Findings {
         let Some(group) = self.groups.get(id) else { return judge::Findings::default() };
         let mut found = judged(group.lines(), &self.known, &self.nodes, &group.folds);
@@ -564,6 +564,7 @@ impl Weight {
             Event::OomDecision(_)
             | Event::OomVictim(_)
             | Event::OomReaped(_)
+            | Event::LimitAhead(_)
             | Event::LimitChanged(_)
             | Event::ContainerEnded(_)
             | Event::Incident(_)

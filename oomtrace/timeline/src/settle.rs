@@ -1,7 +1,7 @@
 //! After the fact: what nothing can be added to any more is judged, told and let go of, so that a log may be of any length.
 //!
 //! A group of lines is judged in parts, between which nothing happened for longer than any window ([`crate::windows::PAUSE`]), each
-//! when no more can come to it: so what it comes to does not depend on when that is. Of what was judged only the starts of
+//! when no more can come to it: so the result does not depend on when that is. Of what was judged only the starts of
 //! containers stay that were not seen to end, since their ends may come any time, and a kill in each container: so many of
 //! those, the latest, that memory stays flat.
 

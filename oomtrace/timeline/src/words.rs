@@ -1,4 +1,4 @@
-//! Words for summaries and advice. Names are as they were chosen by whoever chose them: whoever prints them escapes.
+//! Words for summaries and advice. Names are as they were chosen outside: the printer escapes them.
 
 use std::time::Duration;
 
@@ -112,7 +112,8 @@ pub(super) fn listed(words: &[String]) -> String {
 }
 
 /// A length of time, as people say it: `9 s`, `12 min`, `3 h 10 min`, `5 days`.
-pub(super) fn span(time: Duration) -> String {
+#[must_use]
+pub fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         0 => "less than a second".to_owned(),

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use self::deaths::{ALL, Death, Expected};
 
-/// What is told of a death is told by then.
+/// By then a death is reported.
 const SETTLED: Duration = Duration::from_millis(1500);
 const RECORD: &str = "/tmp/recording.jsonl";
 /// What a kubelet's counter says after it evicted two pods for the node's sake. No recording at hand has it: the same load as in

@@ -140,7 +140,7 @@ fn write_libraries(initramfs: &mut Initramfs, root: &Path, names: &[&str]) -> Re
     Ok(())
 }
 
-/// Not running, and `journalctl` not on the PATH: whoever wants a journal starts it.
+/// Not running, and `journalctl` not on the PATH: a test that wants a journal starts it.
 pub(super) fn write_journald(initramfs: &mut Initramfs) -> Result<()> {
     let root = setup::systemd()?;
     for (program, folder) in [("systemd-journald", "usr/lib/systemd"), ("journalctl", "usr/bin")] {

@@ -1,4 +1,4 @@
-//! What stands around a line of a log, whoever's log it is: how it is encoded, the times written in its head, the objects that
+//! What stands around a line of any log: how it is encoded, the times written in its head, the objects that
 //! collectors make of it, and heads that are in no list, which are learnt from the log itself ([`learnt`]).
 
 pub mod cri;

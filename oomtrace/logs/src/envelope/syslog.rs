@@ -8,7 +8,7 @@ use super::{scan::Scan, when};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Named<'a> {
     pub(crate) host: Option<&'a [u8]>,
-    /// Who wrote it, with its process id in brackets where that is told.
+    /// Who wrote it, with its process id in brackets where that is given.
     pub(crate) writer: &'a [u8],
     pub(crate) text: &'a [u8],
 }

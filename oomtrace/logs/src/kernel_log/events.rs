@@ -110,7 +110,7 @@ impl Events {
         }
     }
 
-    /// Takes a line, with or without its line end; gives what it completes. In a log that goes on, a decision is told
+    /// Takes a line, with or without its line end; gives what it completes. In a log that goes on, a decision is reported
     /// when the next begins, or by [`flush`](Self::flush).
     pub fn push_line(&mut self, line: &[u8]) -> Vec<Told> {
         self.push_line_of(line, None)
@@ -205,7 +205,7 @@ impl Events {
             }
             Item::Torn { when, text } => {
                 self.statistics.torn += 1;
-                let message = format!("a line of the kernel's log about a kill was cut, and is not told: {text:?}");
+                let message = format!("a line of the kernel's log about a kill was cut, and is not reported: {text:?}");
                 vec![told(self.at(&when), Event::Error(Failure { message }))]
             }
         }

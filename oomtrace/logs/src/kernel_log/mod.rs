@@ -32,7 +32,7 @@
 //! indented where the log begins so, unless the first line alone is.
 //!
 //! A process chooses its own name (`comm`, 15 bytes), and may put `)`, `, total-vm:`, line ends and escape sequences
-//! into it. Whoever may make cgroups chooses their names, without `/` and line ends. Each parser says how it finds the
+//! into it. Users that may make cgroups choose their names, without `/` and line ends. Each parser says how it finds the
 //! ends of such a name.
 
 pub mod clock;

@@ -26,7 +26,7 @@
 //! | `oom_reap_task` | `oom_reaper: reaped process 8 (b), now …`, from another thread: at once, from 5.18 two seconds later | |
 //!
 //! Where a log was filtered or cut, and no line of a kill follows a report that chose somebody (`oom-kill:`, `Kill process`),
-//! or whose candidate the reaper names, that one is told as killed.
+//! or whose candidate the reaper names, that one is reported as killed.
 //!
 //! Instead of a kill the report may end with `Out of memory and no killable processes...` (`out_of_memory`), or with a
 //! panic (`check_panic_on_oom`).
@@ -68,7 +68,7 @@ use super::form::When;
 pub enum Item {
     /// One decision of the OOM killer, with all it led to.
     Decision(Box<Decision>),
-    /// The reaper took a victim's memory, or could not. It may be told before the victim's decision is.
+    /// The reaper took a victim's memory, or could not. It may be reported before the victim's decision is.
     Reaped(Reaped),
     /// Reports left out by the kernel's rate limit, before the report that follows.
     Suppressed {
@@ -98,7 +98,7 @@ pub struct Decision {
     /// Who was killed for it. Often not [`Report::chosen`] of a thread group whose first thread had gone, or before 5.1
     /// a child that was sacrificed for its parent.
     pub victim: Option<Killed>,
-    /// What tells of the kill where its own line is missing.
+    /// What reports the kill where its own line is missing.
     pub known_by: Option<KnownBy>,
     /// The other processes killed with it, each once.
     pub members: Vec<Killed>,
@@ -209,7 +209,7 @@ pub struct Reaped {
 pub struct Report {
     /// The task whose allocation could not be met.
     pub trigger: Option<Trigger>,
-    /// `NONE`, `CPUSET`, `MEMORY_POLICY` or `MEMCG`: `enum oom_constraint`. Before 5.0 only `MEMCG` can be told.
+    /// `NONE`, `CPUSET`, `MEMORY_POLICY` or `MEMCG`: `enum oom_constraint`. Before 5.0 only `MEMCG` can be reported.
     pub constraint: Option<String>,
     /// The NUMA nodes allowed by a policy; `(null)` for no policy.
     pub nodemask: Option<String>,
@@ -221,7 +221,7 @@ pub struct Report {
     pub global: Option<bool>,
     /// The cgroup over its limit.
     pub oom_cgroup: Option<String>,
-    /// The memory cgroup of whoever was chosen.
+    /// The memory cgroup of the process that was chosen.
     pub victim_cgroup: Option<String>,
     /// Who was chosen: the first thread of the process.
     pub chosen: Option<Process>,

@@ -17,7 +17,7 @@ use crate::{
 pub struct Happened {
     /// The ends of containers, the evictions and the nodes' kills, in the order of time.
     pub lines: Vec<Line>,
-    /// How many have no time: they are told in their order, at the start of 1970.
+    /// How many have no time: they are given in their order, at the start of 1970.
     pub untimed: i64,
     /// Events of kills (`OOMKilling`) whose message is no line of the kernel's that can be read.
     pub unreadable: usize,

@@ -6,7 +6,7 @@ use super::reader::MAX_LINE_BYTES;
 
 /// So many lines may follow, those of others among them: a probe's output is 10 KiB at most (`pkg/probe/exec`).
 const LINES: usize = 4096;
-/// How rsyslog writes a tab, unless it is told otherwise.
+/// How rsyslog writes a tab, unless it is configured otherwise.
 const ESCAPED_TAB: &str = "#011";
 
 /// A line that ended within such a value, and what followed it so far.

@@ -10,7 +10,7 @@
 //! | RFC 5424 | `<13>1 2026-11-23T23:20:49.380126Z node1 kubelet 442 - - …` |
 //! | `journalctl -o json`, `json-sse` | `{"MESSAGE":…}`, `data: {"MESSAGE":…}` |
 //! | `journalctl -o verbose`, `json-pretty` | `    MESSAGE=…`, `\t"MESSAGE" : "…",` on a line of its own: who wrote it is on another |
-//! | `journalctl -o export` | `MESSAGE=…` among an entry's fields, one on each line; told by the log's first line |
+//! | `journalctl -o export` | `MESSAGE=…` among an entry's fields, one on each line; known by the log's first line |
 //! | `journalctl -o short-monotonic`, `short-delta` | `[  153.158837] node1 kubelet[442]: …`, `[  153.158837 <    0.000125 >] node1 …` |
 //! | `docker logs -t`, `kubectl logs --timestamps` | `2026-11-23T23:20:49.380126Z …` |
 //! | `talosctl logs kubelet` | `10.0.0.2: …` |
@@ -39,7 +39,7 @@ const MAX_DEPTH: usize = 4;
 pub struct Unwrapped<'a> {
     /// What was logged.
     pub text: Cow<'a, str>,
-    /// When whoever kept the line took it: after it was written.
+    /// When the log's keeper took the line: after it was written.
     pub kept: Option<Wall>,
     /// Who wrote it, as far as the form tells: syslog's identifier.
     pub identifier: Option<Cow<'a, str>>,

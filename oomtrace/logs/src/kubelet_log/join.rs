@@ -17,7 +17,7 @@ use super::{
     pass::Pass,
 };
 
-/// A death is told by two goroutines, milliseconds apart in either order; a second is for a node that is out of breath.
+/// A death is reported by two goroutines, milliseconds apart in either order; a second is for a node that is out of breath.
 const HELD: Duration = Duration::from_secs(2);
 /// A kill is noticed at once, unless it was before the kubelet was started.
 const NOTICED_LATE: SignedDuration = SignedDuration::from_secs(5);
@@ -25,7 +25,7 @@ const NOTICED_LATE: SignedDuration = SignedDuration::from_secs(5);
 const SAME_KILL: SignedDuration = SignedDuration::from_secs(10);
 /// Deaths that wait for their other half.
 const DYING: usize = 256;
-/// How much of what was told is remembered, so that it is told once.
+/// How much of what was reported is remembered, so that it is reported once.
 const REMEMBERED: usize = 4096;
 
 /// Makes events of messages, in their order.
@@ -33,7 +33,7 @@ pub(super) struct Joiner {
     names: Names,
     pass: Pass,
     dying: VecDeque<Dying>,
-    /// Containers that are told to end with another grace period than their own, and perhaps told once more.
+    /// Containers that are told to end with another grace period than their own, and perhaps reported once more.
     overridden: VecDeque<(Timestamp, ContainerChange)>,
     /// The container whose start was killed last: the next error of its pod's has its names.
     start_killed: Option<(Timestamp, ContainerId)>,
@@ -64,7 +64,7 @@ enum Key {
     Name(Option<String>, Option<String>, String),
 }
 
-/// Half of what is told of a death.
+/// Half of what is reported of a death.
 struct Dying {
     at: Timestamp,
     pod: Pod,
@@ -320,7 +320,7 @@ impl Joiner {
         tell(at, Event::Container(Box::new(change)))
     }
 
-    /// A pod that went for a critical one. Where those to go were named before, it was told of its containers.
+    /// A pod that went for a critical one. Where those to go were named before, it was reported of its containers.
     fn preempted(&mut self, at: Timestamp, pod: Pod) -> Option<Told> {
         let named = self.leaving.remove(&(pod.namespace.clone(), pod.name.clone()));
         let mut change = ContainerChange { pod: Some(pod), ..ContainerChange::new(Action::Killing) };
@@ -370,7 +370,7 @@ impl Joiner {
         }
     }
 
-    /// An ending, with the reason that was told of the same one, which waits.
+    /// An ending, with the reason that was reported of the same one, which waits.
     fn with_overridden(&mut self, mut change: ContainerChange) -> ContainerChange {
         let id = |change: &ContainerChange| change.container.as_ref().and_then(|container| container.id.clone());
         let same = |(_, other): &(Timestamp, ContainerChange)| id(other).is_some() && id(other) == id(&change);

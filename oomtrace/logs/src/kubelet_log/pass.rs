@@ -43,7 +43,7 @@ impl Pass {
         self.ranked.first()
     }
 
-    /// Takes a step in, and gives it what the pass knows. `false` where it repeats what was told.
+    /// Takes a step in, and gives it what the pass knows. `false` where it repeats what was reported.
     pub(super) fn take(&mut self, step: &mut Eviction) -> bool {
         match step.phase {
             Phase::Observed => return self.observe(step),

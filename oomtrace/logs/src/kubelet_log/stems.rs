@@ -50,7 +50,7 @@ const STEMS: [&str; 40] = [
     "Message for Container of pod",
     // A journal's message that is not all text: bytes, in which nothing is found.
     "MESSAGE\":[",
-    // Or that is too long for whoever printed the journal.
+    // Or that is too long for the program that printed the journal.
     "MESSAGE\":null",
     "MESSAGE\" : null",
     "Probe failed",

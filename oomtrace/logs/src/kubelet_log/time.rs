@@ -8,7 +8,7 @@ use crate::envelope::when::{LocalTime, Wall};
 
 /// Zones are a whole number of quarters of an hour from UTC.
 const ZONE_STEP: i64 = 15 * 60;
-/// How far a clock may be ahead of whoever says that nothing is later.
+/// How far a clock may be ahead of the one by which nothing is later.
 const SLACK: Duration = Duration::from_hours(24);
 
 /// What is known of a log's times beside what its lines say.
@@ -21,7 +21,7 @@ pub struct Calendar {
 }
 
 impl Calendar {
-    /// The instant of what the kubelet wrote, with the help of the stamp of whoever kept the line.
+    /// The instant of what the kubelet wrote, with the help of the stamp of the log's keeper.
     pub(super) fn resolve(&self, written: Wall, kept: Option<Wall>) -> Option<Timestamp> {
         match (written, kept) {
             (Wall::Absolute(at), _) => Some(at),
@@ -35,7 +35,7 @@ impl Calendar {
         }
     }
 
-    /// The instant at which whoever kept a line took it.
+    /// The instant at which the log's keeper took a line.
     pub(super) fn kept(&self, kept: Wall) -> Option<Timestamp> {
         match kept {
             Wall::Absolute(at) => Some(at),

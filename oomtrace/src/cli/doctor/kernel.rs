@@ -91,7 +91,7 @@ const OPTIONS: [KernelOption; 12] = [
     KernelOption {
         name: "CONFIG_PSI",
         needed_for: NeededFor::Itself,
-        lost: "how long tasks waited for memory is not told",
+        lost: "how long tasks waited for memory is not reported",
     },
     KernelOption { name: "CONFIG_PRINTK", needed_for: NeededFor::KernelLog, lost: "no kernel log to fall back on" },
 ];

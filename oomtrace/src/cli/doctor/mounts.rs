@@ -53,7 +53,7 @@ fn cgroups(cgroup_root: &Path) -> Check {
             name,
             error.to_string(),
             "mount the node's cgroups, or say where they are with --cgroup-root; boot without cgroup_disable=memory",
-            "what memory of pods looked like is not told; without the controller only the node can run out of memory",
+            "what memory of pods looked like is not reported; without the controller only the node can run out of memory",
         ),
     }
 }
@@ -66,7 +66,7 @@ fn pressure() -> Check {
             name,
             format!("/proc/pressure/memory: {error}"),
             "boot with psi=1, on a kernel with CONFIG_PSI=y (4.20 and later)",
-            "how long tasks waited for memory is not told",
+            "how long tasks waited for memory is not reported",
         ),
     }
 }

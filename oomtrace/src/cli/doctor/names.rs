@@ -78,7 +78,7 @@ fn kubelet(access: Option<&KubeletAccess>) -> Check {
             error.to_string(),
             "as its read-only port is closed as a rule: --kubelet-url https://NODE:10250, with --kubelet-token and \
              --kubelet-ca; or --kubelet-url off",
-            "owners, roles of containers and the limits of specifications are not told",
+            "owners, roles of containers and the limits of specifications are not reported",
         ),
     }
 }

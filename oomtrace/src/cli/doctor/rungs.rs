@@ -23,7 +23,7 @@ pub(super) const KERNEL_LOG: &str = "kmsg";
 pub(super) struct RungReport {
     /// As `--probe` takes it; `cgroup-events` comes along with `kmsg`.
     pub(super) rung: &'static str,
-    /// Whether kills would be told on it.
+    /// Whether kills would be reported on it.
     pub(super) possible: bool,
     /// Whether `--probe auto` would use it, for one symbol at least.
     pub(super) used: bool,

@@ -49,7 +49,7 @@ impl Printer {
         }
     }
 
-    /// Whoever read has had enough: `oomtrace timeline … | head`.
+    /// The reader has had enough: `oomtrace timeline … | head`.
     fn is_unread(&self) -> bool {
         self.unread
     }

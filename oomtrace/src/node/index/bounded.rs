@@ -44,7 +44,7 @@ impl<K: Copy + Eq + Hash, V: Default> Bounded<K, V> {
         self.kept.get(key).map(|kept| &kept.value)
     }
 
-    /// Notes the end, the first time it is told.
+    /// Notes the end, the first time it is reported.
     pub(super) fn end(&mut self, key: &K, now_ns: u64) {
         if let Some(kept) = self.kept.get_mut(key) {
             kept.ended_ns = kept.ended_ns.min(now_ns);
@@ -76,7 +76,7 @@ impl<K: Copy + Eq + Hash, V: Default> Bounded<K, V> {
     }
 
     /// Forgets a sixteenth at once, so that a full map is not searched for every newcomer: the ended before the living,
-    /// the longest ended and the longest not told of first.
+    /// the longest ended and those first that were not heard of for longest.
     fn make_room(&mut self) {
         let age = |kept: &Kept<V>| (kept.ended_ns, kept.told_ns);
         let mut ages: Vec<_> = self.kept.iter().map(|(key, kept)| (age(kept), *key)).collect();

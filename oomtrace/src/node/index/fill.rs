@@ -3,8 +3,8 @@
 use super::{ContainerKey, ContainerRecord, Index, PodKey};
 use crate::event::{
     AllocationRefused, Cgroup, ChargeFailures, Container, ContainerChange, ContainerId, ContainerRole, Event, Limit,
-    LimitChanged, OomKill, OomReaped, OomVictim, PanicOnOom, Pod, PodUid, Pressure, ProcessExit, Signal, Task,
-    UnderOom,
+    LimitAhead, LimitChanged, OomKill, OomReaped, OomVictim, PanicOnOom, Pod, PodUid, Pressure, ProcessExit, Signal,
+    Task, UnderOom,
 };
 
 impl Index {
@@ -44,7 +44,7 @@ impl Index {
 pub enum Unnamed {
     /// A container; somebody should be asked about it.
     Container(ContainerId),
-    /// A pod; whoever knows its containers knows it, too.
+    /// A pod; a source that knows its containers knows it, too.
     Pod(PodUid),
 }
 
@@ -102,6 +102,10 @@ impl Filling<'_> {
                 let LimitChanged { pod, container, cgroup, set_by, .. } = changed.as_mut();
                 self.place(pod, container, cgroup.as_ref().and_then(|cgroup| cgroup.id));
                 self.tasks(set_by);
+            }
+            Event::LimitAhead(ahead) => {
+                let LimitAhead { pod, container, cgroup, .. } = ahead.as_mut();
+                self.place(pod, container, cgroup.as_ref().and_then(|cgroup| cgroup.id));
             }
             Event::Pressure(pressure) => {
                 let Pressure { pod, container, cgroup, .. } = pressure.as_mut();
@@ -182,7 +186,7 @@ impl Filling<'_> {
             None => cgroup.filter(|_| pod.is_none()).and_then(|cgroup| cgroup.container),
         };
         let record = container_key.as_ref().and_then(|key| index.containers.get(key));
-        // A container that its runtime says is another pod's is a claim of whoever made the path.
+        // A container that its runtime says is another pod's is a claim of the path's maker.
         let record = record.filter(|record| by_path.is_none() || record.pod.is_none() || record.pod == by_path);
         let pod_key = by_path.or(record.and_then(|record| record.pod)).or_else(|| cgroup.and_then(|cgroup| cgroup.pod));
         let pod_record = pod_key.as_ref().and_then(|key| index.pods.get(key));

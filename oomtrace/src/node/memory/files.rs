@@ -56,7 +56,7 @@ pub(crate) struct Psi(pub(crate) Stall);
 
 /// Why it is not that.
 #[derive(Debug, thiserror::Error)]
-#[error("pressure is told in two lines, `some avg10=… avg60=… avg300=… total=…` and the same with `full`")]
+#[error("pressure has two lines, `some avg10=… avg60=… avg300=… total=…` and the same with `full`")]
 pub(crate) struct NotPsi;
 
 impl FromStr for Psi {

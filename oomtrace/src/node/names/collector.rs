@@ -47,7 +47,7 @@ pub struct Options {
     pub kubelet: Option<kubelet::Access>,
     /// Where it is said that the kubelet does not answer.
     pub kubelet_degradation: Degradation,
-    /// Whether the kernel tells of cgroups when they are made. Else they are looked for often.
+    /// Whether the kernel reports cgroups when they are made. Else they are looked for often.
     pub sees_cgroups: bool,
 }
 
@@ -56,7 +56,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A folder that was changed less than this ago may be changed again without its time of change telling: file systems
 /// take the time of the kernel's last tick.
 const TICK_OF_FILES: Duration = Duration::from_millis(20);
-/// How often cgroups are looked for where the kernel tells of them when they are made: what was lost is made good.
+/// How often cgroups are looked for where the kernel reports them when they are made: what was lost is made good.
 const WALK_EVERY: Duration = Duration::from_secs(30);
 /// How often the kubelet is asked.
 const KUBELET_EVERY: Duration = Duration::from_secs(20);
@@ -162,9 +162,9 @@ async fn follow_kubelet(options: &Options, told: mpsc::Sender<Heard>) {
             }
             Ok(Err(error)) if answered => {
                 answered = false;
-                let lost = "the kubelet tells no limits, owners and roles";
+                let lost = "no limits, owners and roles from the kubelet";
                 // The read-only port is closed as a rule.
-                if access.is_secret() {
+                if access.is_secret() || matches!(error, kubelet::KubeletError::NotRoots { .. }) {
                     warn!("{lost}: {error}");
                     kubelet_degradation
                         .say(format!("{lost} ({error}); it is asked every {} s", KUBELET_EVERY.as_secs()));
@@ -229,7 +229,7 @@ impl Files {
     }
 
     async fn follow(mut self, mut questions: mpsc::Receiver<ContainerId>) {
-        // The one way out: whoever would be told has gone.
+        // The one way out: the receiver has gone.
         let _ = self.work(&mut questions).await;
     }
 

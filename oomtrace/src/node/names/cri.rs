@@ -70,7 +70,7 @@ pub struct Access {
     pub events: bool,
 }
 
-/// Tells all that the runtime knows and comes to know, for ever; answers for single containers that are asked about.
+/// Sends all that the runtime knows and learns, for ever; answers for single containers that are asked about.
 pub(super) async fn follow(
     host: &Host,
     access: &Access,
@@ -109,7 +109,7 @@ pub(super) async fn follow(
         if started.elapsed() > LAST_PAUSE {
             pause = FIRST_PAUSE;
         }
-        // Whoever asks meanwhile is not answered: the list that follows has it all.
+        // What is asked meanwhile is not answered: the list that follows has it all.
         let quiet = async { while wanted.recv().await.is_some() {} };
         tokio::select! {
             () = sleep(pause) => {}
@@ -179,7 +179,7 @@ impl<'a> Session<'a> {
                         let facts = self.client.look_up(&id).await?;
                         let found = facts.iter().any(|fact| matches!(fact, Fact::Container(told) if !told.ended));
                         if found {
-                            // So that its end is told, should it come before the next list.
+                            // So that its end is reported, should it come before the next list.
                             self.known.insert(id, false);
                         }
                         self.tell(facts).await?;

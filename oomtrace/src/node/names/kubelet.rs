@@ -1,12 +1,13 @@
 //! The kubelet's `/pods`: what the pods' specifications say.
 
 mod access;
+mod listener;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use serde::Deserialize;
 
-pub use self::access::{Access, KubeletError, Trust};
+pub use self::access::{Access, KubeletError, READ_ONLY, Trust};
 use super::annotations::Keys;
 use crate::{
     event::{ContainerRole, Owner},

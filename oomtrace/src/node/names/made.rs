@@ -1,4 +1,4 @@
-//! The folders that runtimes make for containers, told as they are made: before the container's cgroup, and also where the
+//! The folders that runtimes make for containers, reported as they are made: before the container's cgroup, and also where the
 //! kernel's side does not tell of cgroups.
 
 use std::{

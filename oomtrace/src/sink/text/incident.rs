@@ -60,7 +60,7 @@ pub(super) fn write_block(page: &mut Page, node: &str, incident: &Incident) {
     page.gap();
 }
 
-/// What has nothing to do with memory is told in short.
+/// What has nothing to do with memory is reported in short.
 fn is_short(page: &Page, incident: &Incident) -> bool {
     incident.severity == Severity::Other && !page.look().has_details()
 }

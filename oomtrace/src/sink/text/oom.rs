@@ -1,12 +1,17 @@
 //! Kills and decisions of the OOM killer.
 
+use std::time::Duration;
+
 use super::{
     page::Page,
     words::{describe_limit, escape, number, place, size, who},
 };
-use crate::event::{
-    Candidate, Cause, LimitChanged, LimitKind, Mark, OomKill, OomReaped, OomVictim, PanicOnOom, Task, UnderOom,
-    UnderOomState, Why,
+use crate::{
+    event::{
+        Candidate, Cause, LimitAhead, LimitChanged, LimitKind, Mark, OomKill, OomReaped, OomVictim, PanicOnOom, Task,
+        UnderOom, UnderOomState, Why,
+    },
+    timeline::words::span,
 };
 
 pub(super) fn write_kill(page: &mut Page, ts: &str, what: &str, kill: &OomKill) {
@@ -107,6 +112,20 @@ pub(super) fn write_reaped(page: &mut Page, ts: &str, reaped: &OomReaped) {
     let after = reaped.since_kill_ms.map_or_else(String::new, |ms| format!(", {ms:.1} ms after the kill"));
     let place = place(reaped.pod.as_ref(), reaped.container.as_ref());
     page.event(ts, Mark::Other, &format!("OOM reaper: {} in {place}: {how}{after}", who(&reaped.task)));
+}
+
+pub(super) fn write_limit_ahead(page: &mut Page, ts: &str, ahead: &LimitAhead) {
+    let place = place(ahead.pod.as_ref(), ahead.container.as_ref());
+    let (used, limit) = (size(ahead.usage_bytes), size(ahead.limit_bytes));
+    let text = match ahead.seconds_left.filter(|_| !ahead.withdrawn) {
+        Some(seconds) => format!(
+            "limit ahead: {place} uses {used} of {limit}, and reaches it in {} at {} an hour",
+            span(Duration::from_secs(seconds)),
+            size(ahead.growth_bytes_per_hour)
+        ),
+        None => format!("limit ahead: withdrawn, as {place} stopped growing, at {used} of {limit}"),
+    };
+    page.event(ts, Mark::Failure, &text);
 }
 
 pub(super) fn write_limit_changed(page: &mut Page, ts: &str, changed: &LimitChanged) {

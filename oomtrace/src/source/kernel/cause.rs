@@ -8,13 +8,13 @@ use super::{
 };
 use crate::event::Cause;
 
-/// What made the kernel come to this decision.
+/// What made the kernel decide so.
 pub(super) fn of(decision: &Decision, paths: &Paths) -> Cause {
     let told = Cause::of(known_i32(decision.order), text(&decision.message).as_deref());
     if told != Cause::Ordinary {
         return told;
     }
-    // `memory_max_write` of cgroup v2 kills until what is in use fits. Whoever writes is not over the limit himself.
+    // `memory_max_write` of cgroup v2 kills until what is in use fits. The writer is not over the limit itself.
     let outside = match (paths.path(decision.limit_cgroup_id), paths.path(decision.trigger.cgroup_id)) {
         (Some(limit), Some(trigger)) => !is_inside(trigger, limit),
         _ => false,

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::event::{Cgroup, ChargeFailures, ChargeState, Event, Limit, Span, Task, Told};
 
-/// A cgroup is told at most so often.
+/// A cgroup is reported at most so often.
 const TELL_EVERY_NS: u64 = 1_000_000_000;
 /// After so long without a failure a cgroup fails no more.
 const QUIET_NS: u64 = 5_000_000_000;
@@ -26,7 +26,7 @@ pub struct SeesCharges {
     pub attempts: bool,
     /// Charges that fail.
     pub failed: bool,
-    /// Charges that come to an OOM.
+    /// Charges that lead to an OOM.
     pub ooms: bool,
 }
 

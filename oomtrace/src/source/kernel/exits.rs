@@ -58,7 +58,7 @@ impl Exits {
         Some(told(record.header.boot_ns, Event::OomReaped(Box::new(event))))
     }
 
-    /// A process ended. Nothing where that was told already, or where it is neither a victim nor in a container.
+    /// A process ended. Nothing where that was reported already, or where it is neither a victim nor in a container.
     pub(super) fn tell(&mut self, exit: &Exit, paths: &Paths) -> Option<Told> {
         let identity = (exit.task.tgid, exit.task.start_boottime_ns);
         if self.ended.contains(&identity) {
@@ -129,7 +129,7 @@ mod tests {
         mark
     }
 
-    /// The end of a process, where it is told.
+    /// The end of a process, where it is reported.
     fn end(exits: &mut Exits, task: Task, boot_ns: u64) -> Option<Box<ProcessExit>> {
         let mut exit = Exit::zeroed();
         exit.header.boot_ns = boot_ns;

@@ -145,7 +145,7 @@ impl Joiner {
                 limit_changes::tell(&changed, &self.paths, &self.machine).into_iter().collect()
             }
             Record::DecisionEnd(_) => self.flush(),
-            // Facts, not events: whoever reads the records keeps them.
+            // Facts, not events: the reader of the records keeps them.
             Record::CgroupMade(_) | Record::CgroupGone(_) => Vec::new(),
         }
     }
@@ -176,7 +176,7 @@ impl Joiner {
         self.paths.path(cgroup_id)
     }
 
-    /// Gives what is open, for want of its end.
+    /// Gives what is open, as its end is missing.
     pub fn flush(&mut self) -> Vec<Told> {
         let told = self.emit_kill();
         self.open = None;
@@ -423,7 +423,7 @@ mod tests {
         Record::DecisionEnd(end)
     }
 
-    /// What records come to, told in short; what is still open at their end is flushed.
+    /// The events that records make, in short; what is still open at their end is flushed.
     fn told(records: Vec<Record>) -> Vec<String> {
         let mut joiner = joiner();
         let mut told: Vec<_> = records.into_iter().flat_map(|record| joiner.push(record)).collect();

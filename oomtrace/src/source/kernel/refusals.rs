@@ -1,6 +1,6 @@
 //! Allocations that processes in containers were refused: told at most once a second for each process and cause.
 //!
-//! The kernel counts for itself, and sends a record at a process's first refusal and then at most once a second. Nothing is told
+//! The kernel counts for itself, and sends a record at a process's first refusal and then at most once a second. Nothing is reported
 //! at the record: it says who, and the counts are fetched twice a second.
 
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use crate::{
     probe::is_trial,
 };
 
-/// A process is told at most so often.
+/// A process is reported at most so often.
 const TELL_EVERY_NS: u64 = 1_000_000_000;
 /// After so long without a refusal a process is refused no more.
 const QUIET_NS: u64 = 5_000_000_000;
@@ -73,7 +73,7 @@ impl Refusals {
         let (mut events, mut quiet) = (Vec::new(), Vec::new());
         for (key, counts) in counts {
             let over = end || now_ns.saturating_sub(counts.last_ns) > QUIET_NS;
-            // A process on the node itself is counted, but not told.
+            // A process on the node itself is counted, but not reported.
             if let Some(spell) = self.0.get_mut(&(key.tgid, key.by)) {
                 events.extend(spell.tell_if_due(now_ns, key.by, counts, commit_limit_bytes, over));
             }

@@ -1,4 +1,4 @@
-//! Cgroups that are frozen instead of killed: told when their first task comes to wait, and when none does any more.
+//! Cgroups that are frozen instead of killed: reported when their first task begins to wait, and when none does any more.
 
 use std::collections::{HashMap, HashSet};
 

@@ -18,7 +18,7 @@ use crate::{
     node::{cgroup_path::CgroupIdentity, hierarchy::Hierarchy},
 };
 
-/// Of so many kills of one cgroup that the log lost, each is told; more are counted as lost.
+/// Of so many kills of one cgroup that the log lost, each is reported; more are counted as lost.
 const MOST_TOLD: u64 = 64;
 /// Where only reading again may help.
 const RETRY: Duration = Duration::from_secs(1);

@@ -25,7 +25,7 @@ use crate::node::{
     hierarchy::Hierarchy,
 };
 
-/// Watches are the kernel's memory: of more cgroups than these, kills are told by the log alone.
+/// Watches are the kernel's memory: of more cgroups than these, kills are reported by the log alone.
 const MOST: usize = 8192;
 /// Deeper than any runtime makes containers.
 const DEEPEST: usize = 10;

@@ -14,11 +14,11 @@ use crate::event::OomKill;
 /// So long a count waits for its line in the log: longer than a report may be held up.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What is counted and not told yet, by cgroup.
+/// What is counted and not reported yet, by cgroup.
 #[derive(Default)]
 pub(super) struct KillCounts {
     untold: BTreeMap<String, Untold>,
-    /// Kills that were told without their cgroup, and the time of the last.
+    /// Kills that were reported without their cgroup, and the time of the last.
     unplaced: u64,
     last_unplaced: Option<Instant>,
 }

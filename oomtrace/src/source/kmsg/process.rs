@@ -10,7 +10,7 @@ use crate::{
     node::{self, cgroup_path::CgroupIdentity, hierarchy::Hierarchy},
 };
 
-/// How many victims are remembered until their kill is told.
+/// How many victims are remembered until their kill is reported.
 const REMEMBERED: usize = 1024;
 const KILLED: &[u8] = b"Killed process ";
 

@@ -22,7 +22,7 @@ pub(super) struct Gone;
 pub(super) struct Feed {
     reader: Reader,
     told: Vec<Told>,
-    /// What happened before is read for the names in it, and not told, but for the thresholds that the kubelet was started
+    /// What happened before is read for the names in it, and not reported, but for the thresholds that the kubelet was started
     /// with: those hold as of now.
     since: Timestamp,
     counted: Counts,

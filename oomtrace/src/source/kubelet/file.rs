@@ -24,7 +24,7 @@ use crate::event::Told;
 const EVERY: Duration = Duration::from_millis(500);
 /// How much is read at once.
 const PIECE: usize = 64 * 1024;
-/// For so long a file that was replaced may still be written to: until whoever writes has heard of it.
+/// For so long a file that was replaced may still be written to: until the writer has noticed.
 const LINGERS: Duration = Duration::from_secs(1);
 /// How much of the past is read for the names in it.
 const PAST: u64 = 4 * 1024 * 1024;

@@ -5,7 +5,7 @@
 //! of the node's process 1 before it becomes `journalctl`, so neither a shell nor anything else is needed in the image.
 //!
 //! `journalctl` follows the journal across its rotation. Where it ends (journald's restart ends older ones), another goes
-//! on after the last entry that was read, so that nothing is lost and nothing told twice.
+//! on after the last entry that was read, so that nothing is lost and nothing reported twice.
 
 mod units;
 

@@ -1,4 +1,4 @@
-//! The kubelet's counters, read again and again: each eviction that they count is told, with its signal.
+//! The kubelet's counters, read again and again: each eviction that they count is reported, with its signal.
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
@@ -159,7 +159,8 @@ mod tests {
     fn counters(access: &str, folder: &Path) -> Counters {
         let token = folder.join("token");
         std::fs::write(&token, "let-me-in").expect("a file");
-        let kubelet = KubeletAccess { url: "http://127.0.0.1:1".to_owned(), token, trust: KubeletTrust::Anybody };
+        let kubelet =
+            KubeletAccess { url: "http://127.0.0.1:1".to_owned(), token, trust: KubeletTrust::Anybody, named: true };
         let access = access.parse().expect("an address or a file");
         Counters { every: Duration::from_millis(20), ..Counters::new(access, kubelet) }
     }

@@ -23,7 +23,7 @@ const PODS: u32 = 10;
 
 /// Who tells the names of containers.
 pub(super) trait Source: Sync {
-    /// oomtrace has started: waits until it listens, where what is told before is lost.
+    /// oomtrace has started: waits until it listens, where what is reported before is lost.
     fn is_heard(&self) -> Result<()> {
         Ok(())
     }

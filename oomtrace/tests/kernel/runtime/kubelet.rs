@@ -49,7 +49,7 @@ tar -C $image -cf $image/image.tar manifest.json config.json layer.tar
 ctr -n k8s.io images import $image/image.tar >/dev/null
 "#;
 
-/// Whoever asks the runtime for pods.
+/// A client that asks the runtime for pods.
 pub(crate) struct Kubelet {
     runtime: Runtime,
     client: Client,

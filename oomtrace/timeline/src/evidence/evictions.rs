@@ -48,7 +48,7 @@ pub(super) fn evicted(steps: &[(i64, &Eviction, &Arc<Line>)], names: &Names<'_>)
                 evicted.memory = evicted.memory.or(step.memory);
                 evicted.lines.push((*at, Arc::clone(line)));
             } else {
-                // Whoever is evicted later was not chosen in a pass that had come to its end with another.
+                // A pod that is evicted later was not chosen in a pass that had ended with another.
                 let within = |span| {
                     let open = passes.iter().enumerate().rev().filter(|(index, _)| !ended[*index]);
                     open.filter(move |(_, pass)| pass.at <= *at && at - pass.at <= span)

@@ -11,7 +11,7 @@ pub(super) enum Key {
     Uid(PodUid),
     Name(String, String),
     Container(ContainerId),
-    /// A victim's process id: one kill is told by several.
+    /// A victim's process id: one kill is reported by several.
     Process(u32),
     /// A cgroup whose limit is hit, or that is read.
     Path(String),

@@ -190,7 +190,7 @@ impl<'a> Case<'a> {
         [kill, evicted, death, stopped].into_iter().flatten().min().unwrap_or(0)
     }
 
-    /// Who it is about, for its id: of a pod always the pod, for a kill may join an eviction that was told already.
+    /// Who it is about, for its id: of a pod always the pod, for a kill may join an eviction that was reported already.
     pub(super) fn identity(&self) -> String {
         match (&self.pod, &self.subject) {
             (Some(pod), _) => format!("{pod:?}"),
@@ -247,7 +247,7 @@ impl<'a> Case<'a> {
         Some(container)
     }
 
-    /// What it comes to.
+    /// The incident that it makes.
     pub(super) fn judge(&self, context: &Context<'_>, signal: Option<&eviction::Crossed>) -> Incident {
         if self.kills.is_empty() {
             match &self.ending {

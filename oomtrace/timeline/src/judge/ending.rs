@@ -150,7 +150,7 @@ fn alone<'a>(context: &Context<'a>, death: &'a Death) -> Why<'a> {
 fn refused<'a>(context: &Context<'a>, death: &Death) -> Option<&'a Cause<AllocationRefused>> {
     let of_this =
         |refused: &&Cause<AllocationRefused>| refused.container.is_some() && refused.container == death.container;
-    // Several refusals are told together, the last of them perhaps when the program has ended.
+    // Several refusals are reported together, the last of them perhaps when the program has ended.
     context.evidence.refusals.iter().filter(of_this).rev().find(|refused| {
         let at = |ts: &str| nanoseconds(ts).unwrap_or(refused.at);
         let (first, last) = (at(&refused.what.first_ts), at(&refused.what.last_ts));

@@ -116,7 +116,7 @@ fn written(end: &EndRecord) -> Option<String> {
     Some(end.exit_code.map_or_else(|| reason.clone(), |code| format!("{reason} {code}")))
 }
 
-/// The containers that ended, or that were told to.
+/// The containers that ended, or that were asked to.
 pub(super) fn affected(case: &Case<'_>, context: &Context<'_>) -> Vec<AffectedContainer> {
     let mut named: BTreeMap<String, AffectedContainer> = BTreeMap::new();
     let mut unnamed: BTreeMap<ContainerId, AffectedContainer> = BTreeMap::new();

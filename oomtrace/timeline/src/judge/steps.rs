@@ -22,7 +22,7 @@ use super::{
     ending::By,
 };
 
-/// Steps that are told; of more the first and the last.
+/// Steps that are reported; of more the first and the last.
 const STEPS: usize = 48;
 
 /// The lines that make a case, and no other: kills, ends, steps of an eviction of the pod, what ended it.
@@ -143,7 +143,7 @@ fn around(case: &Case<'_>, context: &Context<'_>, first: i64, last: i64) -> Vec<
     all
 }
 
-/// The same step, told by a second form of the same log, is one.
+/// The same step, reported by a second form of the same log, is one.
 fn once(all: Vec<At>) -> Vec<At> {
     let mut kept: Vec<At> = Vec::with_capacity(all.len());
     // When what was said last, of what has others near.
@@ -179,7 +179,7 @@ pub(super) fn steps(lines: &[At], began: i64, case: &Case<'_>, context: &Context
     let several = is_of_several(case);
     for (at, line) in lines {
         let Some((mark, what)) = words(line, several, context) else { continue };
-        // The end of a container is told by the kernel and by the kubelet in turn.
+        // The end of a container is reported by the kernel and by the kubelet in turn.
         if let Event::Container(change) = &line.event
             && change.action == ContainerAction::Died
             && let Some(id) = change.container.as_ref().and_then(|container| container.id.as_ref())

@@ -35,7 +35,7 @@ fn what_fills_the_limit_decides_what_helps() {
 
 #[test]
 fn a_victim_cannot_have_held_more_than_the_limit_and_need_not_have_asked() {
-    // Its file pages are charged to whoever read them first.
+    // Its file pages are charged to the cgroup that read them first.
     let mut known = kill(pod('a'), container("go", '1'), Level::Container, 20);
     known.victim.memory =
         Memory { rss_anon_bytes: Some(19 * MIB), rss_file_bytes: Some(23 * MIB), ..Memory::default() };

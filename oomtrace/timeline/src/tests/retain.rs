@@ -1,4 +1,4 @@
-//! Whatever is let go of for want of space: no incident comes back, none is invented, and the counts stay exact.
+//! Whatever is let go of for lack of space: no incident comes back, none is invented, and the counts stay exact.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -89,7 +89,7 @@ fn restart(world: &mut World, at: f64, letter: char, nth: u32) {
         );
 }
 
-/// A busy half hour: crash loops, kills that nothing else is told of, a child of a container that goes on, evictions, kills by
+/// A busy half hour: crash loops, kills of which nothing else is reported, a child of a container that goes on, evictions, kills by
 /// people.
 fn half_hour() -> World {
     let mut world = World::default();

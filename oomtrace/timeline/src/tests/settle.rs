@@ -1,4 +1,4 @@
-//! What is judged and let go of on the way comes to the same as what is kept to the end.
+//! What is judged and let go of on the way gives the same as what is kept to the end.
 
 use jiff::{SignedDuration, Timestamp};
 use oomtrace_model::{Container, ContainerAction, ContainerChange, Incident, Level, Limit, Line, Scenario};

@@ -15,7 +15,7 @@ use crate::{Background, Keep, Timeline};
 pub(super) const MIB: u64 = 1 << 20;
 const START: i64 = 1_795_476_000;
 
-/// What happened, in the order it is told.
+/// What happened, in the order it is reported.
 #[derive(Default)]
 pub(super) struct World {
     pub(super) lines: Vec<Line>,

@@ -55,7 +55,7 @@ impl Trap {
             match pid {
                 -1 => bail!("a process cannot be forked: {}", io::Error::last_os_error()),
                 0 => {
-                    // Zero is whoever writes it.
+                    // Zero is the writer.
                     if libc::write(self.procs.as_raw_fd(), c"0".as_ptr().cast(), 1) == 1 {
                         for offset in (0..EATEN_BYTES).step_by(page) {
                             self.untouched.add(offset).write_volatile(1);

@@ -1,4 +1,4 @@
-//! How soon a kill is told: by oomtrace, by whoever reads the kernel's log, and by bpftrace's oomkill, of the same kills.
+//! How soon a kill is reported: by oomtrace, by a reader of the kernel's log, and by bpftrace's oomkill, of the same kills.
 
 use std::{
     collections::HashMap,
@@ -46,7 +46,7 @@ impl Latency {
     }
 }
 
-/// Who tells of a kill.
+/// Who reports a kill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Teller {
     OomtraceVictim,

@@ -18,7 +18,7 @@ use super::{kill::Trap, tracer::Tracer};
 
 /// How much resident memory an idle oomtrace should stay below.
 const GOAL_KIB: u64 = 10 << 10;
-/// What is told of a kill is told by then.
+/// By then a kill is reported.
 const SETTLED: Duration = Duration::from_secs(2);
 /// The numbers of kills after which to look, in ten thousandths of all.
 const LOOKS: [u32; 8] = [100, 500, 1000, 2500, 5000, 7500, 9000, 10_000];

@@ -22,7 +22,7 @@ impl Tracer {
         Self::start_telling(&[&["--all"], arguments].concat())
     }
 
-    /// The same, where the arguments say which kinds are told: the status has to be among them.
+    /// The same, where the arguments say which kinds are reported: the status has to be among them.
     pub(super) fn start_telling(arguments: &[&str]) -> Result<Self> {
         let mut child = Command::new("oomtrace")
             .args(["run", "--format", "json", "--log-level", "error"])

@@ -53,7 +53,7 @@ struct Killed {
     levels: BTreeSet<&'static str>,
 }
 
-/// What a comparison comes to.
+/// What a comparison results in.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     /// In a few words.

@@ -40,7 +40,7 @@ impl Log {
         ))
     }
 
-    /// Writes the log: what is told around the eviction at its own pace, the rest at once.
+    /// Writes the log: what is reported around the eviction at its own pace, the rest at once.
     pub(super) fn replay(&self) -> Result<()> {
         let Self(lines) = self;
         let mut moments =

@@ -58,7 +58,7 @@ pub(super) fn tell(decision: &Decision, number: u64, table: &Table<'_>) -> OomKi
                 oom_score_adj: trigger.oom_score_adj,
                 ..Task::default()
             };
-            // The first thread of a process is in the table by its own id; of others the process is not told.
+            // The first thread of a process is in the table by its own id; of others the process is not known.
             match trigger.pid.and_then(|pid| table.row(pid)) {
                 Some(row) => places.of_row(row, decision, Task { tgid: Some(row.tgid), ..task }),
                 None => task,

@@ -7,10 +7,10 @@ use oomtrace_model::{Event, Moment, OomReaped, OomVictim, Task};
 use super::told;
 use crate::kernel_log::report::Reaped;
 
-/// The reaper comes two seconds after the kill at the latest: of more victims than these it is told without the rest.
+/// The reaper comes two seconds after the kill at the latest: of more victims than these it is reported without the rest.
 const REMEMBERED: usize = 256;
 
-/// A victim, and when it was told.
+/// A victim, and when it was reported.
 pub(super) struct Told {
     at: Moment,
     pid: Option<u32>,
@@ -28,7 +28,7 @@ impl Told {
     }
 }
 
-/// Victims whose reaper may come, and reapers whose victims are not told yet: a decision is open until the next line that
+/// Victims whose reaper may come, and reapers whose victims are not reported yet: a decision is open until the next line that
 /// is not its own, and the reaper may be faster.
 #[derive(Default)]
 pub(super) struct Reapings {

@@ -7,7 +7,7 @@ use oomtrace_model::{Candidate, Memory};
 use super::Machine;
 use crate::kernel_log::report::{self, Decision, NodeMemory, Report};
 
-/// Those with the most points are told.
+/// Those with the most points are reported.
 const MOST_TOLD: usize = 20;
 /// `OOM_SCORE_ADJ_MIN`, `include/uapi/linux/oom.h`: never to be killed.
 const NEVER: i32 = -1000;

@@ -14,7 +14,7 @@ use crate::kernel_log::form::{Caller, Message, When};
 
 /// Puts lines together to decisions.
 ///
-/// Nothing in the log says that a decision is over, as the members of a group may follow. So it is told
+/// Nothing in the log says that a decision is over, as the members of a group may follow. So it is reported
 ///
 /// - when a line comes that cannot be part of it: the start of another report, or a kill that is not its own;
 /// - when the log is over, or has been silent for a while: [`flush`](Self::flush).
@@ -24,9 +24,9 @@ use crate::kernel_log::form::{Caller, Message, When};
 /// - the first one after a report (or "Kill process", before 5.1), and of its chosen process or of a thread of it;
 /// - a further one after `Tasks in …`, with the same reason, of a process of the report's table, or at once; but not the
 ///   last one before another `Tasks in …`, which is the victim of a decision without a report;
-/// - at once after another with the same reason, where that other's victim is told once more behind it: a group whose
+/// - at once after another with the same reason, where that other's victim is reported once more behind it: a group whose
 ///   `Tasks in …` is missing;
-/// - the same process again, or one that was told for want of this line ([`presumed`](super::presumed)).
+/// - the same process again, or one that was presumed while this line was missing ([`presumed`](super::presumed)).
 ///
 /// Never does it, if 10 seconds are between the two, or if the log names the callers and they differ: all lines of a
 /// decision are printed by one thread. Any other kill is a decision without a report.
@@ -109,7 +109,7 @@ impl Assembler {
         items
     }
 
-    /// Gives what is open. Further lines of it would be told as decisions of their own: call it at the end of the log, and
+    /// Gives what is open. Further lines of it would be reported as decisions of their own: call it at the end of the log, and
     /// while the log goes on only when it has been silent for a second or more and is [`settled`](Self::settled), or for
     /// much longer.
     pub fn flush(&mut self) -> Vec<Item> {

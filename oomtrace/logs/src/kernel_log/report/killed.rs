@@ -32,7 +32,7 @@ pub(super) fn killed(text: &str, when: When) -> Option<Killed> {
     })
 }
 
-/// As much of it as is left of a line that was cut. A name that may go on is told by `name_of`.
+/// As much of it as is left of a line that was cut. A name that may go on is found by `name_of`.
 pub(super) fn torn(text: &str, when: When, name_of: impl Fn(u32) -> Option<String>) -> Option<Killed> {
     let (message, pid, rest) = start(text)?;
     let whole = rest.rsplit_once(')').filter(|(_, after)| after.starts_with(" t") || after.starts_with(", U"));

@@ -37,7 +37,7 @@ pub(super) struct Open {
     stats_follow: bool,
     /// Kills at once after its own, for the same reason: of its group, if the victim's line comes again among them.
     followers: Vec<Killed>,
-    /// Whom the reaper named before any kill was told.
+    /// Whom the reaper named before any kill was reported.
     reaped: Option<Process>,
     /// The `oom-kill:` line, to be read again when the victim's name is known better.
     summary: Option<String>,
@@ -178,7 +178,7 @@ impl Open {
         self.columns = None;
     }
 
-    /// The name of a process that this report tells of.
+    /// The name of a process in this report.
     pub(super) fn name_of(&self, pid: u32) -> Option<String> {
         let chosen = presumed::chosen(&self.decision).filter(|chosen| chosen.pid == pid);
         let row = || self.row(pid).map(|row| row.comm.clone());
@@ -274,7 +274,7 @@ impl Open {
         }
     }
 
-    /// Whether this kill was told already.
+    /// Whether this kill was reported already.
     fn is_again(&self, killed: &Killed) -> bool {
         let Decision { victim, members, group, .. } = &self.decision;
         let same = |known: &Killed| {

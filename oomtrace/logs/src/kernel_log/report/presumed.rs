@@ -14,7 +14,7 @@ const SAME_KILL_COUNT: usize = 16;
 /// How many kills are kept.
 const REMEMBERED: usize = 256;
 
-/// The latest kills, so that none is told twice.
+/// The latest kills, so that none is reported twice.
 #[derive(Default)]
 pub(super) struct Kills(VecDeque<PresumedKill>);
 
@@ -36,7 +36,7 @@ impl PresumedKill {
 }
 
 impl Kills {
-    /// Whether it was told.
+    /// Whether it was given out.
     pub(super) fn knows(&self, process: &Process, when: When) -> bool {
         self.find(process, when).is_some()
     }
@@ -58,7 +58,7 @@ impl Kills {
         known.find(|(known, others)| known.is(process.pid, &process.comm, when, *others)).map(|(known, _)| known)
     }
 
-    /// Whether this is the line of a kill that was told for want of it.
+    /// Whether this is the line of a kill that was presumed without it.
     pub(super) fn is_late(&mut self, killed: &Killed) -> bool {
         let mut known = self.0.iter_mut().rev().zip(0..);
         let late =
@@ -66,7 +66,7 @@ impl Kills {
         late.map(|(known, _)| known.presumed = false).is_some()
     }
 
-    /// Takes a decision that is over. Where nothing says how it ended, whoever was `reaped`, or else was chosen, was killed:
+    /// Takes a decision that is over. Where nothing says how it ended, the process that was `reaped`, or else was chosen, was killed:
     /// nothing but the kill comes after the choice.
     pub(super) fn take(&mut self, decision: &mut Decision, reaped: Option<Process>, last: When) {
         let by_reaper = reaped.is_some();
@@ -84,7 +84,7 @@ impl Kills {
         }
         decision.known_by = match &decision.victim {
             Some(_) if !nobody => None,
-            // From 5.0 the `oom-kill:` line names whoever is killed.
+            // From 5.0 the `oom-kill:` line names the process that is killed.
             Some(_) if decision.report.as_ref().is_some_and(|report| report.chosen.is_some()) => None,
             Some(_) if by_reaper => Some(KnownBy::Reaper),
             Some(_) => decision.elected.as_ref().map(|_| KnownBy::Choice),

@@ -15,7 +15,7 @@ fn all() -> impl Iterator<Item = (&'static str, &'static [u8])> {
 
 type Told = BTreeSet<(u32, String, Option<u64>, Option<u64>)>;
 
-/// Whether each was killed in the whole log too. Where its own line is missing or cut, no size is told.
+/// Whether each was killed in the whole log too. Where its own line is missing or cut, no size is reported.
 fn is_of(told: &Told, truth: &Told) -> bool {
     let same = |(pid, comm, total_vm, anon): &(u32, String, Option<u64>, Option<u64>)| {
         let mut known = truth.iter().filter(|known| (known.0, &known.1) == (*pid, comm));

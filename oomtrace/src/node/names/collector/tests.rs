@@ -19,7 +19,7 @@ use crate::node::{
 };
 
 /// An event waits half a second for names (`--name-wait`), and a busy machine is given a little more; what is looked at once a
-/// second only is told too late.
+/// second only is reported too late.
 const IN_TIME: Duration = Duration::from_millis(800);
 const BUNDLES: &str = "run/containerd/io.containerd.runtime.v2.task";
 
@@ -61,7 +61,7 @@ impl Node {
         fs::rename(new, path).expect("it is replaced");
     }
 
-    /// What is told of a container, with its name.
+    /// What is reported of a container, with its name.
     fn told_within(&mut self, time: Duration, id: &ContainerId) -> Option<ContainerFact> {
         let Self { runtime, heard, .. } = self;
         let told = async {

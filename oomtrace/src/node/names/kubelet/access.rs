@@ -9,13 +9,16 @@ use std::{
 
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
-use super::parse;
+use super::{listener, parse};
 use crate::node::fact::Fact;
 
 /// How long the kubelet may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Ten times what 250 pods take.
-const MOST_BYTES: u64 = 64 << 20;
+/// Twice what 250 pods take.
+const MOST_BYTES: u64 = 16 << 20;
+/// The kubelet's read-only port, where it is open.
+pub const READ_ONLY: &str = "http://127.0.0.1:10255";
+const READ_ONLY_PORT: u16 = 10255;
 
 /// How to ask the kubelet.
 #[derive(Clone, Debug)]
@@ -26,6 +29,8 @@ pub struct Access {
     pub token: PathBuf,
     /// Whose certificates are believed.
     pub trust: Trust,
+    /// Whether somebody named the address. Else it is only asked where root listens: see [`super::listener`].
+    pub named: bool,
 }
 
 /// Whose certificates are believed.
@@ -33,7 +38,7 @@ pub struct Access {
 pub enum Trust {
     /// Theirs that these ones signed: a file of certificates in PEM.
     Authorities(PathBuf),
-    /// Everybody's: whoever takes the kubelet's port gets the token.
+    /// Everybody's: any process that takes the kubelet's port gets the token.
     Anybody,
 }
 
@@ -58,6 +63,17 @@ pub enum KubeletError {
         url: String,
         /// What is wrong with the certificate.
         error: rustls::Error,
+    },
+    /// It may not be the kubelet.
+    #[error(
+        "{url}: a process of user {uid} listens there, so it may not be the kubelet, and is not asked; if it is, name its \
+         address with --kubelet-url"
+    )]
+    NotRoots {
+        /// What was to be asked for.
+        url: String,
+        /// Who listens.
+        uid: u32,
     },
     /// It does not want to tell us.
     #[error("{url}: {error}; {remedy}")]
@@ -90,7 +106,7 @@ pub enum KubeletError {
 }
 
 impl Access {
-    /// All that the kubelet tells of its pods now.
+    /// All that the kubelet reports of its pods now.
     ///
     /// # Errors
     ///
@@ -119,6 +135,12 @@ impl Access {
     ///
     /// Fails as [`Access::get`] does.
     pub fn get_at(&self, url: String) -> Result<Vec<u8>, KubeletError> {
+        if !self.named
+            && url.starts_with(READ_ONLY)
+            && let Some(uid) = listener::other_than_root(READ_ONLY_PORT)
+        {
+            return Err(KubeletError::NotRoots { url, uid });
+        }
         let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).proxy(None).max_redirects(0);
         let request = if is_secret(&url) {
             let token = read(&self.token, "--kubelet-token")?;

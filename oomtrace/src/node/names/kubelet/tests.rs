@@ -45,7 +45,7 @@ pub(crate) fn kubelet_at(address: &str, names: &[&str]) -> (String, String) {
             let connection = ServerConnection::new(Arc::clone(&config)).expect("a connection");
             let mut stream = BufReader::new(StreamOwned::new(connection, stream));
             let mut request = String::new();
-            // Whoever does not like the certificate hangs up.
+            // A client that does not accept the certificate hangs up.
             while !request.ends_with("\r\n\r\n") && stream.read_line(&mut request).is_ok_and(|read| read > 0) {}
             let status = match request.lines().find_map(|line| line.split_once("uthorization: Bearer ")) {
                 Some((_, "let-me-in")) if answer(&request).is_some() => "200 OK",
@@ -78,7 +78,7 @@ fn asked(token: &str, names: &[&str], believed: impl Fn(String) -> String) -> Re
     let (url, certificate) = kubelet(names);
     let token = written(folder.path(), "token", token);
     let trust = Trust::Authorities(written(folder.path(), "ca.crt", &believed(certificate)));
-    let told = Access { url, token, trust }.ask();
+    let told = Access { url, token, trust, named: true }.ask();
     told.map(|facts| facts.len()).map_err(|error| error.to_string())
 }
 
@@ -111,8 +111,12 @@ fn a_token_that_is_not_taken_is_told_with_what_to_do() {
 fn files_that_are_missing_or_say_something_else_are_named_with_their_options() {
     let error = asked("let-me-in", &["localhost"], |_| "no certificate".to_owned()).expect_err("no authority");
     assert!(error.contains("ca.crt") && error.contains("--kubelet-ca"), "{error}");
-    let access =
-        Access { url: "https://localhost:10250".to_owned(), token: "/nowhere/token".into(), trust: Trust::Anybody };
+    let access = Access {
+        url: "https://localhost:10250".to_owned(),
+        token: "/nowhere/token".into(),
+        trust: Trust::Anybody,
+        named: true,
+    };
     let error = access.ask().expect_err("no token").to_string();
     assert!(error.contains("/nowhere/token") && error.contains("--kubelet-token"), "{error}");
 }
@@ -121,7 +125,8 @@ fn files_that_are_missing_or_say_something_else_are_named_with_their_options() {
 fn whoever_wants_it_so_believes_anybody() {
     let folder = tempfile::tempdir().expect("a folder");
     let (url, _) = kubelet(&["node-7"]);
-    let access = Access { url, token: written(folder.path(), "token", "let-me-in"), trust: Trust::Anybody };
+    let access =
+        Access { url, token: written(folder.path(), "token", "let-me-in"), trust: Trust::Anybody, named: true };
     assert_eq!(access.ask().map(|facts| facts.len()).map_err(|error| error.to_string()), Ok(1));
 }
 
@@ -139,7 +144,7 @@ fn in_the_clear_no_token_is_needed_and_none_is_sent() {
     });
     let folder = tempfile::tempdir().expect("a folder");
     let token = written(folder.path(), "token", "let-me-in");
-    let told = Access { url, token, trust: Trust::Anybody }.ask();
+    let told = Access { url, token, trust: Trust::Anybody, named: true }.ask();
     assert!(matches!(told.map_err(|error: KubeletError| error.to_string()), Ok(facts) if facts.len() == 1));
     let request = served.join().expect("a request");
     assert!(!request.contains("let-me-in"), "{request}");

@@ -231,7 +231,7 @@ pub(super) fn is_starting(kill: &Kill) -> bool {
     kill.told.victim.task.comm.as_deref().is_some_and(|comm| comm.starts_with("runc:["))
 }
 
-/// With what exit code a container ended, where only that its end is called `OOMKilled` tells of a kill, and the end was no kill.
+/// With what exit code a container ended, where a kill is known only because its end is called `OOMKilled`, and the end was no kill.
 fn outlived_until(kill: &Kill) -> Option<i32> {
     let (_, line) = kill.lines.first()?;
     match &line.event {

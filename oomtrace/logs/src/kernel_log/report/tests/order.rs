@@ -107,7 +107,7 @@ fn callers_tell_decisions_and_lines_of_others_apart() {
     lines.push(message(5, Some(11), second.trim_end()));
     lines.push(message(5, Some(10), first.trim_end()));
     let items = items(lines);
-    // One thread holds `oom_lock` until its kill: this cannot be, and yet no kill gets the other's limit, nor is told twice.
+    // One thread holds `oom_lock` until its kill: this cannot be, and yet no kill gets the other's limit, nor is reported twice.
     assert_eq!(limits(&items), [(vec![1], Some("/a")), (vec![2], None)]);
     let report = decisions(&items)[0].report.as_deref().expect("a report");
     assert_eq!((report.stats[0].values.len(), report.candidates_total), (1, 1));

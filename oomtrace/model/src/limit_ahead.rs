@@ -1,0 +1,31 @@
+//! Limits that will be reached soon.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Cgroup, Container, Level, Pod};
+
+/// At its present growth a cgroup reaches its memory limit within ten minutes. Emitted once for each approach, and once more with
+/// `withdrawn` where it does not come true.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct LimitAhead {
+    /// Whose limit it is.
+    pub pod: Option<Pod>,
+    /// Whose limit it is.
+    pub container: Option<Container>,
+    /// The cgroup.
+    pub cgroup: Option<Cgroup>,
+    /// What the cgroup is of.
+    pub level: Option<Level>,
+    /// What is used.
+    pub usage_bytes: Option<u64>,
+    /// The limit.
+    pub limit_bytes: Option<u64>,
+    /// How fast what cannot be written back grows, page cache apart.
+    pub growth_bytes_per_hour: Option<u64>,
+    /// In how many seconds it reaches the limit at that growth.
+    pub seconds_left: Option<u64>,
+    /// It stopped growing before it reached the limit.
+    #[serde(default)]
+    pub withdrawn: bool,
+}
