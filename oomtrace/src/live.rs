@@ -10,7 +10,6 @@
 //! here ([`ProbeSource`]); every other source is a task of its own that sends over a bounded channel ([`Sources`]).
 
 mod commands;
-mod forecast;
 mod hangup;
 mod heap;
 mod last_words;

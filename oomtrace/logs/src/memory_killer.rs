@@ -34,7 +34,7 @@ pub(crate) fn says_sent(identifier: &str, text: &str) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     nohang: nohang::Victim,
-    /// The pod that koordlet told last: at V(5) it tells each eviction twice.
+    /// The pod that koordlet named last: at V(5) it logs each eviction twice.
     evicted: Option<Pod>,
 }
 

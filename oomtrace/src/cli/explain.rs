@@ -58,6 +58,9 @@ pub(super) struct Args {
     sources: Sources,
 }
 
+/// Lines that are pasted are held in memory.
+const MOST_PASTED: u64 = 64 << 20;
+
 /// Explains what is asked for.
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let what = args.what.join(" ");
@@ -115,7 +118,13 @@ struct Pasted {
 /// Explains lines on standard input.
 fn pasted(args: &Args) -> Result<ExitCode> {
     let mut bytes = Vec::new();
-    io::stdin().lock().read_to_end(&mut bytes).context("standard input cannot be read")?;
+    let most = MOST_PASTED + 1;
+    io::stdin().lock().take(most).read_to_end(&mut bytes).context("standard input cannot be read")?;
+    anyhow::ensure!(
+        (bytes.len() as u64) < most,
+        "standard input has more than {}: write it to a file, and read that with `oomtrace timeline FILE`",
+        quantity::size(MOST_PASTED)
+    );
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let file = Given::held("standard input".to_owned(), bytes, Timestamp::now());
     let incidents = incidents(Inputs::of(vec![file], Vec::new()), None)?;
@@ -303,8 +312,15 @@ impl KnownPod {
 
 /// The memory of a pod's cgroups on this node now.
 fn memory_of(args: &Args, asked: &AskedPod) -> Vec<Lens> {
-    let Ok(rows) = pods::collected(&args.sources, &args.cgroup_root) else { return Vec::new() };
-    let Ok(hierarchy) = Hierarchy::find(&args.cgroup_root) else { return Vec::new() };
+    let read = pods::collected(&args.sources, &args.cgroup_root)
+        .and_then(|rows| Ok((rows, Hierarchy::find(&args.cgroup_root)?)));
+    let (rows, hierarchy) = match read {
+        Ok(read) => read,
+        Err(error) => {
+            warn!("the pod's memory is not read: {error:#}");
+            return Vec::new();
+        }
+    };
     let mut lenses = Vec::new();
     for row in rows.iter().filter(|row| asked.is(row.pod.as_ref())) {
         let name = row.container.as_ref().and_then(|container| container.name.clone());

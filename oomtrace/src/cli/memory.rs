@@ -4,29 +4,18 @@ mod print;
 mod report;
 mod target;
 
-use std::{
-    fs,
-    io::{self, Write as _},
-    path::PathBuf,
-};
-
-use tokio::runtime;
+use std::io::{self, Write as _};
 
 use self::{
     report::{Reader, Report},
     target::Target,
 };
-use super::{doctor::Format, names::Sources};
+use super::{
+    doctor::Format,
+    node_inputs::{self, NodeInputs},
+};
 use crate::{
-    node::{
-        fact::Fact,
-        index::{Bounds, Index},
-        kubelet_answers::{Answers, Wanted},
-        names::{self, Options},
-        node_object::NodeObject,
-        pod_specs,
-        survey::Places,
-    },
+    node::kubelet_answers::{Answers, Wanted},
     sink::Look,
 };
 
@@ -40,18 +29,8 @@ pub(super) struct Args {
     /// How to print: `text`, or `json`, one object; sizes are in bytes, ages in milliseconds.
     #[arg(long, value_enum, default_value_t = Format::Text, hide_possible_values = true)]
     format: Format,
-    /// Where the node's cgroups are mounted: in a container, where the host's /sys/fs/cgroup is. The default is that of
-    /// `--host-root`, where it is there.
-    #[arg(long, value_name = "PATH", default_value = "/sys/fs/cgroup")]
-    cgroup_root: PathBuf,
-    /// The node's object, for what is allocatable: what `kubectl get node NAME -o json` prints.
-    #[arg(long, value_name = "FILE")]
-    node_object: Option<PathBuf>,
-    /// The pods' objects, where the kubelet cannot be asked for them: what `kubectl get pods -A -o json` prints.
-    #[arg(long, value_name = "FILE")]
-    pods: Option<PathBuf>,
     #[command(flatten)]
-    sources: Sources,
+    inputs: NodeInputs,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
@@ -68,24 +47,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 
 fn read(args: &Args) -> anyhow::Result<Report> {
     let mut missing = Vec::new();
-    let options = args.sources.options(&args.cgroup_root);
-    let places = Places::below(options.host.clone(), &args.cgroup_root, &mut missing);
-    let options = Options { cgroup_root: places.cgroup_root.clone(), ..options };
+    let (options, places) = args.inputs.places(&mut missing);
     let wanted = [Wanted::Pods, Wanted::Summary, Wanted::Metrics];
     let mut answers = options.kubelet.as_ref().map(|kubelet| Answers::ask(kubelet, &wanted)).unwrap_or_default();
     missing.append(&mut answers.trouble);
-    if let Some(path) = &args.pods {
-        let read = fs::read(path).map_err(|error| error.to_string()).and_then(|json| pod_specs::parse(&json));
-        match read {
-            Ok(specs) => answers.specs = Some(specs),
-            Err(error) => missing.push(format!("the pods' objects: {}: {error}", path.display())),
-        }
+    match args.inputs.pods.as_deref().map(node_inputs::pod_specs) {
+        Some(Ok(specs)) => answers.specs = Some(specs),
+        Some(Err(error)) => missing.push(error),
+        None => {}
     }
-    let object = args.node_object.as_deref().and_then(|path| {
-        let read = fs::read(path).map_err(|error| error.to_string()).and_then(|json| NodeObject::parse(&json));
-        read.map_err(|error| missing.push(format!("the node's status: {}: {error}", path.display()))).ok()
-    });
-    let names = names(&options)?;
+    let object = args.inputs.object(&mut missing);
+    let names = node_inputs::names(&options)?;
     let reader = Reader { places, answers, object, names, missing };
     match &args.what {
         Target::Node => Ok(reader.node()),
@@ -93,16 +65,4 @@ fn read(args: &Args) -> anyhow::Result<Report> {
         Target::Process(pid) => reader.process(*pid),
         Target::Pod { namespace, pod, container } => reader.pod(namespace, pod, container.as_deref()),
     }
-}
-
-/// Names from where `oomtrace pods` has them, but for the kubelet, who was asked.
-fn names(options: &Options) -> anyhow::Result<Index> {
-    let options = Options { kubelet: None, ..options.clone() };
-    let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    let (facts, _) = runtime.block_on(names::collect_once(&options));
-    let mut names = Index::new(Bounds::default());
-    for fact in facts.into_iter().filter(|fact| !matches!(fact, Fact::Cgroup { .. })) {
-        names.learn(fact, 0);
-    }
-    Ok(names)
 }

@@ -14,6 +14,7 @@ mod memory;
 mod metrics;
 mod names;
 mod node;
+mod node_inputs;
 mod outputs;
 mod pods;
 mod run;

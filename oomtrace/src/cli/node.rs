@@ -8,28 +8,28 @@ mod report;
 mod warnings;
 
 use std::{
-    fs,
     io::{self, IsTerminal as _, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
     thread,
 };
 
 use jiff::SignedDuration;
-use tokio::runtime;
 
 use self::report::{Readings, Report};
-use super::{doctor::Format, names::Sources};
+use super::{
+    doctor::Format,
+    node_inputs::{self, NodeInputs},
+};
 use crate::{
     node::{
         cgroup_path::PodUid,
-        fact::Fact,
         index::{Bounds, Index},
         kubelet_answers::{self, Answers, Summary, Wanted},
         kubelet_process::KubeletProcess,
         kubelet_settings::{Settings, WhatIf},
-        names::{self, Options},
+        names::Options,
         node_object::NodeObject,
-        pod_specs::{self, PodSpec},
+        pod_specs::PodSpec,
         survey::{Places, PodMemory, Survey},
     },
     sink::Look,
@@ -47,18 +47,8 @@ pub(super) struct Args {
     /// How to print: `text`, or `json`, one object (with `--watch` one a line); sizes are in bytes.
     #[arg(long, value_enum, default_value_t = Format::Text, hide_possible_values = true)]
     format: Format,
-    /// Where the node's cgroups are mounted: in a container, where the host's /sys/fs/cgroup is. The default is that of
-    /// `--host-root`, where it is there.
-    #[arg(long, value_name = "PATH", default_value = "/sys/fs/cgroup")]
-    cgroup_root: PathBuf,
-    /// The node's object, for its capacity and allocatable: what `kubectl get node NAME -o json` prints.
-    #[arg(long, value_name = "FILE")]
-    node_object: Option<PathBuf>,
-    /// The pods' objects, where the kubelet cannot be asked for them: what `kubectl get pods -A -o json` prints.
-    #[arg(long, value_name = "FILE")]
-    pods: Option<PathBuf>,
     #[command(flatten)]
-    sources: Sources,
+    inputs: NodeInputs,
     #[command(flatten)]
     what_if: WhatIfArgs,
 }
@@ -171,9 +161,7 @@ struct Node {
 impl Node {
     fn open(args: &Args) -> anyhow::Result<Self> {
         let mut missing = Vec::new();
-        let options = args.sources.options(&args.cgroup_root);
-        let places = Places::below(options.host.clone(), &args.cgroup_root, &mut missing);
-        let options = Options { cgroup_root: places.cgroup_root.clone(), ..options };
+        let (options, places) = args.inputs.places(&mut missing);
         let process = KubeletProcess::find(&places.proc);
         let configz = options.kubelet.as_ref().map(|kubelet| Answers::ask(kubelet, &[Wanted::Configz]));
         let configz = configz.and_then(|answers| {
@@ -181,8 +169,8 @@ impl Node {
             answers.configz
         });
         let settings = Settings::read(&options.host, process.as_ref(), configz);
-        let object = args.node_object.as_deref().map(|path| node_object(path, &mut missing));
-        if args.node_object.is_none() {
+        let object = args.inputs.object(&mut missing);
+        if args.inputs.node_object.is_none() {
             missing
                 .push("the node's status: give --node-object, what `kubectl get node NAME -o json` prints".to_owned());
         }
@@ -190,8 +178,8 @@ impl Node {
             places,
             options,
             settings,
-            object: object.flatten(),
-            pods_file: args.pods.clone(),
+            object,
+            pods_file: args.inputs.pods.clone(),
             specs: Vec::new(),
             summary: None,
             names: Index::new(Bounds::default()),
@@ -201,7 +189,7 @@ impl Node {
         };
         node.refresh();
         if node.specs.is_empty() {
-            node.learn_names()?;
+            node.names = node_inputs::names(&node.options)?;
         }
         Ok(node)
     }
@@ -214,12 +202,10 @@ impl Node {
             self.summary = answers.summary;
             answers.trouble.into_iter().for_each(|trouble| self.miss(trouble));
         }
-        if let Some(path) = &self.pods_file {
-            let read = fs::read(path).map_err(|error| error.to_string()).and_then(|json| pod_specs::parse(&json));
-            match read {
-                Ok(specs) => self.specs = specs,
-                Err(error) => self.miss(format!("the pods' objects: {}: {error}", path.display())),
-            }
+        match self.pods_file.as_deref().map(node_inputs::pod_specs) {
+            Some(Ok(specs)) => self.specs = specs,
+            Some(Err(error)) => self.miss(error),
+            None => {}
         }
         if self.specs.is_empty() {
             self.miss("requests and priorities of pods: --pods, what `kubectl get pods -A -o json` prints".to_owned());
@@ -230,17 +216,6 @@ impl Node {
         if !self.missing.contains(&what) {
             self.missing.push(what);
         }
-    }
-
-    /// Names of pods from where `oomtrace pods` has them.
-    fn learn_names(&mut self) -> anyhow::Result<()> {
-        let options = Options { kubelet: None, ..self.options.clone() };
-        let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-        let (facts, _) = runtime.block_on(names::collect_once(&options));
-        for fact in facts.into_iter().filter(|fact| !matches!(fact, Fact::Cgroup { .. })) {
-            self.names.learn(fact, 0);
-        }
-        Ok(())
     }
 
     fn report(&self, earlier: Option<&Survey>) -> (Report, Survey) {
@@ -270,9 +245,4 @@ impl Node {
 fn name_of(names: &Index, uid: &PodUid) -> Option<(String, String)> {
     let pod = names.known_pod(uid)?.pod?;
     Some((pod.namespace?, pod.name?))
-}
-
-fn node_object(path: &Path, missing: &mut Vec<String>) -> Option<NodeObject> {
-    let read = fs::read(path).map_err(|error| error.to_string()).and_then(|json| NodeObject::parse(&json));
-    read.map_err(|error| missing.push(format!("the node's status: {}: {error}", path.display()))).ok()
 }

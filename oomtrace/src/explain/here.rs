@@ -143,7 +143,7 @@ impl Here {
                 scenarios: vec![Scenario::NodePressureEvicted, Scenario::AllocatableEvicted],
                 now: signal.map(|bytes| {
                     let whole = node.and_then(|node| node.limit_bytes);
-                    format!("memory.available, as the kubelet reckons it, is {} of {}", size(Some(bytes)), size(whole))
+                    format!("memory.available, as the kubelet computes it, is {} of {}", size(Some(bytes)), size(whole))
                 }),
                 can_happen: None,
                 near: false,
@@ -268,7 +268,7 @@ mod tests {
             "near: /kubepods.slice/a uses 250 MiB of 256 MiB, 97 %",
             "-> pod_limit\n     could not be read here",
             "cannot happen here now: /kubepods.slice uses 800 MiB, without a limit",
-            "memory.available, as the kubelet reckons it, is 2.5 GiB of 4 GiB",
+            "memory.available, as the kubelet computes it, is 2.5 GiB of 4 GiB",
             "MemAvailable is 3 GiB of 4 GiB",
         ] {
             assert!(text.contains(words), "{words}: {text}");

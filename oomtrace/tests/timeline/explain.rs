@@ -119,7 +119,7 @@ fn on_a_node_with_pods_the_way_to_each_scenario_has_its_numbers() {
         ".scope uses 250 MiB of 256 MiB, 97 %",
         "near: /kubepods.slice/",
         "/kubepods.slice uses 1.4 GiB of 2 GiB, 73 %",
-        "memory.available, as the kubelet reckons it, is ",
+        "memory.available, as the kubelet computes it, is ",
         "cannot happen here now: /kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod",
     ] {
         assert!(text.contains(part), "{part}: {text}{words}");

@@ -351,8 +351,9 @@ impl Groups {
         self.by_id.values().map(|group| group.lines.len() + group.started.len()).sum()
     }
 
-    /// The kubelet was heard until later than before: what was not sure that it had noticed all, is to be judged.
-    pub(super) fn kubelet_goes_on(&mut self, before: Option<i64>) -> Vec<u64> {
+    /// Those with incidents that end later than this are to be judged: the kubelet was heard until later, and may have noticed all of
+    /// theirs now; or something was lost.
+    pub(super) fn ending_after(&mut self, before: Option<i64>) -> Vec<u64> {
         let mut waiting = Vec::new();
         for (id, group) in &mut self.by_id {
             let waits = group.last().is_some_and(|last| before.is_none_or(|before| last + NOTICED > before));

@@ -57,7 +57,7 @@ use self::{
     group_kills::GroupKills,
     groups::Groups,
     judge::Judged,
-    losses::Losses,
+    losses::{Losses, REPORTED},
     thresholds::Thresholds,
 };
 pub use self::{
@@ -183,9 +183,20 @@ pub struct EndAsIntended {
 enum Changed {
     #[default]
     None,
-    /// Those that end later than the kubelet had been heard by then, or never.
+    /// Those that end later than this; all with incidents where there is no time.
     EndingAfter(Option<i64>),
     All,
+}
+
+impl Changed {
+    /// The same, and those that end later than this.
+    fn or_ending_after(self, time: i64) -> Self {
+        match self {
+            Self::None => Self::EndingAfter(Some(time)),
+            Self::EndingAfter(before) => Self::EndingAfter(before.map(|before| before.min(time))),
+            Self::All => Self::All,
+        }
+    }
 }
 
 impl Timeline {
@@ -225,7 +236,7 @@ impl Timeline {
         match std::mem::take(&mut self.changed) {
             Changed::None => {}
             Changed::EndingAfter(before) => {
-                for id in self.groups.kubelet_goes_on(before) {
+                for id in self.groups.ending_after(before) {
                     self.judge_group(id, true);
                 }
             }
@@ -274,7 +285,9 @@ impl Timeline {
             Event::Eviction(step) if step.phase == EvictionPhase::Configured => {
                 self.node(&line.node).1.thresholds.add(at, step);
             }
-            Event::Lost(lost) if self.node(&line.node).1.losses.add(at, lost) => self.changed = Changed::All,
+            Event::Lost(lost) if self.node(&line.node).1.losses.add(at, lost) => {
+                self.changed = self.changed.or_ending_after(at.saturating_sub(REPORTED));
+            }
             _ => {}
         }
         let weight = Weight::of(&line.event)?;

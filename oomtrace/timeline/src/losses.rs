@@ -6,7 +6,7 @@ use super::windows::SECOND;
 
 /// A loss is noticed and reported at most this long after it happened: oomtrace asks the kernel for its counts every second, on
 /// a busy machine somewhat later.
-const REPORTED: i64 = 15 * SECOND;
+pub(super) const REPORTED: i64 = 15 * SECOND;
 /// A storm that goes on for hours must not take memory without end.
 const MOST: usize = 256;
 

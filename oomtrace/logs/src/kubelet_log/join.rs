@@ -33,7 +33,7 @@ pub(super) struct Joiner {
     names: Names,
     pass: Pass,
     dying: VecDeque<Dying>,
-    /// Containers that are told to end with another grace period than their own, and perhaps reported once more.
+    /// Containers that are to end with another grace period than their own, and perhaps reported once more.
     overridden: VecDeque<(Timestamp, ContainerChange)>,
     /// The container whose start was killed last: the next error of its pod's has its names.
     start_killed: Option<(Timestamp, ContainerId)>,

@@ -6,6 +6,7 @@ use oomtrace_model::{
 };
 
 use super::world::{MIB, World, candidate, change, container, kill, pod, task, unnamed};
+use crate::{Background, Keep, Timeline};
 
 #[test]
 fn what_kubernetes_shows_is_not_claimed_of_a_kill_that_was_nobody_knows_where() {
@@ -97,4 +98,18 @@ fn what_runtimes_notice_of_a_limit_of_v1_above_their_containers_is_no_kill_of_it
     assert_eq!(noticed(1.2, 'a', '2'), 1);
     assert_eq!(noticed(1.2, 'b', '2'), 2, "the limit is not that pod's");
     assert_eq!(noticed(300.0, 'a', '2'), 2, "that is another one");
+}
+
+#[test]
+fn live_a_loss_that_is_reported_later_lowers_what_an_open_incident_said() {
+    let mut world = World::default();
+    world.kill(0.0, kill(pod('a'), container("app", '1'), Level::Container, 64));
+    world.tell(2.0, Source::Oomtrace, Event::Lost(Lost::new(LostFrom::Ring, 3)));
+    let mut timeline = Timeline::new(Keep::LIVE, Background::default());
+    timeline.push(&world.lines[0]);
+    let opened = timeline.news();
+    assert_eq!(opened.iter().map(|incident| incident.verdict.confidence).collect::<Vec<_>>(), [Confidence::High]);
+    timeline.push(&world.lines[1]);
+    let closed = timeline.finish();
+    assert_eq!(closed.last().map(|incident| incident.verdict.confidence), Some(Confidence::Medium));
 }

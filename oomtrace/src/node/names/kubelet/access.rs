@@ -126,7 +126,13 @@ impl Access {
     ///
     /// Fails where the kubelet cannot be asked, or refuses.
     pub fn get(&self, path: &str) -> Result<Vec<u8>, KubeletError> {
-        self.get_at(self.url_of(path))
+        let url = self.url_of(path);
+        if !self.named
+            && let Some(uid) = listener::other_than_root(READ_ONLY_PORT)
+        {
+            return Err(KubeletError::NotRoots { url, uid });
+        }
+        self.get_at(url)
     }
 
     /// What is answered at an address of its own, asked in the same way.
@@ -135,12 +141,6 @@ impl Access {
     ///
     /// Fails as [`Access::get`] does.
     pub fn get_at(&self, url: String) -> Result<Vec<u8>, KubeletError> {
-        if !self.named
-            && url.starts_with(READ_ONLY)
-            && let Some(uid) = listener::other_than_root(READ_ONLY_PORT)
-        {
-            return Err(KubeletError::NotRoots { url, uid });
-        }
         let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).proxy(None).max_redirects(0);
         let request = if is_secret(&url) {
             let token = read(&self.token, "--kubelet-token")?;
