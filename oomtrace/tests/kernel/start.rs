@@ -120,7 +120,7 @@ fn no_kubelet() -> Outcome {
     only_kill(&lines)?;
     let running = of_kind(&lines, "status").last().map(|status| status["degraded"].to_string());
     let running = running.context("no status")?;
-    for said in ["evictions may lack their signal", "tells no limits, owners and roles", "no-kubelet.log"] {
+    for said in ["evictions may lack their signal", "no limits, owners and roles from the kubelet", "no-kubelet.log"] {
         ensure!(running.contains(said), "`{said}` is not in {running}");
     }
     Ok(())
