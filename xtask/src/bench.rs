@@ -43,6 +43,8 @@ enum What {
     Storm(guest::Storm),
     /// How much memory oomtrace takes: at its start, idle, and after many kills
     Memory(guest::Memory),
+    /// What the flight recorder costs on a node of 50, 250 and 1,000 containers, beside a reader that keeps nothing
+    Recorder(guest::Recorder),
     /// How fast a large log of a kubelet is read, beside grep
     Parse(parse::Parse),
     /// What the names of ten thousand containers cost: a lookup, the walk of cgroups at start, memory
@@ -57,6 +59,7 @@ pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
         What::Latency(options) => (options.words(), false),
         What::Storm(options) => (options.words(), false),
         What::Memory(options) => (options.words(), false),
+        What::Recorder(options) => (options.words(), false),
         What::Parse(options) => return options.run(),
     };
     let oomtrace = bench.oomtrace.clone().map_or_else(|| build::oomtrace(true), Ok)?;

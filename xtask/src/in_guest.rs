@@ -11,6 +11,7 @@ pub(crate) enum InGuest {
     Overhead(bench::Overhead),
     Latency(bench::Latency),
     Memory(bench::Memory),
+    Recorder(bench::Recorder),
     /// A thousand kills in fifty pods
     Storm(bench::Storm),
     Workload(bench::Workload),
@@ -24,6 +25,7 @@ pub(crate) fn run(what: &InGuest) -> Result<()> {
         InGuest::Overhead(options) => options.run(),
         InGuest::Latency(options) => options.run(),
         InGuest::Memory(options) => options.run(),
+        InGuest::Recorder(options) => options.run(),
         InGuest::Storm(options) => options.run(),
         InGuest::Workload(options) => options.run(),
         InGuest::Scenarios(options) => scenarios::run(options),

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use strum::IntoStaticStr;
 
-use super::{Cgroup, Container, Limit, Line, Pod, Source, Victim};
+use super::{Cgroup, Container, Limit, Line, MemoryPoint, Pod, Source, Victim};
 use crate::cgroup_path::{ContainerId, Level};
 
 /// One incident: why a container died, or was about to.
@@ -211,17 +211,6 @@ pub enum Mark {
     Eviction,
     /// Anything else.
     Other,
-}
-
-/// Memory at a moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct MemoryPoint {
-    /// When, RFC 3339.
-    pub ts: String,
-    /// What was used of the limit.
-    pub usage_bytes: u64,
-    /// The limit.
-    pub limit_bytes: Option<u64>,
 }
 
 /// What the timeline makes of an incident.

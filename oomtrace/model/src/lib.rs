@@ -11,6 +11,7 @@ mod container;
 mod ending;
 mod eviction;
 pub mod fact;
+mod history;
 mod incident;
 mod limit_ahead;
 mod limit_changed;
@@ -35,8 +36,9 @@ pub use self::{
     container::{ContainerAction, ContainerChange, ContainerEnded, EndReason, OutOfMemoryLog},
     ending::{ProcessExit, Sender, SenderRole, Signal},
     eviction::{ContainerUse, Eviction, EvictionPhase, SystemOom},
+    history::{MemoryPoint, thin_curve},
     incident::{
-        AffectedContainer, Confidence, Incident, IncidentState, Mark, MemoryPoint, Scenario, Severity, Shape, Step,
+        AffectedContainer, Confidence, Incident, IncidentState, Mark, Scenario, Severity, Shape, Step,
         ToldBy, Verdict, thin_middle,
     },
     limit_ahead::LimitAhead,
@@ -46,7 +48,7 @@ pub use self::{
         UnderOom, UnderOomState, Victim, Why,
     },
     place::Place,
-    pressure::{EarlierReading, Pressure, PressureScope, Stall},
+    pressure::{EarlierReading, GrownPod, Pressure, PressureScope, Stall},
     reaped::OomReaped,
     signal::signal_name,
     status::{Failure, Lost, LostFrom, Phase, ProbeStatus, Refusal, Rung, Status},

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Cgroup, Container, Level, Pod};
 
-/// At its present growth a cgroup reaches its memory limit within ten minutes. Emitted once for each approach, and once more with
-/// `withdrawn` where it does not come true.
+/// At its present growth a cgroup reaches its memory limit within ten minutes, or within twenty where it grows slowly. Emitted once for
+/// each approach, and once more with `withdrawn` where it does not come true.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct LimitAhead {
     /// Whose limit it is.

@@ -26,7 +26,7 @@ pub struct Pressure {
     pub peak_bytes: Option<u64>,
     /// `memory.max`, `memory.limit_in_bytes`; of the node `MemTotal`. `null` also where there is no limit.
     pub limit_bytes: Option<u64>,
-    /// Working set as the kubelet computes it: usage (of the node on cgroup v2 `MemTotal` less `MemFree`) less `inactive_file`, not below 0
+    /// Working set as the kubelet computes it: usage (of the node on cgroup v2 `anon` and `file` of all cgroups) less `inactive_file`, not below 0
     /// (cAdvisor, `container/libcontainer/handler.go`).
     pub working_set_bytes: Option<u64>,
     /// `memory.stat`: `anon`; on cgroup v1 `total_rss`.
@@ -68,6 +68,23 @@ pub struct Pressure {
     /// they are. Only where it was read for a kill or an exit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<EarlierReading>,
+    /// Read for a kill at the limit of all pods, of a `QoS` class or of the node: the pods below it that grew most in the last five
+    /// minutes, the most first, at most five.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grown: Vec<GrownPod>,
+}
+
+/// A pod that uses more memory than it did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GrownPod {
+    /// The pod.
+    pub pod: Option<Pod>,
+    /// What its cgroup uses, `memory.current`.
+    pub usage_bytes: u64,
+    /// How much more that is than it was.
+    pub grown_bytes: u64,
+    /// Over how long, in milliseconds.
+    pub over_ms: u64,
 }
 
 /// What memory was at an earlier time.

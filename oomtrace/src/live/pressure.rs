@@ -9,7 +9,7 @@ use super::{last_words::gave_up, recorder::Recorder};
 use crate::{
     clock,
     event::{
-        Cgroup, ChargeState, EarlierReading, Event, Failure, Level, Limit, Moment, Pressure as Memory, PressureScope,
+        Cgroup, ChargeState, Event, Failure, Level, Limit, Moment, Pressure as Memory, PressureScope,
         Source, Told,
     },
     node::{
@@ -80,12 +80,9 @@ impl Pressure {
             let key = (scope, path);
             if !self.read.contains_key(&key) {
                 let memory = self.memory(&key.1);
-                let earlier = match (scope, &self.recorder) {
-                    (PressureScope::Kill | PressureScope::Exit, Some(recorder)) => recorder.before(&key.1, now),
-                    _ => Vec::new(),
-                };
+                let memory = memory.map(|memory| memory.map(|memory| self.with_history(memory, scope, &key.1, now)));
                 self.read.insert(key, now);
-                read.extend(self.tell(memory, scope, earlier));
+                read.extend(self.tell(memory));
             }
         }
         read
@@ -99,15 +96,19 @@ impl Pressure {
         }
     }
 
-    fn tell(
-        &mut self,
-        memory: Result<Option<Memory>, MemoryError>,
-        scope: PressureScope,
-        earlier: Vec<EarlierReading>,
-    ) -> Option<Told> {
+    /// What was read, with what is recorded of before.
+    fn with_history(&self, memory: Memory, scope: PressureScope, path: &str, now: Instant) -> Memory {
+        let recorder = self.recorder.as_ref().filter(|_| scope != PressureScope::ChargeFailure);
+        let earlier = recorder.map_or_else(Vec::new, |recorder| recorder.before(path, now));
+        let of_many = matches!(memory.level, Some(Level::Node | Level::Kubepods | Level::Qos));
+        let grown = recorder.filter(|_| of_many).map_or_else(Vec::new, |recorder| recorder.grown(path, now));
+        Memory { scope: Some(scope), earlier, grown, ..memory }
+    }
+
+    fn tell(&mut self, memory: Result<Option<Memory>, MemoryError>) -> Option<Told> {
         let event = match memory {
             Ok(None) => return None,
-            Ok(Some(memory)) => Event::Pressure(Box::new(Memory { scope: Some(scope), earlier, ..memory })),
+            Ok(Some(memory)) => Event::Pressure(Box::new(memory)),
             Err(_) if self.failed => return None,
             Err(error) => {
                 self.failed = true;

@@ -4,16 +4,20 @@
 //! ten seconds for half an hour, and every minute for a day, each time the highest. What processes hold (`anon`) makes the kernel
 //! add up its counters, so it is read every ten seconds, and only where usage has moved since.
 //!
-//! From the last minute's readings follows when a limit will be reached ([`forecast`]). As page cache gives way, that is only
-//! said where what cannot be written back grows as well, by two readings ten seconds apart.
+//! From the last two minutes' readings follows when a limit will be reached ([`forecast`]). As page cache gives way, that is only
+//! reported where what cannot be written back grows as well, by two readings ten seconds apart; and as garbage collectors and
+//! caches rise again and again, only above what was used before, in the last day, without reaching the limit.
 
 mod approach;
 mod forecast;
+#[cfg(test)]
+mod made_load;
 #[cfg(test)]
 mod tests;
 mod track;
 
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     fs::File,
     os::unix::fs::FileExt as _,
@@ -21,11 +25,11 @@ use std::{
 };
 
 use self::{
-    approach::limit,
+    approach::{Recorded, limit},
     track::{Reading, TIERS, Track},
 };
 use crate::{
-    event::{Cgroup, EarlierReading, Level, LimitAhead},
+    event::{Cgroup, EarlierReading, GrownPod, Level, LimitAhead},
     node::{cgroup_path::CgroupIdentity, fact::Fact, hierarchy::Hierarchy, memory, names::cgroups},
 };
 
@@ -35,6 +39,11 @@ const EVERY: Duration = Duration::from_secs(1);
 const SEARCH_EVERY: u64 = 60;
 /// How often what processes hold is read, and whether a limit will be reached is looked at, in readings.
 const LOOK_EVERY: u64 = 10;
+/// How far back growth counts that explains a kill of the whole node.
+const GROWTH: Duration = Duration::from_mins(5);
+/// How many pods that grew are named, and what part of their use they have to have grown by: a sixty-fourth.
+const GROWN: usize = 5;
+const NOTED: u64 = 64;
 
 /// Readings of all cgroups.
 pub struct Recorder {
@@ -180,8 +189,10 @@ impl Recorder {
         let tracks = self.tracks.iter_mut().filter(|(path, track)| !path.is_empty() && track.gone.is_none());
         let ahead: Vec<(&str, u64, LimitAhead)> = tracks
             .filter_map(|(path, track)| {
-                let readings = track.last_minutes();
-                Some((path.as_str(), track.id, track.approach.look(hierarchy, path, &readings, now)?))
+                let mut approach = std::mem::take(&mut track.approach);
+                let ahead = approach.look(&Recorded { hierarchy, path, track }, now);
+                track.approach = approach;
+                Some((path.as_str(), track.id, ahead?))
             })
             .collect();
         let is_above = |path: &str, inner: &str| inner.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
@@ -232,6 +243,32 @@ impl Recorder {
             })
         });
         earlier.collect()
+    }
+
+    /// The pods below a cgroup, or of the node where the path is empty, that grew most in the last minutes, the most first.
+    pub(super) fn grown(&self, path: &str, now: Instant) -> Vec<GrownPod> {
+        let below = |other: &str| other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+        let tracks = self.tracks.iter().filter(|(other, _)| below(other));
+        let pods = tracks.filter_map(|(path, track)| {
+            let identity = CgroupIdentity::parse(path);
+            if identity.level != Level::Pod || identity.nested.is_some() {
+                return None;
+            }
+            let read = now.saturating_duration_since(track.read?);
+            let recent = track.aged().into_iter().filter_map(|(age, reading)| {
+                let age = read + Duration::from_secs(age);
+                (age <= GROWTH).then_some((age, Reading::bytes(reading.usage)?))
+            });
+            let recent: Vec<_> = recent.collect();
+            let ((before, first), (_, last)) = (recent.first()?, recent.last()?);
+            let grown_bytes = last.checked_sub(*first).filter(|grown| *grown > last / NOTED)?;
+            let over_ms = u64::try_from(before.as_millis()).unwrap_or(u64::MAX);
+            Some(GrownPod { pod: identity.pod(), usage_bytes: *last, grown_bytes, over_ms })
+        });
+        let mut pods: Vec<_> = pods.collect();
+        pods.sort_by_key(|pod| Reverse(pod.grown_bytes));
+        pods.truncate(GROWN);
+        pods
     }
 }
 

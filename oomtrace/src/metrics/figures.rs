@@ -8,8 +8,8 @@ use super::{
     verdicts::{Judged, Subject, Verdicts},
 };
 use crate::event::{
-    AllocationRefused, ChargeFailures, Event, Eviction, EvictionPhase, Incident, IncidentState, Kind, Line, Lost,
-    OomKill, RefusedBy, Status,
+    AllocationRefused, ChargeFailures, Event, Eviction, EvictionPhase, Incident, IncidentState, Kind, LimitAhead, Line,
+    Lost, OomKill, RefusedBy, Status,
 };
 
 /// Everything that is exposed but the process's own figures.
@@ -45,6 +45,7 @@ impl Figures {
             Event::Incident(incident) => self.judge(incident),
             Event::ChargeFailures(failures) => self.charges(failures),
             Event::AllocationRefused(refused) => self.refused(refused),
+            Event::LimitAhead(ahead) => self.ahead(ahead),
             Event::Lost(lost) => self.lose(lost),
             Event::Status(status) => self.status = Some(status.clone()),
             _ => {}
@@ -120,6 +121,12 @@ impl Figures {
         ] {
             self.series.add(figure, labels.clone(), count.unwrap_or_default());
         }
+    }
+
+    fn ahead(&mut self, ahead: &LimitAhead) {
+        let place = Place::of(ahead.pod.as_ref(), ahead.container.as_ref(), ahead.cgroup.as_ref());
+        let figure = if ahead.withdrawn { Figure::LimitsAheadWithdrawn } else { Figure::LimitsAhead };
+        self.series.add(figure, with(&place, [level(ahead.level)]), 1);
     }
 
     fn refused(&mut self, refused: &AllocationRefused) {

@@ -21,10 +21,14 @@ pub(super) enum Figure {
     ChargeOoms,
     /// Allocations refused before it came to an OOM.
     AllocationsRefused,
+    /// Limits that were about to be reached.
+    LimitsAhead,
+    /// Those of them that were not reached after all.
+    LimitsAheadWithdrawn,
 }
 
 impl Figure {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::OomKills,
         Self::InvisibleKills,
         Self::Incidents,
@@ -33,6 +37,8 @@ impl Figure {
         Self::ChargeEnomem,
         Self::ChargeOoms,
         Self::AllocationsRefused,
+        Self::LimitsAhead,
+        Self::LimitsAheadWithdrawn,
     ];
 
     /// The metric's name, without `_total`.
@@ -46,6 +52,8 @@ impl Figure {
             Self::ChargeEnomem => "oomtrace_charge_enomem",
             Self::ChargeOoms => "oomtrace_charge_ooms",
             Self::AllocationsRefused => "oomtrace_allocations_refused",
+            Self::LimitsAhead => "oomtrace_limits_ahead",
+            Self::LimitsAheadWithdrawn => "oomtrace_limits_ahead_withdrawn",
         }
     }
 
@@ -63,6 +71,8 @@ impl Figure {
             Self::ChargeEnomem => "Charges to a cgroup that failed for good (--charge-returns)",
             Self::ChargeOoms => "Times that a cgroup at its limit called for the OOM killer",
             Self::AllocationsRefused => "Allocations that the kernel refused without any OOM",
+            Self::LimitsAhead => "Times that a cgroup grew so that it would reach its memory limit within ten to twenty minutes",
+            Self::LimitsAheadWithdrawn => "Those of oomtrace_limits_ahead_total that stopped growing before the limit",
         }
     }
 
@@ -73,7 +83,11 @@ impl Figure {
             Self::Incidents => &["namespace", "pod", "container", "unit", "severity", "scenario", "limit_level"],
             Self::InvisibleKills => &["namespace", "pod", "container", "unit"],
             Self::Evictions => &["namespace", "pod", "signal"],
-            Self::ChargeFailures | Self::ChargeEnomem | Self::ChargeOoms => {
+            Self::ChargeFailures
+            | Self::ChargeEnomem
+            | Self::ChargeOoms
+            | Self::LimitsAhead
+            | Self::LimitsAheadWithdrawn => {
                 &["namespace", "pod", "container", "unit", "limit_level"]
             }
             Self::AllocationsRefused => &["namespace", "pod", "container", "unit", "by"],

@@ -3,7 +3,8 @@
 //! containerd and CRI-O cut what a container prints into pieces of 16 KiB (`MaxContainerLogLineSize`), which log stacks do not
 //! always put together again. So lists are thinned, always to what is of use in a log ([`ROOMS`], the first), and further while
 //! the line is too long. In this order, each step less of all of them: candidates of a kill and processes killed with it;
-//! steps, readings of memory and events of an incident, of which the first and the last stay; pods, containers, probes and
+//! steps and events of an incident, of which the first and the last stay, and readings of memory, of which those stay that
+//! give the curve its shape; pods, containers, probes and
 //! what is degraded. What goes is counted in a field of the list's name with `_omitted`. When that is not enough, texts that
 //! are longer than any name that Kubernetes allows are shortened, which ends them with `…`.
 //!
@@ -15,7 +16,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use crate::event::{Event, Incident, IncidentState, Line, OomKill, Place, Status, thin_middle};
+use crate::event::{Event, Incident, IncidentState, Line, OomKill, Place, Status, thin_curve, thin_middle};
 
 /// The longest line in bytes, with its line end.
 pub const LONGEST: usize = 16 * 1024;
@@ -143,7 +144,7 @@ fn thin_incident(incident: &mut Incident, room: &Room) {
         room
     };
     incident.steps_omitted += thin_middle(&mut incident.steps, room.steps);
-    incident.history_omitted += thin_middle(&mut incident.history, room.history);
+    incident.history_omitted += thin_curve(&mut incident.history, room.history);
     incident.events_omitted += thin_middle(&mut incident.events, room.events);
     for line in &mut incident.events_full {
         thin(&mut line.event, room);

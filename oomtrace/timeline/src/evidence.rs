@@ -191,6 +191,8 @@ impl Evidence {
                 }
                 Event::Container(change) => evidence.add_change(at, change, line, names),
                 Event::ChargeFailures(failures) => {
+                    // The line comes at the end of a second, what it reports was before.
+                    let at = super::nanoseconds(&failures.last_ts).map_or(at, |last| last.min(at));
                     evidence.pictures.push(cause(at, line, names, (&failures.pod, &failures.container), ()));
                 }
                 Event::Pressure(pressure) => {

@@ -3,6 +3,7 @@
 mod case;
 mod ending;
 mod eviction;
+mod grown;
 mod intended;
 mod killer;
 mod oom;
@@ -293,7 +294,9 @@ fn finished(node: &str, case: &Case<'_>, context: &Context<'_>, mut incident: In
         !incident.time_unknown && began < YEAR_OF_BOOT && lines.iter().any(|(_, line)| line.source == Source::Kmsg);
     (incident.steps, incident.steps_omitted) = steps::steps(&lines, at, case, context);
     (incident.history, incident.history_omitted) = picture::points(case, context, &lines);
-    shape::add(case, &shape::pressures(&lines), &mut incident.verdict);
+    let pressures = shape::pressures(&lines);
+    shape::add(case, &pressures, &mut incident.verdict);
+    grown::add(&pressures, context, &mut incident.verdict);
     let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
     incident.events_omitted = lines.len().saturating_sub(EVENTS) as u64;
     incident.events = told(&lines).map(|line| line.seq).collect();

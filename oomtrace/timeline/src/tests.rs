@@ -5,6 +5,7 @@ mod causes;
 mod deaths;
 mod doubts;
 mod evictions;
+mod history;
 mod kills;
 mod live;
 mod order;

@@ -5,6 +5,7 @@ mod kill;
 mod latency;
 mod memory;
 mod overhead;
+mod recorder;
 mod storm;
 mod tracer;
 mod workload;
@@ -13,6 +14,7 @@ pub(crate) use self::{
     latency::{BPFTRACE, Latency},
     memory::Memory,
     overhead::{Clock, Overhead},
+    recorder::Recorder,
     storm::Storm,
     workload::Workload,
 };

@@ -7,6 +7,7 @@ mod kernel;
 mod pods;
 mod reported;
 mod stage;
+mod steady;
 mod table;
 
 use std::{

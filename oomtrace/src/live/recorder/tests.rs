@@ -146,11 +146,36 @@ fn a_limit_that_will_be_reached_is_said_once_and_withdrawn_where_that_does_not_c
         }
         said
     };
-    assert_eq!(run(&mut node, 60, &|_| 400), [], "it is level");
+    assert_eq!(run(&mut node, 60, &|second| 400 + second), [], "what is usual for it is not known yet");
+    assert_eq!(run(&mut node, 600, &|_| 400), [], "it is level");
     // Three MiB a second, of which half cannot be written back.
     let grown = run(&mut node, 90, &|second| 400 + 3 * second);
-    let in_time = |at: u64, left: u64| (90..=150).contains(&at) && (300..=600).contains(&left);
+    let in_time = |at: u64, left: u64| (690..=750).contains(&at) && (300..=600).contains(&left);
     assert!(matches!(grown[..], [(at, Some(left), false)] if in_time(at, left)), "{grown:?}");
-    let level = run(&mut node, 120, &|_| 670);
+    let level = run(&mut node, 400, &|_| 670);
     assert!(matches!(level[..], [(_, None, true)]), "{level:?}");
+}
+
+#[test]
+fn the_pods_that_grew_in_the_last_minutes_are_named_the_most_first() {
+    let mut node = Node::new(8 << 20);
+    let pod = |number: u32| format!("/kubepods/burstable/pod01234567-89ab-cdef-0123-4567890000{number:02}");
+    // They grow by a second: 0, 1, 2, … MiB.
+    for second in 0..400 {
+        for number in 0..8 {
+            node.set(&pod(number), 100 + second * u64::from(number));
+        }
+        node.set(&format!("{}/{}", pod(7), "a".repeat(64)), 100 + second * 7);
+        node.tick(1);
+    }
+    for path in ["", "/kubepods", "/kubepods/burstable"] {
+        let grown = node.recorder.grown(path, node.now());
+        let uids: Vec<_> = grown.iter().filter_map(|grown| grown.pod.as_ref()?.uid.as_ref()).collect();
+        let ends: Vec<_> = uids.iter().map(|uid| uid.to_string()[34..].to_owned()).collect();
+        assert_eq!(ends, ["07", "06", "05", "04", "03"]);
+        assert_eq!(grown[0].usage_bytes, (100 + 399 * 7) * MIB);
+        assert!((290_000..=300_000).contains(&grown[0].over_ms), "{}", grown[0].over_ms);
+        assert!(grown[0].grown_bytes.abs_diff(300 * 7 * MIB) < 80 * MIB, "{}", grown[0].grown_bytes / MIB);
+    }
+    assert!(node.recorder.grown("/kubepods/besteffort", node.now()).is_empty());
 }

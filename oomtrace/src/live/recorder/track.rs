@@ -126,6 +126,30 @@ impl Track {
         read.collect()
     }
 
+    /// The highest of every ten seconds of the last half hour, as [`Self::last_minutes`].
+    pub(super) fn last_half_hour(&self) -> Vec<(f64, f64)> {
+        let (every, tier) = (TIERS[1].0, &self.tiers[1]);
+        let since = self.count % every;
+        let aged = (0..tier.len()).rev().zip(tier);
+        let read = aged.filter_map(|(nth, reading)| {
+            let age = since + u64::try_from(nth).ok()? * every;
+            Some((super::approach::to_f64(age), super::approach::to_f64(Reading::bytes(reading.usage)?)))
+        });
+        read.collect()
+    }
+
+    /// Since when it is recorded, in seconds.
+    pub(super) fn seconds(&self) -> u64 {
+        self.count
+    }
+
+    /// The highest use of the last day but for the last minutes, in bytes.
+    pub(super) fn highest_before(&self) -> Option<u64> {
+        let aged = self.aged();
+        let before = aged.iter().filter(|(age, _)| *age > TIERS[0].1 as u64);
+        before.filter_map(|(_, reading)| Reading::bytes(reading.usage)).max()
+    }
+
     /// All readings with how old they were when the last was made, in seconds; the oldest first.
     pub(super) fn aged(&self) -> Vec<(u64, Reading)> {
         let mut all = Vec::new();

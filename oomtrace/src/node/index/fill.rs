@@ -108,8 +108,11 @@ impl Filling<'_> {
                 self.place(pod, container, cgroup.as_ref().and_then(|cgroup| cgroup.id));
             }
             Event::Pressure(pressure) => {
-                let Pressure { pod, container, cgroup, .. } = pressure.as_mut();
+                let Pressure { pod, container, cgroup, grown, .. } = pressure.as_mut();
                 self.place(pod, container, cgroup.as_ref().and_then(|cgroup| cgroup.id));
+                for other in grown {
+                    self.place(&mut other.pod, &mut None, None);
+                }
             }
             Event::Container(change) => {
                 let ContainerChange { pod, container, cgroup, sandbox, .. } = change.as_mut();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
-use oomtrace_model::{Event, Level, Line, MemoryPoint, Pressure, PressureScope};
+use oomtrace_model::{Cgroup, Event, Level, Line, MemoryPoint, Pressure, PressureScope};
 
 use super::{
     super::{
@@ -12,6 +12,7 @@ use super::{
     },
     Context,
     case::Case,
+    steps::{has_ceased, last_failure},
 };
 
 const MILLISECOND: i64 = 1_000_000;
@@ -24,29 +25,54 @@ const POINTS: usize = 512;
 pub(super) fn points(case: &Case<'_>, context: &Context<'_>, lines: &[At]) -> (Vec<MemoryPoint>, u64) {
     let eviction = case.kills.is_empty() && case.evicted.is_some();
     let signal = if eviction { signal_of(case, context) } else { None };
+    let limits = Limits::of(case);
     let mut points: Vec<MemoryPoint> = lines
         .iter()
-        .filter_map(|(_, line)| if eviction { of_node(line, signal.as_deref()) } else { of_limit(line) })
+        .filter_map(|(_, line)| if eviction { of_node(line, signal.as_deref()) } else { of_limit(line, &limits) })
         .collect();
     if !eviction {
-        points.extend(recorded(case, lines));
+        points.extend(recorded(&limits, lines));
         points.sort_by(|a, b| a.ts.cmp(&b.ts));
     }
     points.dedup();
-    let omitted = oomtrace_model::thin_middle(&mut points, POINTS);
+    let omitted = oomtrace_model::thin_curve(&mut points, POINTS);
     (points, omitted)
 }
 
-/// What the flight recorder has from before the kills, of the cgroups whose limits were hit.
-fn recorded(case: &Case<'_>, lines: &[At]) -> Vec<MemoryPoint> {
-    let limits: BTreeSet<&str> =
-        case.kills.iter().filter_map(|kill| kill.told.limit.as_ref()?.cgroup.as_deref()).collect();
+/// The limits that the kills of a case are at.
+pub(super) struct Limits<'a> {
+    kills: bool,
+    node: bool,
+    cgroups: BTreeSet<&'a str>,
+}
+
+impl<'a> Limits<'a> {
+    pub(super) fn of(case: &Case<'a>) -> Self {
+        let limits = || case.kills.iter().filter_map(|kill| kill.told.limit.as_ref());
+        Self {
+            kills: !case.kills.is_empty(),
+            node: limits().any(|limit| limit.level == Some(Level::Node)),
+            cgroups: limits().filter_map(|limit| limit.cgroup.as_deref()).collect(),
+        }
+    }
+
+    /// Whether a reading is of one of them, and not of another cgroup that it passed through.
+    pub(super) fn has(&self, read: &Pressure) -> bool {
+        self.has_cgroup(read.cgroup.as_ref()) || self.node && read.cgroup.is_none() && read.level == Some(Level::Node)
+    }
+
+    pub(super) fn has_cgroup(&self, cgroup: Option<&Cgroup>) -> bool {
+        cgroup.and_then(|cgroup| cgroup.path.as_deref()).is_some_and(|path| self.cgroups.contains(path))
+    }
+}
+
+/// What the flight recorder has from before the kills, of what their limits are of.
+fn recorded(limits: &Limits<'_>, lines: &[At]) -> Vec<MemoryPoint> {
     let mut points = Vec::new();
     let mut until = i64::MIN;
     for (at, line) in lines {
         let Event::Pressure(read) = &line.event else { continue };
-        let path = read.cgroup.as_ref().and_then(|cgroup| cgroup.path.as_deref());
-        if !path.is_some_and(|path| limits.contains(path)) {
+        if !limits.has(read) {
             continue;
         }
         for earlier in &read.earlier {
@@ -64,20 +90,27 @@ fn recorded(case: &Case<'_>, lines: &[At]) -> Vec<MemoryPoint> {
     points
 }
 
-fn of_limit(line: &Arc<Line>) -> Option<MemoryPoint> {
+/// Of an incident without a kill what was read of its container.
+fn of_limit(line: &Arc<Line>, limits: &Limits<'_>) -> Option<MemoryPoint> {
     let (usage, limit) = match &line.event {
         Event::OomKill(kill) => kill.limit.as_ref().map(|limit| (limit.usage_bytes, limit.limit_bytes))?,
+        Event::ChargeFailures(failures) if has_ceased(failures) => return None,
         Event::ChargeFailures(failures) => {
-            failures.limit.as_ref().map(|limit| (limit.usage_bytes, limit.limit_bytes))?
+            let limit = failures.limit.as_ref()?;
+            if limits.kills && !limit.cgroup.as_deref().is_some_and(|path| limits.cgroups.contains(path)) {
+                return None;
+            }
+            (limit.usage_bytes, limit.limit_bytes)
         }
         Event::Pressure(pressure)
-            if pressure.level != Some(Level::Node) && pressure.scope != Some(PressureScope::Exit) =>
+            if (!limits.kills || limits.has(pressure)) && pressure.scope != Some(PressureScope::Exit) =>
         {
             (pressure.usage_bytes, pressure.limit_bytes)
         }
         _ => return None,
     };
-    Some(MemoryPoint { ts: line.ts.clone(), usage_bytes: usage?, limit_bytes: limit })
+    let ts = last_failure(line).unwrap_or(&line.ts).to_owned();
+    Some(MemoryPoint { ts, usage_bytes: usage?, limit_bytes: limit })
 }
 
 /// The kubelet's observation, turned round: available memory as used memory, the threshold as a limit.

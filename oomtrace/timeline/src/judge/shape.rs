@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use oomtrace_model::{Event, Pressure, PressureScope, Shape, Verdict};
+use oomtrace_model::{Event, Pressure, PressureScope, Scenario, Shape, Verdict};
 
 use super::case::Case;
 use crate::{
@@ -37,7 +37,8 @@ struct Reading {
 pub(super) fn add(case: &Case<'_>, pressures: &[&Pressure], verdict: &mut Verdict) {
     let Some(readings) = readings(case, pressures) else { return };
     let Some((shape, basis, per_hour)) = shape(&readings) else { return };
-    if let Some(per_hour) = per_hour.filter(|per_hour| *per_hour > 0 && !verdict.advice.is_empty()) {
+    let own = matches!(verdict.scenario, Scenario::ContainerLimit | Scenario::PodLimit | Scenario::OtherLimit);
+    if let Some(per_hour) = per_hour.filter(|per_hour| *per_hour > 0 && own && !verdict.advice.is_empty()) {
         let reached = readings.last().map_or(0.0, |last| last.bytes);
         let hours = reached / 4.0 / to_f64(per_hour);
         let bought = span(Duration::from_secs_f64((hours * 3600.0).clamp(0.0, 1e9)));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use oomtrace_model::{
-    ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Line, Mark, PressureScope,
+    ChargeFailures, ChargeState, ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Line, Mark, PressureScope,
     SenderRole, Source, Step, UnderOomState,
 };
 
@@ -20,6 +20,7 @@ use super::{
     Context,
     case::{Case, Ending},
     ending::By,
+    picture::Limits,
 };
 
 /// Steps that are reported; of more the first and the last.
@@ -113,15 +114,14 @@ fn around(case: &Case<'_>, context: &Context<'_>, first: i64, last: i64) -> Vec<
             all.push((refused.at, Arc::clone(&refused.line)));
         }
     }
-    let limits: BTreeSet<&str> =
-        case.kills.iter().filter_map(|kill| kill.told.limit.as_ref()?.cgroup.as_deref()).collect();
+    let limits = Limits::of(case);
     for picture in &evidence.pictures {
         let of_limit = match &picture.line.event {
-            Event::ChargeFailures(failures) => failures.cgroup.as_ref().and_then(|cgroup| cgroup.path.as_deref()),
-            Event::Pressure(pressure) => pressure.cgroup.as_ref().and_then(|cgroup| cgroup.path.as_deref()),
-            _ => None,
+            Event::ChargeFailures(failures) => limits.has_cgroup(failures.cgroup.as_ref()),
+            Event::Pressure(pressure) => limits.has(pressure),
+            _ => false,
         };
-        let about = with_id(picture.container.as_ref()) || of_limit.is_some_and(|path| limits.contains(path));
+        let about = with_id(picture.container.as_ref()) || of_limit;
         if about && (first - PICTURE..=last + NOTICED).contains(&picture.at) {
             all.push((picture.at, Arc::clone(&picture.line)));
         }
@@ -179,6 +179,7 @@ pub(super) fn steps(lines: &[At], began: i64, case: &Case<'_>, context: &Context
     let several = is_of_several(case);
     for (at, line) in lines {
         let Some((mark, what)) = words(line, several, context) else { continue };
+        let ts = last_failure(line).unwrap_or(&line.ts).to_owned();
         // The end of a container is reported by the kernel and by the kubelet in turn.
         if let Event::Container(change) = &line.event
             && change.action == ContainerAction::Died
@@ -188,7 +189,7 @@ pub(super) fn steps(lines: &[At], began: i64, case: &Case<'_>, context: &Context
             continue;
         }
         steps.push(Step {
-            ts: line.ts.clone(),
+            ts,
             since_ms: milliseconds(at - began),
             source: line.source,
             seq: line.seq,
@@ -198,6 +199,20 @@ pub(super) fn steps(lines: &[At], began: i64, case: &Case<'_>, context: &Context
     }
     let omitted = oomtrace_model::thin_middle(&mut steps, STEPS);
     (steps, omitted)
+}
+
+/// When a limit was hit last, where a line reports that it was: the line itself comes later, at the end of a second.
+pub(super) fn last_failure(line: &Line) -> Option<&str> {
+    match &line.event {
+        Event::ChargeFailures(failures) if !failures.last_ts.is_empty() => Some(&failures.last_ts),
+        _ => None,
+    }
+}
+
+/// Whether a line only reports that a limit is not hit any more.
+pub(super) fn has_ceased(failures: &ChargeFailures) -> bool {
+    let counts = [failures.attempts, failures.failed, failures.ooms];
+    failures.state == ChargeState::Ceased && counts.into_iter().flatten().all(|count| count == 0)
 }
 
 /// To the microsecond, and so exact in a double for 285 years.
@@ -258,6 +273,7 @@ fn words(line: &Line, several: bool, context: &Context<'_>) -> Option<(Mark, Str
             };
             (Mark::Signal, format!("{} from {sender} to {target}", signal.signal))
         }
+        Event::ChargeFailures(failures) if has_ceased(failures) => return None,
         Event::ChargeFailures(failures) => {
             let often = failures
                 .attempts

@@ -65,6 +65,15 @@ impl<'a> Stage<'a> {
         self.lab.kubectl(&self.arguments(arguments)).with_context(|| format!("kubectl {}", arguments.join(" ")))
     }
 
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// A shell command on the node, as root.
+    pub(super) fn on_node(&self, command: &str) -> Result<String> {
+        self.lab.sh(command)
+    }
+
     /// Applies the scenario's manifest, or what a selector chooses of it.
     pub(super) fn apply(&self, selector: Option<&str>) -> Result<()> {
         let manifest = manifest(&self.name);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{PATIENCE, churn, compare::Expected, pods::Pods, stage::Stage};
+use super::{PATIENCE, churn, compare::Expected, pods::Pods, stage::Stage, steady};
 use crate::lab::Settings;
 
 /// What matters of the node.
@@ -81,12 +81,13 @@ const A_CHILD: fn(&Node) -> Expected = |node| {
 const ALLOCATABLE_EVICTED: fn(&Node) -> Expected = |_| Expected::Evicted { scenario: &["allocatable_evicted"] };
 
 /// One of each kind.
-pub(super) const SHORT: [&str; 9] = [
+pub(super) const SHORT: [&str; 10] = [
     "container-limit",
     "child",
     "group-kill",
     "pod-limit",
     "crash-loop",
+    "steady",
     "delete",
     "liveness",
     "allocatable-evicted",
@@ -109,6 +110,7 @@ pub(super) const ALL: &[Scenario] = &[
     kill("exec", exec, A_CHILD),
     kill("runtime-refused", ends, |_| Expected::GaveUp { scenario: &["runtime_refused"] }),
     kill("heap-limit", ends, |_| Expected::GaveUp { scenario: &["runtime_refused", "crashed"] }),
+    nothing("steady", steady::act),
     nothing("delete", delete),
     nothing("rollout", rollout),
     nothing("liveness", liveness),

@@ -90,11 +90,20 @@ impl Fill {
     pub(super) fn of(kill: &Kill, case: &Case<'_>, context: &Context<'_>) -> Self {
         let limit = kill.told.limit.as_ref();
         let read = kill.told.cgroup_memory.or_else(|| reading(kill, context));
-        match read.and_then(|memory| largest(&memory)) {
+        match read.filter(|memory| adds_up(memory, limit)).and_then(|memory| largest(&memory)) {
             Some(fill) => fill,
             None => by_processes(kill, limit, case),
         }
     }
+}
+
+/// Whether statistics have at least half of what was used when the limit was hit: else they were read when the victim's memory was
+/// gone already, or leave out what fills it.
+fn adds_up(memory: &CgroupMemory, limit: Option<&Limit>) -> bool {
+    let Some(used) = limit.and_then(|limit| limit.usage_bytes.or(limit.limit_bytes)) else { return true };
+    let kernel = memory.kernel_bytes.or(memory.slab_bytes).or(memory.slab_unreclaimable_bytes);
+    let parts = [memory.anon_bytes, memory.file_bytes, kernel, memory.sock_bytes];
+    parts.into_iter().flatten().fold(0, u64::saturating_add) >= used / 2
 }
 
 fn largest(memory: &CgroupMemory) -> Option<Fill> {
@@ -158,8 +167,12 @@ fn reading(kill: &Kill, context: &Context<'_>) -> Option<CgroupMemory> {
         file_bytes: read.file_bytes,
         shmem_bytes: read.shmem_bytes,
         inactive_file_bytes: read.inactive_file_bytes,
-        kernel_bytes: read.slab_bytes.zip(read.kernel_stack_bytes).map(|(slab, stacks)| slab + stacks),
+        kernel_bytes: read
+            .slab_bytes
+            .zip(read.kernel_stack_bytes)
+            .map(|(slab, stacks)| slab + stacks + read.page_tables_bytes.unwrap_or(0)),
         slab_bytes: read.slab_bytes,
+        sock_bytes: read.sock_bytes,
         ..CgroupMemory::default()
     })
 }

@@ -1,0 +1,141 @@
+//! What memory was, and when: as probes and readings report it around a kill.
+
+use oomtrace_model::{
+    Cgroup, ChargeFailures, ChargeState, EarlierReading, Event, GrownPod, Level, Mark, Pressure, PressureScope, Scenario,
+    Shape, Source, Span,
+};
+
+use super::world::{MIB, World, container, kill, pod, time};
+
+/// The limit of [`kill`] was hit, last at a second, which is reported later.
+fn failures(last: f64, state: ChargeState, attempts: u64, mib: u64) -> Event {
+    let known = kill(pod('a'), container("app", '1'), Level::Container, mib);
+    Event::ChargeFailures(Box::new(ChargeFailures {
+        pod: known.pod,
+        container: known.container,
+        cgroup: Some(cgroup()),
+        state,
+        limit: known.limit,
+        attempts: Some(attempts),
+        failed: None,
+        ooms: Some(0),
+        attempts_total: Some(attempts),
+        failed_total: None,
+        ooms_total: Some(0),
+        first_ts: format!("{:.9}", time(-0.1)),
+        last_ts: format!("{:.9}", time(last)),
+        last_task: None,
+        span: Span::default(),
+    }))
+}
+
+/// Of the limit of [`kill`].
+fn cgroup() -> Cgroup {
+    Cgroup { path: Some("/Container".to_owned()), ..Cgroup::default() }
+}
+
+fn reading(usage: u64, anon: u64) -> Event {
+    Event::Pressure(Box::new(Pressure {
+        pod: Some(pod('a')),
+        container: Some(container("app", '1')),
+        cgroup: Some(cgroup()),
+        level: Some(Level::Container),
+        scope: Some(PressureScope::Kill),
+        usage_bytes: Some(usage),
+        limit_bytes: Some(40 * MIB),
+        anon_bytes: Some(anon),
+        file_bytes: Some(0),
+        slab_bytes: Some(120 << 10),
+        kernel_stack_bytes: Some(16 << 10),
+        ..Pressure::default()
+    }))
+}
+
+/// A kill at 0 s as a node reports it: the failures up to it are reported 1.3 s later, and their end 5.3 s later.
+fn killed(usage: u64, anon: u64) -> World {
+    let mut world = World::default();
+    world
+        .tell(-0.07, Source::Kernel, failures(-0.07, ChargeState::Began, 1, 40))
+        .kill(0.0, kill(pod('a'), container("app", '1'), Level::Container, 40))
+        .tell(0.02, Source::Oomtrace, reading(usage, anon))
+        .tell(1.3, Source::Kernel, failures(-0.01, ChargeState::GoesOn, 37, 40))
+        .tell(5.3, Source::Kernel, failures(-0.01, ChargeState::Ceased, 0, 40));
+    world
+}
+
+#[test]
+fn a_limit_is_hit_when_it_was_and_not_when_that_is_reported() {
+    let incident = killed(280 << 10, 0).incident();
+    let hits: Vec<_> = incident.steps.iter().filter(|step| step.mark == Mark::Failure).collect();
+    let hits: Vec<_> = hits.iter().map(|step| (step.since_ms, step.what.as_str())).collect();
+    assert_eq!(hits, [(-70.0, "the limit was hit once"), (-10.0, "the limit was hit 37 times")]);
+    let curve: Vec<_> = incident.history.iter().map(|point| (point.ts.as_str(), point.usage_bytes)).collect();
+    let at = |second| format!("{:.9}", time(second));
+    assert_eq!(
+        curve,
+        [
+            (at(-0.07).as_str(), 40 * MIB),
+            (at(-0.01).as_str(), 40 * MIB),
+            (at(0.0).as_str(), 40 * MIB),
+            (at(0.02).as_str(), 280 << 10)
+        ]
+    );
+}
+
+#[test]
+fn what_was_read_when_the_victims_memory_was_gone_is_not_what_filled_the_limit() {
+    for (usage, anon) in [(280 << 10, 0), (40 * MIB, 0), (40 * MIB, 39 * MIB)] {
+        let advice = killed(usage, anon).incident().verdict.advice;
+        assert!(advice.contains("Anonymous memory (heaps, stacks) fills 39 MiB of the limit of 40 MiB"), "{advice}");
+    }
+}
+
+/// What was read for a kill at a limit of many.
+fn of_many(level: Level, path: Option<&str>) -> Event {
+    let grown = |letter, mib: u64| GrownPod {
+        pod: Some(pod(letter)),
+        usage_bytes: 2 * mib * MIB,
+        grown_bytes: mib * MIB,
+        over_ms: 300_000,
+    };
+    let earlier = |seconds: u64| EarlierReading {
+        age_ms: seconds * 1000,
+        usage_bytes: (1000 - seconds) * MIB,
+        anon_bytes: None,
+    };
+    Event::Pressure(Box::new(Pressure {
+        cgroup: path.map(|path| Cgroup { path: Some(path.to_owned()), ..Cgroup::default() }),
+        level: Some(level),
+        scope: Some(PressureScope::Kill),
+        usage_bytes: Some(1000 * MIB),
+        limit_bytes: Some(1000 * MIB),
+        earlier: [300, 200, 100, 50, 10].map(earlier).to_vec(),
+        grown: vec![grown('b', 300), grown('c', 60)],
+        ..Pressure::default()
+    }))
+}
+
+#[test]
+fn where_memory_runs_out_for_all_it_is_said_who_grew() {
+    for (level, path, scenario) in [
+        (Level::Kubepods, Some("/Kubepods"), Scenario::AllocatableOom),
+        (Level::Node, None, Scenario::SystemOom),
+    ] {
+        let mut world = World::default();
+        let mut known = kill(pod('a'), container("app", '1'), level, 1000);
+        known.limit.as_mut().expect("a limit").cgroup = path.map(ToOwned::to_owned);
+        // The victim's own memory is another matter.
+        world.kill(0.0, known).tell(0.01, Source::Oomtrace, reading(MIB, MIB));
+        world.tell(0.02, Source::Oomtrace, of_many(level, path)).file_says('b', &[("app", None)]);
+        let record = world.known.snapshot.pods.values_mut().next().and_then(|pod| pod.containers.get_mut("app"));
+        record.expect("a container").request_bytes = Some(100 * MIB);
+        let incident = world.incident();
+        let verdict = incident.verdict;
+        assert_eq!((verdict.scenario, verdict.shape), (scenario, Some(Shape::Leak)));
+        let grew = " In the last 5 min these grew most: default/pod-b by 300 MiB to 600 MiB (it requests 100 MiB) and \
+                    default/pod-c by 60 MiB to 120 MiB.";
+        assert!(verdict.advice.ends_with(grew), "{}", verdict.advice);
+        let curve: Vec<_> = incident.history.iter().map(|point| point.usage_bytes / MIB).collect();
+        assert_eq!(curve, [700, 800, 900, 950, 990, 1000, 1000], "of all, and of nobody else");
+    }
+}
