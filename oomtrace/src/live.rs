@@ -10,6 +10,7 @@
 //! here ([`ProbeSource`]); every other source is a task of its own that sends over a bounded channel ([`Sources`]).
 
 mod commands;
+mod continuity;
 mod hangup;
 mod heap;
 mod last_words;
@@ -39,7 +40,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use self::{hangup::Hangup, names::Learning, resident::Resident};
+use self::{continuity::Continuity, hangup::Hangup, names::Learning, resident::Resident};
 pub use self::{
     last_words::LastWords,
     names::Options as NameOptions,
@@ -51,7 +52,7 @@ pub use self::{
     waiting::{Names, Waiting},
 };
 use crate::{
-    event::{Event, Phase, ProbeStatus, SCHEMA_VERSION, Status},
+    event::{Event, Phase, ProbeStatus, SCHEMA_VERSION, Status, Told},
     metrics::{self, Metrics},
     node::{self, hierarchy::Hierarchy},
     probe::{Choice, Loader},
@@ -100,6 +101,8 @@ pub struct Options {
     pub history_bytes: usize,
     /// Whether to tell also what the kernel's log holds from before, where it is read.
     pub kernel_log_backlog: bool,
+    /// Where it is kept how far this node was traced, if it is.
+    pub state_dir: Option<PathBuf>,
     /// How often a status is reported; never where it is zero.
     pub heartbeat: Duration,
     /// Whether incidents are reported among the events.
@@ -125,6 +128,7 @@ pub struct Options {
 /// Fails where nothing can be traced, or an output cannot be opened.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     self_protection::protect_from_oom_killer();
+    self_protection::raise_open_files();
     // As long as this is the only thread.
     let loader = Loader::new();
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
@@ -153,6 +157,7 @@ struct Live {
     hangup: Hangup,
     metrics: Option<Arc<Metrics>>,
     resident: Resident,
+    continuity: Continuity,
 }
 
 impl Live {
@@ -173,6 +178,11 @@ impl Live {
             sources.degrade(too_little);
         }
         let probes = rung::climb(options, loader, hierarchy.as_ref(), &mut sources)?;
+        let continuity = Continuity::start(options.state_dir.as_deref(), hierarchy.as_ref(), Instant::now())
+            .unwrap_or_else(|error| {
+                sources.degrade(format!("kills while oomtrace does not run stay unknown: {error:#} (--state-dir)"));
+                Continuity::default()
+            });
         if let Some(log) = &options.kubelet_log {
             match Kubelet::open(log) {
                 Ok(kubelet) => sources.start(|tell, stop| kubelet.run(tell, stop)),
@@ -205,6 +215,9 @@ impl Live {
         let last_words = LastWords::new(Some(names.sources.host.clone()));
         let mut pipeline = Pipeline::new(options.node.clone(), pressure, waiting, outlets);
         pipeline.read_logs(last_words);
+        if let Some(away) = continuity.away() {
+            pipeline.resume_after(away);
+        }
         if options.incidents {
             pipeline.watch_incidents();
         }
@@ -221,6 +234,7 @@ impl Live {
             hangup,
             metrics,
             resident: Resident::started(),
+            continuity,
         })
     }
 
@@ -246,11 +260,11 @@ impl Live {
                     let told = told.context("the ring buffer cannot be waited for")?;
                     self.resident.event();
                     self.learn();
-                    self.pipeline.push_all(told);
+                    self.push_all(told);
                 }
                 told = self.sources.next() => {
                     self.resident.event();
-                    self.pipeline.push(told);
+                    self.push_all(vec![told]);
                 }
                 told = self.learning.next() => {
                     self.pipeline.push_all(told);
@@ -274,6 +288,11 @@ impl Live {
         self.finish().await
     }
 
+    fn push_all(&mut self, told: Vec<Told>) {
+        self.continuity.note(&told);
+        self.pipeline.push_all(told);
+    }
+
     /// Takes in what the probes saw of cgroups.
     fn learn(&mut self) {
         if let Some(probes) = &mut self.probes {
@@ -291,8 +310,11 @@ impl Live {
             metrics.beat();
         }
         if let Some(probes) = &mut self.probes {
-            self.pipeline.push_all(probes.tick());
+            let told = probes.tick();
+            self.push_all(told);
         }
+        let missed = self.continuity.tick(Instant::now());
+        self.pipeline.push_all(missed);
         self.pipeline.tell_incidents();
         self.pipeline.tell_outlets(false);
         let settings_changed = self.probes.as_mut().is_some_and(ProbeSource::settings_changed);
@@ -303,9 +325,13 @@ impl Live {
 
     async fn finish(mut self) -> anyhow::Result<()> {
         if let Some(probes) = &mut self.probes {
-            self.pipeline.push_all(probes.finish());
+            let told = probes.finish();
+            self.push_all(told);
         }
-        self.pipeline.push_all(self.sources.finish().await);
+        let told = self.sources.finish().await;
+        self.push_all(told);
+        let missed = self.continuity.finish();
+        self.pipeline.push_all(missed);
         self.pipeline.release();
         self.pipeline.close_incidents();
         self.pipeline.tell_outlets(true);
@@ -335,6 +361,7 @@ impl Live {
             attached_omitted: 0,
             degraded_omitted: 0,
             losses_omitted: 0,
+            away_ms: self.continuity.away().and_then(|away| u64::try_from(away.as_millis()).ok()),
             kills: self.pipeline.kills(),
             lost: self.pipeline.lost().iter().map(|lost| lost.count).sum(),
             losses: self.pipeline.lost().to_vec(),

@@ -5,7 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tracing::warn;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::{debug, warn};
 
 /// Less likely to be killed than any pod, like the kubelet itself (`pkg/kubelet/qos/policy.go`), yet not immortal.
 const OOM_SCORE_ADJ: &str = "-999";
@@ -16,6 +17,16 @@ const NEEDED_BYTES: u64 = 48 << 20;
 pub(crate) fn protect_from_oom_killer() {
     if let Err(error) = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ) {
         warn!("oom_score_adj stays as it is ({error}); oomtrace itself may be killed: needs CAP_SYS_RESOURCE");
+    }
+}
+
+/// Lets oomtrace have as many files open as it may: the flight recorder has one for each cgroup, and 1024 is what systemd lets a unit
+/// begin with.
+pub(crate) fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        debug!("the limit of open files stays at {:?}: {error}", limit.current);
     }
 }
 

@@ -97,6 +97,9 @@ pub struct Status {
     /// How many are left out above; absent where none is.
     #[serde(default, skip_serializing_if = "super::is_zero")]
     pub degraded_omitted: u64,
+    /// How long this node had not been traced before this start, in milliseconds; absent where that is not known (`--state-dir`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away_ms: Option<u64>,
     /// Kills seen so far.
     pub kills: u64,
     /// Events lost so far.

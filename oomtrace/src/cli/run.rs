@@ -59,6 +59,10 @@ pub(super) struct Args {
     /// Where the kernel's log is read (`--probe kmsg`, or no probe attaches): report also the kills that it holds from before.
     #[arg(long)]
     kernel_log_backlog: bool,
+    /// Keep in this folder how far the node was traced, so that the next start reports from the kernel's log what was killed
+    /// while oomtrace did not run.
+    #[arg(long, value_name = "FOLDER")]
+    state_dir: Option<PathBuf>,
     /// How often to emit a `status`, with what was lost so far; 0s for never.
     #[arg(long, value_name = "TIME", default_value = "5m")]
     heartbeat: SignedDuration,
@@ -118,6 +122,7 @@ pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Re
         cgroup_root: args.cgroup_root.clone(),
         history_bytes: args.history_memory as usize * 1024,
         kernel_log_backlog: args.kernel_log_backlog,
+        state_dir: args.state_dir.clone(),
         heartbeat: args.heartbeat.unsigned_abs(),
         incidents: !args.no_incidents,
         metrics_listen: args.metrics.listen.clone(),

@@ -1,6 +1,10 @@
 //! The stages that every event passes, in their order.
 
-use std::{io, sync::Arc, time::Instant};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tracing::info;
 
@@ -33,7 +37,7 @@ pub struct Pipeline {
     lost: Vec<Lost>,
     /// What the timeline had no room for, as far as it was reported.
     dropped: u64,
-    /// When this run began.
+    /// When this run began, or the one before ended that it goes on from.
     started: jiff::Timestamp,
 }
 
@@ -56,6 +60,11 @@ impl Pipeline {
             dropped: 0,
             started: jiff::Timestamp::now(),
         }
+    }
+
+    /// Goes on from an earlier run that ended so long ago: what was killed since belongs to this one.
+    pub fn resume_after(&mut self, away: Duration) {
+        self.started = self.started.checked_sub(away).unwrap_or(self.started);
     }
 
     /// Kills told so far.

@@ -58,13 +58,7 @@ impl Pressure {
 
     /// What could be better.
     pub(super) fn degraded(&self) -> Option<String> {
-        let left_out = self.recorder.as_ref()?.left_out();
-        (left_out > 0).then(|| {
-            format!(
-                "no history of memory of {left_out} cgroups, as there is no room for it: raise --history-memory (and \
-                 oomtrace's own memory limit)"
-            )
-        })
+        self.recorder.as_ref()?.degraded()
     }
 
     /// Whose memory is to be read for an event that passes; for most nobody's.

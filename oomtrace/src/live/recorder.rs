@@ -20,6 +20,7 @@ use std::{
     cmp::Reverse,
     collections::HashMap,
     fs::File,
+    io,
     os::unix::fs::FileExt as _,
     time::{Duration, Instant},
 };
@@ -60,6 +61,8 @@ pub struct Recorder {
     pending: Vec<Fact>,
     /// Cgroups that there was no room for.
     left_out: u64,
+    /// The last file that could not be opened.
+    unopened: Option<String>,
 }
 
 impl Recorder {
@@ -76,14 +79,26 @@ impl Recorder {
             ticks: 0,
             pending: Vec::new(),
             left_out: 0,
+            unopened: None,
         };
         recorder.tracks.insert(String::new(), Track::new(0, None));
         recorder
     }
 
-    /// How many cgroups there was no room for.
-    pub(super) fn left_out(&self) -> u64 {
-        self.left_out
+    /// Of whom there is no history, and why.
+    pub(super) fn degraded(&self) -> Option<String> {
+        if let Some(unopened) = &self.unopened {
+            return Some(format!(
+                "no history of memory of some cgroups ({unopened}): raise the limit on open files (LimitNOFILE=, ulimit -n)"
+            ));
+        }
+        (self.left_out > 0).then(|| {
+            format!(
+                "no history of memory of {} cgroups, as there is no room for it: raise --history-memory (and oomtrace's own \
+                 memory limit)",
+                self.left_out
+            )
+        })
     }
 
     /// Takes in which cgroups were made and removed. Their files are opened with the next reading: now, names come first.
@@ -123,7 +138,16 @@ impl Recorder {
             1 => "memory.usage_in_bytes",
             _ => "memory.current",
         };
-        let Some(Ok(usage)) = self.hierarchy.folder(path).map(|folder| File::open(folder.join(file))) else { return 0 };
+        let usage = match self.hierarchy.folder(path).map(|folder| File::open(folder.join(file))) {
+            Some(Ok(usage)) => usage,
+            // It has gone already.
+            None => return 0,
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => return 0,
+            Some(Err(error)) => {
+                self.unopened = Some(format!("{file} of {path}: {error}"));
+                return 0;
+            }
+        };
         let track = Track::new(id, Some(usage));
         let takes = size_with_path(path, &track);
         self.paths.insert(id, path.to_owned());
@@ -157,7 +181,7 @@ impl Recorder {
         self.take_in(&pending, now);
         if self.ticks.is_multiple_of(SEARCH_EVERY) {
             // Those are found again.
-            self.left_out = 0;
+            (self.left_out, self.unopened) = (0, None);
             let found = cgroups::walk(self.hierarchy.root());
             self.take_in(&found, now);
             self.make_room(now);

@@ -4,6 +4,7 @@
 //! (`devkmsg_read`, `kernel/printk/printk.c`). The kernel's numbers of the records then tell how many are lost.
 
 mod accounts;
+mod before;
 mod counters;
 mod kill_counts;
 mod process;
@@ -22,6 +23,7 @@ use tokio::{
     time::sleep_until,
 };
 
+pub use self::before::{Before, before};
 use self::{accounts::Accounts, process::Processes, stamps::Stamps};
 use super::kernel_log::{Clock, Events, Machine};
 use crate::{

@@ -22,6 +22,7 @@ mod outputs;
 mod prometheus;
 mod refusals;
 mod replay;
+mod restart;
 mod rsyslog;
 mod rungs;
 mod runtime;
@@ -65,6 +66,7 @@ fn main() {
             replay::ALL,
             rungs::ALL,
             start::ALL,
+            restart::ALL,
             doctor::ALL,
         ]
         .concat(),

@@ -19,6 +19,9 @@ impl<'a> Release<'a> {
     }
 }
 
+/// Where oomtrace keeps how far a node was traced.
+const STATE: &str = "/var/lib/oomtrace";
+
 /// What a release does that it should not, or lacks.
 pub(super) fn broken(release: &Release<'_>) -> Vec<String> {
     let Some(set) = release.only("DaemonSet") else { return vec!["there is not one DaemonSet".to_owned()] };
@@ -31,7 +34,7 @@ pub(super) fn broken(release: &Release<'_>) -> Vec<String> {
             contains(&template["metadata"]["labels"], &set["spec"]["selector"]["matchLabels"]),
         ),
         ("it writes to its own root", container["securityContext"]["readOnlyRootFilesystem"] == true),
-        ("it mounts what may be written", items(&container["volumeMounts"]).all(|mount| mount["readOnly"] == true)),
+        ("it mounts what may be written", items(&container["volumeMounts"]).all(|mount| is_its_own_to_write(mount, pod))),
         ("it mounts what is no volume", mounts_volumes(pod)),
         ("its configuration is of another name", configured(release, pod)),
         ("it keeps mounts of the node's alive", items(&container["volumeMounts"]).all(lets_go)),
@@ -52,6 +55,12 @@ pub(super) fn broken(release: &Release<'_>) -> Vec<String> {
         ("the PodMonitor does not find it", monitored(release, template)),
     ];
     rules.into_iter().filter(|(_, kept)| !kept).map(|(rule, _)| rule.to_owned()).collect()
+}
+
+/// Whether a mount is read-only, or the folder of the node that is oomtrace's alone.
+fn is_its_own_to_write(mount: &Value, pod: &Value) -> bool {
+    let volume = items(&pod["volumes"]).find(|volume| volume["name"] == mount["name"]);
+    mount["readOnly"] == true || volume.is_some_and(|volume| volume["hostPath"]["path"] == STATE)
 }
 
 fn items(value: &Value) -> impl Iterator<Item = &Value> {

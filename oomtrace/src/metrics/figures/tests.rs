@@ -213,6 +213,7 @@ fn it_is_ready_while_something_is_attached_and_until_it_stops() {
             lost: 0,
             losses: Vec::new(),
             untold_signals: 0,
+            away_ms: None,
         }))
     };
     world.tell(status(Phase::Started, None));

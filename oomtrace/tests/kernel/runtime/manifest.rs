@@ -95,7 +95,11 @@ impl Manifest {
         let volume = volume.with_context(|| format!("no volume for {mount}"))?;
         let host_path = match &volume["hostPath"]["path"] {
             Value::String(path) => {
-                ensure!(volume["hostPath"]["type"] == "Directory" && Path::new(path).is_dir(), "no folder {path}");
+                if volume["hostPath"]["type"] == "DirectoryOrCreate" {
+                    fs::create_dir_all(path)?;
+                } else {
+                    ensure!(volume["hostPath"]["type"] == "Directory" && Path::new(path).is_dir(), "no folder {path}");
+                }
                 path.clone()
             }
             _ => self.config_map(&volume["configMap"])?,

@@ -14,7 +14,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use rustix::time::{ClockId, clock_gettime};
+use rustix::{
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+    time::{ClockId, clock_gettime},
+};
 
 use super::{cgroup, tracer::Tracer};
 
@@ -41,6 +44,8 @@ impl Recorder {
 
     pub(crate) fn run(&self) -> Result<()> {
         let time = Duration::from_secs(self.seconds);
+        let files = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files })?;
         println!("One container in {BUSY} uses {} MiB more and less every second.\n", BUSY_BYTES >> 20);
         println!("{:<12} {:>10} {:>10} {:>10} {:>10} {:>8} {:>10}", "", "without", "with", "recorder", "reader", "", "anonymous");
         println!("{:<12} {:>10} {:>10} {:>10} {:>10} {:>8} {:>10}", "containers", "ms/s", "ms/s", "ms/s", "ms/s", "ratio", "KiB more");

@@ -1,0 +1,213 @@
+//! What the kernel killed while oomtrace did not run.
+//!
+//! With `--state-dir` a file says up to when this node was traced, in which boot, and which processes were reported as killed last.
+//! The next start reads the kernel's log from there on, and reports the kills in it that nobody saw, as the log has them: whether
+//! oomtrace was stopped, upgraded, or killed with the node's last memory.
+//!
+//! The log's stamps may be some seconds from the boot-time clock ([`MARGIN`]), so a kill near either end of that time is known by its
+//! process id: those that were reported before are in the file, those that the probes see meanwhile are waited for ([`SETTLED`]).
+
+use std::{
+    collections::VecDeque,
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+
+use crate::{
+    clock,
+    event::{Event, Failure, Moment, Source, Told},
+    node::hierarchy::Hierarchy,
+    source::kmsg,
+};
+
+/// The file, in the folder of `--state-dir`.
+const FILE: &str = "traced.json";
+/// How often the file is written where nothing happens.
+const WRITTEN_EVERY: Duration = Duration::from_secs(5);
+/// So far may the stamps of the kernel's log be from the boot-time clock.
+const MARGIN: Duration = Duration::from_secs(30);
+/// By then the probes have reported what they saw while they were attached.
+const SETTLED: Duration = Duration::from_secs(2);
+/// So many kills are remembered by their process ids.
+const REMEMBERED: usize = 1000;
+
+/// Up to when the node was traced.
+#[derive(Debug, Serialize, Deserialize)]
+struct Traced {
+    /// `/proc/sys/kernel/random/boot_id`.
+    boot_id: String,
+    /// By `CLOCK_BOOTTIME`, in nanoseconds.
+    until_boot_ns: u64,
+    /// Process ids of those whose kill was reported last.
+    killed: VecDeque<u32>,
+}
+
+/// Kills that happened while oomtrace did not run, and how far it runs now.
+#[derive(Debug, Default)]
+pub(super) struct Continuity {
+    file: Option<PathBuf>,
+    boot_id: String,
+    killed: VecDeque<u32>,
+    written: Option<Instant>,
+    /// Whether kills were reported since the file was written.
+    changed: bool,
+    /// Kills that nobody saw, as it seems, and until when it may turn out that the probes did.
+    missed: Vec<Told>,
+    due: Option<Instant>,
+    /// How long this node had not been traced before this start, and since when, by `CLOCK_BOOTTIME`.
+    away: Option<(Duration, u64)>,
+}
+
+impl Continuity {
+    /// Reads in `folder` how far the node was traced, and in the kernel's log what was killed since. To be called when the probes are
+    /// attached.
+    pub(super) fn start(folder: Option<&Path>, hierarchy: Option<&Hierarchy>, now: Instant) -> anyhow::Result<Self> {
+        let Some(folder) = folder else { return Ok(Self::default()) };
+        let file = folder.join(FILE);
+        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("the boot's id cannot be read")?;
+        let mut continuity =
+            Self { file: Some(file.clone()), boot_id: boot_id.trim().to_owned(), ..Self::default() };
+        fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        match read(&file)? {
+            Some(traced) if traced.boot_id == continuity.boot_id => continuity.catch_up(traced, hierarchy, now),
+            Some(_) => info!("the node was started anew since oomtrace ran: the kernel's log of before is gone"),
+            None => {}
+        }
+        continuity.write()?;
+        Ok(continuity)
+    }
+
+    fn catch_up(&mut self, traced: Traced, hierarchy: Option<&Hierarchy>, now: Instant) {
+        let Traced { until_boot_ns, killed, .. } = traced;
+        let away = Duration::from_nanos(clock::boot_ns().saturating_sub(until_boot_ns));
+        self.away = Some((away, until_boot_ns));
+        let seconds = away.as_secs();
+        match kmsg::before(hierarchy) {
+            Ok(before) => {
+                let margin = u64::try_from(MARGIN.as_nanos()).unwrap_or(u64::MAX);
+                let from = until_boot_ns.saturating_sub(margin);
+                self.missed = before.kills;
+                self.missed.retain(|kill| {
+                    let later = matches!(kill.at, Moment::Boot(at) if at > from);
+                    later && !process(kill).is_some_and(|pid| killed.contains(&pid))
+                });
+                self.due = Some(now + SETTLED);
+                if before.oldest_ns.is_none_or(|oldest| oldest > until_boot_ns) {
+                    self.missed.insert(0, failure(format!(
+                        "oomtrace did not run for {seconds} s, and the kernel's log does not go back so far: kills may have been \
+                         missed; a larger log (the kernel's option log_buf_len) keeps more"
+                    )));
+                }
+            }
+            Err(error) => self.missed.push(failure(format!(
+                "oomtrace did not run for {seconds} s, and the kernel's log cannot be read ({error}; needs CAP_SYSLOG): what was \
+                 killed meanwhile is not known"
+            ))),
+        }
+        self.killed = killed;
+    }
+
+    /// How long the node was not traced before this start.
+    pub(super) fn away(&self) -> Option<Duration> {
+        self.away.map(|(away, _)| away)
+    }
+
+    /// Takes notice of events on their way.
+    pub(super) fn note(&mut self, told: &[Told]) {
+        if self.file.is_none() {
+            return;
+        }
+        for pid in told.iter().filter(|told| told.source != Source::Kubelet).filter_map(process) {
+            self.missed.retain(|missed| process(missed) != Some(pid));
+            self.remember(pid);
+        }
+    }
+
+    fn remember(&mut self, pid: u32) {
+        if self.killed.len() == REMEMBERED {
+            self.killed.pop_front();
+        }
+        self.killed.push_back(pid);
+        self.changed = true;
+    }
+
+    /// Gives the kills that were missed, once that is certain, and writes how far the node is traced.
+    pub(super) fn tick(&mut self, now: Instant) -> Vec<Told> {
+        if self.file.is_none() {
+            return Vec::new();
+        }
+        let due = self.due.is_none_or(|due| due <= now);
+        let missed = if due { std::mem::take(&mut self.missed) } else { Vec::new() };
+        if let (true, Some(away)) = (self.due.is_some() && due, self.away()) {
+            let kills = missed.iter().filter(|told| process(told).is_some()).count();
+            info!("oomtrace did not run for {} s; kills in that time, by the kernel's log: {kills}", away.as_secs());
+            self.due = None;
+        }
+        missed.iter().filter_map(process).for_each(|pid| self.remember(pid));
+        if self.changed || self.written.is_none_or(|written| now.duration_since(written) >= WRITTEN_EVERY) {
+            self.keep();
+        }
+        missed
+    }
+
+    /// Writes how far the node is traced, for the last time.
+    pub(super) fn finish(&mut self) -> Vec<Told> {
+        self.due = None;
+        let missed = self.tick(Instant::now());
+        self.keep();
+        missed
+    }
+
+    fn keep(&mut self) {
+        let Err(error) = self.write() else { return };
+        warn!("{error:#}; kills while oomtrace does not run stay unknown (--state-dir)");
+        self.file = None;
+    }
+
+    fn write(&mut self) -> anyhow::Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let until_boot_ns = match self.away {
+            // What was missed before this start is still to be reported.
+            Some((_, until_boot_ns)) if self.due.is_some() => until_boot_ns,
+            _ => clock::boot_ns(),
+        };
+        let traced = Traced { boot_id: self.boot_id.clone(), until_boot_ns, killed: self.killed.clone() };
+        let new = file.with_extension("new");
+        let text = serde_json::to_vec(&traced).context("what was traced cannot be put into words")?;
+        fs::write(&new, text).with_context(|| format!("{} cannot be written", new.display()))?;
+        fs::rename(&new, file).with_context(|| format!("{} cannot be replaced", file.display()))?;
+        (self.written, self.changed) = (Some(Instant::now()), false);
+        Ok(())
+    }
+}
+
+/// How far the node was traced; `None` where no file says so, or where one is torn.
+fn read(file: &Path) -> anyhow::Result<Option<Traced>> {
+    let text = match fs::read(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("{} cannot be read", file.display())),
+    };
+    match serde_json::from_slice(&text) {
+        Ok(traced) => Ok(Some(traced)),
+        Err(error) => {
+            warn!("{} is damaged ({error}): what was killed while oomtrace did not run is not known", file.display());
+            Ok(None)
+        }
+    }
+}
+
+/// The process that was killed.
+fn process(told: &Told) -> Option<u32> {
+    let Event::OomKill(kill) = &told.event else { return None };
+    kill.victim.task.tgid.or(kill.victim.task.pid)
+}
+
+fn failure(message: String) -> Told {
+    Told { source: Source::Oomtrace, at: Moment::Boot(clock::boot_ns()), event: Event::Error(Failure { message }) }
+}
