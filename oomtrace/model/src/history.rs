@@ -32,8 +32,7 @@ pub fn thin_curve(points: &mut Vec<MemoryPoint>, most: usize) -> u64 {
     let seconds = |point: &MemoryPoint| point.ts.parse::<Timestamp>().map_or(0.0, |ts| ts.as_duration().as_secs_f64());
     let start = seconds(&points[0]);
     #[expect(clippy::cast_precision_loss, reason = "a curve is drawn less finely than that")]
-    let at: Vec<(f64, f64)> =
-        points.iter().map(|point| (seconds(point) - start, point.usage_bytes as f64)).collect();
+    let at: Vec<(f64, f64)> = points.iter().map(|point| (seconds(point) - start, point.usage_bytes as f64)).collect();
     let runs = most - 2;
     let begin = |run: usize| 1 + run * (all - 2) / runs;
     let mut kept = vec![0];

@@ -38,8 +38,8 @@ pub use self::{
     eviction::{ContainerUse, Eviction, EvictionPhase, SystemOom},
     history::{MemoryPoint, thin_curve},
     incident::{
-        AffectedContainer, Confidence, Incident, IncidentState, Mark, Scenario, Severity, Shape, Step,
-        ToldBy, Verdict, thin_middle,
+        AffectedContainer, Confidence, Incident, IncidentState, Mark, Scenario, Severity, Shape, Step, ToldBy, Verdict,
+        thin_middle,
     },
     limit_ahead::LimitAhead,
     limit_changed::{LimitChanged, LimitKind},

@@ -24,7 +24,7 @@ impl Args {
     }
 }
 
-/// Every option, a line each: a file that would say the same.
+/// Every option, a line each: as a configuration file.
 pub(super) fn listing(layered: &Layered, matches: &ArgMatches) -> String {
     let mut out = format!(
         "# What `oomtrace run` goes by. The strongest comes first: flags, OOMTRACE_* environment variables, --config FILE\n\

@@ -80,7 +80,7 @@ pub struct Cli {
 enum Command {
     /// Trace this node until interrupted.
     Run(run::Args),
-    /// Tell incidents from recordings and logs, after the fact and without privileges.
+    /// Report incidents from recordings and logs, after the fact and without privileges.
     ///
     /// With nothing but its name, on a node: from that node's journal, or /dev/kmsg and the usual files, and its pods. With
     /// files: from these, each taken for what is in it.
@@ -136,7 +136,7 @@ enum Command {
     Explain(explain::Args),
     /// Leak memory on purpose, step by step, to see what becomes of it.
     Leak(leak::Args),
-    /// Show which options `oomtrace run` would go by, and where each comes from, as a file that would say the same.
+    /// Show the options that `oomtrace run` would use, and where each comes from, as a configuration file.
     ///
     /// Options of `run` stand behind it to see what they would result in.
     Config(config::Args),

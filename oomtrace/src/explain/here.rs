@@ -1,6 +1,6 @@
 //! This node's numbers along the way from a request of memory to each of the scenarios, as far as they can be read.
 //!
-//! A reader of its own and a small one: `/proc/meminfo`, `vm.overcommit_memory`, and the cgroups of pods.
+//! Of all that a [survey](crate::node::survey) reads it needs little: `/proc/meminfo`, `vm.overcommit_memory`, and the cgroups of pods.
 
 use std::{fs, path::Path};
 
@@ -8,13 +8,10 @@ use serde::Serialize;
 
 use crate::{
     event::{Level, Pressure, Scenario},
-    node::{cgroup_path::CgroupIdentity, hierarchy::Hierarchy, memory},
+    node::{cgroup_path::CgroupIdentity, fact::Fact, hierarchy::Hierarchy, memory, names::cgroups},
     sink::{BOLD, DIM, PLAIN, Page, YELLOW, size},
 };
 
-/// How deep containers are in the hierarchy, and how many cgroups are looked at.
-const DEEPEST: u8 = 8;
-const MOST: usize = 4096;
 /// From this share of a limit on, it is near.
 const NEAR_PERCENT: u64 = 90;
 
@@ -54,29 +51,10 @@ impl Here {
             overcommit: fs::read_to_string("/proc/sys/vm/overcommit_memory").ok().map(|text| text.trim().to_owned()),
             ..Self::default()
         };
-        if let Some((hierarchy, root)) = hierarchy.as_ref().and_then(|found| Some((found, found.folder("/")?))) {
-            let mut left = MOST;
-            here.walk(hierarchy, &root, "", DEEPEST, &mut left);
-        }
-        here
-    }
-
-    /// The node's memory, which the kubelet takes for its capacity.
-    pub(crate) fn capacity_bytes(&self) -> Option<u64> {
-        self.node.as_ref()?.limit_bytes
-    }
-
-    fn walk(&mut self, hierarchy: &Hierarchy, folder: &Path, path: &str, deepest: u8, left: &mut usize) {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let (true, Some(name)) = (entry.file_type().is_ok_and(|kind| kind.is_dir()), name.to_str()) else {
-                continue;
-            };
-            if *left == 0 {
-                return;
-            }
-            *left -= 1;
-            let path = format!("{path}/{name}");
+        let cgroups =
+            hierarchy.iter().flat_map(|found| cgroups::walk(found.root()).into_iter().map(move |fact| (found, fact)));
+        for (hierarchy, fact) in cgroups {
+            let Fact::Cgroup { path, .. } = fact else { continue };
             let identity = CgroupIdentity::parse(&path);
             // What a container made inside itself is its own matter.
             if identity.nested.is_some() {
@@ -84,15 +62,18 @@ impl Here {
             }
             let read = || memory::of_cgroup(hierarchy, &path).ok().flatten();
             match identity.level {
-                Level::Kubepods if self.kubepods.is_none() => self.kubepods = read(),
-                Level::Pod => nearer(&mut self.pod, read()),
-                Level::Container => nearer(&mut self.container, read()),
+                Level::Kubepods if here.kubepods.is_none() => here.kubepods = read(),
+                Level::Pod => nearer(&mut here.pod, read()),
+                Level::Container => nearer(&mut here.container, read()),
                 _ => {}
             }
-            if deepest > 0 && identity.level != Level::Container {
-                self.walk(hierarchy, &entry.path(), &path, deepest - 1, left);
-            }
         }
+        here
+    }
+
+    /// The node's memory, which the kubelet takes for its capacity.
+    pub(crate) fn capacity_bytes(&self) -> Option<u64> {
+        self.node.as_ref()?.limit_bytes
     }
 
     /// The way, with what was read at each step.

@@ -70,8 +70,7 @@ impl Continuity {
         let Some(folder) = folder else { return Ok(Self::default()) };
         let file = folder.join(FILE);
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("the boot's id cannot be read")?;
-        let mut continuity =
-            Self { file: Some(file.clone()), boot_id: boot_id.trim().to_owned(), ..Self::default() };
+        let mut continuity = Self { file: Some(file.clone()), boot_id: boot_id.trim().to_owned(), ..Self::default() };
         fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         match read(&file)? {
             Some(traced) if traced.boot_id == continuity.boot_id => continuity.catch_up(traced, hierarchy, now),

@@ -9,8 +9,7 @@ use super::{last_words::gave_up, recorder::Recorder};
 use crate::{
     clock,
     event::{
-        Cgroup, ChargeState, Event, Failure, Level, Limit, Moment, Pressure as Memory, PressureScope,
-        Source, Told,
+        Cgroup, ChargeState, Event, Failure, Level, Limit, Moment, Pressure as Memory, PressureScope, Source, Told,
     },
     node::{
         cgroup_path::CgroupIdentity,

@@ -71,7 +71,9 @@ impl Figure {
             Self::ChargeEnomem => "Charges to a cgroup that failed for good (--charge-returns)",
             Self::ChargeOoms => "Times that a cgroup at its limit called for the OOM killer",
             Self::AllocationsRefused => "Allocations that the kernel refused without any OOM",
-            Self::LimitsAhead => "Times that a cgroup grew so that it would reach its memory limit within ten to twenty minutes",
+            Self::LimitsAhead => {
+                "Times that a cgroup grew so that it would reach its memory limit within ten to twenty minutes"
+            }
             Self::LimitsAheadWithdrawn => "Those of oomtrace_limits_ahead_total that stopped growing before the limit",
         }
     }
@@ -87,9 +89,7 @@ impl Figure {
             | Self::ChargeEnomem
             | Self::ChargeOoms
             | Self::LimitsAhead
-            | Self::LimitsAheadWithdrawn => {
-                &["namespace", "pod", "container", "unit", "limit_level"]
-            }
+            | Self::LimitsAheadWithdrawn => &["namespace", "pod", "container", "unit", "limit_level"],
             Self::AllocationsRefused => &["namespace", "pod", "container", "unit", "by"],
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{fs, thread, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use serde_json::{Value, json};
 
 use crate::{

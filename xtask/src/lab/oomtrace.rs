@@ -97,6 +97,26 @@ impl Lab {
         Ok(())
     }
 
+    /// Kills oomtrace with SIGKILL, however it runs; it is started again by the kubelet or by systemd.
+    pub(crate) fn kill_oomtrace(&self) -> Result<()> {
+        if self.sh_status("systemctl is-active --quiet oomtrace")?.status == 0 {
+            return self.sh("systemctl kill --signal=SIGKILL oomtrace").map(drop);
+        }
+        let pods = self.kubectl_json(&["get", "pods", "-n", NAMESPACE])?;
+        let id = pods["items"][0]["status"]["containerStatuses"][0]["containerID"].as_str();
+        let id = id.and_then(|id| id.strip_prefix("containerd://")).context("oomtrace's pod has no container")?;
+        self.sh(&format!("ctr -n k8s.io tasks kill --signal SIGKILL {id}")).map(drop)
+    }
+
+    /// Waits until oomtrace traces again.
+    pub(crate) fn wait_for_oomtrace(&self) -> Result<()> {
+        if self.sh_status("systemctl is-active --quiet oomtrace")?.status == 0 {
+            Ok(())
+        } else {
+            self.wait_for_daemonset()
+        }
+    }
+
     /// Ready by its probes, which is when it has attached its own.
     fn wait_for_daemonset(&self) -> Result<()> {
         self.kubectl(&["rollout", "status", "daemonset/oomtrace", "-n", NAMESPACE, "--timeout=300s"])?;

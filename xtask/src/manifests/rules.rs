@@ -34,7 +34,10 @@ pub(super) fn broken(release: &Release<'_>) -> Vec<String> {
             contains(&template["metadata"]["labels"], &set["spec"]["selector"]["matchLabels"]),
         ),
         ("it writes to its own root", container["securityContext"]["readOnlyRootFilesystem"] == true),
-        ("it mounts what may be written", items(&container["volumeMounts"]).all(|mount| is_its_own_to_write(mount, pod))),
+        (
+            "it mounts what may be written",
+            items(&container["volumeMounts"]).all(|mount| is_its_own_to_write(mount, pod)),
+        ),
         ("it mounts what is no volume", mounts_volumes(pod)),
         ("its configuration is of another name", configured(release, pod)),
         ("it keeps mounts of the node's alive", items(&container["volumeMounts"]).all(lets_go)),

@@ -96,7 +96,8 @@ mod tests {
         let seconds = |used: &dyn Fn(f64) -> f64| of(120, used).map(|growth| growth.seconds_left.round());
         assert_eq!(seconds(&|age| 80.0 - age / 10.0), Some(200.0));
         assert_eq!(seconds(&|age| 90.0 - age / 100.0), Some(1000.0), "36 MiB an hour");
-        let slowly: Vec<_> = (0..180).rev().map(|nth| f64::from(nth) * 10.0).map(|age| (age, (98.0 - age / 1000.0) * MIB)).collect();
+        let slowly: Vec<_> =
+            (0..180).rev().map(|nth| f64::from(nth) * 10.0).map(|age| (age, (98.0 - age / 1000.0) * MIB)).collect();
         let left = growth(&slowly, 100.0 * MIB, SLOW).map(|growth| growth.seconds_left.round());
         assert_eq!(left, Some(2000.0), "3.6 MiB an hour");
         // As a garbage collector makes it.

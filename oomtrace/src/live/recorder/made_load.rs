@@ -3,6 +3,13 @@
 //! Each container does what a kind of program does, by the second, and is looked at every ten seconds as the recorder does.
 //! `cargo test -p oomtrace --lib made_load -- --nocapture` prints the figures.
 
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a limit of a GiB, and seconds of a week"
+)]
+
 use std::{collections::VecDeque, f64::consts::TAU};
 
 use super::{
@@ -191,11 +198,11 @@ impl Made {
         self.age += 1;
         self.since += u32::from(age >= waits);
         keep(&mut self.last, self.used, TIERS[0].1);
-        if self.age % 10 == 0 {
+        if self.age.is_multiple_of(10) {
             let highest = self.last.iter().rev().take(10).copied().fold(0.0, f64::max);
             keep(&mut self.tens, highest, TIERS[1].1);
         }
-        if self.age % 60 == 0 {
+        if self.age.is_multiple_of(60) {
             let highest = self.last.iter().rev().take(60).copied().fold(0.0, f64::max);
             keep(&mut self.minutes, highest, TIERS[2].1);
         }
@@ -247,7 +254,7 @@ fn week(seed: u64) -> Score {
         let mut made = Made::new(program, seed * 1000 + nth);
         for second in 0..WEEK {
             made.step(f64::from(second) / (24.0 * HOUR));
-            if second % 10 == 0 {
+            if second.is_multiple_of(10) {
                 made.look(start + Duration::from_secs(second.into()), &mut score);
             }
             made.dies(&mut score);

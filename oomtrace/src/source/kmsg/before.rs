@@ -1,6 +1,6 @@
 //! What the kernel's log has from before: all that it still holds, read at once by syslog(2).
 //!
-//! Unlike `/dev/kmsg` that needs no device, which a container as a rule does not have; CAP_SYSLOG is enough.
+//! Unlike `/dev/kmsg` that needs no device, which a container as a rule does not have; `CAP_SYSLOG` is enough.
 
 use std::io;
 
@@ -51,7 +51,9 @@ fn kills(log: &[u8], machine: Machine, hierarchy: Option<&Hierarchy>) -> Before 
     told.extend(events.flush());
     told.retain(|told| matches!((&told.event, told.at), (Event::OomKill(_), Moment::Boot(_))));
     if let Some(hierarchy) = hierarchy {
-        told.iter_mut().for_each(|told| super::process::fill_ids(&mut told.event, hierarchy));
+        for told in &mut told {
+            super::process::fill_ids(&mut told.event, hierarchy);
+        }
     }
     Before { oldest_ns: log.split(|byte| *byte == b'\n').find_map(stamp_ns), kills: told }
 }

@@ -1,6 +1,6 @@
 //! Who grew before memory ran out for all.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use oomtrace_model::{GrownPod, Pressure, Scenario, Verdict};
 
@@ -19,7 +19,7 @@ pub(super) fn add(pressures: &[&Pressure], context: &Context<'_>, verdict: &mut 
     let named: Vec<_> = grown.iter().take(NAMED).filter_map(|pod| sentence(pod, context)).collect();
     let Some(over) = grown.iter().map(|pod| pod.over_ms).max().filter(|_| !named.is_empty()) else { return };
     let over = span(Duration::from_millis(over));
-    verdict.advice.push_str(&format!(" In the last {over} these grew most: {}.", listed(&named)));
+    let _ = write!(verdict.advice, " In the last {over} these grew most: {}.", listed(&named));
 }
 
 fn sentence(grown: &GrownPod, context: &Context<'_>) -> Option<String> {

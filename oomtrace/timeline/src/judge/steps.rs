@@ -6,8 +6,8 @@ use std::{
 };
 
 use oomtrace_model::{
-    ChargeFailures, ChargeState, ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Line, Mark, PressureScope,
-    SenderRole, Source, Step, UnderOomState,
+    ChargeFailures, ChargeState, ContainerAction, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Line,
+    Mark, PressureScope, SenderRole, Source, Step, UnderOomState,
 };
 
 use super::{
@@ -188,14 +188,7 @@ pub(super) fn steps(lines: &[At], began: i64, case: &Case<'_>, context: &Context
         {
             continue;
         }
-        steps.push(Step {
-            ts,
-            since_ms: milliseconds(at - began),
-            source: line.source,
-            seq: line.seq,
-            mark,
-            what,
-        });
+        steps.push(Step { ts, since_ms: milliseconds(at - began), source: line.source, seq: line.seq, mark, what });
     }
     let omitted = oomtrace_model::thin_middle(&mut steps, STEPS);
     (steps, omitted)

@@ -1,8 +1,8 @@
 //! What memory was, and when: as probes and readings report it around a kill.
 
 use oomtrace_model::{
-    Cgroup, ChargeFailures, ChargeState, EarlierReading, Event, GrownPod, Level, Mark, Pressure, PressureScope, Scenario,
-    Shape, Source, Span,
+    Cgroup, ChargeFailures, ChargeState, EarlierReading, Event, GrownPod, Level, Mark, Pressure, PressureScope,
+    Scenario, Shape, Source, Span,
 };
 
 use super::world::{MIB, World, container, kill, pod, time};
@@ -98,11 +98,8 @@ fn of_many(level: Level, path: Option<&str>) -> Event {
         grown_bytes: mib * MIB,
         over_ms: 300_000,
     };
-    let earlier = |seconds: u64| EarlierReading {
-        age_ms: seconds * 1000,
-        usage_bytes: (1000 - seconds) * MIB,
-        anon_bytes: None,
-    };
+    let earlier =
+        |seconds: u64| EarlierReading { age_ms: seconds * 1000, usage_bytes: (1000 - seconds) * MIB, anon_bytes: None };
     Event::Pressure(Box::new(Pressure {
         cgroup: path.map(|path| Cgroup { path: Some(path.to_owned()), ..Cgroup::default() }),
         level: Some(level),
@@ -117,10 +114,9 @@ fn of_many(level: Level, path: Option<&str>) -> Event {
 
 #[test]
 fn where_memory_runs_out_for_all_it_is_said_who_grew() {
-    for (level, path, scenario) in [
-        (Level::Kubepods, Some("/Kubepods"), Scenario::AllocatableOom),
-        (Level::Node, None, Scenario::SystemOom),
-    ] {
+    for (level, path, scenario) in
+        [(Level::Kubepods, Some("/Kubepods"), Scenario::AllocatableOom), (Level::Node, None, Scenario::SystemOom)]
+    {
         let mut world = World::default();
         let mut known = kill(pod('a'), container("app", '1'), level, 1000);
         known.limit.as_mut().expect("a limit").cgroup = path.map(ToOwned::to_owned);

@@ -47,8 +47,14 @@ impl Recorder {
         let files = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files })?;
         println!("One container in {BUSY} uses {} MiB more and less every second.\n", BUSY_BYTES >> 20);
-        println!("{:<12} {:>10} {:>10} {:>10} {:>10} {:>8} {:>10}", "", "without", "with", "recorder", "reader", "", "anonymous");
-        println!("{:<12} {:>10} {:>10} {:>10} {:>10} {:>8} {:>10}", "containers", "ms/s", "ms/s", "ms/s", "ms/s", "ratio", "KiB more");
+        println!(
+            "{:<12} {:>10} {:>10} {:>10} {:>10} {:>8} {:>10}",
+            "", "without", "with", "recorder", "reader", "", "anonymous"
+        );
+        println!(
+            "{:<12} {:>10} {:>10} {:>10} {:>10} {:>8} {:>10}",
+            "containers", "ms/s", "ms/s", "ms/s", "ms/s", "ratio", "KiB more"
+        );
         let mut containers: Vec<PathBuf> = Vec::new();
         for node in NODES {
             while containers.len() < usize::try_from(node)? {
@@ -68,7 +74,9 @@ impl Recorder {
                 recorder / reader
             );
         }
-        println!("\nreader: this program reads memory.current of the same containers and their pods every second, and keeps nothing.");
+        println!(
+            "\nreader: this program reads memory.current of the same containers and their pods every second, and keeps nothing."
+        );
         Ok(())
     }
 }
@@ -86,7 +94,7 @@ impl Cost {
         thread::sleep(SETTLED);
         let before = processor_time(tracer.pid())?;
         thread::sleep(time);
-        let ms = (processor_time(tracer.pid())? - before).as_secs_f64() * 1000.0;
+        let ms = processor_time(tracer.pid())?.saturating_sub(before).as_secs_f64() * 1000.0;
         let status = fs::read_to_string(format!("/proc/{}/status", tracer.pid()))?;
         let anonymous = status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB"));
         let anonymous_kib = anonymous.context("/proc/PID/status has no RssAnon")?.parse()?;
@@ -108,7 +116,8 @@ fn processor_time(pid: u32) -> Result<Duration> {
 /// The least that it could cost: milliseconds of processor time a second.
 fn reader(containers: &[PathBuf], time: Duration) -> Result<f64> {
     let folders = containers.iter().flat_map(|folder| [Some(folder.as_path()), folder.parent()]).flatten();
-    let files = folders.map(|folder: &Path| File::open(folder.join("memory.current"))).collect::<Result<Vec<_>, _>>()?;
+    let files =
+        folders.map(|folder: &Path| File::open(folder.join("memory.current"))).collect::<Result<Vec<_>, _>>()?;
     let seconds = time.as_secs().min(20);
     let before = own_time();
     for second in 0..seconds {
@@ -122,7 +131,7 @@ fn reader(containers: &[PathBuf], time: Duration) -> Result<f64> {
         }
     }
     #[expect(clippy::cast_precision_loss, reason = "some seconds")]
-    Ok((own_time() - before).as_secs_f64() * 1000.0 / seconds as f64)
+    Ok(own_time().saturating_sub(before).as_secs_f64() * 1000.0 / seconds as f64)
 }
 
 fn own_time() -> Duration {

@@ -74,6 +74,16 @@ impl<'a> Stage<'a> {
         self.lab.sh(command)
     }
 
+    /// Kills oomtrace itself.
+    pub(super) fn kill_oomtrace(&self) -> Result<()> {
+        self.lab.kill_oomtrace()
+    }
+
+    /// Waits until oomtrace traces again.
+    pub(super) fn wait_for_oomtrace(&self) -> Result<()> {
+        self.lab.wait_for_oomtrace()
+    }
+
     /// Applies the scenario's manifest, or what a selector chooses of it.
     pub(super) fn apply(&self, selector: Option<&str>) -> Result<()> {
         let manifest = manifest(&self.name);

@@ -27,9 +27,8 @@ pub(super) fn act(stage: &Stage<'_>) -> Result<()> {
 
 fn compare(stage: &Stage<'_>, pod: &str, summary: &Value) -> Result<()> {
     let pods = summary["pods"].as_array().context("/stats/summary has no pods")?;
-    let kubelets = pods.iter().find(|other| {
-        other["podRef"]["name"] == pod && other["podRef"]["namespace"] == stage.namespace()
-    });
+    let kubelets =
+        pods.iter().find(|other| other["podRef"]["name"] == pod && other["podRef"]["namespace"] == stage.namespace());
     let kubelets = kubelets.context("/stats/summary does not have it")?;
     let ours = stage.on_node(&format!("oomtrace memory {}/{pod} --format json", stage.namespace()))?;
     let ours: Value = serde_json::from_str(&ours).context("oomtrace memory did not print JSON")?;

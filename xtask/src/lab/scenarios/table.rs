@@ -81,13 +81,14 @@ const A_CHILD: fn(&Node) -> Expected = |node| {
 const ALLOCATABLE_EVICTED: fn(&Node) -> Expected = |_| Expected::Evicted { scenario: &["allocatable_evicted"] };
 
 /// One of each kind.
-pub(super) const SHORT: [&str; 10] = [
+pub(super) const SHORT: [&str; 11] = [
     "container-limit",
     "child",
     "group-kill",
     "pod-limit",
     "crash-loop",
     "steady",
+    "restart",
     "delete",
     "liveness",
     "allocatable-evicted",
@@ -116,6 +117,7 @@ pub(super) const ALL: &[Scenario] = &[
     nothing("liveness", liveness),
     nothing("preemption", preemption),
     kill("disk-eviction", disk_eviction, |_| Expected::NotMemory),
+    Scenario { alone: true, ..kill("restart", restart, |_| ONE_CONTAINER) },
     Scenario { alone: true, ..nothing("drain", drain) },
     Scenario { alone: true, ..nothing("short-pods", short_pods) },
     eviction("allocatable-evicted", slowly, |_| None, ALLOCATABLE_EVICTED),
@@ -262,6 +264,15 @@ fn exec(stage: &Stage<'_>) -> Result<()> {
     let status = stage.exec("exec", &["oomtrace", "leak", "--mmap", "--block=8Mi", "--every=100ms", "--max=512Mi"])?;
     ensure!(status != 0, "what was started by kubectl exec was not killed");
     stage.wait_for_kills(1)
+}
+
+/// The kill comes when oomtrace is gone, or loads its probes.
+fn restart(stage: &Stage<'_>) -> Result<()> {
+    stage.kill_oomtrace()?;
+    ends(stage)?;
+    // The kubelet has noticed by then that the container is not there.
+    std::thread::sleep(Duration::from_secs(15));
+    stage.wait_for_oomtrace()
 }
 
 fn delete(stage: &Stage<'_>) -> Result<()> {
