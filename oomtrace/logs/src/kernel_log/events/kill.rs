@@ -22,6 +22,10 @@ impl Place {
         Self { path: path.to_owned(), identity: CgroupIdentity::parse(path) }
     }
 
+    fn is_below(&self, above: &Self) -> bool {
+        self.path.strip_prefix(&above.path).is_some_and(|below| below.starts_with('/'))
+    }
+
     /// A task that is in it, or in one below it.
     fn task(&self, task: Task) -> Task {
         Task { pod: self.identity.pod(), container: self.identity.container(), ..task }
@@ -138,10 +142,14 @@ impl Places {
     fn of(decision: &Decision) -> Self {
         let report = decision.report.as_deref();
         let of_report = |path: fn(&Report) -> Option<&String>| report.and_then(path).map(|path| Place::new(path));
+        let victim = of_report(|report| report.victim_cgroup.as_ref());
+        let group = decision.group.as_deref().map(Place::new);
+        // The group is the victim's cgroup or above it: where it is below, the victim's path was cut.
+        let cut = victim.as_ref().zip(group.as_ref()).is_some_and(|(victim, group)| group.is_below(victim));
         Self {
             limit: of_report(|report| report.oom_cgroup.as_ref()),
-            victim: of_report(|report| report.victim_cgroup.as_ref()),
-            group: decision.group.as_deref().map(Place::new),
+            victim: if cut { group.clone() } else { victim },
+            group,
         }
     }
 
