@@ -259,7 +259,7 @@ fn is_outside(case: &Case<'_>, context: &Context<'_>) -> bool {
 }
 
 /// Whether the pod had more containers than the victim's. Files and the kubelet's log tell; else the kernel's list of
-/// processes: each container's have an `oom_score_adj` that its own request makes (`pkg/kubelet/qos/policy.go`), the
+/// cgroups, or of processes: each container's have an `oom_score_adj` that its own request makes (`pkg/kubelet/qos/policy.go`), the
 /// sandbox's -998.
 fn siblings(case: &Case<'_>, context: &Context<'_>, kill: &Kill) -> Siblings {
     let Some(pod) = &case.pod else { return Siblings::Unknown };
@@ -269,6 +269,9 @@ fn siblings(case: &Case<'_>, context: &Context<'_>, kill: &Kill) -> Siblings {
         return Siblings::None;
     }
     if let Some(count) = context.names.containers_at(pod, kill.at) {
+        return if count > 1 { Siblings::Some } else { Siblings::None };
+    }
+    if let Some(count) = kill.told.containers_charged {
         return if count > 1 { Siblings::Some } else { Siblings::None };
     }
     let Some(candidates) = &kill.told.candidates else { return Siblings::Unknown };

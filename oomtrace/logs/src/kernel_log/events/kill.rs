@@ -78,6 +78,9 @@ pub(super) fn tell(decision: &Decision, number: u64, table: &Table<'_>) -> OomKi
         mems_allowed: report.and_then(|report| report.mems_allowed.clone()),
         memory_nodes: report.map(cgroup::memory_nodes).unwrap_or_default(),
         cgroup_memory: report.and_then(cgroup::memory),
+        containers_charged: report.zip(places.limit.as_ref()).and_then(|(report, limit)| {
+            (limit.identity.level == Level::Pod).then(|| cgroup::containers(report, &limit.path)).flatten()
+        }),
         order: trigger.map(|trigger| trigger.order),
         gfp: trigger.and_then(|trigger| trigger.gfp.clone()),
         gfp_mask: trigger.map(|trigger| trigger.gfp_mask),
