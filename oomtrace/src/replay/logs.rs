@@ -157,13 +157,19 @@ fn say(log: &KernelLog) {
             "{name}: {more} kills have no time: their lines look like the kernel's, and their time could not be read"
         ),
     }
+    let limit = |which: &str| {
+        let cgroup = read.without_end_of.as_ref().map(|cgroup| cgroup.replace(char::is_control, "?"));
+        cgroup.map_or_else(String::new, |cgroup| format!("; {which} about the limit of cgroup {cgroup}"))
+    };
     match read.without_end {
         0 => {}
-        1 => {
-            warn!("{name}: 1 report of the OOM killer ends before it says who was killed: the log was cut, or filtered")
-        }
+        1 => warn!(
+            "{name}: 1 report of the OOM killer ends before it says who was killed: the log was cut, or filtered{}",
+            limit("it is")
+        ),
         more => warn!(
-            "{name}: {more} reports of the OOM killer end before they say who was killed: the log was cut, or filtered"
+            "{name}: {more} reports of the OOM killer end before they say who was killed: the log was cut, or filtered{}",
+            limit("the last is")
         ),
     }
     match read.without_kill {
