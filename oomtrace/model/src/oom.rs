@@ -102,6 +102,10 @@ pub struct OomKill {
     /// What filled the cgroup over its limit: its `memory.stat` at that moment; absent where the report has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup_memory: Option<CgroupMemory>,
+    /// Where a pod's limit was hit, how many of its containers had memory, the sandbox apart; absent where the report does not
+    /// list them, as from Linux 5.3 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containers_charged: Option<u32>,
     /// 2^order pages were asked for; -1 for a kill that a person asked for (SysRq-f).
     pub order: Option<i32>,
     /// The allocation's flags by name, as the kernel prints them.

@@ -58,6 +58,8 @@ fn began(line: &Line) -> Option<&str> {
     }
 }
 
+/// Where a kernel log with times is had.
+const PRINTED: &str = "`dmesg`, `dmesg -T` and `journalctl -k` print times";
 /// So many lines are kept before the first of them are judged.
 const BATCH: usize = 8192;
 /// Lines that are written at once are out of order by less than this, whatever holds a kubelet up.
@@ -193,12 +195,12 @@ impl<S: Show> Intake<S> {
     pub(super) fn finish(mut self, spoke: Option<(Timestamp, Timestamp)>, name: &impl Fn(&mut OomKill)) -> Result<()> {
         self.timeline.kubelet_spoke(spoke);
         let untimed = self.untimed.rest();
-        if !untimed.is_empty() {
-            warn!(
-                "{} kills have no time, and no other log has it: when they were is not known (`dmesg`, `dmesg -T` and \
-                 `journalctl -k` print times)",
-                untimed.len()
-            );
+        match untimed.len() {
+            0 => {}
+            1 => warn!("1 kill has no time, and no other log has it: when it was is not known ({PRINTED})"),
+            more => {
+                warn!("{more} kills have no time, and no other log has it: when they were is not known ({PRINTED})");
+            }
         }
         for told in untimed {
             self.wait(told);

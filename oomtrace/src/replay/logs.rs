@@ -124,43 +124,64 @@ fn is_bare(read: &Statistics) -> bool {
 }
 
 fn say(log: &KernelLog) {
+    const NO_KILL: &str = "there were no killable processes, or the victim was exiting already";
     let KernelLog { path, packing, read, strangers, what } = log;
     let name = path;
     let form = read.form.map_or_else(|| "no form that is known".to_owned(), |form| form.to_string());
     info!(
-        "{name}: kernel log{packing}, {form}, {} lines of the kernel's of {}, {} decisions of the OOM killer{}",
-        read.kernel_lines,
+        "{name}: kernel log{packing}, {form}, {} of the kernel's of {}, {} of the OOM killer{}",
+        counted(read.kernel_lines, "line"),
         read.lines,
-        read.decisions,
-        if read.sent > 0 { format!(", {} signals of a user-space OOM killer", read.sent) } else { String::new() }
+        counted(read.decisions, "decision"),
+        if read.sent > 0 {
+            format!(", {} of a user-space OOM killer", counted(read.sent, "signal"))
+        } else {
+            String::new()
+        }
     );
     if is_bare(read) && read.decisions + read.sent == 0 {
         warn!("{name}: {}", what.instead_of_kernel_log());
     }
-    if *strangers > 0 {
-        warn!(
-            "{name}: {strangers} lines look like the kernel's and could not be read: what stands before them is not the same on all"
-        );
+    match strangers {
+        0 => {}
+        1 => warn!("{name}: 1 line looks like the kernel's and could not be read"),
+        more => warn!(
+            "{name}: {more} lines look like the kernel's and could not be read: what stands before them is not the same on all"
+        ),
     }
-    if read.untimed > 0 {
-        warn!(
-            "{name}: {} kills have no time: their lines look like the kernel's, and their time could not be read",
-            read.untimed
-        );
+    // What ended without a kill is no kill without a time.
+    match read.untimed.min(read.decisions.saturating_sub(read.without_end + read.without_kill)) {
+        0 => {}
+        1 => warn!("{name}: 1 kill has no time: its line looks like the kernel's, and its time could not be read"),
+        more => warn!(
+            "{name}: {more} kills have no time: their lines look like the kernel's, and their time could not be read"
+        ),
     }
-    if read.without_end > 0 {
-        warn!(
-            "{name}: {} reports of the OOM killer end before they say who was killed: the log was cut, or filtered",
-            read.without_end
-        );
+    let limit = |which: &str| {
+        let cgroup = read.without_end_of.as_ref().map(|cgroup| cgroup.replace(char::is_control, "?"));
+        cgroup.map_or_else(String::new, |cgroup| format!("; {which} about the limit of cgroup {cgroup}"))
+    };
+    match read.without_end {
+        0 => {}
+        1 => warn!(
+            "{name}: 1 report of the OOM killer ends before it says who was killed: the log was cut, or filtered{}",
+            limit("it is")
+        ),
+        more => warn!(
+            "{name}: {more} reports of the OOM killer end before they say who was killed: the log was cut, or filtered{}",
+            limit("the last is")
+        ),
     }
-    if read.without_kill > 0 {
-        warn!(
-            "{name}: {} reports of the OOM killer end without a kill: there were no killable processes, or the victim was \
-             exiting already",
-            read.without_kill
-        );
+    match read.without_kill {
+        0 => {}
+        1 => warn!("{name}: 1 report of the OOM killer ends without a kill: {NO_KILL}"),
+        more => warn!("{name}: {more} reports of the OOM killer end without a kill: {NO_KILL}"),
     }
+}
+
+/// `1 line`, `2 lines`.
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// The kubelet's logs, read side by side: parts of one, or the same in several forms.
@@ -368,8 +389,11 @@ impl KubeletLog {
     fn say(&self) {
         let (name, counts) = (&self.path, self.reader.counts());
         info!(
-            "{name}: kubelet log{}{}, {} messages that matter, {} events",
-            self.log.input.packing, self.log.undone, counts.messages, self.events
+            "{name}: kubelet log{}{}, {} of note, {}",
+            self.log.input.packing,
+            self.log.undone,
+            counted(counts.messages, "message"),
+            counted(self.events, "event")
         );
         if counts.messages == 0 && self.of_kubelet {
             info!("{name}: a log of the kubelet's, in which nothing that matters happened");

@@ -58,8 +58,8 @@ pub struct Inputs {
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub kubelet_log: Vec<Given>,
     /// What is known of pods: `kubectl get pods -A -o json`, the kubelet's `/pods`, `crictl ps -o json` and `crictl pods
-    /// -o json`, `kubectl get events -A -o json`, `kubectl get node -o json`, each also as YAML, `kubectl get events` and
-    /// `kubectl describe pod` as they are printed for people, a copy of `/var/log/pods`, or a folder of such files. Without logs and recordings: incidents are what these say: evictions, `OOMKilled`, 137.
+    /// -o json`, `kubectl get events -A -o json`, `kubectl get node -o json`, each also as YAML, `kubectl get events`,
+    /// `kubectl describe pod` and `kubectl describe node` as they are printed for people, a copy of `/var/log/pods`, or a folder of such files. Without logs and recordings: incidents are what these say: evictions, `OOMKilled`, 137.
     #[arg(long, value_name = "FILE|DIR", num_args = 1..)]
     pub pods: Vec<Given>,
     /// The kubelet's `/metrics`: which eviction signal it was. The last reading counts.

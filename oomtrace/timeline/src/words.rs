@@ -25,6 +25,12 @@ pub(super) fn heading(incident: &Incident, constraint: Option<&str>) -> &'static
     }
 }
 
+/// A heading where the node had memory when an allocation failed.
+pub(super) const DESPITE_MEMORY: &str = "OOM kill: an allocation failed on the node, which had memory free";
+
+/// A heading where the limit was that of one class of pods.
+pub(super) const OF_QOS_CLASS: &str = "OOM kill: the pods of a QoS class together over its limit";
+
 /// What happened, by the scenario alone.
 #[must_use]
 pub fn heading_of(scenario: Scenario) -> &'static str {
@@ -75,6 +81,18 @@ pub(super) fn place(pod: Option<&Pod>, container: Option<&Container>) -> String 
     }
 }
 
+/// What a systemd unit is called whose cgroup is `path`, or has it inside: one of a user's manager by its own name.
+pub(super) fn unit_name(unit: &str, path: Option<&str>) -> String {
+    let inner = path.and_then(|path| path.split_once(&format!("/{unit}/"))).and_then(|(_, below)| {
+        let is_unit = |name: &&str| matches!(name.rsplit_once('.'), Some((_, "service" | "scope")));
+        below.split('/').find(is_unit)
+    });
+    match inner {
+        Some(inner) if unit.starts_with("user@") => format!("unit {inner} of {unit}"),
+        _ => format!("unit {unit}"),
+    }
+}
+
 /// The beginning of words of several lines, as of a program that a probe ran.
 pub(super) fn one_line(text: &str) -> String {
     const MOST: usize = 200;
@@ -94,11 +112,13 @@ pub(super) fn times(count: u64) -> String {
     }
 }
 
-/// `within 12 s`, `within a second`.
+/// `within 12 s`, `within a second`, `within 14 min`.
 pub(super) fn within(seconds: i64) -> String {
     match seconds {
         ..=1 => "within a second".to_owned(),
-        seconds => format!("within {seconds} s"),
+        2..600 => format!("within {seconds} s"),
+        600..6000 => format!("within {} min", (seconds + 59) / 60),
+        seconds => format!("within {} h", (seconds + 3599) / 3600),
     }
 }
 
@@ -135,6 +155,17 @@ mod tests {
             (within(0), within(1), within(12)),
             ("within a second".into(), "within a second".into(), "within 12 s".into())
         );
+        assert_eq!((within(819), within(7201)), ("within 14 min".into(), "within 3 h".into()));
+    }
+
+    #[test]
+    fn a_unit_of_a_users_manager_has_its_own_name() {
+        let of = |unit: &str, path: &str| unit_name(unit, Some(path));
+        let manager = "user@1000.service";
+        let path = "/user.slice/user-1000.slice/user@1000.service/app.slice/run-p7.scope";
+        assert_eq!(of(manager, path), "unit run-p7.scope of user@1000.service");
+        assert_eq!(of(manager, "/user.slice/user-1000.slice/user@1000.service/init"), "unit user@1000.service");
+        assert_eq!(of("a.service", "/system.slice/a.service/b.scope"), "unit a.service");
     }
 
     #[test]

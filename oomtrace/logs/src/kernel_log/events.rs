@@ -67,6 +67,8 @@ pub struct Statistics {
     pub sent: u64,
     /// Reports that end before they say who was killed.
     pub without_end: u64,
+    /// The cgroup whose limit the last of them is about.
+    pub without_end_of: Option<String>,
     /// Reports that end without a kill: nobody could be killed, or the victim was exiting already.
     pub without_kill: u64,
     /// Reports that the kernel's rate limit left out.
@@ -226,7 +228,10 @@ impl Events {
         kill.time_unknown = self.moment(&decision.when).is_none();
         let marked: Vec<_> = kill::marked(decision, &kill, &table).collect();
         match decision.outcome {
-            Outcome::Unknown => self.statistics.without_end += 1,
+            Outcome::Unknown => {
+                self.statistics.without_end += 1;
+                self.statistics.without_end_of = kill.limit.as_ref().and_then(|limit| limit.cgroup.clone());
+            }
             Outcome::NoneKillable | Outcome::AlreadyExiting => self.statistics.without_kill += 1,
             Outcome::Killed | Outcome::Panicked(_) => {}
         }

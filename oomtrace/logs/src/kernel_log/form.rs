@@ -250,7 +250,10 @@ impl Reader {
 
     fn note_host(&mut self, host: &[u8]) {
         let known = self.hosts.iter().any(|known| known.as_bytes() == host);
-        if !known && !host.is_empty() && self.hosts.len() < MOST_HOSTS {
+        // What stands in its place may be the rest of a time: `[2026-11-23 23:20:37 UTC] kernel: `.
+        let is_name =
+            host.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-_:".contains(byte) || !byte.is_ascii());
+        if !known && is_name && !host.is_empty() && self.hosts.len() < MOST_HOSTS {
             self.hosts.push(String::from_utf8_lossy(host).into_owned());
         }
     }
@@ -330,11 +333,15 @@ impl Reader {
             .or_else(|| journal::read(line))
             .or_else(|| journal::read_syslog(line))
             .or_else(|| talos::read(line))
+            .or_else(|| if self.last.is_none() { dmesg::without_bracket(line) } else { None })
             .or_else(|| if self.headless { None } else { behind::find(line) });
         let Some((head, text)) = read else { return self.without_head(line) };
         if head.form == Form::Journal && head.kernel {
             let monotonic = self.host.clone();
             self.note_host(monotonic.as_deref().or_else(|| journal::host(line)).unwrap_or_default());
+        }
+        if head.form == Form::Talos && head.kernel {
+            self.note_host(talos::node(line).unwrap_or_default());
         }
         let column = line.len() - text.len();
         let text = match head.form {

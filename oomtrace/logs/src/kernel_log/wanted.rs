@@ -12,7 +12,7 @@ use crate::envelope::{
 };
 
 /// Texts by which lines of a report are known, and their place in it.
-const TEXTS: [(&str, u8); 20] = [
+const TEXTS: [(&str, u8); 21] = [
     (" invoked oom-killer: gfp_mask=0x", 0),
     ("Task in /", 1),
     ("memory+swap: usage ", 2),
@@ -27,6 +27,7 @@ const TEXTS: [(&str, u8); 20] = [
     ("oom-kill:constraint=", 6),
     ("Memory cgroup out of memory: Kill", 7),
     ("Out of memory: Kill", 7),
+    ("Out of Memory: Kill", 7),
     ("Out of memory and no killable processes", 7),
     ("Killed process ", 8),
     ("Tasks in /", 9),
@@ -98,11 +99,10 @@ fn is_whole(text: &[u8], rest: &[u8]) -> bool {
     if rest.first().is_some_and(u8::is_ascii_digit) && digits > 0 {
         return false;
     }
-    let kilobytes = text.strip_suffix(b"kB").is_some_and(|text| {
-        let text = text.trim_ascii_end();
-        let digits = text.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-        text[..text.len() - digits].ends_with(b"shmem-rss:")
-    });
+    let more = rest.trim_ascii_start();
+    let fields: [&[u8]; 4] = [b",", b"UID:", b"pgtables:", b"oom_score_adj:"];
+    let kilobytes = text.strip_suffix(b"kB").is_some_and(|text| text.last().is_some_and(u8::is_ascii_digit))
+        && !fields.iter().any(|field| more.starts_with(field));
     kilobytes
         || number_of(b"oom_score_adj:")
         || number_of(b"oom_score_adj=")

@@ -392,6 +392,8 @@ pub(super) struct Seen<'a> {
 /// Takes in what an event says of memory.
 pub(super) fn enter_event(seen: &Seen<'_>, into: &mut Snapshot) {
     let Seen { ts, node, reason, kind, namespace, name, uid, message } = *seen;
+    // The API server's recorder, where there are many alike (`client-go/tools/record/events_cache.go`).
+    let message = message.strip_prefix("(combined from similar events): ").unwrap_or(message);
     let of_node = || node.or(name).map(str::to_owned);
     let pod = || Pod {
         namespace: namespace.map(str::to_owned),
@@ -418,7 +420,8 @@ pub(super) fn enter_event(seen: &Seen<'_>, into: &mut Snapshot) {
             let pid = field("pid: ").and_then(|pid| pid.parse().ok());
             into.system_ooms.push(SystemOomNotice { ts, node: of_node(), comm, pid });
         }
-        "OOMKilling" => {
+        // Rules of node-problem-detector that are set otherwise have longer names.
+        reason if reason.ends_with("OOMKilling") => {
             into.kernel_lines.push(KernelLineNotice { ts, node: of_node(), text: message.to_owned() });
         }
         _ => {}

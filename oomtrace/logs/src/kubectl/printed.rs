@@ -1,4 +1,5 @@
-//! What `kubectl get events`, `kubectl events` and `kubectl describe pod` print for people, as it is pasted into reports.
+//! What `kubectl get events`, `kubectl events`, `kubectl describe pod` and `kubectl describe node` print for people, as it is
+//! pasted into reports.
 //!
 //! | printed | times in it |
 //! |---|---|
@@ -21,10 +22,14 @@ use super::{Snapshot, objects::Found};
 pub fn is_printed(start: &[u8]) -> bool {
     let text = String::from_utf8_lossy(start);
     let mut name = false;
+    let mut table = None::<Table>;
     text.lines().take(LINES).any(|line| {
-        let described = name && line.trim_start().starts_with("Namespace:");
-        name = name && !line.trim().is_empty() || line.trim_start().starts_with("Name:");
-        described || Table::head(line).is_some_and(|table| table.has_objects())
+        let text = line.trim_start();
+        let described = name && ["Namespace:", "Roles:", "Role:"].iter().any(|key| text.starts_with(key));
+        name = name && !text.is_empty() || text.starts_with("Name:");
+        let of_node = table.as_ref().and_then(|table| table.row(line)).is_some_and(|row| row.is_of_node());
+        table = Table::head(line).or(table.take());
+        described || of_node || table.as_ref().is_some_and(Table::has_objects)
     })
 }
 
@@ -224,6 +229,34 @@ Events:
                 (Some("cart"), &None, Some(2))
             );
         }
+    }
+
+    const NODE: &str = "\
+Name:               worker-8
+Roles:              <none>
+Events:
+  Type     Reason      Age    From                       Message
+  ----     ------      ----   ----                       -------
+  Warning  SystemOOM   17m    kubelet, worker-8          System OOM encountered, victim process: ruby, pid: 812
+  Warning  OOMKilling  9m44s  kernel-monitor, worker-8  (combined from similar events): Memory cgroup out of memory: Killed process 813 (ruby) total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB
+";
+
+    #[test]
+    fn a_description_of_a_node_has_its_kills_and_so_has_its_table_alone() {
+        let table = NODE.lines().skip(3).collect::<Vec<_>>().join("\n");
+        for text in [NODE, table.as_str()] {
+            let (snapshot, found) = read_text(text, Some(PRINTED));
+            assert_eq!((found.pods, found.events), (0, 2), "{text}");
+            let [oom] = &snapshot.system_ooms[..] else { unreachable!("{:?}", snapshot.system_ooms) };
+            assert_eq!(
+                (oom.node.as_deref(), oom.comm.as_deref(), oom.pid),
+                (Some("worker-8"), Some("ruby"), Some(812))
+            );
+            assert_eq!(snapshot.kernel_lines.len(), 1);
+            assert_eq!(snapshot.kernel_lines[0].node.as_deref(), Some("worker-8"));
+            assert!(snapshot.kernel_lines[0].text.starts_with("Memory cgroup"), "{text}");
+        }
+        assert!(!is_printed(b"Type  Reason  Age  From  Message\nWarning  BackOff  3s  kubelet  Back-off\n"));
     }
 
     #[test]

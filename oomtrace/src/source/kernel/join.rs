@@ -323,6 +323,7 @@ impl Joiner {
             candidates_weighed: known_u32(decision.weighed),
             candidates: None,
             candidates_omitted: 0,
+            containers_charged: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use oomtrace_model::{
     Cgroup, Container, ContainerAction, ContainerId, Event, EvictionPhase, Level, OomKill, Pod, PodUid,
-    snapshot::Snapshot,
+    cgroup_path::CgroupIdentity, snapshot::Snapshot,
 };
 
 /// What makes lines belong together.
@@ -65,7 +65,9 @@ pub(in super::super) fn is_of_kubernetes(event: &Event) -> bool {
             let known = limit.is_some_and(|limit| limit.pod.is_some() || of_limit(limit.level));
             let kubelet = |comm: Option<&str>| comm == Some("kubelet");
             let beside = || kill.candidates.iter().flatten().any(|other| kubelet(other.task.comm.as_deref()));
-            return kill.pod.is_some() || known || kill.trigger.pod.is_some() || beside();
+            let path = kill.cgroup.as_ref().and_then(|cgroup| cgroup.path.as_deref());
+            let within = || path.is_some_and(|path| of_limit(Some(CgroupIdentity::parse(path).level)));
+            return kill.pod.is_some() || known || kill.trigger.pod.is_some() || beside() || within();
         }
         Event::Pressure(pressure) => return pressure.pod.is_some() || of_limit(pressure.level),
         Event::Eviction(_) | Event::SystemOom(_) => return true,

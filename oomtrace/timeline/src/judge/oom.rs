@@ -14,11 +14,11 @@ use oomtrace_model::{
 
 use self::{
     advice::Advice,
-    summary::Summary,
+    summary::{Left, Summary},
     usage::{Fill, Users},
 };
 use super::{
-    super::{evidence::Kill, names::SANDBOX_SCORE, windows::NOTICED},
+    super::{evidence::Kill, names::SANDBOX_SCORE, windows::NOTICED, words},
     Context,
     case::Case,
     eviction, named, shown,
@@ -84,10 +84,12 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, signal: Option<&evic
         specified,
         specified_sum: specified_sum(case, context),
         outside,
+        anywhere: !outside && !context.node.heard.kubernetes && case.pod.is_none(),
     };
     let (suggested_limit_bytes, suggested_limit_basis) = limit::suggested(case, context, scenario, confidence).unzip();
     let verdict = Verdict {
         scenario,
+        heading: heading(scenario, kill).to_owned(),
         also,
         invisible,
         group_kill: group,
@@ -128,6 +130,17 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, signal: Option<&evic
         victim_comm: first.told.victim.task.comm.clone(),
         victim: Some(victim(first, context)),
         ..Incident::default()
+    }
+}
+
+/// Where the scenario alone does not say what happened; else nothing.
+fn heading(scenario: Scenario, kill: &Kill) -> &'static str {
+    match scenario {
+        Scenario::SystemOom if Left::of(kill).is_some() => words::DESPITE_MEMORY,
+        Scenario::AllocatableOom if kill.told.limit.as_ref().and_then(summary::qos_class).is_some() => {
+            words::OF_QOS_CLASS
+        }
+        _ => "",
     }
 }
 
@@ -201,8 +214,16 @@ fn scenario(case: &Case<'_>, context: &Context<'_>, kill: &Kill, missing: &mut V
         Some(Level::Qos | Level::Kubepods) => (Scenario::AllocatableOom, Confidence::High),
         // A person's SysRq-f, a cpuset and a memory policy end in the same line; only the report tells them apart.
         Some(Level::Node) if kill.told.constraint.is_none() => {
-            missing
-                .push("whether the whole node ran out, or a part of it: the kernel's report (--kernel-log)".to_owned());
+            let by = if kill.told.gfp_mask.is_some() {
+                "kernels before 5.0 do not say"
+            } else {
+                "the kernel's report (--kernel-log)"
+            };
+            missing.push(format!("whether the whole node ran out, or a part of it: {by}"));
+            (Scenario::SystemOom, Confidence::Medium)
+        }
+        Some(Level::Node) if Left::of(kill).is_some() => {
+            missing.push("why the allocation failed while memory was free: the kernel's messages before it".to_owned());
             (Scenario::SystemOom, Confidence::Medium)
         }
         Some(Level::Node) => (Scenario::SystemOom, Confidence::High),
@@ -238,7 +259,7 @@ fn is_outside(case: &Case<'_>, context: &Context<'_>) -> bool {
 }
 
 /// Whether the pod had more containers than the victim's. Files and the kubelet's log tell; else the kernel's list of
-/// processes: each container's have an `oom_score_adj` that its own request makes (`pkg/kubelet/qos/policy.go`), the
+/// cgroups, or of processes: each container's have an `oom_score_adj` that its own request makes (`pkg/kubelet/qos/policy.go`), the
 /// sandbox's -998.
 fn siblings(case: &Case<'_>, context: &Context<'_>, kill: &Kill) -> Siblings {
     let Some(pod) = &case.pod else { return Siblings::Unknown };
@@ -248,6 +269,9 @@ fn siblings(case: &Case<'_>, context: &Context<'_>, kill: &Kill) -> Siblings {
         return Siblings::None;
     }
     if let Some(count) = context.names.containers_at(pod, kill.at) {
+        return if count > 1 { Siblings::Some } else { Siblings::None };
+    }
+    if let Some(count) = kill.told.containers_charged {
         return if count > 1 { Siblings::Some } else { Siblings::None };
     }
     let Some(candidates) = &kill.told.candidates else { return Siblings::Unknown };

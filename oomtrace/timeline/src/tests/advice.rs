@@ -157,7 +157,7 @@ fn a_host_without_kubernetes_hears_nothing_of_it() {
         (verdict.scenario, verdict.heading.as_str()),
         (Scenario::OtherLimit, "OOM kill: over the limit of a cgroup")
     );
-    assert!(verdict.summary.contains("in cgroup /mygroup because cgroup /mygroup hit its"), "{}", verdict.summary);
+    assert!(verdict.summary.contains("in cgroup /mygroup because that cgroup hit its"), "{}", verdict.summary);
     // With a kubelet on the node it is one of Kubernetes.
     world.kubelet_speaks(1.0);
     assert!(!world.incidents()[0].verdict.kubernetes_shows.is_empty());

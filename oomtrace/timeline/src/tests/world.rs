@@ -115,6 +115,7 @@ pub(super) fn kill(pod: Pod, container: Container, level: Level, mib: u64) -> Oo
         candidates_weighed: None,
         candidates: None,
         candidates_omitted: 0,
+        containers_charged: None,
     }
 }
 

@@ -36,6 +36,22 @@ pub(super) fn memory(report: &Report) -> Option<CgroupMemory> {
     (memory != CgroupMemory::default()).then_some(memory)
 }
 
+/// How many containers of the pod over its limit had memory: up to 5.2 each cgroup below it has a line of its own. The least of
+/// them is the sandbox's, unless it has more than a sandbox does. `None` where not all are listed.
+pub(super) fn containers(report: &Report, pod: &str) -> Option<u32> {
+    const MOST_OF_SANDBOX: u64 = 1 << 20;
+    if report.stats.len() >= CgroupStats::MOST_CGROUPS {
+        return None;
+    }
+    let below = report.stats.iter().filter(|stats| {
+        let name = stats.cgroup.strip_prefix(pod).and_then(|below| below.strip_prefix('/'));
+        name.is_some_and(|name| !name.contains('/'))
+    });
+    let sizes: Vec<u64> = below.map(|stats| ["rss", "cache"].iter().filter_map(|name| stats.get(name)).sum()).collect();
+    let sandbox = sizes.iter().any(|size| *size < MOST_OF_SANDBOX);
+    u32::try_from(sizes.len()).ok()?.checked_sub(u32::from(sandbox)).filter(|count| *count > 0)
+}
+
 /// The first of these names that there is, over all of these cgroups.
 fn sum(stats: &[CgroupStats], names: &[&str]) -> Option<u64> {
     let name = names.iter().find(|name| stats.iter().any(|stats| stats.get(name).is_some()))?;
@@ -61,6 +77,25 @@ mod tests {
     fn stats(cgroup: &str, values: &[(&str, u64)]) -> CgroupStats {
         let values = values.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
         CgroupStats { cgroup: cgroup.to_owned(), values }
+    }
+
+    #[test]
+    fn a_pods_containers_are_counted_without_its_sandbox() {
+        let count = |sizes: &[u64]| {
+            let below = sizes
+                .iter()
+                .enumerate()
+                .map(|(at, size)| stats(&format!("/pod/{at}"), &[("cache", 0), ("rss", *size)]));
+            let stats = [stats("/pod", &[("cache", 0), ("rss", 0)])].into_iter().chain(below).collect();
+            containers(&Report { stats, ..Report::default() }, "/pod")
+        };
+        let (sandbox, one, other) = (44 << 10, 300 << 20, 5 << 20);
+        assert_eq!(count(&[sandbox, one]), Some(1));
+        assert_eq!(count(&[sandbox, one, other]), Some(2));
+        assert_eq!(count(&[one, other]), Some(2));
+        assert_eq!(count(&[sandbox]), None);
+        assert_eq!(count(&[]), None);
+        assert_eq!(count(&vec![one; 40]), None, "not all are kept");
     }
 
     #[test]

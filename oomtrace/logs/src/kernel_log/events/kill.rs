@@ -22,6 +22,10 @@ impl Place {
         Self { path: path.to_owned(), identity: CgroupIdentity::parse(path) }
     }
 
+    fn is_below(&self, above: &Self) -> bool {
+        self.path.strip_prefix(&above.path).is_some_and(|below| below.starts_with('/'))
+    }
+
     /// A task that is in it, or in one below it.
     fn task(&self, task: Task) -> Task {
         Task { pod: self.identity.pod(), container: self.identity.container(), ..task }
@@ -74,6 +78,9 @@ pub(super) fn tell(decision: &Decision, number: u64, table: &Table<'_>) -> OomKi
         mems_allowed: report.and_then(|report| report.mems_allowed.clone()),
         memory_nodes: report.map(cgroup::memory_nodes).unwrap_or_default(),
         cgroup_memory: report.and_then(cgroup::memory),
+        containers_charged: report.zip(places.limit.as_ref()).and_then(|(report, limit)| {
+            (limit.identity.level == Level::Pod).then(|| cgroup::containers(report, &limit.path)).flatten()
+        }),
         order: trigger.map(|trigger| trigger.order),
         gfp: trigger.and_then(|trigger| trigger.gfp.clone()),
         gfp_mask: trigger.map(|trigger| trigger.gfp_mask),
@@ -138,10 +145,14 @@ impl Places {
     fn of(decision: &Decision) -> Self {
         let report = decision.report.as_deref();
         let of_report = |path: fn(&Report) -> Option<&String>| report.and_then(path).map(|path| Place::new(path));
+        let victim = of_report(|report| report.victim_cgroup.as_ref());
+        let group = decision.group.as_deref().map(Place::new);
+        // The group is the victim's cgroup or above it: where it is below, the victim's path was cut.
+        let cut = victim.as_ref().zip(group.as_ref()).is_some_and(|(victim, group)| group.is_below(victim));
         Self {
             limit: of_report(|report| report.oom_cgroup.as_ref()),
-            victim: of_report(|report| report.victim_cgroup.as_ref()),
-            group: decision.group.as_deref().map(Place::new),
+            victim: if cut { group.clone() } else { victim },
+            group,
         }
     }
 

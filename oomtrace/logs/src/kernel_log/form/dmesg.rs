@@ -108,6 +108,20 @@ fn monotonic<'a>(rest: &'a [u8], host: &mut Option<Vec<u8>>) -> Option<(bool, &'
     }
 }
 
+/// The first line of what was copied from behind its bracket: `153.158837] text`.
+pub(super) fn without_bracket(line: &[u8]) -> Option<(Head, &[u8])> {
+    let end = line.iter().take(20).position(|byte| *byte == b']')?;
+    let (seconds, micros) = line[..end].split_at(line[..end].iter().position(|byte| *byte == b'.')?);
+    let digits = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let text = line[end + 1..].strip_prefix(b" ")?;
+    if !digits(seconds) || micros.len() != 7 || !digits(&micros[1..]) {
+        return None;
+    }
+    let stamp = [b"[", &line[..=end]].concat();
+    let boot_ns = when::since_boot(&mut Scan(&stamp))?;
+    Some((Head::new(Form::Dmesg, When { boot_ns: Some(boot_ns), wall: None }), text))
+}
+
 /// The kernel's own stamp at the start of a text in a syslog file, and what follows it.
 pub(super) fn kernel_stamp(text: &[u8]) -> Option<(u64, Option<Caller>, &[u8])> {
     let mut scan = Scan(text);

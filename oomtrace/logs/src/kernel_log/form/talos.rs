@@ -22,3 +22,12 @@ pub(super) fn read(line: &[u8]) -> Option<(Head, &[u8])> {
     let head = Head::new(Form::Talos, When { boot_ns: None, wall: Some(Wall::Absolute(timestamp)) });
     Some((Head { kernel: facility == b"kern", ..head }, scan.0))
 }
+
+/// The node that such a line names.
+pub(super) fn node(line: &[u8]) -> Option<&[u8]> {
+    let mut scan = Scan(line);
+    let first = scan.token().strip_suffix(b":")?;
+    scan.spaces();
+    scan.token().strip_suffix(b":")?;
+    (!scan.0.starts_with(b" [")).then_some(first)
+}

@@ -83,8 +83,8 @@ impl Assembler {
         let mut items = Vec::new();
         let entry = Entry { when: message.when, caller: message.caller, text: &message.text };
         // Behind the line that ends a report comes the kill: what was to follow of that line will not.
-        if entry.text.contains("Killed process ")
-            && let Some(cut) = self.pending.take_if(|pending| summary::read_cut(&pending.text).is_some())
+        if (entry.text.contains("Killed process ") || entry.text.contains(" invoked oom-killer: "))
+            && let Some(cut) = self.pending.take_if(|pending| summary::read_rest(&pending.text).is_some())
         {
             self.on_cut_summary(Entry { when: cut.when, caller: cut.caller, text: &cut.text }, &mut items);
         }
@@ -102,7 +102,8 @@ impl Assembler {
                     return items;
                 }
                 Further::Other => self.pending = Some(pending),
-                Further::GivenUp => self.give_up(pending, &mut items),
+                Further::GivenUp if pending.is_kill() => self.give_up(pending, &mut items),
+                Further::GivenUp => {}
             }
         }
         self.take(entry, &mut items);
@@ -138,10 +139,12 @@ impl Assembler {
     }
 
     fn give_up(&mut self, pending: Pending, items: &mut Vec<Item>) {
-        if !pending.is_kill() {
+        let is_kill = pending.is_kill();
+        let Pending { when, caller, text, .. } = pending;
+        if !is_kill {
+            self.on_cut_summary(Entry { when, caller, text: &text }, items);
             return;
         }
-        let Pending { when, caller, text, .. } = pending;
         let name_of = |pid| self.open.as_ref().and_then(|open| open.name_of(pid));
         match killed::torn(&text, when, name_of) {
             Some(killed) => drop(self.on_killed(Entry { when, caller, text: &text }, killed, items)),
@@ -359,9 +362,7 @@ impl Assembler {
 
     fn on_summary(&mut self, entry: Entry<'_>, items: &mut Vec<Item>) -> bool {
         // A pager that cuts lines puts a mark.
-        if let Some(cut) = entry.text.strip_suffix('>')
-            && self.on_cut_summary(Entry { text: cut, ..entry }, items)
-        {
+        if entry.text.ends_with(['>', '…']) && self.on_cut_summary(entry, items) {
             return true;
         }
         if summary::read(entry.text, |_| None).is_none() {
@@ -375,9 +376,9 @@ impl Assembler {
     }
 
     fn on_cut_summary(&mut self, entry: Entry<'_>, items: &mut Vec<Item>) -> bool {
-        let Some((constraint, limit)) = summary::read_cut(entry.text) else { return false };
+        let Some(rest) = summary::read_rest(entry.text) else { return false };
         if let Some(open) = self.report(entry, |report| report.chosen.is_some(), items) {
-            open.cut_summary(constraint, limit);
+            open.cut_summary(rest);
         }
         true
     }

@@ -9,9 +9,10 @@ const KILLED: &str = "Killed process ";
 const REASONS: [&str; 2] = ["Memory cgroup out of memory", "Out of memory"];
 
 /// `[<reason>: ]Killed process 8 (b) total-vm:…kB, anon-rss:…kB, file-rss:…kB, shmem-rss:…kB, UID:0 pgtables:…kB
-/// oom_score_adj:0`. Up to 5.3 it ends with `shmem-rss`, and Red Hat's 3.10 and 4.18 have `, UID 0,` before `total-vm`.
+/// oom_score_adj:0`. Up to 5.3 it ends with `shmem-rss`, and Red Hat's 3.10 and 4.18 have `, UID 0,` before `total-vm`; its
+/// 2.6.32 has it before the name: `Killed process 8, UID 0, (b) total-vm:…`.
 pub(super) fn killed(text: &str, when: When) -> Option<Killed> {
-    let (message, pid, rest) = start(text)?;
+    let (message, pid, earlier_uid, rest) = start(text)?;
     let (comm, sizes) = rest
         .rmatch_indices(')')
         .find_map(|(at, _)| Some((&rest[..at], Sizes::read(&rest[at + 1..])?)))
@@ -26,24 +27,30 @@ pub(super) fn killed(text: &str, when: When) -> Option<Killed> {
         rss_anon_bytes: Some(anon),
         rss_file_bytes: file,
         rss_shmem_bytes: shmem,
-        uid,
+        uid: uid.or(earlier_uid),
         pgtables_bytes: pgtables,
         oom_score_adj,
     })
 }
 
-/// As much of it as is left of a line that was cut. A name that may go on is found by `name_of`.
+/// As much of it as is left of a line that was cut, or is all there is of one (`Killed process 8 (b).` before 2.6.36). A name
+/// that may go on is found by `name_of`.
 pub(super) fn torn(text: &str, when: When, name_of: impl Fn(u32) -> Option<String>) -> Option<Killed> {
-    let (message, pid, rest) = start(text)?;
-    let whole = rest.rsplit_once(')').filter(|(_, after)| after.starts_with(" t") || after.starts_with(", U"));
-    let comm = whole.map(|(comm, _)| comm.to_owned()).filter(|comm| pieces::is_comm(comm)).or_else(|| name_of(pid))?;
-    Some(Killed { when, message, pid, comm, ..Killed::default() })
+    let (message, pid, uid, rest) = start(text)?;
+    let name = |ends: fn(&str) -> bool| {
+        let (comm, _) = rest.rsplit_once(')').filter(|(_, after)| ends(after))?;
+        pieces::is_comm(comm).then(|| comm.to_owned())
+    };
+    let comm = name(|after| after.starts_with(" t") || after.starts_with(", U"))
+        .or_else(|| name_of(pid))
+        .or_else(|| name(|after| matches!(after.trim_end(), "" | "." | ",")))?;
+    Some(Killed { when, message, pid, comm, uid, ..Killed::default() })
 }
 
 /// The reason, the pid, and what follows the parenthesis. What stands before "Killed process" is one of the kernel's own
 /// texts: the first occurrence is the kernel's. Anything else is the head of a form that is not known, and nothing around the
 /// line was read.
-fn start(text: &str) -> Option<(Option<String>, u32, &str)> {
+fn start(text: &str) -> Option<(Option<String>, u32, Option<u32>, &str)> {
     let at = text.find(KILLED)?;
     let message = match &text[..at] {
         "" => None,
@@ -54,7 +61,17 @@ fn start(text: &str) -> Option<(Option<String>, u32, &str)> {
         }
     };
     let (pid, rest) = pieces::number(&text[at + KILLED.len()..])?;
-    Some((message, pid, rest.strip_prefix(" (")?))
+    let (uid, rest) = uid_before_name(rest);
+    Some((message, pid, uid, rest.strip_prefix(" (")?))
+}
+
+/// `, UID 27, (b)`, which is printed between pid and name by Red Hat's 2.6.18 and 2.6.32.
+fn uid_before_name(text: &str) -> (Option<u32>, &str) {
+    let read = || {
+        let (uid, rest) = pieces::number(text.strip_prefix(", UID ")?)?;
+        Some((Some(uid), rest.strip_prefix(',')?))
+    };
+    read().unwrap_or((None, text))
 }
 
 /// The kernel's reasons that end so, and further words. A log may begin in the middle of a line: in its time, or in the
@@ -62,13 +79,16 @@ fn start(text: &str) -> Option<(Option<String>, u32, &str)> {
 fn reasons(message: &str) -> (Vec<&'static str>, &str) {
     let text = message.rsplit_once("] ").map_or(message, |(_, text)| text);
     let (reason, more) = text.split_at(text.find(" (").unwrap_or(text.len()));
+    // So it is written up to 2.6.18.
+    let reason = if reason == "Out of Memory" { REASONS[1] } else { reason };
     (REASONS.into_iter().filter(|known| known.ends_with(reason)).collect(), more)
 }
 
 /// Whether it says that a process is killed, whether or not the rest can be read.
 pub(super) fn speaks_of_a_kill(text: &str) -> bool {
     text.find(KILLED).is_some_and(|at| {
-        pieces::number::<u32>(&text[at + KILLED.len()..]).is_some_and(|(_, rest)| rest.starts_with(" ("))
+        pieces::number::<u32>(&text[at + KILLED.len()..])
+            .is_some_and(|(_, rest)| uid_before_name(rest).1.starts_with(" ("))
             && (at == 0 || text[..at].ends_with(": "))
     })
 }
@@ -90,7 +110,8 @@ impl Sizes {
     fn read(text: &str) -> Option<Self> {
         let (uid, text) = match text.strip_prefix(", UID ") {
             Some(rest) => rest.split_once(", ").map(|(uid, rest)| (uid.parse().ok(), rest))?,
-            None => (None, text.strip_prefix(' ')?),
+            // A line that was broken at the blank may have lost it.
+            None => (None, text.strip_prefix(' ').unwrap_or(text)),
         };
         let mut fields = text.split([',', ' ']).filter(|field| !field.is_empty());
         let mut required = |key| pieces::kilobytes(fields.next()?.strip_prefix(key)?);

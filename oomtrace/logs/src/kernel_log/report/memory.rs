@@ -147,7 +147,8 @@ impl NodeMemory {
     /// Takes a line that follows `Mem-Info:`; whether it is one. What is known stays: an allocation that failed on
     /// another processor prints the same lines.
     pub(super) fn take(&mut self, text: &str) -> bool {
-        if let Some(zone) = text.strip_prefix("Node ").and_then(zone) {
+        // A kernel that is built without NUMA names no node.
+        if let Some(zone) = text.strip_prefix("Node ").and_then(zone).or_else(|| zone(&format!("0 {text}"))) {
             let known = self.zones.iter().any(|known| (known.node, &known.name) == (zone.node, &zone.name));
             if !known && self.zones.len() < Self::MOST_ZONES {
                 self.zones.push(zone);

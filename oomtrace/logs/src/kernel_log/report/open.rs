@@ -83,6 +83,10 @@ impl Open {
 
     /// Notes that the line is of this decision.
     pub(super) fn saw(&mut self, entry: Entry<'_>) {
+        // The first lines may have been cut out without theirs.
+        if self.decision.when == When::default() {
+            self.decision.when = entry.when;
+        }
         self.last = entry.when;
         self.added_member = false;
     }
@@ -170,11 +174,17 @@ impl Open {
     }
 
     /// What is left of the `oom-kill:` line.
-    pub(super) fn cut_summary(&mut self, constraint: &str, limit: &str) {
+    pub(super) fn cut_summary(&mut self, rest: summary::Rest<'_>) {
         let Some(report) = self.decision.report.as_deref_mut() else { return };
-        report.constraint = Some(constraint.to_owned());
-        report.global = Some(false);
-        report.oom_cgroup = Some(limit.to_owned());
+        let owned = |text: Option<&str>| text.map(ToOwned::to_owned);
+        report.constraint = Some(rest.constraint.to_owned());
+        report.nodemask = rest.nodemask;
+        report.cpuset = owned(rest.cpuset);
+        report.mems_allowed = rest.mems_allowed;
+        report.global = Some(rest.global);
+        report.oom_cgroup = owned(rest.oom_cgroup);
+        report.victim_cgroup = owned(rest.task_cgroup);
+        report.chosen = rest.pid.zip(rest.comm).map(|(pid, comm)| Process { pid, comm: comm.to_owned() });
         self.columns = None;
     }
 
@@ -258,7 +268,7 @@ impl Open {
     fn is_next(&self, report: &Report, killed: &Killed) -> bool {
         let of_cgroup = report.memory.is_some() || report.oom_cgroup.is_some() || !report.stats.is_empty();
         let reason = if of_cgroup { "Memory cgroup" } else { "Out of memory" };
-        (of_cgroup || report.node.is_some())
+        (of_cgroup || report.node.is_some() || report.global == Some(true))
             && report.candidates_total == 0
             && killed.message.as_deref().is_some_and(|message| message.starts_with(reason))
             && self.is_soon(killed.when)

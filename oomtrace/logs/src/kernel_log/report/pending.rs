@@ -79,8 +79,12 @@ impl Pending {
                     return Further::Part;
                 }
             }
-            if self.goes_on_with(text) {
-                self.text.push_str(text);
+            let folded = self.unfolded(text);
+            if folded.is_some() || self.goes_on_with(text) {
+                match folded {
+                    Some(whole) => self.text = whole,
+                    None => self.text.push_str(text),
+                }
                 return if self.is_whole(&self.text) {
                     Further::Last(std::mem::take(&mut self.text))
                 } else {
@@ -90,6 +94,38 @@ impl Pending {
         }
         self.lines_between += 1;
         if self.kind == Kind::Killed || self.lines_between > PATIENCE { Further::GivenUp } else { Further::Other }
+    }
+
+    /// Both as one line, where a hand broke it between two fields or in a path: the second is indented, or the first ends
+    /// with a backslash.
+    fn unfolded(&self, text: &str) -> Option<String> {
+        let start = self.text.trim_end_matches(['\\', ' ', '.', '…']);
+        let rest = text.trim_start().trim_end_matches(['\\', ' ']);
+        match self.kind {
+            Kind::Summary if start.ends_with(',') => {
+                let fields = [
+                    "nodemask=",
+                    "cpuset=",
+                    "mems_allowed=",
+                    "oom_memcg=",
+                    "global_oom",
+                    "task_memcg=",
+                    "task=",
+                    "pid=",
+                    "uid=",
+                ];
+                fields.iter().any(|field| rest.starts_with(field)).then(|| format!("{start}{rest}"))
+            }
+            Kind::Summary if start.ends_with('/') && !rest.is_empty() => {
+                let is_path = !rest.contains([' ', ':']) || rest.contains(",task");
+                is_path.then(|| format!("{start}{rest}"))
+            }
+            Kind::Killed if start.ends_with([')', ',']) || start.ends_with("kB") => {
+                let fields = ["total-vm:", "anon-rss:", "file-rss:", "shmem-rss:"];
+                fields.iter().any(|field| rest.starts_with(field)).then(|| format!("{start} {rest}"))
+            }
+            Kind::Summary | Kind::Limit | Kind::Group | Kind::Killed => None,
+        }
     }
 
     fn is_whole(&self, text: &str) -> bool {

@@ -75,13 +75,48 @@ pub(super) fn read<'k>(text: &str, comm_of: impl Fn(u32) -> Option<&'k str>) -> 
     })
 }
 
-/// The constraint and the cgroup over its limit of such a line that was cut behind them.
-pub(super) fn read_cut(text: &str) -> Option<(&str, &str)> {
-    let (constraint, rest) = text.strip_prefix(START)?.split_once(',')?;
-    let rest = rest.strip_prefix("nodemask=").map_or(rest, |rest| pieces::bitmap(rest).1);
-    let (_, _, rest) = cpuset(rest)?;
-    let (oom_cgroup, _) = rest.strip_prefix(",oom_memcg=")?.split_once(",task_memcg=")?;
-    Some((constraint.strip_prefix("CONSTRAINT_").unwrap_or(constraint), oom_cgroup))
+/// What is left of such a line that is not whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rest<'a> {
+    pub(super) constraint: &'a str,
+    pub(super) nodemask: Option<String>,
+    pub(super) cpuset: Option<&'a str>,
+    pub(super) mems_allowed: Option<String>,
+    pub(super) global: bool,
+    pub(super) oom_cgroup: Option<&'a str>,
+    pub(super) task_cgroup: Option<&'a str>,
+    pub(super) comm: Option<&'a str>,
+    pub(super) pid: Option<u32>,
+}
+
+/// Reads what a pager, a viewer or a hand left of such a line: keys may be missing (`…,...,oom_memcg=/a`), and the last value
+/// may be cut. `None` where nothing of it says whose limit it was.
+pub(super) fn read_rest(text: &str) -> Option<Rest<'_>> {
+    let line = text.trim_end().trim_end_matches(['>', '…']);
+    let constraint = line.strip_prefix(START)?.split(',').next()?.strip_prefix("CONSTRAINT_")?;
+    let after = |key: &str| line.find(key).map(|at| &line[at + key.len()..]);
+    // Only what another field follows is whole.
+    let whole = |key: &str| after(key)?.split_once(',').map(|(value, _)| value);
+    let numbers = |key: &str| {
+        let (numbers, more) = pieces::bitmap(after(key)?);
+        more.starts_with(',').then(|| numbers.to_owned())
+    };
+    let oom_cgroup = whole(",oom_memcg=").filter(|path| path.starts_with('/'));
+    // Of a path that was cut, what is above the last name is known.
+    let above = |path: &'_ str| path.rfind('/').unwrap_or(0);
+    let task_cgroup = whole(",task_memcg=").or_else(|| after(",task_memcg=").map(|path| &path[..above(path)]));
+    let task_cgroup = task_cgroup.filter(|path| path.starts_with('/'));
+    Some(Rest {
+        constraint,
+        nodemask: numbers(",nodemask="),
+        cpuset: whole(",cpuset="),
+        mems_allowed: numbers(",mems_allowed="),
+        global: if oom_cgroup.is_some() { false } else { line.contains(",global_oom").then_some(true)? },
+        oom_cgroup,
+        task_cgroup: task_cgroup.filter(|task| oom_cgroup.is_none_or(|limit| pieces::is_within(task, limit))),
+        comm: whole(",task=").filter(|comm| pieces::is_comm(comm)),
+        pid: whole(",pid=").and_then(|pid| pid.parse().ok()),
+    })
 }
 
 type Cpuset<'a> = (Option<&'a str>, Option<&'a str>, &'a str);
@@ -143,4 +178,37 @@ pub(super) fn limit_of(text: &str) -> Option<(Option<&str>, &str)> {
     let places = || paths.match_indices(key).map(|(at, _)| (&paths[..at], &paths[at + key.len()..]));
     let found = places().find(|(below, above)| pieces::is_within(below, above)).or_else(|| places().next())?;
     found.1.starts_with('/').then_some((Some(found.0), found.1.trim_end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(rest: &str) -> Option<[Option<String>; 4]> {
+        let owned = |text: Option<&str>| text.map(ToOwned::to_owned);
+        read_rest(rest).map(|rest| {
+            [owned(rest.oom_cgroup), owned(rest.task_cgroup), owned(rest.comm), rest.pid.map(|pid| pid.to_string())]
+        })
+    }
+
+    fn texts(texts: [&str; 4]) -> [Option<String>; 4] {
+        texts.map(|text| (!text.is_empty()).then(|| text.to_owned()))
+    }
+
+    #[test]
+    fn what_is_left_of_a_line_is_read_and_no_value_that_may_be_cut() {
+        let limit = "oom-kill:constraint=CONSTRAINT_MEMCG,...,oom_memcg=/a.slice/b.service";
+        assert_eq!(of(limit), None, "the path may go on");
+        let process = format!("{limit},task=java,pid=7");
+        assert_eq!(of(&process), Some(texts(["/a.slice/b.service", "", "java", ""])), "so may a number");
+        assert_eq!(of(&format!("{process},uid=0")), Some(texts(["/a.slice/b.service", "", "java", "7"])));
+        let paged = "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0-1,3,global_oom,task_memcg=/user.slice/user-10>";
+        assert_eq!(of(paged), Some(texts(["", "/user.slice", "", ""])));
+        assert_eq!(read_rest(paged).and_then(|rest| rest.mems_allowed).as_deref(), Some("0-1,3"));
+        let of_pid = "oom-kill:constraint=CONSTRAINT_NONE,global_oom,task_memcg=/a,task=java,pid=71>";
+        assert_eq!(of(of_pid), Some(texts(["", "/a", "java", ""])));
+        let other = "oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/a/b,task_memcg=/a/bc,task=x";
+        assert_eq!(of(other), Some(texts(["/a/b", "", "", ""])), "the victim is within the limit");
+        assert_eq!(of("oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpus"), None);
+    }
 }

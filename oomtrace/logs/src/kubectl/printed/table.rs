@@ -118,9 +118,19 @@ fn apart(line: &str, most: usize) -> Vec<&str> {
     parts
 }
 
+/// Whether events with this reason are about a node.
+fn is_of_node(reason: &str) -> bool {
+    reason == "SystemOOM" || reason.ends_with("OOMKilling")
+}
+
 impl Row<'_> {
     fn get(&self, column: Column) -> Option<&str> {
         self.0.iter().find(|(known, part)| *known == column && !part.is_empty()).map(|(_, part)| *part)
+    }
+
+    /// Whether it is about a node, whatever stands around it.
+    pub(super) fn is_of_node(&self) -> bool {
+        self.get(Column::Reason).is_some_and(is_of_node)
     }
 
     /// `----     ------   ----`
@@ -135,6 +145,8 @@ impl Row<'_> {
         let (kind, name) = match (object, described) {
             (Some((kind, name)), _) => (kind, Some(name)),
             (None, Some(pod)) => ("pod", pod.name.as_deref()),
+            // Cut out of a node's description.
+            (None, None) if is_of_node(reason) => ("node", None),
             (None, None) => return,
         };
         // `kubelet, node1` before 1.26.

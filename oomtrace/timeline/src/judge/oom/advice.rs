@@ -5,7 +5,7 @@ use oomtrace_model::{Cause, Container, ContainerRole, Scenario};
 use super::{
     super::{case::Case, eviction},
     limit::interval,
-    summary::{AROUND, hit, is_starting},
+    summary::{AROUND, Left, hit, is_starting, qos_class},
     usage::{Fill, Swap, Users},
 };
 use crate::{
@@ -26,6 +26,8 @@ pub(super) struct Advice<'a> {
     pub(super) specified_sum: Option<u64>,
     /// It is known not to be on a Kubernetes node.
     pub(super) outside: bool,
+    /// Nothing says whether it is on one.
+    pub(super) anywhere: bool,
 }
 
 impl Advice<'_> {
@@ -48,7 +50,8 @@ impl Advice<'_> {
                 );
             }
             (Some(Cause::AllocatingTask), scenario) if scenario != Scenario::ContainerLimit => {
-                let least = if self.outside { "" } else { " and matters least to Kubernetes (oom_score_adj)" };
+                let least =
+                    if self.outside || self.anywhere { "" } else { " and matters least to Kubernetes (oom_score_adj)" };
                 return format!(
                     "Set vm.oom_kill_allocating_task=0: then the kernel chooses the process that uses most{least}, not the one that happens to ask."
                 );
@@ -69,6 +72,12 @@ impl Advice<'_> {
                 let user = self.users.map_or_else(String::new, |users| {
                     format!(" Begin with {} ({}).", users.most, size(users.most_bytes))
                 });
+                if let Some(class) = kill.told.limit.as_ref().and_then(qos_class) {
+                    let amount = limit.map_or_else(|| "no more than its limit".to_owned(), size);
+                    return format!(
+                        "{class} pods may use {amount} together: the kubelet's qosReserved (--qos-reserved) keeps what pods of better classes request from them. Lower it, or give these pods limits near their requests, or move some to another node.{user}"
+                    );
+                }
                 let amount = limit.map_or_else(|| "no more than the limit of kubepods".to_owned(), size);
                 format!(
                     "Pods may use {amount} on this node, and grew faster than the kubelet's 10 s loop evicts. Give pods limits near their requests, so that they cannot exceed allocatable together; a higher eviction threshold makes the kubelet act earlier.{user}"
@@ -82,26 +91,32 @@ impl Advice<'_> {
 
     fn own_limit(&self, case: &Case<'_>, kill: &Kill, limit: Option<u64>) -> String {
         let of = limit.map_or_else(String::new, |limit| format!(" of the limit of {}", size(limit)));
-        let above = limit.map_or_else(|| "what it has now".to_owned(), size);
+        let above = limit.map_or_else(|| "the present one".to_owned(), size);
+        let more = limit.map_or_else(|| "its limit".to_owned(), size);
         let it = match self.container.and_then(|container| container.role) {
             _ if kill.hit_limit_around() => AROUND,
             Some(ContainerRole::Sandbox) => {
                 "the pod (where its sandbox is a virtual machine: its RuntimeClass's overhead)"
             }
-            _ => "it",
+            _ if limit.is_some() => "it",
+            _ if self.scenario == Scenario::ContainerLimit => "the container",
+            _ => "the cgroup",
         };
         if is_starting(kill) {
             return format!(
-                "The limit is too low to start: the container runtime's own process, which becomes the container's first, needs more than {above}. Raise it until the container starts, and then to what its program needs."
+                "The limit is too low to start: the container runtime's own process, which becomes the container's first, needs more than {more}. Raise it until the container starts, and then to what its program needs."
             );
         }
         let every = interval(case).map_or_else(String::new, |seconds| {
             let within = within(seconds);
-            format!("It reached its limit again {within} of each kill: either it needs more than {above} to work at all, or it leaks. ")
+            format!("It reached its limit again {within} of each kill: either it needs more than {more} to work at all, or it leaks. ")
         });
         let swap = match Swap::of(kill) {
             Swap::Full(swap) => {
                 format!("Its swap is full, too: with {} of it, it needs more than both together. ", size(swap))
+            }
+            Swap::InUse(swap) => {
+                format!("Another {} of it is in swap, so it needs more than both together. ", size(swap))
             }
             Swap::NotAllowed => "The node has swap, and this cgroup may use none (memory.swap.max is 0). ".to_owned(),
             Swap::Unknown => String::new(),
@@ -119,6 +134,11 @@ impl Advice<'_> {
             "files in a tmpfs, in /dev/shm or in an emptyDir of medium Memory count against the limit, and those of a volume stay when the container is started again"
         };
         match self.fill {
+            // Without the limit, that it was filled by this is not known.
+            Fill::Anon(anon) if of.is_empty() => (
+                format!("The victim held {} of anonymous memory (heaps, stacks). ", size(anon)),
+                ", or make the program keep below it (heap size, cache size, workers)",
+            ),
             Fill::Anon(anon) => (
                 format!("Anonymous memory (heaps, stacks) fills {}{of}. ", size(anon)),
                 ", or make the program keep below it (heap size, cache size, workers)",
@@ -216,11 +236,31 @@ impl Advice<'_> {
             Some("MEMORY_POLICY") => format!(
                 "The machine may have memory left on other NUMA nodes: let the program's policy prefer nodes instead of binding to them (numactl --preferred or --interleave instead of --membind; mbind and set_mempolicy in its code).{managers}{user}"
             ),
+            _ if Left::of(kill).is_some() => self.despite_free_memory(kill),
             _ if self.outside => format!(
                 "The machine had no memory left: limit what grows (MemoryMax= of its unit, or its container's limit), so that it is stopped before it takes the machine's, or add memory or swap.{user}"
             ),
+            _ if self.anywhere => format!(
+                "The node had no memory left: limit what grows, so that it is stopped before it takes the node's, or add memory or swap. On a Kubernetes node, reserve memory for the system (--system-reserved, --kube-reserved) and raise --eviction-hard memory.available, so that pods are bounded by allocatable and evicted in time.{user}"
+            ),
             _ => format!(
                 "The node had no memory left before the kubelet acted: reserve memory for the system (--system-reserved, --kube-reserved) and raise --eviction-hard memory.available, so that pods are bounded by allocatable and evicted in time.{user}"
+            ),
+        }
+    }
+
+    /// The allocation failed although the node had memory.
+    fn despite_free_memory(&self, kill: &Kill) -> String {
+        let told = &kill.told;
+        let machine = if self.outside { "machine" } else { "node" };
+        match (told.order, told.gfp_mask) {
+            (Some(order @ 1..), _) => format!(
+                "More memory would not help: the kernel needed {} pages in a row (order={order}), and free memory was in smaller pieces, or in a zone that this allocation must not use. Its report lists the free pieces of each zone; raise vm.min_free_kbytes, or find what asks for so many at once.",
+                1_u64.checked_shl(order.unsigned_abs()).unwrap_or(u64::MAX)
+            ),
+            (_, Some(0)) => "More memory would not help: gfp_mask=0x0 means that a page fault could not be served, as where a cgroup's limit on kernel memory (memory.kmem.limit_in_bytes) or another limit refuses the page. Look for such a limit of what asked, and for messages of the kernel just before.".to_owned(),
+            _ => format!(
+                "More memory may not help: the {machine} had enough, but not in the zone that this allocation must use. The kernel's report lists what was free in each zone (Node 0 DMA32 free:, min:), and gfp_mask says which of them it asked for."
             ),
         }
     }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     evidence::Kill,
-    words::{container_name, place, size},
+    words::{container_name, place, size, unit_name},
 };
 
 /// What has the limit where a node of kind, k3d or minikube is out of memory.
@@ -107,7 +107,7 @@ impl Summary<'_> {
         if let Some(begins) = begins {
             return Some(format!("a container whose id begins with {begins}"));
         }
-        let unit = cgroup.and_then(|cgroup| cgroup.unit.as_deref()).map(|unit| format!("unit {unit}"));
+        let unit = cgroup.and_then(|cgroup| Some(unit_name(cgroup.unit.as_deref()?, cgroup.path.as_deref())));
         let path = || Some(format!("cgroup {}", cgroup?.path.as_deref().filter(|path| *path != "/")?));
         unit.or_else(path)
     }
@@ -120,7 +120,7 @@ impl Summary<'_> {
             let amount = bytes.map_or_else(String::new, |bytes| format!(" of {}", size(bytes)));
             let swap = match Swap::of(kill) {
                 Swap::Full(swap) => format!(", and its swap of {} was full, too", size(swap)),
-                Swap::NotAllowed | Swap::Unknown => String::new(),
+                Swap::InUse(_) | Swap::NotAllowed | Swap::Unknown => String::new(),
             };
             format!("{whose} {what} limit{amount}{swap}")
         };
@@ -144,7 +144,7 @@ impl Summary<'_> {
                 };
                 format!("{} was lowered{by} below what was in use{used}", of(whose))
             }
-            Scenario::UnknownLimit => self.unknown(limit),
+            Scenario::UnknownLimit => self.unknown(kill, limit),
             Scenario::ContainerLimit if limit.is_some_and(|limit| limit.nested.is_some()) => {
                 of("it hit a limit that was set inside the container, a")
             }
@@ -153,23 +153,36 @@ impl Summary<'_> {
             }
             Scenario::ContainerLimit => of("the container hit its"),
             Scenario::PodLimit => of("the pod's containers together hit the pod's"),
-            Scenario::AllocatableOom => of("all pods together hit the node's allocatable"),
+            Scenario::AllocatableOom => match limit.and_then(qos_class) {
+                Some(class) => of(&format!("all {class} pods together hit their QoS class's")),
+                None => of("all pods together hit the node's allocatable"),
+            },
             Scenario::SystemOom => of_nodes(kill),
             Scenario::OtherLimit if kill.hit_limit_around() && limit.is_some_and(|limit| limit.nested.is_none()) => {
                 let name = limit.and_then(|limit| container_name(limit.container.as_ref()?));
                 of(&format!("{AROUND} ({}) hit its", name.as_deref().unwrap_or("?")))
             }
             Scenario::OtherLimit => {
-                of(&format!("cgroup {} hit its", limit.and_then(|limit| limit.cgroup.as_deref()).unwrap_or("?")))
+                let path = limit.and_then(|limit| limit.cgroup.as_deref());
+                let victims = kill.told.cgroup.as_ref().filter(|cgroup| cgroup.path.is_some());
+                let own = victims.filter(|cgroup| cgroup.path.as_deref() == path);
+                match own.filter(|_| self.pod.is_none() && self.container.is_none()) {
+                    Some(cgroup) if cgroup.unit.is_some() => of("that unit hit its"),
+                    Some(_) => of("that cgroup hit its"),
+                    None => of(&format!("cgroup {} hit its", path.unwrap_or("?"))),
+                }
             }
             _ => "its pod was already being evicted".to_owned(),
         }
     }
 
-    fn unknown(&self, limit: Option<&Limit>) -> String {
+    fn unknown(&self, kill: &Kill, limit: Option<&Limit>) -> String {
+        let of_limit = kill.told.message.as_deref().is_some_and(|message| message.starts_with("Memory cgroup"))
+            || kill.told.constraint.as_deref() == Some("MEMCG");
         let amount = limit.and_then(|limit| hit(limit).1);
         let hit = match amount {
             Some(bytes) => format!("a memory limit of {} was hit; nothing at hand says whose", size(bytes)),
+            None if of_limit => "a memory limit was hit; nothing at hand says whose".to_owned(),
             None => "memory ran out; nothing at hand says whose limit was hit".to_owned(),
         };
         match self.specified {
@@ -193,11 +206,44 @@ fn of_nodes(kill: &Kill) -> String {
             (format!("cpuset{cpuset}"), told.mems_allowed.as_deref())
         }
         Some("MEMORY_POLICY") => ("a memory policy".to_owned(), told.nodemask.as_deref()),
-        _ => return "the node itself ran out of memory".to_owned(),
+        _ => {
+            return match Left::of(kill) {
+                Some(Left { free, managed }) => format!(
+                    "an allocation on the node failed, with {} of its {} of memory free",
+                    size(free),
+                    size(managed)
+                ),
+                None => "the node itself ran out of memory".to_owned(),
+            };
+        }
     };
     let elsewhere = free_elsewhere(kill, nodes)
         .map_or_else(String::new, |free| format!("; {} were free on other memory nodes", size(free)));
     format!("no memory was left on {}, which is all that {by} allows{elsewhere}", bound(nodes))
+}
+
+/// Memory that was left on the node when an allocation failed that was bound to no part of it.
+pub(super) struct Left {
+    pub(super) free: u64,
+    pub(super) managed: u64,
+}
+
+impl Left {
+    /// Where it is far more than the kernel keeps free: below its watermarks, which are a few percent, all allocations fail.
+    pub(super) fn of(kill: &Kill) -> Option<Self> {
+        const PART: u64 = 8;
+        const LEAST: u64 = 128 << 20;
+        let told = &kill.told;
+        let bound = matches!(told.constraint.as_deref(), Some("CPUSET" | "MEMORY_POLICY" | "MEMCG"));
+        let asked = told.cause == Some(Cause::Sysrq);
+        if bound || asked || told.limit.as_ref().and_then(|limit| limit.level) != Some(Level::Node) {
+            return None;
+        }
+        let managed = told.memory_nodes.iter().map(|node| node.managed_bytes).sum::<Option<u64>>();
+        let managed = managed.or(told.limit.as_ref()?.total_bytes)?;
+        let free = told.memory_nodes.iter().map(|node| node.free_bytes).sum();
+        (free >= LEAST && free >= managed / PART).then_some(Self { free, managed })
+    }
 }
 
 /// What was free on the NUMA nodes that are not in a list such as `0-1,3`.
@@ -223,6 +269,15 @@ pub(super) fn hit(limit: &Limit) -> (&'static str, Option<u64>) {
         (Some(most), Some(used)) if used >= most && has_room => ("memory+swap", with_swap),
         _ => ("memory", limit.limit_bytes),
     }
+}
+
+/// The class of pods whose limit was hit, as their statuses name it (`qosClass`).
+pub(super) fn qos_class(limit: &Limit) -> Option<&'static str> {
+    let path = limit.cgroup.as_deref().filter(|_| limit.level == Some(Level::Qos))?;
+    let last = path.rsplit('/').next()?;
+    [("burstable", "Burstable"), ("besteffort", "BestEffort")]
+        .into_iter()
+        .find_map(|(name, class)| last.contains(name).then_some(class))
 }
 
 /// Whether the victim is the runtime's own process that becomes the container's first (`libcontainer`'s `nsexec.c` names its

@@ -182,6 +182,8 @@ fn reading(kill: &Kill, context: &Context<'_>) -> Option<CgroupMemory> {
 pub(super) enum Swap {
     /// It had some, and all of it was used.
     Full(u64),
+    /// So much is in it, on cgroup v1, which counts it with the memory.
+    InUse(u64),
     /// The node has some, and the cgroup may use none.
     NotAllowed,
     /// Nothing of note is known.
@@ -189,8 +191,15 @@ pub(super) enum Swap {
 }
 
 impl Swap {
-    /// On cgroup v2, where it has a limit of its own.
+    /// On cgroup v2, where it has a limit of its own, and on v1 as far as it is worth a word.
     pub(super) fn of(kill: &Kill) -> Self {
+        if let Some(limit) = &kill.told.limit
+            && limit.swap_counter == Some(SwapCounter::MemoryAndSwap)
+            && let (Some(memory), Some(both)) = (limit.usage_bytes, limit.swap_usage_bytes)
+            && let Some(swap) = both.checked_sub(memory).filter(|swap| *swap > memory / 8)
+        {
+            return Self::InUse(swap);
+        }
         let Some(limit) = kill.told.limit.as_ref().filter(|limit| limit.swap_counter == Some(SwapCounter::Swap)) else {
             return Self::Unknown;
         };
