@@ -79,6 +79,8 @@ pub fn read(text: &[u8], into: &mut Snapshot) -> Result<Found, Unreadable> {
                 Ok(value) => walk(&value, into, &mut found),
                 // A tool's last words behind the JSON do not spoil it.
                 Err(_) if !found.is_empty() => break,
+                // A line that begins with a bracket, and more below it.
+                Err(_) if printed::has_part(text) => return Ok(printed::read(text, into)),
                 Err(error) => return Err(error.into()),
             }
         }

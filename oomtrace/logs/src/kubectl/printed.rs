@@ -6,7 +6,7 @@
 //! | a description: `Name:`, `Containers:`, `Last State: Terminated`, a table of events without `OBJECT` | dates with a zone, and ages |
 //! | a table of pods: `NAME   READY   STATUS   RESTARTS   AGE`, with `-A` and `-o wide` more columns | ages |
 //! | parts of these: rows without their head, the end of a container, the message of an eviction | any of them |
-//! | `docker events` | with a zone |
+//! | `docker events`, `docker ps -a`, `docker compose up` | with a zone, ages, none |
 //!
 //! (`printEvent` in `pkg/printers/internalversion/printers.go`, `describePod` in `kubectl/pkg/describe/describe.go`.) Ages count
 //! back from when it was printed, which the text does not say: without [`Snapshot::printed`] what has an age has no time.
@@ -83,7 +83,7 @@ pub(super) fn read(text: &[u8], into: &mut Snapshot) -> Found {
             found.events += 1;
         } else if part::system_oom(line, into) {
             found.events += 1;
-        } else if docker::event(line, into) {
+        } else if docker::event(line, into) || docker::end(line, into) {
             found.runtime += 1;
         } else if let Some(pod) = pod.as_mut().filter(|pod| pod.takes(line)) {
             pod.line(line);
@@ -423,6 +423,27 @@ ads-4    0/1     CrashLoopBackOff         9 (1m ago)      3d     10.42.0.4   wor
         let Event::Container(change) = &line.event else { unreachable!("{line:?}") };
         assert_eq!((change.exit_code, change.reason.as_deref()), (Some(137), Some("OOMKilled")));
         assert!(change.pod.is_none());
+    }
+
+    #[test]
+    fn docker_says_with_which_code_a_container_exited() {
+        let text = "\
+CONTAINER ID   IMAGE     COMMAND      CREATED       STATUS                       PORTS     NAMES
+5f4e3d2c1b0a   app:1     \"serve\"      3 hours ago   Exited (137) 2 hours ago               web
+5f4e3d2c1b0b   app:2     \"serve\"      3 hours ago   Up 2 hours                             db
+ERROR: container cache exited with code 139
+";
+        assert!(has_part(text.as_bytes()));
+        let (snapshot, found) = read_text(text, None);
+        assert_eq!(found.runtime, 2);
+        let ends: Vec<_> = lines::lines(&snapshot)
+            .lines
+            .into_iter()
+            .filter_map(|line| if let Event::Container(change) = line.event { Some(*change) } else { None })
+            .map(|change| (change.container.and_then(|container| container.name), change.exit_code))
+            .collect();
+        assert_eq!(ends, [(Some("cache".to_owned()), Some(139)), (Some("web".to_owned()), Some(137))]);
+        assert!(!has_part(b"the job web exited with code 137 | retried\n"));
     }
 
     #[test]

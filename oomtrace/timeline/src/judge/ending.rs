@@ -402,6 +402,12 @@ fn called_oom(context: &Context<'_>, death: &Death) -> String {
 }
 
 fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &str) -> (String, String, u64) {
+    // What ended may be one of Docker's.
+    let look = if pod.is_some() {
+        "Look at the pod's events: a failed probe, or a program that did not end in time when it was asked to, ends so."
+    } else {
+        "Look at who stopped it: a failed probe or health check, or a stop that it did not answer in time, ends so; the kernel's log has the OOM killer's kills."
+    };
     let pod = pod.unwrap_or("its pod");
     let code = in_words(code);
     match by {
@@ -476,7 +482,7 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &
         ),
         By::Unseen(death) => (
             format!("{who} ended{again} with exit code 137, which is SIGKILL; its status does not say who killed it, or why."),
-            "Look at the pod's events: a failed probe, or a program that did not end in time when it was asked to, ends so. Nothing here says that memory ran out, and nothing says that it did not.".to_owned(),
+            format!("{look} Nothing here says that memory ran out, and nothing says that it did not."),
             death.lines.first().map_or(0, |(_, line)| line.seq),
         ),
         By::Kubelet(change) => (

@@ -237,4 +237,18 @@ fn an_end_whose_container_has_no_name_is_not_the_nodes() {
         let incident = world.change(0.0, ended).incident();
         assert!(incident.verdict.summary.starts_with(words), "{}", incident.verdict.summary);
     }
+    // By its name alone each is one of its own.
+    let mut world = World::default();
+    world.known.statuses_alone = true;
+    for (second, name) in [(0.0, "web"), (1.0, "cache")] {
+        let ended = oomtrace_model::ContainerChange {
+            container: Some(Container { name: Some(name.to_owned()), ..Container::default() }),
+            exit_code: Some(137),
+            ..oomtrace_model::ContainerChange::new(ContainerAction::Died)
+        };
+        world.change(second, ended);
+    }
+    let [web, cache] = &world.incidents()[..] else { unreachable!("two") };
+    assert!(web.verdict.summary.starts_with("Container web ended"), "{}", web.verdict.summary);
+    assert!(cache.verdict.summary.starts_with("Container cache ended"), "{}", cache.verdict.summary);
 }

@@ -1,9 +1,15 @@
-//! Lines of `docker events`: `<time> container oom <id> (image=…, name=…)`, and `container die` with the exit code.
+//! What Docker prints of containers that ended.
 //!
-//! dockerd of Kubernetes to 1.23 has the names of pods among the labels that follow.
+//! | printed | a line |
+//! |---|---|
+//! | `docker events` | `<time> container oom <id> (image=…, name=…)`, and `container die` with the exit code |
+//! | `docker ps -a` | `5f4e3d2c1b0a   app:1   "serve"   3 hours ago   Exited (137) 2 hours ago   web` |
+//! | `docker compose up` | `web-1 exited with code 137` |
+//!
+//! dockerd of Kubernetes to 1.23 has the names of pods among the labels of an event.
 
 use jiff::Timestamp;
-use oomtrace_model::Pod;
+use oomtrace_model::{Pod, snapshot::EndRecord};
 
 use super::super::{
     Snapshot,
@@ -49,4 +55,32 @@ pub(super) fn event(line: &str, into: &mut Snapshot) -> bool {
         end.ended = Some(at);
     }
     true
+}
+
+/// Takes in a row of `docker ps -a`, or a line of `docker compose up`, with the end of a container.
+pub(super) fn end(line: &str, into: &mut Snapshot) -> bool {
+    let Some((name, code)) = of_compose(line).or_else(|| of_ps(line)) else { return false };
+    let container = entry(into, Pod::default()).containers.entry(name.to_owned()).or_default();
+    let end = EndRecord { exit_code: Some(code), ..EndRecord::default() };
+    if !container.unnamed_ends.contains(&end) {
+        container.unnamed_ends.push(end);
+    }
+    true
+}
+
+fn of_compose(line: &str) -> Option<(&str, i32)> {
+    let (name, code) = line.trim().split_once(" exited with code ")?;
+    let code = code.split_whitespace().next()?.parse().ok()?;
+    let name = name.strip_prefix("ERROR: ").unwrap_or(name).trim();
+    let name = name.strip_prefix("container ").unwrap_or(name);
+    (!name.is_empty() && !name.contains([' ', '|', ':'])).then_some((name, code))
+}
+
+fn of_ps(line: &str) -> Option<(&str, i32)> {
+    let (id, _) = line.trim().split_once(' ')?;
+    let (_, rest) = line.split_once(" Exited (")?;
+    let code = rest.split_once(')')?.0.parse().ok()?;
+    let is_id = id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let name = rest.split_whitespace().last()?;
+    is_id.then_some((name, code))
 }

@@ -34,6 +34,8 @@ pub(super) fn may_be(text: &[u8]) -> bool {
         "ExitCode:",
         "Signal:",
         " container die ",
+        " exited with code ",
+        " Exited (",
         " container oom ",
     ];
     words.iter().chain(&MESSAGES).any(|word| memchr::memmem::find(text, word.as_bytes()).is_some())
