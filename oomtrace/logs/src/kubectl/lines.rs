@@ -62,9 +62,11 @@ pub fn lines(snapshot: &Snapshot) -> Happened {
             let is_lost = |end: &&EndRecord| end.reason.as_deref() == Some("ContainerStatusUnknown");
             lost += container.unnamed_ends.iter().filter(is_lost).count();
             // Of a pod that is known by its uid, a status without an id otherwise is one that was lost with its container, too.
-            let unnamed = container.unnamed_ends.iter().filter(|end| !is_lost(end)).filter(|end| {
-                described || end.reason.as_deref() == Some("OOMKilled")
-            });
+            let unnamed = container
+                .unnamed_ends
+                .iter()
+                .filter(|end| !is_lost(end))
+                .filter(|end| described || end.reason.as_deref() == Some("OOMKilled"));
             let unnamed = unnamed.map(|end| (None, end));
             // A child was killed, and the first process exited with 0.
             let failed = |end: &EndRecord| end.exit_code != Some(0) || end.reason.as_deref() == Some("OOMKilled");

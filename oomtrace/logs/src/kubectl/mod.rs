@@ -10,7 +10,8 @@ mod printed;
 mod tests;
 
 use oomtrace_model::snapshot::{
-    EndRecord, EvictionNotice, KernelLineNotice, KillerEviction, LastWords, PodRecord, ProbeKill, Snapshot, SystemOomNotice,
+    EndRecord, EvictionNotice, KernelLineNotice, KillerEviction, LastWords, PodRecord, ProbeKill, Snapshot,
+    SystemOomNotice,
 };
 
 pub use self::{

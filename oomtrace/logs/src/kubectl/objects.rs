@@ -12,7 +12,8 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{
-    EndRecord, EvictionNotice, KernelLineNotice, KillerEviction, PodRecord, ProbeKill, Snapshot, SystemOomNotice, printed,
+    EndRecord, EvictionNotice, KernelLineNotice, KillerEviction, PodRecord, ProbeKill, Snapshot, SystemOomNotice,
+    printed,
 };
 use crate::{kubelet_log, memory_killer::koordlet};
 

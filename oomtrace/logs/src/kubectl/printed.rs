@@ -101,8 +101,10 @@ pub(super) fn read(text: &[u8], into: &mut Snapshot) -> Found {
 
 /// What a table of pods says of one that is described, too, is said twice; tables of one namespace do not name it.
 fn drop_rows_of_described(into: &mut Snapshot) {
-    let is_described = |name: &str| into.described.keys().any(|(namespace, other)| other == name && !namespace.is_empty());
-    let rows: Vec<_> = into.described.keys().filter(|(namespace, name)| namespace.is_empty() && !name.is_empty()).cloned().collect();
+    let is_described =
+        |name: &str| into.described.keys().any(|(namespace, other)| other == name && !namespace.is_empty());
+    let rows: Vec<_> =
+        into.described.keys().filter(|(namespace, name)| namespace.is_empty() && !name.is_empty()).cloned().collect();
     for key in rows.into_iter().filter(|(_, name)| is_described(name)).collect::<Vec<_>>() {
         into.described.remove(&key);
     }

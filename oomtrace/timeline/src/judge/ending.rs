@@ -10,8 +10,8 @@ mod heap;
 use std::collections::BTreeMap;
 
 use oomtrace_model::{
-    AllocationRefused, Confidence, ContainerAction, ContainerChange, EndReason, Incident, OutOfMemoryLog, Pod, RefusedBy,
-    Scenario, SenderRole, Signal, Verdict, signal_name,
+    AllocationRefused, Confidence, ContainerAction, ContainerChange, EndReason, Incident, OutOfMemoryLog, Pod,
+    RefusedBy, Scenario, SenderRole, Signal, Verdict, signal_name,
 };
 
 use self::heap::{Heap, use_of};

@@ -566,7 +566,9 @@ fn advice_for(crossed: &Crossed) -> String {
         _ => {}
     }
     let what = if crossed.from == Some(ToldBy::Inference) {
-        format!("The node's available memory, or what is left of all that pods may use, came below the eviction threshold{threshold}. ")
+        format!(
+            "The node's available memory, or what is left of all that pods may use, came below the eviction threshold{threshold}. "
+        )
     } else if crossed.scenario() == Scenario::AllocatableEvicted {
         format!("Pods together came closer than the threshold{threshold} to all that they may use on this node. ")
     } else {
