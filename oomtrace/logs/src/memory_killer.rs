@@ -30,6 +30,16 @@ pub(crate) fn says_sent(identifier: &str, text: &str) -> bool {
     }
 }
 
+/// Whether a text without any name before it can be of one killer alone: of earlyoom, as it prints on a terminal.
+pub(crate) fn is_bare(text: &str) -> bool {
+    earlyoom(text, None).is_some()
+}
+
+/// A kill by a killer that is known by its text alone.
+pub(crate) fn read_bare(text: &str) -> Option<Signal> {
+    earlyoom(text, None)
+}
+
 /// Reads a killer's lines, of which it may take several to say whom it killed.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
@@ -126,16 +136,26 @@ fn of_cgroup(killer: &str, pid: Option<u32>, path: &str) -> Signal {
 }
 
 /// `sending SIGTERM to process 12006 uid 1000 "python3": badness 209, VmRSS 2891 MiB` (earlyoom, `kill.c`; without `uid` before
-/// 1.5, and `oom_score` for `badness` from 1.9).
+/// 1.5, and `oom_score` for `badness` from 1.9); to 1.2 `killing process 27541 "bash" with signal 15: badness 550, …`, to 1.0
+/// `Killing process 'bash' with signal 15, pid: 5874, badness: 538, …`.
 fn earlyoom(text: &str, pid: Option<u32>) -> Option<Signal> {
-    let (signal, rest) = text.strip_prefix("sending ")?.split_once(" to process ")?;
+    let (signal, id, uid, name) = match text.strip_prefix("sending ") {
+        Some(rest) => {
+            let (signal, rest) = rest.split_once(" to process ")?;
+            let (id, rest) = rest.split_once(' ')?;
+            // The name may have quotes and all else in it.
+            let (before, rest) = rest.split_once('"')?;
+            let name = ["\": badness ", "\": oom_score "].iter().find_map(|end| rest.rsplit_once(end))?.0;
+            let uid = before.trim().strip_prefix("uid ").and_then(|uid| uid.parse().ok());
+            (signal, id, uid, name)
+        }
+        None => {
+            let (signal, id, name) = earlyoom_before_1_3(text)?;
+            (signal, id, None, name)
+        }
+    };
     let signal_number = number_of(signal)?;
-    let (id, rest) = rest.split_once(' ')?;
-    // The name may have quotes and all else in it.
-    let (before, rest) = rest.split_once('"')?;
-    let name = ["\": badness ", "\": oom_score "].iter().find_map(|end| rest.rsplit_once(end))?.0;
     let id: u32 = id.parse().ok()?;
-    let uid = before.trim().strip_prefix("uid ").and_then(|uid| uid.parse().ok());
     let target = Task { pid: Some(id), tgid: Some(id), uid, comm: Some(name.to_owned()), ..Task::default() };
     Some(Signal {
         pod: None,
@@ -146,6 +166,24 @@ fn earlyoom(text: &str, pid: Option<u32>) -> Option<Signal> {
         sender: sender(EARLYOOM, pid),
         target,
     })
+}
+
+/// The signal, the process and its name.
+fn earlyoom_before_1_3(text: &str) -> Option<(&str, &str, &str)> {
+    let of_number = |number: &str| match number {
+        "9" => Some("SIGKILL"),
+        "15" => Some("SIGTERM"),
+        _ => None,
+    };
+    if let Some(rest) = text.strip_prefix("Killing process '") {
+        let (rest, id) = rest.rsplit_once(", pid: ")?;
+        let (name, number) = rest.rsplit_once("' with signal ")?;
+        return Some((of_number(number)?, id.split(',').next()?, name));
+    }
+    let (id, rest) = text.strip_prefix("killing process ")?.split_once(' ')?;
+    let (name, rest) = rest.strip_prefix('"')?.rsplit_once("\" with signal ")?;
+    let (number, _) = rest.split_once(": badness ")?;
+    Some((of_number(number)?, id, name))
 }
 
 /// The number of a signal that such killers send.
@@ -206,6 +244,8 @@ mod tests {
             ),
             ("sending SIGKILL to process 12006 \"python3\": badness 209, VmRSS 2891 MiB", 12006, None, "python3", 9),
             ("sending SIGTERM to process 7 uid 0 \"a\": \"b\": oom_score 9, VmRSS 1 MiB", 7, Some(0), "a\": \"b", 15),
+            ("killing process 741 \"sh\" with signal 15: badness 550, VmRSS 7609 MiB", 741, None, "sh", 15),
+            ("Killing process 'a, b' with signal 9, pid: 58, badness: 538, VmRSS: 3160 MiB", 58, None, "a, b", 9),
         ] {
             let signal = Reader::default().read(EARLYOOM, text, Some(1)).expect("a kill");
             let Task { pid: process, uid: user, comm: name, .. } = signal.target;

@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub described: BTreeMap<(String, String), PodRecord>,
     /// What events say of pods that koordlet evicted for memory.
     pub killer_evictions: Vec<KillerEviction>,
+    /// What events say of containers that the kubelet ended because a probe failed.
+    pub probe_kills: Vec<ProbeKill>,
     /// When it was that texts were printed whose times are ages.
     pub printed: Option<Timestamp>,
 }
@@ -123,6 +125,17 @@ pub struct KillerEviction {
     pub ts: Option<Timestamp>,
     /// The node.
     pub node: Option<String>,
+}
+
+/// An event of a container that the kubelet ended because a probe failed (`Killing`, `pkg/kubelet/kuberuntime`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProbeKill {
+    /// The pod.
+    pub pod: Pod,
+    /// The container's name.
+    pub container: String,
+    /// `liveness` or `startup`.
+    pub probe: String,
 }
 
 /// The line near the end of a container's log that says that its program ran out of memory.

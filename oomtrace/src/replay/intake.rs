@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::{Show, acquainted::Acquainted, boot::Zero, place, recording::Recorded, untimed::Untimed};
 use crate::{
     clock,
-    event::{Event, Incident, Line, Moment, OomKill, Source, Told},
+    event::{Event, Eviction, EvictionPhase, Incident, Line, Moment, OomKill, Pod, Source, Told},
     timeline::{EndAsIntended, Replay, Settled, Timeline},
 };
 
@@ -83,10 +83,61 @@ pub(super) struct Intake<S> {
     /// Everything before was handed over to the timeline.
     handed_over: Timestamp,
     late: u64,
+    /// What the kubelet was about to do, and was not seen to have done.
+    unfinished: Option<Unfinished>,
     /// Incidents that others which began before may yet precede, by their beginning, node and id.
     ended: BTreeMap<(i64, String, String), Incident>,
     not_memory: u64,
     left_over: Vec<Line>,
+}
+
+/// A pass of the eviction manager that pods were to be evicted in.
+struct Unfinished {
+    at: Timestamp,
+    resource: Option<String>,
+    /// The first of those that were ranked, and how many there were; critical ones are passed over.
+    ranked: Vec<String>,
+}
+
+impl Unfinished {
+    /// The kubelet's next step.
+    fn next(this: &mut Option<Self>, at: Timestamp, step: &Eviction) {
+        let name = |pod: &Pod| pod.namespace.iter().chain(&pod.name).map(String::as_str).collect::<Vec<_>>().join("/");
+        match step.phase {
+            EvictionPhase::MustEvict => *this = Some(Self { at, resource: step.resource.clone(), ranked: Vec::new() }),
+            EvictionPhase::Ranked => {
+                let pass = this.get_or_insert(Self { at, resource: step.resource.clone(), ranked: Vec::new() });
+                pass.ranked = step.pods.iter().map(name).collect();
+            }
+            EvictionPhase::CriticalPodSpared => {
+                if let (Some(pass), Some(pod)) = (this, &step.pod) {
+                    pass.ranked.retain(|ranked| *ranked != name(pod));
+                }
+            }
+            EvictionPhase::Evicting
+            | EvictionPhase::Evicted
+            | EvictionPhase::Failed
+            | EvictionPhase::AwaitingCleanup
+            | EvictionPhase::CleanedUp
+            | EvictionPhase::CleanupTimedOut
+            | EvictionPhase::NothingToEvict
+            | EvictionPhase::Reclaimed => *this = None,
+            _ => {}
+        }
+    }
+
+    fn say(&self) {
+        let why = self.resource.as_deref().map_or_else(String::new, |resource| format!(" for {resource}"));
+        let first = match &self.ranked[..] {
+            [] => String::new(),
+            [only] => format!(", {only} alone in its ranking"),
+            [first, ..] => format!(", {first} first of {} in its ranking", self.ranked.len()),
+        };
+        info!(
+            "at {:.0} the kubelet was about to evict a pod{why}{first}: no line says that it did, so the log ends before that, or was cut",
+            self.at
+        );
+    }
 }
 
 /// A line that has its number, or what will become one.
@@ -126,6 +177,7 @@ impl<S: Show> Intake<S> {
             seq,
             handed_over: Timestamp::MIN,
             late: 0,
+            unfinished: None,
             ended: BTreeMap::new(),
             not_memory: 0,
             left_over: Vec::new(),
@@ -169,6 +221,9 @@ impl<S: Show> Intake<S> {
             Moment::Boot(boot_ns) => self.zero.wall(boot_ns),
         };
         self.late += u64::from(at < self.handed_over);
+        if let Event::Eviction(step) = &told.event {
+            Unfinished::next(&mut self.unfinished, at, step);
+        }
         self.waiting.push(Waiting::Told(at, told));
     }
 
@@ -215,6 +270,9 @@ impl<S: Show> Intake<S> {
                  parts of a log as files of their own, or in the order of time",
                 self.late
             );
+        }
+        if let Some(unfinished) = &self.unfinished {
+            unfinished.say();
         }
         let plural = |count: u64| if count == 1 { "" } else { "s" };
         self.acquainted.say(&self.timeline.known().snapshot);

@@ -407,7 +407,8 @@ impl KubeletLog {
         }
         for (count, what) in [
             (counts.unreadable, "cannot be read"),
-            (counts.undated, "have no time"),
+            (counts.undated, "have a time that is none"),
+            (counts.untimed, "have no time: when that was is not known"),
             (counts.forged, "pretend to be the kubelet's"),
             (counts.overlong, "are too long and were cut"),
             (

@@ -33,7 +33,7 @@ pub use self::{
     given::{Given, Held},
 };
 use crate::{
-    event::{Incident, Line, OomKill},
+    event::{ContainerAction, Event, Incident, Line, OomKill, Told},
     node::snapshot::{self, Snapshot},
     timeline::{Background, Keep, Timeline},
 };
@@ -59,9 +59,14 @@ pub struct Inputs {
     pub kubelet_log: Vec<Given>,
     /// What is known of pods: `kubectl get pods -A -o json`, the kubelet's `/pods`, `crictl ps -o json` and `crictl pods
     /// -o json`, `kubectl get events -A -o json`, `kubectl get node -o json`, each also as YAML, `kubectl get events`,
-    /// `kubectl describe pod` and `kubectl describe node` as they are printed for people, a copy of `/var/log/pods`, or a folder of such files. Without logs and recordings: incidents are what these say: evictions, `OOMKilled`, 137.
+    /// `kubectl get pods`, `kubectl describe pod` and `kubectl describe node` as they are printed for people, `docker inspect` and
+    /// `docker events`, parts of these, a copy of `/var/log/pods`, or a folder of such files. Without logs and recordings: incidents
+    /// are what these say: evictions, `OOMKilled`, 137.
     #[arg(long, value_name = "FILE|DIR", num_args = 1..)]
     pub pods: Vec<Given>,
+    /// Logs and statuses were pasted into one text: neither need be whole.
+    #[arg(skip)]
+    pub pasted: bool,
     /// The kubelet's `/metrics`: which eviction signal it was. The last reading counts.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub kubelet_metrics: Vec<Given>,
@@ -221,6 +226,11 @@ fn run_one(inputs: &Inputs, mut known: Background, shown: impl Show) -> Result<b
     let logs::KernelLogs { told: kernel, untimed, readable, mut hosts } =
         logs::KernelLogs::read(inputs, &zone, latest)?;
     let mut kubelet = logs::KubeletLogs::open(inputs, &zone, latest)?;
+    // Where the lines that were pasted beside statuses say nothing of an end, the statuses are all there is.
+    if inputs.pasted && kernel.is_empty() && untimed.is_empty() && !kubelet.read_all()?.iter().any(says_of_an_end) {
+        recorded.extend(pods::lines(&known.snapshot));
+        known.statuses_alone = true;
+    }
     hosts.extend(kubelet.hosts());
     let node = node(inputs, &recorded, &known, hosts)?;
     recorded.extend(snapshot::lines::last_words(&known.snapshot, &node));
@@ -246,6 +256,15 @@ fn run_one(inputs: &Inputs, mut known: Background, shown: impl Show) -> Result<b
     }
     intake.finish(kubelet.spoke(), &|kill: &mut OomKill| kubelet.name(kill))?;
     Ok(!logs || readable || kubelet.is_readable() || !inputs.events.is_empty())
+}
+
+/// Whether it is of a container or a pod that ended, or has to.
+fn says_of_an_end(told: &Told) -> bool {
+    match &told.event {
+        Event::Eviction(_) | Event::Signal(_) | Event::SystemOom(_) => true,
+        Event::Container(change) => !matches!(change.action, ContainerAction::Created | ContainerAction::Started),
+        _ => false,
+    }
 }
 
 /// The same for each host's logs.

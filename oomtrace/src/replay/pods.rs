@@ -39,7 +39,12 @@ pub(super) fn read(name: &Given, into: &mut Snapshot) -> anyhow::Result<()> {
     let (text, packing) = input::read_whole(name)?;
     let found =
         snapshot::read(&text, into).map_err(|_| anyhow::anyhow!("{name}: {}", What::of(&text).instead_of_pods()))?;
-    let form = if snapshot::is_printed(&text) { "what kubectl prints for people" } else { "JSON" };
+    let printed = snapshot::is_printed(&text) || snapshot::has_part(&text);
+    let form = if printed && serde_json::from_slice::<serde::de::IgnoredAny>(&text).is_err() {
+        "what kubectl prints for people"
+    } else {
+        "JSON"
+    };
     if found.is_empty() {
         warn!("{name}: {form}{packing}, but neither pods nor containers, events or nodes in it");
     } else {
@@ -50,7 +55,14 @@ pub(super) fn read(name: &Given, into: &mut Snapshot) -> anyhow::Result<()> {
 
 /// What the files say happened, where there is nothing else.
 pub(super) fn lines(snapshot: &Snapshot) -> Vec<Line> {
-    let Happened { lines, untimed, unreadable } = snapshot::lines::lines(snapshot);
+    let Happened { lines, untimed, lost, unreadable } = snapshot::lines::lines(snapshot);
+    if lost > 0 {
+        let (ends, they, their) = if lost == 1 { ("end", "it was", "its") } else { ("ends", "they were", "their") };
+        info!(
+            "{lost} {ends} of containers left out: how {they} is not known, as {their} containers were gone when the kubelet looked \
+             (ContainerStatusUnknown; its exit code 137 says nothing)"
+        );
+    }
     if unreadable > 0 {
         let (events, their) = if unreadable == 1 { ("event", "its") } else { ("events", "their") };
         warn!(

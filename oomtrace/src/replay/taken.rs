@@ -29,6 +29,10 @@ pub(super) enum Role {
     KubeletLog,
     /// The journal of a node, with the kernel's lines and the kubelet's.
     BothLogs,
+    /// Lines of a kernel's log, and parts of what kubectl printed, pasted into one text.
+    KernelLogAndPods,
+    /// The same of a kubelet's.
+    KubeletLogAndPods,
     Recording,
     Pods,
     KubeletMetrics,
@@ -40,6 +44,10 @@ impl Role {
             Self::KernelLog => "a kernel log (--kernel-log)",
             Self::KubeletLog => "a kubelet's log (--kubelet-log)",
             Self::BothLogs => "a log with the kernel's and the kubelet's lines (--kernel-log and --kubelet-log)",
+            Self::KernelLogAndPods => "a kernel log, with what is known of pods beside it (--kernel-log and --pods)",
+            Self::KubeletLogAndPods => {
+                "a kubelet's log, with what is known of pods beside it (--kubelet-log and --pods)"
+            }
             Self::Recording => "a recording (--events)",
             Self::Pods => "what is known of pods (--pods)",
             Self::KubeletMetrics => "the kubelet's metrics (--kubelet-metrics)",
@@ -117,6 +125,16 @@ fn give(role: Role, file: Given, inputs: &mut Inputs) {
             inputs.kernel_log.push(file.clone());
             inputs.kubelet_log.push(file);
         }
+        Role::KernelLogAndPods => {
+            inputs.pasted = true;
+            inputs.pods.push(file.clone());
+            inputs.kernel_log.push(file);
+        }
+        Role::KubeletLogAndPods => {
+            inputs.pasted = true;
+            inputs.pods.push(file.clone());
+            inputs.kubelet_log.push(file);
+        }
         Role::Recording => inputs.events.push(file),
         Role::Pods => inputs.pods.push(file),
         Role::KubeletMetrics => inputs.kubelet_metrics.push(file),
@@ -137,9 +155,12 @@ fn role(file: &Given, start: &[u8]) -> Result<Option<Role>> {
     let (kernel, kubelet) = (kernel_log::is_export(start) || has_kernel(start), has_kubelet(start));
     Ok(match (kernel, kubelet) {
         (true, true) => Some(Role::BothLogs),
+        (true, false) if whole(start) && snapshot::has_part(start) => Some(Role::KernelLogAndPods),
         (true, false) => Some(Role::KernelLog),
+        (false, true) if whole(start) && snapshot::has_part(start) => Some(Role::KubeletLogAndPods),
         (false, true) => Some(Role::KubeletLog),
         (false, false) if has_metrics(start) => Some(Role::KubeletMetrics),
+        (false, false) if whole(start) && has_status(file, start)? => Some(Role::Pods),
         (false, false) => None,
     })
 }
@@ -154,6 +175,8 @@ fn has_kernel(start: &[u8]) -> bool {
     let (mut of_kernel, mut others) = (0_usize, 0_usize);
     for line in lines(start) {
         match wanted.known(line) {
+            // klog's JSON has a time and a message, too.
+            LineKind::Wanted(_) if line.starts_with(b"{\"ts\":") && wanted.text_at(line).is_none() => others += 1,
             LineKind::Wanted(_) => of_kernel += 1,
             // A line of an OOM report behind anything but a kubelet's head.
             LineKind::Bare | LineKind::No if wanted.text_at(line).is_some() && KubeletLines.text_at(line).is_none() => {
@@ -192,13 +215,24 @@ fn may_be_pods(start: &[u8]) -> bool {
     matches!(text.first(), Some(b'{' | b'[')) || snapshot::is_printed(text) || yaml()
 }
 
+/// Whether all of a file was looked at: a text that somebody pasted is not large.
+fn whole(start: &[u8]) -> bool {
+    (start.len() as u64) < SAMPLE_BYTES
+}
+
+/// Whether there are parts of what kubectl prints, or a status without its pod.
+fn has_status(file: &Given, start: &[u8]) -> Result<bool> {
+    let words: [&[u8]; 3] = [b"exitCode", b"OOMKilled", b"Evicted"];
+    let any = words.iter().any(|word| memchr::memmem::find(start, word).is_some());
+    Ok(snapshot::has_part(start) || any && has_pods(file, start)?)
+}
+
 fn has_pods(file: &Given, start: &[u8]) -> Result<bool> {
     // Of JSON lines the first ones tell.
     let first = start.trim_ascii_start().split(|byte| *byte == b'\n').next().unwrap_or_default();
     let of_lines = first.starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(first).is_ok();
-    let whole = (start.len() as u64) < SAMPLE_BYTES;
     let mut found = Snapshot::default();
-    let read = if whole || of_lines {
+    let read = if whole(start) || of_lines {
         snapshot::read(start, &mut found)
     } else {
         snapshot::read(&input::read_whole(file)?.0, &mut found)
@@ -237,6 +271,13 @@ mod tests {
             (journal, Some(Role::KernelLog)),
             (kubelet, Some(Role::KubeletLog)),
             (&in_journal, Some(Role::KubeletLog)),
+            (
+                r#"{"ts":1795476961825.0369,"caller":"eviction/eviction_manager.go:381","msg":"Eviction manager: attempting to reclaim","v":0,"resourceName":"inodes"}"#,
+                Some(Role::KubeletLog),
+            ),
+            ("Last State: Terminated\nReason: OOMKilled\nExit Code: 137\n", Some(Role::Pods)),
+            ("[   77.740597] systemd-timesyncd[659]: started\n", None),
+            (&format!("{kubelet}The node was low on resource: memory.\n"), Some(Role::KubeletLogAndPods)),
             (&format!("{journal}{in_journal}"), Some(Role::BothLogs)),
             (event, Some(Role::Recording)),
             (&format!("2026-06-01T10:00:00.1Z stdout F {event}"), Some(Role::Recording)),

@@ -61,8 +61,7 @@ impl What {
         if lines().any(of_kubelet) {
             return Self::KubeletLog;
         }
-        let json = lines().next().is_some_and(|line| matches!(line.first(), Some(b'{' | b'[')));
-        if json { Self::Json } else { Self::Text }
+        if lines().next().is_some_and(begins_json) { Self::Json } else { Self::Text }
     }
 
     /// What is wrong with it as a kernel log, and the way out.
@@ -144,6 +143,18 @@ impl What {
                 "this says nothing of pods: it needs `kubectl get pods -A -o json` (or yaml), the kubelet's /pods, or `crictl ps -o json`"
             }
         }
+    }
+}
+
+/// Whether a line begins as JSON: a time in brackets before a text does not.
+fn begins_json(line: &[u8]) -> bool {
+    let mut values = serde_json::Deserializer::from_slice(line).into_iter::<serde::de::IgnoredAny>();
+    let whole = matches!(line.first(), Some(b'{' | b'[')).then(|| values.next());
+    match whole {
+        Some(Some(Ok(_))) => values.next().is_none_or(|rest| rest.is_ok()),
+        // It goes on in the next lines.
+        Some(Some(Err(error))) => error.is_eof(),
+        _ => false,
     }
 }
 

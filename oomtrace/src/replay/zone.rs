@@ -11,6 +11,7 @@ use jiff::{
     SignedDuration, Timestamp,
     tz::{Offset, TimeZone},
 };
+use memchr::memmem;
 use tracing::info;
 
 use super::{Inputs, given::Given, input, logs};
@@ -27,6 +28,8 @@ const FARTHEST: i64 = 14 * 3600;
 const SEEN: std::ops::RangeInclusive<i64> = -2..=35;
 /// A log's form shows in its first lines.
 const LINES: usize = 64;
+/// A zone is looked for in so many bytes of a log.
+const SAMPLE_BYTES: u64 = 1 << 20;
 
 /// The zone that the logs tell.
 pub(super) fn of_logs(inputs: &Inputs, latest: Option<Timestamp>) -> Result<Option<TimeZone>> {
@@ -38,6 +41,14 @@ pub(super) fn of_logs(inputs: &Inputs, latest: Option<Timestamp>) -> Result<Opti
     let by_kills = by_kills(inputs, latest)?
         .map(|offset| (offset, "the times at which the kubelet saw ends that the kernel made"));
     let mut found = by_kills;
+    for path in logs() {
+        if found.is_none() {
+            let start = input::open(path)?.peek(path, SAMPLE_BYTES)?;
+            let of_line = start.split(|byte| *byte == b'\n').find_map(beside);
+            found =
+                of_line.filter(|offset| *offset != 0).map(|offset| (offset.into(), "a time with its zone in the log"));
+        }
+    }
     for path in logs() {
         let written = || Ok::<_, anyhow::Error>(first_lines(path)?.iter().find_map(|line| offset(line)));
         if found.is_none() {
@@ -68,6 +79,27 @@ fn offset(line: &[u8]) -> Option<i32> {
     let known = date.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') && rest[..sign_at].bytes().all(digit);
     let seconds = digits.get(..2)?.parse::<i32>().ok()? * 3600 + digits.get(2..4)?.parse::<i32>().ok()? * 60;
     (known && digits.len() == 4).then_some(if rest[sign_at..].starts_with('-') { -seconds } else { seconds })
+}
+
+/// The distance from UTC of a time within a line: in what `journalctl` says of itself (`-- Logs begin at Thu 2026-11-23 23:51:07
+/// +0430, …`), of what the kubelet observed (`time: 2026-11-23 19:22:59.462702674 +0800 CST m=+78880.8`), and of a runtime's line
+/// (`time="2026-11-23T23:20:38+01:00"`).
+fn beside(line: &[u8]) -> Option<i32> {
+    let of_journal = line.starts_with(b"-- ") && memmem::find(line, b"begin").is_some();
+    let starts: [&[u8]; 2] = [b", time: 20", b"time=\"20"];
+    let at = if of_journal {
+        memmem::find(line, b" 20")? + 1
+    } else {
+        starts.iter().find_map(|start| Some(memmem::find(line, start)? + start.len() - 2))?
+    };
+    let text = String::from_utf8_lossy(line.get(at..(at + 48).min(line.len()))?);
+    let time = text.get(10..)?;
+    let sign_at = time.find(['+', '-'])?;
+    let known = text.as_bytes()[..10].iter().all(|byte| byte.is_ascii_digit() || *byte == b'-')
+        && time[..sign_at].bytes().all(|byte| byte.is_ascii_digit() || b" T:.,".contains(&byte));
+    let digits: String = time[sign_at + 1..].chars().filter(|c| *c != ':').take_while(char::is_ascii_digit).collect();
+    let seconds = digits.get(..2)?.parse::<i32>().ok()? * 3600 + digits.get(2..4)?.parse::<i32>().ok()? * 60;
+    (known && digits.len() == 4).then_some(if time[sign_at..].starts_with('-') { -seconds } else { seconds })
 }
 
 /// How far local times are from UTC by what both logs tell of the same containers.
@@ -158,6 +190,23 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(offset(line.as_bytes()), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_zone_is_read_from_a_time_within_a_line() {
+        for (line, expected) in [
+            ("-- Logs begin at Thu 2026-04-11 23:51:07 +0430, end at Fri 2026-04-12 09:29:01 +0430. --", Some(16_200)),
+            (
+                "I1215 19:22:59.485628 7 helpers.go:814] eviction manager: observations: signal=memory.available, available: 1Ki, capacity: 2Ki, time: 2026-12-15 19:22:59.462702674 +0800 CST m=+7.8",
+                Some(28_800),
+            ),
+            ("Dec 15 19:22:59 node1 containerd[4]: time=\"2026-12-15T19:22:59.4-05:00\" level=info", Some(-18_000)),
+            ("Dec 15 19:22:59 node1 containerd[4]: time=\"2026-12-15T19:22:59.4Z\" level=info msg=\"a-b+0100\"", None),
+            ("-- Logs begin at Thu 2026-04-11 23:51:07 UTC, end at Fri 2026-04-12 09:29:01 UTC. --", None),
+            ("I1215 19:22:59.485628 7 f.go:1] time: 2026 +0800", None),
+        ] {
+            assert_eq!(beside(line.as_bytes()), expected, "{line}");
         }
     }
 

@@ -282,13 +282,16 @@ fn finished(node: &str, case: &Case<'_>, context: &Context<'_>, mut incident: In
     incident.revision = 1;
     incident.started = first.map(|(_, line)| line.ts.clone()).unwrap_or_default();
     incident.ended = last.map(|(_, line)| line.ts.clone());
-    let of_status = context.known.statuses_alone && super::evidence::is_before_all(began);
-    incident.time_unknown = of_status || case.kills.first().is_some_and(|kill| kill.told.time_unknown);
-    if of_status && !incident.verdict.missing.iter().any(|missing| missing.starts_with(WHEN)) {
-        incident
-            .verdict
-            .missing
-            .push(format!("{WHEN}: what was printed has an age, and not when that was (--printed-at)"));
+    let of_kubelet = lines.iter().all(|(_, line)| matches!(line.source, Source::Kubelet | Source::Cri));
+    let untimed = super::evidence::is_before_all(began) && (context.known.statuses_alone || of_kubelet);
+    incident.time_unknown = untimed || case.kills.first().is_some_and(|kill| kill.told.time_unknown);
+    if untimed && !incident.verdict.missing.iter().any(|missing| missing.starts_with(WHEN)) {
+        let why = if context.known.statuses_alone {
+            "what was printed has an age, and not when that was (--printed-at)"
+        } else {
+            "the lines have no time"
+        };
+        incident.verdict.missing.push(format!("{WHEN}: {why}"));
     }
     incident.boot_time_only =
         !incident.time_unknown && began < YEAR_OF_BOOT && lines.iter().any(|(_, line)| line.source == Source::Kmsg);

@@ -60,13 +60,21 @@ pub(super) struct Names<'a> {
     snapshot: &'a Snapshot,
     pods: BTreeMap<PodUid, SeenPod>,
     by_name: BTreeMap<(String, String), BTreeSet<PodUid>>,
+    /// Pods that lines name without a uid.
+    named: BTreeSet<(String, String)>,
     containers: BTreeMap<ContainerId, SeenContainer>,
 }
 
 impl<'a> Names<'a> {
     /// Learns from every line.
     pub(super) fn learn(lines: &[Kept], snapshot: &'a Snapshot) -> Self {
-        let mut names = Self { snapshot, pods: BTreeMap::new(), by_name: BTreeMap::new(), containers: BTreeMap::new() };
+        let mut names = Self {
+            snapshot,
+            pods: BTreeMap::new(),
+            by_name: BTreeMap::new(),
+            named: BTreeSet::new(),
+            containers: BTreeMap::new(),
+        };
         for record in snapshot.pods.values() {
             names.learn_record(record);
         }
@@ -183,7 +191,12 @@ impl<'a> Names<'a> {
     }
 
     fn learn_pod(&mut self, pod: &Pod, at: Option<i64>) {
-        let Some(uid) = &pod.uid else { return };
+        let Some(uid) = &pod.uid else {
+            if let (Some(namespace), Some(name)) = (&pod.namespace, &pod.name) {
+                self.named.insert((namespace.clone(), name.clone()));
+            }
+            return;
+        };
         let uid = self.snapshot.canonical(uid).clone();
         if let (Some(namespace), Some(name)) = (&pod.namespace, &pod.name) {
             self.by_name.entry((namespace.clone(), name.clone())).or_default().insert(uid.clone());
@@ -296,8 +309,9 @@ impl<'a> Names<'a> {
 
     /// The namespace of the pod of a name, where there is one alone.
     fn namespace_of(&self, name: &str) -> Option<String> {
-        let described = self.snapshot.described.keys().chain(self.by_name.keys());
-        let mut found = described.filter(|(_, other)| other == name).map(|(namespace, _)| namespace);
+        let described = self.snapshot.described.keys().chain(self.by_name.keys()).chain(&self.named);
+        let known = described.filter(|(namespace, other)| other == name && !namespace.is_empty());
+        let mut found = known.map(|(namespace, _)| namespace);
         let first = found.next()?;
         found.all(|other| other == first).then(|| first.clone())
     }
@@ -329,8 +343,9 @@ impl<'a> Names<'a> {
                 .get(uid)
                 .map_or_else(|| Pod { uid: Some(uid.clone()), ..Pod::default() }, |seen| seen.pod.clone()),
             PodKey::Name(namespace, name) => {
-                let namespace = Some(namespace.clone()).filter(|namespace| !namespace.is_empty());
-                Pod { namespace, name: Some(name.clone()), ..Pod::default() }
+                // The message of an eviction may be all there is, without a name.
+                let known = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+                Pod { namespace: known(namespace), name: known(name), ..Pod::default() }
             }
         }
     }
@@ -355,7 +370,12 @@ impl<'a> Names<'a> {
 
     /// What the files have of a container, by its pod and name.
     pub(super) fn container_record(&self, key: Option<&PodKey>, name: Option<&str>) -> Option<&'a ContainerRecord> {
-        self.record(key?)?.containers.get(name?)
+        let record = match key {
+            Some(key) => self.record(key)?,
+            // One that files describe without a pod, as Docker does.
+            None => self.snapshot.described.get(&(String::new(), String::new()))?,
+        };
+        record.containers.get(name?)
     }
 
     /// A container's name was found out.

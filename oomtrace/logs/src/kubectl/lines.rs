@@ -19,6 +19,8 @@ pub struct Happened {
     pub lines: Vec<Line>,
     /// How many have no time: they are given in their order, at the start of 1970.
     pub untimed: i64,
+    /// Ends that were lost with their containers (`ContainerStatusUnknown`): their exit code is made up.
+    pub lost: usize,
     /// Events of kills (`OOMKilling`) whose message is no line of the kernel's that can be read.
     pub unreadable: usize,
 }
@@ -26,7 +28,7 @@ pub struct Happened {
 /// What statuses and events say happened.
 #[must_use]
 pub fn lines(snapshot: &Snapshot) -> Happened {
-    let (mut found, mut untimed, mut unreadable) = (Vec::new(), 0, 0);
+    let (mut found, mut untimed, mut unreadable, mut lost) = (Vec::new(), 0, 0, 0);
     let mut add = |at: Option<Timestamp>, node: Option<&String>, event: Event| {
         // In their order, at a time that nobody takes for theirs.
         let at = at.unwrap_or_else(|| {
@@ -41,14 +43,15 @@ pub fn lines(snapshot: &Snapshot) -> Happened {
             let ended = |id: Option<&ContainerId>, end: &EndRecord| {
                 let before = || container.restart_count.and_then(|count| count.checked_sub(1));
                 let of_it = Container {
-                    name: Some(name.clone()),
+                    name: Some(name.clone()).filter(|name| !name.is_empty()),
                     id: id.cloned(),
                     image: container.image.clone(),
                     restart_count: id.map_or_else(before, |id| container.ids.get(id).copied().flatten()),
                     role: container.role,
                 };
+                let is_known = record.pod.uid.is_some() || record.pod.name.is_some();
                 ContainerChange {
-                    pod: Some(record.pod.clone()),
+                    pod: Some(record.pod.clone()).filter(|_| is_known),
                     container: Some(of_it),
                     exit_code: end.exit_code,
                     reason: end.reason.clone(),
@@ -56,13 +59,18 @@ pub fn lines(snapshot: &Snapshot) -> Happened {
                 }
             };
             let named = container.ends.iter().map(|(id, end)| (Some(id), end));
-            // A status without an id otherwise is one that was lost with its container.
+            let is_lost = |end: &&EndRecord| end.reason.as_deref() == Some("ContainerStatusUnknown");
+            lost += container.unnamed_ends.iter().filter(is_lost).count();
+            // Of a pod that is known by its uid, a status without an id otherwise is one that was lost with its container, too.
             let unnamed = container
                 .unnamed_ends
                 .iter()
-                .filter(|end| described && end.reason.as_deref() != Some("ContainerStatusUnknown"));
+                .filter(|end| !is_lost(end))
+                .filter(|end| described || end.reason.as_deref() == Some("OOMKilled"));
             let unnamed = unnamed.map(|end| (None, end));
-            for (id, end) in named.chain(unnamed).filter(|(_, end)| end.exit_code != Some(0)) {
+            // A child was killed, and the first process exited with 0.
+            let failed = |end: &EndRecord| end.exit_code != Some(0) || end.reason.as_deref() == Some("OOMKilled");
+            for (id, end) in named.chain(unnamed).filter(|(_, end)| failed(end)) {
                 let change = ended(id, end);
                 add(end.ended.or(end.finished), record.node.as_ref(), Event::Container(Box::new(change)));
             }
@@ -111,7 +119,7 @@ pub fn lines(snapshot: &Snapshot) -> Happened {
         boot_ns: None,
         event,
     };
-    Happened { lines: (1..).zip(found).map(line).collect(), untimed, unreadable }
+    Happened { lines: (1..).zip(found).map(line).collect(), untimed, lost, unreadable }
 }
 
 /// The kill that a line of the kernel's is of; its time stands beside it.

@@ -10,10 +10,11 @@ mod printed;
 mod tests;
 
 use oomtrace_model::snapshot::{
-    EndRecord, EvictionNotice, KernelLineNotice, KillerEviction, LastWords, PodRecord, Snapshot, SystemOomNotice,
+    EndRecord, EvictionNotice, KernelLineNotice, KillerEviction, LastWords, PodRecord, ProbeKill, Snapshot,
+    SystemOomNotice,
 };
 
 pub use self::{
     objects::{Found, HEAP_VARIABLES, heap_flags, is_heap_flag, read},
-    printed::is_printed,
+    printed::{has_part, is_printed},
 };

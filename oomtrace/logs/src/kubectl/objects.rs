@@ -12,7 +12,8 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{
-    EndRecord, EvictionNotice, KernelLineNotice, KillerEviction, PodRecord, Snapshot, SystemOomNotice, printed,
+    EndRecord, EvictionNotice, KernelLineNotice, KillerEviction, PodRecord, ProbeKill, Snapshot, SystemOomNotice,
+    printed,
 };
 use crate::{kubelet_log, memory_killer::koordlet};
 
@@ -79,14 +80,42 @@ pub fn read(text: &[u8], into: &mut Snapshot) -> Result<Found, Unreadable> {
                 Ok(value) => walk(&value, into, &mut found),
                 // A tool's last words behind the JSON do not spoil it.
                 Err(_) if !found.is_empty() => break,
+                // A line that begins with a bracket, and more below it.
+                Err(_) if printed::has_part(text) => return Ok(printed::read(text, into)),
                 Err(error) => return Err(error.into()),
             }
         }
         return Ok(found);
     }
-    if let Some(found) = printed::read(text, into) {
+    if first == Some(&b'"')
+        && let Some(value) = member(text)
+    {
+        walk(&value, into, &mut found);
         return Ok(found);
     }
+    if printed::is_printed(text) {
+        return Ok(printed::read(text, into));
+    }
+    let yaml = yaml(text, into);
+    match yaml {
+        Ok(found) if !found.is_empty() => return Ok(found),
+        _ => {}
+    }
+    // A part of what is printed, among anything else.
+    let found = printed::read(text, into);
+    if found.is_empty() { yaml } else { Ok(found) }
+}
+
+/// A member of a JSON object, cut out of it: `"lastState": {…},`.
+fn member(text: &[u8]) -> Option<Value> {
+    let text = text.trim_ascii();
+    let text = text.strip_suffix(b",").unwrap_or(text);
+    serde_json::from_slice(&[b"{", text, b"}"].concat()).ok()
+}
+
+/// Reads YAML documents.
+fn yaml(text: &[u8], into: &mut Snapshot) -> Result<Found, Unreadable> {
+    let mut found = Found::default();
     for document in serde_yaml_ng::Deserializer::from_slice(text) {
         match Value::deserialize(document) {
             // Any text is YAML of a kind: one long string.
@@ -113,6 +142,10 @@ fn walk(value: &Value, into: &mut Snapshot, found: &mut Found) {
                 node(value, into);
             } else if value.get("id").is_some() && pod_uid(value).is_some() {
                 found.runtime += usize::from(of_runtime(value, into).is_some());
+            } else if value.pointer("/State/OOMKilled").is_some() {
+                found.runtime += usize::from(of_docker(value, into).is_some());
+            } else if is_status(value) {
+                found.pods += usize::from(status_alone(value, into));
             } else {
                 fields.values().for_each(|field| walk(field, into, found));
             }
@@ -123,24 +156,30 @@ fn walk(value: &Value, into: &mut Snapshot, found: &mut Found) {
 
 fn pod(value: &Value, into: &mut Snapshot) -> Option<()> {
     let (metadata, spec, status) = (value.get("metadata")?, value.get("spec")?, value.get("status"));
-    let shown: PodUid = text(metadata, "uid")?.parse().ok()?;
+    let shown: Option<PodUid> = text(metadata, "uid").and_then(|uid| uid.parse().ok());
     // A static pod's mirror: the node knows it by the hash.
     let hash = metadata.pointer("/annotations/kubernetes.io~1config.mirror").and_then(Value::as_str);
-    let uid = hash.and_then(|hash| hash.parse().ok()).unwrap_or_else(|| shown.clone());
-    if uid != shown {
+    let uid = hash.and_then(|hash| hash.parse().ok()).or_else(|| shown.clone());
+    if let (Some(shown), Some(uid)) = (shown, &uid)
+        && *uid != shown
+    {
         into.mirrors.insert(shown, uid.clone());
     }
     let named = Pod {
         namespace: text(metadata, "namespace").map(str::to_owned),
         name: text(metadata, "name").map(str::to_owned),
-        uid: Some(uid.clone()),
+        uid,
         qos: status.and_then(|status| text(status, "qosClass")).and_then(qos),
         owner: owner(metadata),
     };
     if let Some(node) = text(spec, "nodeName").filter(|node| !into.nodes.iter().any(|known| known == node)) {
         into.nodes.push(node.to_owned());
     }
-    let record = enter(into, named.clone())?;
+    if named.uid.is_none() && named.name.is_none() {
+        return None;
+    }
+    // Who posts a pod often leaves its uid out.
+    let record = entry(into, named.clone());
     record.complete = true;
     record.node = text(spec, "nodeName").map(str::to_owned).or(record.node.take());
     record.created = metadata.get("creationTimestamp").filter(|_| hash.is_none()).and_then(moment);
@@ -173,10 +212,111 @@ fn pod(value: &Value, into: &mut Snapshot) -> Option<()> {
             container_status(container, record);
         }
     }
-    if let (Some("Evicted"), Some(message)) = (text(status, "reason"), text(status, "message")) {
-        let ts = changed(status).map(|at| at.to_string());
-        let node = text(spec, "nodeName").map(str::to_owned);
-        into.evictions.extend(notice(named, message).map(|notice| EvictionNotice { ts, node, ..notice }));
+    let node = text(spec, "nodeName").map(str::to_owned);
+    let evicted = eviction(named, status).map(|notice| EvictionNotice { node, ..notice });
+    if evicted.is_some() && text(status, "phase") == Some("Succeeded") {
+        record.reason = Some("Completed".to_owned());
+    }
+    evicted.into_iter().for_each(|notice| add(notice, into));
+    Some(())
+}
+
+/// What a pod's status says of its eviction. One whose containers all exited with 0 has no reason (kubernetes#105467), but the
+/// condition of 1.26 on.
+fn eviction(pod: Pod, status: &Value) -> Option<EvictionNotice> {
+    let conditions = || status.get("conditions").and_then(Value::as_array).into_iter().flatten();
+    let by_kubelet = |condition: &&Value| {
+        text(condition, "type") == Some("DisruptionTarget") && text(condition, "reason") == Some("TerminationByKubelet")
+    };
+    let message = match text(status, "reason") {
+        Some("Evicted") => text(status, "message"),
+        _ => conditions().find(by_kubelet).and_then(|condition| text(condition, "message")),
+    };
+    let ts = changed(status).map(|at| at.to_string());
+    Some(EvictionNotice { ts, ..notice(pod, message?)? })
+}
+
+/// Whether an object is a pod's status, or a container's, without the pod around it.
+fn is_status(value: &Value) -> bool {
+    let evicted = || text(value, "reason") == Some("Evicted") && value.get("message").is_some();
+    let ended = ["/lastState/terminated", "/state/terminated"];
+    value.get("containerStatuses").is_some_and(Value::is_array)
+        || evicted()
+        || ended.iter().any(|at| value.pointer(at).is_some())
+        || (value.get("exitCode").is_some() && value.get("reason").is_some() && value.get("finishedAt").is_some())
+}
+
+/// Takes in a status whose pod is not known.
+fn status_alone(value: &Value, into: &mut Snapshot) -> bool {
+    let evicted = eviction(Pod { name: Some(String::new()), ..Pod::default() }, value);
+    let mut any = evicted.is_some();
+    evicted.into_iter().for_each(|notice| add(notice, into));
+    let record = entry(into, Pod::default());
+    record.node = record.node.take().or_else(|| text(value, "nodeName").map(str::to_owned));
+    for list in ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"] {
+        for container in value.get(list).and_then(Value::as_array).into_iter().flatten() {
+            container_status(container, record);
+            any = true;
+        }
+    }
+    if ["state", "lastState"].iter().any(|state| value.get(state).is_some()) {
+        let name = text(value, "name").unwrap_or_default();
+        container_status(&with(value, "name", name), record);
+        any = true;
+    } else if value.get("exitCode").is_some() {
+        let state = serde_json::json!({"name": "", "lastState": {"terminated": value}});
+        container_status(&state, record);
+        any = true;
+    }
+    any
+}
+
+fn with(value: &Value, field: &str, text: &str) -> Value {
+    let mut value = value.clone();
+    if let Value::Object(fields) = &mut value {
+        fields.insert(field.to_owned(), Value::from(text));
+    }
+    value
+}
+
+/// A container of Docker's, as `docker inspect` describes it: one of Kubernetes' has its names as labels.
+fn of_docker(value: &Value, into: &mut Snapshot) -> Option<()> {
+    let id = container_id(text(value, "Id").unwrap_or_default());
+    let label = |name: &str| value.pointer("/Config/Labels")?.get(format!("io.kubernetes.{name}"))?.as_str();
+    let pod = Pod {
+        namespace: label("pod.namespace").map(str::to_owned),
+        name: label("pod.name").map(str::to_owned),
+        uid: label("pod.uid").and_then(|uid| uid.parse().ok()),
+        ..Pod::default()
+    };
+    let name = label("container.name").or_else(|| Some(text(value, "Name")?.trim_start_matches('/')));
+    let state = value.get("State")?;
+    let record = entry(into, pod);
+    let container = record.containers.entry(name.unwrap_or_default().to_owned()).or_default();
+    let restarts = value.get("RestartCount").and_then(Value::as_u64).and_then(|count| u32::try_from(count).ok());
+    if let Some(id) = &id {
+        container.add_id(id.clone(), restarts);
+    }
+    container.image = value.pointer("/Config/Image").and_then(Value::as_str).map(str::to_owned);
+    let limit = value.pointer("/HostConfig/Memory").and_then(Value::as_u64).filter(|limit| *limit > 0);
+    container.limit_bytes = limit.or(container.limit_bytes);
+    if state.get("Running").and_then(Value::as_bool) == Some(true) {
+        return Some(());
+    }
+    let killed = state.get("OOMKilled").and_then(Value::as_bool) == Some(true);
+    let code = state.get("ExitCode").and_then(Value::as_i64).and_then(|code| i32::try_from(code).ok());
+    let reason = if killed { "OOMKilled" } else { "Error" };
+    let end = EndRecord {
+        exit_code: code,
+        reason: Some(reason.to_owned()).filter(|_| killed || code != Some(0)),
+        ended: state.get("FinishedAt").and_then(moment),
+        finished: None,
+    };
+    match id {
+        Some(id) => {
+            container.ends.insert(id, end);
+        }
+        None => container.unnamed_ends.push(end),
     }
     Some(())
 }
@@ -404,7 +544,12 @@ pub(super) fn enter_event(seen: &Seen<'_>, into: &mut Snapshot) {
     match reason {
         "Evicted" if kind.eq_ignore_ascii_case("pod") => {
             let (ts, node) = (ts.map(|at| at.to_string()), node.map(str::to_owned));
-            into.evictions.extend(notice(pod(), message).map(|notice| EvictionNotice { ts, node, ..notice }));
+            let evicted = notice(pod(), message).map(|notice| EvictionNotice { ts, node, ..notice });
+            evicted.into_iter().for_each(|notice| add(notice, into));
+        }
+        "Killing" if kind.eq_ignore_ascii_case("pod") => {
+            let kill = probe_kill(message).map(|(container, probe)| ProbeKill { pod: pod(), container, probe });
+            into.probe_kills.extend(kill);
         }
         "evictPodSuccess" if koordlet::is_event_of_memory(message) => {
             into.killer_evictions.push(KillerEviction { pod: pod(), ts, node: node.map(str::to_owned) });
@@ -428,7 +573,48 @@ pub(super) fn enter_event(seen: &Seen<'_>, into: &mut Snapshot) {
     }
 }
 
-fn notice(pod: Pod, message: &str) -> Option<EvictionNotice> {
+/// Takes in an eviction, once: a pod's status, its event and a table of pods may all say of it.
+pub(super) fn add(notice: EvictionNotice, into: &mut Snapshot) {
+    let other = |a: &Option<String>, b: &Option<String>| a.is_some() && b.is_some() && a != b;
+    let same = |known: &&mut EvictionNotice| {
+        let (a, b) = (&known.pod, &notice.pod);
+        let uids = a.uid.is_some() && b.uid.is_some() && a.uid != b.uid;
+        let words =
+            known.message.trim() == notice.message.trim() || known.message.is_empty() || notice.message.is_empty();
+        a.name == b.name
+            && !uids
+            && !other(&a.namespace, &b.namespace)
+            && !other(&known.node, &notice.node)
+            && words
+            && (known.ts.is_none() || notice.ts.is_none())
+    };
+    let Some(known) = into.evictions.iter_mut().find(same) else { return into.evictions.push(notice) };
+    let EvictionNotice { pod, ts, node, message, resource, threshold_bytes, available_bytes, containers, refused } =
+        notice;
+    known.ts = known.ts.take().or(ts);
+    known.node = known.node.take().or(node);
+    known.pod.namespace = known.pod.namespace.take().or(pod.namespace);
+    known.pod.uid = known.pod.uid.take().or(pod.uid);
+    known.pod.owner = known.pod.owner.take().or(pod.owner);
+    if known.message.is_empty() {
+        (known.message, known.resource, known.containers, known.refused) = (message, resource, containers, refused);
+        (known.threshold_bytes, known.available_bytes) = (threshold_bytes, available_bytes);
+    }
+}
+
+/// The container and the probe: `Container web failed liveness probe, will be restarted`, before 1.15 `Killing container with id
+/// docker://web:Container failed liveness probe.. Container will be killed and recreated.`
+fn probe_kill(message: &str) -> Option<(String, String)> {
+    let (before, _) = message.split_once(" probe")?;
+    let (before, probe) = before.rsplit_once(" failed ")?;
+    let name = match before.rsplit_once("://") {
+        Some((_, rest)) => rest.split(':').next()?,
+        None => before.strip_prefix("Container ")?,
+    };
+    matches!(probe, "liveness" | "startup").then(|| (name.to_owned(), probe.to_owned()))
+}
+
+pub(super) fn notice(pod: Pod, message: &str) -> Option<EvictionNotice> {
     let read = kubelet_log::eviction_message(message)?;
     Some(EvictionNotice {
         pod,
@@ -457,14 +643,24 @@ fn node(value: &Value, into: &mut Snapshot) {
 
 /// The pod's record, with what is new of its name.
 pub(super) fn enter(into: &mut Snapshot, pod: Pod) -> Option<&mut PodRecord> {
-    let record = into.pods.entry(pod.uid.clone()?).or_default();
+    pod.uid.as_ref()?;
+    Some(entry(into, pod))
+}
+
+/// The same of a pod whose uid may not be known: then it is that of its name, or of those of which nothing is known.
+pub(super) fn entry(into: &mut Snapshot, pod: Pod) -> &mut PodRecord {
+    let key = (pod.namespace.clone().unwrap_or_default(), pod.name.clone().unwrap_or_default());
+    let record = match &pod.uid {
+        Some(uid) => into.pods.entry(uid.clone()).or_default(),
+        None => into.described.entry(key).or_default(),
+    };
     let known = &mut record.pod;
     known.uid = pod.uid;
     known.namespace = known.namespace.take().or(pod.namespace);
     known.name = known.name.take().or(pod.name);
     known.qos = known.qos.or(pod.qos);
     known.owner = known.owner.take().or(pod.owner);
-    Some(record)
+    record
 }
 
 /// `containerd://<id>`, or the id alone.

@@ -5,17 +5,31 @@
 //! |---|---|
 //! | a table of events: `LAST SEEN   TYPE   REASON   OBJECT   MESSAGE`, with `-A` and `-o wide` more columns | ages |
 //! | a description: `Name:`, `Containers:`, `Last State: Terminated`, a table of events without `OBJECT` | dates with a zone, and ages |
+//! | a table of pods: `NAME   READY   STATUS   RESTARTS   AGE`, with `-A` and `-o wide` more columns | ages |
+//! | parts of these: rows without their head, the end of a container, the message of an eviction | any of them |
+//! | `docker events`, `docker ps -a`, `docker compose up` | with a zone, ages, none |
 //!
 //! (`printEvent` in `pkg/printers/internalversion/printers.go`, `describePod` in `kubectl/pkg/describe/describe.go`.) Ages count
 //! back from when it was printed, which the text does not say: without [`Snapshot::printed`] what has an age has no time.
 
 mod describe;
+mod docker;
+mod part;
+mod row;
 mod table;
 
 use jiff::{Span, Timestamp};
 
-use self::{describe::Description, table::Table};
+use oomtrace_model::Pod;
+
+use self::{describe::Description, part::Part, table::Table};
 use super::{Snapshot, objects::Found};
+
+/// Whether a text has a part of any of these, wherever it stands: this is slower than [`is_printed`].
+#[must_use]
+pub fn has_part(text: &[u8]) -> bool {
+    part::may_be(text) && !read(text, &mut Snapshot::default()).is_empty()
+}
 
 /// Whether a text begins as one of these.
 #[must_use]
@@ -36,36 +50,69 @@ pub fn is_printed(start: &[u8]) -> bool {
 /// So many lines may stand before: a prompt, a sentence.
 const LINES: usize = 64;
 
-/// Reads all of it; nothing where it is none.
-pub(super) fn read(text: &[u8], into: &mut Snapshot) -> Option<Found> {
-    if !is_printed(text) {
-        return None;
-    }
+/// Reads all of it.
+pub(super) fn read(text: &[u8], into: &mut Snapshot) -> Found {
     let text = String::from_utf8_lossy(text);
     let mut found = Found::default();
     let (mut table, mut pod) = (None::<Table>, None::<Description>);
-    for line in text.lines() {
+    let (mut asked, mut part) = (Pod::default(), Part::default());
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
         if let Some(head) = Table::head(line) {
             table = Some(head);
         } else if Description::begins(line) {
+            found.pods += part.end(&asked, into);
             found.pods += usize::from(pod.take().is_some_and(|pod| pod.enter(into)));
             (table, pod) = (None, Some(Description::new(line)));
         } else if let Some(columns) = &table {
             match columns.row(line) {
                 Some(row) if row.is_rule() => {}
                 Some(row) => {
-                    row.enter(pod.as_ref().map(|pod| &pod.pod), into);
+                    let described = pod.as_ref().map(|pod| &pod.pod).or(asked.name.is_some().then_some(&asked));
+                    row.enter(described, into);
                     found.events += 1;
+                    continue;
                 }
                 None => table = None,
             }
         }
-        if let Some(pod) = pod.as_mut().filter(|_| table.is_none()) {
+        if table.is_some() {
+            continue;
+        }
+        if let Some(of_command) = part::asked(line) {
+            found.pods += part.end(&asked, into);
+            asked = of_command;
+        } else if row::of_pods(line, into) {
+            found.pods += 1;
+        } else if row::of_event(line, &asked, into) {
+            found.events += 1;
+        } else if part::system_oom(line, into) {
+            found.events += 1;
+        } else if docker::event(line, into) || docker::end(line, into) {
+            found.runtime += 1;
+        } else if let Some(pod) = pod.as_mut().filter(|pod| pod.takes(line)) {
             pod.line(line);
+        } else if let Some(message) = part::eviction(line, &mut lines) {
+            found.events += usize::from(part.evicted(&message, &asked, into));
+        } else {
+            found.pods += part.line(line, &asked, into);
         }
     }
+    found.pods += part.end(&asked, into);
     found.pods += usize::from(pod.is_some_and(|pod| pod.enter(into)));
-    Some(found)
+    drop_rows_of_described(into);
+    found
+}
+
+/// What a table of pods says of one that is described, too, is said twice; tables of one namespace do not name it.
+fn drop_rows_of_described(into: &mut Snapshot) {
+    let is_described =
+        |name: &str| into.described.keys().any(|(namespace, other)| other == name && !namespace.is_empty());
+    let rows: Vec<_> =
+        into.described.keys().filter(|(namespace, name)| namespace.is_empty() && !name.is_empty()).cloned().collect();
+    for key in rows.into_iter().filter(|(_, name)| is_described(name)).collect::<Vec<_>>() {
+        into.described.remove(&key);
+    }
 }
 
 /// The instant that is so long before: `5m22s`, `2d3h`; `5s (x3 over 10m)` is the last time of several.
@@ -109,7 +156,7 @@ mod tests {
     fn read_text(text: &str, printed: Option<&str>) -> (Snapshot, Found) {
         let printed = printed.map(|at| at.parse().expect("a time"));
         let mut snapshot = Snapshot { printed, ..Snapshot::default() };
-        let found = read(text.as_bytes(), &mut snapshot).expect("kubectl's text");
+        let found = read(text.as_bytes(), &mut snapshot);
         (snapshot, found)
     }
 
@@ -268,6 +315,191 @@ Events:
         assert_eq!((evicted.threshold_bytes, evicted.available_bytes), (Some(100 << 20), Some(88_252 << 10)));
     }
 
+    fn evicted(text: &str) -> (Vec<(String, String)>, Snapshot) {
+        let mut snapshot = Snapshot::default();
+        super::super::read(text.as_bytes(), &mut snapshot).expect("something of use");
+        let name = |pod: &Pod| pod.name.clone().unwrap_or_default();
+        let resource = |resource: &Option<String>| resource.clone().unwrap_or_default();
+        let evicted = snapshot.evictions.iter().map(|notice| (name(&notice.pod), resource(&notice.resource)));
+        (evicted.collect(), snapshot)
+    }
+
+    fn one(name: &str, resource: &str) -> Vec<(String, String)> {
+        vec![(name.to_owned(), resource.to_owned())]
+    }
+
+    #[test]
+    fn the_message_of_an_eviction_is_enough() {
+        let message =
+            "The node was low on resource: memory. Container a was using 300Mi, which exceeds its request of 0.";
+        for (text, name) in [
+            (message.to_owned(), ""),
+            (format!("**kubectl -n shop describe pods cart-7\nMessage:   {message}**\n"), "cart-7"),
+            (
+                format!(
+                    "`kubectl describe pod/cart-7 --namespace=shop` ends with\n\nReason: Evicted\nMessage: {message}\n"
+                ),
+                "cart-7",
+            ),
+            (format!("cart-7\t\tEvicted\t\t{message}\n"), "cart-7"),
+            (format!("  Warning  Evicted  6m28s  kubelet, worker-7   {message}\n"), ""),
+            (format!("4m11s   Warning   Evicted   pod/cart-7    {message}\n"), "cart-7"),
+            (
+                format!(
+                    "At 2026-07-12 15:49:58 +0000 UTC - event for cart-7: {{kubelet worker-7}} Evicted: {message}\n"
+                ),
+                "cart-7",
+            ),
+            (message.replacen("exceeds", "exc\needs", 1), ""),
+            (message.replacen(" Container", "\n     Container", 1), ""),
+        ] {
+            assert!(has_part(text.as_bytes()), "{text}");
+            let (found, snapshot) = evicted(&text);
+            assert_eq!(found, one(name, "memory"), "{text}");
+            let used = &snapshot.evictions[0].containers[0];
+            assert_eq!((used.usage_bytes, used.request_bytes), (Some(300 << 20), Some(0)), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_eviction_is_one_however_often_it_is_printed() {
+        let message = "The node was low on resource: ephemeral-storage. Threshold quantity: 1Gi, available: 0.";
+        let text = format!(
+            "cart-7   0/1   Evicted   0   3h\n\nName: cart-7\nNamespace: shop\nNode: worker-7/\nStatus: Failed\nReason: Evicted\nMessage: {message}\nContainers:\n  cart:\n    State: Waiting\nEvents:\n  Type     Reason   Age  From     Message\n  ----     ------   ---- ----     -------\n  Warning  Evicted  10m  kubelet  {message}\n"
+        );
+        let (found, snapshot) = evicted(&text);
+        assert_eq!(found, one("cart-7", "ephemeral-storage"));
+        let notice = &snapshot.evictions[0];
+        assert_eq!((notice.pod.namespace.as_deref(), notice.node.as_deref()), (Some("shop"), Some("worker-7")));
+        assert_eq!((notice.threshold_bytes, notice.available_bytes), (Some(1 << 30), Some(0)));
+    }
+
+    #[test]
+    fn a_table_of_pods_says_who_was_evicted_and_who_was_killed() {
+        let text = "\
+NAME     READY   STATUS                   RESTARTS        AGE    IP          NODE       NOMINATED NODE
+cart-7   0/1     Evicted                  0               3h     <none>      worker-7   <none>
+ads-1    1/2     OOMKilled                4 (2m31s ago)   3d     10.42.0.1   worker-8   <none>
+ads-2    0/1     Init:ExitCode:137        0               5m     10.42.0.2   worker-8   <none>
+ads-3    0/1     ContainerStatusUnknown   1               3d     10.42.0.3   worker-8   <none>
+ads-4    0/1     CrashLoopBackOff         9 (1m ago)      3d     10.42.0.4   worker-8   <none>
+";
+        let (found, snapshot) = evicted(text);
+        assert_eq!(found, one("cart-7", ""));
+        assert_eq!(snapshot.evictions[0].node.as_deref(), Some("worker-7"));
+        let ends: Vec<_> = snapshot
+            .described
+            .values()
+            .flat_map(|record| record.containers.values().flat_map(|container| &container.unnamed_ends))
+            .map(|end| (end.exit_code, end.reason.as_deref()))
+            .collect();
+        assert_eq!(ends, [(None, Some("OOMKilled")), (Some(137), None)]);
+        assert!(
+            evicted("shop   cart-7   0/2   Evicted   0   2m4s\n").1.evictions[0].pod.namespace.as_deref()
+                == Some("shop")
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_container_is_read_without_its_pod() {
+        for (text, ends) in [
+            (
+                "Last State: Terminated\nReason: OOMKilled\nExit Code: 137\nFinished: Fri, 12 Jun 2026 09:59:30 +0200\n",
+                1,
+            ),
+            (
+                "  cart:\n    State:          Running\n      Started:      Fri, 12 Jun 2026 09:59:40 +0200\n    Last State:     Terminated\n      Reason:       OOMKilled\n      Exit Code:    137\n      Finished:     Fri, 12 Jun 2026 09:59:30 +0200\n    Ready:          True\n    Limits:\n      memory:  64Mi\n",
+                1,
+            ),
+            (
+                "    State: Terminated\n      Reason: Error\n      Exit Code: 139\n    Last State: Terminated\n      Reason: Error\n      Exit Code: 139\n",
+                2,
+            ),
+            (
+                "\"lastState\": {\"terminated\": {\"exitCode\": 137, \"reason\": \"OOMKilled\", \"finishedAt\": \"2026-06-12T07:59:30Z\"}},\n",
+                1,
+            ),
+            (
+                "  containerStatuses:\n  - name: cart\n    lastState:\n      terminated:\n        exitCode: 137\n        reason: OOMKilled\n        finishedAt: \"2026-06-12T07:59:30Z\"\n",
+                1,
+            ),
+            // It is not known how it ended.
+            ("    State: Terminated\n      Reason: ContainerStatusUnknown\n      Exit Code: 137\n", 0),
+        ] {
+            let mut snapshot = Snapshot::default();
+            super::super::read(text.as_bytes(), &mut snapshot).expect("something of use");
+            let happened = lines::lines(&snapshot);
+            assert_eq!(happened.lines.len(), ends, "{text}");
+            if let Some(Event::Container(change)) = happened.lines.first().map(|line| &line.event) {
+                assert!(change.pod.is_none() && matches!(change.exit_code, Some(137 | 139)), "{change:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_status_without_its_pod_says_that_it_was_evicted() {
+        let text = " status:\n  phase: Failed\n  message: >-\n    The node was low on resource: memory. Container a was using\n    300Mi, which exceeds its request of 0. Container b was using 9736Ki,\n    which exceeds its request of 0. \n  reason: Evicted\n";
+        let (found, snapshot) = evicted(text);
+        assert_eq!(found, one("", "memory"));
+        assert_eq!(snapshot.evictions[0].containers.len(), 2);
+    }
+
+    #[test]
+    fn dockers_events_say_who_was_killed() {
+        let id = "5".repeat(64);
+        let text = format!(
+            "2026-06-12T10:00:05.000000000Z container oom {id} (image=app:1, name=web)\n2026-06-12T10:00:05.100000000Z container die {id} (exitCode=137, image=app:1, name=web)\n"
+        );
+        assert!(has_part(text.as_bytes()));
+        let (snapshot, found) = read_text(&text, None);
+        assert_eq!(found.runtime, 2);
+        let happened = lines::lines(&snapshot);
+        let [line] = &happened.lines[..] else { unreachable!("{:?}", happened.lines) };
+        let Event::Container(change) = &line.event else { unreachable!("{line:?}") };
+        assert_eq!((change.exit_code, change.reason.as_deref()), (Some(137), Some("OOMKilled")));
+        assert!(change.pod.is_none());
+    }
+
+    #[test]
+    fn docker_says_with_which_code_a_container_exited() {
+        let text = "\
+CONTAINER ID   IMAGE     COMMAND      CREATED       STATUS                       PORTS     NAMES
+5f4e3d2c1b0a   app:1     \"serve\"      3 hours ago   Exited (137) 2 hours ago               web
+5f4e3d2c1b0b   app:2     \"serve\"      3 hours ago   Up 2 hours                             db
+ERROR: container cache exited with code 139
+";
+        assert!(has_part(text.as_bytes()));
+        let (snapshot, found) = read_text(text, None);
+        assert_eq!(found.runtime, 2);
+        let ends: Vec<_> = lines::lines(&snapshot)
+            .lines
+            .into_iter()
+            .filter_map(|line| if let Event::Container(change) = line.event { Some(*change) } else { None })
+            .map(|change| (change.container.and_then(|container| container.name), change.exit_code))
+            .collect();
+        assert_eq!(ends, [(Some("cache".to_owned()), Some(139)), (Some("web".to_owned()), Some(137))]);
+        assert!(!has_part(b"the job web exited with code 137 | retried\n"));
+    }
+
+    #[test]
+    fn events_of_a_node_are_its_own() {
+        let description = "Events:\n  Type     Reason     Age    From     Message\n  ----     ------     ----   ----     -------\n  Warning  SystemOOM  5m24s  kubelet  System OOM encountered, victim process: ld-musl., pid: 11415\n";
+        let custom = "default   Warning   worker-8.164b5861   2026-11-27T19:01:09+08:00   SystemOOM   System OOM encountered, victim process: ld-musl., pid: 11415\n";
+        for text in [description, custom] {
+            let (snapshot, _) = read_text(text, None);
+            let [oom] = &snapshot.system_ooms[..] else { unreachable!("{:?}", snapshot.system_ooms) };
+            assert_eq!((oom.comm.as_deref(), oom.pid), (Some("ld-musl."), Some(11_415)), "{text}");
+        }
+        // kubectl to 1.12.
+        let text = "\
+LAST SEEN   FIRST SEEN   COUNT     NAME                    KIND      SUBOBJECT   TYPE      REASON    SOURCE                 MESSAGE
+1h          1h           1         web-1.15a9f2c3d4e5f6a7   Pod                   Warning   Evicted   kubelet, worker-7   The node was low on resource: memory.
+";
+        let (found, snapshot) = evicted(text);
+        assert_eq!(found, one("web-1", "memory"));
+        assert_eq!(snapshot.evictions[0].node.as_deref(), Some("worker-7"));
+    }
+
     #[test]
     fn text_that_is_cut_anywhere_is_no_panic() {
         let hostile = format!(
@@ -288,7 +520,7 @@ Events:
             "Dear all,\nName: a\n\nNamespace: b\n",
             "apiVersion: v1\nkind: Pod\n",
         ] {
-            assert!(read(text.as_bytes(), &mut Snapshot::default()).is_none(), "{text}");
+            assert!(!is_printed(text.as_bytes()) && !has_part(text.as_bytes()), "{text}");
         }
     }
 

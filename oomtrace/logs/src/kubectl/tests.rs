@@ -189,3 +189,45 @@ fn statuses_and_events_say_what_happened_and_when_in_json_and_in_yaml() {
     );
     assert!(read(b"\tno: [yaml", &mut Snapshot::default()).is_err());
 }
+
+#[test]
+fn an_evicted_pod_whose_containers_exited_with_0_has_the_condition_alone() {
+    // kubernetes#105467.
+    let (snapshot, found) = read_text(&format!(
+        r#"{{"metadata":{{"uid":"{UID}","name":"p"}},"spec":{{"nodeName":"node1","containers":[]}},"status":{{"phase":"Succeeded","conditions":[
+        {{"type":"DisruptionTarget","reason":"TerminationByKubelet","lastTransitionTime":"2026-06-12T07:30:02Z","message":"The node was low on resource: ephemeral-storage. Threshold quantity: 1Gi, available: 898240Ki. "}}]}}}}"#
+    ));
+    assert_eq!(found.pods, 1);
+    let [notice] = &snapshot.evictions[..] else { unreachable!("{:?}", snapshot.evictions) };
+    assert_eq!((notice.ts.as_deref(), notice.threshold_bytes), (Some("2026-06-12T07:30:02Z"), Some(1 << 30)));
+}
+
+#[test]
+fn a_pod_that_was_posted_without_its_uid_is_known_by_its_name() {
+    let (snapshot, found) = read_text(
+        r#"{"metadata":{"name":"p","namespace":"n"},"spec":{"nodeName":"node1","containers":[{"name":"app","resources":{"limits":{"memory":"64Mi"}}}]},
+        "status":{"containerStatuses":[{"name":"app","restartCount":1,"lastState":{"terminated":{"exitCode":137,"reason":"OOMKilled"}}}]}}"#,
+    );
+    assert_eq!(found.pods, 1);
+    let app = &snapshot.described[&("n".to_owned(), "p".to_owned())].containers["app"];
+    assert_eq!((app.limit_bytes, app.unnamed_ends.len()), (Some(64 << 20), 1));
+}
+
+#[test]
+fn dockers_own_description_of_a_container_says_how_it_ended() {
+    let id = "5".repeat(64);
+    let text = format!(
+        r#"[{{"Id":"{id}","Name":"/web","RestartCount":2,"Config":{{"Image":"app:1","Labels":{{}}}},"HostConfig":{{"Memory":536870912}},
+        "State":{{"Status":"exited","Running":false,"OOMKilled":true,"ExitCode":137,"FinishedAt":"2026-06-12T08:05:05.5Z"}}}}]"#
+    );
+    let (snapshot, found) = read_text(&text);
+    assert_eq!(found.runtime, 1);
+    let web = &snapshot.described[&(String::new(), String::new())].containers["web"];
+    let end = &web.ends[&id.parse().expect("an id")];
+    assert_eq!(
+        (end.exit_code, end.reason.as_deref(), web.limit_bytes),
+        (Some(137), Some("OOMKilled"), Some(512 << 20))
+    );
+    let happened = lines::lines(&snapshot);
+    assert_eq!(happened.lines.len(), 1);
+}

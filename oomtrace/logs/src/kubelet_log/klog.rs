@@ -26,8 +26,8 @@ use crate::envelope::when::Wall;
 pub struct Message<'a> {
     /// How serious it is to the kubelet.
     pub severity: Severity,
-    /// When, as written: text has no year and no zone, JSON is an instant to the microsecond.
-    pub wall: Wall,
+    /// When, as written: text has no year and no zone, JSON is an instant to the microsecond. `None` where the head was cut off.
+    pub wall: Option<Wall>,
     /// The process id as the kubelet itself sees it; JSON does not tell.
     pub pid: Option<u32>,
     /// The message, without its keys.
@@ -63,7 +63,10 @@ impl<'a> Message<'a> {
     /// Reads what klog printed, without whatever a log file puts before it. `None` where it is no message of klog's.
     #[must_use]
     pub fn read(line: &'a str) -> Option<Self> {
-        if line.starts_with('{') { json::read(line) } else { text::read(without_component(line)?) }
+        if line.starts_with('{') {
+            return json::read(line);
+        }
+        without_component(line).and_then(text::read).or_else(|| text::read_without_head(line))
     }
 
     /// The value of a key.

@@ -29,6 +29,8 @@ pub const MAX_LINE_BYTES: usize = 1024 * 1024;
 const FORM_TOLD_BY: usize = 9;
 /// Two signals of memory are observed in a pass, each once.
 const OBSERVED: usize = 8;
+/// Lines without a time have one in the first half second of 1970.
+const LAST_UNTIMED: i64 = 500_000;
 /// Processes whose lines are told apart.
 const PROCESSES: usize = 64;
 
@@ -94,6 +96,8 @@ pub struct Counts {
     pub unreadable: u64,
     /// Those that no time can be given to.
     pub undated: u64,
+    /// Those that have no time, and were read all the same.
+    pub untimed: u64,
     /// Lines that were cut because they are too long.
     pub overlong: u64,
     /// What the last line that cannot be read lacks.
@@ -166,8 +170,8 @@ impl Reader {
     pub fn time_of(&self, line: &[u8]) -> Option<Timestamp> {
         let line = Unwrapped::read(&line[..line.len().min(MAX_LINE_BYTES)]).ok()?;
         match Message::read(&line.text) {
-            Some(message) => self.calendar.resolve(message.wall, line.kept),
-            None => line.kept.and_then(|kept| self.calendar.kept(kept)),
+            Some(Message { wall: Some(wall), .. }) => self.calendar.resolve(wall, line.kept),
+            _ => line.kept.and_then(|kept| self.calendar.kept(kept)),
         }
     }
 
@@ -373,9 +377,9 @@ impl Reader {
                 let identifier = line.identifier.as_deref().unwrap_or_default();
                 let signal = self.killers.read(writer::service(identifier), &line.text, line.pid);
                 self.counts.messages += u64::from(signal.is_some());
-                let signal = signal.map(|signal| Event::Signal(Box::new(signal)));
-                told.extend(kept.zip(signal).map(|(at, event)| join::tell(at, event)));
-                return;
+                let Some(signal) = signal else { return };
+                let at = kept.unwrap_or_else(|| self.untimed());
+                return told.push(join::tell(at, Event::Signal(Box::new(signal))));
             }
             Writer::Conmon => return self.read_conmon(line, kept, told),
             Writer::Systemd | Writer::Runtime | Writer::Kubelet => {}
@@ -386,10 +390,12 @@ impl Reader {
         };
         if let Some(change) = noticed {
             self.counts.messages += 1;
-            match kept {
-                Some(at) => self.joiner.push_runtime(at, change, told),
-                None => self.counts.undated += 1,
-            }
+            let at = kept.unwrap_or_else(|| self.untimed());
+            self.joiner.push_runtime(at, change, told);
+        } else if let Some(signal) = memory_killer::read_bare(&line.text).filter(|_| line.identifier.is_none()) {
+            self.counts.messages += 1;
+            let at = kept.unwrap_or_else(|| self.untimed());
+            told.push(join::tell(at, Event::Signal(Box::new(signal))));
         } else if who == Writer::Kubelet {
             match Block::begun_by(line) {
                 Some(block) => {
@@ -407,10 +413,8 @@ impl Reader {
     fn read_conmon(&mut self, line: &Unwrapped<'_>, kept: Option<Timestamp>, told: &mut Vec<Told>) {
         let Some(begins) = container::read_conmon(&line.text) else { return };
         self.counts.messages += 1;
-        match kept {
-            Some(at) => self.joiner.push_conmon(at, begins, told),
-            None => self.counts.undated += 1,
-        }
+        let at = kept.unwrap_or_else(|| self.untimed());
+        self.joiner.push_conmon(at, begins, told);
     }
 
     /// Passes over a line of somebody else's.
@@ -453,13 +457,24 @@ impl Reader {
             _ if self.as_written => Some(Wall::Absolute(self.calendar.not_after)),
             _ => line.kept,
         };
-        match self.calendar.resolve(message.wall, kept) {
+        let at = match message.wall {
+            Some(wall) => self.calendar.resolve(wall, kept),
+            None => kept.and_then(|kept| self.calendar.kept(kept)).or_else(|| Some(self.untimed())),
+        };
+        match at {
             Some(at) => match self.killers.read_koordlet(&message.text) {
                 Some(signal) => told.push(join::tell(at, self.joiner.named(signal))),
                 None => self.joiner.push(at, &message, told),
             },
             None => self.counts.undated += 1,
         }
+    }
+
+    /// A time for a line that has none: at the start of 1970, where nobody takes it for one, and in the order of lines.
+    fn untimed(&mut self) -> Timestamp {
+        self.counts.untimed += 1;
+        let nth = i64::try_from(self.counts.untimed).unwrap_or(i64::MAX).min(LAST_UNTIMED);
+        Timestamp::from_microsecond(nth).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
     /// klog writes its process id into each line, and journald its own knowledge of the writer. The two need not be the

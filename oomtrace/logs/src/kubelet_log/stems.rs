@@ -12,7 +12,7 @@ use memchr::memmem::Finder;
 /// one fits; stems are shared out among the sets by the low halves of their first four bytes. So what is looked for begins alike
 /// as far as can be: as `vict`, `fail`, `Sync`, `kill`, `oom `, `Crea`, `MESS`; an upper case letter has the low half of its
 /// lower case one.
-const STEMS: [&str; 40] = [
+const STEMS: [&str; 41] = [
     OBSERVATION,
     "victing pod",
     "victed",
@@ -38,6 +38,8 @@ const STEMS: [&str; 40] = [
     "killing due to memory",
     // earlyoom's: `sending SIGTERM to process 7 …`.
     "sending SIG",
+    // To 1.2: `killing process 7 "sh" with signal 15: …`.
+    "illing process ",
     // nohang's: whom it chose, where that is, what it sends.
     ", badness: ",
     "cgroup_v",

@@ -31,7 +31,8 @@ impl Wanted for KubeletLines {
         let writer = writer::of(read.identifier.as_deref(), &[]);
         let text_at = line.len().saturating_sub(read.text.len());
         if matches!(writer, Writer::Kubelet | Writer::Runtime) {
-            let is_text = Message::read(&read.text).is_some() || is_runtimes(&read.text);
+            let is_killers = || read.identifier.is_none() && memory_killer::is_bare(&read.text);
+            let is_text = Message::read(&read.text).is_some() || is_runtimes(&read.text) || is_killers();
             match (is_text, &read) {
                 (true, _) => return LineKind::Wanted(text_at),
                 (false, Unwrapped { identifier: None, kept: None, .. }) => return LineKind::No,
@@ -69,7 +70,7 @@ impl Wanted for KubeletLines {
 
     fn when(&self, line: &[u8]) -> When {
         let Ok(read) = Unwrapped::read(line) else { return When::default() };
-        let wall = read.kept.or_else(|| Message::read(&read.text).map(|message| message.wall));
+        let wall = read.kept.or_else(|| Message::read(&read.text).and_then(|message| message.wall));
         When { boot_ns: None, wall }
     }
 }
@@ -157,7 +158,16 @@ fn is_head(rest: &[u8]) -> bool {
             })
         }
         Some(b'{') => rest.starts_with(b"{\"ts\":"),
-        Some(b't') => rest.starts_with(b"time=\"20"),
+        // `[   77.749670] systemd-oomd[659]: Killed …`, as on a console.
+        Some(b'[') => {
+            memchr::memmem::find(rest, b"] systemd-oomd[").is_some_and(|at| at < 32)
+                && matches!(KubeletLines.known(rest), LineKind::Wanted(_))
+        }
+        // What a runtime says of anything else is nobody's to learn a head from.
+        Some(b't') => {
+            let says = |words: &[u8]| memchr::memmem::find(rest, words).is_some();
+            rest.starts_with(b"time=\"20") && (says(b"TaskOOM event") || says(b"component=kubelet"))
+        }
         _ => false,
     }
 }

@@ -94,6 +94,8 @@ impl Subject {
     pub(super) fn of_death(death: &Death, names: &Names<'_>) -> Self {
         match (&death.pod, &death.name, &death.container) {
             (Some(pod), Some(name), None) => Self::Named(pod.clone(), name.clone()),
+            // Of a pod that nothing names, or of none.
+            (None, Some(name), None) => Self::Named(PodKey::Name(String::new(), String::new()), name.clone()),
             (pod, _, container) => Self::of(pod.as_ref(), container.as_ref(), names),
         }
     }

@@ -10,8 +10,8 @@ mod heap;
 use std::collections::BTreeMap;
 
 use oomtrace_model::{
-    AllocationRefused, Confidence, ContainerAction, ContainerChange, EndReason, Incident, OutOfMemoryLog, RefusedBy,
-    Scenario, SenderRole, Signal, Verdict, signal_name,
+    AllocationRefused, Confidence, ContainerAction, ContainerChange, EndReason, Incident, OutOfMemoryLog, Pod,
+    RefusedBy, Scenario, SenderRole, Signal, Verdict, signal_name,
 };
 
 use self::heap::{Heap, use_of};
@@ -45,6 +45,8 @@ pub(super) enum By<'a> {
     Nobody(&'a Death),
     /// It ended with 137, and its status is all that is known of it.
     Unseen(&'a Death),
+    /// The same, and an event of its pod says which probe the kubelet ends it for.
+    Event(&'a Death, &'a str),
 }
 
 /// What the end of a container is, where neither a kill nor an eviction for memory explains it.
@@ -138,7 +140,10 @@ fn why<'a>(context: &Context<'a>, death: &'a Death) -> Why<'a> {
 fn alone<'a>(context: &Context<'a>, death: &'a Death) -> Why<'a> {
     match death.exit_code {
         Some(137) if death.oom_victim => Why::Nothing,
-        Some(137) if context.known.statuses_alone => Why::Incident(Ending::Killed(By::Unseen(death))),
+        Some(137) if context.known.statuses_alone => {
+            let by = by_events(context, death).map_or(By::Unseen(death), |probe| By::Event(death, probe));
+            Why::Incident(Ending::Killed(by))
+        }
         Some(137)
             if death.exit == Some(FirstExit::Status) && context.evidence.kubelet_heard_all(death, context.names) =>
         {
@@ -147,6 +152,18 @@ fn alone<'a>(context: &Context<'a>, death: &'a Death) -> Why<'a> {
         Some(137 | 143) => Why::Intended(Intended::unknown(death, None)),
         _ => Why::Nothing,
     }
+}
+
+/// The probe that events of the pod name, where nothing but statuses and events are known.
+fn by_events<'a>(context: &Context<'a>, death: &Death) -> Option<&'a str> {
+    let of_pod = |pod: &Pod| {
+        let unnamed = pod.name.as_deref().is_none_or(str::is_empty);
+        unnamed || context.names.key(Some(pod), None, death.at) == death.pod
+    };
+    let name = death.name.as_deref();
+    let mut kills = context.known.snapshot.probe_kills.iter();
+    let kill = kills.find(|kill| of_pod(&kill.pod) && name.is_none_or(|name| name == kill.container))?;
+    Some(&kill.probe)
 }
 
 /// The refused allocation that it gave up after.
@@ -266,7 +283,9 @@ fn weight(change: &Cause<ContainerChange>, told_at: Option<i64>) -> Option<u8> {
 
 pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, ending: &Ending<'_>) -> Incident {
     let (pod, container) = (named(context, case.pod.as_ref()), case.container(context));
-    let inside = place(pod.as_ref(), container.as_ref());
+    // It is a container that ended, whatever is known of it.
+    let inside = Some(place(pod.as_ref(), container.as_ref())).filter(|place| place != "the node");
+    let inside = inside.unwrap_or_else(|| "a container".to_owned());
     let code = case.deaths.last().and_then(|death| death.exit_code);
     let deaths = case.deaths.len() as u64;
     let again = if deaths > 1 { format!(" {}", times(deaths)) } else { String::new() };
@@ -331,6 +350,9 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, ending: &Ending<'_>)
     };
     let (kubernetes_shows, kubernetes_shows_seen) = shown::of_end(case, context);
     let missing = match ending {
+        Ending::Killed(By::Event(..)) => {
+            vec!["whether this end was for the probe: its events have no time that tells (the kubelet's log, --kubelet-log)".to_owned()]
+        }
         Ending::Killed(By::Unseen(_)) => {
             vec!["who killed it: the node's kernel log and its kubelet's (--kernel-log, --kubelet-log) say more".to_owned()]
         }
@@ -344,7 +366,7 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, ending: &Ending<'_>)
         scenario,
         missing,
         invisible: Some(false),
-        group_kill: (!matches!(ending, Ending::Killed(By::Unseen(_)))).then_some(false),
+        group_kill: (!matches!(ending, Ending::Killed(By::Unseen(_) | By::Event(..)))).then_some(false),
         summary,
         advice,
         confidence,
@@ -380,6 +402,12 @@ fn called_oom(context: &Context<'_>, death: &Death) -> String {
 }
 
 fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &str) -> (String, String, u64) {
+    // What ended may be one of Docker's.
+    let look = if pod.is_some() {
+        "Look at the pod's events: a failed probe, or a program that did not end in time when it was asked to, ends so."
+    } else {
+        "Look at who stopped it: a failed probe or health check, or a stop that it did not answer in time, ends so; the kernel's log has the OOM killer's kills."
+    };
     let pod = pod.unwrap_or("its pod");
     let code = in_words(code);
     match by {
@@ -447,9 +475,14 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &
             "Not memory. A shell exits with 137 where a command that it ran was killed, and some programs use that status on purpose: the program's log says.".to_owned(),
             death.lines.first().map_or(0, |(_, line)| line.seq),
         ),
+        By::Event(death, probe) => (
+            format!("{who} ended{again} with exit code 137, which is SIGKILL: its events say that the kubelet ends it because its {probe} probe fails, and SIGKILL follows where it does not end in time."),
+            format!("Look at why the {probe} probe fails (timeoutSeconds, failureThreshold, a program that is slow or stuck), and at why the program does not end on SIGTERM. Nothing here says that memory ran out."),
+            death.lines.first().map_or(0, |(_, line)| line.seq),
+        ),
         By::Unseen(death) => (
             format!("{who} ended{again} with exit code 137, which is SIGKILL; its status does not say who killed it, or why."),
-            "Look at the pod's events: a failed probe, or a program that did not end in time when it was asked to, ends so. Nothing here says that memory ran out, and nothing says that it did not.".to_owned(),
+            format!("{look} Nothing here says that memory ran out, and nothing says that it did not."),
             death.lines.first().map_or(0, |(_, line)| line.seq),
         ),
         By::Kubelet(change) => (
@@ -464,7 +497,7 @@ fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &
 fn confidence(by: &By<'_>) -> Confidence {
     match by {
         // That the probe failed because of it is inferred.
-        By::Probe(_) => Confidence::Medium,
+        By::Probe(_) | By::Event(..) => Confidence::Medium,
         By::Unseen(_) => Confidence::Low,
         _ => Confidence::High,
     }

@@ -403,6 +403,7 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, signal: Option<&Cros
         [only] => Some(only.container.clone()),
         _ => None,
     };
+    let shown = context.names.record(&evicted.pod).and_then(|record| record.reason.as_deref());
     let evidence = evicted.pass.iter().chain(&evicted.lines).filter(|(_, line)| {
         matches!(&line.event, Event::Eviction(step) if !matches!(step.phase, EvictionPhase::NodeConditions))
     });
@@ -418,11 +419,9 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, signal: Option<&Cros
         confidence: crossed.confidence,
         missing,
         evidence: evidence.map(|(_, line)| line.seq).take(16).collect(),
-        kubernetes_shows: vec!["Evicted".to_owned()],
-        kubernetes_shows_seen: context
-            .names
-            .record(&evicted.pod)
-            .is_some_and(|record| record.reason.as_deref() == Some("Evicted")),
+        // A pod whose containers all exited with 0 is shown as one that is done.
+        kubernetes_shows: vec![if shown == Some("Completed") { "Completed" } else { "Evicted" }.to_owned()],
+        kubernetes_shows_seen: matches!(shown, Some("Evicted" | "Completed")),
         signal: crossed.signal.clone(),
         signal_from: crossed.from,
         threshold_bytes: crossed.threshold_bytes,
@@ -449,14 +448,16 @@ fn summary(
     pod: Option<&oomtrace_model::Pod>,
     containers: &[oomtrace_model::AffectedContainer],
 ) -> String {
-    let name = pod_name(pod).unwrap_or_else(|| "?".to_owned());
+    let name = pod_name(pod).map_or_else(|| "a pod".to_owned(), |name| format!("pod {name}"));
     let amounts = match (crossed.available_bytes, crossed.threshold_bytes) {
         (Some(available), Some(threshold)) => {
             format!(" ({} available, threshold {})", size(available), size(threshold))
         }
         (Some(available), None) => format!(" ({} available)", size(available)),
         (None, Some(threshold)) => format!(" (threshold {})", size(threshold)),
-        (None, None) => String::new(),
+        (None, None) => counts(case, context).map_or_else(String::new, |(available, threshold)| {
+            format!(" ({available} available, threshold {threshold})")
+        }),
     };
     let why = match crossed.scenario() {
         Scenario::AllocatableEvicted => format!("all pods together used too much of what is allocatable{amounts}"),
@@ -471,9 +472,7 @@ fn summary(
             None if crossed.from == Some(ToldBy::Inference) => {
                 "it exceeded a limit of its own on storage: no threshold of the node was met".to_owned()
             }
-            None => {
-                format!("the node was short of {}, not of memory", crossed.signal.as_deref().unwrap_or("disk space"))
-            }
+            None => format!("the node was short of {}{amounts}, not of memory", resource_in_words(crossed)),
         },
     };
     let why = if crossed.from == Some(ToldBy::Inference) { format!("most likely {why}") } else { why };
@@ -485,15 +484,42 @@ fn summary(
                 (Some(used), Some(0)) => format!("{name} used {} and requests nothing", size(used)),
                 (Some(used), Some(request)) => format!("{name} used {} of a request of {}", size(used), size(request)),
                 (Some(used), None) => format!("{name} used {}", size(used)),
-                _ => name,
+                // The name alone is the incident's.
+                (None, _) => return None,
             })
         })
         .collect();
     let containers = if each.is_empty() { String::new() } else { format!(": {}", listed(&each)) };
     let rank = rank(case, context).map_or_else(String::new, |(place, of)| {
-        if of > 1 { format!(", number {place} of {of} in its ranking") } else { String::new() }
+        if of > 1 { format!(", number {place} of {of} in its ranking,") } else { String::new() }
     });
-    format!("The kubelet evicted pod {name}{rank} because {why}{containers}.")
+    format!("The kubelet evicted {name}{rank} because {why}{containers}.")
+}
+
+/// What the node was short of; the kubelet names inodes and process ids by what it frees of them.
+fn resource_in_words(crossed: &Crossed) -> String {
+    let resource = crossed.signal.as_deref().unwrap_or("disk space");
+    match resource {
+        "pids" => "process ids".to_owned(),
+        "nodefs" => "disk space on its root filesystem (nodefs)".to_owned(),
+        "imagefs" => "disk space for images (imagefs)".to_owned(),
+        "nodefsInodes" => "inodes on its root filesystem (nodefsInodes)".to_owned(),
+        "imagefsInodes" => "inodes for images (imagefsInodes)".to_owned(),
+        resource => resource.to_owned(),
+    }
+}
+
+/// What was available of inodes or process ids, and the threshold, as the pod's message has them.
+fn counts(case: &Case<'_>, context: &Context<'_>) -> Option<(String, String)> {
+    let evicted = case.evicted?;
+    let of_lines = steps(evicted).filter_map(|(_, step)| step.message.as_deref());
+    let of_files = notices(context, evicted).into_iter().map(|notice| notice.message.as_str());
+    of_lines.chain(of_files).find_map(|message| {
+        let (_, rest) = message.split_once("Threshold quantity: ")?;
+        let (threshold, rest) = rest.split_once(", available: ")?;
+        let available = rest.split(". ").next()?.trim_end_matches('.');
+        Some((one_line(available), one_line(threshold)))
+    })
 }
 
 /// A pod's own limit that it was evicted for, in the kubelet's words (`localStorageEviction`, `eviction_manager.go`).
@@ -519,6 +545,16 @@ fn rank(case: &Case<'_>, context: &Context<'_>) -> Option<(usize, usize)> {
 fn advice_for(crossed: &Crossed) -> String {
     let threshold = crossed.threshold_bytes.map_or_else(String::new, |bytes| format!(" of {}", size(bytes)));
     match crossed.scenario() {
+        Scenario::Killed if crossed.signal.as_deref() == Some("pids") => {
+            return "Not memory: look at which pods have many processes or threads, and limit them (podPidsLimit of the kubelet)."
+                .to_owned();
+        }
+        Scenario::Killed
+            if crossed.signal.as_deref().is_some_and(|signal| signal.to_lowercase().contains("inodes")) =>
+        {
+            return "Not memory, nor disk space: look for many small files in the pod's writable layer, its emptyDir volumes and on the node."
+                .to_owned();
+        }
         Scenario::Killed => {
             return "Not memory: look at what the pod writes to its writable layer, its logs and its emptyDir volumes, and at the limits on them (ephemeral-storage, sizeLimit)."
                 .to_owned();
@@ -529,7 +565,11 @@ fn advice_for(crossed: &Crossed) -> String {
         }
         _ => {}
     }
-    let what = if crossed.scenario() == Scenario::AllocatableEvicted {
+    let what = if crossed.from == Some(ToldBy::Inference) {
+        format!(
+            "The node's available memory, or what is left of all that pods may use, came below the eviction threshold{threshold}. "
+        )
+    } else if crossed.scenario() == Scenario::AllocatableEvicted {
         format!("Pods together came closer than the threshold{threshold} to all that they may use on this node. ")
     } else {
         format!("The node, its system services included, came below the threshold{threshold} of available memory. ")

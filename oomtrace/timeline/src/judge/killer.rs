@@ -67,6 +67,23 @@ impl Words {
     }
 }
 
+/// Whether a cgroup is of the host's own services or users, and not of pods.
+fn is_of_host(path: &str) -> bool {
+    ["/user.slice", "/system.slice", "/init.scope", "/machine.slice"].iter().any(|start| path.starts_with(start))
+        && !path.contains("kubepods")
+        && !path.contains("kubelet")
+}
+
+/// What helps where no pod has to do with it.
+fn advice_on_host(sender: &Sender) -> &'static str {
+    match sender.task.comm.as_deref() {
+        Some("systemd-oomd") => {
+            "Look at what used the memory there, and at systemd-oomd's settings of that unit and the slices above it: ManagedOOMMemoryPressure=, ManagedOOMMemoryPressureLimit=, ManagedOOMSwap=; ManagedOOMPreference=avoid spares a unit."
+        }
+        _ => "Look at what used the memory there, and at the killer's own settings.",
+    }
+}
+
 /// Makes cases of them.
 pub(super) fn add<'a>(context: &Context<'a>, cases: &mut Vec<Case<'a>>) {
     let mut open: BTreeMap<Subject, Vec<&'a Cause<Signal>>> = BTreeMap::new();
@@ -144,7 +161,16 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, sent: &[&Cause<Signa
     let Words { name, why, advice } = Words::of(&first.what.sender);
     let (pod, container) = (named(context, case.pod.as_ref()), case.container(context));
     let in_pod = pod.is_some() || container.is_some();
-    let who = if in_pod { place(pod.as_ref(), container.as_ref()) } else { whom(&first.what) };
+    let of_process = first.what.cgroup.is_none() && !in_pod;
+    // A cgroup that is neither a pod's nor above pods is of the host's own services and users.
+    let of_host =
+        !in_pod && first.what.cgroup.as_ref().and_then(|cgroup| cgroup.path.as_deref()).is_some_and(is_of_host);
+    let advice = if of_host { advice_on_host(&first.what.sender) } else { advice };
+    let who = match (in_pod, of_process) {
+        (true, _) => place(pod.as_ref(), container.as_ref()),
+        (false, true) => format!("process {}", whom(&first.what)),
+        (false, false) => whom(&first.what),
+    };
     let often = if sent.len() > 1 { format!(" {}", times(sent.len() as u64)) } else { String::new() };
     let who = if first.what.cgroup.is_some() {
         format!("All processes of {who} were")
@@ -166,6 +192,11 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, sent: &[&Cause<Signa
         evidence: sent.iter().take(8).map(|signal| signal.line.seq).collect(),
         kubernetes_shows: if evicts(&first.what) {
             vec!["Error 137".to_owned(), "Error 143".to_owned()]
+        } else if of_host {
+            Vec::new()
+        } else if of_process {
+            let code = 128 + first.what.signal_number.unwrap_or(9);
+            vec![format!("Error {code}, if it was a container's first process")]
         } else {
             vec![if in_pod { "Error 137" } else { "nothing" }.to_owned()]
         },

@@ -48,7 +48,7 @@ fn own(case: &Case<'_>) -> Vec<At> {
         Some(Ending::Frozen(frozen)) => all.extend(frozen.iter().map(|one| (one.at, Arc::clone(&one.line)))),
         Some(Ending::Panic(panic)) => all.push((panic.at, Arc::clone(&panic.line))),
         Some(Ending::Sent(sent)) => all.extend(sent.iter().map(|one| (one.at, Arc::clone(&one.line)))),
-        Some(Ending::Crashed | Ending::Killed(By::Nobody(_) | By::Unseen(_))) | None => {}
+        Some(Ending::Crashed | Ending::Killed(By::Nobody(_) | By::Unseen(_) | By::Event(..))) | None => {}
     }
     all
 }

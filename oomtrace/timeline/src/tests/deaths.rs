@@ -336,6 +336,36 @@ fn of_its_log(world: &mut World, second: f64) -> &mut World {
 }
 
 #[test]
+fn a_kill_in_a_cgroup_of_the_hosts_own_has_nothing_to_do_with_kubernetes() {
+    let sent = |cgroup: Option<&str>, target: Task, comm: &str| {
+        let task = Task { comm: Some(comm.to_owned()), ..Task::default() };
+        let cgroup = cgroup
+            .map(|path| oomtrace_model::Cgroup { path: Some(path.to_owned()), ..oomtrace_model::Cgroup::default() });
+        let signal = Signal {
+            pod: None,
+            container: None,
+            cgroup,
+            signal: "SIGTERM".to_owned(),
+            signal_number: Some(15),
+            sender: Sender { role: SenderRole::Oomd, task, unit: None },
+            target,
+        };
+        World::default().tell(0.0, Source::Kubelet, Event::Signal(Box::new(signal))).incident().verdict
+    };
+    let verdict = sent(Some("/user.slice/user-1000.slice/app.slice/a.scope"), Task::default(), "systemd-oomd");
+    let words = format!("{} {} {:?}", verdict.summary, verdict.advice, verdict.kubernetes_shows).to_lowercase();
+    assert!(!words.contains("kube") && !words.contains("pods"), "{words}");
+    assert!(verdict.kubernetes_shows.is_empty());
+    let verdict = sent(Some("/kubepods.slice"), Task::default(), "systemd-oomd");
+    assert!(verdict.advice.contains("kubepods"), "{}", verdict.advice);
+    // A name is not the start of a sentence.
+    let python = Task { pid: Some(7), comm: Some("python3".to_owned()), ..Task::default() };
+    let verdict = sent(None, python, "earlyoom");
+    assert!(verdict.summary.starts_with("Process python3 (pid 7) was sent SIGTERM"), "{}", verdict.summary);
+    assert_eq!(verdict.kubernetes_shows, ["Error 143, if it was a container's first process"]);
+}
+
+#[test]
 fn a_pod_that_koordlet_evicted_is_not_taken_for_one_that_was_deleted_as_intended() {
     let evicts = |world: &mut World| {
         let task = Task { comm: Some("koordlet".to_owned()), ..Task::default() };

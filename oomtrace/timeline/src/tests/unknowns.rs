@@ -205,3 +205,50 @@ fn a_status_without_an_id_and_without_a_time_is_of_the_container_that_it_names()
     );
     assert!(incidents[0].verdict.missing.iter().any(|missing| missing.starts_with("when it was")));
 }
+
+#[test]
+fn events_of_a_failed_probe_explain_a_status_with_137() {
+    let mut world = World::default();
+    world.known.statuses_alone = true;
+    world.known.snapshot.probe_kills.push(oomtrace_model::snapshot::ProbeKill {
+        pod: pod('a'),
+        container: "app".to_owned(),
+        probe: "liveness".to_owned(),
+    });
+    world.died(0.0, pod('a'), container("app", '1'), 137).died(9.0, pod('b'), container("app", '2'), 137);
+    let [probed, other] = &world.incidents()[..] else { unreachable!("two") };
+    assert_eq!((probed.verdict.scenario, probed.verdict.confidence), (Scenario::Killed, Confidence::Medium));
+    let words = "the kubelet ends it because its liveness probe fails";
+    assert!(probed.verdict.summary.contains(words), "{}", probed.verdict.summary);
+    assert_eq!(other.verdict.confidence, Confidence::Low);
+    assert!(!other.verdict.summary.contains("probe"), "{}", other.verdict.summary);
+}
+
+#[test]
+fn an_end_whose_container_has_no_name_is_not_the_nodes() {
+    for (code, words) in [(139, "A container crashed by SIGSEGV"), (137, "A container ended with exit code 137")] {
+        let mut world = World::default();
+        world.known.statuses_alone = true;
+        let ended = oomtrace_model::ContainerChange {
+            container: Some(Container::default()),
+            exit_code: Some(code),
+            ..oomtrace_model::ContainerChange::new(ContainerAction::Died)
+        };
+        let incident = world.change(0.0, ended).incident();
+        assert!(incident.verdict.summary.starts_with(words), "{}", incident.verdict.summary);
+    }
+    // By its name alone each is one of its own.
+    let mut world = World::default();
+    world.known.statuses_alone = true;
+    for (second, name) in [(0.0, "web"), (1.0, "cache")] {
+        let ended = oomtrace_model::ContainerChange {
+            container: Some(Container { name: Some(name.to_owned()), ..Container::default() }),
+            exit_code: Some(137),
+            ..oomtrace_model::ContainerChange::new(ContainerAction::Died)
+        };
+        world.change(second, ended);
+    }
+    let [web, cache] = &world.incidents()[..] else { unreachable!("two") };
+    assert!(web.verdict.summary.starts_with("Container web ended"), "{}", web.verdict.summary);
+    assert!(cache.verdict.summary.starts_with("Container cache ended"), "{}", cache.verdict.summary);
+}

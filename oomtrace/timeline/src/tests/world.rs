@@ -167,6 +167,15 @@ impl World {
         self.tell(second, Source::Kubelet, Event::Eviction(Box::new(step)))
     }
 
+    /// As a log's lines without times are given.
+    pub(super) fn at_an_unknown_time(&mut self, event: Event) -> &mut Self {
+        self.tell(0.0, Source::Kubelet, event);
+        if let Some(line) = self.lines.last_mut() {
+            "1970-01-01T00:00:00.000001Z".clone_into(&mut line.ts);
+        }
+        self
+    }
+
     pub(super) fn change(&mut self, second: f64, change: ContainerChange) -> &mut Self {
         self.tell(second, Source::Kubelet, Event::Container(Box::new(change)))
     }

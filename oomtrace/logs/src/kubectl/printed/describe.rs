@@ -1,13 +1,15 @@
 //! A pod as `kubectl describe pod` describes it.
 
 use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
-use oomtrace_model::{ContainerRole, EvictionPhase, Owner, Pod, QosClass, quantity, snapshot::EndRecord};
+use oomtrace_model::{ContainerRole, Owner, Pod, QosClass, quantity, snapshot::EndRecord};
 
 use super::super::{
     EvictionNotice, PodRecord, Snapshot,
-    objects::{HEAP_VARIABLES, container_id, heap_flags, is_heap_flag},
+    objects::{HEAP_VARIABLES, add, container_id, heap_flags, is_heap_flag, notice},
 };
-use crate::kubelet_log;
+
+/// `Service Account`, `Topology Spread Constraints`: a longer one is the start of a sentence.
+const LONGEST_KEY: usize = 32;
 
 /// A pod that is being read, line by line.
 #[derive(Default)]
@@ -15,6 +17,8 @@ pub(super) struct Description {
     pub(super) pod: Pod,
     record: PodRecord,
     message: Option<String>,
+    /// The line before was of the message.
+    is_message: bool,
     /// So far everything is indented.
     margin: usize,
     role: Option<ContainerRole>,
@@ -39,11 +43,24 @@ impl Description {
         Self { pod, margin: line.len() - text.len(), ..Self::default() }
     }
 
+    /// Whether a line may be of it, and is no sentence of somebody who writes about it.
+    pub(super) fn takes(&self, line: &str) -> bool {
+        self.is_message || line.starts_with(' ') || line.split_once(':').is_some_and(|(key, _)| key.len() < LONGEST_KEY)
+    }
+
     /// Takes a line in.
     pub(super) fn line(&mut self, line: &str) {
         let text = line.trim();
         let indent = (line.len() - line.trim_start().len()).saturating_sub(self.margin);
         let (key, value) = text.split_once(':').map_or((text, ""), |(key, value)| (key, value.trim()));
+        // A terminal, or a mailer, cut it.
+        let goes_on = self.is_message && !text.is_empty() && (indent > 0 || !text.contains(':'));
+        if let Some(message) = self.message.as_mut().filter(|_| goes_on) {
+            message.push_str(if indent > 0 { " " } else { "" });
+            message.push_str(text);
+            return;
+        }
+        self.is_message = false;
         match (indent, self.role) {
             _ if text.is_empty() => {}
             (0, _) => self.of_pod(key, value),
@@ -67,7 +84,10 @@ impl Description {
             "Namespace" => self.pod.namespace = text(),
             "Node" => self.record.node = text().and_then(|node| node.split('/').next().map(str::to_owned)),
             "Reason" => self.record.reason = text(),
-            "Message" => self.message = text(),
+            "Message" => {
+                self.message = text();
+                self.is_message = true;
+            }
             "Controlled By" => {
                 let owner = value.split_once('/');
                 self.pod.owner = owner.map(|(kind, name)| Owner { kind: kind.to_owned(), name: name.to_owned() });
@@ -165,19 +185,9 @@ impl Description {
             return false;
         }
         if let (Some("Evicted"), Some(message)) = (self.record.reason.as_deref(), &self.message)
-            && let Some(read) = kubelet_log::eviction_message(message)
+            && let Some(notice) = notice(self.pod.clone(), message)
         {
-            into.evictions.push(EvictionNotice {
-                pod: self.pod.clone(),
-                ts: None,
-                node: self.record.node.clone(),
-                message: message.clone(),
-                refused: read.phase == EvictionPhase::AdmissionRefused,
-                resource: read.resource,
-                threshold_bytes: read.threshold_bytes,
-                available_bytes: read.available_bytes,
-                containers: read.containers,
-            });
+            add(EvictionNotice { node: self.record.node.clone(), ..notice }, into);
         }
         if let Some(node) = self.record.node.clone().filter(|node| !into.nodes.contains(node)) {
             into.nodes.push(node);
@@ -189,7 +199,8 @@ impl Description {
     }
 }
 
-/// `Fri, 12 Jun 2026 09:59:30 +0200`
-fn date(text: &str) -> Option<Timestamp> {
-    DateTimeParser::new().parse_timestamp(text).ok()
+/// `Fri, 12 Jun 2026 09:59:30 +0200`; the year 1 for never.
+pub(super) fn date(text: &str) -> Option<Timestamp> {
+    // A date that somebody changed keeps its day of the week.
+    DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text).ok().filter(|at| *at > Timestamp::UNIX_EPOCH)
 }

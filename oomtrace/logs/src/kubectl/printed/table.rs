@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Heads of columns, as kubectl writes them, and what is in them.
-const HEADS: [(&str, Column); 14] = [
+const HEADS: [(&str, Column); 15] = [
     ("NAMESPACE", Column::Namespace),
     ("LAST SEEN", Column::LastSeen),
     ("FIRST SEEN", Column::Other),
@@ -22,7 +22,8 @@ const HEADS: [(&str, Column); 14] = [
     ("SOURCE", Column::From),
     ("MESSAGE", Column::Message),
     ("COUNT", Column::Other),
-    ("NAME", Column::Other),
+    ("NAME", Column::Name),
+    ("KIND", Column::Kind),
     ("AGE", Column::LastSeen),
     ("FROM", Column::From),
     ("----", Column::Other),
@@ -36,6 +37,10 @@ enum Column {
     Object,
     From,
     Message,
+    /// The event's own name: the object's, a dot and a number.
+    Name,
+    /// What the object is, as kubectl to 1.12 prints it.
+    Kind,
     Other,
 }
 
@@ -80,7 +85,7 @@ impl Table {
 
     /// Whether each line says what it is about, as those of a description do not.
     pub(super) fn has_objects(&self) -> bool {
-        self.0.iter().any(|(_, column)| *column == Column::Object)
+        self.0.iter().any(|(_, column)| matches!(column, Column::Object | Column::Kind))
     }
 
     /// The parts of a line; nothing where the table has ended.
@@ -141,13 +146,13 @@ impl Row<'_> {
     /// Takes the event in; in a description it is about that pod.
     pub(super) fn enter(&self, described: Option<&Pod>, into: &mut Snapshot) {
         let (Some(reason), Some(message)) = (self.get(Column::Reason), self.get(Column::Message)) else { return };
-        let object = self.get(Column::Object).and_then(|object| object.split_once('/'));
+        let of_name = || Some((self.get(Column::Kind)?, self.get(Column::Name)?.rsplit_once('.')?.0));
+        let object = self.get(Column::Object).and_then(|object| object.split_once('/')).or_else(of_name);
         let (kind, name) = match (object, described) {
             (Some((kind, name)), _) => (kind, Some(name)),
-            (None, Some(pod)) => ("pod", pod.name.as_deref()),
-            // Cut out of a node's description.
-            (None, None) if is_of_node(reason) => ("node", None),
-            (None, None) => return,
+            // What is described, or was asked for: a node is by itself, and a pod without its name is one yet.
+            (None, described) if is_of_node(reason) => ("node", described.and_then(|node| node.name.as_deref())),
+            (None, described) => ("pod", Some(described.and_then(|pod| pod.name.as_deref()).unwrap_or_default())),
         };
         // `kubelet, node1` before 1.26.
         let node = self.get(Column::From).and_then(|from| Some(from.split_once(", ")?.1));

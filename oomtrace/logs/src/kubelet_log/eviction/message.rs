@@ -47,8 +47,11 @@ pub fn read(message: &str) -> Option<Eviction> {
 fn read_sentence(sentence: &str, eviction: &mut Eviction) {
     let size = |text: &str| if eviction.memory == Some(true) { bytes(text) } else { None };
     if let Some(quantities) = sentence.strip_prefix("Threshold quantity: ") {
-        if let Some((threshold, available)) = quantities.split_once(", available: ") {
-            (eviction.threshold_bytes, eviction.available_bytes) = (size(threshold), size(available));
+        // Inodes and process ids are counted.
+        let in_bytes =
+            eviction.resource.as_deref().is_some_and(|resource| matches!(resource, "memory" | "ephemeral-storage"));
+        if let Some((threshold, available)) = quantities.split_once(", available: ").filter(|_| in_bytes) {
+            (eviction.threshold_bytes, eviction.available_bytes) = (bytes(threshold), bytes(available));
         }
         return;
     }

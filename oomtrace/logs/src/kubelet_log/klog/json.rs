@@ -14,7 +14,7 @@ pub(super) fn read(line: &str) -> Option<Message<'_>> {
     let Some(Json::String(mut text)) = object.remove("msg") else { return None };
     // The first of these loggers kept a sentence's line end.
     text.truncate(text.trim_end_matches('\n').len());
-    let wall = Wall::Absolute(timestamp(&object.remove("ts")?)?);
+    let wall = Some(Wall::Absolute(timestamp(&object.remove("ts")?)?));
     let severity = if object.remove("v").is_some() { Severity::Info } else { Severity::Error };
     // Printf messages come through here too: they have no keys of their own, and their text is all that tells them apart.
     Some(Message { severity, wall, pid: None, text: Cow::Owned(text), structured: true, keys: Keys::Json(object) })

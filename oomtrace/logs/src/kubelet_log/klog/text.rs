@@ -26,22 +26,76 @@ pub(super) fn read(line: &str) -> Option<Message<'_>> {
         _ => return None,
     };
     scan.0 = &scan.0[1..];
-    let wall = Wall::Local(time(&mut scan)?);
+    let wall = Some(Wall::Local(time(&mut scan)?));
     (scan.spaces() > 0).then_some(())?;
-    let pid = u32::try_from(scan.number()?).ok();
-    scan.tag(b" ")?;
+    // Who shortens lines leaves the thread out, or the place.
+    let pid = match scan.peek()? {
+        b'0'..=b'9' => {
+            let pid = u32::try_from(scan.number()?).ok();
+            scan.tag(b" ")?;
+            pid
+        }
+        _ => None,
+    };
     let rest = &line[line.len() - scan.0.len()..];
+    if rest.starts_with('"') {
+        return Some(of_body(rest, severity, wall, pid));
+    }
     // A file's name, a line's number: nothing else has this shape, and nothing is read from it.
     let (place, body) = rest.split_at(memchr(b']', rest.as_bytes())?);
     (!place.bytes().any(|byte| b" \"[".contains(&byte)) && place.contains(':')).then_some(())?;
     let body = if body == "]" { "" } else { body.strip_prefix("] ")? };
+    Some(of_body(body, severity, wall, pid))
+}
+
+fn of_body(body: &str, severity: Severity, wall: Option<Wall>, pid: Option<u32>) -> Message<'_> {
     let body = body.trim_end_matches(['\n', '\r']);
     if let Some((text, rest)) = unquote(body)
         && (rest.is_empty() || rest.starts_with(' '))
     {
-        return Some(Message { severity, wall, pid, text, structured: true, keys: Keys::Text(rest) });
+        return Message { severity, wall, pid, text, structured: true, keys: Keys::Text(rest) };
     }
-    Some(Message { severity, wall, pid, text: Cow::Borrowed(body), structured: false, keys: Keys::Text("") })
+    Message { severity, wall, pid, text: Cow::Borrowed(body), structured: false, keys: Keys::Text("") }
+}
+
+/// Files of the kubelet's whose messages are known by their words, too.
+const PLACES: [&str; 2] = ["eviction_manager.go:", "kuberuntime_container.go:"];
+/// Messages that are known without the place, at the start of a line.
+const QUOTED: [&str; 2] = ["\"Eviction manager: ", "\"Killing container with a grace period"];
+
+/// A message whose head was cut off, whole or in part, by who posted it: `... eviction_manager.go:339] "Eviction manager: …"`.
+/// Where klog's head is anywhere in the line, what stands before it is not klog's to read.
+pub(super) fn read_without_head(line: &str) -> Option<Message<'_>> {
+    if QUOTED.iter().any(|start| line.starts_with(start)) {
+        return Some(of_body(line, Severity::Info, None, None));
+    }
+    let at = PLACES.iter().find_map(|place| memchr::memmem::find(line.as_bytes(), place.as_bytes()))?;
+    let (before, rest) = line.split_at(at);
+    if line.starts_with('{') || before.len() > MOST_BEFORE || before.contains(['"', '=']) || has_head(before) {
+        return None;
+    }
+    let (_, rest) = rest.split_once(':')?;
+    let body = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+    let body = body.strip_prefix(']').unwrap_or(body).strip_prefix(' ')?;
+    let is_known =
+        ["\"Eviction manager", "eviction manager: ", "\"Killing container", "Killing container ", "\"Evicting pod"];
+    is_known.iter().any(|start| body.starts_with(start)).then(|| of_body(body, Severity::Info, None, None))
+}
+
+/// A longer text before a place is no rest of a head.
+const MOST_BEFORE: usize = 80;
+
+/// Whether klog's head is in a text: a severity with a date, a time of day.
+fn has_head(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let starts = (0..bytes.len()).filter(|at| *at == 0 || !bytes[at - 1].is_ascii_alphanumeric());
+    starts.into_iter().any(|at| {
+        let mut scan = Scan(&bytes[at..]);
+        matches!(scan.peek(), Some(b'I' | b'W' | b'E' | b'F')) && {
+            scan.0 = &scan.0[1..];
+            time(&mut scan).is_some()
+        }
+    })
 }
 
 /// `1123 23:24:42.998045`.

@@ -1,7 +1,13 @@
 use serde_json::Value;
 
 use super::{ID, UID, at, reader, told};
-use crate::kubelet_log::form::{LineError, Unwrapped};
+use crate::{
+    envelope::learnt::{Peeler, Plan},
+    kubelet_log::{
+        KubeletLines,
+        form::{LineError, Unwrapped},
+    },
+};
 
 const TEXT: &str = r#"I1123 23:24:42.998045     440 eviction_manager.go:381] "Eviction manager: attempting to reclaim" resourceName="memory""#;
 const JSON: &str = r#"{"ts":1795476282998.045,"caller":"eviction/eviction_manager.go:381","msg":"Eviction manager: attempting to reclaim","v":0,"resourceName":"memory"}"#;
@@ -245,4 +251,72 @@ fn journald_says_what_it_did_not_keep_of_the_kubelets() {
             .map(|count| serde_json::json!({"kind": "lost", "from": "kubelet_log", "count": count, "output": null}));
         assert_eq!(said, expected, "{line}");
     }
+}
+
+#[test]
+fn a_message_is_known_without_its_head_and_has_no_time() {
+    for head in [
+        "... eviction_manager.go:339] ",
+        "... eviction_manager.go: ",
+        "node-1 kubelet[7082]: I 7082 eviction_manager.go:339] ",
+        "eviction_manager.go:629 ",
+        "",
+    ] {
+        let line = format!("{head}\"Eviction manager: pod is evicted successfully\" pod=\"n/p\"\n");
+        let told = told(line.as_bytes());
+        assert_eq!(told.len(), 1, "{line}");
+        assert!(at(&told[0]).starts_with("1970-01-01T00:00:00.000001"), "{line}");
+    }
+    for head in
+        ["I1123 23:24:42.998045 eviction_manager.go:635] ", "I1123 23:24:42.998045     440 ", "I1123 23:24:42.998045 "]
+    {
+        let line = format!("{head}\"Eviction manager: pod is evicted successfully\" pod=\"n/p\"\n");
+        assert_eq!(at(&told(line.as_bytes())[0]), "2026-11-23T23:24:42.998045Z", "{line}");
+    }
+    // What stands before it has its time.
+    let line = "Nov 23 23:24:43 node1 k3s: eviction_manager.go:629 \"Eviction manager: pod is evicted successfully\" pod=\"n/p\"\n";
+    assert_eq!(at(&told(line.as_bytes())[0]), "2026-11-23T23:24:43Z");
+    for other in [
+        // Of a head that is not known, and has klog's in it.
+        format!("web-1 | {TEXT}\n"),
+        "say: \"eviction_manager.go:339] eviction manager: attempting to reclaim memory\"\n".to_owned(),
+        "eviction manager: attempting to reclaim memory\n".to_owned(),
+    ] {
+        assert!(told(other.as_bytes()).is_empty(), "{other}");
+    }
+}
+
+#[test]
+fn a_runtimes_line_behind_a_prompt_is_read_and_its_others_teach_no_head() {
+    let oom = format!(
+        "$ Nov 23 23:24:42 node1 containerd[9]: time=\"2026-11-23T23:24:42Z\" level=info msg=\"TaskOOM event container_id:\\\"{ID}\\\"\""
+    );
+    let stop = format!(
+        "$ Nov 23 23:24:44 node1 containerd[9]: time=\"2026-11-23T23:24:44Z\" level=info msg=\"StopPodSandbox for \\\"{ID}\\\"\""
+    );
+    let plan = Plan::learn(format!("{oom}\n\n{stop}\n").as_bytes(), &KubeletLines);
+    let (mut reader, mut told) = (reader(), Vec::new());
+    let mut peeler = Peeler::new(plan, KubeletLines);
+    for line in [oom, stop] {
+        peeler.push(line.as_bytes(), |peeled| reader.read_line_of(&peeled.line, peeled.wall, &mut told));
+    }
+    assert_eq!(told.len(), 1);
+}
+
+#[test]
+fn systemd_oomd_on_a_console_is_read_behind_indentation() {
+    let log = "    [   77.740597] systemd-oomd[659]: Memory pressure for /system.slice is 85.03% > 80.00% for > 2s\n    [   77.749670] systemd-oomd[659]: Marked /system.slice/a.service for killing due to memory pressure for /system.slice being 85.03% > 80.00% for > 2s with reclaim activity\n";
+    let (mut reader, mut told) = (reader(), Vec::new());
+    let mut peeler = Peeler::new(Plan::learn(log.as_bytes(), &KubeletLines), KubeletLines);
+    for line in log.lines() {
+        peeler.push(line.as_bytes(), |peeled| reader.read_line_of(&peeled.line, peeled.wall, &mut told));
+    }
+    assert_eq!(told.len(), 1);
+}
+
+#[test]
+fn earlyoom_on_a_terminal_has_neither_a_name_nor_a_time() {
+    let log = "low memory! at or below SIGTERM limits: mem 50 %, swap 10 %\nsending SIGTERM to process 126 \"python3\": badness 209, VmRSS 2891 MiB\n";
+    let told = told(log.as_bytes());
+    assert_eq!((told.len(), at(&told[0]).as_str()), (1, "1970-01-01T00:00:00.000001Z"));
 }
