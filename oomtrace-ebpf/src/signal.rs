@@ -70,13 +70,13 @@ fn is_caught(target: Address, signal: u32) -> bool {
 const BUDGET: u64 = 10;
 const BUDGET_NS: u64 = 1_000_000_000;
 
-/// What has been told of a cgroup's signals in a second.
+/// What has been reported of a cgroup's signals in a second.
 #[derive(Clone, Copy)]
 struct Budget {
     /// When the second began.
     since_ns: u64,
     /// How many were reported.
-    told: u64,
+    reported: u64,
 }
 
 /// By the cgroup's id. One that gives way to others has a new budget.
@@ -90,17 +90,17 @@ fn is_affordable(cgroup: Address) -> bool {
     let cgroup_id = cgroup::id(cgroup);
     let now = ring::boot_ns();
     let Some(budget) = BUDGETS.get_ptr_mut(cgroup_id) else {
-        let _ = BUDGETS.insert(cgroup_id, Budget { since_ns: now, told: 1 }, 0);
+        let _ = BUDGETS.insert(cgroup_id, Budget { since_ns: now, reported: 1 }, 0);
         return true;
     };
     // SAFETY: the map's value, whole words of it.
     unsafe {
         if now.wrapping_sub((*budget).since_ns) >= BUDGET_NS {
             (*budget).since_ns = now;
-            (*budget).told = 0;
+            (*budget).reported = 0;
         }
-        (*budget).told += 1;
-        (*budget).told <= BUDGET
+        (*budget).reported += 1;
+        (*budget).reported <= BUDGET
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     task::{Who, current},
 };
 
-/// The threads that wait, each with its cgroup's id. One that is put out for others is told to wait no more too late: when it
+/// The threads that wait, each with its cgroup's id. One that is put out for others is reported too late to wait no more: when it
 /// ends, or not at all.
 #[map]
 static WAITING: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);

@@ -108,14 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn a_boot_time_is_told_in_wall_time_with_nanoseconds() {
+    fn a_boot_time_is_reported_in_wall_time_with_nanoseconds() {
         let clock = clock(100 * SECOND, 1_795_476_961 * SECOND);
         assert_eq!(clock.rfc3339(100_825_036_912), "2026-11-23T23:36:01.825036912Z");
         assert_eq!(clock.rfc3339(100_000_000_000), "2026-11-23T23:36:01.000000000Z");
     }
 
     #[test]
-    fn an_event_after_a_step_of_the_clock_is_told_in_the_new_time() {
+    fn an_event_after_a_step_of_the_clock_is_reported_in_the_new_time() {
         let before = clock(10 * SECOND, 1_000 * SECOND);
         let after = clock(12 * SECOND, 5_002 * SECOND);
         assert_eq!(before.rfc3339(11_000_000_000), "1970-01-01T00:16:41.000000000Z");
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn the_two_clocks_of_this_machine_agree_with_its_date() {
         let now = Timestamp::now().as_nanosecond();
-        let told: Timestamp = WallClock::now().rfc3339(boot_ns()).parse().unwrap_or(Timestamp::UNIX_EPOCH);
-        assert!((told.as_nanosecond() - now).abs() < SECOND);
+        let reported: Timestamp = WallClock::now().rfc3339(boot_ns()).parse().unwrap_or(Timestamp::UNIX_EPOCH);
+        assert!((reported.as_nanosecond() - now).abs() < SECOND);
     }
 }

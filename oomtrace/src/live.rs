@@ -52,7 +52,7 @@ pub use self::{
     waiting::{Names, Waiting},
 };
 use crate::{
-    event::{Event, Phase, ProbeStatus, SCHEMA_VERSION, Status, Told},
+    event::{Event, Observation, Phase, ProbeStatus, SCHEMA_VERSION, Status},
     metrics::{self, Metrics},
     node::{self, hierarchy::Hierarchy},
     probe::{Choice, Loader},
@@ -256,18 +256,18 @@ impl Live {
         self.status(Phase::Started);
         while options.count.is_none_or(|count| self.pipeline.kills() < count) {
             tokio::select! {
-                told = ProbeSource::next(&mut self.probes) => {
-                    let told = told.context("the ring buffer cannot be waited for")?;
+                reported = ProbeSource::next(&mut self.probes) => {
+                    let reported = reported.context("the ring buffer cannot be waited for")?;
                     self.resident.event();
                     self.learn();
-                    self.push_all(told);
+                    self.push_all(reported);
                 }
-                told = self.sources.next() => {
+                reported = self.sources.next() => {
                     self.resident.event();
-                    self.push_all(vec![told]);
+                    self.push_all(vec![reported]);
                 }
-                told = self.learning.next() => {
-                    self.pipeline.push_all(told);
+                reported = self.learning.next() => {
+                    self.pipeline.push_all(reported);
                     self.pipeline.names_learnt();
                 }
                 () = self.pipeline.due() => self.pipeline.advance(),
@@ -288,9 +288,9 @@ impl Live {
         self.finish().await
     }
 
-    fn push_all(&mut self, told: Vec<Told>) {
-        self.continuity.note(&told);
-        self.pipeline.push_all(told);
+    fn push_all(&mut self, reported: Vec<Observation>) {
+        self.continuity.note(&reported);
+        self.pipeline.push_all(reported);
     }
 
     /// Takes in what the probes saw of cgroups.
@@ -310,8 +310,8 @@ impl Live {
             metrics.beat();
         }
         if let Some(probes) = &mut self.probes {
-            let told = probes.tick();
-            self.push_all(told);
+            let reported = probes.tick();
+            self.push_all(reported);
         }
         let missed = self.continuity.tick(Instant::now());
         self.pipeline.push_all(missed);
@@ -325,11 +325,11 @@ impl Live {
 
     async fn finish(mut self) -> anyhow::Result<()> {
         if let Some(probes) = &mut self.probes {
-            let told = probes.finish();
-            self.push_all(told);
+            let reported = probes.finish();
+            self.push_all(reported);
         }
-        let told = self.sources.finish().await;
-        self.push_all(told);
+        let reported = self.sources.finish().await;
+        self.push_all(reported);
         let missed = self.continuity.finish();
         self.pipeline.push_all(missed);
         self.pipeline.release();

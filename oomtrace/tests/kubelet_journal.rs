@@ -12,7 +12,7 @@ use std::{
 
 use jiff::{Timestamp, tz::TimeZone};
 use oomtrace::{
-    event::{Event, Told},
+    event::{Event, Observation},
     source::kubelet::{Kubelet, Log},
 };
 use tokio::{
@@ -55,9 +55,9 @@ impl Journal {
     }
 }
 
-async fn pod(told: &mut mpsc::Receiver<Told>) -> String {
-    let told = timeout(Duration::from_mins(1), told.recv()).await.expect("in time").expect("an event");
-    match told.event {
+async fn pod(reported: &mut mpsc::Receiver<Observation>) -> String {
+    let reported = timeout(Duration::from_mins(1), reported.recv()).await.expect("in time").expect("an event");
+    match reported.event {
         Event::Container(change) => change.pod.and_then(|pod| pod.name).expect("a name"),
         event => unreachable!("{event:?}"),
     }
@@ -79,7 +79,7 @@ fn readers() -> Vec<i32> {
 }
 
 #[test]
-fn nothing_of_a_journal_is_lost_or_told_twice_when_its_reader_ends_or_it_is_rotated() {
+fn nothing_of_a_journal_is_lost_or_reported_twice_when_its_reader_ends_or_it_is_rotated() {
     let Some(writer) = writer() else {
         eprintln!("SKIPPED: needs journalctl and systemd-journal-remote, which are not here");
         return;
@@ -91,7 +91,7 @@ fn nothing_of_a_journal_is_lost_or_told_twice_when_its_reader_ends_or_it_is_rota
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let (tell, mut told) = mpsc::channel(64);
+        let (tell, mut reported) = mpsc::channel(64);
         let (stop, stopped) = watch::channel(false);
         let log = Log::Journal { units: Vec::new(), folder: Some(journal.journal()) };
         let reading = tokio::spawn(Kubelet::open(&log).expect("journalctl is here").run(tell, stopped));
@@ -99,21 +99,21 @@ fn nothing_of_a_journal_is_lost_or_told_twice_when_its_reader_ends_or_it_is_rota
 
         journal.write("first.journal", "app", Timestamp::now(), "forged");
         journal.write("first.journal", "kubelet", Timestamp::now(), "present");
-        assert_eq!(pod(&mut told).await, "present", "neither the past nor what another unit says");
+        assert_eq!(pod(&mut reported).await, "present", "neither the past nor what another unit says");
 
         for reader in readers() {
             let pid = rustix::process::Pid::from_raw(reader).expect("a pid");
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
         }
         journal.write("first.journal", "k3s", Timestamp::now(), "meanwhile");
-        assert_eq!(pod(&mut told).await, "meanwhile");
+        assert_eq!(pod(&mut reported).await, "meanwhile");
 
         journal.write("second.journal", "kubelet", Timestamp::now(), "rotated");
-        assert_eq!(pod(&mut told).await, "rotated");
+        assert_eq!(pod(&mut reported).await, "rotated");
 
         stop.send_replace(true);
         reading.await.expect("it ends");
-        assert!(told.recv().await.is_none(), "and nothing else was told");
+        assert!(reported.recv().await.is_none(), "and nothing else was reported");
         assert!(readers().is_empty());
     });
 }

@@ -189,7 +189,7 @@ fn a_server_is_healthy_until_it_is_not() -> Outcome {
 }
 
 #[test]
-fn a_child_leaks_as_its_parent_was_told_to() -> Outcome {
+fn a_child_leaks_as_its_parent_was_reported_to() -> Outcome {
     let folder = tempfile::tempdir()?;
     let arguments = format!(
         "--child --block 1MiB --every 1ms --max 9MiB --give-up 3MiB --exit-code 7 --files {}",

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use jiff::{Timestamp, tz::TimeZone};
 use oomtrace::{
-    event::{Line, Moment, Told},
+    event::{Line, Moment, Observation},
     node::cgroup_path::CgroupIdentity,
     probe::tracefs::FlagNames,
     quantity::Quantity,
@@ -35,21 +35,22 @@ pub const ALL: [(&str, Target); 6] = [
 /// A kernel log in any form.
 pub fn kernel_log(data: &[u8]) {
     let mut events = Events::new(Clock::default(), kernel_log::Machine::default());
-    let mut told: Vec<Told> = data.split(|byte| *byte == b'\n').flat_map(|line| events.push_line(line)).collect();
-    told.extend(events.finish());
-    print(told);
+    let mut reported: Vec<Observation> =
+        data.split(|byte| *byte == b'\n').flat_map(|line| events.push_line(line)).collect();
+    reported.extend(events.finish());
+    print(reported);
 }
 
 /// A kubelet's log in any form, in pieces as a pipe hands them out.
 pub fn kubelet_log(data: &[u8]) {
     let calendar = Calendar { not_after: Timestamp::UNIX_EPOCH, zone: TimeZone::UTC };
     let Ok(mut reader) = Reader::new(calendar, Vec::new()) else { return };
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for piece in data.chunks(4096) {
-        reader.push(piece, &mut told);
+        reader.push(piece, &mut reported);
     }
-    reader.finish(&mut told);
-    print(told);
+    reader.finish(&mut reported);
+    print(reported);
 }
 
 /// A recording: lines that oomtrace printed, or that somebody wrote who can write a file.
@@ -87,16 +88,16 @@ pub fn records(mut data: &[u8]) {
         sees_marks: true,
         sees_charges: kernel::SeesCharges { attempts: true, failed: true, ooms: true },
     });
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     while let [units, rest @ ..] = data {
         let (record, rest) = rest.split_at((usize::from(*units) * 8).min(rest.len()));
         if let Ok(record) = decode(&Bytes::copy_from_slice(record)) {
-            told.extend(joiner.push(record));
+            reported.extend(joiner.push(record));
         }
         data = rest;
     }
-    told.extend(joiner.flush());
-    print(told);
+    reported.extend(joiner.flush());
+    print(reported);
 }
 
 /// A quantity of a pod's manifest or a kubelet's message.
@@ -105,8 +106,8 @@ pub fn quantity(data: &[u8]) {
 }
 
 /// Every event can be printed.
-fn print(told: Vec<Told>) {
-    for Told { source, at, event } in told {
+fn print(reported: Vec<Observation>) {
+    for Observation { source, at, event } in reported {
         let (ts, boot_ns) = match at {
             Moment::Boot(boot_ns) => (Timestamp::UNIX_EPOCH, Some(boot_ns)),
             Moment::Wall(wall) => (wall, None),

@@ -139,20 +139,17 @@ fn of_cgroup(killer: &str, pid: Option<u32>, path: &str) -> Signal {
 /// 1.5, and `oom_score` for `badness` from 1.9); to 1.2 `killing process 27541 "bash" with signal 15: badness 550, …`, to 1.0
 /// `Killing process 'bash' with signal 15, pid: 5874, badness: 538, …`.
 fn earlyoom(text: &str, pid: Option<u32>) -> Option<Signal> {
-    let (signal, id, uid, name) = match text.strip_prefix("sending ") {
-        Some(rest) => {
-            let (signal, rest) = rest.split_once(" to process ")?;
-            let (id, rest) = rest.split_once(' ')?;
-            // The name may have quotes and all else in it.
-            let (before, rest) = rest.split_once('"')?;
-            let name = ["\": badness ", "\": oom_score "].iter().find_map(|end| rest.rsplit_once(end))?.0;
-            let uid = before.trim().strip_prefix("uid ").and_then(|uid| uid.parse().ok());
-            (signal, id, uid, name)
-        }
-        None => {
-            let (signal, id, name) = earlyoom_before_1_3(text)?;
-            (signal, id, None, name)
-        }
+    let (signal, id, uid, name) = if let Some(rest) = text.strip_prefix("sending ") {
+        let (signal, rest) = rest.split_once(" to process ")?;
+        let (id, rest) = rest.split_once(' ')?;
+        // The name may have quotes and all else in it.
+        let (before, rest) = rest.split_once('"')?;
+        let name = ["\": badness ", "\": oom_score "].iter().find_map(|end| rest.rsplit_once(end))?.0;
+        let uid = before.trim().strip_prefix("uid ").and_then(|uid| uid.parse().ok());
+        (signal, id, uid, name)
+    } else {
+        let (signal, id, name) = earlyoom_before_1_3(text)?;
+        (signal, id, None, name)
     };
     let signal_number = number_of(signal)?;
     let id: u32 = id.parse().ok()?;

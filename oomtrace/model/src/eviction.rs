@@ -124,7 +124,7 @@ pub struct ContainerUse {
 #[serde(rename_all = "snake_case")]
 pub enum EvictionPhase {
     /// The kubelet started, with this hard threshold. One of `memory.available` is one of `allocatableMemory.available`, too
-    /// (`addAllocatableThresholds`). Without a threshold: it told none of memory.
+    /// (`addAllocatableThresholds`). Without a threshold: it reported none of memory.
     Configured,
     /// What was available was compared with a threshold.
     Observed,

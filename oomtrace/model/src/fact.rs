@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::cgroup_path::{ContainerId, PodUid, QosClass};
 use crate::{ContainerRole, Owner};
 
-/// Who told a name. The later ones are believed over the earlier.
+/// Who reported a name. The later ones are believed over the earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NameSource {
@@ -114,7 +114,7 @@ pub struct PodFact {
     /// What the pod as a whole may use by its specification (`spec.resources`, from 1.34).
     pub limit_bytes: Option<u64>,
     /// The containers of its specification: of one that was just restarted, only the name is known at first. `None`: not
-    /// told.
+    /// reported.
     pub containers: Option<Vec<SpecContainer>>,
 }
 

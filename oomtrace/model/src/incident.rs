@@ -36,7 +36,7 @@ pub struct Incident {
     /// The last of its events, RFC 3339; `null` while it is open.
     pub ended: Option<String>,
     /// Whether its times count from the node's boot, given as if that were 1970: the kernel's log had no other, and nothing
-    /// told when the node booted.
+    /// reported when the node booted.
     pub boot_time_only: bool,
     /// Whether no time is known: the kernel's log has none, and its times are given as if it were 1970.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -185,7 +185,7 @@ pub struct Step {
     pub ts: String,
     /// From the incident's first kill or eviction to it, milliseconds; negative before.
     pub since_ms: f64,
-    /// Who told.
+    /// Who reported.
     pub source: Source,
     /// The event's `seq`.
     pub seq: u64,
@@ -274,21 +274,21 @@ pub struct Verdict {
     /// The eviction signal that crossed its threshold. This and the next five are absent where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
-    /// What told the signal.
+    /// What reported the signal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signal_from: Option<ToldBy>,
+    pub signal_from: Option<ReportedBy>,
     /// The eviction threshold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold_bytes: Option<u64>,
     /// What was available of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub available_bytes: Option<u64>,
-    /// What told those two; what was available, where they are from two sources.
+    /// What reported those two; what was available, where they are from two sources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub amounts_from: Option<ToldBy>,
-    /// What told the threshold.
+    pub amounts_from: Option<ReportedBy>,
+    /// What reported the threshold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub threshold_from: Option<ToldBy>,
+    pub threshold_from: Option<ReportedBy>,
 }
 
 /// How memory grew until it reached its limit.
@@ -308,10 +308,10 @@ pub enum Shape {
     Unknown,
 }
 
-/// What told something of an eviction.
+/// What reported something of an eviction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum ToldBy {
+pub enum ReportedBy {
     /// The line of the kubelet's log that is about this eviction.
     Log,
     /// What the kubelet observed in the same pass, as its log has it.

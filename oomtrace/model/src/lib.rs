@@ -38,8 +38,8 @@ pub use self::{
     eviction::{ContainerUse, Eviction, EvictionPhase, SystemOom},
     history::{MemoryPoint, thin_curve},
     incident::{
-        AffectedContainer, Confidence, Incident, IncidentState, Mark, Scenario, Severity, Shape, Step, ToldBy, Verdict,
-        thin_middle,
+        AffectedContainer, Confidence, Incident, IncidentState, Mark, ReportedBy, Scenario, Severity, Shape, Step,
+        Verdict, thin_middle,
     },
     limit_ahead::LimitAhead,
     limit_changed::{LimitChanged, LimitKind},
@@ -71,7 +71,7 @@ pub fn schema() -> schemars::Schema {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Line {
     /// When, RFC 3339 in UTC with nanoseconds. Of an event that the kernel stamped it is the boot-time clock reading
-    /// below, told in wall time.
+    /// below, reported in wall time.
     pub ts: String,
     /// Counts the lines of one run of oomtrace, from 1. A gap is lines of kinds that this output does not print, or lost ones,
     /// which `lost` reports.
@@ -81,7 +81,7 @@ pub struct Line {
     /// Where the event comes from.
     pub source: Source,
     /// The reading of `CLOCK_BOOTTIME` that `ts` is made from, nanoseconds since the node booted; `null` where the source
-    /// told wall time only.
+    /// reported wall time only.
     pub boot_ns: Option<u64>,
     /// What happened.
     #[serde(flatten)]
@@ -94,7 +94,7 @@ pub fn rfc3339(wall: jiff::Timestamp) -> String {
     format!("{wall:.9}")
 }
 
-/// Who told.
+/// Who reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
@@ -125,7 +125,7 @@ pub enum Moment {
 
 /// An event on its way from its source, before it gets its number.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct Observation {
     /// Who tells.
     pub source: Source,
     /// When it happened.

@@ -46,7 +46,7 @@ pub enum LostFrom {
     /// Lines that the reader of standard output did not take in time.
     Stdout,
     /// Failures of cgroups' charges, and refusals of processes' allocations, that found a map of the probes full: each counted
-    /// in the kernel, none told.
+    /// in the kernel, none reported.
     Map,
     /// Records of `/dev/kmsg` that were overwritten before they were read.
     KernelLog,

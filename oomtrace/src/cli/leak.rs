@@ -44,7 +44,7 @@ Examples, in a container limited to 256Mi:
   oomtrace leak --max 0 --on-term ignore      nothing leaks; the kubelet has to end it with SIGKILL: Error 137
 
 What it exits with: 0 when it is interrupted, or its time is over; 1 when memory is refused or a child did not end well; see
---exit-code and --on-term. Manifests for the scenarios that oomtrace tells apart are in its source, in deploy/scenarios.")]
+--exit-code and --on-term. Manifests for the scenarios that oomtrace distinguishes are in its source, in deploy/scenarios.")]
 pub(super) struct Args {
     /// How much to allocate at a time.
     #[arg(long, value_name = "SIZE", default_value = "10MiB", value_parser = block)]

@@ -1,4 +1,4 @@
-//! `oomtrace pods`: what is known of this node's pods and containers now, and who told.
+//! `oomtrace pods`: what is known of this node's pods and containers now, and who reported.
 
 use std::{
     fs,

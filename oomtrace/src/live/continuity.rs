@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use crate::{
     clock,
-    event::{Event, Failure, Moment, Source, Told},
+    event::{Event, Failure, Moment, Observation, Source},
     node::hierarchy::Hierarchy,
     source::kmsg,
 };
@@ -57,7 +57,7 @@ pub(super) struct Continuity {
     /// Whether kills were reported since the file was written.
     changed: bool,
     /// Kills that nobody saw, as it seems, and until when it may turn out that the probes did.
-    missed: Vec<Told>,
+    missed: Vec<Observation>,
     due: Option<Instant>,
     /// How long this node had not been traced before this start, and since when, by `CLOCK_BOOTTIME`.
     away: Option<(Duration, u64)>,
@@ -117,11 +117,11 @@ impl Continuity {
     }
 
     /// Takes notice of events on their way.
-    pub(super) fn note(&mut self, told: &[Told]) {
+    pub(super) fn note(&mut self, reported: &[Observation]) {
         if self.file.is_none() {
             return;
         }
-        for pid in told.iter().filter(|told| told.source != Source::Kubelet).filter_map(process) {
+        for pid in reported.iter().filter(|reported| reported.source != Source::Kubelet).filter_map(process) {
             self.missed.retain(|missed| process(missed) != Some(pid));
             self.remember(pid);
         }
@@ -136,14 +136,14 @@ impl Continuity {
     }
 
     /// Gives the kills that were missed, once that is certain, and writes how far the node is traced.
-    pub(super) fn tick(&mut self, now: Instant) -> Vec<Told> {
+    pub(super) fn tick(&mut self, now: Instant) -> Vec<Observation> {
         if self.file.is_none() {
             return Vec::new();
         }
         let due = self.due.is_none_or(|due| due <= now);
         let missed = if due { std::mem::take(&mut self.missed) } else { Vec::new() };
         if let (true, Some(away)) = (self.due.is_some() && due, self.away()) {
-            let kills = missed.iter().filter(|told| process(told).is_some()).count();
+            let kills = missed.iter().filter(|reported| process(reported).is_some()).count();
             info!("oomtrace did not run for {} s; kills in that time, by the kernel's log: {kills}", away.as_secs());
             self.due = None;
         }
@@ -155,7 +155,7 @@ impl Continuity {
     }
 
     /// Writes how far the node is traced, for the last time.
-    pub(super) fn finish(&mut self) -> Vec<Told> {
+    pub(super) fn finish(&mut self) -> Vec<Observation> {
         self.due = None;
         let missed = self.tick(Instant::now());
         self.keep();
@@ -202,11 +202,15 @@ fn read(file: &Path) -> anyhow::Result<Option<Traced>> {
 }
 
 /// The process that was killed.
-fn process(told: &Told) -> Option<u32> {
-    let Event::OomKill(kill) = &told.event else { return None };
+fn process(reported: &Observation) -> Option<u32> {
+    let Event::OomKill(kill) = &reported.event else { return None };
     kill.victim.task.tgid.or(kill.victim.task.pid)
 }
 
-fn failure(message: String) -> Told {
-    Told { source: Source::Oomtrace, at: Moment::Boot(clock::boot_ns()), event: Event::Error(Failure { message }) }
+fn failure(message: String) -> Observation {
+    Observation {
+        source: Source::Oomtrace,
+        at: Moment::Boot(clock::boot_ns()),
+        event: Event::Error(Failure { message }),
+    }
 }

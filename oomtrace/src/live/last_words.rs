@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     event::snapshot::Words,
-    event::{Container, Event, Moment, OutOfMemoryLog, Pod, ProcessExit, Source, Told},
+    event::{Container, Event, Moment, Observation, OutOfMemoryLog, Pod, ProcessExit, Source},
     node::names::Host,
     source::container_log,
 };
@@ -55,8 +55,8 @@ impl LastWords {
     }
 
     /// Reads the logs whose time has come.
-    pub(super) fn due(&mut self, now: Instant) -> Vec<Told> {
-        let mut told = Vec::new();
+    pub(super) fn due(&mut self, now: Instant) -> Vec<Observation> {
+        let mut reported = Vec::new();
         while self.deadline().is_some_and(|deadline| deadline <= now)
             && let Some((_, pod, container)) = self.waiting.pop_front()
         {
@@ -70,10 +70,10 @@ impl LastWords {
                     message: Some(words.text),
                 };
                 let (at, event) = (Moment::Wall(words.at), Event::OutOfMemoryLog(Box::new(log)));
-                told.push(Told { source: Source::Cri, at, event });
+                reported.push(Observation { source: Source::Cri, at, event });
             }
         }
-        told
+        reported
     }
 }
 
@@ -144,10 +144,10 @@ mod tests {
         assert!(words.deadline().is_none());
         words.note(&exit(3), now);
         assert!(words.due(now).is_empty(), "the log may not be complete yet");
-        let told = words.due(now + AFTER);
+        let reported = words.due(now + AFTER);
         assert!(
-            matches!(&told[..], [Told { event: Event::OutOfMemoryLog(log), .. }] if log.runtime.as_deref() == Some("Java")),
-            "{told:?}"
+            matches!(&reported[..], [Observation { event: Event::OutOfMemoryLog(log), .. }] if log.runtime.as_deref() == Some("Java")),
+            "{reported:?}"
         );
         assert!(words.due(now + AFTER).is_empty(), "once");
     }

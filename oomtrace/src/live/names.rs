@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::waiting;
 use crate::{
     clock,
-    event::{ContainerId, Event, Told},
+    event::{ContainerId, Event, Observation},
     node::{
         cgroup_path::CgroupIdentity,
         fact::Fact,
@@ -72,8 +72,8 @@ struct State {
 impl Learning {
     /// Starts asking the sources.
     pub(super) fn start(options: &Options) -> io::Result<Self> {
-        let (told, heard) = mpsc::channel(WAITING);
-        let asker = names::start(options.sources.clone(), told)?;
+        let (reported, heard) = mpsc::channel(WAITING);
+        let asker = names::start(options.sources.clone(), reported)?;
         let index = Index::new(options.bounds);
         let state = State {
             index,
@@ -93,13 +93,13 @@ impl Learning {
     }
 
     /// Waits until something is heard, and takes it in; gives what is to be reported.
-    pub(super) async fn next(&mut self) -> Vec<Told> {
+    pub(super) async fn next(&mut self) -> Vec<Observation> {
         let Some(first) = self.heard.recv().await else {
             // The thread has gone, which it does only if it fails: names stay as they are.
             return std::future::pending().await;
         };
         let more = std::iter::from_fn(|| self.heard.try_recv().ok()).take(AT_A_TIME);
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         let now_ns = clock::boot_ns();
         let mut state = self.known.0.borrow_mut();
         for heard in [first].into_iter().chain(more) {
@@ -108,13 +108,13 @@ impl Learning {
                     state.has_names |= is_name(&fact);
                     state.index.learn(fact, now_ns);
                 }
-                Heard::Event(event) => told.push(event),
+                Heard::Event(event) => reported.push(event),
             }
         }
-        told
+        reported
     }
 
-    /// Takes in what the kernel told of cgroups, and asks whose they are.
+    /// Takes in what the kernel reported of cgroups, and asks whose they are.
     pub(super) fn learn(&self, facts: Vec<Fact>) {
         let now_ns = clock::boot_ns();
         let mut state = self.known.0.borrow_mut();

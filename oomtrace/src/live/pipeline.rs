@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     clock::{self, WallClock},
-    event::{Event, Incident, Line, Lost, LostFrom, Moment, Source, Status, Told},
+    event::{Event, Incident, Line, Lost, LostFrom, Moment, Observation, Source, Status},
     metrics::Metrics,
     node::fact::Fact,
     sink::Outlets,
@@ -67,7 +67,7 @@ impl Pipeline {
         self.started = self.started.checked_sub(away).unwrap_or(self.started);
     }
 
-    /// Kills told so far.
+    /// Kills reported so far.
     #[must_use]
     pub fn kills(&self) -> u64 {
         self.kills
@@ -80,21 +80,21 @@ impl Pipeline {
     }
 
     /// Takes events, in their order.
-    pub fn push_all(&mut self, told: Vec<Told>) {
-        let asked: Vec<_> = told.into_iter().filter_map(|told| self.take(told)).collect();
+    pub fn push_all(&mut self, reported: Vec<Observation>) {
+        let asked: Vec<_> = reported.into_iter().filter_map(|reported| self.take(reported)).collect();
         self.advance();
         self.read_memory(asked);
     }
 
     /// Takes an event.
-    pub fn push(&mut self, told: Told) {
-        self.push_all(vec![told]);
+    pub fn push(&mut self, reported: Observation) {
+        self.push_all(vec![reported]);
     }
 
     /// Takes an event; returns whose memory to read for it. A kubelet that is restarted logs the kernel's kills since the node's
     /// boot again: those from before this run are not part of it.
-    fn take(&mut self, told: Told) -> Option<Asked> {
-        if let (Event::SystemOom(oom), Moment::Wall(at)) = (&told.event, told.at)
+    fn take(&mut self, reported: Observation) -> Option<Asked> {
+        if let (Event::SystemOom(oom), Moment::Wall(at)) = (&reported.event, reported.at)
             && at < self.started
         {
             let (comm, pid) = (oom.comm.as_deref().unwrap_or("a process"), oom.pid.unwrap_or_default());
@@ -104,8 +104,8 @@ impl Pipeline {
             );
             return None;
         }
-        let asked = Pressure::asked(&told.event);
-        self.waiting.push(told, Instant::now());
+        let asked = Pressure::asked(&reported.event);
+        self.waiting.push(reported, Instant::now());
         asked
     }
 
@@ -135,8 +135,8 @@ impl Pipeline {
         }
         let now = Instant::now();
         for asked in asked {
-            for told in self.pressure.read(asked, now) {
-                self.waiting.push(told, now);
+            for reported in self.pressure.read(asked, now) {
+                self.waiting.push(reported, now);
             }
         }
         self.advance();
@@ -144,11 +144,11 @@ impl Pipeline {
 
     /// Lets go on whatever need not wait any more.
     pub fn advance(&mut self) {
-        for told in self.waiting.ready(Instant::now()) {
-            self.tell(told);
+        for reported in self.waiting.ready(Instant::now()) {
+            self.tell(reported);
         }
-        for told in self.last_words.due(Instant::now()) {
-            self.tell(told);
+        for reported in self.last_words.due(Instant::now()) {
+            self.tell(reported);
         }
     }
 
@@ -165,8 +165,8 @@ impl Pipeline {
 
     /// Lets go on whatever waits.
     pub fn release(&mut self) {
-        while let Some(told) = self.waiting.release() {
-            self.tell(told);
+        while let Some(reported) = self.waiting.release() {
+            self.tell(reported);
         }
     }
 
@@ -197,18 +197,18 @@ impl Pipeline {
 
     /// Tells something of oomtrace itself, now. It names no pod, so it need not wait.
     fn say(&mut self, event: Event) {
-        self.tell(Told { source: Source::Oomtrace, at: Moment::Boot(clock::boot_ns()), event });
+        self.tell(Observation { source: Source::Oomtrace, at: Moment::Boot(clock::boot_ns()), event });
     }
 
     /// An event with all its names: it is counted, numbered and printed.
-    fn tell(&mut self, told: Told) {
-        match &told.event {
+    fn tell(&mut self, reported: Observation) {
+        match &reported.event {
             Event::OomKill(_) => self.kills += 1,
             Event::Lost(lost) => self.count(lost),
             _ => {}
         }
-        self.last_words.note(&told.event, Instant::now());
-        let line = self.numbering.number(told);
+        self.last_words.note(&reported.event, Instant::now());
+        let line = self.numbering.number(reported);
         if let Some(metrics) = &self.metrics {
             metrics.observe(&line);
         }
@@ -259,7 +259,7 @@ impl Pipeline {
         }
         for EndAsIntended { at, node: _, event } in ends {
             let event = Event::ContainerEnded(Box::new(event));
-            self.tell(Told { source: Source::Oomtrace, at: Moment::Wall(at), event });
+            self.tell(Observation { source: Source::Oomtrace, at: Moment::Wall(at), event });
         }
     }
 
@@ -302,7 +302,7 @@ struct Numbering {
 }
 
 impl Numbering {
-    fn number(&mut self, Told { source, at, mut event }: Told) -> Line {
+    fn number(&mut self, Observation { source, at, mut event }: Observation) -> Line {
         self.seq += 1;
         self.clock.refresh();
         event.tell_span(|boot_ns| self.clock.rfc3339(boot_ns));

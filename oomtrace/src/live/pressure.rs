@@ -9,7 +9,8 @@ use super::{last_words::gave_up, recorder::Recorder};
 use crate::{
     clock,
     event::{
-        Cgroup, ChargeState, Event, Failure, Level, Limit, Moment, Pressure as Memory, PressureScope, Source, Told,
+        Cgroup, ChargeState, Event, Failure, Level, Limit, Moment, Observation, Pressure as Memory, PressureScope,
+        Source,
     },
     node::{
         cgroup_path::CgroupIdentity,
@@ -48,10 +49,10 @@ impl Pressure {
     }
 
     /// Reads what memory is now, if it is time. Gives the limits that will be reached.
-    pub(super) fn record(&mut self, now: Instant) -> Vec<Told> {
+    pub(super) fn record(&mut self, now: Instant) -> Vec<Observation> {
         let ahead = self.recorder.as_mut().map(|recorder| recorder.tick(now)).unwrap_or_default();
         let at = Moment::Boot(clock::boot_ns());
-        let event = |ahead| Told { source: Source::Oomtrace, at, event: Event::LimitAhead(Box::new(ahead)) };
+        let event = |ahead| Observation { source: Source::Oomtrace, at, event: Event::LimitAhead(Box::new(ahead)) };
         ahead.into_iter().map(event).collect()
     }
 
@@ -66,7 +67,7 @@ impl Pressure {
     }
 
     /// What memory looks like, once the event is on its way.
-    pub(super) fn read(&mut self, Asked { scope, paths }: Asked, now: Instant) -> Vec<Told> {
+    pub(super) fn read(&mut self, Asked { scope, paths }: Asked, now: Instant) -> Vec<Observation> {
         self.read.retain(|_, at| now.duration_since(*at) < AT_MOST_EVERY);
         let mut read = Vec::new();
         for path in paths {
@@ -98,7 +99,7 @@ impl Pressure {
         Memory { scope: Some(scope), earlier, grown, ..memory }
     }
 
-    fn tell(&mut self, memory: Result<Option<Memory>, MemoryError>) -> Option<Told> {
+    fn tell(&mut self, memory: Result<Option<Memory>, MemoryError>) -> Option<Observation> {
         let event = match memory {
             Ok(None) => return None,
             Ok(Some(memory)) => Event::Pressure(Box::new(memory)),
@@ -108,7 +109,7 @@ impl Pressure {
                 Event::Error(Failure { message: format!("memory cannot be read: {error}; reported once") })
             }
         };
-        Some(Told { source: Source::Oomtrace, at: Moment::Boot(clock::boot_ns()), event })
+        Some(Observation { source: Source::Oomtrace, at: Moment::Boot(clock::boot_ns()), event })
     }
 }
 
@@ -166,14 +167,14 @@ mod tests {
     const CONTAINER: &str = "/kubepods/burstable/pod01234567-89ab-cdef-0123-456789abcdef/\
                              aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-    fn kill(cgroup: &str, limit: Option<&str>) -> Told {
+    fn kill(cgroup: &str, limit: Option<&str>) -> Observation {
         let path = Some(cgroup.to_owned());
         let kill = OomKill {
             cgroup: Some(Cgroup { path, ..Cgroup::default() }),
             limit: limit.map(|limit| Limit { cgroup: Some(limit.to_owned()), ..Limit::default() }),
             ..OomKill::default()
         };
-        Told { source: Source::Kernel, at: Moment::Boot(0), event: Event::OomKill(Box::new(kill)) }
+        Observation { source: Source::Kernel, at: Moment::Boot(0), event: Event::OomKill(Box::new(kill)) }
     }
 
     #[test]

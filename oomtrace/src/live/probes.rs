@@ -8,7 +8,7 @@ use std::{
 use super::{commands::Commands, heap::Heaps, panic_on_oom};
 use crate::{
     clock,
-    event::{Event, Failure, Lost, LostFrom, Moment, ProbeStatus, Source, Told},
+    event::{Event, Failure, Lost, LostFrom, Moment, Observation, ProbeStatus, Source},
     node::{self, fact::Fact, hierarchy::Hierarchy},
     probe::{KernelFacts, LoadError, Loader, Options, Probes, Symbol, tracefs::FlagNames},
     source::kernel::{Joiner, Machine, Record, SeesCharges, decode},
@@ -72,7 +72,7 @@ impl ProbeSource {
     }
 
     /// Waits for records, and gives what they complete. For ever, where there are no probes.
-    pub(super) async fn next(probes: &mut Option<Self>) -> io::Result<Vec<Told>> {
+    pub(super) async fn next(probes: &mut Option<Self>) -> io::Result<Vec<Observation>> {
         let Some(source) = probes else { return std::future::pending().await };
         source.probes.readable().await?;
         source.last_record = Instant::now();
@@ -80,19 +80,19 @@ impl ProbeSource {
     }
 
     /// Twice a second: gives what is overdue, and what was lost.
-    pub(super) fn tick(&mut self) -> Vec<Told> {
-        let mut told = if self.last_record.elapsed() > END_OVERDUE { self.joiner.flush() } else { Vec::new() };
+    pub(super) fn tick(&mut self) -> Vec<Observation> {
+        let mut reported = if self.last_record.elapsed() > END_OVERDUE { self.joiner.flush() } else { Vec::new() };
         self.thaw();
         if let Some(heaps) = &mut self.heaps {
             heaps.tick(self.hierarchy.as_ref());
         }
-        told.extend(self.counts(false));
-        told.extend(self.lost());
+        reported.extend(self.counts(false));
+        reported.extend(self.lost());
         if self.asked_for_missed.elapsed() > MISSED_EVERY {
             self.asked_for_missed = Instant::now();
-            told.extend(self.missed());
+            reported.extend(self.missed());
         }
-        told
+        reported
     }
 
     /// Ends the waits of cgroups that are not frozen any more, whose ends the probes may have missed.
@@ -112,17 +112,17 @@ impl ProbeSource {
     }
 
     /// Gives all that is left.
-    pub(super) fn finish(&mut self) -> Vec<Told> {
-        let mut told = self.drain();
-        told.extend(self.joiner.flush());
-        told.extend(self.counts(true));
-        told.extend(self.lost());
-        told.extend(self.missed());
+    pub(super) fn finish(&mut self) -> Vec<Observation> {
+        let mut reported = self.drain();
+        reported.extend(self.joiner.flush());
+        reported.extend(self.counts(true));
+        reported.extend(self.lost());
+        reported.extend(self.missed());
         self.probes.flush_diagnostics();
-        told
+        reported
     }
 
-    /// What the records told of cgroups since this was last asked.
+    /// What the records reported of cgroups since this was last asked.
     pub(super) fn take_facts(&mut self) -> Vec<Fact> {
         std::mem::take(&mut self.facts)
     }
@@ -133,8 +133,8 @@ impl ProbeSource {
     }
 
     /// Reads all that is in the ring.
-    fn drain(&mut self) -> Vec<Told> {
-        let mut told = Vec::new();
+    fn drain(&mut self) -> Vec<Observation> {
+        let mut reported = Vec::new();
         while let Some(bytes) = self.probes.next_record() {
             match decode(&bytes) {
                 Ok(Record::CgroupMade(id)) => {
@@ -145,38 +145,38 @@ impl ProbeSource {
                     self.facts.extend(path.map(|path| Fact::Cgroup { id, path }));
                 }
                 Ok(Record::CgroupGone(id)) => self.facts.push(Fact::CgroupGone { id }),
-                Ok(record) => told.extend(self.joiner.push(record)),
-                Err(error) => told.push(own(Event::Error(Failure { message: error.to_string() }))),
+                Ok(record) => reported.extend(self.joiner.push(record)),
+                Err(error) => reported.push(own(Event::Error(Failure { message: error.to_string() }))),
             }
         }
         if let Some(heaps) = &self.heaps {
-            for told in &mut told {
-                heaps.pass(&mut told.event);
+            for reported in &mut reported {
+                heaps.pass(&mut reported.event);
             }
         }
         if let Some(commands) = &mut self.commands {
-            for told in &mut told {
-                commands.pass(&mut told.event, self.hierarchy.as_ref());
+            for reported in &mut reported {
+                commands.pass(&mut reported.event, self.hierarchy.as_ref());
             }
         }
-        told
+        reported
     }
 
     /// What there is to tell of what the probes have counted; at the `end` all of it.
-    fn counts(&mut self, end: bool) -> Vec<Told> {
-        let (told, quiet) = self.joiner.count(clock::boot_ns(), &self.probes.counts(), end);
+    fn counts(&mut self, end: bool) -> Vec<Observation> {
+        let (reported, quiet) = self.joiner.count(clock::boot_ns(), &self.probes.counts(), end);
         self.probes.forget(&quiet);
-        told
+        reported
     }
 
-    fn lost(&mut self) -> impl Iterator<Item = Told> {
+    fn lost(&mut self) -> impl Iterator<Item = Observation> {
         [LostFrom::Ring, LostFrom::Map].into_iter().filter_map(|from| {
             let count = self.probes.newly_lost(from);
             (count > 0).then(|| own(Event::Lost(Lost::new(from, count))))
         })
     }
 
-    fn missed(&mut self) -> impl Iterator<Item = Told> + use<> {
+    fn missed(&mut self) -> impl Iterator<Item = Observation> + use<> {
         let missed = self.probes.newly_missed().into_iter();
         missed.map(|(program, count)| own(Event::Lost(Lost::of_program(program, count))))
     }
@@ -213,6 +213,6 @@ impl ProbeSource {
 }
 
 /// Something that oomtrace itself tells, now.
-fn own(event: Event) -> Told {
-    Told { source: Source::Oomtrace, at: Moment::Boot(clock::boot_ns()), event }
+fn own(event: Event) -> Observation {
+    Observation { source: Source::Oomtrace, at: Moment::Boot(clock::boot_ns()), event }
 }

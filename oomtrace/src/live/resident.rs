@@ -98,7 +98,8 @@ mod tests {
     /// Of all files that are mapped, KiB.
     fn resident() -> u64 {
         let status = fs::read_to_string("/proc/self/status").expect("readable");
-        let line = status.lines().find_map(|line| line.strip_prefix("RssFile:")).expect("Linux has told it since 4.5");
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("RssFile:")).expect("Linux has reported it since 4.5");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 

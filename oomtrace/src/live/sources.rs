@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{
     degradation::Degradation,
-    event::{ProbeStatus, Told},
+    event::{Observation, ProbeStatus},
 };
 
 /// Events that may wait to be reported. A source that finds the channel full either waits, where what it reads is kept for
@@ -21,9 +21,9 @@ const LONGEST_END: Duration = Duration::from_secs(2);
 
 /// The sources that run, and what they are known to miss.
 pub struct Sources {
-    told: mpsc::Receiver<Told>,
+    reported: mpsc::Receiver<Observation>,
     /// Kept, so that the channel stays open also without any source.
-    sender: mpsc::Sender<Told>,
+    sender: mpsc::Sender<Observation>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     status: Vec<ProbeStatus>,
@@ -34,10 +34,10 @@ pub struct Sources {
 
 impl Default for Sources {
     fn default() -> Self {
-        let (sender, told) = mpsc::channel(WAITING);
+        let (sender, reported) = mpsc::channel(WAITING);
         let (stop, _) = watch::channel(false);
         Self {
-            told,
+            reported,
             sender,
             stop,
             tasks: JoinSet::new(),
@@ -50,7 +50,7 @@ impl Default for Sources {
 
 impl Sources {
     /// Starts a source: a task that sends what it has to tell until it is told to stop, then what is left, and ends.
-    pub fn start<Running>(&mut self, source: impl FnOnce(mpsc::Sender<Told>, watch::Receiver<bool>) -> Running)
+    pub fn start<Running>(&mut self, source: impl FnOnce(mpsc::Sender<Observation>, watch::Receiver<bool>) -> Running)
     where
         Running: Future<Output = ()> + Send + 'static,
     {
@@ -99,24 +99,24 @@ impl Sources {
     }
 
     /// Waits for an event.
-    pub(super) async fn next(&mut self) -> Told {
-        match self.told.recv().await {
-            Some(told) => told,
+    pub(super) async fn next(&mut self) -> Observation {
+        match self.reported.recv().await {
+            Some(reported) => reported,
             // Never: this holds a sender itself.
             None => std::future::pending().await,
         }
     }
 
     /// Stops all sources, and gives what is left.
-    pub(super) async fn finish(&mut self) -> Vec<Told> {
+    pub(super) async fn finish(&mut self) -> Vec<Observation> {
         self.stop.send_replace(true);
-        let Self { told, tasks, .. } = self;
+        let Self { reported, tasks, .. } = self;
         let mut left = Vec::new();
         let ends = async {
             loop {
                 tokio::select! {
                     biased;
-                    Some(told) = told.recv() => left.push(told),
+                    Some(reported) = reported.recv() => left.push(reported),
                     ended = tasks.join_next() => {
                         if let Some(Err(error)) = ended {
                             tracing::error!("a source died: {error}");
@@ -130,7 +130,7 @@ impl Sources {
         if timeout(LONGEST_END, ends).await.is_err() {
             tracing::warn!("{} sources do not end; what they have still to report is lost", tasks.len());
         }
-        left.extend(std::iter::from_fn(|| told.try_recv().ok()));
+        left.extend(std::iter::from_fn(|| reported.try_recv().ok()));
         left
     }
 }
@@ -140,9 +140,9 @@ mod tests {
     use super::*;
     use crate::event::{Event, Lost, LostFrom, Moment, Source};
 
-    fn told(count: u64) -> Told {
+    fn reported(count: u64) -> Observation {
         let event = Event::Lost(Lost::new(LostFrom::Source, count));
-        Told { source: Source::Oomtrace, at: Moment::Boot(0), event }
+        Observation { source: Source::Oomtrace, at: Moment::Boot(0), event }
     }
 
     fn run(test: impl Future<Output = ()>) {
@@ -151,13 +151,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_source_tells_at_its_end_is_told_though_it_is_more_than_the_channel_holds() {
+    fn what_a_source_tells_at_its_end_is_reported_though_it_is_more_than_the_channel_holds() {
         run(async {
             let mut sources = Sources::default();
             sources.start(|tell, mut stop| async move {
                 let _ = stop.wait_for(|stop| *stop).await;
                 for count in 0..3 * WAITING as u64 {
-                    let _ = tell.send(told(count)).await;
+                    let _ = tell.send(reported(count)).await;
                 }
             });
             assert_eq!(sources.finish().await.len(), 3 * WAITING);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lacking_for_a_while_is_told_when_it_changes() {
+    fn what_is_lacking_for_a_while_is_reported_when_it_changes() {
         let mut sources = Sources::default();
         sources.degrade("a file".to_owned());
         let degradation = sources.degradation();
@@ -183,7 +183,7 @@ mod tests {
         run(async {
             let mut sources = Sources::default();
             sources.start(|tell, _| async move {
-                let _ = tell.send(told(1)).await;
+                let _ = tell.send(reported(1)).await;
                 std::future::pending::<()>().await;
             });
             assert_eq!(sources.finish().await.len(), 1);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    event::{Event, Told},
+    event::{Event, Observation},
     node::index::Unnamed,
 };
 
@@ -28,8 +28,8 @@ pub trait Names {
 #[derive(Default)]
 pub struct Waiting {
     /// Those that nobody has looked at yet.
-    fresh: VecDeque<(Instant, Told)>,
-    held: VecDeque<(Instant, Told)>,
+    fresh: VecDeque<(Instant, Observation)>,
+    held: VecDeque<(Instant, Observation)>,
     /// Of whom those that are held speak.
     held_about: HashSet<Unnamed>,
     /// Names have been learnt since those that are held were looked at.
@@ -46,8 +46,8 @@ impl Waiting {
     }
 
     /// Takes an event.
-    pub fn push(&mut self, told: Told, now: Instant) {
-        self.fresh.push_back((now + self.wait, told));
+    pub fn push(&mut self, reported: Observation, now: Instant) {
+        self.fresh.push_back((now + self.wait, reported));
     }
 
     /// Names have been learnt.
@@ -56,7 +56,7 @@ impl Waiting {
     }
 
     /// The events whose names are known, and those that have waited long enough.
-    pub fn ready(&mut self, now: Instant) -> Vec<Told> {
+    pub fn ready(&mut self, now: Instant) -> Vec<Observation> {
         let mut ready = Vec::new();
         let overdue = self.held.front().is_some_and(|(deadline, _)| *deadline <= now);
         if std::mem::take(&mut self.learnt) || overdue || self.held.len() + self.fresh.len() > MOST {
@@ -69,38 +69,38 @@ impl Waiting {
         ready
     }
 
-    fn look_at(&mut self, events: VecDeque<(Instant, Told)>, now: Instant, ready: &mut Vec<Told>) {
+    fn look_at(&mut self, events: VecDeque<(Instant, Observation)>, now: Instant, ready: &mut Vec<Observation>) {
         let mut left = events.len() + self.fresh.len();
         let mut about = Vec::new();
-        for (deadline, mut told) in events {
+        for (deadline, mut reported) in events {
             let Some(names) = &mut self.names else {
-                ready.push(told);
+                ready.push(reported);
                 continue;
             };
             about.clear();
-            let missing = names.fill(&mut told.event, &mut about);
+            let missing = names.fill(&mut reported.event, &mut about);
             let waits = missing && deadline > now && self.held.len() + left <= MOST;
             left -= 1;
             let is_held = waits || about.iter().any(|one| self.held_about.contains(one));
-            if is_held || about.is_empty() && completes_a_picture(&self.held, &told) {
+            if is_held || about.is_empty() && completes_a_picture(&self.held, &reported) {
                 self.held_about.extend(about.drain(..));
-                self.held.push_back((deadline, told));
+                self.held.push_back((deadline, reported));
                 continue;
             }
             if missing {
                 names.give_up();
             }
-            ready.push(told);
+            ready.push(reported);
         }
     }
 
     /// The first event, whether or not its names are known.
-    pub fn release(&mut self) -> Option<Told> {
-        let (_, mut told) = self.held.pop_front().or_else(|| self.fresh.pop_front())?;
+    pub fn release(&mut self) -> Option<Observation> {
+        let (_, mut reported) = self.held.pop_front().or_else(|| self.fresh.pop_front())?;
         if let Some(names) = &mut self.names {
-            names.fill(&mut told.event, &mut Vec::new());
+            names.fill(&mut reported.event, &mut Vec::new());
         }
-        Some(told)
+        Some(reported)
     }
 
     /// When the first event has waited long enough.
@@ -111,9 +111,9 @@ impl Waiting {
 }
 
 /// Whether it is of what lies above a container whose memory is held: they were read together, and keep their order.
-fn completes_a_picture(held: &VecDeque<(Instant, Told)>, told: &Told) -> bool {
-    let is_of_memory = |told: &Told| matches!(told.event, Event::Pressure(_));
-    is_of_memory(told) && held.back().is_some_and(|(_, last)| is_of_memory(last))
+fn completes_a_picture(held: &VecDeque<(Instant, Observation)>, reported: &Observation) -> bool {
+    let is_of_memory = |reported: &Observation| matches!(reported.event, Event::Pressure(_));
+    is_of_memory(reported) && held.back().is_some_and(|(_, last)| is_of_memory(last))
 }
 
 #[cfg(test)]
@@ -146,13 +146,13 @@ mod tests {
         }
     }
 
-    fn kill(number: u64) -> Told {
+    fn kill(number: u64) -> Observation {
         let kill = OomKill { decision: Some(number), ..OomKill::default() };
-        Told { source: Source::Kernel, at: Moment::Boot(0), event: Event::OomKill(Box::new(kill)) }
+        Observation { source: Source::Kernel, at: Moment::Boot(0), event: Event::OomKill(Box::new(kill)) }
     }
 
-    fn told(ready: Vec<Told>) -> Vec<(u64, bool)> {
-        let short = |told: Told| match told.event {
+    fn reported(ready: Vec<Observation>) -> Vec<(u64, bool)> {
+        let short = |reported: Observation| match reported.event {
             Event::OomKill(kill) => (kill.decision.unwrap_or(0), kill.pod.is_some()),
             other => unreachable!("{other:?}"),
         };
@@ -178,11 +178,11 @@ mod tests {
         waiting.push(kill(10), now);
         assert!(waiting.ready(now).is_empty());
         assert_eq!(in_vain.get(), 0);
-        assert_eq!(told(waiting.ready(now + Duration::from_millis(500))), [(10, false)]);
+        assert_eq!(reported(waiting.ready(now + Duration::from_millis(500))), [(10, false)]);
         assert_eq!(in_vain.get(), 1);
         known.set(true);
         waiting.push(kill(11), now);
-        assert_eq!(told(waiting.ready(now)), [(11, true)]);
+        assert_eq!(reported(waiting.ready(now)), [(11, true)]);
         assert_eq!(in_vain.get(), 1);
     }
 
@@ -195,7 +195,7 @@ mod tests {
         known.set(true);
         assert!(waiting.ready(now).is_empty(), "nobody has said so");
         waiting.learnt();
-        assert_eq!(told(waiting.ready(now)), [(10, true)]);
+        assert_eq!(reported(waiting.ready(now)), [(10, true)]);
         assert_eq!(waiting.deadline(), None);
     }
 
@@ -209,18 +209,19 @@ mod tests {
         }
         waiting.push(of_known, now);
         waiting.push(of_another, now + Duration::from_millis(100));
-        assert_eq!(told(waiting.ready(now)), [(20, true)], "its names are known");
+        assert_eq!(reported(waiting.ready(now)), [(20, true)], "its names are known");
         let later = now + Duration::from_millis(500);
         assert_eq!(waiting.deadline(), Some(later));
-        assert_eq!(told(waiting.ready(later)), [(10, false), (11, false)]);
-        assert_eq!(told(waiting.release().into_iter().collect()), [(30, false)]);
+        assert_eq!(reported(waiting.ready(later)), [(10, false), (11, false)]);
+        assert_eq!(reported(waiting.release().into_iter().collect()), [(30, false)]);
     }
 
     #[test]
     fn what_was_read_together_keeps_its_order() {
         let (mut waiting, known) = waiting();
         let now = Instant::now();
-        let memory = || Told { source: Source::Oomtrace, at: Moment::Boot(0), event: Event::Pressure(Box::default()) };
+        let memory =
+            || Observation { source: Source::Oomtrace, at: Moment::Boot(0), event: Event::Pressure(Box::default()) };
         waiting.push(kill(10), now);
         waiting.push(memory(), now);
         assert_eq!(waiting.ready(now).len(), 1, "memory of nobody waits behind no kill");
@@ -240,7 +241,7 @@ mod tests {
             // Each of a pod of its own.
             waiting.push(kill(10 + 20 * number), now);
         }
-        assert_eq!(told(waiting.ready(now)), [(10, false)]);
+        assert_eq!(reported(waiting.ready(now)), [(10, false)]);
         assert!(waiting.ready(now).is_empty());
     }
 
@@ -249,6 +250,6 @@ mod tests {
         let mut waiting = Waiting::default();
         let now = Instant::now();
         waiting.push(kill(10), now);
-        assert_eq!(told(waiting.ready(now)), [(10, false)]);
+        assert_eq!(reported(waiting.ready(now)), [(10, false)]);
     }
 }

@@ -53,7 +53,7 @@ impl Collector for Metrics {
         {
             let figures = self.figures();
             series(&figures, &mut encoder)?;
-            told(&figures, &mut encoder)?;
+            reported(&figures, &mut encoder)?;
             attached(figures.status.as_deref(), &mut encoder)?;
         }
         build(&mut encoder)?;
@@ -82,7 +82,7 @@ fn series(figures: &Figures, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result
     Ok(())
 }
 
-fn told(figures: &Figures, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+fn reported(figures: &Figures, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let help = "Lines emitted, by kind";
     let mut family = encoder.encode_descriptor("oomtrace_events", help, None, MetricType::Counter)?;
     for (kind, count) in &figures.events {

@@ -16,7 +16,7 @@ use crate::event::{Incident, IncidentState};
 const WAIT: Duration = Duration::from_secs(62);
 /// So many events wait at most, and so many incidents are remembered.
 const MOST: usize = 4096;
-/// What a label says that no incident told.
+/// What a label says that no incident reported.
 const UNKNOWN: &str = "unknown";
 
 /// What is counted by its incident's verdict.

@@ -1,4 +1,4 @@
-//! Which pod and container a cgroup is: everything that the [sources](super::names) told, kept right in time.
+//! Which pod and container a cgroup is: everything that the [sources](super::names) reported, kept right in time.
 //!
 //! What never changes is the key: a container's id, a pod's uid, a cgroup's id. Names are looked up by these alone, so a
 //! pod that was made again under the same name (a `StatefulSet`'s), a container that was restarted and a reused pid are never
@@ -99,7 +99,7 @@ pub struct KnownNames {
     pub container: Option<Container>,
     /// The limit of its specification.
     pub limit_bytes: Option<u64>,
-    /// Who told its name; where it has none, its pod's.
+    /// Who reported its name; where it has none, its pod's.
     pub source: Option<NameSource>,
     /// Whether it has ended.
     pub ended: bool,
@@ -120,7 +120,7 @@ impl Index {
         }
     }
 
-    /// Takes in what a source told. `now_ns` is of any clock that does not go back.
+    /// Takes in what a source reported. `now_ns` is of any clock that does not go back.
     pub fn learn(&mut self, fact: Fact, now_ns: u64) {
         match fact {
             Fact::Cgroup { id, path } => self.cgroup(id, &path, now_ns),
@@ -297,9 +297,9 @@ impl Index {
 }
 
 /// Takes over what is reported: always into a gap, over what is there only from a `better` source.
-fn take<T>(field: &mut Option<T>, told: Option<T>, better: bool) {
-    if told.is_some() && (better || field.is_none()) {
-        *field = told;
+fn take<T>(field: &mut Option<T>, reported: Option<T>, better: bool) {
+    if reported.is_some() && (better || field.is_none()) {
+        *field = reported;
     }
 }
 

@@ -221,7 +221,7 @@ mod tests {
     const POD: &str = "/kubepods/pod01234567-89ab-cdef-0123-456789abcdef";
 
     #[test]
-    fn a_cgroup_of_version_2_is_told_with_its_working_set_and_stalls() {
+    fn a_cgroup_of_version_2_is_reported_with_its_working_set_and_stalls() {
         let pod = &POD[1..];
         let (_mount, hierarchy) = made(
             2,
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cgroup_of_version_1_is_told_with_what_it_has() {
+    fn a_cgroup_of_version_1_is_reported_with_what_it_has() {
         let pod = &POD[1..];
         let (_mount, hierarchy) = made(
             1,

@@ -22,7 +22,7 @@ pub use self::{
     kubelet::{Access as KubeletAccess, READ_ONLY as KUBELET_READ_ONLY, Trust as KubeletTrust},
 };
 use super::fact::Fact;
-use crate::event::Told;
+use crate::event::Observation;
 
 /// What comes from the sources.
 #[derive(Clone, Debug)]
@@ -30,5 +30,5 @@ pub enum Heard {
     /// Something to be kept, so that events can be named.
     Fact(Fact),
     /// Something to be reported.
-    Event(Told),
+    Event(Observation),
 }

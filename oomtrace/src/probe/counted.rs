@@ -28,8 +28,8 @@ pub(super) struct Counted {
     /// How often the kernel asks before it refuses what is beyond a limit of the process.
     rlimit_askings: u64,
     lost: PerCpuArray<MapData, u64>,
-    /// What of `lost` has been told.
-    told: [u64; lost::LEN as usize],
+    /// What of `lost` has been reported.
+    reported: [u64; lost::LEN as usize],
 }
 
 /// What has been counted by now.
@@ -62,7 +62,7 @@ impl Counted {
             refusals: HashMap::try_from(refusals).map_err(|error| error.to_string())?,
             rlimit_askings: rlimit_askings.max(1),
             lost: PerCpuArray::try_from(lost).map_err(|error| error.to_string())?,
-            told: [0; lost::LEN as usize],
+            reported: [0; lost::LEN as usize],
         })
     }
 
@@ -104,9 +104,9 @@ impl Counted {
 
     fn newly(&mut self, what: u32) -> u64 {
         let total = self.total(what);
-        let told = &mut self.told[what as usize];
-        let newly = total.saturating_sub(*told);
-        *told += newly;
+        let reported = &mut self.reported[what as usize];
+        let newly = total.saturating_sub(*reported);
+        *reported += newly;
         newly
     }
 

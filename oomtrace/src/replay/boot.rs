@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
 use crate::{
-    event::{ContainerAction, ContainerId, Event, Line, Moment, OomKill, Told},
+    event::{ContainerAction, ContainerId, Event, Line, Moment, Observation, OomKill},
     timeline::Background,
 };
 
@@ -31,7 +31,12 @@ impl Zero {
 }
 
 /// What everything but the kubelet's log says of it, where it matters; `None` where only that can tell.
-pub(super) fn zero(asked: Option<Timestamp>, recorded: &[Line], kernel: &[Told], known: &Background) -> Option<Zero> {
+pub(super) fn zero(
+    asked: Option<Timestamp>,
+    recorded: &[Line],
+    kernel: &[Observation],
+    known: &Background,
+) -> Option<Zero> {
     let from_boot = from_boot(kernel);
     if asked.is_some() || from_boot.is_empty() {
         return Some(Zero(asked));
@@ -44,7 +49,7 @@ pub(super) fn zero(asked: Option<Timestamp>, recorded: &[Line], kernel: &[Told],
 }
 
 /// What the whole of the kubelet's log says of it.
-pub(super) fn zero_by_kubelet(kernel: &[Told], kubelet: &[Told]) -> Zero {
+pub(super) fn zero_by_kubelet(kernel: &[Observation], kubelet: &[Observation]) -> Zero {
     if let Some(zero) = by_kubelet(&from_boot(kernel), kubelet) {
         return said(zero, "what the kubelet noticed of the same containers");
     }
@@ -60,12 +65,12 @@ fn said(zero: Timestamp, by: &str) -> Zero {
     Zero(Some(zero))
 }
 
-fn from_boot(kernel: &[Told]) -> Vec<(u64, &OomKill)> {
-    kernel.iter().filter_map(|told| Some((stamp(told)?, kill(&told.event)?))).collect()
+fn from_boot(kernel: &[Observation]) -> Vec<(u64, &OomKill)> {
+    kernel.iter().filter_map(|reported| Some((stamp(reported)?, kill(&reported.event)?))).collect()
 }
 
-fn stamp(told: &Told) -> Option<u64> {
-    match told.at {
+fn stamp(reported: &Observation) -> Option<u64> {
+    match reported.at {
         Moment::Boot(boot_ns) => Some(boot_ns),
         Moment::Wall(_) => None,
     }
@@ -103,11 +108,11 @@ fn least(zeros: impl Iterator<Item = Option<Timestamp>>) -> Option<Timestamp> {
     zeros.flatten().min()
 }
 
-fn by_other_log(from_boot: &[(u64, &OomKill)], kernel: &[Told]) -> Option<Timestamp> {
+fn by_other_log(from_boot: &[(u64, &OomKill)], kernel: &[Observation]) -> Option<Timestamp> {
     let dated: Vec<_> = kernel
         .iter()
-        .filter_map(|told| match told.at {
-            Moment::Wall(wall) => Some((wall, kill(&told.event)?)),
+        .filter_map(|reported| match reported.at {
+            Moment::Wall(wall) => Some((wall, kill(&reported.event)?)),
             Moment::Boot(_) => None,
         })
         .collect();
@@ -124,11 +129,11 @@ fn by_runtime(from_boot: &[(u64, &OomKill)], known: &Background) -> Option<Times
     }))
 }
 
-fn by_kubelet(from_boot: &[(u64, &OomKill)], kubelet: &[Told]) -> Option<Timestamp> {
+fn by_kubelet(from_boot: &[(u64, &OomKill)], kubelet: &[Observation]) -> Option<Timestamp> {
     let noticed = |wanted: ContainerAction, late: SignedDuration| {
         let changes: Vec<_> = kubelet
             .iter()
-            .filter_map(|told| match (&told.event, told.at) {
+            .filter_map(|reported| match (&reported.event, reported.at) {
                 (Event::Container(change), Moment::Wall(wall)) if change.action == wanted => {
                     Some((change.container.as_ref()?.id.as_ref()?, wall))
                 }
@@ -143,7 +148,7 @@ fn by_kubelet(from_boot: &[(u64, &OomKill)], kubelet: &[Told]) -> Option<Timesta
     let of_node = || {
         least(from_boot.iter().flat_map(|(boot_ns, kill)| {
             let pid = kill.victim.task.tgid.or(kill.victim.task.pid);
-            kubelet.iter().filter_map(move |told| match (&told.event, told.at) {
+            kubelet.iter().filter_map(move |reported| match (&reported.event, reported.at) {
                 (Event::SystemOom(oom), Moment::Wall(wall)) if oom.pid.is_some() && oom.pid == pid => {
                     Some(before(wall, *boot_ns))
                 }

@@ -1,4 +1,4 @@
-//! From what is told to the timeline, and from there to the incidents that are printed: in the order of time, as much at once
+//! From what is given to the timeline, and from there to the incidents that are printed: in the order of time, as much at once
 //! as there is memory for.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::{Show, acquainted::Acquainted, boot::Zero, place, recording::Recorded, untimed::Untimed};
 use crate::{
     clock,
-    event::{Event, Eviction, EvictionPhase, Incident, Line, Moment, OomKill, Pod, Source, Told},
+    event::{Event, Eviction, EvictionPhase, Incident, Line, Moment, Observation, OomKill, Pod, Source},
     timeline::{EndAsIntended, Replay, Settled, Timeline},
 };
 
@@ -143,19 +143,19 @@ impl Unfinished {
 /// A line that has its number, or what will become one.
 enum Waiting {
     Recorded(Timestamp, Line),
-    Told(Timestamp, Told),
+    Observation(Timestamp, Observation),
 }
 
 impl Waiting {
     fn at(&self) -> Timestamp {
-        let (Self::Recorded(at, _) | Self::Told(at, _)) = self;
+        let (Self::Recorded(at, _) | Self::Observation(at, _)) = self;
         *at
     }
 
     fn source(&self) -> Source {
         match self {
             Self::Recorded(_, line) => line.source,
-            Self::Told(_, told) => told.source,
+            Self::Observation(_, observed) => observed.source,
         }
     }
 }
@@ -199,32 +199,32 @@ impl<S: Show> Intake<S> {
     }
 
     /// Takes in what logs tell.
-    pub(super) fn take(&mut self, told: impl IntoIterator<Item = Told>) {
-        for told in told {
-            for kill in self.untimed.timed_by(&told) {
+    pub(super) fn take(&mut self, observed: impl IntoIterator<Item = Observation>) {
+        for observed in observed {
+            for kill in self.untimed.timed_by(&observed) {
                 self.wait(kill);
             }
-            self.wait(told);
+            self.wait(observed);
         }
     }
 
     /// Takes in what kernel logs without times tell.
-    pub(super) fn take_untimed(&mut self, untimed: Vec<Told>) {
-        for told in self.untimed.keep(untimed) {
-            self.wait(told);
+    pub(super) fn take_untimed(&mut self, untimed: Vec<Observation>) {
+        for observed in self.untimed.keep(untimed) {
+            self.wait(observed);
         }
     }
 
-    fn wait(&mut self, told: Told) {
-        let at = match told.at {
+    fn wait(&mut self, observed: Observation) {
+        let at = match observed.at {
             Moment::Wall(wall) => wall,
             Moment::Boot(boot_ns) => self.zero.wall(boot_ns),
         };
         self.late += u64::from(at < self.handed_over);
-        if let Event::Eviction(step) = &told.event {
+        if let Event::Eviction(step) = &observed.event {
             Unfinished::next(&mut self.unfinished, at, step);
         }
-        self.waiting.push(Waiting::Told(at, told));
+        self.waiting.push(Waiting::Observation(at, observed));
     }
 
     /// Whether so much waits that the first of it should be judged.
@@ -257,8 +257,8 @@ impl<S: Show> Intake<S> {
                 warn!("{more} kills have no time, and no other log has it: when they were is not known ({PRINTED})");
             }
         }
-        for told in untimed {
-            self.wait(told);
+        for observed in untimed {
+            self.wait(observed);
         }
         self.judge(None, name)?;
         if self.timeline.dropped() > 0 {
@@ -304,11 +304,11 @@ impl<S: Show> Intake<S> {
         let at_once = !self.timeline.known().evictions_by_signal.is_empty();
         self.waiting.sort_by_key(|waiting| (waiting.at(), waiting.source()));
         // Recordings are taken in as they are.
-        let told = self.waiting.iter_mut().filter_map(|waiting| match waiting {
-            Waiting::Told(at, told) => Some((*at, &mut told.event)),
+        let observed = self.waiting.iter_mut().filter_map(|waiting| match waiting {
+            Waiting::Observation(at, observed) => Some((*at, &mut observed.event)),
             Waiting::Recorded(..) => None,
         });
-        place::place(told.collect(), &self.timeline.known().snapshot);
+        place::place(observed.collect(), &self.timeline.known().snapshot);
         let count = until.map_or(self.waiting.len(), |until| self.waiting.partition_point(|one| one.at() < until));
         let mut rest = self.waiting.split_off(count);
         std::mem::swap(&mut self.waiting, &mut rest);
@@ -334,7 +334,7 @@ impl<S: Show> Intake<S> {
     fn hand_over(&mut self, waiting: Waiting, name: &impl Fn(&mut OomKill)) {
         let (at, line) = match waiting {
             Waiting::Recorded(at, line) => (at, line),
-            Waiting::Told(at, Told { source, at: moment, mut event }) => {
+            Waiting::Observation(at, Observation { source, at: moment, mut event }) => {
                 if let Event::OomKill(kill) = &mut event {
                     name(kill);
                 }

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::{Inputs, envelope::Log, given::Given, input, what::What};
 use crate::{
-    event::{Container, Moment, OomKill, Pod, Told},
+    event::{Container, Moment, Observation, OomKill, Pod},
     source::{
         envelope::learnt::{Peeled, Peeler},
         kernel_log::{self, Clock, KernelLines, Machine, Statistics, form::Form},
@@ -28,9 +28,9 @@ const KUBELET_SAMPLE: u64 = 1 << 20;
 /// All that the kernel's logs tell: they are small, or most of what is in them is passed over.
 #[derive(Default)]
 pub(super) struct KernelLogs {
-    pub(super) told: Vec<Told>,
+    pub(super) reported: Vec<Observation>,
     /// What lines tell that have no time. In its place stands when the file was written last.
-    pub(super) untimed: Vec<Told>,
+    pub(super) untimed: Vec<Observation>,
     /// Whether there is anything of the kernel's in any of them.
     pub(super) readable: bool,
     /// The hosts that their lines name.
@@ -74,10 +74,10 @@ impl KernelLogs {
         let clock = Clock { booted: inputs.boot_time, zone: zone.clone(), latest, ..Clock::default() };
         let mut events = kernel_log::Events::new(clock, Machine::default());
         let mut untimed = 0;
-        let mut take = |told: Vec<Told>, read: &Statistics| {
-            let into = if read.untimed > untimed { &mut self.untimed } else { &mut self.told };
+        let mut take = |reported: Vec<Observation>, read: &Statistics| {
+            let into = if read.untimed > untimed { &mut self.untimed } else { &mut self.reported };
             untimed = read.untimed;
-            into.extend(told);
+            into.extend(reported);
         };
         let mut peeler = log.peeler(wanted);
         let input = &mut log.input;
@@ -187,14 +187,14 @@ fn counted(count: u64, what: &str) -> String {
 /// The kubelet's logs, read side by side: parts of one, or the same in several forms.
 pub(super) struct KubeletLogs {
     logs: Vec<KubeletLog>,
-    /// What they told, and nobody took yet.
-    pub(super) told: Vec<Told>,
+    /// What they reported, and nobody took yet.
+    pub(super) reported: Vec<Observation>,
 }
 
 impl KubeletLogs {
     pub(super) fn open(inputs: &Inputs, zone: &TimeZone, latest: Option<Timestamp>) -> Result<Self> {
         let logs = inputs.kubelet_log.iter().map(|path| KubeletLog::open(path, zone, latest)).collect::<Result<_>>()?;
-        Ok(Self { logs, told: Vec::new() })
+        Ok(Self { logs, reported: Vec::new() })
     }
 
     /// The same, to be read once more.
@@ -208,14 +208,14 @@ impl KubeletLogs {
     pub(super) fn read_piece(&mut self) -> Result<bool> {
         let going_on = self.logs.iter_mut().filter(|log| !log.ended);
         let Some(log) = going_on.min_by_key(|log| log.latest) else { return Ok(false) };
-        log.read_piece(&mut self.told)?;
+        log.read_piece(&mut self.reported)?;
         Ok(true)
     }
 
     /// Reads all of them.
-    pub(super) fn read_all(&mut self) -> Result<&[Told]> {
+    pub(super) fn read_all(&mut self) -> Result<&[Observation]> {
         while self.read_piece()? {}
-        Ok(&self.told)
+        Ok(&self.reported)
     }
 
     /// What was logged before was read, but for lines that are out of order.
@@ -303,7 +303,7 @@ impl KubeletLog {
         })
     }
 
-    fn read_piece(&mut self, into: &mut Vec<Told>) -> Result<()> {
+    fn read_piece(&mut self, into: &mut Vec<Observation>) -> Result<()> {
         std::mem::swap(&mut self.piece, &mut self.piece_before);
         self.piece.resize(PIECE_BYTES, 0);
         let count = loop {
@@ -337,9 +337,9 @@ impl KubeletLog {
                 self.reader.push(&self.piece, into);
             }
         }
-        let told = &into[before..];
-        self.events += told.len() as u64;
-        let times = told.iter().filter_map(|told| match told.at {
+        let reported = &into[before..];
+        self.events += reported.len() as u64;
+        let times = reported.iter().filter_map(|reported| match reported.at {
             Moment::Wall(wall) => Some(wall),
             Moment::Boot(_) => None,
         });
@@ -351,7 +351,7 @@ impl KubeletLog {
     }
 
     /// Reads the lines of the piece, without what was learnt to stand around them; these become the piece.
-    fn peel(&mut self, ended: bool, into: &mut Vec<Told>) {
+    fn peel(&mut self, ended: bool, into: &mut Vec<Observation>) {
         let Some((peeler, open)) = &mut self.peeler else { return };
         let reader = &mut self.reader;
         let mut text = Vec::with_capacity(self.piece.len());

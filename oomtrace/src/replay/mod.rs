@@ -33,7 +33,7 @@ pub use self::{
     given::{Given, Held},
 };
 use crate::{
-    event::{ContainerAction, Event, Incident, Line, OomKill, Told},
+    event::{ContainerAction, Event, Incident, Line, Observation, OomKill},
     node::snapshot::{self, Snapshot},
     timeline::{Background, Keep, Timeline},
 };
@@ -223,7 +223,7 @@ fn run_one(inputs: &Inputs, mut known: Background, shown: impl Show) -> Result<b
         Some(zone) => zone.clone(),
         None => zone::of_logs(inputs, latest)?.unwrap_or(TimeZone::UTC),
     };
-    let logs::KernelLogs { told: kernel, untimed, readable, mut hosts } =
+    let logs::KernelLogs { reported: kernel, untimed, readable, mut hosts } =
         logs::KernelLogs::read(inputs, &zone, latest)?;
     let mut kubelet = logs::KubeletLogs::open(inputs, &zone, latest)?;
     // Where the lines that were pasted beside statuses say nothing of an end, the statuses are all there is.
@@ -246,7 +246,7 @@ fn run_one(inputs: &Inputs, mut known: Background, shown: impl Show) -> Result<b
     intake.take_untimed(untimed);
     loop {
         let goes_on = kubelet.read_piece()?;
-        intake.take(kubelet.told.drain(..));
+        intake.take(kubelet.reported.drain(..));
         if !goes_on || intake.is_unread() {
             break;
         }
@@ -259,8 +259,8 @@ fn run_one(inputs: &Inputs, mut known: Background, shown: impl Show) -> Result<b
 }
 
 /// Whether it is of a container or a pod that ended, or has to.
-fn says_of_an_end(told: &Told) -> bool {
-    match &told.event {
+fn says_of_an_end(observed: &Observation) -> bool {
+    match &observed.event {
         Event::Eviction(_) | Event::Signal(_) | Event::SystemOom(_) => true,
         Event::Container(change) => !matches!(change.action, ContainerAction::Created | ContainerAction::Started),
         _ => false,

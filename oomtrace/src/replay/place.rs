@@ -24,14 +24,14 @@ struct Noticed {
     pod: Option<Pod>,
 }
 
-/// Gives kills without a place the one that was noticed. `told` is in the order of time.
-pub(super) fn place(mut told: Vec<(Timestamp, &mut Event)>, snapshot: &Snapshot) {
-    complete_ids(&mut told, snapshot);
-    if !told.iter().any(|(_, event)| kill(event).is_some_and(is_nowhere)) {
+/// Gives kills without a place the one that was noticed. `reported` is in the order of time.
+pub(super) fn place(mut reported: Vec<(Timestamp, &mut Event)>, snapshot: &Snapshot) {
+    complete_ids(&mut reported, snapshot);
+    if !reported.iter().any(|(_, event)| kill(event).is_some_and(is_nowhere)) {
         return;
     }
-    let mut noticed = noticed(&told, snapshot);
-    for (at, event) in told {
+    let mut noticed = noticed(&reported, snapshot);
+    for (at, event) in reported {
         let Event::OomKill(kill) = event else { continue };
         if !is_nowhere(kill) {
             continue;
@@ -45,20 +45,20 @@ pub(super) fn place(mut told: Vec<(Timestamp, &mut Event)>, snapshot: &Snapshot)
 }
 
 /// Gives containers of whose id only the start was written the one id that begins so.
-fn complete_ids(told: &mut [(Timestamp, &mut Event)], snapshot: &Snapshot) {
+fn complete_ids(reported: &mut [(Timestamp, &mut Event)], snapshot: &Snapshot) {
     let change = |event: &Event| match event {
         Event::Container(change) => Some((change.id_begins().map(str::to_owned), change.container.clone())),
         Event::OomKill(kill) => Some((None, kill.container.clone())),
         _ => None,
     };
-    let changes: Vec<_> = told.iter().filter_map(|(_, event)| change(event)).collect();
+    let changes: Vec<_> = reported.iter().filter_map(|(_, event)| change(event)).collect();
     if changes.iter().all(|(begins, _)| begins.is_none()) {
         return;
     }
     let mut ids: BTreeSet<_> = changes.into_iter().filter_map(|(_, container)| container?.id).collect();
     let containers = snapshot.pods.values().flat_map(|record| record.containers.values());
     ids.extend(containers.flat_map(|container| container.ids.keys().cloned()));
-    for (_, event) in told {
+    for (_, event) in reported {
         let Event::Container(change) = &mut **event else { continue };
         let Some(begins) = change.id_begins() else { continue };
         let mut found = ids.iter().filter(|id| id.as_str().starts_with(begins));
@@ -83,11 +83,11 @@ fn is_nowhere(kill: &OomKill) -> bool {
 }
 
 /// What was noticed, the earliest of each container, in the order of time.
-fn noticed(told: &[(Timestamp, &mut Event)], snapshot: &Snapshot) -> Vec<Noticed> {
+fn noticed(reported: &[(Timestamp, &mut Event)], snapshot: &Snapshot) -> Vec<Noticed> {
     let id = |container: &Option<Container>| container.as_ref().and_then(|container| container.id.clone());
-    let placed: BTreeSet<_> = told.iter().filter_map(|(_, event)| id(&kill(event)?.container)).collect();
+    let placed: BTreeSet<_> = reported.iter().filter_map(|(_, event)| id(&kill(event)?.container)).collect();
     let changes = || {
-        told.iter().filter_map(|(at, event)| match &**event {
+        reported.iter().filter_map(|(at, event)| match &**event {
             Event::Container(change) => Some((*at, &**change)),
             _ => None,
         })

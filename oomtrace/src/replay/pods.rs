@@ -180,8 +180,8 @@ fn folder(path: &Path, depth: u8, into: &mut Snapshot, entered: &mut Entered) ->
 pub(super) fn evictions_by_signal(path: &Given) -> anyhow::Result<BTreeMap<String, u64>> {
     let (text, _) = input::read_whole(path)?;
     let counts = Metrics::read(&String::from_utf8_lossy(&text)).evictions;
-    let told: Vec<_> = counts.iter().map(|(signal, count)| format!("{signal} {count}")).collect();
-    let told = if told.is_empty() { "no evictions".to_owned() } else { told.join(", ") };
-    info!("{path}: metrics of the kubelet, {told}");
+    let reported: Vec<_> = counts.iter().map(|(signal, count)| format!("{signal} {count}")).collect();
+    let reported = if reported.is_empty() { "no evictions".to_owned() } else { reported.join(", ") };
+    info!("{path}: metrics of the kubelet, {reported}");
     Ok(counts)
 }

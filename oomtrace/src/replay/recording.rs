@@ -50,8 +50,8 @@ impl Recorded {
     pub(super) fn split_alone(self) -> (Vec<Line>, Vec<Line>) {
         let Self { events, incidents } = self;
         let says_nothing = |event: &Event| matches!(event, Event::Status(_) | Event::Lost(_) | Event::Error(_));
-        let told = events.iter().filter(|line| !says_nothing(&line.event));
-        let nodes: HashSet<&str> = told.map(|line| line.node.as_str()).collect();
+        let reported = events.iter().filter(|line| !says_nothing(&line.event));
+        let nodes: HashSet<&str> = reported.map(|line| line.node.as_str()).collect();
         let alone = incidents.into_iter().filter(|line| !nodes.contains(line.node.as_str())).collect();
         (alone, events)
     }

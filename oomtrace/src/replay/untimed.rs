@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use jiff::{SignedDuration, Timestamp};
 
 use super::boot::{ENDED_AFTER, NOTICED_AFTER};
-use crate::event::{ContainerAction, ContainerId, Event, Moment, Told};
+use crate::event::{ContainerAction, ContainerId, Event, Moment, Observation};
 
 /// Several notice the same kill within this time of each other: cAdvisor and the runtime, each at once.
 const SAME_NOTICE: SignedDuration = SignedDuration::from_secs(2);
@@ -14,33 +14,33 @@ const SAME_NOTICE: SignedDuration = SignedDuration::from_secs(2);
 /// Kills that wait for their time.
 #[derive(Default)]
 pub(super) struct Untimed {
-    of_container: BTreeMap<ContainerId, VecDeque<Told>>,
+    of_container: BTreeMap<ContainerId, VecDeque<Observation>>,
     /// When a kill was noticed last in a container.
     noticed: BTreeMap<ContainerId, Timestamp>,
     /// Containers that the kubelet told to end: their ends are no kills.
-    told_to_end: BTreeSet<ContainerId>,
+    reported_to_end: BTreeSet<ContainerId>,
 }
 
 impl Untimed {
     /// Keeps the kills in containers; gives back what no other log can tell the time of.
-    pub(super) fn keep(&mut self, untimed: Vec<Told>) -> Vec<Told> {
+    pub(super) fn keep(&mut self, untimed: Vec<Observation>) -> Vec<Observation> {
         let mut others = Vec::new();
-        for told in untimed {
-            let container = match &told.event {
+        for reported in untimed {
+            let container = match &reported.event {
                 Event::OomKill(kill) => kill.container.as_ref().and_then(|container| container.id.clone()),
                 _ => None,
             };
             match container {
-                Some(id) => self.of_container.entry(id).or_default().push_back(told),
-                None => others.push(told),
+                Some(id) => self.of_container.entry(id).or_default().push_back(reported),
+                None => others.push(reported),
             }
         }
         others
     }
 
     /// The kills that this tells the time of, with that time.
-    pub(super) fn timed_by(&mut self, told: &Told) -> Vec<Told> {
-        let (Event::Container(change), Moment::Wall(at)) = (&told.event, told.at) else { return Vec::new() };
+    pub(super) fn timed_by(&mut self, reported: &Observation) -> Vec<Observation> {
+        let (Event::Container(change), Moment::Wall(at)) = (&reported.event, reported.at) else { return Vec::new() };
         let Some(id) = change.container.as_ref().and_then(|container| container.id.as_ref()) else { return Vec::new() };
         let Some(waiting) = self.of_container.get_mut(id) else { return Vec::new() };
         let (count, before) = match change.action {
@@ -50,10 +50,12 @@ impl Untimed {
                 (usize::from(!again).min(waiting.len()), NOTICED_AFTER)
             }
             ContainerAction::Killing => {
-                self.told_to_end.insert(id.clone());
+                self.reported_to_end.insert(id.clone());
                 return Vec::new();
             }
-            ContainerAction::Died if !self.told_to_end.contains(id) && matches!(change.exit_code, None | Some(137)) => {
+            ContainerAction::Died
+                if !self.reported_to_end.contains(id) && matches!(change.exit_code, None | Some(137)) =>
+            {
                 (waiting.len(), ENDED_AFTER)
             }
             _ => return Vec::new(),
@@ -62,18 +64,18 @@ impl Untimed {
         waiting.drain(..count).map(|kill| timed(at, kill)).collect()
     }
 
-    /// Those that nothing told the time of.
-    pub(super) fn rest(&mut self) -> Vec<Told> {
+    /// Those that nothing reported the time of.
+    pub(super) fn rest(&mut self) -> Vec<Observation> {
         std::mem::take(&mut self.of_container).into_values().flatten().collect()
     }
 }
 
 /// The kill, at a time that is known.
-fn timed(at: Moment, mut kill: Told) -> Told {
+fn timed(at: Moment, mut kill: Observation) -> Observation {
     if let Event::OomKill(kill) = &mut kill.event {
         kill.time_unknown = false;
     }
-    Told { at, ..kill }
+    Observation { at, ..kill }
 }
 
 #[cfg(test)]
@@ -87,20 +89,20 @@ mod tests {
         Container { id: letter.to_string().repeat(64).parse().ok(), ..Container::default() }
     }
 
-    fn kill(letter: Option<char>) -> Told {
+    fn kill(letter: Option<char>) -> Observation {
         let kill = OomKill { container: letter.map(container), ..OomKill::default() };
-        Told { source: Source::Kmsg, at: Moment::Wall(Timestamp::MAX), event: Event::OomKill(Box::new(kill)) }
+        Observation { source: Source::Kmsg, at: Moment::Wall(Timestamp::MAX), event: Event::OomKill(Box::new(kill)) }
     }
 
-    fn change(second: i64, action: ContainerAction) -> Told {
+    fn change(second: i64, action: ContainerAction) -> Observation {
         let change = ContainerChange { container: Some(container('1')), ..ContainerChange::new(action) };
         let at = Moment::Wall(Timestamp::from_second(second).expect("a time"));
-        Told { source: Source::Kubelet, at, event: Event::Container(Box::new(change)) }
+        Observation { source: Source::Kubelet, at, event: Event::Container(Box::new(change)) }
     }
 
-    fn millis(told: &[Told]) -> Vec<i64> {
-        let at = |told: &Told| if let Moment::Wall(at) = told.at { at.as_millisecond() } else { 0 };
-        told.iter().map(at).collect()
+    fn millis(reported: &[Observation]) -> Vec<i64> {
+        let at = |reported: &Observation| if let Moment::Wall(at) = reported.at { at.as_millisecond() } else { 0 };
+        reported.iter().map(at).collect()
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tracing::info;
 
 use super::{Inputs, given::Given, input, logs};
 use crate::{
-    event::{ContainerAction, ContainerId, Event, Moment, Told},
+    event::{ContainerAction, ContainerId, Event, Moment, Observation},
     source::kernel_log::{self, Line, Wall},
 };
 
@@ -111,11 +111,11 @@ fn by_kills(inputs: &Inputs, latest: Option<Timestamp>) -> Result<Option<i64>> {
     if !agree || of_kubelet.is_empty() || of_kubelet.contains(kernel_is_local) {
         return Ok(None);
     }
-    let kills = kills(&logs::KernelLogs::read_silently(inputs, &TimeZone::UTC, latest)?.told);
+    let kills = kills(&logs::KernelLogs::read_silently(inputs, &TimeZone::UTC, latest)?.reported);
     let mut kubelet = logs::KubeletLogs::open_silently(inputs, &TimeZone::UTC, latest)?;
     let mut votes: BTreeMap<i64, usize> = BTreeMap::new();
     while !kills.is_empty() && kubelet.read_piece()? {
-        for (id, end) in kubelet.told.drain(..).filter_map(|told| end(&told)) {
+        for (id, end) in kubelet.reported.drain(..).filter_map(|reported| end(&reported)) {
             let ahead = kills.get(&id).and_then(|killed| distance(end.duration_since(*killed).as_secs()));
             if let Some(ahead) = ahead {
                 *votes.entry(ahead).or_default() += 1;
@@ -155,17 +155,17 @@ fn distance(seconds: i64) -> Option<i64> {
 }
 
 /// When the kernel killed last in each container, by logs that tell a date.
-fn kills(told: &[Told]) -> BTreeMap<ContainerId, Timestamp> {
-    let of_kill = |told: &Told| match (&told.event, told.at) {
+fn kills(reported: &[Observation]) -> BTreeMap<ContainerId, Timestamp> {
+    let of_kill = |reported: &Observation| match (&reported.event, reported.at) {
         (Event::OomKill(kill), Moment::Wall(at)) => Some((kill.container.as_ref()?.id.clone()?, at)),
         _ => None,
     };
-    told.iter().filter_map(of_kill).collect()
+    reported.iter().filter_map(of_kill).collect()
 }
 
 /// When the kubelet saw a container end.
-fn end(told: &Told) -> Option<(ContainerId, Timestamp)> {
-    match (&told.event, told.at) {
+fn end(reported: &Observation) -> Option<(ContainerId, Timestamp)> {
+    match (&reported.event, reported.at) {
         (Event::Container(change), Moment::Wall(at)) if change.action == ContainerAction::Died => {
             Some((change.container.as_ref()?.id.clone()?, at))
         }
@@ -212,8 +212,11 @@ mod tests {
 
     #[test]
     fn an_end_that_no_zone_explains_tells_none() {
-        let told = [-2, 0, 35, 36, 3598, 3600, 3634, 3700, -18_001, 19_803, 900_000].map(distance);
+        let reported = [-2, 0, 35, 36, 3598, 3600, 3634, 3700, -18_001, 19_803, 900_000].map(distance);
         let hour = Some(3600);
-        assert_eq!(told, [Some(0), Some(0), Some(0), None, hour, hour, hour, None, Some(-18_000), Some(19_800), None]);
+        assert_eq!(
+            reported,
+            [Some(0), Some(0), Some(0), None, hour, hour, hour, None, Some(-18_000), Some(19_800), None]
+        );
     }
 }

@@ -124,7 +124,7 @@ impl Outlets {
     }
 
     /// What was lost, and what went wrong, since this was last asked; at the `end` all of it, else losses of an output at most once
-    /// a minute. It is told to all outputs, and on standard error where no other output prints it.
+    /// a minute. It is reported to all outputs, and on standard error where no other output prints it.
     #[must_use]
     pub fn news(&self, end: bool) -> Vec<Event> {
         let mut events = Vec::new();
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_output_lost_is_told_with_its_name() -> anyhow::Result<()> {
+    fn what_an_output_lost_is_reported_with_its_name() -> anyhow::Result<()> {
         let full = Output { format: Format::Json, file: Some("/dev/full".into()), only: None };
         let (outlets, _) = Outlets::open(&[full], Rotation::NEVER, None)?;
         outlets.print(&line(1));

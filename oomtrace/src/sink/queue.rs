@@ -52,7 +52,7 @@ struct State {
     reopen: bool,
     closing: bool,
     news: News,
-    lost_told: Option<Instant>,
+    lost_reported: Option<Instant>,
     /// How the thread ended, once it has.
     ended: Option<io::Result<()>>,
 }
@@ -95,8 +95,8 @@ impl Queue {
     pub(super) fn news(&self, all: bool) -> News {
         let mut state = self.state();
         let mut news = std::mem::take(&mut state.news);
-        if all || state.lost_told.is_none_or(|told| told.elapsed() >= LOST_AGAIN_AFTER) {
-            state.lost_told = if news.lost > 0 { Some(Instant::now()) } else { state.lost_told };
+        if all || state.lost_reported.is_none_or(|reported| reported.elapsed() >= LOST_AGAIN_AFTER) {
+            state.lost_reported = if news.lost > 0 { Some(Instant::now()) } else { state.lost_reported };
         } else {
             state.news.lost = std::mem::take(&mut news.lost);
         }

@@ -171,13 +171,13 @@ mod tests {
     }
 
     #[test]
-    fn that_lines_are_lost_is_not_told_so_often_that_it_is_what_loses_them() -> io::Result<()> {
+    fn that_lines_are_lost_is_not_reported_so_often_that_it_is_what_loses_them() -> io::Result<()> {
         let (writer, ..) = slow()?;
         let send = |lines| (0..lines).for_each(|_| writer.send("line\n".into()));
         send(5);
         assert_eq!(writer.news(false).lost, 2);
         send(1);
-        assert_eq!(writer.news(false).lost, 0, "it was told just now");
+        assert_eq!(writer.news(false).lost, 0, "it was reported just now");
         send(1);
         assert_eq!(writer.news(true).lost, 2, "at the end everything is");
         Ok(())

@@ -28,7 +28,7 @@ use self::{accounts::Accounts, process::Processes, stamps::Stamps};
 use super::kernel_log::{Clock, Events, Machine};
 use crate::{
     clock,
-    event::{Event, Failure, Lost, LostFrom, Moment, ProbeStatus, Refusal, Rung, Source, Told},
+    event::{Event, Failure, Lost, LostFrom, Moment, Observation, ProbeStatus, Refusal, Rung, Source},
     node::hierarchy::Hierarchy,
 };
 
@@ -126,14 +126,14 @@ impl Kmsg {
     }
 
     /// Reads and tells until `stop` says so, or nobody listens any more; then tells what is open.
-    pub async fn run(mut self, tell: mpsc::Sender<Told>, mut stop: watch::Receiver<bool>) {
+    pub async fn run(mut self, tell: mpsc::Sender<Observation>, mut stop: watch::Receiver<bool>) {
         loop {
-            let mut told = tokio::select! {
+            let mut reported = tokio::select! {
                 ready = self.device.readable() => match ready {
                     Ok(mut ready) => {
-                        let told = self.reader.drain(self.device.get_ref());
+                        let reported = self.reader.drain(self.device.get_ref());
                         ready.clear_ready();
-                        told
+                        reported
                     }
                     Err(error) => vec![failure(&error)],
                 },
@@ -141,22 +141,22 @@ impl Kmsg {
                 () = Accounts::due(self.accounts.as_ref()) => Vec::new(),
                 _ = stop.wait_for(|stop| *stop) => break,
             };
-            self.settle(&mut told);
-            if !send(&tell, told).await {
+            self.settle(&mut reported);
+            if !send(&tell, reported).await {
                 return;
             }
         }
-        let mut told = self.reader.drain(self.device.get_ref());
-        told.extend(self.reader.flush());
-        self.settle(&mut told);
-        send(&tell, told).await;
+        let mut reported = self.reader.drain(self.device.get_ref());
+        reported.extend(self.reader.flush());
+        self.settle(&mut reported);
+        send(&tell, reported).await;
     }
 
-    fn settle(&mut self, told: &mut Vec<Told>) {
+    fn settle(&mut self, reported: &mut Vec<Observation>) {
         if let Some(accounts) = &mut self.accounts
-            && let Err(error) = accounts.settle(told)
+            && let Err(error) = accounts.settle(reported)
         {
-            told.push(own(Event::Error(Failure {
+            reported.push(own(Event::Error(Failure {
                 message: format!("the counts of kills in cgroups cannot be watched on: {error}"),
             })));
             self.accounts = None;
@@ -165,9 +165,9 @@ impl Kmsg {
 }
 
 /// Whether somebody still listens.
-async fn send(tell: &mpsc::Sender<Told>, told: Vec<Told>) -> bool {
-    for told in told {
-        if tell.send(told).await.is_err() {
+async fn send(tell: &mpsc::Sender<Observation>, reported: Vec<Observation>) -> bool {
+    for reported in reported {
+        if tell.send(reported).await.is_err() {
             return false;
         }
     }
@@ -228,37 +228,37 @@ impl Reader {
     }
 
     /// Reads all records that there are.
-    fn drain(&mut self, mut device: &File) -> Vec<Told> {
-        let mut told = Vec::new();
+    fn drain(&mut self, mut device: &File) -> Vec<Observation> {
+        let mut reported = Vec::new();
         loop {
             match device.read(&mut self.buffer) {
                 Ok(0) => break,
                 Ok(len) => {
                     let record = self.buffer[..len].to_vec();
-                    told.extend(self.record(&record));
+                    reported.extend(self.record(&record));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.raw_os_error() == Some(libc::EPIPE) => self.overrun = true,
                 Err(error) => {
-                    told.push(failure(&error));
+                    reported.push(failure(&error));
                     break;
                 }
             }
         }
         self.stamps.caught_up();
-        told
+        reported
     }
 
-    fn record(&mut self, record: &[u8]) -> Vec<Told> {
-        let mut told = Vec::new();
+    fn record(&mut self, record: &[u8]) -> Vec<Observation> {
+        let mut reported = Vec::new();
         if let Some(Head { sequence, stamp_ns }) = Head::read(record) {
             let expected = self.last.map_or(sequence, |last| last + 1);
             if std::mem::take(&mut self.overrun) {
                 // The lines before and after the gap are not of the same report.
-                told.extend(self.flush());
+                reported.extend(self.flush());
                 let count = sequence.saturating_sub(expected).max(1);
-                told.push(own(Event::Lost(Lost::new(LostFrom::KernelLog, count))));
+                reported.push(own(Event::Lost(Lost::new(LostFrom::KernelLog, count))));
             }
             self.last = Some(sequence);
             self.stamps.saw(stamp_ns, clock::boot_ns());
@@ -266,18 +266,18 @@ impl Reader {
         }
         self.processes.look_at(record);
         for line in record.split(|byte| *byte == b'\n') {
-            told.extend(self.events.push_line(line));
+            reported.extend(self.events.push_line(line));
         }
         self.open = true;
         self.last_record = Instant::now();
-        self.complete(told)
+        self.complete(reported)
     }
 
     /// Tells what is open.
-    fn flush(&mut self) -> Vec<Told> {
+    fn flush(&mut self) -> Vec<Observation> {
         self.open = false;
-        let told = self.events.flush();
-        self.complete(told)
+        let reported = self.events.flush();
+        self.complete(reported)
     }
 
     /// Waits until the log has been silent for long enough; for ever where nothing can be open.
@@ -290,14 +290,14 @@ impl Reader {
     }
 
     /// Fills in what this node knows beside its log.
-    fn complete(&self, mut told: Vec<Told>) -> Vec<Told> {
-        for told in &mut told {
-            self.processes.complete(&mut told.event);
+    fn complete(&self, mut reported: Vec<Observation>) -> Vec<Observation> {
+        for reported in &mut reported {
+            self.processes.complete(&mut reported.event);
             if let Some(hierarchy) = &self.hierarchy {
-                process::fill_ids(&mut told.event, hierarchy);
+                process::fill_ids(&mut reported.event, hierarchy);
             }
         }
-        told
+        reported
     }
 }
 
@@ -317,10 +317,10 @@ impl Head {
     }
 }
 
-fn own(event: Event) -> Told {
-    Told { source: Source::Oomtrace, at: Moment::Boot(clock::boot_ns()), event }
+fn own(event: Event) -> Observation {
+    Observation { source: Source::Oomtrace, at: Moment::Boot(clock::boot_ns()), event }
 }
 
-fn failure(error: &io::Error) -> Told {
+fn failure(error: &io::Error) -> Observation {
     own(Event::Error(Failure { message: format!("{DEVICE} cannot be read on: {error}") }))
 }

@@ -23,7 +23,7 @@ use tokio::{
 pub use self::journal::{NoJournal, NotPrinted, known_units, print};
 use self::{feed::Feed, file::Followed, journal::Journal};
 use super::kubelet_log::Unprepared;
-use crate::{degradation::Degradation, event::Told};
+use crate::{degradation::Degradation, event::Observation};
 
 /// How often a log that is not there is looked for: a file, and a journal.
 const LOOK_FOR: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -100,7 +100,7 @@ impl Kubelet {
     pub async fn run_when_there(
         log: Log,
         degradation: Degradation,
-        tell: mpsc::Sender<Told>,
+        tell: mpsc::Sender<Observation>,
         mut stop: watch::Receiver<bool>,
     ) {
         let every = if matches!(log, Log::File(_)) { LOOK_FOR.0 } else { LOOK_FOR.1 };
@@ -128,7 +128,7 @@ impl Kubelet {
     }
 
     /// Reads and tells until `stop` says so, or nobody listens any more; then tells what is open.
-    pub async fn run(self, tell: mpsc::Sender<Told>, stop: watch::Receiver<bool>) {
+    pub async fn run(self, tell: mpsc::Sender<Observation>, stop: watch::Receiver<bool>) {
         let Self { mut feed, from } = self;
         // The receiver has gone.
         let _ = match from {

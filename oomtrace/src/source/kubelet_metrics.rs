@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn ooms_that_cadvisor_counted_are_told_by_container() {
+    fn ooms_that_cadvisor_counted_are_reported_by_container() {
         let body = r#"container_oom_events_total{container="app",id="/kubepods/x",image="i",name="n",namespace="team-a",pod="p"} 4 1795476283001
 container_oom_events_total{container="",id="/",namespace="",pod=""} 9"#;
         assert_eq!(Metrics::read(body).oom_events.into_iter().collect::<Vec<_>>(), [("team-a/p/app".to_owned(), 4)]);

@@ -17,7 +17,7 @@ use crate::{
 pub(crate) const ALL: &[Scenario] = &[
     ("charges_that_hit_a_limit_are_counted_as_the_kernel_counts_them_on_every_rung", every_rung),
     ("a_cgroup_whose_charges_hit_its_limit_no_more_has_ceased_and_may_begin_anew", ceased),
-    ("charges_that_hit_a_limit_are_told_before_the_kill_that_they_lead_to", before_the_kill),
+    ("charges_that_hit_a_limit_are_reported_before_the_kill_that_they_lead_to", before_the_kill),
     ("charges_that_fail_are_counted_where_their_return_is_watched", charge_returns),
     ("charges_that_find_the_map_full_are_counted_as_lost", map_full),
     ("reclaim_for_memory_high_is_no_charge_that_hits_a_limit", memory_high),
@@ -159,10 +159,10 @@ fn ceased() -> Outcome {
     let states: Vec<_> = states(&failures).into_iter().filter(|state| state != "goes_on").collect();
     check_eq!(states, ["began", "ceased", "began", "ceased"], "states");
     // At most once a second, besides the beginning and the end.
-    let told: Vec<_> = failures.iter().filter(|line| line["state"] == "goes_on").collect();
-    for pair in told.windows(2) {
+    let reported: Vec<_> = failures.iter().filter(|line| line["state"] == "goes_on").collect();
+    for pair in reported.windows(2) {
         let at = |line: &Value| line["boot_ns"].as_u64();
-        ensure!(at(pair[1]) >= at(pair[0]).map(|ns| ns + 1_000_000_000), "{told:#?}");
+        ensure!(at(pair[1]) >= at(pair[0]).map(|ns| ns + 1_000_000_000), "{reported:#?}");
     }
     Ok(())
 }
@@ -180,7 +180,7 @@ fn before_the_kill() -> Outcome {
     let kill = of_kind(&lines, "oom_kill");
     let [kill] = kill[..] else { anyhow::bail!("not one kill: {lines:#?}") };
     let began = failures.first().context("no charge_failures")?;
-    ensure!(began["seq"].as_u64() < kill["seq"].as_u64(), "the cgroup was told to fail after the kill");
+    ensure!(began["seq"].as_u64() < kill["seq"].as_u64(), "the cgroup was reported to fail after the kill");
     check_eq!(began["cgroup"]["path"], json!(path), "cgroup.path");
     check_eq!(began["limit"]["cgroup_id"], kill["limit"]["cgroup_id"], "limit.cgroup_id");
     let (_, ooms) = sum_and_total(&failures, "ooms")?;
@@ -222,7 +222,7 @@ fn map_full() -> Outcome {
     first.kill()?;
     first.wait()?;
     let lines = oomtrace.stop()?;
-    ensure!(!failures(&lines, &containers[0]).is_empty(), "the first cgroup was not told");
+    ensure!(!failures(&lines, &containers[0]).is_empty(), "the first cgroup was not reported");
     ensure!(failures(&lines, &containers[1]).is_empty(), "the second cgroup found room");
     let lost: u64 = of_kind(&lines, "lost")
         .iter()

@@ -23,17 +23,19 @@ pub(crate) fn compare_with_log(kill: &Value, log: &[String]) -> Outcome {
     let report = find("oom-kill:constraint=")?;
     let invoked = find("invoked oom-killer")?;
     let line = find("Killed process")?;
-    let told = killed(line).with_context(|| line.clone())?;
+    let reported = killed(line).with_context(|| line.clone())?;
 
     let victim = &kill["victim"];
-    check_eq!(victim["pid"], json!(told.pid), "victim.pid");
-    check_eq!(victim["uid"], json!(told.uid), "victim.uid");
-    check_eq!(victim["oom_score_adj"], json!(told.oom_score_adj), "victim.oom_score_adj");
-    check_eq!(victim["total_vm_bytes"], json!(told.total_vm_kib * 1024), "victim.total_vm_bytes");
-    check_eq!(victim["pgtables_bytes"], json!(told.pgtables_kib * 1024), "victim.pgtables_bytes");
-    for (field, kib) in
-        [("rss_anon_bytes", told.anon_kib), ("rss_file_bytes", told.file_kib), ("rss_shmem_bytes", told.shmem_kib)]
-    {
+    check_eq!(victim["pid"], json!(reported.pid), "victim.pid");
+    check_eq!(victim["uid"], json!(reported.uid), "victim.uid");
+    check_eq!(victim["oom_score_adj"], json!(reported.oom_score_adj), "victim.oom_score_adj");
+    check_eq!(victim["total_vm_bytes"], json!(reported.total_vm_kib * 1024), "victim.total_vm_bytes");
+    check_eq!(victim["pgtables_bytes"], json!(reported.pgtables_kib * 1024), "victim.pgtables_bytes");
+    for (field, kib) in [
+        ("rss_anon_bytes", reported.anon_kib),
+        ("rss_file_bytes", reported.file_kib),
+        ("rss_shmem_bytes", reported.shmem_kib),
+    ] {
         let ours = victim[field].as_u64().with_context(|| format!("victim.{field} is not known"))? / 1024;
         ensure!(ours.abs_diff(kib) <= COUNTER_SLACK_KIB, "victim.{field}: {ours} KiB is not {kib} KiB");
     }
@@ -56,9 +58,9 @@ pub(crate) fn compare_with_log(kill: &Value, log: &[String]) -> Outcome {
 
     if let Some(memory) = log.iter().find(|line| line.starts_with("memory: usage")) {
         let kib = |key| kernel_log::value(memory, key)?.strip_suffix("kB")?.parse::<u64>().ok();
-        let (ours, told) = (kill["limit"]["usage_bytes"].as_u64(), kib("usage ").context("no usage")?);
+        let (ours, reported) = (kill["limit"]["usage_bytes"].as_u64(), kib("usage ").context("no usage")?);
         let ours = ours.context("limit.usage_bytes is not known")? / 1024;
-        ensure!(ours.abs_diff(told) <= STOCK_SLACK_KIB, "limit.usage_bytes: {ours} KiB is not {told} KiB");
+        ensure!(ours.abs_diff(reported) <= STOCK_SLACK_KIB, "limit.usage_bytes: {ours} KiB is not {reported} KiB");
         check_eq!(kill["limit"]["limit_bytes"].as_u64(), kib("limit ").map(|kib| kib * 1024), "limit.limit_bytes");
     }
     Ok(())

@@ -15,11 +15,11 @@ use crate::{
 };
 
 pub(crate) const ALL: &[Scenario] = &[
-    ("a_kill_that_a_person_asked_for_is_told_as_such", sysrq),
-    ("a_kill_of_whoever_asked_for_memory_is_told_as_such", allocating_task),
-    ("a_kill_because_the_limit_set_below_what_is_in_use_is_told_as_such", limit_lowered),
-    ("a_limit_that_is_set_is_told_with_who_set_it", limit_changed),
-    ("a_container_frozen_instead_of_killed_is_told_from_its_first_wait_to_its_last", frozen),
+    ("a_kill_that_a_person_asked_for_is_reported_as_such", sysrq),
+    ("a_kill_of_whoever_asked_for_memory_is_reported_as_such", allocating_task),
+    ("a_kill_because_the_limit_set_below_what_is_in_use_is_reported_as_such", limit_lowered),
+    ("a_limit_that_is_set_is_reported_with_who_set_it", limit_changed),
+    ("a_container_frozen_instead_of_killed_is_reported_from_its_first_wait_to_its_last", frozen),
     ("a_node_that_panics_instead_of_killing_says_so_in_its_status", panic_on_oom),
 ];
 
@@ -184,7 +184,7 @@ fn panic_on_oom() -> Outcome {
     thread::sleep(Duration::from_millis(1200));
     let lines = oomtrace.stop()?;
     check_eq!(only(&lines, "oom_kill")?["cause"], json!("ordinary"), "cause");
-    ensure!(of_kind(&lines, "panic_on_oom").is_empty(), "a panic was told: {lines:#?}");
+    ensure!(of_kind(&lines, "panic_on_oom").is_empty(), "a panic was reported: {lines:#?}");
     let status: Vec<_> =
         of_kind(&lines, "status").into_iter().map(|status| (status["phase"].clone(), said(status))).collect();
     check_eq!(status, [(json!("running"), false), (json!("stopped"), false)], "phases, and what they say of panics");

@@ -50,8 +50,8 @@ impl Report {
     /// Every check that failed says what to do and what is lost.
     fn is_helpful(&self) -> Outcome {
         for check in self.0["checks"].as_array().into_iter().flatten() {
-            let told = check["remedy"].is_string() && check["lost"].is_string();
-            check_eq!(check["ok"] == json!(false), told, "{check}");
+            let reported = check["remedy"].is_string() && check["lost"].is_string();
+            check_eq!(check["ok"] == json!(false), reported, "{check}");
         }
         for rung in self.0["rungs"].as_array().into_iter().flatten() {
             ensure!(rung["possible"] == json!(true) || rung["reason"].is_string(), "{rung}");

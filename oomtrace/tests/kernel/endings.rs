@@ -19,9 +19,9 @@ use crate::{
 
 pub(crate) const ALL: &[Scenario] = &[
     ("an_end_gives_the_containers_exit_code_and_how_long_a_victim_took_to_die", process_exit),
-    ("a_signal_into_a_container_is_told_with_its_sender", signals),
+    ("a_signal_into_a_container_is_reported_with_its_sender", signals),
     ("an_end_says_how_long_the_reaper_took_where_it_had_to_come", reaped),
-    ("signals_among_a_containers_processes_are_told_in_moderation_and_the_rest_counted", signals_in_moderation),
+    ("signals_among_a_containers_processes_are_reported_in_moderation_and_the_rest_counted", signals_in_moderation),
 ];
 
 /// However a first process ends, its container's exit code follows; a victim's end says how long it took to die.
@@ -37,15 +37,15 @@ fn process_exit() -> Outcome {
         [(killed, json!([null, "SIGKILL", 9, 137, true])), (failed, json!([3, null, null, 3, false]))]
     {
         let fields = ["exit_code", "signal", "signal_number", "container_exit_code", "oom_victim"];
-        let told = json!(fields.map(|field| &exit[field]));
-        check_eq!(told, expected, "{fields:?}");
+        let reported = json!(fields.map(|field| &exit[field]));
+        check_eq!(reported, expected, "{fields:?}");
         check_eq!(exit["container_init"], json!(true), "container_init");
         check_eq!(exit["container"]["id"], json!(container_id(16)), "container.id");
         check_eq!(exit["mark_to_reaped_ms"], Value::Null, "mark_to_reaped_ms of one that ended at once");
         check_eq!(exit["since_mark_ms"].is_f64(), exit["oom_victim"] == true, "since_mark_ms is known");
     }
     check_eq!(killed["pid"], only(&lines, "oom_kill")?["victim"]["tgid"], "pid");
-    ensure!(killed["seq"].as_u64() > only(&lines, "oom_kill")?["seq"].as_u64(), "the end was told before the kill");
+    ensure!(killed["seq"].as_u64() > only(&lines, "oom_kill")?["seq"].as_u64(), "the end was reported before the kill");
     Ok(())
 }
 
@@ -60,14 +60,14 @@ fn signals() -> Outcome {
     workload::start("fault", &container.procs())?.wait()?;
     workload::start("terminate-itself", &container.procs())?.wait()?;
     let lines = oomtrace.stop()?;
-    let told: Vec<_> = of_kind(&lines, "signal")
+    let reported: Vec<_> = of_kind(&lines, "signal")
         .iter()
         .map(|signal| json!([signal["signal"], signal["sender"]["role"], signal["container"]["id"]]))
         .collect();
     let id = container_id(17);
     let expected =
         [json!(["SIGKILL", "process", id]), json!(["SIGSEGV", "kernel", id]), json!(["SIGTERM", "same_container", id])];
-    check_eq!(told, expected, "signals");
+    check_eq!(reported, expected, "signals");
     let first = of_kind(&lines, "signal")[0];
     check_eq!(first["sender"]["tgid"], json!(std::process::id()), "sender.tgid");
     check_eq!(first["target"]["tgid"], json!(killed.id()), "target.tgid");
@@ -106,8 +106,8 @@ fn signals_in_moderation() -> Outcome {
     let signals = of_kind(&lines, "signal");
     let children = signals.iter().filter(|signal| signal["target"]["container_init"] != json!(true)).count() as u64;
     let untold = lines.last().and_then(|status| status["untold_signals"].as_u64()).context("untold_signals")?;
-    check_eq!(children + untold, workload::CHILDREN, "signals, told and untold");
-    ensure!(untold > 0 && children <= (seconds + 2) * 10, "{children} told in {seconds} s, {untold} untold");
+    check_eq!(children + untold, workload::CHILDREN, "signals, reported and untold");
+    ensure!(untold > 0 && children <= (seconds + 2) * 10, "{children} reported in {seconds} s, {untold} untold");
     check_eq!(signals.len() as u64 - children, 1, "signals to the first process");
     ensure!(losses(&lines).is_empty(), "lost: {lines:#?}");
     Ok(())

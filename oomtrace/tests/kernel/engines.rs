@@ -133,6 +133,6 @@ fn pods(engine: Engine) -> Outcome {
     let row = rows.iter().find(|row| row["container"]["id"] == id.as_str()).context("it is not shown")?;
     check_names(row, "web", &id)?;
     check_eq!(row["limit_bytes"], 20 << 20, "the limit in force");
-    check_eq!(row["source"], "engine_state", "who told");
+    check_eq!(row["source"], "engine_state", "who reported");
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub(crate) const ALL: &[Scenario] = &[
-    ("a_container_over_its_limit_is_told_as_the_kernel_tells_it", container_limit),
+    ("a_container_over_its_limit_is_reported_as_the_kernel_tells_it", container_limit),
     ("every_function_rung_tells_the_same", every_rung),
     ("a_tracepoint_alone_still_tells_a_kill_with_its_container", tracepoint_rung),
     ("a_pod_with_one_container_is_killed_at_the_pods_limit", pod_limit),
@@ -29,9 +29,9 @@ pub(crate) const ALL: &[Scenario] = &[
     ("a_group_kill_is_one_kill_with_its_members", group_kill),
     ("a_task_that_was_dying_already_is_not_a_kill", already_dying),
     ("a_name_with_quotes_newlines_and_control_bytes_is_data", hostile_name),
-    ("a_victims_command_line_is_told_unless_it_is_not_to_be_read", command_line),
+    ("a_victims_command_line_is_reported_unless_it_is_not_to_be_read", command_line),
     ("a_cgroup_removed_right_after_the_kill_still_has_its_path", removed_cgroup),
-    ("a_node_out_of_memory_is_told_and_oomtrace_survives", global_oom),
+    ("a_node_out_of_memory_is_reported_and_oomtrace_survives", global_oom),
 ];
 
 fn kill_in_container(arguments: &[&str]) -> Result<(Value, Vec<Value>, Vec<String>, Value)> {
@@ -88,9 +88,9 @@ fn every_rung() -> Outcome {
 
 fn tracepoint_rung() -> Outcome {
     let (kill, _, log, _) = kill_in_container(&["--probe", "tracepoint"])?;
-    let told = log.iter().find_map(|line| killed(line)).context("no \"Killed process\" in the log")?;
-    check_eq!(kill["victim"]["pid"], json!(told.pid), "victim.pid");
-    check_eq!(kill["victim"]["total_vm_bytes"], json!(told.total_vm_kib * 1024), "victim.total_vm_bytes");
+    let reported = log.iter().find_map(|line| killed(line)).context("no \"Killed process\" in the log")?;
+    check_eq!(kill["victim"]["pid"], json!(reported.pid), "victim.pid");
+    check_eq!(kill["victim"]["total_vm_bytes"], json!(reported.total_vm_kib * 1024), "victim.total_vm_bytes");
     check_eq!(kill["limit"], Value::Null, "limit");
     check_eq!(kill["group"], Value::Null, "group");
     Ok(())
@@ -323,7 +323,7 @@ fn already_dying() -> Outcome {
         check_eq!(mark["why"], json!("already_dying"), "why");
     }
     for kill in of_kind(&lines, "oom_kill") {
-        ensure!(kill["victim"]["tgid"] != json!(dying.id()), "the dying process was told as killed: {kill}");
+        ensure!(kill["victim"]["tgid"] != json!(dying.id()), "the dying process was reported as killed: {kill}");
     }
     Ok(())
 }

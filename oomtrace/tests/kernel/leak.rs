@@ -20,7 +20,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("a_leak_over_its_containers_limit_is_killed", killed),
     ("a_leaking_child_is_killed_while_the_first_process_lives", child_killed),
     ("a_leak_that_touches_little_lives_under_a_limit_below_what_it_asked_for", untouched),
-    ("a_leak_of_shared_memory_is_told_as_such", shared),
+    ("a_leak_of_shared_memory_is_reported_as_such", shared),
     ("how_memory_grew_before_a_kill_is_recorded", recorded),
 ];
 
@@ -87,10 +87,10 @@ fn child_killed() -> Outcome {
     let (mut leak, stdout) = start(&container, "--block 4MiB --every 10ms --max 300MiB --child --hold")?;
     // Kept to the end: without a reader the first process would end.
     let mut steps = stdout.lines();
-    let told = steps.find(|line| !line.as_ref().is_ok_and(|line| line.contains(": step "))).context("no end")??;
+    let reported = steps.find(|line| !line.as_ref().is_ok_and(|line| line.contains(": step "))).context("no end")??;
     let lives_on = steps.next().context("the first process says nothing more")??;
     ensure!(lives_on.contains("lives on"), "{lives_on}");
-    ensure!(told.contains("was killed (SIGKILL)"), "{told}");
+    ensure!(reported.contains("was killed (SIGKILL)"), "{reported}");
     ensure!(leak.try_wait()?.is_none(), "the first process ended, too");
     let lines = oomtrace.stop()?;
     let kills = of_kind(&lines, "oom_kill");

@@ -1,4 +1,4 @@
-//! What could be lost, or told in the wrong time.
+//! What could be lost, or reported in the wrong time.
 
 use std::{collections::HashMap, fs, sync::Mutex, thread, time::Duration};
 
@@ -19,11 +19,11 @@ use crate::{
 
 pub(crate) const ALL: &[Scenario] = &[
     ("of_200_kills_in_a_burst_none_is_lost_where_the_kernels_log_loses_some", burst),
-    ("what_does_not_fit_the_ring_is_counted_and_told", ring_full),
+    ("what_does_not_fit_the_ring_is_counted_and_reported", ring_full),
     ("a_group_kill_of_720_processes_fits_the_ring_while_nobody_reads_it", group_of_720),
     ("paths_of_exits_and_signals_in_deep_cgroups_beside_kills_are_all_their_own", deep_paths),
     ("runs_of_a_probe_that_the_kernel_skipped_are_counted_with_its_name", skipped),
-    ("a_kill_after_a_step_of_the_clock_is_told_in_the_new_time", clock_step),
+    ("a_kill_after_a_step_of_the_clock_is_reported_in_the_new_time", clock_step),
 ];
 
 fn burst() -> Outcome {
@@ -41,7 +41,7 @@ fn burst() -> Outcome {
         }
     }
     let lines = oomtrace.stop()?;
-    check_eq!(of_kind(&lines, "oom_kill").len(), 200, "kills told");
+    check_eq!(of_kind(&lines, "oom_kill").len(), 200, "kills reported");
     check_eq!(kills, 200, "kills logged by the kernel");
     ensure!(reports < 200, "the kernel's log lost nothing: the burst is too slow to prove anything");
     ensure!(losses(&lines).is_empty(), "lost: {:?}", losses(&lines));
@@ -68,8 +68,8 @@ fn ring_full() -> Outcome {
     let stopped = lines.last().context("no lines")?;
     check_eq!(stopped["lost"], json!(lost), "lost in the last status");
     let kills = of_kind(&lines, "oom_kill");
-    ensure!(lost > 0 && kills.len() < 6, "{} kills were told, and {lost} records lost", kills.len());
-    let fresh = kills.last().context("nothing was told after the ring had room again")?;
+    ensure!(lost > 0 && kills.len() < 6, "{} kills were reported, and {lost} records lost", kills.len());
+    let fresh = kills.last().context("nothing was reported after the ring had room again")?;
     check_eq!(fresh["cgroup"]["path"], json!(container.path), "cgroup.path");
     check_eq!(fresh["limit"]["cgroup"], json!(container.path), "limit.cgroup");
     Ok(())
@@ -90,8 +90,8 @@ fn clock_step() -> Outcome {
     let lines = oomtrace.stop()?;
     let kills = of_kind(&lines, "oom_kill");
     check_eq!(kills.len(), 2, "kills");
-    let told: Timestamp = kills[1]["ts"].as_str().context("no ts")?.parse()?;
-    ensure!(before <= told && told <= after, "{told} is not between {before} and {after}");
+    let reported: Timestamp = kills[1]["ts"].as_str().context("no ts")?.parse()?;
+    ensure!(before <= reported && reported <= after, "{reported} is not between {before} and {after}");
     ensure!(kills[0]["boot_ns"].as_u64() < kills[1]["boot_ns"].as_u64(), "the boot-time clock went back");
     Ok(())
 }
@@ -191,9 +191,9 @@ fn skipped() -> Outcome {
         ensure!(line["program"].is_string() && line["count"].as_u64() > Some(0), "{line}");
     }
     let of_map = lost.iter().filter(|line| line["program"] == json!("vm_enough_memory_fexit"));
-    let told: u64 = of_map.filter_map(|line| line["count"].as_u64()).sum();
+    let reported: u64 = of_map.filter_map(|line| line["count"].as_u64()).sum();
     let losses = lines.last().context("no lines")?["losses"].as_array().cloned().unwrap_or_default();
     let in_status = losses.iter().find(|lost| lost["program"] == json!("vm_enough_memory_fexit"));
-    check_eq!(in_status.and_then(|lost| lost["count"].as_u64()), Some(told), "the count in the last status");
+    check_eq!(in_status.and_then(|lost| lost["count"].as_u64()), Some(reported), "the count in the last status");
     Ok(())
 }

@@ -38,7 +38,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("of_containers_gone_within_milliseconds_a_runtimes_events_name_each", || by_events(24)),
     ("a_runtime_without_events_is_asked_about_each_container", || by_questions(24)),
     ("links_to_logs_alone_name_each_container", || by_links(24)),
-    ("names_that_were_learnt_before_a_kill_are_told_when_nothing_is_left_to_be_asked", frozen),
+    ("names_that_were_learnt_before_a_kill_are_reported_when_nothing_is_left_to_be_asked", frozen),
 ];
 
 /// In a guest whose clock counts instructions.

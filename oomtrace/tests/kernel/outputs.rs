@@ -74,11 +74,11 @@ fn rotated() -> Outcome {
     // events.10, …, events.1, events: the oldest first.
     let age = |path: &Path| path.extension().and_then(|number| number.to_str()?.parse::<u32>().ok()).unwrap_or(0);
     files.sort_by_key(|path| std::cmp::Reverse(age(path)));
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for path in &files {
         ensure!(fs::metadata(path)?.len() <= 16 << 10, "{} is too large", path.display());
-        told.extend(read(path)?);
+        reported.extend(read(path)?);
     }
-    check_eq!(told, expected, "the lines of {files:?}");
+    check_eq!(reported, expected, "the lines of {files:?}");
     Ok(())
 }

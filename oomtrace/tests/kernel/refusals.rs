@@ -19,9 +19,9 @@ use crate::{
 };
 
 pub(crate) const ALL: &[Scenario] = &[
-    ("an_allocation_refused_by_overcommit_accounting_is_told_with_its_limit", overcommit),
-    ("an_allocation_refused_by_a_limit_of_the_process_is_told_with_its_limit", rlimits),
-    ("an_allocation_refused_outside_of_containers_is_not_told", outside),
+    ("an_allocation_refused_by_overcommit_accounting_is_reported_with_its_limit", overcommit),
+    ("an_allocation_refused_by_a_limit_of_the_process_is_reported_with_its_limit", rlimits),
+    ("an_allocation_refused_outside_of_containers_is_not_reported", outside),
     ("oomtrace_doctor_in_a_container_beside_the_daemon_makes_no_events_of_its_own_probing", doctor_beside),
 ];
 

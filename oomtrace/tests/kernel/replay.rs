@@ -45,13 +45,13 @@ fn a_recording_is_replayed() -> Outcome {
     })?;
     thread::sleep(Duration::from_millis(500));
     let lines = oomtrace.stop()?;
-    let told = of_kind(&lines, "incident");
-    let scenarios: Vec<_> = told.iter().map(|line| &line["verdict"]["scenario"]).collect();
+    let reported = of_kind(&lines, "incident");
+    let scenarios: Vec<_> = reported.iter().map(|line| &line["verdict"]["scenario"]).collect();
     ensure!(scenarios.iter().any(|scenario| *scenario == "container_limit"), "{scenarios:?}");
     ensure!(scenarios.iter().any(|scenario| *scenario == "allocatable_evicted"), "{scenarios:?}");
 
     let live = last_of_each(&lines)?;
-    let news = |field| told.iter().filter_map(|line| line[field].as_u64()).sum::<u64>();
+    let news = |field| reported.iter().filter_map(|line| line[field].as_u64()).sum::<u64>();
     check_eq!(news("kills_new"), of_kind(&lines, "oom_kill").len() as u64, "kills that are new in each line");
     let timeline = Command::new("oomtrace").args(["timeline", "--format", "json", "--events", RECORD]).output()?;
     ensure!(timeline.status.success(), "{}", String::from_utf8_lossy(&timeline.stderr));

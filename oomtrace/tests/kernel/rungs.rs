@@ -30,9 +30,9 @@ pub(crate) const ALL: &[Scenario] = &[
     ("all_rungs_tell_the_same_of_a_node_out_of_memory", global_oom),
     ("a_kill_comes_with_what_memory_looked_like_on_every_rung", pressure),
     ("the_log_places_kills_whose_reports_the_kernel_left_out", left_out_reports),
-    ("the_log_overwritten_before_it_was_read_is_told_as_lost", overrun),
-    ("a_kill_that_the_log_lost_is_told_by_its_cgroups_count", counted),
-    ("the_log_of_before_is_told_where_that_is_asked_for", backlog),
+    ("the_log_overwritten_before_it_was_read_is_reported_as_lost", overrun),
+    ("a_kill_that_the_log_lost_is_reported_by_its_cgroups_count", counted),
+    ("the_log_of_before_is_reported_where_that_is_asked_for", backlog),
     ("the_log_is_read_where_no_probe_attaches", fallback),
     ("a_log_that_may_not_be_read_is_said_with_its_remedy", no_syslog),
 ];
@@ -59,7 +59,7 @@ fn on_every_rung(happens: impl FnOnce() -> Outcome) -> Result<Vec<(&'static str,
 
 fn only_kill<'a>(rung: &str, lines: &'a [Value]) -> Result<&'a Value> {
     let kills = of_kind(lines, "oom_kill");
-    ensure!(kills.len() == 1, "{rung} told {} kills: {lines:#?}", kills.len());
+    ensure!(kills.len() == 1, "{rung} reported {} kills: {lines:#?}", kills.len());
     Ok(kills[0])
 }
 
@@ -82,11 +82,11 @@ fn fields(value: &Value, path: &str, found: &mut Vec<(String, Value)>) {
 }
 
 /// Compares a kill as every rung tells it: what two of them know, they know alike. Prints who knows what.
-fn compare(told: &[(&'static str, &Value)]) -> Outcome {
+fn compare(reported: &[(&'static str, &Value)]) -> Outcome {
     // Of oomtrace itself, not of the kill.
     const OWN: [&str; 6] = ["ts", "boot_ns", "seq", "source", "node", "decision"];
     let mut table: Vec<(String, Vec<Value>)> = Vec::new();
-    for (at, (_, kill)) in told.iter().enumerate() {
+    for (at, (_, kill)) in reported.iter().enumerate() {
         let mut found = Vec::new();
         fields(kill, "", &mut found);
         for (path, value) in found {
@@ -94,7 +94,7 @@ fn compare(told: &[(&'static str, &Value)]) -> Outcome {
             if let Some((_, values)) = known {
                 values[at] = value;
             } else {
-                let mut values = vec![Value::Null; told.len()];
+                let mut values = vec![Value::Null; reported.len()];
                 values[at] = value;
                 table.push((path, values));
             }
@@ -105,7 +105,7 @@ fn compare(told: &[(&'static str, &Value)]) -> Outcome {
     for (path, values) in table.iter().filter(|(path, _)| !OWN.contains(&path.as_str()) && !is_of_others(path)) {
         let marks: Vec<_> = values.iter().map(|value| if value.is_null() { "-" } else { "x" }).collect();
         println!("FIELD {path} {}", marks.join(" "));
-        let mut known = values.iter().zip(told).filter(|(value, _)| !value.is_null());
+        let mut known = values.iter().zip(reported).filter(|(value, _)| !value.is_null());
         let Some((first, (best, _))) = known.next() else { continue };
         for (value, (rung, _)) in known {
             let alike = match (first.as_i64(), value.as_i64()) {
@@ -121,7 +121,7 @@ fn compare(told: &[(&'static str, &Value)]) -> Outcome {
         }
     }
     // A tracepoint alone tells a kill at its mark, which comes after the kernel has written its report.
-    let of_decision = told.iter().filter(|(rung, _)| *rung != "tracepoint");
+    let of_decision = reported.iter().filter(|(rung, _)| *rung != "tracepoint");
     let moments: Vec<_> = of_decision
         .map(|(rung, kill)| kill["boot_ns"].as_u64().with_context(|| format!("{rung}: no boot_ns")))
         .collect::<Result<_>>()?;
@@ -134,8 +134,9 @@ fn compare(told: &[(&'static str, &Value)]) -> Outcome {
 fn container_limit() -> Outcome {
     let container = Cgroup::make(&container_path(40, 40))?;
     container.limit(20)?;
-    let told = on_every_rung(|| run_to_death(&container))?;
-    let kills = told.iter().map(|(rung, lines)| Ok((*rung, only_kill(rung, lines)?))).collect::<Result<Vec<_>>>()?;
+    let reported = on_every_rung(|| run_to_death(&container))?;
+    let kills =
+        reported.iter().map(|(rung, lines)| Ok((*rung, only_kill(rung, lines)?))).collect::<Result<Vec<_>>>()?;
     compare(&kills)?;
     for (rung, kill) in &kills {
         check_eq!(kill["pod"]["uid"], json!(uid(40)), "{rung}: pod.uid");
@@ -148,7 +149,7 @@ fn container_limit() -> Outcome {
         ensure!(kill["trigger"]["comm"].is_string() && kill["gfp"].is_string(), "{rung}: {kill:#}");
         ensure!(kill["candidates"].as_array().is_some_and(|list| !list.is_empty()), "{rung}: {kill:#}");
     }
-    for (rung, lines) in &told {
+    for (rung, lines) in &reported {
         let why: Vec<_> = of_kind(lines, "oom_victim").iter().map(|victim| victim["why"].clone()).collect();
         check_eq!(why, [json!("killed")], "{rung}: oom_victim.why");
         let lost = losses(lines);
@@ -166,19 +167,20 @@ fn group_kill() -> Outcome {
     fs::write(container.folder().join("memory.oom.group"), "1")?;
     let mut others = [workload::start("rest", &container.procs())?, workload::start("rest", &container.procs())?];
     thread::sleep(Duration::from_millis(300));
-    let told = on_every_rung(|| run_to_death(&container))?;
+    let reported = on_every_rung(|| run_to_death(&container))?;
     for other in &mut others {
         other.wait()?;
     }
     let mut expected: Vec<_> = others.iter().map(|other| u64::from(other.id())).collect();
     expected.sort_unstable();
     // A tracepoint alone does not tell one decision from the next.
-    let told: Vec<_> = told.iter().filter(|(rung, _)| *rung != "tracepoint").collect();
-    let kills = told.iter().map(|(rung, lines)| Ok((*rung, only_kill(rung, lines)?))).collect::<Result<Vec<_>>>()?;
+    let reported: Vec<_> = reported.iter().filter(|(rung, _)| *rung != "tracepoint").collect();
+    let kills =
+        reported.iter().map(|(rung, lines)| Ok((*rung, only_kill(rung, lines)?))).collect::<Result<Vec<_>>>()?;
     for (rung, kill) in &kills {
         check_eq!(kill["group"], json!(true), "{rung}: group");
     }
-    for (rung, lines) in &told {
+    for (rung, lines) in &reported {
         let victims = of_kind(lines, "oom_victim");
         check_eq!(victims.len(), 3, "{rung}: oom_victim lines");
         let group = victims.iter().filter(|victim| victim["why"] == json!("group"));
@@ -194,8 +196,9 @@ fn group_kill() -> Outcome {
 
 fn global_oom() -> Outcome {
     let container = Cgroup::make(&container_path(42, 42))?;
-    let told = on_every_rung(|| run_to_death(&container))?;
-    let kills = told.iter().map(|(rung, lines)| Ok((*rung, only_kill(rung, lines)?))).collect::<Result<Vec<_>>>()?;
+    let reported = on_every_rung(|| run_to_death(&container))?;
+    let kills =
+        reported.iter().map(|(rung, lines)| Ok((*rung, only_kill(rung, lines)?))).collect::<Result<Vec<_>>>()?;
     for (rung, kill) in &kills {
         check_eq!(kill["container"]["id"], json!(container_id(42)), "{rung}: container.id");
     }
@@ -219,10 +222,10 @@ fn pressure() -> Outcome {
     // Lives on, so that there is something to be read after the kill.
     let mut other = workload::start("hold-4", &container.procs())?;
     thread::sleep(Duration::from_millis(500));
-    let told = on_every_rung(|| run_to_death(&container))?;
+    let reported = on_every_rung(|| run_to_death(&container))?;
     other.kill()?;
     other.wait()?;
-    for (rung, lines) in &told {
+    for (rung, lines) in &reported {
         ensure!(of_kind(lines, "error").is_empty(), "{rung}: {lines:#?}");
         let samples: Vec<_> =
             of_kind(lines, "pressure").into_iter().filter(|sample| sample["scope"] == json!("kill")).collect();
@@ -297,7 +300,7 @@ fn overrun() -> Outcome {
         .filter(|lost| lost["from"] == json!("kernel_log"))
         .filter_map(|lost| lost["count"].as_u64())
         .sum();
-    ensure!(lost > FLOOD / 2 && lost < FLOOD + 100, "{lost} records were told as lost of {FLOOD}");
+    ensure!(lost > FLOOD / 2 && lost < FLOOD + 100, "{lost} records were reported as lost of {FLOOD}");
     let stopped = lines.last().context("no lines")?;
     let in_status = stopped["losses"].as_array().into_iter().flatten().find(|loss| loss["from"] == json!("kernel_log"));
     check_eq!(in_status.map(|loss| &loss["count"]), Some(&json!(lost)), "lost in the last status");
@@ -356,8 +359,8 @@ fn backlog() -> Outcome {
         thread::sleep(Duration::from_millis(1500));
         let lines = oomtrace.stop()?;
         let path = json!(container.path);
-        let told = of_kind(&lines, "oom_kill").iter().filter(|kill| kill["cgroup"]["path"] == path).count();
-        check_eq!(told, expected, "kills told with {arguments:?}");
+        let reported = of_kind(&lines, "oom_kill").iter().filter(|kill| kill["cgroup"]["path"] == path).count();
+        check_eq!(reported, expected, "kills reported with {arguments:?}");
     }
     Ok(())
 }

@@ -77,14 +77,14 @@ fn check_names(what: &Value, pod: &Pod, container: &Container) -> Outcome {
 }
 
 fn over_limit() -> Outcome {
-    told_with_its_end(900, &[])
+    reported_with_its_end(900, &[])
 }
 
 fn events() -> Outcome {
-    told_with_its_end(906, &["--cri-events"])
+    reported_with_its_end(906, &["--cri-events"])
 }
 
-fn told_with_its_end(number: u32, arguments: &[&str]) -> Outcome {
+fn reported_with_its_end(number: u32, arguments: &[&str]) -> Outcome {
     let mut kubelet = Kubelet::start()?;
     let oomtrace = Oomtrace::start(arguments)?;
     let pod = kubelet.pod(number)?;
@@ -105,7 +105,7 @@ fn told_with_its_end(number: u32, arguments: &[&str]) -> Outcome {
     check_names(end, &pod, &container)?;
     // What the runtime reports of it in its own time.
     let changes = of_kind(&lines, "container");
-    let died = changes.iter().find(|change| change["action"] == "died").context("the runtime told no end")?;
+    let died = changes.iter().find(|change| change["action"] == "died").context("the runtime reported no end")?;
     check_names(died, &pod, &container)?;
     check_eq!(died["exit_code"], 137, "the exit code");
     check_eq!(died["source"], "cri", "the source");
@@ -324,8 +324,8 @@ fn logs_alone() -> Outcome {
     let with_cri = ask_pods(&[])?;
     kubelet.remove_pod(&pod)?;
     let (alone, with_cri) = (&alone[&container.id], &with_cri[&container.id]);
-    check_eq!(alone["source"], "pod_logs", "who told");
-    check_eq!(with_cri["source"], "cri", "who told");
+    check_eq!(alone["source"], "pod_logs", "who reported");
+    check_eq!(with_cri["source"], "cri", "who reported");
     check_eq!(alone["pod"], with_cri["pod"], "the pod");
     for what in ["name", "id", "restart_count"] {
         check_eq!(alone["container"][what], with_cri["container"][what], "the container's {what}");
@@ -348,7 +348,7 @@ fn least_privileges() -> Outcome {
     kubelet.remove_pod(&pod)?;
     for (rows, source) in [(root, "cri"), (files, "oci_config"), (nobody, "pod_logs")] {
         let row = rows.get(&container.id).with_context(|| format!("{source}: the container is not shown"))?;
-        check_eq!(row["source"], source, "who told");
+        check_eq!(row["source"], source, "who reported");
         check_names(row, &pod, &container)?;
         check_eq!(row["limit_bytes"], 20 << 20, "the limit in force");
         // A sandbox has no log, and so nothing tells it from a container.

@@ -139,8 +139,11 @@ fn journal() -> Outcome {
     );
     let picked = |incident: &Value| json!({"ts": incident["ts"], "pod": incident["pod"]["name"], "why": incident["verdict"]["scenario"]});
     let expected: Vec<_> = of_kind(&lines, "incident").into_iter().map(picked).collect();
-    let told = ask(&recipe()?)?;
-    ensure!(told.ends_with(&expected) && !expected.is_empty(), "the shipped command gives {told:?}, not {expected:?}");
+    let reported = ask(&recipe()?)?;
+    ensure!(
+        reported.ends_with(&expected) && !expected.is_empty(),
+        "the shipped command gives {reported:?}, not {expected:?}"
+    );
     Ok(())
 }
 

@@ -28,14 +28,14 @@ fn logs_alone_tell_every_kill_and_eviction_of_a_real_node_once_and_nothing_else(
             }
             kills
         };
-        let told = by_pod(&found, &|line| {
+        let reported = by_pod(&found, &|line| {
             let part = |field: &str| line["pod"][field].as_str().unwrap_or("?").to_owned();
             format!("{}/{}", part("namespace"), part("name"))
         });
         let truth = by_pod(expected.as_array().expect("incidents"), &|incident| {
             incident["pod"].as_str().unwrap_or_default().to_owned()
         });
-        assert_eq!(told, truth, "{name}: {summaries:#?}");
+        assert_eq!(reported, truth, "{name}: {summaries:#?}");
         assert!(found.iter().all(|line| line["severity"] == "memory"), "{name}: {summaries:#?}");
     }
 }

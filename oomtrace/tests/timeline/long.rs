@@ -34,7 +34,7 @@ fn every_day_of_a_log_of_months_comes_to_what_it_comes_to_alone() {
         };
         lines.iter().map(of).collect()
     };
-    let alone = gist(&Logs::of(&story.kernel, &story.kubelet).told(&[]));
+    let alone = gist(&Logs::of(&story.kernel, &story.kubelet).reported(&[]));
     assert_eq!(alone.len(), 2, "{alone:?}");
 
     let (mut kernel, mut kubelet) = (String::new(), String::new());
@@ -43,16 +43,16 @@ fn every_day_of_a_log_of_months_comes_to_what_it_comes_to_alone() {
         kubelet += &story.kubelet.replace("I1123 ", &format!("I{month:02}{day:02} "));
     }
     let logs = Logs::of(&kernel, &kubelet);
-    let told = logs.told(&[]);
-    assert_eq!(gist(&told), alone.iter().cycle().take(2 * DAYS).cloned().collect::<Vec<_>>());
-    let started: Vec<_> = told.iter().map(|line| line["started"].as_str().expect("a time")).collect();
+    let reported = logs.reported(&[]);
+    assert_eq!(gist(&reported), alone.iter().cycle().take(2 * DAYS).cloned().collect::<Vec<_>>());
+    let started: Vec<_> = reported.iter().map(|line| line["started"].as_str().expect("a time")).collect();
     assert!(started.is_sorted());
-    let seqs: Vec<_> = told.iter().map(|line| line["seq"].as_u64().expect("a number")).collect();
+    let seqs: Vec<_> = reported.iter().map(|line| line["seq"].as_u64().expect("a number")).collect();
     assert!(seqs.is_sorted());
 
     // Two halves in two files, the later one given first.
     let middle = kubelet.match_indices('\n').nth(kubelet.lines().count() / 2).expect("lines").0 + 1;
     let halves = (Logs::of("", &kubelet[middle..]), Logs::of(&kernel, &kubelet[..middle]));
     let more = ["--kubelet-log", &halves.0.path("kubelet")];
-    assert_eq!(gist(&halves.1.told(&more)), gist(&told));
+    assert_eq!(gist(&halves.1.reported(&more)), gist(&reported));
 }

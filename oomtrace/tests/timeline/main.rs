@@ -69,7 +69,7 @@ impl Logs {
         self.0.path().join(name).to_str().expect("UTF-8").to_owned()
     }
 
-    fn told(&self, more: &[&str]) -> Vec<Value> {
+    fn reported(&self, more: &[&str]) -> Vec<Value> {
         let logs = ["--kernel-log", &self.path("kernel"), "--kubelet-log", &self.path("kubelet")];
         lines(&[&logs[..], more].concat())
     }
@@ -97,15 +97,15 @@ fn compare(capture: &str, found: &[Value], beside: Beside, how: &str) {
     let summaries: Vec<_> = found.iter().map(|line| &line["verdict"]["summary"]).collect();
     assert_eq!(found.len(), expected.len(), "{how}: {summaries:#?}");
     for incident in expected {
-        let told = found.iter().find(|line| line["pod"]["uid"] == incident["uid"]);
-        assert!(told.is_some(), "{how}: {incident} is not among {summaries:#?}");
-        let Some(told) = told else { continue };
-        let same = |field: &str, told: &Value| {
+        let reported = found.iter().find(|line| line["pod"]["uid"] == incident["uid"]);
+        assert!(reported.is_some(), "{how}: {incident} is not among {summaries:#?}");
+        let Some(reported) = reported else { continue };
+        let same = |field: &str, reported: &Value| {
             if !incident[field].is_null() {
-                assert_eq!(told, &incident[field], "{how}: {field} of {}", incident["pod"]);
+                assert_eq!(reported, &incident[field], "{how}: {field} of {}", incident["pod"]);
             }
         };
-        let verdict = &told["verdict"];
+        let verdict = &reported["verdict"];
         if beside.signal || incident["signal_from"].is_null() {
             same("scenario", &verdict["scenario"]);
             same("signal", &verdict["signal"]);
@@ -114,21 +114,21 @@ fn compare(capture: &str, found: &[Value], beside: Beside, how: &str) {
         if beside.amounts || incident["amounts_from"].is_null() {
             same("available_bytes", &verdict["available_bytes"]);
         }
-        same("limit_level", &told["limit_level"]);
-        same("limit_bytes", &told["limit_bytes"]);
-        same("kills", &told["kills"]);
-        same("kernel_kills", &told["kills"]);
-        same("group", &told["group"]);
+        same("limit_level", &reported["limit_level"]);
+        same("limit_bytes", &reported["limit_bytes"]);
+        same("kills", &reported["kills"]);
+        same("kernel_kills", &reported["kills"]);
+        same("group", &reported["group"]);
         same("invisible", &verdict["invisible"]);
-        same("victim_comm", &told["victim_comm"]);
+        same("victim_comm", &reported["victim_comm"]);
         if beside.names {
             let name = format!(
                 "{}/{}",
-                told["pod"]["namespace"].as_str().unwrap_or("?"),
-                told["pod"]["name"].as_str().unwrap_or("?")
+                reported["pod"]["namespace"].as_str().unwrap_or("?"),
+                reported["pod"]["name"].as_str().unwrap_or("?")
             );
             same("pod", &Value::String(name));
-            same("container", &told["container"]["name"]);
+            same("container", &reported["container"]["name"]);
             let names = |list: &Value, name: &dyn Fn(&Value) -> Value| -> BTreeSet<String> {
                 list.as_array()
                     .into_iter()
@@ -137,8 +137,8 @@ fn compare(capture: &str, found: &[Value], beside: Beside, how: &str) {
                     .collect()
             };
             if !incident["containers"].is_null() {
-                let told = names(&told["containers"], &|entry| entry["name"].clone());
-                assert_eq!(told, names(&incident["containers"], &Value::clone), "{how}: {}", incident["pod"]);
+                let reported = names(&reported["containers"], &|entry| entry["name"].clone());
+                assert_eq!(reported, names(&incident["containers"], &Value::clone), "{how}: {}", incident["pod"]);
             }
         }
         if beside.every_state {
@@ -148,7 +148,7 @@ fn compare(capture: &str, found: &[Value], beside: Beside, how: &str) {
 }
 
 #[test]
-fn kills_are_told_right_from_every_form_of_both_logs() {
+fn kills_are_reported_right_from_every_form_of_both_logs() {
     let capture = "oomkill-1.36-systemd";
     for kernel in KERNEL {
         for kubelet in KUBELET {
@@ -162,7 +162,7 @@ fn kills_are_told_right_from_every_form_of_both_logs() {
 
 /// `journalctl -k -o cat`, and `dmesg -H`, whose times are none.
 #[test]
-fn kills_without_any_time_are_told_when_the_kubelet_noticed_them() {
+fn kills_without_any_time_are_reported_when_the_kubelet_noticed_them() {
     let capture = "oomkill-1.36-systemd";
     let dmesg = std::fs::read_to_string(data("kernel-log/oomkill.dmesg.txt")).expect("a log");
     let texts: Vec<_> = dmesg.lines().filter_map(|line| Some(line.split_once("] ")?.1)).collect();
@@ -185,7 +185,7 @@ fn kills_without_any_time_are_told_when_the_kubelet_noticed_them() {
 }
 
 #[test]
-fn kills_are_told_from_the_kernels_log_alone_and_named_by_any_file_that_names_pods() {
+fn kills_are_reported_from_the_kernels_log_alone_and_named_by_any_file_that_names_pods() {
     let capture = "oomkill-1.36-systemd";
     for kernel in KERNEL {
         let kernel = format!("kernel-log/oomkill.{kernel}");
@@ -208,7 +208,7 @@ fn what_kubernetes_shows_is_taken_from_the_pods_own_states() {
 }
 
 #[test]
-fn evictions_are_told_right_from_every_form_of_the_log() {
+fn evictions_are_reported_right_from_every_form_of_the_log() {
     for capture in ["evict-1.36-systemd", "evict-1.20-systemd"] {
         for kubelet in KUBELET {
             let kubelet = format!("{capture}/{kubelet}");
@@ -269,7 +269,7 @@ fn a_quiet_log_has_no_incident() {
 }
 
 #[test]
-fn refused_pods_are_told_only_when_everything_is_asked_for_and_then_as_events() {
+fn refused_pods_are_reported_only_when_everything_is_asked_for_and_then_as_events() {
     let log = "evict-1.20-systemd/kubelet.log.zst";
     let refused = |lines: &[Value]| lines.iter().filter(|line| line["phase"] == "admission_refused").count();
     assert_eq!(refused(&lines(&["--kubelet-log", log])), 0);
@@ -296,7 +296,7 @@ fn incidents_are_chosen_by_pod_container_scenario_and_time() {
 }
 
 #[test]
-fn a_kernel_log_without_dates_is_told_from_boot_unless_something_tells_when_that_was() {
+fn a_kernel_log_without_dates_is_reported_from_boot_unless_something_tells_when_that_was() {
     let kernel = "kernel-log/oomkill.dmesg.txt";
     let started = |more: &[&str]| {
         let found = lines(&[&["--kernel-log", kernel], more].concat());

@@ -5,16 +5,16 @@ use serde_json::Value;
 use super::{
     Logs,
     recast::{Cgroups, Kubelet},
-    stories::{told, told_by},
+    stories::{reported, reported_by},
     story::{Over, Place, Story},
 };
 
 fn comes_to_nothing(story: &Story) {
-    assert_eq!(told(story, &[]), [] as [Value; 0]);
+    assert_eq!(reported(story, &[]), [] as [Value; 0]);
     // Those that tell no exit codes.
     for kubelet in [Kubelet::V120, Kubelet::V121] {
         let Story { kernel, kubelet: log } = story.recast(kubelet, Cgroups::Systemd);
-        assert_eq!(Logs::of(&kernel, &log).told(&[]), [] as [Value; 0], "{kubelet:?}");
+        assert_eq!(Logs::of(&kernel, &log).reported(&[]), [] as [Value; 0], "{kubelet:?}");
     }
 }
 
@@ -59,7 +59,7 @@ fn a_pod_over_its_own_limit_of_the_disk_after_another_was_evicted_for_memory() {
     story.starts(0.0, one).starts(0.5, two).evicts(30.0, one, 137, 2).ends_evicted(50.0, two, 137, 2).goes_on(200.0);
     // All pods are ranked.
     story.kubelet = story.kubelet.replace("default/other", "default/pod-b");
-    let found = told(&story, &[]);
+    let found = reported(&story, &[]);
     assert_eq!((found.len(), &found[0][0]), (1, &"pod-a".into()), "{found:?}");
 }
 
@@ -113,12 +113,12 @@ fn what_a_kubelet_that_is_started_finds_ended() {
 }
 
 #[test]
-fn but_a_crash_while_the_kubelet_was_away_is_told() {
+fn but_a_crash_while_the_kubelet_was_away_is_reported() {
     let place = Place::new('a', "app", '1');
     let mut story = Story::default();
     story.starts(0.0, place).goes_on(30.0).kubelet_starts(60.0).ends(62.0, place, 139).goes_on(200.0);
-    let told_codes: Vec<_> = Kubelet::ALL.into_iter().filter(|kubelet| kubelet.tells_exit_codes()).collect();
-    let found = told_by(&told_codes, &story, &[]);
+    let reported_codes: Vec<_> = Kubelet::ALL.into_iter().filter(|kubelet| kubelet.tells_exit_codes()).collect();
+    let found = reported_by(&reported_codes, &story, &[]);
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0][2], "crashed");
 }
@@ -130,7 +130,7 @@ fn and_a_kill_while_the_kubelet_was_away_is_no_invisible_one() {
         let mut story = Story::default();
         story.starts(0.0, place).goes_on(15.0).oom(20.0, place, 801, Over::Container, group, &[]);
         story.kubelet_starts(100.0).ends(102.0, place, 137).goes_on(200.0);
-        let found = told(&story, &[]);
+        let found = reported(&story, &[]);
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!((&found[0][5], &found[0][6]), (&false.into(), &serde_json::json!(["OOMKilled 137"])), "{found:?}");
     }

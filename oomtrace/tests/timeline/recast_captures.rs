@@ -17,14 +17,14 @@ fn read(path: &str) -> String {
 }
 
 #[test]
-fn kills_are_told_right_whatever_the_kubelet_and_the_cgroup_driver() {
+fn kills_are_reported_right_whatever_the_kubelet_and_the_cgroup_driver() {
     let capture = "oomkill-1.36-systemd";
     let kubelet = read(&format!("{capture}/kubelet.log.zst"));
     let kernel = read("kernel-log/oomkill.dmesg.txt");
     let compare = |version: Kubelet, cgroups: Cgroups| {
         let logs = Logs::of(&cgroups.recast(&kernel), &version.recast(&cgroups.recast(&kubelet)));
         let beside = Beside { names: true, every_state: version.tells_exit_codes(), ..Beside::default() };
-        compare(capture, &logs.told(&[]), beside, &format!("{version:?} {cgroups:?}"));
+        compare(capture, &logs.reported(&[]), beside, &format!("{version:?} {cgroups:?}"));
     };
     for version in Kubelet::ALL {
         compare(version, Cgroups::Cgroupfs);
@@ -35,7 +35,7 @@ fn kills_are_told_right_whatever_the_kubelet_and_the_cgroup_driver() {
 }
 
 #[test]
-fn kills_are_told_right_by_a_kubelet_at_its_default_verbosity() {
+fn kills_are_reported_right_by_a_kubelet_at_its_default_verbosity() {
     let capture = "oomkill-1.36-systemd";
     let quiet: String = read(&format!("{capture}/kubelet.log.zst"))
         .lines()
@@ -57,14 +57,14 @@ fn kills_are_told_right_by_a_kubelet_at_its_default_verbosity() {
         for kernel in super::KERNEL {
             let logs = Logs::of(&read(&format!("kernel-log/oomkill.{kernel}")), &version.recast(&quiet));
             let how = format!("{version:?} {kernel}");
-            compare(capture, &logs.told(&["--pods", &pods]), Beside { names: true, ..Beside::default() }, &how);
-            compare(capture, &logs.told(&[]), Beside::default(), &how);
+            compare(capture, &logs.reported(&["--pods", &pods]), Beside { names: true, ..Beside::default() }, &how);
+            compare(capture, &logs.reported(&[]), Beside::default(), &how);
         }
     }
 }
 
 #[test]
-fn evictions_are_told_right_whatever_the_kubelet() {
+fn evictions_are_reported_right_whatever_the_kubelet() {
     let capture = "evict-1.36-systemd";
     let kubelet = read(&format!("{capture}/kubelet.log.zst"));
     let kernel = read("kernel-log/evict.dmesg.txt");
@@ -73,10 +73,10 @@ fn evictions_are_told_right_whatever_the_kubelet() {
         let how = format!("{version:?}");
         // 1.20 names no container that it ends.
         let names = version != Kubelet::V120;
-        compare(capture, &logs.told(&[]), Beside { names, ..Beside::default() }, &how);
+        compare(capture, &logs.reported(&[]), Beside { names, ..Beside::default() }, &how);
         let (metrics, events) = (format!("{capture}/metrics-evict.txt"), format!("{capture}/events.json.zst"));
         let all = Beside { names: true, signal: true, amounts: true, every_state: true };
-        compare(capture, &logs.told(&["--kubelet-metrics", &metrics, "--pods", &events]), all, &how);
+        compare(capture, &logs.reported(&["--kubelet-metrics", &metrics, "--pods", &events]), all, &how);
     }
 }
 

@@ -8,18 +8,18 @@ use super::{
     story::{Over, Place, Story},
 };
 
-/// The incidents of a story, told in every form of its logs, are the same; of each what matters.
-pub(crate) fn told(story: &Story, more: &[&str]) -> Vec<Value> {
-    told_by(&Kubelet::ALL, story, more)
+/// The incidents of a story, reported in every form of its logs, are the same; of each what matters.
+pub(crate) fn reported(story: &Story, more: &[&str]) -> Vec<Value> {
+    reported_by(&Kubelet::ALL, story, more)
 }
 
 /// The same, reported by some kubelets only.
-pub(crate) fn told_by(kubelets: &[Kubelet], story: &Story, more: &[&str]) -> Vec<Value> {
+pub(crate) fn reported_by(kubelets: &[Kubelet], story: &Story, more: &[&str]) -> Vec<Value> {
     let mut first: Option<Vec<Value>> = None;
     for kubelet in kubelets.iter().copied() {
         for cgroups in Cgroups::ALL {
             let Story { kernel, kubelet: log } = story.recast(kubelet, cgroups);
-            let found = Logs::of(&kernel, &log).told(more);
+            let found = Logs::of(&kernel, &log).reported(more);
             let found: Vec<_> = found.iter().map(gist).collect();
             let expected = first.get_or_insert_with(|| found.clone());
             if kubelet.tells_exit_codes() {
@@ -35,8 +35,8 @@ pub(crate) fn told_by(kubelets: &[Kubelet], story: &Story, more: &[&str]) -> Vec
 /// What can be reported where no exit code is: all but what Kubernetes shows of a container, and in 1.20 the names of those that
 /// the kubelet ends.
 fn without_codes(gists: &[Value]) -> Vec<Value> {
-    let told = gists.iter().map(|gist| json!([gist[0], gist[2], gist[3], gist[4], gist[5]]));
-    told.collect()
+    let reported = gists.iter().map(|gist| json!([gist[0], gist[2], gist[3], gist[4], gist[5]]));
+    reported.collect()
 }
 
 fn gist(line: &Value) -> Value {
@@ -62,7 +62,7 @@ fn a_node_out_of_memory_names_the_victims_pod() {
     );
     story.ends(22.0, place, 137).goes_on(100.0);
     let expected = json!(["pod-a", null, "system_oom", null, 1, false, ["OOMKilled 137"]]);
-    assert_eq!(told(&story, &[]), [expected]);
+    assert_eq!(reported(&story, &[]), [expected]);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn pods_over_allocatable_are_killed_by_the_kernel_and_then_evicted() {
     story.starts(0.0, fast).starts(0.5, bu).oom(20.0, fast, 801, Over::Kubepods, true, &[]).ends(21.0, fast, 137);
     story.restarts(23.0, again).evicts(28.0, bu, 137, 2).evicts(40.0, again, 0, 2).goes_on(200.0);
     assert_eq!(
-        told(&story, &[]),
+        reported(&story, &[]),
         [
             json!(["pod-a", "fast", "allocatable_oom", "allocatable_evicted", 1, false, ["OOMKilled 137", "Evicted"]]),
             json!(["pod-b", "app", "allocatable_evicted", null, 0, false, ["Evicted"]]),
@@ -97,7 +97,7 @@ fn a_soft_threshold_is_met_for_long_enough() {
         );
     }
     story.evicts(40.0, place, 143, 5).goes_on(200.0);
-    assert_eq!(told(&story, &[]), [json!(["pod-a", "app", "node_pressure_evicted", null, 0, false, ["Evicted"]])]);
+    assert_eq!(reported(&story, &[]), [json!(["pod-a", "app", "node_pressure_evicted", null, 0, false, ["Evicted"]])]);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn of_two_signals_below_their_thresholds_it_is_the_one_that_the_kubelet_compared
             );
         }
         story.evicts(40.0, place, 143, 2).goes_on(200.0);
-        assert_eq!(told(&story, &[]), [json!(["pod-a", "app", scenario, null, 0, false, ["Evicted"]])]);
+        assert_eq!(reported(&story, &[]), [json!(["pod-a", "app", scenario, null, 0, false, ["Evicted"]])]);
     }
 }
 
@@ -139,7 +139,7 @@ fn a_container_over_its_limit_in_a_crash_loop_is_one_incident() {
         story.restarts(second + 10.0, Place::new('a', "app", char::from(id as u8 + 1)));
     }
     story.goes_on(200.0);
-    assert_eq!(told(&story, &[]), [json!(["pod-a", "app", "container_limit", null, 3, false, ["OOMKilled 137"]])]);
+    assert_eq!(reported(&story, &[]), [json!(["pod-a", "app", "container_limit", null, 3, false, ["OOMKilled 137"]])]);
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn a_child_that_is_killed_while_the_first_process_lives_on_is_invisible() {
     let place = Place::new('a', "app", '1');
     let mut story = Story::default();
     story.starts(0.0, place).oom(20.0, place, 801, Over::Container, false, &["sh"]).goes_on(100.0);
-    assert_eq!(told(&story, &[]), [json!(["pod-a", null, "container_limit", null, 1, true, ["nothing"]])]);
+    assert_eq!(reported(&story, &[]), [json!(["pod-a", null, "container_limit", null, 1, true, ["nothing"]])]);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_first_process_that_reaps_its_killed_child_ends_with_its_own_code() {
         story.starts(0.0, place).oom(20.0, place, 801, Over::Container, false, &["sh"]).ends(21.5, place, code);
         story.goes_on(100.0);
         let shows = format!("OOMKilled {code}");
-        assert_eq!(told(&story, &[]), [json!(["pod-a", null, "container_limit", null, 1, false, [shows]])]);
+        assert_eq!(reported(&story, &[]), [json!(["pod-a", null, "container_limit", null, 1, false, [shows]])]);
     }
 }
 
@@ -168,11 +168,11 @@ fn a_limit_of_the_pods_that_two_containers_hit_together() {
     let mut story = Story::default();
     story.starts(0.0, one).restarts(2.5, two).oom(20.0, one, 801, Over::Pod, true, &[]).ends(21.5, one, 137);
     story.goes_on(100.0);
-    assert_eq!(told(&story, &[]), [json!(["pod-a", null, "pod_limit", null, 1, false, ["OOMKilled 137"]])]);
+    assert_eq!(reported(&story, &[]), [json!(["pod-a", null, "pod_limit", null, 1, false, ["OOMKilled 137"]])]);
     // One container: the limit is its own too.
     let mut story = Story::default();
     story.starts(0.0, one).oom(20.0, one, 801, Over::Pod, true, &[]).ends(21.5, one, 137).goes_on(100.0);
-    assert_eq!(told(&story, &[]), [json!(["pod-a", null, "container_limit", null, 1, false, ["OOMKilled 137"]])]);
+    assert_eq!(reported(&story, &[]), [json!(["pod-a", null, "container_limit", null, 1, false, ["OOMKilled 137"]])]);
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn a_pod_that_goes_is_no_incident() {
         let place = Place::new('a', "app", '1');
         let mut story = Story::default();
         story.starts(0.0, place).deleted(20.0, place).killing(20.1, place, 30).ends(50.2, place, code).goes_on(100.0);
-        assert_eq!(told(&story, &[]), [] as [Value; 0], "{code}");
+        assert_eq!(reported(&story, &[]), [] as [Value; 0], "{code}");
     }
 }
 
@@ -193,7 +193,7 @@ fn a_program_that_fails_by_itself_is_no_incident() {
         story.starts(second, Place::new('a', "app", id)).ends(second + 9.0, Place::new('a', "app", id), 1);
     }
     story.goes_on(200.0);
-    assert_eq!(told(&story, &[]), [] as [Value; 0]);
+    assert_eq!(reported(&story, &[]), [] as [Value; 0]);
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_liveness_probe_that_fails_is_no_oom() {
         .killing(20.2, place, 30)
         .ends(50.4, place, 137)
         .goes_on(150.0);
-    assert_eq!(told(&story, &[]), [] as [Value; 0]);
+    assert_eq!(reported(&story, &[]), [] as [Value; 0]);
 }
 
 #[test]
@@ -221,16 +221,16 @@ fn a_pod_that_was_refused_never_ran() {
         story.klog(20.0, message);
     }
     story.goes_on(200.0);
-    assert_eq!(told(&story, &[]), [] as [Value; 0]);
+    assert_eq!(reported(&story, &[]), [] as [Value; 0]);
 }
 
 #[test]
-fn a_container_that_is_told_to_end_after_a_kill_had_outlived_it() {
+fn a_container_that_is_reported_to_end_after_a_kill_had_outlived_it() {
     let place = Place::new('a', "app", '1');
     let mut story = Story::default();
     story.starts(0.0, place).oom(20.0, place, 801, Over::Container, false, &["sh"]);
     story.deleted(30.0, place).killing(30.1, place, 30).ends(32.0, place, 143).goes_on(100.0);
-    let found = told(&story, &[]);
+    let found = reported(&story, &[]);
     assert_eq!((found.len(), &found[0][5], &found[0][6]), (1, &json!(true), &json!(["nothing"])), "{found:?}");
 }
 
@@ -242,7 +242,7 @@ fn two_containers_of_a_pod_that_no_line_names_are_two_incidents() {
     story.oom(20.0, one, 801, Over::Container, true, &[]).ends(21.0, one, 137);
     story.oom(22.0, two, 802, Over::Container, true, &[]).ends(23.0, two, 137).goes_on(100.0);
     let of = json!(["pod-a", null, "container_limit", null, 1, false, ["OOMKilled 137"]]);
-    assert_eq!(told(&story, &[]), [of.clone(), of]);
+    assert_eq!(reported(&story, &[]), [of.clone(), of]);
 }
 
 #[test]
@@ -262,11 +262,11 @@ fn a_static_pod_is_known_by_its_manifests_hash() {
             _ => String::new(),
         };
         let kubelet = version.recast(&kubelet) + &added;
-        let told = Logs::of(&of_static(&story.kernel), &kubelet).told(&[]);
-        assert_eq!(told.len(), 1, "{version:?}");
-        let pod = &told[0]["pod"];
+        let reported = Logs::of(&of_static(&story.kernel), &kubelet).reported(&[]);
+        assert_eq!(reported.len(), 1, "{version:?}");
+        let pod = &reported[0]["pod"];
         assert_eq!((&pod["namespace"], &pod["name"], &pod["uid"]), (&json!("default"), &json!("pod-a"), &json!(hash)));
-        assert_eq!(told[0]["victim"]["pod"]["name"], "pod-a", "{}", told[0]["victim"]);
+        assert_eq!(reported[0]["victim"]["pod"]["name"], "pod-a", "{}", reported[0]["victim"]);
     }
 }
 
@@ -278,7 +278,7 @@ fn several_children_of_a_nameless_container_are_one_incident() {
     story.oom(20.0, place, 801, Over::Container, false, &["sh"]).oom(60.0, place, 802, Over::Container, false, &["sh"]);
     story.kernel = story.kernel.replacen("memhog", "worker", story.kernel.matches("memhog").count() / 2);
     story.goes_on(200.0);
-    assert_eq!(told(&story, &[]), [json!(["pod-a", null, "container_limit", null, 2, true, ["nothing"]])]);
+    assert_eq!(reported(&story, &[]), [json!(["pod-a", null, "container_limit", null, 2, true, ["nothing"]])]);
 }
 
 #[test]
@@ -294,5 +294,5 @@ fn a_kill_whose_report_the_kernel_left_out_is_where_it_was_noticed() {
     }
     story.goes_on(200.0);
     let of = |pod: &str| json!([pod, null, "unknown_limit", null, 1, false, ["OOMKilled 137"]]);
-    assert_eq!(told(&story, &[]), [of("pod-a"), of("pod-b")]);
+    assert_eq!(reported(&story, &[]), [of("pod-a"), of("pod-b")]);
 }

@@ -40,12 +40,12 @@ fn dmesg_in(log: &str, hours: i64) -> String {
     log.lines().map(line).collect()
 }
 
-fn gist(told: &[Value]) -> Vec<String> {
+fn gist(reported: &[Value]) -> Vec<String> {
     let of = |line: &Value| {
         let (started, verdict) = (line["started"].as_str().expect("a time"), &line["verdict"]);
         format!("{} {} {} {}", &started[..16], line["pod"]["name"], line["kills"], verdict["invisible"])
     };
-    told.iter().map(of).collect()
+    reported.iter().map(of).collect()
 }
 
 const EXPECTED: [&str; 2] = ["2026-11-23T23:20 \"pod-a\" 2 false", "2026-11-23T23:21 \"pod-b\" 1 true"];
@@ -55,10 +55,10 @@ fn local_times_of_one_log_are_set_right_by_the_instants_of_the_other() {
     let Story { kernel, kubelet } = story();
     for hours in [-5, 0, 1, 9] {
         let logs = Logs::of(&kernel, &klog_in(&kubelet, hours));
-        assert_eq!(gist(&logs.told(&[])), EXPECTED, "the kubelet's, {hours}");
+        assert_eq!(gist(&logs.reported(&[])), EXPECTED, "the kubelet's, {hours}");
         let json = Kubelet::Json.recast(&kubelet);
         let logs = Logs::of(&dmesg_in(&kernel, hours), &json);
-        assert_eq!(gist(&logs.told(&[])), EXPECTED, "the kernel's, {hours}");
+        assert_eq!(gist(&logs.reported(&[])), EXPECTED, "the kernel's, {hours}");
     }
 }
 
@@ -70,7 +70,7 @@ fn a_zone_that_one_log_writes_is_the_others() {
         kubelet.lines().filter(|line| !line.contains("(PLEG)")).map(|l| l.to_owned() + "\n").collect();
     let kernel = kernel.replace("2026-11-23T23:", "2026-11-24T01:").replace("+00:00", "+02:00");
     let logs = Logs::of(&kernel, &klog_in(&kubelet, 2));
-    let full = logs.told(&["--full"]);
+    let full = logs.reported(&["--full"]);
     let times: Vec<_> = full.iter().filter_map(|line| line["ts"].as_str()).collect();
     assert!(!times.is_empty() && times.iter().all(|time| time.starts_with("2026-11-23T23:2")), "{times:?}");
 }
@@ -80,8 +80,8 @@ fn where_all_times_are_local_they_agree_and_what_is_asked_for_counts() {
     let Story { kernel, kubelet } = story();
     for (more, hour) in [(&[][..], "2026-11-24T01"), (&["--time-zone", "+02:00"][..], "2026-11-23T23")] {
         let logs = Logs::of(&dmesg_in(&kernel, 2), &klog_in(&kubelet, 2));
-        let told = gist(&logs.told(more));
+        let reported = gist(&logs.reported(more));
         let expected = EXPECTED.map(|line| line.replace("2026-11-23T23", hour));
-        assert_eq!(told, expected);
+        assert_eq!(reported, expected);
     }
 }

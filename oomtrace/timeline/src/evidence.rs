@@ -32,7 +32,7 @@ pub(super) struct Kill {
     pub(super) pod: Option<PodKey>,
     pub(super) container: Option<ContainerId>,
     /// What the sources say together.
-    pub(super) told: OomKill,
+    pub(super) reported: OomKill,
     pub(super) lines: Vec<At>,
     /// How many later kills of its chain it stands for, whose lines were let go of.
     pub(super) more: u64,
@@ -50,7 +50,7 @@ impl Kill {
     /// Whether the limit is that of another container than the one it was killed in: of one around the whole node, as of kind,
     /// k3d and minikube.
     pub(super) fn hit_limit_around(&self) -> bool {
-        let limited = self.told.limit.as_ref().and_then(|limit| limit.container.as_ref()?.id.as_ref());
+        let limited = self.reported.limit.as_ref().and_then(|limit| limit.container.as_ref()?.id.as_ref());
         limited.is_some_and(|limited| self.container.as_ref().is_some_and(|container| container != limited))
     }
 }
@@ -133,9 +133,9 @@ pub(super) struct Evidence {
     above: Vec<(i64, Option<PodKey>)>,
     /// Kills that were reported long ago, in containers that lived on.
     killed_before: BTreeMap<ContainerId, Arc<Line>>,
-    /// The ends of containers as Kubernetes shows them: as the kubelet reports them, or the runtime told it.
+    /// The ends of containers as Kubernetes shows them: as the kubelet reports them, or the runtime reported it.
     shown: BTreeMap<ContainerId, EndRecord>,
-    /// Containers whose ends only the runtime has told of.
+    /// Containers whose ends only the runtime has reported of.
     runtimes_word: BTreeSet<ContainerId>,
     /// Charge failures and readings of memory.
     pub(super) pictures: Vec<Cause<()>>,
@@ -269,16 +269,16 @@ impl Evidence {
     }
 
     fn began(&self, evicted: &Evicted) -> Option<i64> {
-        let told = self.changes_of(&evicted.pod).filter(|change| {
+        let reported = self.changes_of(&evicted.pod).filter(|change| {
             let takes = grace(change).unwrap_or(0).saturating_add(NOTICED).min(EVICTION);
             change.what.action == ContainerAction::Killing
                 && matches!(change.what.reason.as_deref(), None | Some("Evicted"))
                 && (evicted.ending - takes..=evicted.ending).contains(&change.at)
         });
-        told.map(|change| change.at).min().filter(|_| evicted.pass.is_empty())
+        reported.map(|change| change.at).min().filter(|_| evicted.pass.is_empty())
     }
 
-    /// How Kubernetes shows the end of a container, as the kubelet or the runtime told.
+    /// How Kubernetes shows the end of a container, as the kubelet or the runtime reported.
     pub(super) fn shown(&self, id: &ContainerId) -> Option<&EndRecord> {
         self.shown.get(id)
     }
@@ -328,7 +328,7 @@ impl Evidence {
         shown.or_else(|| names.end_reason(id)) == Some("OOMKilled")
     }
 
-    /// What the kubelet said whenever it told this container to end.
+    /// What the kubelet said whenever it reported this container to end.
     pub(super) fn killings(&self, death: &Death) -> impl Iterator<Item = &Cause<ContainerChange>> {
         let changes = death.pod.iter().flat_map(|pod| self.changes_of(pod));
         changes.filter(|change| change.what.action == ContainerAction::Killing && change.container == death.container)
@@ -336,24 +336,24 @@ impl Evidence {
 
     /// The same, as far as it may have led to the end.
     fn killings_to_end(&self, death: &Death) -> impl Iterator<Item = &Cause<ContainerChange>> {
-        self.killings(death).filter(|told| {
-            let takes = KILL_REASON_TO_END.max(grace(told).unwrap_or(0).saturating_add(SECOND));
-            (death.at.saturating_sub(takes)..=death.at + SECOND).contains(&told.at)
+        self.killings(death).filter(|reported| {
+            let takes = KILL_REASON_TO_END.max(grace(reported).unwrap_or(0).saturating_add(SECOND));
+            (death.at.saturating_sub(takes)..=death.at + SECOND).contains(&reported.at)
         })
     }
 
-    /// Whether the kubelet told this container to end.
-    pub(super) fn was_told_to_end(&self, death: &Death) -> bool {
+    /// Whether the kubelet reported this container to end.
+    pub(super) fn was_reported_to_end(&self, death: &Death) -> bool {
         self.killings_to_end(death).next().is_some()
     }
 
     /// Whether it ended because it was asked to, by the kubelet or by a signal: by itself, or by SIGKILL when its time was up.
-    fn ended_as_told(&self, death: &Death) -> bool {
+    fn ended_as_reported(&self, death: &Death) -> bool {
         let by_kubelet = match death.exit_code {
             Some(137) => self
                 .killings_to_end(death)
-                .any(|told| grace(told).is_some_and(|grace| death.at - told.at >= grace - SECOND)),
-            code => code.is_some() && self.was_told_to_end(death),
+                .any(|reported| grace(reported).is_some_and(|grace| death.at - reported.at >= grace - SECOND)),
+            code => code.is_some() && self.was_reported_to_end(death),
         };
         by_kubelet
             || self.signals_from_outside(death).any(|signal| {
@@ -381,12 +381,12 @@ impl Evidence {
         let same = of_process.rev().copied().find(|index| {
             self.kills.get(*index).is_some_and(|other| {
                 at - other.at <= SAME_KILL
-                    && other.told.victim.task.comm == kill.victim.task.comm
+                    && other.reported.victim.task.comm == kill.victim.task.comm
                     && agree(other.container.as_ref(), container.as_ref())
             })
         });
         if let Some(other) = same.and_then(|index| self.kills.get_mut(index)) {
-            other.told = merged(&other.told, kill, line.source == Source::Kernel);
+            other.reported = merged(&other.reported, kill, line.source == Source::Kernel);
             other.pod = other.pod.take().or(pod);
             other.container = other.container.take().or(container);
             other.lines.push((at, Arc::clone(line)));
@@ -395,7 +395,7 @@ impl Evidence {
             if let Some(pid) = process(kill) {
                 self.by_process.entry(pid).or_default().push(self.kills.len());
             }
-            self.kills.push(Kill { at, pod, container, told: kill.clone(), lines, more: 0, until: at });
+            self.kills.push(Kill { at, pod, container, reported: kill.clone(), lines, more: 0, until: at });
         }
     }
 

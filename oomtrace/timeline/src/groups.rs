@@ -444,7 +444,7 @@ impl Groups {
     }
 }
 
-/// A kill as far as it is remembered: whom the kernel weighed beside is much, and has been told.
+/// A kill as far as it is remembered: whom the kernel weighed beside is much, and has been reported.
 fn without_candidates(line: &Line) -> Line {
     let mut line = line.clone();
     if let Event::OomKill(kill) = &mut line.event {

@@ -243,13 +243,14 @@ fn explains(context: &Context<'_>, kill: &Kill, death: &Death) -> bool {
     if death.at > kill.at + NOTICED && !noticed_late {
         return false;
     }
-    let victim = &kill.told.victim.task;
-    if kill.told.group == Some(true) || victim.container_init == Some(true) {
+    let victim = &kill.reported.victim.task;
+    if kill.reported.group == Some(true) || victim.container_init == Some(true) {
         return true;
     }
     let evidence = context.evidence;
-    let told_by_kubelet = evidence.killings(death).any(|told| (kill.at + RELIST..=death.at).contains(&told.at));
-    !told_by_kubelet && !evidence.signals_from_outside(death).any(|signal| signal.at >= kill.at)
+    let reported_by_kubelet =
+        evidence.killings(death).any(|reported| (kill.at + RELIST..=death.at).contains(&reported.at));
+    !reported_by_kubelet && !evidence.signals_from_outside(death).any(|signal| signal.at >= kill.at)
 }
 
 /// Whether a container ended because its pod was evicted.
@@ -284,7 +285,7 @@ fn finished(node: &str, case: &Case<'_>, context: &Context<'_>, mut incident: In
     incident.ended = last.map(|(_, line)| line.ts.clone());
     let of_kubelet = lines.iter().all(|(_, line)| matches!(line.source, Source::Kubelet | Source::Cri));
     let untimed = super::evidence::is_before_all(began) && (context.known.statuses_alone || of_kubelet);
-    incident.time_unknown = untimed || case.kills.first().is_some_and(|kill| kill.told.time_unknown);
+    incident.time_unknown = untimed || case.kills.first().is_some_and(|kill| kill.reported.time_unknown);
     if untimed && !incident.verdict.missing.iter().any(|missing| missing.starts_with(WHEN)) {
         let why = if context.known.statuses_alone {
             "what was printed has an age, and not when that was (--printed-at)"
@@ -302,7 +303,7 @@ fn finished(node: &str, case: &Case<'_>, context: &Context<'_>, mut incident: In
     grown::add(&pressures, context, &mut incident.verdict);
     let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
     incident.events_omitted = lines.len().saturating_sub(EVENTS) as u64;
-    incident.events = told(&lines).map(|line| line.seq).collect();
+    incident.events = reported(&lines).map(|line| line.seq).collect();
     for fold in let_go {
         fold.add_to(&mut incident);
         last_at = last_at.max(fold.last);
@@ -318,7 +319,7 @@ fn finished(node: &str, case: &Case<'_>, context: &Context<'_>, mut incident: In
 
 /// What the allocation of its first kill was bound to.
 fn constraint<'a>(case: &Case<'a>) -> Option<&'a str> {
-    case.kills.first().and_then(|kill| kill.told.constraint.as_deref())
+    case.kills.first().and_then(|kill| kill.reported.constraint.as_deref())
 }
 
 /// The ids of a container's later starts that were killed or ended in the same incident.
@@ -340,7 +341,7 @@ pub(super) fn id(node: &str, identity: &str, began: i64) -> String {
 }
 
 /// The lines of an incident that are reported: all, or the first and the last.
-pub(super) fn told(lines: &[Arc<Line>]) -> impl Iterator<Item = &Arc<Line>> {
+pub(super) fn reported(lines: &[Arc<Line>]) -> impl Iterator<Item = &Arc<Line>> {
     let half = if lines.len() > EVENTS { EVENTS / 2 } else { lines.len() };
     let last = if lines.len() > EVENTS { &lines[lines.len() - half..] } else { &[][..] };
     lines[..half].iter().chain(last)

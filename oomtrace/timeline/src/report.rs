@@ -175,7 +175,7 @@ fn light(incident: &Incident) -> Incident {
     light
 }
 
-/// Whether an incident has more than it had, or is another; else what differs is that others, who had told more of it, were
+/// Whether an incident has more than it had, or is another; else what differs is that others, who had reported more of it, were
 /// let go of.
 pub(super) fn is_more(before: &Incident, now: &Incident) -> bool {
     let events = |incident: &Incident| incident.events.len() as u64 + incident.events_omitted;

@@ -1,4 +1,4 @@
-//! After the fact: what nothing can be added to any more is judged, told and let go of, so that a log may be of any length.
+//! After the fact: what nothing can be added to any more is judged, reported and let go of, so that a log may be of any length.
 //!
 //! A group of lines is judged in parts, between which nothing happened for longer than any window ([`crate::windows::PAUSE`]), each
 //! when no more can come to it: so the result does not depend on when that is. Of what was judged only the starts of
@@ -78,7 +78,7 @@ impl Timeline {
         let with_events = self.known.everything;
         let ended = |judge::Judged { at, mut incident, lines, node, .. }| {
             if with_events {
-                incident.events_full = judge::told(&lines).map(|line| (**line).clone()).collect();
+                incident.events_full = judge::reported(&lines).map(|line| (**line).clone()).collect();
             }
             Ended { began: at, node, incident }
         };

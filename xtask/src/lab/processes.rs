@@ -43,7 +43,7 @@ impl Ports {
     }
 }
 
-/// A program that runs, told from a later one with the same process ID by when it started.
+/// A program that runs, distinguished from a later one with the same process ID by when it started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Process {
     name: String,

@@ -180,10 +180,14 @@ fn in_otlp() -> Result<Vec<String>> {
     let lines = text("queries/example.jsonl")?;
     let lines: Vec<Value> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     ensure!(records.len() == lines.len(), "{} records of {} lines", records.len(), lines.len());
-    let told = |line: &Value| {
+    let reported = |line: &Value| {
         json!([format!("oomtrace.{}", line["kind"].as_str().unwrap_or_default()), line["pod"]["name"], true])
     };
-    Ok(lines.iter().zip(&records).filter_map(|(line, record)| compare("a record says", record, &told(line))).collect())
+    Ok(lines
+        .iter()
+        .zip(&records)
+        .filter_map(|(line, record)| compare("a record says", record, &reported(line)))
+        .collect())
 }
 
 /// Vector's program gives the line's own fields, and drops what is no event.

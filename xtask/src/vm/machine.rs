@@ -47,7 +47,7 @@ pub(super) struct Machine {
     pub(super) folder: PathBuf,
 }
 
-/// What the guest told of its command.
+/// What the guest reported of its command.
 pub(super) struct Verdict {
     pub(super) status: u8,
     pub(super) release: String,

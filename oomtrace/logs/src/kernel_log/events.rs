@@ -6,12 +6,12 @@
 //!
 //! let log: &[u8] = b"[ 12.5] Out of memory: Killed process 7 (java) total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB";
 //! let mut events = Events::new(Clock::default(), Machine::default());
-//! let mut told = Vec::new();
+//! let mut reported = Vec::new();
 //! for line in log.split(|byte| *byte == b'\n') {
-//!     told.extend(events.push_line(line));
+//!     reported.extend(events.push_line(line));
 //! }
-//! told.extend(events.finish());
-//! assert!(matches!(&told[0].event, Event::OomKill(kill) if kill.victim.task.pid == Some(7)));
+//! reported.extend(events.finish());
+//! assert!(matches!(&reported[0].event, Event::OomKill(kill) if kill.victim.task.pid == Some(7)));
 //! ```
 
 mod cgroup;
@@ -24,10 +24,10 @@ mod tests;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use oomtrace_model::{Event, Failure, Lost, LostFrom, Moment, Source, Told, Why};
+use oomtrace_model::{Event, Failure, Lost, LostFrom, Moment, Observation, Source, Why};
 
 use self::{
-    reaped::{Reapings, Told as Victims},
+    reaped::{Observation as Victims, Reapings},
     table::Table,
 };
 use super::{
@@ -61,7 +61,7 @@ pub struct Statistics {
     pub form: Option<Form>,
     /// Decisions of the OOM killer.
     pub decisions: u64,
-    /// Decisions without any time: told in their order, at the start of 1970.
+    /// Decisions without any time: reported in their order, at the start of 1970.
     pub untimed: u64,
     /// Signals that a user-space OOM killer says it sent.
     pub sent: u64,
@@ -114,12 +114,12 @@ impl Events {
 
     /// Takes a line, with or without its line end; gives what it completes. In a log that goes on, a decision is reported
     /// when the next begins, or by [`flush`](Self::flush).
-    pub fn push_line(&mut self, line: &[u8]) -> Vec<Told> {
+    pub fn push_line(&mut self, line: &[u8]) -> Vec<Observation> {
         self.push_line_of(line, None)
     }
 
     /// The same of a line with a time beside it, which counts where the line has none.
-    pub fn push_line_of(&mut self, line: &[u8], wall: Option<Wall>) -> Vec<Told> {
+    pub fn push_line_of(&mut self, line: &[u8], wall: Option<Wall>) -> Vec<Observation> {
         let written = line;
         let line = form::beside(self.reader.read(line), When { boot_ns: None, wall });
         if matches!(line, Line::Skipped(Skipped::Unreadable(_))) && says_of_a_kill(written) {
@@ -135,14 +135,14 @@ impl Events {
     }
 
     /// The signal that a user-space OOM killer says it sent.
-    fn sent(&mut self, message: &Message<'_>) -> Option<Told> {
+    fn sent(&mut self, message: &Message<'_>) -> Option<Observation> {
         let signal = memory_killer::read_kmsg(&message.text)?;
         self.statistics.sent += 1;
-        Some(told(self.at(&message.when), Event::Signal(Box::new(signal))))
+        Some(reported(self.at(&message.when), Event::Signal(Box::new(signal))))
     }
 
     /// Takes a piece of a log in the journal's export format ([`is_export`]), cut anywhere.
-    pub fn push_export(&mut self, bytes: &[u8]) -> Vec<Told> {
+    pub fn push_export(&mut self, bytes: &[u8]) -> Vec<Observation> {
         let mut items = Vec::new();
         let Self { export, reader, statistics, alignment, assembler, .. } = self;
         export.push(bytes, MAX_LINE_BYTES, |entry| {
@@ -153,21 +153,21 @@ impl Events {
     }
 
     /// Gives what is open in a log that goes on: see [`Assembler::flush`] for when.
-    pub fn flush(&mut self) -> Vec<Told> {
+    pub fn flush(&mut self) -> Vec<Observation> {
         let items = self.assembler.flush();
-        let mut told: Vec<_> = items.into_iter().flat_map(|item| self.tell(item)).collect();
-        told.extend(self.reapings.flush());
-        told
+        let mut reported: Vec<_> = items.into_iter().flat_map(|item| self.tell(item)).collect();
+        reported.extend(self.reapings.flush());
+        reported
     }
 
     /// Gives what is open at the end of the log.
-    pub fn finish(&mut self) -> Vec<Told> {
+    pub fn finish(&mut self) -> Vec<Observation> {
         let Self { export, reader, statistics, alignment, assembler, .. } = self;
         let mut items = Vec::new();
         export.finish(|entry| items = assemble(&reader.entry(entry, Form::Export), statistics, alignment, assembler));
-        let mut told: Vec<Told> = items.into_iter().flat_map(|item| self.tell(item)).collect();
-        told.extend(self.flush());
-        told
+        let mut reported: Vec<Observation> = items.into_iter().flat_map(|item| self.tell(item)).collect();
+        reported.extend(self.flush());
+        reported
     }
 
     /// Whether nothing is open that more lines are certain to come for: [`Assembler::settled`].
@@ -193,7 +193,7 @@ impl Events {
         &mut self.clock
     }
 
-    fn tell(&mut self, item: Item) -> Vec<Told> {
+    fn tell(&mut self, item: Item) -> Vec<Observation> {
         match item {
             Item::Decision(decision) => self.decision(&decision),
             Item::Reaped(reaped) => {
@@ -203,17 +203,17 @@ impl Events {
             Item::Suppressed { when, reports } => {
                 self.statistics.suppressed_reports += reports;
                 let lost = Event::Lost(Lost::new(LostFrom::KernelReport, reports));
-                vec![told(self.at(&when), lost)]
+                vec![reported(self.at(&when), lost)]
             }
             Item::Torn { when, text } => {
                 self.statistics.torn += 1;
                 let message = format!("a line of the kernel's log about a kill was cut, and is not reported: {text:?}");
-                vec![told(self.at(&when), Event::Error(Failure { message }))]
+                vec![reported(self.at(&when), Event::Error(Failure { message }))]
             }
         }
     }
 
-    fn decision(&mut self, decision: &Decision) -> Vec<Told> {
+    fn decision(&mut self, decision: &Decision) -> Vec<Observation> {
         self.statistics.decisions += 1;
         if self.moment(&decision.when).is_none() {
             self.statistics.untimed += 1;
@@ -240,9 +240,9 @@ impl Events {
             (Outcome::Killed, None) => Event::OomKill(kill),
             (_, None) => Event::OomDecision(kill),
         };
-        let mut events = vec![told(at, event)];
+        let mut events = vec![reported(at, event)];
         if decision.outcome == Outcome::Unknown {
-            events.push(told(at, Event::Error(Failure { message: unknown_end(decision) })));
+            events.push(reported(at, Event::Error(Failure { message: unknown_end(decision) })));
         }
         let mut victims = Vec::with_capacity(marked.len());
         for (when, victim) in marked {
@@ -251,7 +251,7 @@ impl Events {
         }
         let known = victims.iter().filter(|(_, victim)| victim.why != Why::AlreadyDying);
         let released = self.reapings.killed(known.map(|(at, victim)| Victims::new(*at, victim)));
-        events.extend(victims.into_iter().map(|(at, victim)| told(at, Event::OomVictim(Box::new(victim)))));
+        events.extend(victims.into_iter().map(|(at, victim)| reported(at, Event::OomVictim(Box::new(victim)))));
         events.extend(released);
         events
     }
@@ -299,8 +299,8 @@ fn says_of_a_kill(line: &[u8]) -> bool {
     has(b"Killed process ") || has(b"invoked oom-killer")
 }
 
-fn told(at: Moment, event: Event) -> Told {
-    Told { source: Source::Kmsg, at, event }
+fn reported(at: Moment, event: Event) -> Observation {
+    Observation { source: Source::Kmsg, at, event }
 }
 
 fn unknown_end(decision: &Decision) -> String {

@@ -348,10 +348,10 @@ impl Reader {
             Form::Kmsg | Form::Dmesg => kmsg::unescape(text, head.form == Form::Dmesg),
             _ => String::from_utf8_lossy(text),
         };
-        self.told(head, text, column)
+        self.reported(head, text, column)
     }
 
-    fn told<'a>(&mut self, head: Head, text: Cow<'a, str>, column: usize) -> Line<'a> {
+    fn reported<'a>(&mut self, head: Head, text: Cow<'a, str>, column: usize) -> Line<'a> {
         let Head { form, when, sequence, caller, kernel } = head;
         self.last = Some(Last { form, when, sequence, caller, kernel, column });
         self.json = form == Form::Json;
@@ -373,7 +373,7 @@ impl Reader {
         let message = entry.message.as_deref().unwrap_or_default();
         self.note_host(entry.hostname.as_deref().unwrap_or_default().as_bytes());
         let text = String::from_utf8_lossy(&message[..message.len().min(MAX_LINE_BYTES)]);
-        self.told(journal::head_of_entry(entry, form), text, 0)
+        self.reported(journal::head_of_entry(entry, form), text, 0)
     }
 
     fn json<'a>(&mut self, line: &'a [u8], wraps: u8) -> Line<'a> {

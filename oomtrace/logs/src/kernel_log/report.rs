@@ -37,7 +37,7 @@
 //! without a report is a kill of which the log does not tell the limit ([`Decision::report`] is `None`). Nothing marks
 //! where one decision ends and the next begins; [`Assembler`] says how it tells.
 //!
-//! The first of two group kills without reports has its members told apart from the second's victim by the second's
+//! The first of two group kills without reports has its members distinguished from the second's victim by the second's
 //! `Tasks in` line.
 
 mod assembler;

@@ -79,7 +79,7 @@ fn timeless(mut decision: Decision) -> Decision {
 
 #[test]
 fn every_kernel_says_whom_it_killed_and_for_which_limit() {
-    let told: Vec<_> = REPORTS
+    let reported: Vec<_> = REPORTS
         .iter()
         .flat_map(|(name, log)| {
             decisions(log).into_iter().map(move |decision| {
@@ -104,14 +104,14 @@ fn every_kernel_says_whom_it_killed_and_for_which_limit() {
             })
         })
         .collect();
-    let told: Vec<_> = told
+    let reported: Vec<_> = reported
         .iter()
         .map(|(name, pid, members, constraint, limit)| {
             (*name, *pid, members.as_slice(), constraint.as_str(), limit.as_deref().unwrap_or(""))
         })
         .collect();
     assert_eq!(
-        told,
+        reported,
         [
             ("5.10-global.txt", 108, &[][..], "NONE", "node"),
             ("5.10-memcg-v1.txt", 114, &[], "MEMCG", "ctr2222"),
@@ -191,11 +191,11 @@ fn a_nodes_log_tells_the_same_kills_in_every_form_and_as_many_as_happened() {
     let first: Vec<_> = decisions(kmsg).into_iter().map(timeless).collect();
     assert_eq!(first.len(), 7);
     for (name, log) in NODE {
-        let told: Vec<_> = decisions(log).into_iter().map(timeless).collect();
-        assert!(told == first, "{name}");
+        let reported: Vec<_> = decisions(log).into_iter().map(timeless).collect();
+        assert!(reported == first, "{name}");
     }
     for decision in &first {
-        assert!(decision.group.is_some() && decision.members.is_empty(), "the victim is told twice, and is one");
+        assert!(decision.group.is_some() && decision.members.is_empty(), "the victim is reported twice, and is one");
         let report = decision.report.as_deref().expect("a report");
         assert_eq!(report.group_is_of_victim(decision), Some(true));
         assert!(report.stats[0].values.len() > 50);
@@ -311,11 +311,11 @@ fn the_forms_that_no_capture_has_tell_the_same_kills() {
         as_form(log, |_, text| format!("{{\"MESSAGE\":{:?},\"_TRANSPORT\":\"kernel\"}}", text.as_bytes())),
     ];
     for form in &forms {
-        let told: Vec<_> = decisions(form).into_iter().map(timeless).map(without_caller).collect();
+        let reported: Vec<_> = decisions(form).into_iter().map(timeless).map(without_caller).collect();
         let line =
             String::from_utf8_lossy(&form[..form.iter().position(|byte| *byte == b'\n').unwrap_or(0)]).into_owned();
-        assert_eq!(told.len(), 7, "{line}");
-        assert!(told == truth, "{line}");
+        assert_eq!(reported.len(), 7, "{line}");
+        assert!(reported == truth, "{line}");
     }
 }
 
@@ -356,8 +356,8 @@ fn an_export_of_the_journal_tells_what_its_json_tells() {
     }
     export.truncate(export.len() - 1);
     assert!(is_export(&export));
-    let printed = |told: &[oomtrace_model::Told]| -> Vec<String> {
-        told.iter().map(|told| format!("{:?} {:?}", told.at, told.event)).collect()
+    let printed = |reported: &[oomtrace_model::Observation]| -> Vec<String> {
+        reported.iter().map(|reported| format!("{:?} {:?}", reported.at, reported.event)).collect()
     };
     let events = || Events::new(Clock::default(), Machine::default());
     let mut of_json = events();
@@ -366,10 +366,10 @@ fn an_export_of_the_journal_tells_what_its_json_tells() {
     assert!(expected.len() > 7);
     for piece in [1, 7, 4096] {
         let mut of_export = events();
-        let mut told: Vec<_> = export.chunks(piece).flat_map(|piece| of_export.push_export(piece)).collect();
-        told.extend(of_export.finish());
+        let mut reported: Vec<_> = export.chunks(piece).flat_map(|piece| of_export.push_export(piece)).collect();
+        reported.extend(of_export.finish());
         assert_eq!(of_export.statistics().kernel_lines, texts.len() as u64);
-        assert!(printed(&told) == printed(&expected), "in pieces of {piece}");
+        assert!(printed(&reported) == printed(&expected), "in pieces of {piece}");
     }
 }
 
@@ -390,8 +390,8 @@ fn a_record_of_many_lines_is_read_like_a_line_for_each() {
             last = time;
         }
         assert!(kmsg.contains("\\x0a"));
-        let told = |log: &[u8]| decisions(log).into_iter().map(timeless).collect::<Vec<_>>();
-        assert!(told(kmsg.as_bytes()) == told(log.as_bytes()), "{name}");
+        let reported = |log: &[u8]| decisions(log).into_iter().map(timeless).collect::<Vec<_>>();
+        assert!(reported(kmsg.as_bytes()) == reported(log.as_bytes()), "{name}");
     }
 }
 

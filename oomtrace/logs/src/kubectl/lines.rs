@@ -125,8 +125,8 @@ pub fn lines(snapshot: &Snapshot) -> Happened {
 /// The kill that a line of the kernel's is of; its time stands beside it.
 fn kill_of(text: &str) -> Option<OomKill> {
     let mut events = kernel_log::Events::new(Clock::default(), Machine::default());
-    let told = events.push_line(text.as_bytes()).into_iter().chain(events.finish());
-    told.into_iter().find_map(|told| match told.event {
+    let reported = events.push_line(text.as_bytes()).into_iter().chain(events.finish());
+    reported.into_iter().find_map(|reported| match reported.event {
         Event::OomKill(kill) => Some(OomKill { time_unknown: false, ..*kill }),
         _ => None,
     })

@@ -217,7 +217,9 @@ fn pod(value: &Value, into: &mut Snapshot) -> Option<()> {
     if evicted.is_some() && text(status, "phase") == Some("Succeeded") {
         record.reason = Some("Completed".to_owned());
     }
-    evicted.into_iter().for_each(|notice| add(notice, into));
+    if let Some(notice) = evicted {
+        add(notice, into);
+    }
     Some(())
 }
 
@@ -250,7 +252,9 @@ fn is_status(value: &Value) -> bool {
 fn status_alone(value: &Value, into: &mut Snapshot) -> bool {
     let evicted = eviction(Pod { name: Some(String::new()), ..Pod::default() }, value);
     let mut any = evicted.is_some();
-    evicted.into_iter().for_each(|notice| add(notice, into));
+    if let Some(notice) = evicted {
+        add(notice, into);
+    }
     let record = entry(into, Pod::default());
     record.node = record.node.take().or_else(|| text(value, "nodeName").map(str::to_owned));
     for list in ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"] {
@@ -545,7 +549,9 @@ pub(super) fn enter_event(seen: &Seen<'_>, into: &mut Snapshot) {
         "Evicted" if kind.eq_ignore_ascii_case("pod") => {
             let (ts, node) = (ts.map(|at| at.to_string()), node.map(str::to_owned));
             let evicted = notice(pod(), message).map(|notice| EvictionNotice { ts, node, ..notice });
-            evicted.into_iter().for_each(|notice| add(notice, into));
+            if let Some(notice) = evicted {
+                add(notice, into);
+            }
         }
         "Killing" if kind.eq_ignore_ascii_case("pod") => {
             let kill = probe_kill(message).map(|(container, probe)| ProbeKill { pod: pod(), container, probe });

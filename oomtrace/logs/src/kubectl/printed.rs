@@ -84,9 +84,7 @@ pub(super) fn read(text: &[u8], into: &mut Snapshot) -> Found {
             asked = of_command;
         } else if row::of_pods(line, into) {
             found.pods += 1;
-        } else if row::of_event(line, &asked, into) {
-            found.events += 1;
-        } else if part::system_oom(line, into) {
+        } else if row::of_event(line, &asked, into) || part::system_oom(line, into) {
             found.events += 1;
         } else if docker::event(line, into) || docker::end(line, into) {
             found.runtime += 1;

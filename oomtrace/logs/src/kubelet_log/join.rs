@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use oomtrace_model::{
     Container, ContainerAction as Action, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Moment,
-    NOTICED, Pod, Signal, Source, SystemOom, Told,
+    NOTICED, Observation, Pod, Signal, Source, SystemOom,
 };
 
 use super::{
@@ -96,28 +96,28 @@ impl Joiner {
         &self.names
     }
 
-    /// Takes a message in; adds to `told` what it, and those before it, turn out to say.
-    pub(super) fn push(&mut self, at: Timestamp, message: &Message<'_>, told: &mut Vec<Told>) {
-        self.let_go(|since, held| at.duration_since(since).unsigned_abs() > held, told);
+    /// Takes a message in; adds to `reported` what it, and those before it, turn out to say.
+    pub(super) fn push(&mut self, at: Timestamp, message: &Message<'_>, reported: &mut Vec<Observation>) {
+        self.let_go(|since, held| at.duration_since(since).unsigned_abs() > held, reported);
         if let Some(said) = eviction::read(message) {
             match said {
                 eviction::Said::NewPass => self.pass.restart(),
-                eviction::Said::Step(step) => self.step(at, step, told),
+                eviction::Said::Step(step) => self.step(at, step, reported),
                 eviction::Said::Configured(thresholds) => {
                     self.pass.restart();
                     for threshold in thresholds {
-                        self.step(at, Box::new(threshold), told);
+                        self.step(at, Box::new(threshold), reported);
                     }
                 }
             }
         } else if let Some(said) = container::read(message) {
-            self.said(at, said, told);
+            self.said(at, said, reported);
         }
     }
 
     /// Takes in what a container runtime says.
-    pub(super) fn push_runtime(&mut self, at: Timestamp, change: ContainerChange, told: &mut Vec<Told>) {
-        told.push(Told { source: Source::Cri, at: Moment::Wall(at), event: self.completed(change) });
+    pub(super) fn push_runtime(&mut self, at: Timestamp, change: ContainerChange, reported: &mut Vec<Observation>) {
+        reported.push(Observation { source: Source::Cri, at: Moment::Wall(at), event: self.completed(change) });
     }
 
     /// A signal, with its pod's uid.
@@ -129,7 +129,7 @@ impl Joiner {
     }
 
     /// Takes in an OOM in a container of whose id only the start is written; it may be in a later line.
-    pub(super) fn push_conmon(&mut self, at: Timestamp, begins: &str, told: &mut Vec<Told>) {
+    pub(super) fn push_conmon(&mut self, at: Timestamp, begins: &str, reported: &mut Vec<Observation>) {
         let known =
             self.conmon.iter().any(|(before, id)| id == begins && at.duration_since(*before).unsigned_abs() <= HELD);
         if known {
@@ -139,11 +139,11 @@ impl Joiner {
             self.conmon.pop_front();
         }
         self.conmon.push_back((at, begins.to_owned()));
-        self.tell_conmon(false, told);
+        self.tell_conmon(false, reported);
     }
 
     /// Tells the OOMs whose container is known, or all.
-    fn tell_conmon(&mut self, all: bool, told: &mut Vec<Told>) {
+    fn tell_conmon(&mut self, all: bool, reported: &mut Vec<Observation>) {
         for (at, begins) in std::mem::take(&mut self.conmon) {
             let id = self.names.id_that_begins(&begins);
             if id.is_none() && !all {
@@ -153,17 +153,17 @@ impl Joiner {
             let message = id.is_none().then(|| format!("{}{begins}", ContainerChange::ID_BEGINS));
             let container = id.map(|id| Container { id: Some(id), ..Container::default() });
             let change = ContainerChange { container, message, ..ContainerChange::new(Action::OomNoticed) };
-            self.push_runtime(at, change, told);
+            self.push_runtime(at, change, reported);
         }
     }
 
     /// Tells what still waits for more: after the last line, or when none has come for a while.
-    pub(super) fn flush(&mut self, told: &mut Vec<Told>) {
-        self.let_go(|_, _| true, told);
-        self.tell_conmon(true, told);
+    pub(super) fn flush(&mut self, reported: &mut Vec<Observation>) {
+        self.let_go(|_, _| true, reported);
+        self.tell_conmon(true, reported);
     }
 
-    fn step(&mut self, at: Timestamp, mut step: Box<Eviction>, told: &mut Vec<Told>) {
+    fn step(&mut self, at: Timestamp, mut step: Box<Eviction>, reported: &mut Vec<Observation>) {
         let news = self.pass.take(&mut step);
         if let Some(pod) = &mut step.pod {
             self.names.complete_pod(pod);
@@ -177,7 +177,7 @@ impl Joiner {
             self.names.complete(&mut step.pod, Some(&mut used.container));
         }
         if news && !self.is_repeated(&step) {
-            told.push(tell(at, Event::Eviction(step)));
+            reported.push(tell(at, Event::Eviction(step)));
         }
     }
 
@@ -202,12 +202,12 @@ impl Joiner {
         false
     }
 
-    fn said(&mut self, at: Timestamp, said: Said, told: &mut Vec<Told>) {
+    fn said(&mut self, at: Timestamp, said: Said, reported: &mut Vec<Observation>) {
         match said {
             Said::Change(change) => {
                 let change = self.changed(*change);
                 let change = if change.action == Action::Killing { self.with_overridden(change) } else { change };
-                told.push(tell(at, Event::Container(Box::new(change))));
+                reported.push(tell(at, Event::Container(Box::new(change))));
             }
             Said::KillOverridden(change) => {
                 let change = self.changed(*change);
@@ -216,12 +216,12 @@ impl Joiner {
                 if self.overridden.len() > DYING
                     && let Some((at, change)) = self.overridden.pop_front()
                 {
-                    told.push(tell(at, Event::Container(Box::new(change))));
+                    reported.push(tell(at, Event::Container(Box::new(change))));
                 }
             }
             Said::Dated(was, said) => {
                 let old = at.duration_since(was) > NOTICED_LATE;
-                self.said(if old { was } else { at }, *said, told);
+                self.said(if old { was } else { at }, *said, reported);
             }
             Said::SystemOom(oom, died) => {
                 if died.is_some_and(|died| self.is_logged_again(&oom, died)) {
@@ -232,10 +232,10 @@ impl Joiner {
                 if old.is_none() && oom.of_any_limit && self.ooms.len() < DYING {
                     self.ooms.push_back((at, oom));
                 } else {
-                    told.push(tell(old.unwrap_or(at), Event::SystemOom(Box::new(oom))));
+                    reported.push(tell(old.unwrap_or(at), Event::SystemOom(Box::new(oom))));
                 }
             }
-            Said::Reported(ends) => self.reported(at, ends, told),
+            Said::Reported(ends) => self.reported(at, ends, reported),
             Said::Added(pods) => {
                 for pod in pods {
                     self.names.learn(Some(&pod), None);
@@ -247,15 +247,15 @@ impl Joiner {
                     let full = (pod.namespace.clone(), pod.name.clone());
                     if self.leaving.insert(full, "PodDeleted") != Some("PodDeleted") {
                         let change = ContainerChange { pod: Some(pod), ..ContainerChange::new(Action::PodDeleted) };
-                        told.push(tell(at, self.completed(change)));
+                        reported.push(tell(at, self.completed(change)));
                     }
                 }
             }
-            Said::Started(pod, id) => told.push(self.started(at, pod, id)),
-            Said::Died(pod, id) => self.dies(Dying { at, pod, id, exit_code: None }, told),
+            Said::Started(pod, id) => reported.push(self.started(at, pod, id)),
+            Said::Died(pod, id) => self.dies(Dying { at, pod, id, exit_code: None }, reported),
             Said::Finished(pod, id, code) => {
                 self.tells_exit_codes = true;
-                self.dies(Dying { at, pod, id, exit_code: Some(code) }, told);
+                self.dies(Dying { at, pod, id, exit_code: Some(code) }, reported);
             }
             Said::KillReason(pod, container, reason) => {
                 self.names.learn(Some(&pod), Some(&container));
@@ -267,14 +267,14 @@ impl Joiner {
                 self.leaving.insert((pod.namespace, pod.name), "NodeShutdown");
             }
             Said::StartKilled(id) => self.start_killed = Some((at, id)),
-            Said::NotStarted(pod, container) => told.push(self.not_started(at, pod, container)),
+            Said::NotStarted(pod, container) => reported.push(self.not_started(at, pod, container)),
             Said::Preempting(pods, why) => {
                 self.preempting = Some(why);
                 for pod in pods {
                     self.leaving.insert((pod.namespace, pod.name), ContainerChange::PREEMPTING);
                 }
             }
-            Said::Preempted(pod) => told.extend(self.preempted(at, pod)),
+            Said::Preempted(pod) => reported.extend(self.preempted(at, pod)),
             Said::Names(pod, container) => self.names.learn(Some(&pod), Some(&container)),
             Said::Sandbox(pod, id) => {
                 let container = Container { id: Some(id.clone()), ..Container::default() };
@@ -284,7 +284,7 @@ impl Joiner {
         }
     }
 
-    fn reported(&mut self, at: Timestamp, ends: Vec<Ended>, told: &mut Vec<Told>) {
+    fn reported(&mut self, at: Timestamp, ends: Vec<Ended>, reported: &mut Vec<Observation>) {
         for Ended { change, finished } in ends {
             self.learn(&change);
             let Some(id) = change.container.as_ref().and_then(|container| container.id.clone()) else { continue };
@@ -297,12 +297,12 @@ impl Joiner {
                 {
                     self.ooms.remove(nth);
                 }
-                told.push(tell(at, self.completed(change)));
+                reported.push(tell(at, self.completed(change)));
             }
         }
     }
 
-    fn started(&mut self, at: Timestamp, pod: Pod, id: ContainerId) -> Told {
+    fn started(&mut self, at: Timestamp, pod: Pod, id: ContainerId) -> Observation {
         let sandbox = self.names.is_sandbox(&id);
         let (pod, container) = (Some(pod), Some(Container { id: Some(id), ..Container::default() }));
         let change = ContainerChange { pod, container, sandbox, ..ContainerChange::new(Action::Started) };
@@ -311,7 +311,7 @@ impl Joiner {
     }
 
     /// A container whose first process was killed as it was started.
-    fn not_started(&mut self, at: Timestamp, pod: Pod, container: Container) -> Told {
+    fn not_started(&mut self, at: Timestamp, pod: Pod, container: Container) -> Observation {
         let killed = self.start_killed.take();
         let id = killed.filter(|(before, _)| at.duration_since(*before).unsigned_abs() <= HELD).map(|(_, id)| id);
         let (pod, container) = (Some(pod), Some(Container { id, ..container }));
@@ -321,7 +321,7 @@ impl Joiner {
     }
 
     /// A pod that went for a critical one. Where those to go were named before, it was reported of its containers.
-    fn preempted(&mut self, at: Timestamp, pod: Pod) -> Option<Told> {
+    fn preempted(&mut self, at: Timestamp, pod: Pod) -> Option<Observation> {
         let named = self.leaving.remove(&(pod.namespace.clone(), pod.name.clone()));
         let mut change = ContainerChange { pod: Some(pod), ..ContainerChange::new(Action::Killing) };
         self.leaves(&mut change, ContainerChange::PREEMPTING);
@@ -382,7 +382,7 @@ impl Joiner {
         change
     }
 
-    fn dies(&mut self, dying: Dying, told: &mut Vec<Told>) {
+    fn dies(&mut self, dying: Dying, reported: &mut Vec<Observation>) {
         let container = Container { id: Some(dying.id.clone()), ..Container::default() };
         self.names.learn(Some(&dying.pod), Some(&container));
         if dying.exit_code.is_some() {
@@ -392,14 +392,14 @@ impl Joiner {
         let other = self.dying.iter().position(|other| other.id == dying.id);
         if let Some(first) = other.and_then(|at| self.dying.remove(at)) {
             let pod = if first.pod.name.is_some() { first.pod } else { dying.pod };
-            told.push(self.died(Dying { pod, exit_code: first.exit_code.or(dying.exit_code), ..first }));
+            reported.push(self.died(Dying { pod, exit_code: first.exit_code.or(dying.exit_code), ..first }));
             return;
         }
         self.dying.push_back(dying);
         if self.dying.len() > DYING
             && let Some(oldest) = self.dying.pop_front()
         {
-            told.push(self.died(oldest));
+            reported.push(self.died(oldest));
         }
     }
 
@@ -411,25 +411,25 @@ impl Joiner {
     }
 
     /// Tells what need not wait any more: by since when it does, and for how long it may.
-    fn let_go(&mut self, go: impl Fn(Timestamp, Duration) -> bool, told: &mut Vec<Told>) {
+    fn let_go(&mut self, go: impl Fn(Timestamp, Duration) -> bool, reported: &mut Vec<Observation>) {
         while self.dying.front().is_some_and(|dying| go(dying.at, HELD)) {
             if let Some(dying) = self.dying.pop_front() {
-                told.push(self.died(dying));
+                reported.push(self.died(dying));
             }
         }
         while self.overridden.front().is_some_and(|(at, _)| go(*at, HELD)) {
             if let Some((at, change)) = self.overridden.pop_front() {
-                told.push(tell(at, Event::Container(Box::new(change))));
+                reported.push(tell(at, Event::Container(Box::new(change))));
             }
         }
         while self.ooms.front().is_some_and(|(at, _)| go(*at, NOTICED.unsigned_abs())) {
             if let Some((at, oom)) = self.ooms.pop_front() {
-                told.push(tell(at, Event::SystemOom(Box::new(oom))));
+                reported.push(tell(at, Event::SystemOom(Box::new(oom))));
             }
         }
     }
 
-    fn died(&self, Dying { at, pod, id, exit_code }: Dying) -> Told {
+    fn died(&self, Dying { at, pod, id, exit_code }: Dying) -> Observation {
         let of_a_sandbox = || (self.tells_exit_codes && exit_code.is_none()).then_some(true);
         let change = ContainerChange {
             sandbox: self.names.is_sandbox(&id).or_else(of_a_sandbox),
@@ -448,8 +448,8 @@ pub(super) fn is_of_kubelet(message: &Message<'_>) -> bool {
 }
 
 /// An event of the kubelet's log, or of the journal that it is in.
-pub(super) fn tell(at: Timestamp, event: Event) -> Told {
-    Told { source: Source::Kubelet, at: Moment::Wall(at), event }
+pub(super) fn tell(at: Timestamp, event: Event) -> Observation {
+    Observation { source: Source::Kubelet, at: Moment::Wall(at), event }
 }
 
 /// What a container may be known by.

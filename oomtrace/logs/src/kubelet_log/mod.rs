@@ -14,11 +14,11 @@
 //!
 //! let calendar = Calendar { not_after: "2026-11-24T00:00:00Z".parse()?, zone: TimeZone::UTC };
 //! let mut reader = Reader::new(calendar, Vec::new())?;
-//! let mut told = Vec::new();
-//! reader.push(b"I1123 23:24:42.998045     440 eviction_manager.go:381] ", &mut told);
-//! reader.push(b"\"Eviction manager: attempting to reclaim\" resourceName=\"memory\"\n", &mut told);
-//! reader.finish(&mut told);
-//! assert_eq!(told.len(), 1);
+//! let mut reported = Vec::new();
+//! reader.push(b"I1123 23:24:42.998045     440 eviction_manager.go:381] ", &mut reported);
+//! reader.push(b"\"Eviction manager: attempting to reclaim\" resourceName=\"memory\"\n", &mut reported);
+//! reader.finish(&mut reported);
+//! assert_eq!(reported.len(), 1);
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!

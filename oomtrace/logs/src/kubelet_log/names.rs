@@ -9,7 +9,7 @@ const PODS: usize = 4096;
 /// Containers that are remembered: each restart makes one.
 const CONTAINERS: usize = 16_384;
 
-/// What a log told of names. Bounded: the oldest are forgotten first.
+/// What a log reported of names. Bounded: the oldest are forgotten first.
 #[derive(Debug)]
 pub struct Names {
     pods: Bounded<PodUid, (String, String)>,
@@ -76,7 +76,7 @@ impl Names {
         Some(Container { name: Some(name), id: Some(id.clone()), ..Container::default() })
     }
 
-    /// Whether a container is its pod's sandbox; `None` where no line told.
+    /// Whether a container is its pod's sandbox; `None` where no line reported.
     #[must_use]
     pub fn is_sandbox(&self, id: &ContainerId) -> Option<bool> {
         self.containers.get(id)?.sandbox

@@ -15,7 +15,7 @@ pub(super) struct Pass {
     ranked: Vec<Pod>,
     /// Of each signal, all that there is; it outlives a pass.
     capacities: Vec<(String, u64)>,
-    /// The node's conditions as last told, to tell when they change.
+    /// The node's conditions as last reported, to tell when they change.
     conditions: Vec<String>,
 }
 

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use memchr::{memchr, memrchr};
-use oomtrace_model::{Event, Lost, LostFrom, Told};
+use oomtrace_model::{Event, Lost, LostFrom, Observation};
 
 use super::{
     block::{Block, Next},
@@ -31,7 +31,7 @@ const FORM_TOLD_BY: usize = 9;
 const OBSERVED: usize = 8;
 /// Lines without a time have one in the first half second of 1970.
 const LAST_UNTIMED: i64 = 500_000;
-/// Processes whose lines are told apart.
+/// Processes whose lines are distinguished.
 const PROCESSES: usize = 64;
 
 /// Why no reader can be had.
@@ -131,7 +131,7 @@ impl Reader {
         })
     }
 
-    /// What the log told of pods' and containers' names so far.
+    /// What the log reported of pods' and containers' names so far.
     #[must_use]
     pub fn names(&self) -> &Names {
         self.joiner.names()
@@ -186,64 +186,64 @@ impl Reader {
         self.observed = Some(Vec::new());
     }
 
-    /// Reads a piece of a log, cut anywhere. Events are added to `told`.
-    pub fn push(&mut self, bytes: &[u8], told: &mut Vec<Told>) {
+    /// Reads a piece of a log, cut anywhere. Events are added to `reported`.
+    pub fn push(&mut self, bytes: &[u8], reported: &mut Vec<Observation>) {
         match std::mem::take(&mut self.framing) {
             Framing::Unknown => {
                 self.open.extend_from_slice(bytes);
                 if self.open.len() >= FORM_TOLD_BY {
                     let start = std::mem::take(&mut self.open);
                     self.framing = if is_export(&start) { Framing::Export(Box::default()) } else { Framing::Lines };
-                    self.push(&start, told);
+                    self.push(&start, reported);
                 }
             }
             Framing::Lines => {
                 self.framing = Framing::Lines;
-                self.push_lines(bytes, told);
+                self.push_lines(bytes, reported);
             }
             Framing::Export(mut export) => {
-                export.push(bytes, MAX_LINE_BYTES, |entry| self.read_entry(entry, told));
+                export.push(bytes, MAX_LINE_BYTES, |entry| self.read_entry(entry, reported));
                 self.framing = Framing::Export(export);
             }
         }
     }
 
-    fn push_lines(&mut self, mut bytes: &[u8], told: &mut Vec<Told>) {
+    fn push_lines(&mut self, mut bytes: &[u8], reported: &mut Vec<Observation>) {
         if !self.open.is_empty() || self.overlong {
             let Some(end) = memchr(b'\n', bytes) else { return self.keep_open(bytes) };
             self.keep_open(&bytes[..end]);
             bytes = &bytes[end + 1..];
             let line = std::mem::take(&mut self.open);
             self.overlong = false;
-            self.read_line(&line, told);
+            self.read_line(&line, reported);
             self.open = line;
             self.open.clear();
         }
         let (lines, open) = bytes.split_at(memrchr(b'\n', bytes).map_or(0, |end| end + 1));
-        self.read_lines(lines, told);
+        self.read_lines(lines, reported);
         self.keep_open(open);
     }
 
     /// The log ends here, perhaps in the middle of a line; or nothing has come for a while.
-    pub fn finish(&mut self, told: &mut Vec<Told>) {
+    pub fn finish(&mut self, reported: &mut Vec<Observation>) {
         if let Framing::Export(mut export) = std::mem::take(&mut self.framing) {
-            export.finish(|entry| self.read_entry(entry, told));
+            export.finish(|entry| self.read_entry(entry, reported));
         }
         let line = std::mem::take(&mut self.open);
         self.overlong = false;
-        self.read_line(&line, told);
+        self.read_line(&line, reported);
         if !self.parts.is_empty() {
             // The rest of a line in parts never came.
             let start = std::mem::take(&mut self.parts);
-            self.read_found(start.as_bytes(), told);
+            self.read_found(start.as_bytes(), reported);
         }
-        self.flush(told);
+        self.flush(reported);
     }
 
     /// Tells what still waits for more of it: for a live log that has been silent for some seconds.
-    pub fn flush(&mut self, told: &mut Vec<Told>) {
-        self.end_block(told);
-        self.joiner.flush(told);
+    pub fn flush(&mut self, reported: &mut Vec<Observation>) {
+        self.end_block(reported);
+        self.joiner.flush(reported);
     }
 
     fn keep_open(&mut self, bytes: &[u8]) {
@@ -256,13 +256,13 @@ impl Reader {
     }
 
     /// Reads whole lines, of which most say nothing.
-    fn read_lines(&mut self, lines: &[u8], told: &mut Vec<Told>) {
+    fn read_lines(&mut self, lines: &[u8], reported: &mut Vec<Observation>) {
         let mut at = 0;
         while at < lines.len() {
             if !self.parts.is_empty() || self.block.is_some() {
                 // The rest of a broken line need not have any of the words.
                 let end = memchr(b'\n', &lines[at..]).map_or(lines.len(), |end| at + end);
-                self.read_line(&lines[at..end], told);
+                self.read_line(&lines[at..end], reported);
                 at = end + 1;
                 continue;
             }
@@ -270,32 +270,32 @@ impl Reader {
             let found = at + found;
             let start = memrchr(b'\n', &lines[at..found]).map_or(at, |end| at + end + 1);
             let end = memchr(b'\n', &lines[found..]).map_or(lines.len(), |end| found + end);
-            self.weigh(stem, &lines[start..end], found - start, told);
+            self.weigh(stem, &lines[start..end], found - start, reported);
             at = end + 1;
         }
     }
 
     /// Reads one line, with a time beside it that counts where the line's own form has none.
-    pub fn read_line_of(&mut self, line: &[u8], wall: Option<Wall>, told: &mut Vec<Told>) {
+    pub fn read_line_of(&mut self, line: &[u8], wall: Option<Wall>, reported: &mut Vec<Observation>) {
         self.beside = wall;
-        self.read_line(line, told);
+        self.read_line(line, reported);
         self.beside = None;
     }
 
     /// Reads one line.
-    pub fn read_line(&mut self, line: &[u8], told: &mut Vec<Told>) {
-        if self.block.is_some() && self.is_inside(Unwrapped::read_inside(trimmed(line)), told) {
+    pub fn read_line(&mut self, line: &[u8], reported: &mut Vec<Observation>) {
+        if self.block.is_some() && self.is_inside(Unwrapped::read_inside(trimmed(line)), reported) {
             return;
         }
         if !self.parts.is_empty() {
-            self.read_found(line, told);
+            self.read_found(line, reported);
         } else if let Some((found, stem)) = self.stems.find(line) {
-            self.weigh(stem, line, found, told);
+            self.weigh(stem, line, found, reported);
         }
     }
 
     /// Reads a line with a stem at `at`, or keeps it for later, or passes it over.
-    fn weigh(&mut self, stem: Stem, line: &[u8], at: usize, told: &mut Vec<Told>) {
+    fn weigh(&mut self, stem: Stem, line: &[u8], at: usize, reported: &mut Vec<Observation>) {
         let worth = self.stems.worth(stem, line, at);
         if let Some(observed) = &mut self.observed {
             match worth {
@@ -303,19 +303,19 @@ impl Reader {
                 Worth::NewPass => observed.clear(),
                 Worth::Step => {
                     for line in std::mem::take(observed) {
-                        self.read_found(&line, told);
+                        self.read_found(&line, reported);
                     }
                 }
                 _ => {}
             }
         }
         if worth != Worth::Nothing {
-            self.read_found(line, told);
+            self.read_found(line, reported);
         }
     }
 
-    fn read_entry(&mut self, entry: &Entry, told: &mut Vec<Told>) {
-        if self.block.is_some() && self.is_inside(Unwrapped::of_entry(entry), told) {
+    fn read_entry(&mut self, entry: &Entry, reported: &mut Vec<Observation>) {
+        if self.block.is_some() && self.is_inside(Unwrapped::of_entry(entry), reported) {
             return;
         }
         let message = entry.message.as_deref().unwrap_or_default();
@@ -325,7 +325,7 @@ impl Reader {
         }
         self.counts.looked_at += 1;
         match Unwrapped::of_entry(entry) {
-            Ok(line) => self.read_whole(&line, told),
+            Ok(line) => self.read_whole(&line, reported),
             Err(error) => self.unreadable(error),
         }
     }
@@ -335,18 +335,18 @@ impl Reader {
         self.counts.last_error = Some(error);
     }
 
-    fn read_found(&mut self, line: &[u8], told: &mut Vec<Told>) {
+    fn read_found(&mut self, line: &[u8], reported: &mut Vec<Observation>) {
         self.counts.looked_at += 1;
         match Unwrapped::read(trimmed(line)) {
             Ok(unwrapped) => {
                 let kept = form::latest_known(unwrapped.kept, self.beside);
-                self.read_unwrapped(&Unwrapped { kept, ..unwrapped }, told);
+                self.read_unwrapped(&Unwrapped { kept, ..unwrapped }, reported);
             }
             Err(error) => self.unreadable(error),
         }
     }
 
-    fn read_unwrapped(&mut self, line: &Unwrapped<'_>, told: &mut Vec<Told>) {
+    fn read_unwrapped(&mut self, line: &Unwrapped<'_>, reported: &mut Vec<Observation>) {
         if line.part == Part::More {
             let room = MAX_LINE_BYTES.saturating_sub(self.parts.len());
             let end = line.text.floor_char_boundary(room);
@@ -356,12 +356,12 @@ impl Reader {
         if line.part == Part::End && !self.parts.is_empty() {
             let mut text = std::mem::take(&mut self.parts);
             text.push_str(&line.text);
-            return self.read_whole(&Unwrapped { text: text.into(), ..line.clone() }, told);
+            return self.read_whole(&Unwrapped { text: text.into(), ..line.clone() }, reported);
         }
-        self.read_whole(line, told);
+        self.read_whole(line, reported);
     }
 
-    fn read_whole(&mut self, line: &Unwrapped<'_>, told: &mut Vec<Told>) {
+    fn read_whole(&mut self, line: &Unwrapped<'_>, reported: &mut Vec<Observation>) {
         let who = writer::of(line.identifier.as_deref(), &self.identifiers);
         let kept = line.kept.and_then(|kept| self.calendar.kept(kept));
         match who {
@@ -369,7 +369,7 @@ impl Reader {
             Writer::Journald => {
                 if let Some(count) = writer::suppressed(&line.text, &self.identifiers) {
                     let event = Event::Lost(Lost::new(LostFrom::KubeletLog, count));
-                    told.push(join::tell(kept.unwrap_or(self.calendar.not_after), event));
+                    reported.push(join::tell(kept.unwrap_or(self.calendar.not_after), event));
                 }
                 return;
             }
@@ -379,9 +379,9 @@ impl Reader {
                 self.counts.messages += u64::from(signal.is_some());
                 let Some(signal) = signal else { return };
                 let at = kept.unwrap_or_else(|| self.untimed());
-                return told.push(join::tell(at, Event::Signal(Box::new(signal))));
+                return reported.push(join::tell(at, Event::Signal(Box::new(signal))));
             }
-            Writer::Conmon => return self.read_conmon(line, kept, told),
+            Writer::Conmon => return self.read_conmon(line, kept, reported),
             Writer::Systemd | Writer::Runtime | Writer::Kubelet => {}
         }
         let noticed = match who {
@@ -391,18 +391,18 @@ impl Reader {
         if let Some(change) = noticed {
             self.counts.messages += 1;
             let at = kept.unwrap_or_else(|| self.untimed());
-            self.joiner.push_runtime(at, change, told);
+            self.joiner.push_runtime(at, change, reported);
         } else if let Some(signal) = memory_killer::read_bare(&line.text).filter(|_| line.identifier.is_none()) {
             self.counts.messages += 1;
             let at = kept.unwrap_or_else(|| self.untimed());
-            told.push(join::tell(at, Event::Signal(Box::new(signal))));
+            reported.push(join::tell(at, Event::Signal(Box::new(signal))));
         } else if who == Writer::Kubelet {
             match Block::begun_by(line) {
                 Some(block) => {
-                    self.end_block(told);
+                    self.end_block(reported);
                     self.block = Some(block);
                 }
-                None => self.read_message(line, told),
+                None => self.read_message(line, reported),
             }
         } else if who == Writer::Systemd {
             self.pass_over(line);
@@ -410,11 +410,11 @@ impl Reader {
     }
 
     /// Reads a line of CRI-O's monitor of a container.
-    fn read_conmon(&mut self, line: &Unwrapped<'_>, kept: Option<Timestamp>, told: &mut Vec<Told>) {
+    fn read_conmon(&mut self, line: &Unwrapped<'_>, kept: Option<Timestamp>, reported: &mut Vec<Observation>) {
         let Some(begins) = container::read_conmon(&line.text) else { return };
         self.counts.messages += 1;
         let at = kept.unwrap_or_else(|| self.untimed());
-        self.joiner.push_conmon(at, begins, told);
+        self.joiner.push_conmon(at, begins, reported);
     }
 
     /// Passes over a line of somebody else's.
@@ -429,23 +429,23 @@ impl Reader {
     }
 
     /// Whether a line is of the message that klog wrote in several lines. If it is not, and is its writer's, that one has ended.
-    fn is_inside(&mut self, line: Result<Unwrapped<'_>, LineError>, told: &mut Vec<Told>) -> bool {
+    fn is_inside(&mut self, line: Result<Unwrapped<'_>, LineError>, reported: &mut Vec<Observation>) -> bool {
         let (Some(block), Ok(line)) = (&mut self.block, line) else { return false };
         let next = block.take(&line);
         if matches!(next, Next::Last | Next::Beyond) {
-            self.end_block(told);
+            self.end_block(reported);
         }
         matches!(next, Next::Inside | Next::Last)
     }
 
     /// Reads a message that klog wrote in several lines, as far as it came.
-    fn end_block(&mut self, told: &mut Vec<Told>) {
+    fn end_block(&mut self, reported: &mut Vec<Observation>) {
         if let Some(block) = self.block.take() {
-            self.read_message(&block.into_line(), told);
+            self.read_message(&block.into_line(), reported);
         }
     }
 
-    fn read_message(&mut self, line: &Unwrapped<'_>, told: &mut Vec<Told>) {
+    fn read_message(&mut self, line: &Unwrapped<'_>, reported: &mut Vec<Observation>) {
         let Some(message) = Message::read(&line.text) else { return };
         if self.is_forged(line.pid, message.pid) {
             self.counts.forged += 1;
@@ -463,8 +463,8 @@ impl Reader {
         };
         match at {
             Some(at) => match self.killers.read_koordlet(&message.text) {
-                Some(signal) => told.push(join::tell(at, self.joiner.named(signal))),
-                None => self.joiner.push(at, &message, told),
+                Some(signal) => reported.push(join::tell(at, self.joiner.named(signal))),
+                None => self.joiner.push(at, &message, reported),
             },
             None => self.counts.undated += 1,
         }

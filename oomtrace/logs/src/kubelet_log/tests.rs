@@ -8,7 +8,7 @@ mod hostile;
 mod times;
 
 use jiff::{Timestamp, tz::TimeZone};
-use oomtrace_model::{Moment, Told};
+use oomtrace_model::{Moment, Observation};
 use serde_json::{Value, json};
 
 use super::{Calendar, Reader};
@@ -23,11 +23,11 @@ fn reader() -> Reader {
     Reader::new(Calendar { not_after, zone: TimeZone::UTC }, Vec::new()).expect("a reader")
 }
 
-fn told(log: &[u8]) -> Vec<Told> {
-    let (mut reader, mut told) = (reader(), Vec::new());
-    reader.push(log, &mut told);
-    reader.finish(&mut told);
-    told
+fn reported(log: &[u8]) -> Vec<Observation> {
+    let (mut reader, mut reported) = (reader(), Vec::new());
+    reader.push(log, &mut reported);
+    reader.finish(&mut reported);
+    reported
 }
 
 /// What lines say, without what is not known. Each line gets klog's head; `{UID}` and so on are filled in.
@@ -35,7 +35,10 @@ fn said(lines: &str) -> Vec<Value> {
     let log: String =
         lines.lines().flat_map(|line| ["I1123 23:24:42.998045     440 file.go:381] ", line.trim(), "\n"]).collect();
     let log = filled(&log);
-    told(log.as_bytes()).into_iter().map(|told| known(serde_json::to_value(told.event).expect("JSON"))).collect()
+    reported(log.as_bytes())
+        .into_iter()
+        .map(|reported| known(serde_json::to_value(reported.event).expect("JSON")))
+        .collect()
 }
 
 fn filled(text: &str) -> String {
@@ -63,8 +66,8 @@ fn known(value: Value) -> Value {
     }
 }
 
-fn at(told: &Told) -> String {
-    match told.at {
+fn at(reported: &Observation) -> String {
+    match reported.at {
         Moment::Wall(at) => at.to_string(),
         Moment::Boot(_) => unreachable!("the kubelet knows no boot time"),
     }

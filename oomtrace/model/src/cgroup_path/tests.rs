@@ -27,7 +27,7 @@ fn tell(identity: &CgroupIdentity) -> String {
     let CgroupIdentity { level, pod_uid, qos, container_id, monitor_of, runtime, driver, unit, nested, outer } =
         identity;
     let word = |value: serde_json::Value| value.as_str().unwrap_or("-").to_owned();
-    let mut told = [
+    let mut reported = [
         word(serde_json::json!(level)),
         word(serde_json::json!(qos)),
         word(serde_json::json!(pod_uid)),
@@ -43,13 +43,13 @@ fn tell(identity: &CgroupIdentity) -> String {
         ("outer", serde_json::json!(outer)),
     ] {
         if let Some(value) = value.as_str() {
-            told = format!("{told} {key}={value}");
+            reported = format!("{reported} {key}={value}");
         }
     }
     let (u_, v_) = (U.replace('-', "_"), V.replace('-', "_"));
     [(A, "{A}"), (B, "{B}"), (U, "{U}"), (V, "{V}"), (HASH, "{HASH}"), (&u_, "{U_}"), (&v_, "{V_}")]
         .iter()
-        .fold(told, |told, (text, template)| told.replace(text, template))
+        .fold(reported, |reported, (text, template)| reported.replace(text, template))
 }
 
 #[track_caller]
@@ -66,8 +66,8 @@ fn every_cgroup_of_the_recorded_nodes_is_read_as_the_runtime_and_the_api_server_
     let mut read = 0;
     for row in rows {
         let (path, expected) = row.split_once('\t').expect("a path and what it is");
-        let told = tell(&CgroupIdentity { driver: None, runtime: None, ..CgroupIdentity::parse(path) });
-        assert_eq!(fill(&told), expected.replace('\t', " "), "{path}");
+        let reported = tell(&CgroupIdentity { driver: None, runtime: None, ..CgroupIdentity::parse(path) });
+        assert_eq!(fill(&reported), expected.replace('\t', " "), "{path}");
         read += 1;
     }
     assert_eq!(read, 56);
@@ -194,17 +194,20 @@ fn a_cluster_inside_a_pod_is_that_pod_on_the_host_and_a_cluster_to_its_own_node(
     let inside = CgroupIdentity::parse(&on_the_host.nested.expect("what is inside"));
     assert_eq!(tell(&inside), "container Guaranteed {U} {A} driver=cgroupfs outer=/docker/{B}/kubelet");
 
-    let told_within = |path: &str| tell(&CgroupIdentity::parse_within(&node, path));
+    let reported_within = |path: &str| tell(&CgroupIdentity::parse_within(&node, path));
     let outer = "outer=/kubepods/burstable/pod{V}/{B}/docker/{B}";
-    assert_eq!(told_within(&path), format!("container Guaranteed {{U}} {{A}} driver=cgroupfs {outer}/kubelet"));
-    assert_eq!(told_within(&node), format!("node - - - {outer}"));
+    assert_eq!(reported_within(&path), format!("container Guaranteed {{U}} {{A}} driver=cgroupfs {outer}/kubelet"));
+    assert_eq!(reported_within(&node), format!("node - - - {outer}"));
     assert_eq!(
-        told_within(&format!("{node}/system.slice/kubelet.service")),
+        reported_within(&format!("{node}/system.slice/kubelet.service")),
         format!("other - - - unit=kubelet.service {outer}")
     );
     // Elsewhere on the host.
-    assert_eq!(told_within("/"), "node - - -");
-    assert_eq!(told_within(&format!("{node}x/kubepods")), read("/kubepods/burstable/pod{V}/{B}/docker/{B}x/kubepods"));
+    assert_eq!(reported_within("/"), "node - - -");
+    assert_eq!(
+        reported_within(&format!("{node}x/kubepods")),
+        read("/kubepods/burstable/pod{V}/{B}/docker/{B}x/kubepods")
+    );
     assert_eq!(CgroupIdentity::parse_within("/", &path), CgroupIdentity::parse(&path));
     assert_eq!(CgroupIdentity::parse_within("", &path), CgroupIdentity::parse(&path));
 }

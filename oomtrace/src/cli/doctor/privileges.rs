@@ -137,7 +137,7 @@ const SYSCTLS: [Sysctl; 8] = [
         good: |value| value == 0,
         needed_for: NeededFor::Itself,
         remedy: "sysctl vm.panic_on_oom=0",
-        lost: "the node panics where it runs out of memory, in place of a kill: what is told of it is in the kernel's \
+        lost: "the node panics where it runs out of memory, in place of a kill: what is reported of it is in the kernel's \
                log of that boot, as far as it was kept (pstore, a serial console)",
     },
     Sysctl {

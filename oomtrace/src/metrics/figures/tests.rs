@@ -123,8 +123,8 @@ fn invisible_kills_are_counted_when_the_incident_closes_and_those_after_that_whe
     world.incident(IncidentState::Closed, Scenario::ContainerLimit, &[first]);
     let second = world.kill("web");
     world.incident(IncidentState::Closed, Scenario::ContainerLimit, &[first, second]);
-    let told = r#"oomtrace_invisible_kills_total{namespace="shop",pod="web",container="app",unit=""} 2"#;
-    assert_eq!(world.samples("oomtrace_invisible_kills_total"), [told]);
+    let reported = r#"oomtrace_invisible_kills_total{namespace="shop",pod="web",container="app",unit=""} 2"#;
+    assert_eq!(world.samples("oomtrace_invisible_kills_total"), [reported]);
     assert_eq!(world.samples("oomtrace_oom_kills_total"), [kills_of("web", "container_limit", 2)]);
 }
 
@@ -171,7 +171,7 @@ fn more_series_than_there_is_room_for_are_counted_and_never_kept() {
 }
 
 #[test]
-fn what_was_lost_is_told_by_place_and_output() {
+fn what_was_lost_is_reported_by_place_and_output() {
     let mut world = World::new();
     let lost = |from, count| Lost::new(from, count);
     world.tell(Event::Lost(lost(crate::event::LostFrom::Ring, 3)));

@@ -13,8 +13,8 @@ pub(super) struct Bounded<K, V> {
 
 struct Kept<V> {
     value: V,
-    /// When it was last told of, nanoseconds of the index's clock.
-    told_ns: u64,
+    /// When it was last reported, nanoseconds of the index's clock.
+    reported_ns: u64,
     /// When it ended; [`u64::MAX`] while it has not.
     ended_ns: u64,
 }
@@ -34,9 +34,11 @@ impl<K: Copy + Eq + Hash, V: Default> Bounded<K, V> {
         }
         let kept = match self.kept.entry(key) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(Kept { value: V::default(), told_ns: now_ns, ended_ns: NOT_ENDED }),
+            Entry::Vacant(entry) => {
+                entry.insert(Kept { value: V::default(), reported_ns: now_ns, ended_ns: NOT_ENDED })
+            }
         };
-        kept.told_ns = now_ns;
+        kept.reported_ns = now_ns;
         &mut kept.value
     }
 
@@ -78,7 +80,7 @@ impl<K: Copy + Eq + Hash, V: Default> Bounded<K, V> {
     /// Forgets a sixteenth at once, so that a full map is not searched for every newcomer: the ended before the living,
     /// the longest ended and those first that were not heard of for longest.
     fn make_room(&mut self) {
-        let age = |kept: &Kept<V>| (kept.ended_ns, kept.told_ns);
+        let age = |kept: &Kept<V>| (kept.ended_ns, kept.reported_ns);
         let mut ages: Vec<_> = self.kept.iter().map(|(key, kept)| (age(kept), *key)).collect();
         let leave = self.most / 16 + 1;
         if leave < ages.len() {
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn of_living_alone_the_longest_not_told_of_goes() {
+    fn of_living_alone_the_longest_not_reported_of_goes() {
         let mut map: Bounded<u32, ()> = Bounded::new(2);
         map.tell(1, 10);
         map.tell(2, 20);

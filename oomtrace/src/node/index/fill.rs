@@ -150,7 +150,7 @@ impl Filling<'_> {
         self.about.truncate(noted.1);
     }
 
-    /// Where a task is, told beside it and in it.
+    /// Where a task is, reported beside it and in it.
     fn place_of(
         &mut self,
         pod: &mut Option<Pod>,
@@ -178,7 +178,7 @@ impl Filling<'_> {
         self.place(pod, container, *cgroup_id);
     }
 
-    /// A pod and container, as far as the path of their cgroup told, and that cgroup.
+    /// A pod and container, as far as the path of their cgroup reported, and that cgroup.
     fn place(&mut self, pod: &mut Option<Pod>, container: &mut Option<Container>, cgroup_id: Option<u64>) {
         let index = self.index;
         let cgroup = cgroup_id.and_then(|id| index.cgroups.get(&id));

@@ -42,8 +42,8 @@ fn container(source: NameSource, number: u32, pod: u32, name: &str) -> Fact {
     })
 }
 
-/// An event as the kernel's side makes it: what the path told, and no more.
-fn told(pod: Option<u32>, container: Option<u32>, cgroup_id: Option<u64>) -> Event {
+/// An event as the kernel's side makes it: what the path reported, and no more.
+fn reported(pod: Option<u32>, container: Option<u32>, cgroup_id: Option<u64>) -> Event {
     Event::Container(Box::new(ContainerChange {
         action: ContainerAction::Died,
         pod: pod.map(|number| Pod { uid: Some(uid(number)), ..Pod::default() }),
@@ -70,13 +70,13 @@ fn filled(index: &Index, mut event: Event) -> (String, bool) {
 #[test]
 fn an_event_gets_the_names_that_are_known_and_says_whether_one_is_missing() {
     let mut index = index();
-    assert_eq!(filled(&index, told(Some(1), Some(2), None)), ("-/-/-".to_owned(), true));
+    assert_eq!(filled(&index, reported(Some(1), Some(2), None)), ("-/-/-".to_owned(), true));
     index.learn(pod(NameSource::PodLogs, 1, "web-0"), 0);
-    assert_eq!(filled(&index, told(Some(1), Some(2), None)), ("shop/web-0/-".to_owned(), true));
+    assert_eq!(filled(&index, reported(Some(1), Some(2), None)), ("shop/web-0/-".to_owned(), true));
     index.learn(container(NameSource::Cri, 2, 1, "app"), 0);
-    assert_eq!(filled(&index, told(Some(1), Some(2), None)), ("shop/web-0/app".to_owned(), false));
+    assert_eq!(filled(&index, reported(Some(1), Some(2), None)), ("shop/web-0/app".to_owned(), false));
     assert_eq!(
-        filled(&index, told(None, None, Some(7))),
+        filled(&index, reported(None, None, Some(7))),
         ("-/-/-".to_owned(), false),
         "a service has no pod to wait for"
     );
@@ -90,9 +90,9 @@ fn a_cgroups_id_alone_gives_the_names_also_after_its_end() {
     index.learn(container(NameSource::Cri, 2, 1, "app"), 0);
     index.learn(Fact::CgroupGone { id: 77 }, SECOND);
     index.sweep(50 * SECOND);
-    assert_eq!(filled(&index, told(None, None, Some(77))), ("shop/web-0/app".to_owned(), false));
+    assert_eq!(filled(&index, reported(None, None, Some(77))), ("shop/web-0/app".to_owned(), false));
     index.sweep(62 * SECOND);
-    assert_eq!(filled(&index, told(None, None, Some(77))), ("-/-/-".to_owned(), false), "kept for a minute only");
+    assert_eq!(filled(&index, reported(None, None, Some(77))), ("-/-/-".to_owned(), false), "kept for a minute only");
     assert_eq!(index.containers(), 0);
 }
 
@@ -105,7 +105,7 @@ fn a_pod_that_was_made_again_under_its_name_is_another_pod() {
         index.learn(container(NameSource::Cri, uid + 10, uid, "db"), 0);
         index.learn(Fact::CgroupGone { id: cgroup }, SECOND);
     }
-    let mut event = told(None, None, Some(72));
+    let mut event = reported(None, None, Some(72));
     index.fill(&mut event);
     let Event::Container(change) = event else { unreachable!("it stays what it is") };
     assert_eq!(change.pod.and_then(|pod| pod.uid), Some(uid(2)));
@@ -113,7 +113,7 @@ fn a_pod_that_was_made_again_under_its_name_is_another_pod() {
 }
 
 #[test]
-fn a_restart_is_told_from_the_container_before_it() {
+fn a_restart_is_reported_from_the_container_before_it() {
     let mut index = index();
     for (number, attempt) in [(2, 0), (3, 1)] {
         index.learn(
@@ -142,7 +142,7 @@ fn a_sandbox_has_no_name_to_wait_for() {
         }),
         0,
     );
-    let mut event = told(Some(1), Some(9), None);
+    let mut event = reported(Some(1), Some(9), None);
     assert!(!index.fill(&mut event));
     let Event::Container(change) = event else { unreachable!("it stays what it is") };
     assert_eq!(change.sandbox, Some(true));
@@ -165,7 +165,7 @@ fn a_path_that_claims_another_pods_container_gets_no_container_names() {
     index.learn(pod(NameSource::Cri, 1, "victim"), 0);
     index.learn(container(NameSource::Cri, 2, 1, "app"), 0);
     index.learn(pod(NameSource::Cri, 5, "attacker"), 0);
-    assert_eq!(filled(&index, told(Some(5), Some(2), None)).0, "shop/attacker/-");
+    assert_eq!(filled(&index, reported(Some(5), Some(2), None)).0, "shop/attacker/-");
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn however_many_come_no_more_are_kept_than_there_is_room_for() {
     assert!(index.containers() <= 100, "{}", index.containers());
     index.sweep(0);
     assert!(index.texts.len() <= 110, "{} texts of forgotten pods are kept", index.texts.len());
-    assert_eq!(filled(&index, told(Some(9_999), Some(9_999), None)).0, "shop/pod-9999/app");
+    assert_eq!(filled(&index, reported(Some(9_999), Some(9_999), None)).0, "shop/pod-9999/app");
 }
 
 #[test]

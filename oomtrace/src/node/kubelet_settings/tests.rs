@@ -89,7 +89,7 @@ fn configz_is_believed_over_files_and_lacks_what_has_its_default() {
 }
 
 #[test]
-fn k3s_never_evicts_for_memory_unless_it_is_told_to() {
+fn k3s_never_evicts_for_memory_unless_it_is_reported_to() {
     let (_root, host) = node(&[]);
     let settings = Settings::read(&host, Some(&process(&["/usr/local/bin/k3s server"])), None);
     assert_eq!(hard(&settings), None);

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_of_the_node_are_told_in_bytes() {
+    fn sizes_of_the_node_are_reported_in_bytes() {
         let meminfo: MemInfo =
             "MemTotal:        2048 kB\nMemFree:          512 kB\nHugePages_Total:       3\n".parse().expect("a size");
         assert_eq!((meminfo.get("MemTotal"), meminfo.less("MemTotal", "MemFree")), (Some(2 << 20), Some(3 << 19)));

@@ -53,7 +53,7 @@ pub(super) fn facts(source: NameSource, id: ContainerId, keys: &Keys) -> (Contai
 }
 
 /// The same as facts.
-pub(super) fn told(container: ContainerFact, pod: Option<PodFact>) -> impl Iterator<Item = Fact> {
+pub(super) fn reported(container: ContainerFact, pod: Option<PodFact>) -> impl Iterator<Item = Fact> {
     // The pod first: what waits for the container then has both.
     pod.map(Fact::Pod).into_iter().chain([Fact::Container(container)])
 }

@@ -84,18 +84,18 @@ mod tests {
         }
         symlink(root.path(), root.path().join("kubepods/round-and-round")).expect("a link");
         let found = walk(root.path());
-        let told: Vec<_> = found
+        let reported: Vec<_> = found
             .iter()
             .filter_map(|fact| match fact {
                 Fact::Cgroup { id, path } => Some((path.as_str(), *id)),
                 _ => None,
             })
             .collect();
-        let place = |wanted: &str| told.iter().position(|(path, _)| *path == wanted).expect(wanted);
-        assert_eq!(told.len(), made.len(), "{told:?}");
+        let place = |wanted: &str| reported.iter().position(|(path, _)| *path == wanted).expect(wanted);
+        assert_eq!(reported.len(), made.len(), "{reported:?}");
         for path in made {
             let inode = fs::metadata(root.path().join(&path[1..])).expect("a folder").ino();
-            assert_eq!(told[place(path)].1, inode, "{path}");
+            assert_eq!(reported[place(path)].1, inode, "{path}");
             let (parent, _) = path.rsplit_once('/').expect("a parent");
             assert!(parent.is_empty() || place(parent) < place(path), "{path}");
         }

@@ -82,22 +82,22 @@ impl Asker {
     }
 }
 
-/// Starts the thread. It ends when `told`'s other end or the asker is gone.
+/// Starts the thread. It ends when `reported`'s other end or the asker is gone.
 ///
 /// # Errors
 ///
 /// Fails where no thread can be started.
-pub fn start(options: Options, told: mpsc::Sender<Heard>) -> io::Result<Asker> {
+pub fn start(options: Options, reported: mpsc::Sender<Heard>) -> io::Result<Asker> {
     let (asker, questions) = mpsc::channel(QUESTIONS);
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     thread::Builder::new().name("names".to_owned()).spawn(move || {
         runtime.block_on(async {
             let (to_runtime, wanted) = mpsc::channel(QUESTIONS);
-            let files = Files::new(&options, told.clone(), to_runtime);
+            let files = Files::new(&options, reported.clone(), to_runtime);
             tokio::select! {
                 () = files.follow(questions) => {}
-                () = follow_kubelet(&options, told.clone()) => {}
-                () = cri::follow(&options.host, &options.cri, wanted, told) => {}
+                () = follow_kubelet(&options, reported.clone()) => {}
+                () = cri::follow(&options.host, &options.cri, wanted, reported) => {}
             }
         });
     })?;
@@ -116,7 +116,7 @@ pub async fn collect_once(options: &Options) -> (Vec<Fact>, Vec<String>) {
         }
     };
     let mut add = |result: Result<Vec<Fact>, String>| match result {
-        Ok(told) => facts.extend(told),
+        Ok(reported) => facts.extend(reported),
         Err(error) => trouble.push(error),
     };
     add(Ok(pod_logs::list(host)));
@@ -131,7 +131,7 @@ pub async fn collect_once(options: &Options) -> (Vec<Fact>, Vec<String>) {
         match kubelet.ask() {
             // Where the read-only port is closed, as it mostly is, nothing is wrong.
             Err(kubelet::KubeletError::Ask { url, error }) if !kubelet.is_secret() => debug!("{url}: {error}"),
-            told => add(told.map_err(|error| format!("the kubelet: {error}"))),
+            reported => add(reported.map_err(|error| format!("the kubelet: {error}"))),
         }
     }
     add(cri::list_once(host, cri.endpoint.as_deref()).await.map_err(|error| format!("CRI: {error}")));
@@ -139,7 +139,7 @@ pub async fn collect_once(options: &Options) -> (Vec<Fact>, Vec<String>) {
 }
 
 /// Asks the kubelet now and then.
-async fn follow_kubelet(options: &Options, told: mpsc::Sender<Heard>) {
+async fn follow_kubelet(options: &Options, reported: mpsc::Sender<Heard>) {
     let Options { kubelet: Some(access), kubelet_degradation, .. } = options else {
         return std::future::pending().await;
     };
@@ -155,7 +155,7 @@ async fn follow_kubelet(options: &Options, told: mpsc::Sender<Heard>) {
                 answered = true;
                 kubelet_degradation.recover();
                 for fact in facts {
-                    if told.send(Heard::Fact(fact)).await.is_err() {
+                    if reported.send(Heard::Fact(fact)).await.is_err() {
                         return;
                     }
                 }
@@ -186,7 +186,7 @@ struct Files {
     walked: Instant,
     /// The cgroups that were there when they were last looked for.
     cgroups: HashSet<u64>,
-    told: mpsc::Sender<Heard>,
+    reported: mpsc::Sender<Heard>,
     to_runtime: mpsc::Sender<ContainerId>,
     /// Folders' times of change when they were last read.
     seen: HashMap<PathBuf, SystemTime>,
@@ -208,14 +208,14 @@ struct Files {
 struct Gone;
 
 impl Files {
-    fn new(options: &Options, told: mpsc::Sender<Heard>, to_runtime: mpsc::Sender<ContainerId>) -> Self {
+    fn new(options: &Options, reported: mpsc::Sender<Heard>, to_runtime: mpsc::Sender<ContainerId>) -> Self {
         Self {
             host: options.host.clone(),
             cgroup_root: options.cgroup_root.clone(),
             walk_every: if options.sees_cgroups { WALK_EVERY } else { LOOK_EVERY },
             walked: Instant::now(),
             cgroups: HashSet::new(),
-            told,
+            reported,
             to_runtime,
             seen: HashMap::new(),
             pods: HashSet::new(),
@@ -325,7 +325,7 @@ impl Files {
         let mut facts = Vec::new();
         for result in found {
             match result {
-                Ok(told) => facts.extend(told),
+                Ok(reported) => facts.extend(reported),
                 // At first it may not be written to its end.
                 Err(error) if tries >= LAST_TRY => self.complain(error),
                 Err(error) => debug!("{error}"),
@@ -441,7 +441,7 @@ impl Files {
 
     async fn tell(&self, facts: Vec<Fact>) -> Result<(), Gone> {
         for fact in facts {
-            self.told.send(Heard::Fact(fact)).await.map_err(|_| Gone)?;
+            self.reported.send(Heard::Fact(fact)).await.map_err(|_| Gone)?;
         }
         Ok(())
     }

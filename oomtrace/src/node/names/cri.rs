@@ -24,7 +24,7 @@ use tracing::{debug, info, warn};
 pub use self::client::{Client, CriError};
 use super::{Heard, host::Host};
 use crate::{
-    event::{ContainerRole, Moment, Told},
+    event::{ContainerRole, Moment, Observation},
     node::{
         cgroup_path::ContainerId,
         fact::{ContainerFact, Fact},
@@ -75,7 +75,7 @@ pub(super) async fn follow(
     host: &Host,
     access: &Access,
     mut wanted: mpsc::Receiver<ContainerId>,
-    told: mpsc::Sender<Heard>,
+    reported: mpsc::Sender<Heard>,
 ) {
     let mut pause = FIRST_PAUSE;
     let mut said = String::new();
@@ -88,7 +88,7 @@ pub(super) async fn follow(
                 Ok(client) => {
                     info!("names come from the container runtime at {}", path.display());
                     said.clear();
-                    match Session::new(client, &told, access.events, began).run(&mut wanted).await {
+                    match Session::new(client, &reported, access.events, began).run(&mut wanted).await {
                         Ok(()) => return,
                         Err(error) => format!("the container runtime at {}: {error}", path.display()),
                     }
@@ -123,7 +123,7 @@ pub(super) async fn follow(
 /// One connection.
 struct Session<'a> {
     client: Client,
-    told: &'a mpsc::Sender<Heard>,
+    reported: &'a mpsc::Sender<Heard>,
     events: bool,
     began: jiff::Timestamp,
     /// What was there when it was last listed, and whether it had ended.
@@ -131,9 +131,9 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new(client: Client, told: &'a mpsc::Sender<Heard>, events: bool, began: jiff::Timestamp) -> Self {
+    fn new(client: Client, reported: &'a mpsc::Sender<Heard>, events: bool, began: jiff::Timestamp) -> Self {
         let events = events || client.tells_everybody();
-        Self { client, told, events, began, known: HashMap::new() }
+        Self { client, reported, events, began, known: HashMap::new() }
     }
 
     /// Until the connection fails, or nobody listens any more.
@@ -161,9 +161,9 @@ impl<'a> Session<'a> {
             tokio::select! {
                 event = next => match event {
                     Ok(Some(event)) => {
-                        let (facts, told) = read::event(event);
+                        let (facts, reported) = read::event(event);
                         self.tell(facts).await?;
-                        self.tell_ending(told).await?;
+                        self.tell_ending(reported).await?;
                     }
                     Ok(None) => return Err(CriError::Closed),
                     // containerd 1.7 says so only now, where its configuration leaves events out.
@@ -177,7 +177,7 @@ impl<'a> Session<'a> {
                 id = wanted.recv() => match id {
                     Some(id) => {
                         let facts = self.client.look_up(&id).await?;
-                        let found = facts.iter().any(|fact| matches!(fact, Fact::Container(told) if !told.ended));
+                        let found = facts.iter().any(|fact| matches!(fact, Fact::Container(reported) if !reported.ended));
                         if found {
                             // So that its end is reported, should it come before the next list.
                             self.known.insert(id, false);
@@ -211,16 +211,16 @@ impl<'a> Session<'a> {
         self.tell(facts).await?;
         self.tell(gone).await?;
         for id in ended {
-            let told = self.client.status(&id).await?.and_then(|status| read::ending(&status, 0));
-            self.tell_ending(told).await?;
+            let reported = self.client.status(&id).await?.and_then(|status| read::ending(&status, 0));
+            self.tell_ending(reported).await?;
         }
         Ok(())
     }
 
-    async fn tell_ending(&self, told: Option<Told>) -> Result<(), CriError> {
-        match told {
-            Some(told) if !matches!(told.at, Moment::Wall(at) if at < self.began) => {
-                self.hear(Heard::Event(told)).await
+    async fn tell_ending(&self, reported: Option<Observation>) -> Result<(), CriError> {
+        match reported {
+            Some(reported) if !matches!(reported.at, Moment::Wall(at) if at < self.began) => {
+                self.hear(Heard::Event(reported)).await
             }
             _ => Ok(()),
         }
@@ -234,7 +234,7 @@ impl<'a> Session<'a> {
     }
 
     async fn hear(&self, heard: Heard) -> Result<(), CriError> {
-        self.told.send(heard).await.map_err(|_| CriError::Closed)
+        self.reported.send(heard).await.map_err(|_| CriError::Closed)
     }
 }
 

@@ -49,7 +49,7 @@ pub fn docker(json: &[u8]) -> Result<Vec<Fact>, serde_json::Error> {
         container.name = Some(name.trim_start_matches('/').to_owned());
         container.restart_count = restart_count;
     }
-    Ok(annotations::told(container, pod).collect())
+    Ok(annotations::reported(container, pod).collect())
 }
 
 /// What Docker has of one container.

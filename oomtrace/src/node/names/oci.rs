@@ -82,7 +82,7 @@ pub fn parse(id: ContainerId, json: &[u8]) -> Result<Vec<Fact>, serde_json::Erro
     // 0 and -1 mean that there is none.
     container.limit_bytes = memory.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0);
     let named = container.name.is_some() || container.role.is_some() || pod.is_some();
-    Ok(if named { annotations::told(container, pod).collect() } else { Vec::new() })
+    Ok(if named { annotations::reported(container, pod).collect() } else { Vec::new() })
 }
 
 /// What is known of one container. Nothing, where no runtime here has it.

@@ -76,7 +76,7 @@ pub fn parse(json: &[u8]) -> Result<Vec<Fact>, serde_json::Error> {
         );
         // Of a container that was made of a folder, the name is there and empty.
         let container = ContainerFact { image: image.filter(|image| !image.is_empty()), ..container };
-        annotations::told(container, pod)
+        annotations::reported(container, pod)
     });
     Ok(facts.collect())
 }

@@ -310,7 +310,7 @@ fn a_mirror_pod_of_the_api_server_goes_by_the_hash_of_what_it_mirrors() {
 }
 
 #[test]
-fn sidecars_and_ephemeral_containers_are_told_from_the_rest() {
+fn sidecars_and_ephemeral_containers_are_reported_from_the_rest() {
     let json = br#"{"items":[{"metadata":{"name":"p","namespace":"n","uid":"00000001-23d2-4099-bf62-d501a2753c91"},
         "spec":{"containers":[{"name":"app","resources":{"limits":{"memory":"64Mi"}}}],
                 "initContainers":[{"name":"once"},{"name":"proxy","restartPolicy":"Always"}],

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn distances_are_told_as_people_do() {
+    fn distances_are_reported_as_people_do() {
         for (ms, text) in [
             (0.0, "+0.000 s"),
             (-1500.0, "-1.500 s"),

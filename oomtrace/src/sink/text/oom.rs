@@ -99,7 +99,7 @@ pub(super) fn write_victim(page: &mut Page, ts: &str, victim: &OomVictim) {
     page.event(ts, Mark::Other, &format!("OOM victim: {} in {place}: {why}", who(&victim.task)));
 }
 
-/// Where only one of the two ids is known of each, as in the kernel's log, threads are told apart and not processes.
+/// Where only one of the two ids is known of each, as in the kernel's log, threads are distinguished and not processes.
 fn is_same(one: &Task, other: &Task) -> bool {
     (one.tgid.is_some() && one.tgid == other.tgid) || (one.pid.is_some() && one.pid == other.pid)
 }

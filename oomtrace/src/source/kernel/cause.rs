@@ -10,9 +10,9 @@ use crate::event::Cause;
 
 /// What made the kernel decide so.
 pub(super) fn of(decision: &Decision, paths: &Paths) -> Cause {
-    let told = Cause::of(known_i32(decision.order), text(&decision.message).as_deref());
-    if told != Cause::Ordinary {
-        return told;
+    let reported = Cause::of(known_i32(decision.order), text(&decision.message).as_deref());
+    if reported != Cause::Ordinary {
+        return reported;
     }
     // `memory_max_write` of cgroup v2 kills until what is in use fits. The writer is not over the limit itself.
     let outside = match (paths.path(decision.limit_cgroup_id), paths.path(decision.trigger.cgroup_id)) {

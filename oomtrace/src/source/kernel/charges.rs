@@ -1,4 +1,4 @@
-//! Times in which a cgroup hits its limit: told when one begins, at most once a second while it goes on, and when it ends.
+//! Times in which a cgroup hits its limit: reported when one begins, at most once a second while it goes on, and when it ends.
 //!
 //! The kernel counts for itself, and sends a record at the first failure and then at most once a second: with the cgroup's
 //! counters and the task, and its path before it. The counts between the records are fetched.
@@ -9,10 +9,10 @@ use oomtrace_common::record::{ChargeCounts, ChargeFailure, MemcgCounters};
 
 use super::{
     limits,
-    machine::{Machine, task, told},
+    machine::{Machine, reported, task},
     paths::Paths,
 };
-use crate::event::{Cgroup, ChargeFailures, ChargeState, Event, Limit, Span, Task, Told};
+use crate::event::{Cgroup, ChargeFailures, ChargeState, Event, Limit, Observation, Span, Task};
 
 /// A cgroup is reported at most so often.
 const TELL_EVERY_NS: u64 = 1_000_000_000;
@@ -39,22 +39,22 @@ struct Spell {
     cgroup: Option<Cgroup>,
     limit: Limit,
     last_task: Option<Task>,
-    /// What has been told; nothing before it began.
-    told: ChargeCounts,
-    /// When something was last told; `None` where it has not begun.
-    told_ns: Option<u64>,
+    /// What has been reported; nothing before it began.
+    reported: ChargeCounts,
+    /// When something was last reported; `None` where it has not begun.
+    reported_ns: Option<u64>,
 }
 
 impl Charges {
     /// A cgroup has failed.
-    pub(super) fn tell(&mut self, failure: &ChargeFailure, paths: &Paths, machine: &Machine) -> Option<Told> {
+    pub(super) fn tell(&mut self, failure: &ChargeFailure, paths: &Paths, machine: &Machine) -> Option<Observation> {
         let id = failure.cgroup_id;
         let seen = Spell {
             cgroup: paths.cgroup(id),
             limit: limits::of_cgroup(id, &failure.counters, paths, machine),
             last_task: Some(task(&failure.task, paths.path(failure.task.cgroup_id))),
-            told: NOTHING,
-            told_ns: None,
+            reported: NOTHING,
+            reported_ns: None,
         };
         let spell = match self.0.entry(id) {
             std::collections::hash_map::Entry::Vacant(vacant) => vacant.insert(seen),
@@ -75,7 +75,7 @@ impl Charges {
         counts: &[(u64, ChargeCounts)],
         end: bool,
         machine: &Machine,
-    ) -> (Vec<Told>, Vec<u64>) {
+    ) -> (Vec<Observation>, Vec<u64>) {
         let (mut events, mut ceased) = (Vec::new(), Vec::new());
         for (id, counts) in counts {
             let is_new = !self.0.contains_key(id);
@@ -85,10 +85,10 @@ impl Charges {
                 continue;
             }
             if end || now_ns.saturating_sub(counts.last_ns) > QUIET_NS {
-                if spell.told_ns.is_none() {
+                if spell.reported_ns.is_none() {
                     events.extend(spell.tell_if_due(now_ns, counts, machine));
                 }
-                events.push(spell.told(ChargeState::Ceased, now_ns, counts, machine));
+                events.push(spell.reported(ChargeState::Ceased, now_ns, counts, machine));
                 self.0.remove(id);
                 ceased.push(*id);
             } else {
@@ -115,24 +115,25 @@ impl Spell {
             cgroup: paths.cgroup(id),
             limit: limits::of_cgroup(id, &counters, &paths, machine),
             last_task: None,
-            told: NOTHING,
-            told_ns: None,
+            reported: NOTHING,
+            reported_ns: None,
         }
     }
 
     /// Tells that it begins or goes on, where there is something new and the last telling is long enough ago.
-    fn tell_if_due(&mut self, now_ns: u64, counts: &ChargeCounts, machine: &Machine) -> Option<Told> {
-        let is_new =
-            counts.attempts > self.told.attempts || counts.failed > self.told.failed || counts.ooms > self.told.ooms;
-        let state = match self.told_ns {
+    fn tell_if_due(&mut self, now_ns: u64, counts: &ChargeCounts, machine: &Machine) -> Option<Observation> {
+        let is_new = counts.attempts > self.reported.attempts
+            || counts.failed > self.reported.failed
+            || counts.ooms > self.reported.ooms;
+        let state = match self.reported_ns {
             None => ChargeState::Began,
-            Some(told_ns) if is_new && now_ns.saturating_sub(told_ns) >= TELL_EVERY_NS => ChargeState::GoesOn,
+            Some(reported_ns) if is_new && now_ns.saturating_sub(reported_ns) >= TELL_EVERY_NS => ChargeState::GoesOn,
             Some(_) => return None,
         };
-        Some(self.told(state, now_ns, counts, machine))
+        Some(self.reported(state, now_ns, counts, machine))
     }
 
-    fn told(&mut self, state: ChargeState, now_ns: u64, counts: &ChargeCounts, machine: &Machine) -> Told {
+    fn reported(&mut self, state: ChargeState, now_ns: u64, counts: &ChargeCounts, machine: &Machine) -> Observation {
         let SeesCharges { attempts, failed, ooms } = machine.sees_charges;
         let newly = |seen: bool, now: u64, before: u64| seen.then(|| now.saturating_sub(before));
         let event = ChargeFailures {
@@ -141,9 +142,9 @@ impl Spell {
             cgroup: self.cgroup.clone(),
             state,
             limit: Some(self.limit.clone()),
-            attempts: newly(attempts, counts.attempts, self.told.attempts),
-            failed: newly(failed, counts.failed, self.told.failed),
-            ooms: newly(ooms, counts.ooms, self.told.ooms),
+            attempts: newly(attempts, counts.attempts, self.reported.attempts),
+            failed: newly(failed, counts.failed, self.reported.failed),
+            ooms: newly(ooms, counts.ooms, self.reported.ooms),
             attempts_total: attempts.then_some(counts.attempts),
             failed_total: failed.then_some(counts.failed),
             ooms_total: ooms.then_some(counts.ooms),
@@ -152,10 +153,10 @@ impl Spell {
             last_task: self.last_task.clone(),
             span: Span { first_ns: counts.first_ns, last_ns: counts.last_ns },
         };
-        self.told = *counts;
-        self.told_ns = Some(now_ns);
+        self.reported = *counts;
+        self.reported_ns = Some(now_ns);
         let at = if state == ChargeState::Began { counts.first_ns } else { now_ns };
-        told(at, Event::ChargeFailures(Box::new(event)))
+        reported(at, Event::ChargeFailures(Box::new(event)))
     }
 }
 
@@ -179,8 +180,8 @@ mod tests {
     }
 
     /// State, attempts of the window and in all.
-    fn said(events: impl IntoIterator<Item = Told>) -> Vec<(ChargeState, Option<u64>, Option<u64>)> {
-        let said = events.into_iter().map(|told| match told.event {
+    fn said(events: impl IntoIterator<Item = Observation>) -> Vec<(ChargeState, Option<u64>, Option<u64>)> {
+        let said = events.into_iter().map(|reported| match reported.event {
             Event::ChargeFailures(failures) => (failures.state, failures.attempts, failures.attempts_total),
             other => unreachable!("{other:?}"),
         });
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cgroup_that_fails_is_told_at_once_then_once_a_second_and_when_it_ceases() {
+    fn a_cgroup_that_fails_is_reported_at_once_then_once_a_second_and_when_it_ceases() {
         let (mut charges, machine) = (Charges::default(), machine());
         let began = charges.tell(&failure(1, SECOND), &Paths::default(), &machine);
         assert_eq!(said(began), [(ChargeState::Began, Some(1), Some(1))]);
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cgroup_that_still_fails_at_the_end_of_tracing_is_told_to_the_last_count() {
+    fn a_cgroup_that_still_fails_at_the_end_of_tracing_is_reported_to_the_last_count() {
         let (mut charges, machine) = (Charges::default(), machine());
         charges.tell(&failure(1, SECOND), &Paths::default(), &machine);
         let (events, ceased) = charges.poll(SECOND + 5, &[(42, counts(7, SECOND + 4))], true, &machine);
@@ -216,12 +217,12 @@ mod tests {
     }
 
     #[test]
-    fn a_cgroup_whose_record_was_lost_is_told_by_its_id() {
+    fn a_cgroup_whose_record_was_lost_is_reported_by_its_id() {
         let (mut charges, machine) = (Charges::default(), machine());
         // It may come yet.
         assert_eq!(said(charges.poll(2 * SECOND, &[(42, counts(4, SECOND))], false, &machine).0), []);
         let (events, _) = charges.poll(2 * SECOND + 1, &[(42, counts(5, SECOND))], false, &machine);
-        let Some(Told { event: Event::ChargeFailures(failures), .. }) = events.first() else {
+        let Some(Observation { event: Event::ChargeFailures(failures), .. }) = events.first() else {
             unreachable!("{events:?}")
         };
         assert_eq!((failures.state, failures.attempts), (ChargeState::Began, Some(5)));

@@ -1,14 +1,14 @@
-//! How processes ended, told with how long after their mark.
+//! How processes ended, reported with how long after their mark.
 
 use std::collections::VecDeque;
 
 use oomtrace_common::record::{Exit, Mark, Reaping, reaping};
 
 use super::{
-    machine::{known, known_u32, milliseconds, task, told},
+    machine::{known, known_u32, milliseconds, reported, task},
     paths::Paths,
 };
-use crate::event::{Event, OomReaped, ProcessExit, Told, signal_name};
+use crate::event::{Event, Observation, OomReaped, ProcessExit, signal_name};
 
 /// How many marks and ends are remembered: as many as can die at once.
 const REMEMBERED: usize = 1024;
@@ -37,8 +37,8 @@ impl Exits {
         push(&mut self.marked, Marked { mark, reaped_ns: None });
     }
 
-    /// The reaper works on a victim. Told is its end.
-    pub(super) fn reap(&mut self, record: &Reaping, paths: &Paths) -> Option<Told> {
+    /// The reaper works on a victim. Observation is its end.
+    pub(super) fn reap(&mut self, record: &Reaping, paths: &Paths) -> Option<Observation> {
         if record.step != reaping::FINISHED {
             return None;
         }
@@ -55,11 +55,11 @@ impl Exits {
             left_anon_bytes: None,
             since_kill_ms: Some(milliseconds(record.header.boot_ns.saturating_sub(mark.header.boot_ns))),
         };
-        Some(told(record.header.boot_ns, Event::OomReaped(Box::new(event))))
+        Some(reported(record.header.boot_ns, Event::OomReaped(Box::new(event))))
     }
 
     /// A process ended. Nothing where that was reported already, or where it is neither a victim nor in a container.
-    pub(super) fn tell(&mut self, exit: &Exit, paths: &Paths) -> Option<Told> {
+    pub(super) fn tell(&mut self, exit: &Exit, paths: &Paths) -> Option<Observation> {
         let identity = (exit.task.tgid, exit.task.start_boottime_ns);
         if self.ended.contains(&identity) {
             return None;
@@ -99,7 +99,7 @@ impl Exits {
             mark_to_reaped_ms: marked.as_ref().and_then(|marked| Some(since_mark(marked, marked.reaped_ns?))),
             heap_settings: Vec::new(),
         };
-        Some(told(exit.header.boot_ns, Event::ProcessExit(Box::new(event))))
+        Some(reported(exit.header.boot_ns, Event::ProcessExit(Box::new(event))))
     }
 }
 

@@ -18,14 +18,14 @@ use super::{
     decode::{Record, command_line},
     exits::Exits,
     limit_changes, limits,
-    machine::{Machine, known, known_i32, known_u32, task, text, told},
+    machine::{Machine, known, known_i32, known_u32, reported, task, text},
     paths::Paths,
     refusals::Refusals,
     signals,
     under_oom::Frozen,
 };
 use crate::{
-    event::{Candidate, Event, Limit, OomKill, OomVictim, PanicOnOom, Told, Victim, Why},
+    event::{Candidate, Event, Limit, Observation, OomKill, OomVictim, PanicOnOom, Victim, Why},
     probe::{Counts, Quiet},
 };
 
@@ -79,7 +79,7 @@ impl Joiner {
     }
 
     /// Takes a record; gives what it completes.
-    pub fn push(&mut self, record: Record) -> Vec<Told> {
+    pub fn push(&mut self, record: Record) -> Vec<Observation> {
         if let (Some(open), Record::Exit(_) | Record::Signal(_) | Record::Reaping(_)) = (&mut self.open, &record)
             && !open.emitted
         {
@@ -93,36 +93,36 @@ impl Joiner {
             }
             Record::Decision(decision) => {
                 let number = decision.header.decision;
-                let told = self.flush();
+                let reported = self.flush();
                 self.open = Some(Open::new(number, Some(decision)));
-                told
+                reported
             }
             Record::Mark(mark) if mark.header.decision == 0 => {
-                let mut told = self.flush();
-                told.extend(self.tell_lone_mark(&mark));
+                let mut reported = self.flush();
+                reported.extend(self.tell_lone_mark(&mark));
                 self.exits.mark(mark);
-                told
+                reported
             }
             Record::Mark(mark) => {
                 self.exits.mark(mark.clone());
-                let mut told = self.flush_unless(mark.header.decision);
+                let mut reported = self.flush_unless(mark.header.decision);
                 let is_kill = self.is_kill(&mark);
                 let open = self.opened(mark.header.decision);
                 if open.emitted {
                     // The first to be killed was the victim.
-                    told.push(self.victim(&mark, if is_kill { Why::Group } else { Why::AlreadyDying }));
+                    reported.push(self.victim(&mark, if is_kill { Why::Group } else { Why::AlreadyDying }));
                 } else {
                     open.marks.push(*mark);
                     if is_kill {
-                        told.extend(self.emit_kill());
+                        reported.extend(self.emit_kill());
                     }
                 }
-                told
+                reported
             }
             Record::Candidate(candidate) => {
-                let told = self.flush_unless(candidate.header.decision);
+                let reported = self.flush_unless(candidate.header.decision);
                 self.opened(candidate.header.decision).candidates.push(*candidate);
-                told
+                reported
             }
             Record::Exit(exit) => self.exits.tell(&exit, &self.paths).into_iter().collect(),
             Record::Signal(signal) => signals::tell(&signal, &self.paths).into_iter().collect(),
@@ -152,12 +152,12 @@ impl Joiner {
 
     /// Takes what the probes have counted by `now_ns`, `CLOCK_BOOTTIME`. Gives what there is to tell of it, and what does not
     /// need to be counted on. At the `end` of tracing that is everything.
-    pub fn count(&mut self, now_ns: u64, counts: &Counts, end: bool) -> (Vec<Told>, Quiet) {
-        let (mut told, charges) = self.charges.poll(now_ns, &counts.charges, end, &self.machine);
+    pub fn count(&mut self, now_ns: u64, counts: &Counts, end: bool) -> (Vec<Observation>, Quiet) {
+        let (mut reported, charges) = self.charges.poll(now_ns, &counts.charges, end, &self.machine);
         let (refused, refusals) = self.refusals.poll(now_ns, &counts.refusals, counts.commit_limit_bytes, end);
-        told.extend(refused);
-        told.extend(self.frozen.poll(now_ns));
-        (told, Quiet { charges, refusals })
+        reported.extend(refused);
+        reported.extend(self.frozen.poll(now_ns));
+        (reported, Quiet { charges, refusals })
     }
 
     /// The cgroups that are frozen instead of killed, with their paths as far as these are known.
@@ -177,30 +177,30 @@ impl Joiner {
     }
 
     /// Gives what is open, as its end is missing.
-    pub fn flush(&mut self) -> Vec<Told> {
-        let told = self.emit_kill();
+    pub fn flush(&mut self) -> Vec<Observation> {
+        let reported = self.emit_kill();
         self.open = None;
-        told
+        reported
     }
 
     /// Gives the open decision with what is known of it by now; nothing where that was done.
-    fn emit_kill(&mut self) -> Vec<Told> {
+    fn emit_kill(&mut self) -> Vec<Observation> {
         let Some(mut open) = self.open.take() else { return Vec::new() };
         if open.emitted {
             self.open = Some(open);
             return Vec::new();
         }
-        let mut told = self.tell_decision(&open);
+        let mut reported = self.tell_decision(&open);
         open.emitted = true;
         open.marks.clear();
         let later = std::mem::take(&mut open.later);
         self.open = Some(open);
-        told.extend(later.into_iter().flat_map(|record| self.push(record)));
-        told
+        reported.extend(later.into_iter().flat_map(|record| self.push(record)));
+        reported
     }
 
     /// Gives what is open, where that is another decision.
-    fn flush_unless(&mut self, number: u64) -> Vec<Told> {
+    fn flush_unless(&mut self, number: u64) -> Vec<Observation> {
         if self.open.as_ref().is_some_and(|open| open.number != number) { self.flush() } else { Vec::new() }
     }
 
@@ -218,7 +218,7 @@ impl Joiner {
         }
     }
 
-    fn tell_decision(&self, open: &Open) -> Vec<Told> {
+    fn tell_decision(&self, open: &Open) -> Vec<Observation> {
         let victim = open.marks.iter().find(|mark| self.is_kill(mark));
         let boot_ns = open.decision.as_ref().map(|decision| decision.header.boot_ns);
         let mut kill = match (&open.decision, victim) {
@@ -239,13 +239,13 @@ impl Joiner {
             Event::OomDecision(Box::new(kill))
         };
         let boot_ns = boot_ns.or(victim.map(|mark| mark.header.boot_ns)).unwrap_or(0);
-        let mut told = vec![told(boot_ns, event)];
-        told.extend(
+        let mut reported = vec![reported(boot_ns, event)];
+        reported.extend(
             open.marks
                 .iter()
                 .map(|mark| self.victim(mark, if self.is_kill(mark) { Why::Killed } else { Why::AlreadyDying })),
         );
-        told
+        reported
     }
 
     fn candidates(&self, open: &Open) -> Option<Vec<Candidate>> {
@@ -264,15 +264,15 @@ impl Joiner {
     }
 
     /// A mark outside of `oom_kill_process`, or where that cannot be seen.
-    fn tell_lone_mark(&self, mark: &Mark) -> Vec<Told> {
+    fn tell_lone_mark(&self, mark: &Mark) -> Vec<Observation> {
         if !self.is_kill(mark) {
             return vec![self.victim(mark, Why::AlreadyDying)];
         }
         let kill = Event::OomKill(Box::new(self.kill_without_decision(mark)));
-        vec![told(mark.header.boot_ns, kill), self.victim(mark, Why::Killed)]
+        vec![reported(mark.header.boot_ns, kill), self.victim(mark, Why::Killed)]
     }
 
-    fn victim(&self, mark: &Mark, why: Why) -> Told {
+    fn victim(&self, mark: &Mark, why: Why) -> Observation {
         let task = task(&mark.task, self.paths.path(mark.task.cgroup_id));
         let victim = OomVictim {
             why,
@@ -283,7 +283,7 @@ impl Joiner {
             memory: self.machine.memory(&mark.memory),
             task,
         };
-        told(mark.header.boot_ns, Event::OomVictim(Box::new(victim)))
+        reported(mark.header.boot_ns, Event::OomVictim(Box::new(victim)))
     }
 
     /// The decision, with the victim as it was marked: that is the thread whose memory the kernel reports.
@@ -337,7 +337,7 @@ impl Joiner {
     }
 
     /// The kernel is about to panic.
-    fn tell_panic(&self, panic: &PanicAhead) -> Told {
+    fn tell_panic(&self, panic: &PanicAhead) -> Observation {
         let limit = known(panic.limit_cgroup_id).map(|id| self.limit(id, &panic.counters, None));
         let event = PanicOnOom {
             pod: limit.as_ref().and_then(|limit| limit.pod.clone()),
@@ -347,7 +347,7 @@ impl Joiner {
             limit,
             panic_on_oom: panic.panic_on_oom,
         };
-        told(panic.header.boot_ns, Event::PanicOnOom(Box::new(event)))
+        reported(panic.header.boot_ns, Event::PanicOnOom(Box::new(event)))
     }
 
     fn command_line(&self, tgid: u32) -> Option<String> {
@@ -425,16 +425,17 @@ mod tests {
     }
 
     /// The events that records make, in short; what is still open at their end is flushed.
-    fn told(records: Vec<Record>) -> Vec<String> {
+    fn reported(records: Vec<Record>) -> Vec<String> {
         let mut joiner = joiner();
-        let mut told: Vec<_> = records.into_iter().flat_map(|record| joiner.push(record)).collect();
-        told.extend(joiner.flush());
-        in_short(told)
+        let mut reported: Vec<_> = records.into_iter().flat_map(|record| joiner.push(record)).collect();
+        reported.extend(joiner.flush());
+        in_short(reported)
     }
 
-    fn in_short(told: Vec<Told>) -> Vec<String> {
-        told.into_iter()
-            .map(|told| match told.event {
+    fn in_short(reported: Vec<Observation>) -> Vec<String> {
+        reported
+            .into_iter()
+            .map(|reported| match reported.event {
                 Event::OomKill(kill) => {
                     let group = if kill.group == Some(true) { " of a group" } else { "" };
                     format!("kill {}{group} limit {}", kill.victim.task.tgid.unwrap_or(0), kill.limit.is_some())
@@ -453,11 +454,11 @@ mod tests {
     #[test]
     fn a_decision_with_its_mark_and_end_is_one_kill_and_one_victim() {
         let records = vec![decision(1, 10), mark(1, 10, true), end(1)];
-        assert_eq!(told(records), ["kill 10 limit true", "victim 10 Killed"]);
+        assert_eq!(reported(records), ["kill 10 limit true", "victim 10 Killed"]);
     }
 
     #[test]
-    fn a_kill_is_told_at_its_mark_and_the_others_of_its_group_as_they_follow() {
+    fn a_kill_is_reported_at_its_mark_and_the_others_of_its_group_as_they_follow() {
         let mut joiner = joiner();
         let Record::Decision(mut first) = decision(1, 10) else { unreachable!("it is one") };
         first.group_cgroup_id = 42;
@@ -477,7 +478,7 @@ mod tests {
             let Record::Decision(mut first) = decision(1, 10) else { unreachable!("it is one") };
             first.group_cgroup_id = id;
             joiner.push(Record::Decision(first));
-            match joiner.push(mark(1, 10, true)).into_iter().next().map(|told| told.event) {
+            match joiner.push(mark(1, 10, true)).into_iter().next().map(|reported| reported.event) {
                 Some(Event::OomKill(kill)) => kill.group,
                 other => unreachable!("{other:?}"),
             }
@@ -487,29 +488,32 @@ mod tests {
 
     #[test]
     fn a_mark_of_a_dying_task_is_never_a_kill_inside_a_decision_or_outside() {
-        assert_eq!(told(vec![decision(1, 10), mark(1, 10, false), end(1)]), ["decision 10", "victim 10 AlreadyDying"]);
-        assert_eq!(told(vec![mark(0, 10, false)]), ["victim 10 AlreadyDying"]);
+        assert_eq!(
+            reported(vec![decision(1, 10), mark(1, 10, false), end(1)]),
+            ["decision 10", "victim 10 AlreadyDying"]
+        );
+        assert_eq!(reported(vec![mark(0, 10, false)]), ["victim 10 AlreadyDying"]);
     }
 
     #[test]
     fn a_decision_whose_victim_had_gone_killed_nobody() {
-        assert_eq!(told(vec![decision(1, 10), end(1)]), ["decision 10"]);
+        assert_eq!(reported(vec![decision(1, 10), end(1)]), ["decision 10"]);
     }
 
     #[test]
     fn a_lost_end_or_decision_costs_no_kill_and_mixes_none_up() {
         let without_end = vec![decision(1, 10), mark(1, 10, true), decision(2, 20), mark(2, 20, true), end(2)];
         let both = ["kill 10 limit true", "victim 10 Killed", "kill 20 limit true", "victim 20 Killed"];
-        assert_eq!(told(without_end), both);
+        assert_eq!(reported(without_end), both);
         let without_decision = vec![decision(1, 10), mark(1, 10, true), mark(2, 20, true), end(2)];
         assert_eq!(
-            told(without_decision),
+            reported(without_decision),
             ["kill 10 limit true", "victim 10 Killed", "kill 20 limit false", "victim 20 Killed"]
         );
     }
 
     #[test]
-    fn a_victim_that_ends_before_the_kernel_is_done_is_told_after_its_kill_and_once() {
+    fn a_victim_that_ends_before_the_kernel_is_done_is_reported_after_its_kill_and_once() {
         let exit = || {
             let mut exit = Box::new(Exit::zeroed());
             exit.header.boot_ns = 5_500_000;
@@ -519,13 +523,13 @@ mod tests {
         };
         let records = vec![decision(1, 10), mark(1, 10, true), exit(), exit(), end(1), exit()];
         assert_eq!(
-            told(records),
+            reported(records),
             ["kill 10 limit true", "victim 10 Killed", "exit 10 signal Some(\"SIGKILL\") after Some(5.5) ms"]
         );
     }
 
     #[test]
-    fn candidates_are_told_most_points_first() {
+    fn candidates_are_reported_most_points_first() {
         let candidate = |tgid, points| {
             let mut candidate = Box::new(record::Candidate::zeroed());
             candidate.header.decision = 1;
@@ -535,14 +539,16 @@ mod tests {
         };
         let mut joiner = joiner();
         let records = [decision(1, 10), candidate(11, 5), candidate(10, 90), mark(1, 10, true), end(1)];
-        let told: Vec<_> = records.into_iter().flat_map(|record| joiner.push(record)).collect();
-        let Some(Told { event: Event::OomKill(kill), .. }) = told.first() else { unreachable!("{told:?}") };
+        let reported: Vec<_> = records.into_iter().flat_map(|record| joiner.push(record)).collect();
+        let Some(Observation { event: Event::OomKill(kill), .. }) = reported.first() else {
+            unreachable!("{reported:?}")
+        };
         let points: Vec<_> = kill.candidates.iter().flatten().map(|candidate| candidate.points).collect();
         assert_eq!(points, [Some(90), Some(5)]);
     }
 
     #[test]
-    fn a_kill_of_which_only_the_mark_is_seen_is_told_without_a_limit() {
-        assert_eq!(told(vec![mark(0, 10, true)]), ["kill 10 limit false", "victim 10 Killed"]);
+    fn a_kill_of_which_only_the_mark_is_seen_is_reported_without_a_limit() {
+        assert_eq!(reported(vec![mark(0, 10, true)]), ["kill 10 limit false", "victim 10 Killed"]);
     }
 }

@@ -3,16 +3,16 @@
 use oomtrace_common::record::{self, limit};
 
 use super::{
-    machine::{Machine, task, told},
+    machine::{Machine, reported, task},
     paths::Paths,
 };
 use crate::{
-    event::{Event, Level, LimitChanged, LimitKind, Told},
+    event::{Event, Level, LimitChanged, LimitKind, Observation},
     node::cgroup_path::CgroupIdentity,
 };
 
 /// The change as an event; nothing where the cgroup is not one of a pod, or of more of them.
-pub(super) fn tell(record: &record::LimitChanged, paths: &Paths, machine: &Machine) -> Option<Told> {
+pub(super) fn tell(record: &record::LimitChanged, paths: &Paths, machine: &Machine) -> Option<Observation> {
     let identity = CgroupIdentity::parse(paths.path(record.cgroup_id)?);
     if !matches!(identity.level, Level::Container | Level::Pod | Level::Qos | Level::Kubepods) {
         return None;
@@ -32,7 +32,7 @@ pub(super) fn tell(record: &record::LimitChanged, paths: &Paths, machine: &Machi
         to_bytes: machine.limit_bytes(record.to_pages),
         set_by: Some(task(&record.task, paths.path(record.task.cgroup_id))),
     };
-    Some(told(record.header.boot_ns, Event::LimitChanged(Box::new(event))))
+    Some(reported(record.header.boot_ns, Event::LimitChanged(Box::new(event))))
 }
 
 #[cfg(test)]
@@ -43,7 +43,7 @@ mod tests {
     use crate::source::kernel::{CgroupPath, machine::tests::machine};
 
     #[test]
-    fn a_pods_limit_that_is_set_is_told_and_that_of_a_service_is_not() {
+    fn a_pods_limit_that_is_set_is_reported_and_that_of_a_service_is_not() {
         let mut paths = Paths::default();
         let pod = "/kubepods/burstable/pod01234567-89ab-cdef-0123-456789abcdef";
         for (id, path) in [(1, pod), (2, "/system.slice/cron.service")] {
@@ -60,7 +60,9 @@ mod tests {
             };
             tell(&record, &paths, &machine())
         };
-        let Some(Told { event: Event::LimitChanged(of_pod), .. }) = changed(1) else { unreachable!("it is emitted") };
+        let Some(Observation { event: Event::LimitChanged(of_pod), .. }) = changed(1) else {
+            unreachable!("it is emitted")
+        };
         assert_eq!(
             (of_pod.limit_kind, of_pod.from_bytes, of_pod.to_bytes),
             (Some(LimitKind::High), None, Some(1 << 20))

@@ -4,7 +4,7 @@ use oomtrace_common::record::{self, ABSENT, ABSENT_I32, ABSENT_U32, MemcgCounter
 
 use super::SeesCharges;
 use crate::{
-    event::{Event, Memory, Moment, Source, SwapCounter, Task, Told},
+    event::{Event, Memory, Moment, Observation, Source, SwapCounter, Task},
     node::cgroup_path::CgroupIdentity,
     probe::tracefs::FlagNames,
 };
@@ -27,8 +27,8 @@ pub struct Machine {
 }
 
 /// An event of the kernel's own, with the reading of `CLOCK_BOOTTIME` when it happened.
-pub(super) fn told(boot_ns: u64, event: Event) -> Told {
-    Told { source: Source::Kernel, at: Moment::Boot(boot_ns), event }
+pub(super) fn reported(boot_ns: u64, event: Event) -> Observation {
+    Observation { source: Source::Kernel, at: Moment::Boot(boot_ns), event }
 }
 
 /// `None` for a number that the kernel did not say.

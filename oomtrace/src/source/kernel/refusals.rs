@@ -1,4 +1,4 @@
-//! Allocations that processes in containers were refused: told at most once a second for each process and cause.
+//! Allocations that processes in containers were refused: reported at most once a second for each process and cause.
 //!
 //! The kernel counts for itself, and sends a record at a process's first refusal and then at most once a second. Nothing is reported
 //! at the record: it says who, and the counts are fetched twice a second.
@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use oomtrace_common::record::{Refusal, RefusalCounts, RefusalKey, refused_by};
 
 use super::{
-    machine::{Machine, known, task, told},
+    machine::{Machine, known, reported, task},
     paths::Paths,
 };
 use crate::{
-    event::{AllocationRefused, Cgroup, Event, RefusedBy, Span, Task, Told},
+    event::{AllocationRefused, Cgroup, Event, Observation, RefusedBy, Span, Task},
     probe::is_trial,
 };
 
@@ -31,8 +31,8 @@ struct Spell {
     cgroup: Option<Cgroup>,
     requested_bytes: Option<u64>,
     limit_bytes: Option<u64>,
-    told_count: u64,
-    told_ns: Option<u64>,
+    reported_count: u64,
+    reported_ns: Option<u64>,
 }
 
 impl Refusals {
@@ -53,13 +53,14 @@ impl Refusals {
             requested_bytes,
             limit_bytes: known(refusal.limit_bytes),
             task,
-            told_count: 0,
-            told_ns: None,
+            reported_count: 0,
+            reported_ns: None,
         };
         let key = (refusal.key.tgid, refusal.key.by);
         let before = self.0.remove(&key);
-        let (told_count, told_ns) = before.map_or((0, None), |before| (before.told_count, before.told_ns));
-        self.0.insert(key, Spell { told_count, told_ns, ..seen });
+        let (reported_count, reported_ns) =
+            before.map_or((0, None), |before| (before.reported_count, before.reported_ns));
+        self.0.insert(key, Spell { reported_count, reported_ns, ..seen });
     }
 
     /// Takes all counts. Gives what there is to tell, and who is refused no more.
@@ -69,7 +70,7 @@ impl Refusals {
         counts: &[(RefusalKey, RefusalCounts)],
         commit_limit_bytes: Option<u64>,
         end: bool,
-    ) -> (Vec<Told>, Vec<RefusalKey>) {
+    ) -> (Vec<Observation>, Vec<RefusalKey>) {
         let (mut events, mut quiet) = (Vec::new(), Vec::new());
         for (key, counts) in counts {
             let over = end || now_ns.saturating_sub(counts.last_ns) > QUIET_NS;
@@ -94,13 +95,14 @@ impl Spell {
         counts: &RefusalCounts,
         commit_limit_bytes: Option<u64>,
         over: bool,
-    ) -> Option<Told> {
-        let due = self.told_ns.is_none_or(|told_ns| over || now_ns.saturating_sub(told_ns) >= TELL_EVERY_NS);
-        let count = counts.count.saturating_sub(self.told_count);
+    ) -> Option<Observation> {
+        let due =
+            self.reported_ns.is_none_or(|reported_ns| over || now_ns.saturating_sub(reported_ns) >= TELL_EVERY_NS);
+        let count = counts.count.saturating_sub(self.reported_count);
         if !due || count == 0 {
             return None;
         }
-        (self.told_count, self.told_ns) = (counts.count, Some(now_ns));
+        (self.reported_count, self.reported_ns) = (counts.count, Some(now_ns));
         let by = match by {
             refused_by::OVERCOMMIT => RefusedBy::Overcommit,
             refused_by::RLIMIT_AS => RefusedBy::RlimitAs,
@@ -121,7 +123,7 @@ impl Spell {
             last_ts: String::new(),
             span: Span { first_ns: counts.first_ns, last_ns: counts.last_ns },
         };
-        Some(told(counts.last_ns, Event::AllocationRefused(Box::new(event))))
+        Some(reported(counts.last_ns, Event::AllocationRefused(Box::new(event))))
     }
 }
 
@@ -146,8 +148,8 @@ mod tests {
     }
 
     /// The count of the window and in all.
-    fn said(events: Vec<Told>) -> Vec<(u64, u64)> {
-        let said = events.into_iter().map(|told| match told.event {
+    fn said(events: Vec<Observation>) -> Vec<(u64, u64)> {
+        let said = events.into_iter().map(|reported| match reported.event {
             Event::AllocationRefused(refused) => (refused.count, refused.count_total),
             other => unreachable!("{other:?}"),
         });
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_told_once_a_second_and_to_its_last_refusal() {
+    fn a_process_is_reported_once_a_second_and_to_its_last_refusal() {
         let mut refusals = Refusals::default();
         refusals.note(&refusal(1), &Paths::default(), &machine());
         let mut poll = |now_ns, counts| refusals.poll(now_ns, &[(KEY, counts)], Some(1), false);
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_of_the_node_itself_is_not_told() {
+    fn a_process_of_the_node_itself_is_not_reported() {
         let mut refusals = Refusals::default();
         refusals.note(&refusal(0), &Paths::default(), &machine());
         let (events, quiet) = refusals.poll(SECOND, &[(KEY, counts(3, SECOND))], None, true);

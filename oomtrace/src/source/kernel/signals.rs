@@ -3,10 +3,10 @@
 use oomtrace_common::record::{self, ABSENT_I32};
 
 use super::{
-    machine::{task, told},
+    machine::{reported, task},
     paths::Paths,
 };
-use crate::event::{Event, Sender, SenderRole, Signal, Task, Told, signal_name};
+use crate::event::{Event, Observation, Sender, SenderRole, Signal, Task, signal_name};
 
 /// The kubelet, and the distributions that have it in a program of their own.
 const KUBELETS: [&str; 7] = ["kubelet", "k3s", "k3s-server", "k3s-agent", "rke2", "k0s", "microshift"];
@@ -18,7 +18,7 @@ const OOMDS: [&str; 4] = ["systemd-oomd", "oomd", "earlyoom", "nohang"];
 const SESSIONS: &str = "/user.slice/";
 
 /// A signal as an event; nothing where its target is in no container.
-pub(super) fn tell(signal: &record::Signal, paths: &Paths) -> Option<Told> {
+pub(super) fn tell(signal: &record::Signal, paths: &Paths) -> Option<Observation> {
     let target = task(&signal.target, paths.path(signal.target.cgroup_id));
     target.container.as_ref()?;
     let sender = task(&signal.sender, paths.path(signal.sender.cgroup_id));
@@ -36,7 +36,7 @@ pub(super) fn tell(signal: &record::Signal, paths: &Paths) -> Option<Told> {
         },
         target,
     };
-    Some(told(signal.header.boot_ns, Event::Signal(Box::new(event))))
+    Some(reported(signal.header.boot_ns, Event::Signal(Box::new(event))))
 }
 
 fn role(sender: &Task, target: &Task, by_kernel: bool, path: Option<&str>) -> SenderRole {
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_is_told_by_where_it_runs_and_only_on_the_node_by_its_name() {
+    fn a_sender_is_reported_by_where_it_runs_and_only_on_the_node_by_its_name() {
         let target = process("app", Some('a'));
         for (sender, by_kernel, expected) in [
             (process("kubelet", None), false, SenderRole::Kubelet),

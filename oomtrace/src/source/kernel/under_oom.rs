@@ -6,10 +6,10 @@ use oomtrace_common::record;
 
 use super::{
     limits,
-    machine::{Machine, milliseconds, task, told},
+    machine::{Machine, milliseconds, reported, task},
     paths::Paths,
 };
-use crate::event::{Event, Told, UnderOom, UnderOomState};
+use crate::event::{Event, Observation, UnderOom, UnderOomState};
 
 /// A task that was woken tries again, and may wait again right away: only after so long does nobody wait.
 const SETTLED_NS: u64 = 1_000_000_000;
@@ -32,7 +32,7 @@ struct Wait {
 
 impl Frozen {
     /// A task begins to wait, or has waited.
-    pub(super) fn tell(&mut self, record: &record::UnderOom, paths: &Paths, machine: &Machine) -> Option<Told> {
+    pub(super) fn tell(&mut self, record: &record::UnderOom, paths: &Paths, machine: &Machine) -> Option<Observation> {
         let (id, now_ns) = (record.cgroup_id, record.header.boot_ns);
         if record.begins == 0 {
             if let Some(wait) = self.0.get_mut(&id) {
@@ -61,7 +61,7 @@ impl Frozen {
             let tids = HashSet::from([record.task.tid]);
             self.0.insert(id, Wait { began: began.clone(), began_ns: now_ns, tids, left_ns: now_ns });
         }
-        Some(told(now_ns, Event::UnderOom(Box::new(began))))
+        Some(reported(now_ns, Event::UnderOom(Box::new(began))))
     }
 
     /// The cgroups that wait, with their paths as far as these are known.
@@ -79,12 +79,12 @@ impl Frozen {
     }
 
     /// Gives the cgroups that wait no more.
-    pub(super) fn poll(&mut self, now_ns: u64) -> Vec<Told> {
+    pub(super) fn poll(&mut self, now_ns: u64) -> Vec<Observation> {
         let over = |wait: &Wait| wait.tids.is_empty() && now_ns.saturating_sub(wait.left_ns) >= SETTLED_NS;
         let ended = self.0.extract_if(|_, wait| over(wait)).map(|(_, wait)| {
             let waited_ms = Some(milliseconds(wait.left_ns.saturating_sub(wait.began_ns)));
             let event = UnderOom { state: UnderOomState::Ended, waited_ms, ..wait.began };
-            told(wait.left_ns, Event::UnderOom(Box::new(event)))
+            reported(wait.left_ns, Event::UnderOom(Box::new(event)))
         });
         ended.collect()
     }
@@ -117,7 +117,7 @@ mod tests {
         frozen.tell(&wait(2, 0, 4 * SECOND), &Paths::default(), &machine);
         assert!(frozen.poll(4 * SECOND + 1).is_empty(), "it may come back");
         let ended = frozen.poll(5 * SECOND);
-        let [Told { event: Event::UnderOom(ended), .. }] = &ended[..] else { unreachable!("{ended:?}") };
+        let [Observation { event: Event::UnderOom(ended), .. }] = &ended[..] else { unreachable!("{ended:?}") };
         assert_eq!((ended.state, ended.waited_ms), (UnderOomState::Ended, Some(3000.0)));
         assert!(frozen.tell(&wait(1, 1, 9 * SECOND), &Paths::default(), &machine).is_some(), "it begins anew");
     }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     clock,
-    event::{Cgroup, Event, Lost, LostFrom, Moment, OomKill, Source, Task, Told},
+    event::{Cgroup, Event, Lost, LostFrom, Moment, Observation, OomKill, Source, Task},
     node::{cgroup_path::CgroupIdentity, hierarchy::Hierarchy},
 };
 
@@ -53,14 +53,14 @@ impl Accounts {
     }
 
     /// Places kills that the log could not place, and adds those that it lost.
-    pub(super) fn settle(&mut self, told: &mut Vec<Told>) -> io::Result<()> {
+    pub(super) fn settle(&mut self, reported: &mut Vec<Observation>) -> io::Result<()> {
         let now = Instant::now();
         for counted in self.counters.read(now)? {
             self.kill_counts.counted(counted, now);
         }
         let mut placed = HashMap::new();
-        for told in told.iter_mut() {
-            match &mut told.event {
+        for reported in reported.iter_mut() {
+            match &mut reported.event {
                 Event::OomKill(kill) => {
                     if let Some(path) = self.settle_kill(kill, now) {
                         placed.insert(kill.decision, path);
@@ -77,10 +77,10 @@ impl Accounts {
             }
         }
         let overdue = self.kill_counts.overdue(now);
-        told.extend(overdue.into_iter().flat_map(|counted| self.tell(&counted)));
+        reported.extend(overdue.into_iter().flat_map(|counted| self.tell(&counted)));
         let left_out = self.counters.left_out();
         if left_out > self.left_out {
-            told.push(own(Event::Lost(Lost::new(LostFrom::Map, left_out - self.left_out))));
+            reported.push(own(Event::Lost(Lost::new(LostFrom::Map, left_out - self.left_out))));
             self.left_out = left_out;
         }
         Ok(())
@@ -91,7 +91,7 @@ impl Accounts {
         if let Some(path) = kill.cgroup.as_ref().and_then(|cgroup| cgroup.path.as_deref()) {
             // One that is not counted explains no count.
             let path = self.counters.counted_in(path)?;
-            self.kill_counts.told(path, weight(kill), now);
+            self.kill_counts.reported(path, weight(kill), now);
             return None;
         }
         if kill.container.is_some() {
@@ -104,20 +104,20 @@ impl Accounts {
     }
 
     /// Kills of which nothing is known but where.
-    fn tell(&self, Counted { cgroup, kills }: &Counted) -> Vec<Told> {
-        let mut told: Vec<_> = (0..*kills.min(&MOST_TOLD))
+    fn tell(&self, Counted { cgroup, kills }: &Counted) -> Vec<Observation> {
+        let mut reported: Vec<_> = (0..*kills.min(&MOST_TOLD))
             .map(|_| {
                 let mut kill = OomKill::default();
                 kill.cgroup = Some(place(&mut kill.victim.task, cgroup, &self.hierarchy));
                 (kill.pod, kill.container) = (kill.victim.task.pod.clone(), kill.victim.task.container.clone());
                 let at = Moment::Boot(clock::boot_ns());
-                Told { source: Source::Kmsg, at, event: Event::OomKill(Box::new(kill)) }
+                Observation { source: Source::Kmsg, at, event: Event::OomKill(Box::new(kill)) }
             })
             .collect();
         if *kills > MOST_TOLD {
-            told.push(own(Event::Lost(Lost::new(LostFrom::KernelLog, kills - MOST_TOLD))));
+            reported.push(own(Event::Lost(Lost::new(LostFrom::KernelLog, kills - MOST_TOLD))));
         }
-        told
+        reported
     }
 }
 
@@ -129,6 +129,6 @@ fn place(task: &mut Task, path: &str, hierarchy: &Hierarchy) -> Cgroup {
     Cgroup { path: Some(path.to_owned()), id, unit: identity.unit }
 }
 
-fn own(event: Event) -> Told {
-    Told { source: Source::Oomtrace, at: Moment::Boot(clock::boot_ns()), event }
+fn own(event: Event) -> Observation {
+    Observation { source: Source::Oomtrace, at: Moment::Boot(clock::boot_ns()), event }
 }

@@ -6,7 +6,7 @@ use std::io;
 
 use super::{Events, swap_total_bytes};
 use crate::{
-    event::{Event, Moment, Told},
+    event::{Event, Moment, Observation},
     node::hierarchy::Hierarchy,
     source::kernel_log::{Clock, Machine},
 };
@@ -21,7 +21,7 @@ pub struct Before {
     /// The kernel's stamp of its oldest line, in nanoseconds; `None` where it has none with a stamp.
     pub oldest_ns: Option<u64>,
     /// Kills, in order.
-    pub kills: Vec<Told>,
+    pub kills: Vec<Observation>,
 }
 
 /// Reads the kernel's log as it stands.
@@ -47,15 +47,15 @@ fn whole_log() -> io::Result<Vec<u8>> {
 fn kills(log: &[u8], machine: Machine, hierarchy: Option<&Hierarchy>) -> Before {
     let mut events = Events::new(Clock::default(), machine);
     let lines = log.split(|byte| *byte == b'\n').filter(|line| is_kernels(line));
-    let mut told: Vec<Told> = lines.flat_map(|line| events.push_line(line)).collect();
-    told.extend(events.flush());
-    told.retain(|told| matches!((&told.event, told.at), (Event::OomKill(_), Moment::Boot(_))));
+    let mut reported: Vec<Observation> = lines.flat_map(|line| events.push_line(line)).collect();
+    reported.extend(events.flush());
+    reported.retain(|reported| matches!((&reported.event, reported.at), (Event::OomKill(_), Moment::Boot(_))));
     if let Some(hierarchy) = hierarchy {
-        for told in &mut told {
-            super::process::fill_ids(&mut told.event, hierarchy);
+        for reported in &mut reported {
+            super::process::fill_ids(&mut reported.event, hierarchy);
         }
     }
-    Before { oldest_ns: log.split(|byte| *byte == b'\n').find_map(stamp_ns), kills: told }
+    Before { oldest_ns: log.split(|byte| *byte == b'\n').find_map(stamp_ns), kills: reported }
 }
 
 /// Of facility 0, which no process can write with: `<6>` is level 6 of it, `<14>` of the next.

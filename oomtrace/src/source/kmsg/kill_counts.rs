@@ -41,17 +41,17 @@ impl KillCounts {
         self.add(cgroup, i64::try_from(kills).unwrap_or(i64::MAX), now);
     }
 
-    /// The log told a kill in this cgroup.
-    pub(super) fn told(&mut self, cgroup: &str, weight: i64, now: Instant) {
+    /// The log reported a kill in this cgroup.
+    pub(super) fn reported(&mut self, cgroup: &str, weight: i64, now: Instant) {
         self.add(cgroup.to_owned(), -weight, now);
     }
 
-    /// The log told a kill without its cgroup: gives the only one that it can be.
+    /// The log reported a kill without its cgroup: gives the only one that it can be.
     pub(super) fn place(&mut self, weight: i64, now: Instant) -> Option<String> {
         let mut possible = self.untold.iter().filter(|(_, untold)| untold.kills >= weight);
         if let (Some((cgroup, _)), None) = (possible.next(), possible.next()) {
             let cgroup = cgroup.clone();
-            self.told(&cgroup, weight, now);
+            self.reported(&cgroup, weight, now);
             return Some(cgroup);
         }
         self.unplaced += u64::try_from(weight).unwrap_or(0);
@@ -104,21 +104,21 @@ mod tests {
     }
 
     #[test]
-    fn a_kill_that_is_counted_and_told_is_told_once_whichever_comes_first() {
+    fn a_kill_that_is_counted_and_reported_is_reported_once_whichever_comes_first() {
         let (mut kill_counts, now) = (KillCounts::default(), Instant::now());
         kill_counts.counted(counted("/a", 1), now);
-        kill_counts.told("/a", 1, now);
-        kill_counts.told("/b", 1, now);
+        kill_counts.reported("/a", 1, now);
+        kill_counts.reported("/b", 1, now);
         kill_counts.counted(counted("/b", 1), now);
         assert_eq!(kill_counts.due(), None);
         assert_eq!(kill_counts.overdue(now + 2 * PATIENCE), []);
     }
 
     #[test]
-    fn a_kill_that_the_log_lost_is_told_after_a_while() {
+    fn a_kill_that_the_log_lost_is_reported_after_a_while() {
         let (mut kill_counts, now) = (KillCounts::default(), Instant::now());
         kill_counts.counted(counted("/a", 2), now);
-        kill_counts.told("/a", 1, now);
+        kill_counts.reported("/a", 1, now);
         assert_eq!(kill_counts.overdue(now + PATIENCE / 2), []);
         assert_eq!(kill_counts.overdue(now + PATIENCE), [counted("/a", 1)]);
         assert_eq!(kill_counts.overdue(now + 2 * PATIENCE), []);
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kill_that_can_be_in_two_cgroups_is_in_none_and_is_not_told_again() {
+    fn a_kill_that_can_be_in_two_cgroups_is_in_none_and_is_not_reported_again() {
         let (mut kill_counts, now) = (KillCounts::default(), Instant::now());
         kill_counts.counted(counted("/a", 1), now);
         kill_counts.counted(counted("/b", 1), now);

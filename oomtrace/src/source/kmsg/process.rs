@@ -159,7 +159,7 @@ fn memory_cgroup(text: &str) -> Option<&str> {
 mod tests {
     use super::*;
     use crate::{
-        event::Told,
+        event::Observation,
         source::kernel_log::{Clock, Events, Machine},
     };
 
@@ -177,11 +177,13 @@ mod tests {
             );
             let mut events = Events::new(Clock::default(), Machine::default());
             events.push_line(line.as_bytes());
-            let mut told = events.finish();
-            for Told { event, .. } in &mut told {
+            let mut reported = events.finish();
+            for Observation { event, .. } in &mut reported {
                 processes.complete(event);
             }
-            told.into_iter().find_map(|told| if let Event::OomKill(kill) = told.event { Some(*kill) } else { None })
+            reported
+                .into_iter()
+                .find_map(|reported| if let Event::OomKill(kill) = reported.event { Some(*kill) } else { None })
         };
         let placed = kill("java").expect("a kill");
         assert_eq!(placed.cgroup.and_then(|cgroup| cgroup.path), Some(path));

@@ -7,11 +7,11 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::{
-    event::{Event, EvictionPhase, Failure, Lost, LostFrom, Moment, Source, Told},
+    event::{Event, EvictionPhase, Failure, Lost, LostFrom, Moment, Observation, Source},
     source::kubelet_log::{Calendar, Counts, Reader, Unprepared},
 };
 
-/// A log that has been silent for so long has told both halves of what it tells in two.
+/// A log that has been silent for so long has reported both halves of what it tells in two.
 pub(super) const SILENCE: Duration = Duration::from_secs(2);
 
 /// Nobody listens any more.
@@ -21,7 +21,7 @@ pub(super) struct Gone;
 /// Reads a live log.
 pub(super) struct Feed {
     reader: Reader,
-    told: Vec<Told>,
+    reported: Vec<Observation>,
     /// What happened before is read for the names in it, and not reported, but for the thresholds that the kubelet was started
     /// with: those hold as of now.
     since: Timestamp,
@@ -34,7 +34,7 @@ impl Feed {
         let now = Timestamp::now();
         let mut reader = Reader::new(Calendar { not_after: now, zone: TimeZone::UTC }, identifiers)?;
         reader.read_as_written();
-        Ok(Self { reader, told: Vec::new(), since: now, counted: Counts::default() })
+        Ok(Self { reader, reported: Vec::new(), since: now, counted: Counts::default() })
     }
 
     /// Tells what happened from then on.
@@ -44,44 +44,44 @@ impl Feed {
 
     /// Reads a log's past, for the names in it and the kubelet's last start.
     pub(super) fn learn(&mut self, bytes: &[u8]) {
-        self.reader.push(bytes, &mut self.told);
-        self.reader.finish(&mut self.told);
-        let start = self.told.drain(..).rfind(is_start);
-        self.told.extend(start.map(|told| Told { at: Moment::Wall(self.since), ..told }));
+        self.reader.push(bytes, &mut self.reported);
+        self.reader.finish(&mut self.reported);
+        let start = self.reported.drain(..).rfind(is_start);
+        self.reported.extend(start.map(|reported| Observation { at: Moment::Wall(self.since), ..reported }));
         self.counted = self.reader.counts();
     }
 
-    pub(super) async fn push(&mut self, bytes: &[u8], tell: &mpsc::Sender<Told>) -> Result<(), Gone> {
+    pub(super) async fn push(&mut self, bytes: &[u8], tell: &mpsc::Sender<Observation>) -> Result<(), Gone> {
         self.reader.set_not_after(Timestamp::now());
-        self.reader.push(bytes, &mut self.told);
+        self.reader.push(bytes, &mut self.reported);
         self.count();
         self.send(tell).await
     }
 
     /// Nothing came for a while.
-    pub(super) async fn idle(&mut self, tell: &mpsc::Sender<Told>) -> Result<(), Gone> {
-        self.reader.flush(&mut self.told);
+    pub(super) async fn idle(&mut self, tell: &mpsc::Sender<Observation>) -> Result<(), Gone> {
+        self.reader.flush(&mut self.reported);
         self.send(tell).await
     }
 
     /// Whatever is open will not be continued.
-    pub(super) async fn finish(&mut self, tell: &mpsc::Sender<Told>) -> Result<(), Gone> {
-        self.reader.finish(&mut self.told);
+    pub(super) async fn finish(&mut self, tell: &mpsc::Sender<Observation>) -> Result<(), Gone> {
+        self.reader.finish(&mut self.reported);
         self.count();
         self.send(tell).await
     }
 
     /// Something that is wrong with the log as a whole.
-    pub(super) async fn fail(&mut self, message: String, tell: &mpsc::Sender<Told>) -> Result<(), Gone> {
+    pub(super) async fn fail(&mut self, message: String, tell: &mpsc::Sender<Observation>) -> Result<(), Gone> {
         warn!("{message}");
-        self.told.push(now(Event::Error(Failure { message })));
+        self.reported.push(now(Event::Error(Failure { message })));
         self.send(tell).await
     }
 
     /// Lines of it are known to be missing.
     pub(super) fn lose(&mut self, count: u64) {
         if count > 0 {
-            self.told.push(now(Event::Lost(Lost::new(LostFrom::KubeletLog, count))));
+            self.reported.push(now(Event::Lost(Lost::new(LostFrom::KubeletLog, count))));
         }
     }
 
@@ -102,24 +102,24 @@ impl Feed {
         }
     }
 
-    async fn send(&mut self, tell: &mpsc::Sender<Told>) -> Result<(), Gone> {
-        for mut told in self.told.drain(..) {
-            if matches!(told.at, Moment::Wall(at) if at < self.since) {
-                if !is_start(&told) {
+    async fn send(&mut self, tell: &mpsc::Sender<Observation>) -> Result<(), Gone> {
+        for mut reported in self.reported.drain(..) {
+            if matches!(reported.at, Moment::Wall(at) if at < self.since) {
+                if !is_start(&reported) {
                     continue;
                 }
-                told.at = Moment::Wall(self.since);
+                reported.at = Moment::Wall(self.since);
             }
-            tell.send(told).await.map_err(|_| Gone)?;
+            tell.send(reported).await.map_err(|_| Gone)?;
         }
         Ok(())
     }
 }
 
-fn is_start(told: &Told) -> bool {
-    matches!(&told.event, Event::Eviction(step) if step.phase == EvictionPhase::Configured)
+fn is_start(reported: &Observation) -> bool {
+    matches!(&reported.event, Event::Eviction(step) if step.phase == EvictionPhase::Configured)
 }
 
-fn now(event: Event) -> Told {
-    Told { source: Source::Kubelet, at: Moment::Wall(Timestamp::now()), event }
+fn now(event: Event) -> Observation {
+    Observation { source: Source::Kubelet, at: Moment::Wall(Timestamp::now()), event }
 }

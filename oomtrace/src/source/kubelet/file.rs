@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::feed::{Feed, Gone, SILENCE};
-use crate::event::Told;
+use crate::event::Observation;
 
 /// How often the file is looked at.
 const EVERY: Duration = Duration::from_millis(500);
@@ -76,7 +76,7 @@ impl Followed {
     pub(super) async fn run(
         mut self,
         feed: &mut Feed,
-        tell: &mpsc::Sender<Told>,
+        tell: &mpsc::Sender<Observation>,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), Gone> {
         if let Ok(past) = self.past() {
@@ -173,22 +173,22 @@ mod tests {
     }
 
     struct Following {
-        told: mpsc::Receiver<Told>,
+        reported: mpsc::Receiver<Observation>,
         stop: watch::Sender<bool>,
         task: tokio::task::JoinHandle<()>,
     }
 
     fn follow(path: &Path) -> Following {
-        let (tell, told) = mpsc::channel(64);
+        let (tell, reported) = mpsc::channel(64);
         let (stop, stopped) = watch::channel(false);
         let kubelet = super::super::Kubelet::open(&super::super::Log::File(path.to_path_buf())).expect("it is there");
-        Following { told, stop, task: tokio::spawn(kubelet.run(tell, stopped)) }
+        Following { reported, stop, task: tokio::spawn(kubelet.run(tell, stopped)) }
     }
 
     impl Following {
         async fn pod(&mut self) -> String {
-            let told = tokio::time::timeout(Duration::from_secs(30), self.told.recv()).await.expect("in time");
-            match told.expect("an event").event {
+            let reported = tokio::time::timeout(Duration::from_secs(30), self.reported.recv()).await.expect("in time");
+            match reported.expect("an event").event {
                 Event::Container(change) if change.action == ContainerAction::PodDeleted => {
                     change.pod.and_then(|pod| pod.name).expect("a name")
                 }
@@ -260,13 +260,17 @@ mod tests {
         let before = jiff::Timestamp::now();
         run(async {
             let mut following = follow(&path);
-            let told = tokio::time::timeout(Duration::from_secs(30), following.told.recv()).await.expect("in time");
-            let told = told.expect("an event");
-            assert!(matches!(&told.event, Event::Eviction(step) if step.threshold_bytes == Some(1 << 30)), "{told:?}");
-            assert!(matches!(told.at, crate::event::Moment::Wall(at) if at >= before), "{told:?}");
+            let reported =
+                tokio::time::timeout(Duration::from_secs(30), following.reported.recv()).await.expect("in time");
+            let reported = reported.expect("an event");
+            assert!(
+                matches!(&reported.event, Event::Eviction(step) if step.threshold_bytes == Some(1 << 30)),
+                "{reported:?}"
+            );
+            assert!(matches!(reported.at, crate::event::Moment::Wall(at) if at >= before), "{reported:?}");
             following.stop.send_replace(true);
             following.task.await.expect("it ends");
-            assert!(following.told.recv().await.is_none(), "nothing else of the past");
+            assert!(following.reported.recv().await.is_none(), "nothing else of the past");
         });
     }
 
@@ -276,7 +280,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("kubelet.log");
         run(async {
-            let (tell, mut told) = mpsc::channel(8);
+            let (tell, mut reported) = mpsc::channel(8);
             let (_stop, stopped) = watch::channel(false);
             let degradation = crate::degradation::Degradation::default();
             degradation.say("no log".to_owned());
@@ -284,8 +288,8 @@ mod tests {
                 tokio::spawn(Kubelet::run_when_there(Log::File(path.clone()), degradation.clone(), tell, stopped));
             sleep(Duration::from_millis(50)).await;
             fs::write(&path, line("first")).expect("written");
-            let told = tokio::time::timeout(Duration::from_secs(30), told.recv()).await.expect("in time");
-            assert!(matches!(told.expect("an event").event, Event::Container(_)));
+            let reported = tokio::time::timeout(Duration::from_secs(30), reported.recv()).await.expect("in time");
+            assert!(matches!(reported.expect("an event").event, Event::Container(_)));
             assert_eq!(degradation.now(), None);
             task.abort();
         });

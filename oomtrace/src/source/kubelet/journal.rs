@@ -33,7 +33,7 @@ use tokio::{
 use tracing::{debug, info};
 
 use super::feed::{Feed, Gone, SILENCE};
-use crate::{event::Told, source::kubelet_log::MAX_LINE_BYTES};
+use crate::{event::Observation, source::kubelet_log::MAX_LINE_BYTES};
 
 /// How much is read at once.
 const PIECE: usize = 64 * 1024;
@@ -100,7 +100,7 @@ impl Journal {
         }
     }
 
-    /// Whether the command can be run at all, told before anything depends on it.
+    /// Whether the command can be run at all, reported before anything depends on it.
     fn try_out(&self) -> Result<(), NoJournal> {
         let mut command = self.command();
         command.as_std_mut().arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
@@ -155,7 +155,7 @@ impl Journal {
     pub(super) async fn run(
         mut self,
         feed: &mut Feed,
-        tell: &mpsc::Sender<Told>,
+        tell: &mpsc::Sender<Observation>,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), Gone> {
         let (mut pause, mut failed) = (PAUSES.0, false);
@@ -201,7 +201,7 @@ impl Journal {
         &mut self,
         child: &mut Child,
         feed: &mut Feed,
-        tell: &mpsc::Sender<Told>,
+        tell: &mpsc::Sender<Observation>,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<Ended, Gone> {
         let mut worked = false;
@@ -230,7 +230,7 @@ impl Journal {
     }
 
     /// Gives whole entries on, and keeps the last one's cursor: an entry that is cut when `journalctl` ends is read again.
-    async fn take(&mut self, feed: &mut Feed, tell: &mpsc::Sender<Told>) -> Result<(), Gone> {
+    async fn take(&mut self, feed: &mut Feed, tell: &mpsc::Sender<Observation>) -> Result<(), Gone> {
         let Some(end) = memrchr(b'\n', &self.buffer) else {
             // A coredump's fields may be of any size; the reader counts what is beyond its limit.
             if self.buffer.len() > MAX_LINE_BYTES {

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::feed::{Feed, Gone, SILENCE};
-use crate::event::Told;
+use crate::event::Observation;
 
 /// How much is read at once.
 const PIECE: usize = 64 * 1024;
@@ -18,7 +18,7 @@ const WAITING: usize = 4;
 /// Reads to the end. Reading cannot be given up halfway, so a thread does it, which ends with the program.
 pub(super) async fn run(
     feed: &mut Feed,
-    tell: &mpsc::Sender<Told>,
+    tell: &mpsc::Sender<Observation>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Gone> {
     let (send, mut pieces) = mpsc::channel(WAITING);

@@ -11,7 +11,7 @@ use super::Metrics;
 use crate::{
     clock,
     degradation::Degradation,
-    event::{Event, Eviction, EvictionPhase, Moment, Source, Told},
+    event::{Event, Eviction, EvictionPhase, Moment, Observation, Source},
     node::names::{KubeletAccess, kubelet::KubeletError},
 };
 
@@ -90,7 +90,12 @@ impl Counters {
     }
 
     /// Emits what is counted from now on, until `stop`. While there is nothing to be read, `degradation` says so.
-    pub async fn watch(self, degradation: Degradation, tell: mpsc::Sender<Told>, mut stop: watch::Receiver<bool>) {
+    pub async fn watch(
+        self,
+        degradation: Degradation,
+        tell: mpsc::Sender<Observation>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         let mut every = interval(self.every);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (began, mut before) = (jiff::Timestamp::now(), None);
@@ -104,8 +109,8 @@ impl Counters {
                 Ok(Ok(now)) => {
                     degradation.recover();
                     let since = now.since(before.as_ref().unwrap_or(&first(&now, began)));
-                    for told in counted(&since) {
-                        if tell.send(told).await.is_err() {
+                    for reported in counted(&since) {
+                        if tell.send(reported).await.is_err() {
                             return;
                         }
                     }
@@ -134,7 +139,7 @@ fn first(reading: &Metrics, began: jiff::Timestamp) -> Metrics {
 }
 
 /// An event for each signal that pods were evicted for.
-fn counted(since: &Metrics) -> impl Iterator<Item = Told> {
+fn counted(since: &Metrics) -> impl Iterator<Item = Observation> {
     since.evictions.iter().map(|(signal, count)| {
         let memory = Some(signal.as_str() == "memory.available" || signal.as_str() == "allocatableMemory.available");
         let step = Eviction {
@@ -143,7 +148,11 @@ fn counted(since: &Metrics) -> impl Iterator<Item = Told> {
             counted: Some(*count),
             ..Eviction::new(EvictionPhase::Counted)
         };
-        Told { source: Source::Kubelet, at: Moment::Boot(clock::boot_ns()), event: Event::Eviction(Box::new(step)) }
+        Observation {
+            source: Source::Kubelet,
+            at: Moment::Boot(clock::boot_ns()),
+            event: Event::Eviction(Box::new(step)),
+        }
     })
 }
 
@@ -180,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_again_and_what_is_counted_more_is_told_with_its_signal() {
+    fn a_file_is_read_again_and_what_is_counted_more_is_reported_with_its_signal() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("metrics");
         let write = |memory: u32| {
@@ -192,8 +201,8 @@ mod tests {
         let before = access.read().expect("counters");
         write(3);
         let now = access.read().expect("counters");
-        let told: Vec<_> = counted(&now.since(&before)).collect();
-        assert!(matches!(&told[..], [Told { event: Event::Eviction(step), .. }]
+        let reported: Vec<_> = counted(&now.since(&before)).collect();
+        assert!(matches!(&reported[..], [Observation { event: Event::Eviction(step), .. }]
                 if step.counted == Some(1) && step.signal.as_deref() == Some("memory.available")));
         assert_eq!(counted(&now.since(&now)).count(), 0);
     }
@@ -211,7 +220,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
         run(async {
-            let (tell, _told) = mpsc::channel(8);
+            let (tell, _reported) = mpsc::channel(8);
             let (stop, stopped) = watch::channel(false);
             let (degradation, access) =
                 (Degradation::default(), counters(&format!("https://localhost:{port}/metrics"), folder.path()));

@@ -67,7 +67,7 @@ impl CriServer {
 }
 
 impl Source for CriServer {
-    /// Events of containers that were gone before anybody followed them are told to nobody.
+    /// Events of containers that were gone before anybody followed them are reported to nobody.
     fn is_heard(&self) -> Result<()> {
         let started = Instant::now();
         let waits = || {

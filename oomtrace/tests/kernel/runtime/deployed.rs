@@ -107,10 +107,10 @@ pub(super) fn names_and_pairs() -> Outcome {
     let pod = kubelet.pod(931)?;
     let victim = kubelet.container(&pod, "app", 2, &EAT)?;
     wait_for_kill(&victim)?;
-    wait_until("the kill is told", || Ok(!of_kind(&oomtrace.lines()?, "oom_kill").is_empty()))?;
+    wait_until("the kill is reported", || Ok(!of_kind(&oomtrace.lines()?, "oom_kill").is_empty()))?;
     journal.evict("shop/web-931")?;
     let cleaned_up = |line: &&Value| line["phase"] == "cleaned_up";
-    wait_until("the eviction is told", || Ok(of_kind(&oomtrace.lines()?, "eviction").iter().any(cleaned_up)))?;
+    wait_until("the eviction is reported", || Ok(of_kind(&oomtrace.lines()?, "eviction").iter().any(cleaned_up)))?;
     let processes = oomtrace.processes()?;
     println!("memory.peak: {:?}", oomtrace.cgroup("memory.peak").map(|peak| peak.trim().to_owned()));
     let lines = oomtrace.stop()?;

@@ -1,4 +1,4 @@
-//! The node's journal: a real journald, told what a kubelet once said.
+//! The node's journal: a real journald, given what a kubelet once said.
 
 use std::{
     fs,

@@ -23,9 +23,10 @@ impl Evidence {
     /// kubelet on the node, a pod's status.
     pub(super) fn add_noticed(&mut self, names: &Names<'_>) {
         let before = || self.killed_before.values().filter_map(|line| as_kill(line));
-        let mut told: BTreeSet<_> = self.kills.iter().filter_map(|kill| kill.container.clone()).collect();
-        told.extend(self.killed_before.keys().cloned());
-        let pids: BTreeSet<_> = self.kills.iter().map(|kill| &kill.told).chain(before()).filter_map(process).collect();
+        let mut reported: BTreeSet<_> = self.kills.iter().filter_map(|kill| kill.container.clone()).collect();
+        reported.extend(self.killed_before.keys().cloned());
+        let pids: BTreeSet<_> =
+            self.kills.iter().map(|kill| &kill.reported).chain(before()).filter_map(process).collect();
         let mut last: BTreeMap<ContainerId, i64> = BTreeMap::new();
         let mut noticed = Vec::new();
         for change in self.changes.iter().filter(|change| change.what.action == ContainerAction::OomNoticed) {
@@ -37,7 +38,7 @@ impl Evidence {
                 }
                 continue;
             }
-            let Some(id) = change.container.clone().filter(|id| !told.contains(id)) else { continue };
+            let Some(id) = change.container.clone().filter(|id| !reported.contains(id)) else { continue };
             if self.is_unplaced_kill(change.at - SAME_STEP..=change.at + SECOND) || self.is_of_limit_above(change) {
                 continue;
             }
@@ -51,9 +52,9 @@ impl Evidence {
             let Event::SystemOom(oom) = &line.event else { continue };
             let known = match oom.pid {
                 Some(pid) => pids.contains(&pid),
-                // What cannot be told apart is not reported twice.
+                // What cannot be distinguished is not reported twice.
                 None => self.kills.iter().any(|kill| {
-                    let node = kill.told.limit.as_ref().and_then(|limit| limit.level) == Some(Level::Node);
+                    let node = kill.reported.limit.as_ref().and_then(|limit| limit.level) == Some(Level::Node);
                     node && (at - NOTICED..=at + SECOND).contains(&kill.at)
                 }),
             };
@@ -62,12 +63,12 @@ impl Evidence {
             }
         }
         for death in &self.deaths {
-            let known = |id: &ContainerId| told.contains(id) || last.contains_key(id);
+            let known = |id: &ContainerId| reported.contains(id) || last.contains_key(id);
             let Some(id) = death.container.clone().filter(|id| !known(id)) else { continue };
             if death.sandbox || death.is_old(names) {
                 continue;
             }
-            if !self.is_shown_as_oom(&id, names) || self.ended_as_told(death) {
+            if !self.is_shown_as_oom(&id, names) || self.ended_as_reported(death) {
                 continue;
             }
             let unplaced = self.is_unplaced_kill(death.at - NOTICED..=death.at + SECOND);
@@ -79,8 +80,8 @@ impl Evidence {
             let near = end.at - NOTICED..=end.at + SECOND;
             if !self.kills.iter().any(|kill| kill.pod == end.pod && near.contains(&kill.at)) {
                 let mut kill = Kill::noticed(end.at, end.pod.clone(), None, &end.line, None);
-                kill.told.container.clone_from(&end.what.container);
-                kill.told.time_unknown = is_before_all(end.at);
+                kill.reported.container.clone_from(&end.what.container);
+                kill.reported.time_unknown = is_before_all(end.at);
                 noticed.push(kill);
             }
         }
@@ -99,7 +100,7 @@ impl Evidence {
 
     /// Whether there is a kill in this time that nothing places: what was noticed then may be this one.
     fn is_unplaced_kill(&self, within: RangeInclusive<i64>) -> bool {
-        let unplaced = |kill: &&Kill| kill.container.is_none() && kill.told.cgroup.is_none();
+        let unplaced = |kill: &&Kill| kill.container.is_none() && kill.reported.cgroup.is_none();
         self.kills.iter().filter(unplaced).any(|kill| within.contains(&kill.at))
     }
 }
@@ -132,12 +133,12 @@ impl Kill {
             comm: node.and_then(|oom| oom.comm.clone()),
             ..Task::default()
         };
-        let told = OomKill {
+        let reported = OomKill {
             container: container.clone().map(|id| Container { id: Some(id), ..Container::default() }),
             victim: Victim { task: victim, ..Victim::default() },
             limit: node.filter(|oom| !oom.of_any_limit).map(|_| Limit { level: Some(Level::Node), ..Limit::default() }),
             ..OomKill::default()
         };
-        Self { at, pod, container, told, lines: vec![(at, Arc::clone(line))], more: 0, until: at }
+        Self { at, pod, container, reported, lines: vec![(at, Arc::clone(line))], more: 0, until: at }
     }
 }

@@ -71,21 +71,21 @@ pub(super) struct Case<'a> {
 
 impl Subject {
     pub(super) fn of_kill(kill: &Kill, names: &Names<'_>) -> Self {
-        let told = kill.told.container.as_ref().and_then(|container| container.name.clone());
-        let name = told.or_else(|| {
+        let reported = kill.reported.container.as_ref().and_then(|container| container.name.clone());
+        let name = reported.or_else(|| {
             kill.container.as_ref().and_then(|id| names.container(id)).and_then(|seen| seen.container.name.clone())
         });
         match (&kill.pod, name, &kill.container) {
             (Some(pod), Some(name), _) => Self::Named(pod.clone(), name),
             (Some(pod), None, _) => Self::Alike(
                 pod.clone(),
-                kill.told.limit.as_ref().and_then(|limit| limit.limit_bytes),
-                kill.told.victim.task.comm.clone(),
+                kill.reported.limit.as_ref().and_then(|limit| limit.limit_bytes),
+                kill.reported.victim.task.comm.clone(),
             ),
             (None, _, Some(id)) => Self::Container(id.clone()),
             (None, _, None) => {
-                let path = kill.told.cgroup.as_ref().and_then(|cgroup| cgroup.path.clone());
-                Self::Cgroup(path.or_else(|| kill.told.victim.task.comm.clone()).unwrap_or_default())
+                let path = kill.reported.cgroup.as_ref().and_then(|cgroup| cgroup.path.clone());
+                Self::Cgroup(path.or_else(|| kill.reported.victim.task.comm.clone()).unwrap_or_default())
             }
         }
     }
@@ -114,10 +114,10 @@ impl Subject {
 
 impl Class {
     pub(super) fn of_kill(kill: &Kill) -> Self {
-        if kill.told.cause == Some(oomtrace_model::Cause::Sysrq) {
+        if kill.reported.cause == Some(oomtrace_model::Cause::Sysrq) {
             return Self::Nobodys;
         }
-        match kill.told.limit.as_ref().and_then(|limit| limit.level) {
+        match kill.reported.limit.as_ref().and_then(|limit| limit.level) {
             Some(Level::Container) if kill.hit_limit_around() => Self::Other,
             Some(Level::Container | Level::Pod) => Self::Own,
             Some(Level::Qos | Level::Kubepods) => Self::Pods,
@@ -233,9 +233,9 @@ impl<'a> Case<'a> {
             _ => None,
         });
         let seen = id.as_ref().and_then(|id| context.names.container(id)).map(|seen| seen.container.clone());
-        let told = self.kills.iter().find_map(|kill| kill.told.container.clone());
+        let reported = self.kills.iter().find_map(|kill| kill.reported.container.clone());
         let named = || matches!(self.subject, Subject::Named(..)).then(Container::default);
-        let mut container = seen.or(told).or_else(named)?;
+        let mut container = seen.or(reported).or_else(named)?;
         container.id = id.or(container.id);
         if let Subject::Named(_, name) = &self.subject {
             container.name = Some(name.clone());

@@ -124,7 +124,7 @@ fn why<'a>(context: &Context<'a>, death: &'a Death) -> Why<'a> {
     if !death.sandbox && is_called_oom(context, death) && !is_unseen(context, death, &intended) {
         match (signal.filter(|_| killed), intended.said) {
             (Some(signal), said) => return Why::Incident(Ending::Killed(By::Sender(signal, said))),
-            (None, Some(said)) if context.evidence.was_told_to_end(death) => {
+            (None, Some(said)) if context.evidence.was_reported_to_end(death) => {
                 return Why::Incident(Ending::Killed(By::Kubelet(said)));
             }
             _ => {}
@@ -251,7 +251,12 @@ pub(super) fn is_unseen_end(context: &Context<'_>, death: &Death) -> bool {
 pub(super) fn reason<'a>(context: &Context<'a>, death: &Death) -> Option<&'a Cause<ContainerChange>> {
     let before = death.at - KILL_REASON_TO_END..=death.at + SECOND;
     let name = death.container.as_ref().and_then(|id| context.names.container(id)?.container.name.as_deref());
-    let told_at = context.evidence.killings(death).filter(|told| before.contains(&told.at)).map(|told| told.at).max();
+    let reported_at = context
+        .evidence
+        .killings(death)
+        .filter(|reported| before.contains(&reported.at))
+        .map(|reported| reported.at)
+        .max();
     let said = context.evidence.changes_of(death.pod.as_ref()?).filter(|change| {
         let of_name = change.what.container.as_ref().and_then(|container| container.name.as_deref());
         let of_this = match &change.container {
@@ -260,12 +265,12 @@ pub(super) fn reason<'a>(context: &Context<'a>, death: &Death) -> Option<&'a Cau
         };
         of_this && before.contains(&change.at)
     });
-    let weighed = said.filter_map(|change| Some((weight(change, told_at)?, change)));
+    let weighed = said.filter_map(|change| Some((weight(change, reported_at)?, change)));
     weighed.max_by_key(|(weight, change)| (*weight, change.at)).map(|(_, change)| change)
 }
 
-/// How much the kubelet's words say of why a container ended that it told to end at a time; `None` where they say nothing.
-fn weight(change: &Cause<ContainerChange>, told_at: Option<i64>) -> Option<u8> {
+/// How much the kubelet's words say of why a container ended that it ended at a time; `None` where they say nothing.
+fn weight(change: &Cause<ContainerChange>, reported_at: Option<i64>) -> Option<u8> {
     let reason = change.what.reason.as_deref();
     match change.what.action {
         ContainerAction::PodDeleted => Some(3),
@@ -275,7 +280,7 @@ fn weight(change: &Cause<ContainerChange>, told_at: Option<i64>) -> Option<u8> {
         }
         // A pod that is not ready gets no requests, and nothing else. And a probe has to fail several times.
         ContainerAction::ProbeFailed if reason != Some("Readiness") => {
-            told_at.is_none_or(|told| told - change.at <= PROBE_TO_KILL).then_some(2)
+            reported_at.is_none_or(|reported| reported - change.at <= PROBE_TO_KILL).then_some(2)
         }
         _ => None,
     }
@@ -349,22 +354,9 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, ending: &Ending<'_>)
         Ending::Frozen(_) | Ending::Panic(_) | Ending::Sent(_) => return Incident::default(),
     };
     let (kubernetes_shows, kubernetes_shows_seen) = shown::of_end(case, context);
-    let missing = match ending {
-        Ending::Killed(By::Event(..)) => {
-            vec!["whether this end was for the probe: its events have no time that tells (the kubelet's log, --kubelet-log)".to_owned()]
-        }
-        Ending::Killed(By::Unseen(_)) => {
-            vec!["who killed it: the node's kernel log and its kubelet's (--kernel-log, --kubelet-log) say more".to_owned()]
-        }
-        Ending::Crashed => vec![
-            "whether the program ran out of memory of its own: its log's last lines (a copy of /var/log/pods with --pods)"
-                .to_owned(),
-        ],
-        _ => Vec::new(),
-    };
     let verdict = Verdict {
         scenario,
-        missing,
+        missing: missing(ending).into_iter().map(ToOwned::to_owned).collect(),
         invisible: Some(false),
         group_kill: (!matches!(ending, Ending::Killed(By::Unseen(_) | By::Event(..)))).then_some(false),
         summary,
@@ -385,6 +377,22 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, ending: &Ending<'_>)
         verdict,
         deaths: case.deaths.len() as u64,
         ..Incident::default()
+    }
+}
+
+/// What would say more of an end.
+fn missing(ending: &Ending<'_>) -> Option<&'static str> {
+    match ending {
+        Ending::Killed(By::Event(..)) => Some(
+            "whether this end was for the probe: its events have no time that tells (the kubelet's log, --kubelet-log)",
+        ),
+        Ending::Killed(By::Unseen(_)) => {
+            Some("who killed it: the node's kernel log and its kubelet's (--kernel-log, --kubelet-log) say more")
+        }
+        Ending::Crashed => Some(
+            "whether the program ran out of memory of its own: its log's last lines (a copy of /var/log/pods with --pods)",
+        ),
+        _ => None,
     }
 }
 

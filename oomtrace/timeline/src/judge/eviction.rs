@@ -20,7 +20,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use oomtrace_model::{
-    Confidence, Event, Eviction, EvictionPhase, Incident, Level, Scenario, ToldBy, Verdict, snapshot::EvictionNotice,
+    Confidence, Event, Eviction, EvictionPhase, Incident, Level, ReportedBy, Scenario, Verdict,
+    snapshot::EvictionNotice,
 };
 
 use super::{
@@ -45,13 +46,13 @@ const STORAGE: &str = "ephemeral-storage";
 pub(super) struct Crossed {
     /// `None` where nothing names the resource.
     pub(super) signal: Option<String>,
-    pub(super) from: Option<ToldBy>,
+    pub(super) from: Option<ReportedBy>,
     pub(super) confidence: Confidence,
     pub(super) missing: Vec<String>,
     pub(super) threshold_bytes: Option<u64>,
     pub(super) available_bytes: Option<u64>,
-    pub(super) amounts_from: Option<ToldBy>,
-    pub(super) threshold_from: Option<ToldBy>,
+    pub(super) amounts_from: Option<ReportedBy>,
+    pub(super) threshold_from: Option<ReportedBy>,
 }
 
 impl Crossed {
@@ -69,15 +70,15 @@ impl Crossed {
 /// The signal of each case that has an eviction, by the case's index.
 pub(super) fn signals(context: &Context<'_>, cases: &[Case<'_>]) -> BTreeMap<usize, Crossed> {
     let evicted: Vec<_> = cases.iter().enumerate().filter_map(|(index, case)| Some((index, case.evicted?))).collect();
-    let mut told: BTreeMap<usize, (String, ToldBy)> = BTreeMap::new();
+    let mut reported: BTreeMap<usize, (String, ReportedBy)> = BTreeMap::new();
     for (index, evicted) in &evicted {
         if let Some(signal) = by_log(evicted) {
-            told.insert(*index, signal);
+            reported.insert(*index, signal);
         }
     }
-    // What the counter has more than the log has told.
+    // What the counter has more than the log has reported.
     let mut left = context.known.evictions_by_signal.clone();
-    for (signal, _) in told.values() {
+    for (signal, _) in reported.values() {
         if let Some(count) = left.get_mut(signal) {
             *count = count.saturating_sub(1);
         }
@@ -87,7 +88,7 @@ pub(super) fn signals(context: &Context<'_>, cases: &[Case<'_>]) -> BTreeMap<usi
     // It counted both, and as many as there are: which was for which is a guess.
     let mut undecided: Vec<_> = evicted
         .iter()
-        .filter(|(index, evicted)| !told.contains_key(index) && evicted.memory != Some(false))
+        .filter(|(index, evicted)| !reported.contains_key(index) && evicted.memory != Some(false))
         .map(|(index, evicted)| (evicted.at, *index))
         .collect();
     undecided.sort_unstable();
@@ -99,24 +100,25 @@ pub(super) fn signals(context: &Context<'_>, cases: &[Case<'_>]) -> BTreeMap<usi
     evicted
         .into_iter()
         .map(|(index, evicted)| {
-            let told = told.remove(&index).or_else(|| match memory[..] {
+            let reported = reported.remove(&index).or_else(|| match memory[..] {
                 _ if evicted.memory == Some(false) => Some(resource(context, evicted)),
                 _ if evicted.memory.is_none() && others => None,
-                [only] => Some((only.to_owned(), ToldBy::Metrics)),
+                [only] => Some((only.to_owned(), ReportedBy::Metrics)),
                 _ if shared => {
-                    Some((if first.contains(&index) { ALLOCATABLE } else { NODE }.to_owned(), ToldBy::Metrics))
+                    Some((if first.contains(&index) { ALLOCATABLE } else { NODE }.to_owned(), ReportedBy::Metrics))
                 }
                 _ => None,
             });
-            let told = told.or_else(|| Some((by_count(context, evicted)?, ToldBy::Metrics)));
+            let reported = reported.or_else(|| Some((by_count(context, evicted)?, ReportedBy::Metrics)));
             let memory = evicted.memory == Some(true);
-            let told = told.or_else(|| Some((by_soft_threshold(evicted).filter(|_| memory)?, ToldBy::SoftThreshold)));
-            let told =
-                told.or_else(|| Some((by_readings(context, evicted).filter(|_| memory)?.to_owned(), ToldBy::Pressure)));
-            let told = told.or_else(|| memory.then(|| likelier(context, evicted)));
-            let Some((signal, from)) = told else { return (index, unknown(context, evicted)) };
+            let reported =
+                reported.or_else(|| Some((by_soft_threshold(evicted).filter(|_| memory)?, ReportedBy::SoftThreshold)));
+            let reported = reported
+                .or_else(|| Some((by_readings(context, evicted).filter(|_| memory)?.to_owned(), ReportedBy::Pressure)));
+            let reported = reported.or_else(|| memory.then(|| likelier(context, evicted)));
+            let Some((signal, from)) = reported else { return (index, unknown(context, evicted)) };
             let mut crossed = crossed(context, evicted, signal, from);
-            if shared && from == ToldBy::Metrics {
+            if shared && from == ReportedBy::Metrics {
                 crossed.confidence = Confidence::Low;
                 crossed.missing.push(
                     "which of these evictions was for which signal: the kubelet's counter has the sums".to_owned(),
@@ -129,13 +131,13 @@ pub(super) fn signals(context: &Context<'_>, cases: &[Case<'_>]) -> BTreeMap<usi
 
 /// What an eviction was for that was not for memory. Where no line names it and no threshold was met, it was a pod's own
 /// limit on storage: every other eviction is for a threshold.
-fn resource(context: &Context<'_>, evicted: &Evicted) -> (String, ToldBy) {
+fn resource(context: &Context<'_>, evicted: &Evicted) -> (String, ReportedBy) {
     if let Some(resource) = steps(evicted).find_map(|(_, step)| step.resource.clone()) {
-        return (resource, ToldBy::Log);
+        return (resource, ReportedBy::Log);
     }
     match notices(context, evicted).into_iter().find_map(|notice| notice.resource.clone()) {
-        Some(resource) => (resource, ToldBy::Status),
-        None => (STORAGE.to_owned(), ToldBy::Inference),
+        Some(resource) => (resource, ReportedBy::Status),
+        None => (STORAGE.to_owned(), ReportedBy::Inference),
     }
 }
 
@@ -173,19 +175,19 @@ fn steps(evicted: &Evicted) -> impl Iterator<Item = (i64, &Eviction)> {
     })
 }
 
-fn by_log(evicted: &Evicted) -> Option<(String, ToldBy)> {
+fn by_log(evicted: &Evicted) -> Option<(String, ReportedBy)> {
     let said = |phases: &[EvictionPhase]| {
         steps(evicted).filter(|(_, step)| phases.contains(&step.phase)).find_map(|(_, step)| step.signal.clone())
     };
     if let Some(signal) =
         said(&[EvictionPhase::Evicting, EvictionPhase::Evicted, EvictionPhase::MustEvict, EvictionPhase::ThresholdMet])
     {
-        return Some((signal, ToldBy::Log));
+        return Some((signal, ReportedBy::Log));
     }
     let crossed: BTreeSet<&str> =
         observations(evicted).filter(|observed| observed.crossed).map(|observed| observed.signal).collect();
     let only = crossed.first().filter(|_| crossed.len() == 1)?;
-    Some(((*only).to_owned(), ToldBy::Observation))
+    Some(((*only).to_owned(), ReportedBy::Observation))
 }
 
 /// The counter that went up just after the pod was evicted (`evictPod`, then `metrics.Evictions`, `eviction_manager.go`): of
@@ -265,7 +267,7 @@ fn by_readings(context: &Context<'_>, evicted: &Evicted) -> Option<&'static str>
 /// Nothing says which. Pods can only exceed allocatable first where much of the node is reserved, or where the threshold is a
 /// large part of it: else the system's own use takes `memory.available` below the threshold first. Where both are below, the
 /// kubelet blames either.
-fn likelier(context: &Context<'_>, evicted: &Evicted) -> (String, ToldBy) {
+fn likelier(context: &Context<'_>, evicted: &Evicted) -> (String, ReportedBy) {
     let threshold = threshold(context, evicted, NODE).map(|(threshold, _)| threshold);
     let snapshot = &context.known.snapshot;
     let started_with = context.node.thresholds.at(evicted.at).iter().find_map(|threshold| threshold.reserved_bytes);
@@ -279,21 +281,21 @@ fn likelier(context: &Context<'_>, evicted: &Evicted) -> (String, ToldBy) {
         (Some(reserved), Some(capacity), Some(threshold)) => reserved + threshold < capacity / 20,
         _ => false,
     };
-    (if node { NODE } else { ALLOCATABLE }.to_owned(), ToldBy::Inference)
+    (if node { NODE } else { ALLOCATABLE }.to_owned(), ReportedBy::Inference)
 }
 
-fn crossed(context: &Context<'_>, evicted: &Evicted, signal: String, from: ToldBy) -> Crossed {
+fn crossed(context: &Context<'_>, evicted: &Evicted, signal: String, from: ReportedBy) -> Crossed {
     let (_, available_bytes, amounts_from) = amounts(context, evicted, &signal);
     let (threshold_bytes, threshold_from) = threshold(context, evicted, &signal).unzip();
     let amounts_from = amounts_from.or(threshold_from);
     let mut missing = Vec::new();
     let of_memory = [NODE, ALLOCATABLE].contains(&signal.as_str());
     let confidence = match from {
-        ToldBy::Inference if !of_memory => {
+        ReportedBy::Inference if !of_memory => {
             missing.push("which limit on storage it was: the pod's status or event (--pods)".to_owned());
             Confidence::Medium
         }
-        ToldBy::Inference => {
+        ReportedBy::Inference => {
             missing.push(
                 "which signal crossed its threshold: the kubelet's metrics (--kubelet-metrics), or its log at verbosity 3"
                     .to_owned(),
@@ -301,7 +303,7 @@ fn crossed(context: &Context<'_>, evicted: &Evicted, signal: String, from: ToldB
             Confidence::Low
         }
         _ if !of_memory => Confidence::High,
-        ToldBy::Pressure => Confidence::Medium,
+        ReportedBy::Pressure => Confidence::Medium,
         _ => match other_was_crossed(evicted, &signal) {
             Some(false) => Confidence::High,
             Some(true) => {
@@ -337,28 +339,28 @@ fn other_was_crossed(evicted: &Evicted, signal: &str) -> Option<bool> {
 }
 
 /// Threshold and what was available: from the line about the pod, from its event or status, from what was observed.
-fn amounts(context: &Context<'_>, evicted: &Evicted, signal: &str) -> (Option<u64>, Option<u64>, Option<ToldBy>) {
+fn amounts(context: &Context<'_>, evicted: &Evicted, signal: &str) -> (Option<u64>, Option<u64>, Option<ReportedBy>) {
     let mut of_pod = steps(evicted)
         .filter(|(_, step)| step.phase != EvictionPhase::Observed && step.phase != EvictionPhase::GracePeriodNotMet);
     let by_log = of_pod.find_map(|(_, step)| Some((step.threshold_bytes, Some(step.available_bytes?))));
     if let Some((threshold, available)) = by_log {
-        return (threshold, available, Some(ToldBy::Log));
+        return (threshold, available, Some(ReportedBy::Log));
     }
     if let Some(notice) = notices(context, evicted).into_iter().find(|notice| notice.available_bytes.is_some()) {
-        return (notice.threshold_bytes, notice.available_bytes, Some(ToldBy::Status));
+        return (notice.threshold_bytes, notice.available_bytes, Some(ReportedBy::Status));
     }
     let observed: Vec<_> = observations(evicted).filter(|observed| observed.signal == signal).collect();
     // The line with the threshold repeats what was observed of it.
     let best = observed.iter().find(|observed| observed.threshold_bytes.is_some()).or(observed.first());
     match best {
-        Some(observed) => (observed.threshold_bytes, observed.available_bytes, Some(ToldBy::Observation)),
+        Some(observed) => (observed.threshold_bytes, observed.available_bytes, Some(ReportedBy::Observation)),
         None => (None, None, None),
     }
 }
 
-/// The threshold: told with what was available, or of a soft one by the lines that it was met for too short a time, or else
+/// The threshold: reported with what was available, or of a soft one by the lines that it was met for too short a time, or else
 /// the hard one that the kubelet was started with.
-fn threshold(context: &Context<'_>, evicted: &Evicted, signal: &str) -> Option<(u64, ToldBy)> {
+fn threshold(context: &Context<'_>, evicted: &Evicted, signal: &str) -> Option<(u64, ReportedBy)> {
     if let (Some(threshold), _, Some(from)) = amounts(context, evicted, signal) {
         return Some((threshold, from));
     }
@@ -371,12 +373,12 @@ fn threshold(context: &Context<'_>, evicted: &Evicted, signal: &str) -> Option<(
     let capacity = capacity.or(context.known.snapshot.capacity_bytes.filter(|_| signal == NODE));
     let bytes = |step: &Eviction| step.threshold_bytes.or_else(|| step.threshold_of(capacity?));
     if let Some(soft) = soft(evicted).filter(|step| step.signal.as_deref() == Some(signal)).last() {
-        return Some((bytes(soft)?, ToldBy::SoftThreshold));
+        return Some((bytes(soft)?, ReportedBy::SoftThreshold));
     }
     let hard = context.node.thresholds.at(evicted.at);
     let named = |name: &str| hard.iter().find(|threshold| threshold.signal.as_deref() == Some(name));
     // The kubelet copies the node's for what is allocatable (`addAllocatableThresholds`, `helpers.go`).
-    Some((bytes(named(signal).or_else(|| named(NODE))?)?, ToldBy::Configuration))
+    Some((bytes(named(signal).or_else(|| named(NODE))?)?, ReportedBy::Configuration))
 }
 
 /// What events and statuses say of an eviction.
@@ -469,13 +471,13 @@ fn summary(
             Some(words) => {
                 format!("it exceeded a limit of its own on storage ({words}); the node was not low on memory")
             }
-            None if crossed.from == Some(ToldBy::Inference) => {
+            None if crossed.from == Some(ReportedBy::Inference) => {
                 "it exceeded a limit of its own on storage: no threshold of the node was met".to_owned()
             }
             None => format!("the node was short of {}{amounts}, not of memory", resource_in_words(crossed)),
         },
     };
-    let why = if crossed.from == Some(ToldBy::Inference) { format!("most likely {why}") } else { why };
+    let why = if crossed.from == Some(ReportedBy::Inference) { format!("most likely {why}") } else { why };
     let each: Vec<String> = containers
         .iter()
         .filter_map(|container| {
@@ -565,7 +567,7 @@ fn advice_for(crossed: &Crossed) -> String {
         }
         _ => {}
     }
-    let what = if crossed.from == Some(ToldBy::Inference) {
+    let what = if crossed.from == Some(ReportedBy::Inference) {
         format!(
             "The node's available memory, or what is left of all that pods may use, came below the eviction threshold{threshold}. "
         )

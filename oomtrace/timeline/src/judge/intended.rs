@@ -45,9 +45,9 @@ impl<'a> Intended<'a> {
             _ if death.sandbox => EndReason::Sandbox,
             _ if evicted.is_some() => EndReason::Evicted,
             // A probe that fails ends nothing by itself.
-            Some(EndReason::Probe) if !by_kubernetes && !context.evidence.was_told_to_end(death) => return None,
+            Some(EndReason::Probe) if !by_kubernetes && !context.evidence.was_reported_to_end(death) => return None,
             Some(reason) => reason,
-            None if by_kubernetes || context.evidence.was_told_to_end(death) => EndReason::Unknown,
+            None if by_kubernetes || context.evidence.was_reported_to_end(death) => EndReason::Unknown,
             None => return None,
         };
         Some(Self { death, reason, said, signal, evicted })

@@ -34,7 +34,7 @@ enum Siblings {
 
 pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, signal: Option<&eviction::Crossed>) -> Incident {
     // The report of one kill in a crash loop may have been left out by the kernel's rate limit.
-    let Some(kill) = case.kills.iter().find(|kill| kill.told.limit.is_some()).or(case.kills.first()) else {
+    let Some(kill) = case.kills.iter().find(|kill| kill.reported.limit.is_some()).or(case.kills.first()) else {
         return Incident::default();
     };
     let mut missing = Vec::new();
@@ -46,7 +46,7 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, signal: Option<&evic
         evicted => (scenario, evicted),
     };
     let (pod, container) = (named(context, case.pod.as_ref()), case.container(context));
-    let limit = kill.told.limit.clone();
+    let limit = kill.reported.limit.clone();
     let group = group(case);
     let invisible = invisible(case, context);
     let outside = is_outside(case, context);
@@ -93,7 +93,7 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, signal: Option<&evic
         also,
         invisible,
         group_kill: group,
-        innocent: if scenario == Scenario::Killed { None } else { innocent(&kill.told) },
+        innocent: if scenario == Scenario::Killed { None } else { innocent(&kill.reported) },
         bystander,
         summary: summary.text(case, kill),
         advice: advice.text(case, kill),
@@ -117,17 +117,17 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, signal: Option<&evic
         containers: shown::affected(case, context),
         pod,
         container,
-        cgroup: kill.told.cgroup.clone(),
+        cgroup: kill.reported.cgroup.clone(),
         verdict,
         limit_level: limit.as_ref().and_then(|limit| limit.level),
         limit_bytes: limit.as_ref().and_then(|limit| limit.limit_bytes),
         limit,
         kills: case.kills.len() as u64,
-        processes_killed: case.kills.iter().map(|kill| 1 + kill.told.members.len() as u64).sum(),
+        processes_killed: case.kills.iter().map(|kill| 1 + kill.reported.members.len() as u64).sum(),
         deaths: case.deaths.len() as u64,
         group,
         evicted: case.evicted.is_some(),
-        victim_comm: first.told.victim.task.comm.clone(),
+        victim_comm: first.reported.victim.task.comm.clone(),
         victim: Some(victim(first, context)),
         ..Incident::default()
     }
@@ -137,7 +137,7 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, signal: Option<&evic
 fn heading(scenario: Scenario, kill: &Kill) -> &'static str {
     match scenario {
         Scenario::SystemOom if Left::of(kill).is_some() => words::DESPITE_MEMORY,
-        Scenario::AllocatableOom if kill.told.limit.as_ref().and_then(summary::qos_class).is_some() => {
+        Scenario::AllocatableOom if kill.reported.limit.as_ref().and_then(summary::qos_class).is_some() => {
             words::OF_QOS_CLASS
         }
         _ => "",
@@ -147,7 +147,7 @@ fn heading(scenario: Scenario, kill: &Kill) -> &'static str {
 /// What the kernel's log lacks of a kill, and how sure it is without.
 fn unseen(kill: &Kill, context: &Context<'_>, missing: &mut Vec<String>) -> Confidence {
     let mut confidence = Confidence::High;
-    if kill.told.time_unknown {
+    if kill.reported.time_unknown {
         missing.push(
             if context.known.statuses_alone {
                 "when it was: what was printed has an age, and not when that was (--printed-at)"
@@ -158,7 +158,7 @@ fn unseen(kill: &Kill, context: &Context<'_>, missing: &mut Vec<String>) -> Conf
         );
         confidence = Confidence::Medium;
     }
-    let (what, most) = match kill.told.known_by {
+    let (what, most) = match kill.reported.known_by {
         None => return confidence,
         Some(KnownBy::Choice) => (
             "who was killed: the log has the kernel's choice alone, and a child of it may have been killed instead",
@@ -177,11 +177,11 @@ fn unseen(kill: &Kill, context: &Context<'_>, missing: &mut Vec<String>) -> Conf
 
 /// The victim of a kill, with all that is known of its names.
 fn victim(kill: &Kill, context: &Context<'_>) -> Victim {
-    let mut victim = kill.told.victim.clone();
+    let mut victim = kill.reported.victim.clone();
     victim.task.pod = named(context, kill.pod.as_ref()).or(victim.task.pod);
     if let Some(id) = &kill.container {
         let seen = context.names.container(id).map(|seen| seen.container.clone());
-        let known = seen.or(victim.task.container).or_else(|| kill.told.container.clone());
+        let known = seen.or(victim.task.container).or_else(|| kill.reported.container.clone());
         victim.task.container = Some(Container { id: Some(id.clone()), ..known.unwrap_or_default() });
     }
     victim
@@ -189,10 +189,10 @@ fn victim(kill: &Kill, context: &Context<'_>) -> Victim {
 
 fn scenario(case: &Case<'_>, context: &Context<'_>, kill: &Kill, missing: &mut Vec<String>) -> (Scenario, Confidence) {
     // No limit was hit: a person asked for it.
-    if kill.told.cause == Some(Cause::Sysrq) {
+    if kill.reported.cause == Some(Cause::Sysrq) {
         return (Scenario::Killed, Confidence::High);
     }
-    let Some(limit) = kill.told.limit.as_ref().filter(|limit| limit.level.is_some()) else {
+    let Some(limit) = kill.reported.limit.as_ref().filter(|limit| limit.level.is_some()) else {
         return without_a_report(kill, missing);
     };
     match limit.level {
@@ -213,8 +213,8 @@ fn scenario(case: &Case<'_>, context: &Context<'_>, kill: &Kill, missing: &mut V
         },
         Some(Level::Qos | Level::Kubepods) => (Scenario::AllocatableOom, Confidence::High),
         // A person's SysRq-f, a cpuset and a memory policy end in the same line; only the report tells them apart.
-        Some(Level::Node) if kill.told.constraint.is_none() => {
-            let by = if kill.told.gfp_mask.is_some() {
+        Some(Level::Node) if kill.reported.constraint.is_none() => {
+            let by = if kill.reported.gfp_mask.is_some() {
                 "kernels before 5.0 do not say"
             } else {
                 "the kernel's report (--kernel-log)"
@@ -243,17 +243,17 @@ fn without_a_report(kill: &Kill, missing: &mut Vec<String>) -> (Scenario, Confid
         "whose limit was hit: the kernel's report, of which the log has one line (the kernel leaves reports out beyond 10 in 5 s)"
             .to_owned(),
     );
-    let told = &kill.told;
-    let of_node = told.message.as_deref().is_some_and(|message| message.starts_with("Out of memory"))
-        || told.constraint.as_deref().is_some_and(|constraint| constraint != "MEMCG");
+    let reported = &kill.reported;
+    let of_node = reported.message.as_deref().is_some_and(|message| message.starts_with("Out of memory"))
+        || reported.constraint.as_deref().is_some_and(|constraint| constraint != "MEMCG");
     if of_node { (Scenario::SystemOom, Confidence::Medium) } else { (Scenario::UnknownLimit, Confidence::Low) }
 }
 
 /// Whether it is known not to be in Kubernetes: where it was is known, and nothing on this node is of Kubernetes.
 fn is_outside(case: &Case<'_>, context: &Context<'_>) -> bool {
     let placed = |kill: &Kill| {
-        let of_limit = kill.told.limit.as_ref().is_some_and(|limit| limit.cgroup.is_some());
-        of_limit || kill.told.cgroup.as_ref().is_some_and(|cgroup| cgroup.path.is_some())
+        let of_limit = kill.reported.limit.as_ref().is_some_and(|limit| limit.cgroup.is_some());
+        of_limit || kill.reported.cgroup.as_ref().is_some_and(|cgroup| cgroup.path.is_some())
     };
     !context.node.heard.kubernetes && case.pod.is_none() && case.kills.iter().any(|kill| placed(kill))
 }
@@ -271,12 +271,12 @@ fn siblings(case: &Case<'_>, context: &Context<'_>, kill: &Kill) -> Siblings {
     if let Some(count) = context.names.containers_at(pod, kill.at) {
         return if count > 1 { Siblings::Some } else { Siblings::None };
     }
-    if let Some(count) = kill.told.containers_charged {
+    if let Some(count) = kill.reported.containers_charged {
         return if count > 1 { Siblings::Some } else { Siblings::None };
     }
-    let Some(candidates) = &kill.told.candidates else { return Siblings::Unknown };
+    let Some(candidates) = &kill.reported.candidates else { return Siblings::Unknown };
     let in_pod: Vec<_> = candidates.iter().filter(|candidate| !is_sandbox(candidate)).collect();
-    let complete = kill.told.candidates_weighed.is_none_or(|weighed| weighed as usize <= candidates.len());
+    let complete = kill.reported.candidates_weighed.is_none_or(|weighed| weighed as usize <= candidates.len());
     let ids: Option<Vec<&ContainerId>> =
         in_pod.iter().map(|candidate| candidate.task.container.as_ref()?.id.as_ref()).collect();
     let score = |candidate: &Candidate| candidate.task.oom_score_adj;
@@ -334,7 +334,7 @@ fn own_record<'a>(case: &Case<'_>, context: &Context<'a>) -> Option<&'a Containe
 }
 
 fn group(case: &Case<'_>) -> Option<bool> {
-    let said = |kill: &Kill| kill.told.group.or((!kill.told.members.is_empty()).then_some(true));
+    let said = |kill: &Kill| kill.reported.group.or((!kill.reported.members.is_empty()).then_some(true));
     let any = case.kills.iter().any(|kill| said(kill) == Some(true));
     let all_known = case.kills.iter().all(|kill| said(kill).is_some());
     if any { Some(true) } else { all_known.then_some(false) }
@@ -362,15 +362,15 @@ fn invisible(case: &Case<'_>, context: &Context<'_>) -> Option<bool> {
 /// Whether the container outlived a kill in it; `last` has the times of the last kills in each.
 fn survived(kill: &Kill, last: &BTreeMap<&ContainerId, i64>, context: &Context<'_>) -> Option<bool> {
     let id = kill.container.as_ref()?;
-    let init = kill.told.victim.task.container_init;
-    if init == Some(true) || kill.told.members.iter().any(|member| member.container_init == Some(true)) {
+    let init = kill.reported.victim.task.container_init;
+    if init == Some(true) || kill.reported.members.iter().any(|member| member.container_init == Some(true)) {
         return Some(false);
     }
     if last.get(id).is_some_and(|last| *last > kill.at + NOTICED) {
         return Some(true);
     }
     // The whole container's cgroup is killed, unless the group is one that was made inside it.
-    if kill.told.group == Some(true) && kill.told.limit.as_ref().is_none_or(|limit| limit.nested.is_none()) {
+    if kill.reported.group == Some(true) && kill.reported.limit.as_ref().is_none_or(|limit| limit.nested.is_none()) {
         return Some(false);
     }
     if let Some(death) = context.evidence.death_of(id) {

@@ -48,7 +48,7 @@ pub(super) struct Limits<'a> {
 
 impl<'a> Limits<'a> {
     pub(super) fn of(case: &Case<'a>) -> Self {
-        let limits = || case.kills.iter().filter_map(|kill| kill.told.limit.as_ref());
+        let limits = || case.kills.iter().filter_map(|kill| kill.reported.limit.as_ref());
         Self {
             kills: !case.kills.is_empty(),
             node: limits().any(|limit| limit.level == Some(Level::Node)),

@@ -52,7 +52,7 @@ pub(super) fn add(case: &Case<'_>, pressures: &[&Pressure], verdict: &mut Verdic
 
 /// The readings of the cgroup whose limit the first kill is at, with what was used then.
 fn readings(case: &Case<'_>, pressures: &[&Pressure]) -> Option<Vec<Reading>> {
-    let limit = case.kills.first()?.told.limit.as_ref()?;
+    let limit = case.kills.first()?.reported.limit.as_ref()?;
     let read = of_limit(pressures, limit.cgroup.as_deref())?;
     let mut readings: Vec<Reading> = read
         .earlier

@@ -65,8 +65,8 @@ pub(super) fn of_kills(case: &Case<'_>, context: &Context<'_>, invisible: Option
 
 /// Whether nothing tells where the kill was: a line of it alone.
 fn is_nowhere(kill: &Kill) -> bool {
-    let of_limit = kill.told.limit.as_ref().and_then(|limit| limit.cgroup.as_ref());
-    of_limit.is_none() && kill.told.cgroup.is_none()
+    let of_limit = kill.reported.limit.as_ref().and_then(|limit| limit.cgroup.as_ref());
+    of_limit.is_none() && kill.reported.cgroup.is_none()
 }
 
 /// Of a container that ended by itself, or by a signal.
@@ -105,7 +105,7 @@ pub(super) fn add_alternatives(shows: &mut Vec<String>) {
     }
 }
 
-/// How a container's end is shown: as a file has it, or as the kubelet or the runtime told.
+/// How a container's end is shown: as a file has it, or as the kubelet or the runtime reported.
 fn end<'a>(context: &Context<'a>, id: &ContainerId) -> Option<&'a EndRecord> {
     let of_file = context.known.snapshot.container(id).and_then(|(_, _, container)| container.ends.get(id));
     of_file.or_else(|| context.evidence.shown(id))
@@ -167,8 +167,8 @@ pub(super) fn affected(case: &Case<'_>, context: &Context<'_>) -> Vec<AffectedCo
             }
         }
         for change in context.evidence.changes_of(&evicted.pod) {
-            let told = matches!(change.what.action, ContainerAction::Killing | ContainerAction::KillFailed);
-            if told
+            let reported = matches!(change.what.action, ContainerAction::Killing | ContainerAction::KillFailed);
+            if reported
                 && (evicted.at..=evicted.at + super::EVICTION).contains(&change.at)
                 && let Some(container) = &change.what.container
             {

@@ -95,8 +95,8 @@ fn around(case: &Case<'_>, context: &Context<'_>, first: i64, last: i64) -> Vec<
             let of_it = if let Some(id) = &change.container {
                 ids.contains(id) || case.evicted.is_some()
             } else {
-                let told = change.what.container.as_ref().and_then(|container| container.name.as_ref());
-                told.is_none() || name.is_none() || told == name.as_ref() || case.evicted.is_some()
+                let reported = change.what.container.as_ref().and_then(|container| container.name.as_ref());
+                reported.is_none() || name.is_none() || reported == name.as_ref() || case.evicted.is_some()
             };
             if in_time && tells && of_it {
                 all.push((change.at, Arc::clone(&change.line)));
@@ -128,7 +128,7 @@ fn around(case: &Case<'_>, context: &Context<'_>, first: i64, last: i64) -> Vec<
     }
     let mut kills: BTreeMap<u32, Vec<i64>> = BTreeMap::new();
     for kill in &case.kills {
-        let victim = &kill.told.victim.task;
+        let victim = &kill.reported.victim.task;
         for pid in victim.tgid.into_iter().chain(victim.pid) {
             kills.entry(pid).or_default().push(kill.at);
         }
@@ -224,9 +224,9 @@ fn is_of_several(case: &Case<'_>) -> bool {
 fn words(line: &Line, several: bool, context: &Context<'_>) -> Option<(Mark, String)> {
     let of = |container: Option<&oomtrace_model::Container>| {
         let id = container.and_then(|container| container.id.as_ref());
-        let told = container.and_then(|container| container.name.clone());
-        let name =
-            told.or_else(|| id.and_then(|id| context.names.container(id)).and_then(|seen| seen.container.name.clone()));
+        let reported = container.and_then(|container| container.name.clone());
+        let name = reported
+            .or_else(|| id.and_then(|id| context.names.container(id)).and_then(|seen| seen.container.name.clone()));
         name.or_else(|| id.map(|id| format!("{:.12}", id.as_str())))
             .map_or_else(|| "the container".to_owned(), |name| format!("container {name}"))
     };

@@ -15,16 +15,16 @@ use super::super::{
 /// Marks those that are not for memory.
 pub(super) fn set_apart(evidence: &mut Evidence, names: &Names<'_>, snapshot: &Snapshot) {
     let undecided = |evicted: &Evicted| evicted.memory.is_none();
-    let told: Vec<_> = evidence
+    let reported: Vec<_> = evidence
         .evicted
         .iter()
         .map(|evicted| {
-            let told = undecided(evicted).then(|| by_notice(evicted, names, snapshot)).flatten();
-            told.or_else(|| (undecided(evicted) && no_threshold_was_met(evicted, evidence)).then_some(false))
+            let reported = undecided(evicted).then(|| by_notice(evicted, names, snapshot)).flatten();
+            reported.or_else(|| (undecided(evicted) && no_threshold_was_met(evicted, evidence)).then_some(false))
         })
         .collect();
-    for (evicted, told) in evidence.evicted.iter_mut().zip(told) {
-        evicted.memory = evicted.memory.or(told);
+    for (evicted, reported) in evidence.evicted.iter_mut().zip(reported) {
+        evicted.memory = evicted.memory.or(reported);
     }
 }
 

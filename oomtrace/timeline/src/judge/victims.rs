@@ -15,7 +15,7 @@ pub(super) fn name(names: &mut Names<'_>, evidence: &Evidence) {
     let unnamed = |names: &Names<'_>, kill: &Kill| {
         let id = kill.container.clone()?;
         let nameless = names.container(&id).is_none_or(|seen| seen.container.name.is_none());
-        (nameless && kill.told.container.as_ref().is_none_or(|container| container.name.is_none())).then_some(id)
+        (nameless && kill.reported.container.as_ref().is_none_or(|container| container.name.is_none())).then_some(id)
     };
     let deaths: Vec<_> = evidence.deaths.iter().filter(|death| !death.sandbox).collect();
     // The kubelet ends a container's back-off line with its name, right after the container's end.
@@ -50,7 +50,8 @@ pub(super) fn name(names: &mut Names<'_>, evidence: &Evidence) {
     // Of a pod's containers, the one with the limit that was hit.
     for kill in &evidence.kills {
         let Some(id) = unnamed(names, kill) else { continue };
-        let (Some(key), Some(limit)) = (&kill.pod, kill.told.limit.as_ref().and_then(|limit| limit.limit_bytes)) else {
+        let (Some(key), Some(limit)) = (&kill.pod, kill.reported.limit.as_ref().and_then(|limit| limit.limit_bytes))
+        else {
             continue;
         };
         let Some(record) = names.record(key) else { continue };
@@ -62,12 +63,12 @@ pub(super) fn name(names: &mut Names<'_>, evidence: &Evidence) {
     }
     // Of a pod's containers, the one that was killed before with the same limit and the same process.
     let alike = |kill: &Kill| {
-        let limit = kill.told.limit.as_ref()?;
+        let limit = kill.reported.limit.as_ref()?;
         Some((
             kill.pod.clone()?,
             limit.level.map(|level| level as u8),
             limit.limit_bytes?,
-            kill.told.victim.task.comm.clone()?,
+            kill.reported.victim.task.comm.clone()?,
         ))
     };
     let mut known: BTreeMap<_, Option<String>> = BTreeMap::new();

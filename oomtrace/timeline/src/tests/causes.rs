@@ -115,7 +115,7 @@ fn a_panic_instead_of_a_kill_is_an_incident_of_the_node() {
 }
 
 #[test]
-fn a_program_may_end_before_its_refusals_are_told() {
+fn a_program_may_end_before_its_refusals_are_reported() {
     let refused = AllocationRefused {
         first_ts: "2026-11-23T23:20:00.5Z".to_owned(),
         last_ts: "2026-11-23T23:20:00.9Z".to_owned(),
@@ -131,7 +131,7 @@ fn a_program_may_end_before_its_refusals_are_told() {
 }
 
 #[test]
-fn a_person_in_a_login_session_is_told_from_a_service() {
+fn a_person_in_a_login_session_is_reported_from_a_service() {
     let mut world = World::default();
     let place = || (pod('a'), container("app", '1'));
     world.signal(0.0, 9, SenderRole::Person, "kill", place()).exit(0.01, pod('a'), container("app", '1'), 137);

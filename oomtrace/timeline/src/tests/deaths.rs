@@ -12,18 +12,18 @@ fn a_pod_that_is_deleted_was_not_out_of_memory_but_why_it_ended_with_137_is_an_e
         .change(0.0, change(ContainerAction::PodDeleted, pod('a'), None))
         .killing(0.1, 'a', container("app", '1'))
         .died(2.0, pod('a'), unnamed('1'), 137);
-    let told = |world: &World| {
+    let reported = |world: &World| {
         assert!(world.incidents().is_empty());
         let [end] = &world.ends()[..] else { unreachable!("{:?}", world.ends()) };
         (end.reason, end.exit_code, end.signal.clone(), end.message.clone().unwrap_or_default())
     };
     let words = "Container app of pod default/pod-a ended with 137: its pod was deleted.";
-    assert_eq!(told(&world), (EndReason::PodDeleted, Some(137), None, words.to_owned()));
+    assert_eq!(reported(&world), (EndReason::PodDeleted, Some(137), None, words.to_owned()));
     // Live the sender of the signal is known.
     world.signal(1.9, 9, SenderRole::Runtime, "runc", (pod('a'), unnamed('1')));
     let words =
         "Container app of pod default/pod-a ended with 137 by SIGKILL from the container runtime: its pod was deleted.";
-    assert_eq!(told(&world), (EndReason::PodDeleted, Some(137), Some("SIGKILL".to_owned()), words.to_owned()));
+    assert_eq!(reported(&world), (EndReason::PodDeleted, Some(137), Some("SIGKILL".to_owned()), words.to_owned()));
     assert_eq!(world.ends()[0].sender.as_ref().map(|sender| sender.role), Some(SenderRole::Runtime));
 }
 
@@ -463,18 +463,18 @@ fn a_probe_is_no_reason_where_it_is_another_containers_or_long_ago_or_the_kubele
         let container = Container { name: Some(name.to_owned()), ..Container::default() };
         change(ContainerAction::ProbeFailed, pod('a'), Some(container))
     };
-    let told = |second: f64, name: &str, reason: Option<&str>| {
+    let reported = |second: f64, name: &str, reason: Option<&str>| {
         let mut world = World::default();
         let killing = change(ContainerAction::Killing, pod('a'), Some(container("app", '1')));
         let killing = ContainerChange { reason: reason.map(str::to_owned), grace_period_ms: Some(30_000), ..killing };
         world.change(second, probe(name)).change(0.0, killing).died(30.0, pod('a'), unnamed('1'), 137);
         world.ends()[0].reason == EndReason::Probe
     };
-    assert!(told(-1.0, "app", None));
-    assert!(told(-1.0, "app", Some("LivenessProbe")));
-    assert!(!told(-1.0, "web", None));
-    assert!(!told(-270.0, "app", None));
-    assert!(!told(-1.0, "app", Some("DefinitionChanged")));
+    assert!(reported(-1.0, "app", None));
+    assert!(reported(-1.0, "app", Some("LivenessProbe")));
+    assert!(!reported(-1.0, "web", None));
+    assert!(!reported(-270.0, "app", None));
+    assert!(!reported(-1.0, "app", Some("DefinitionChanged")));
 }
 
 #[test]

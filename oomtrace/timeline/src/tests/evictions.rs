@@ -1,5 +1,5 @@
 use oomtrace_model::{
-    Confidence, ContainerAction, ContainerChange, ContainerUse, Eviction, EvictionPhase, Level, Scenario, ToldBy,
+    Confidence, ContainerAction, ContainerChange, ContainerUse, Eviction, EvictionPhase, Level, ReportedBy, Scenario,
     snapshot::EvictionNotice,
 };
 
@@ -40,7 +40,10 @@ fn an_evicted_pod_is_one_incident_with_all_its_containers() {
     assert_eq!(names, ["cache", "web"]);
     assert_eq!((incident.kills, incident.deaths, incident.evicted), (0, 2, true));
     assert_eq!(incident.verdict.kubernetes_shows, ["Evicted"]);
-    assert_eq!((incident.verdict.signal_from, incident.verdict.confidence), (Some(ToldBy::Inference), Confidence::Low));
+    assert_eq!(
+        (incident.verdict.signal_from, incident.verdict.confidence),
+        (Some(ReportedBy::Inference), Confidence::Low)
+    );
     assert!(incident.verdict.missing.iter().any(|missing| missing.contains("--kubelet-metrics")));
     assert!(incident.verdict.summary.contains("number 1 of 2 in its ranking"), "{}", incident.verdict.summary);
 }
@@ -53,7 +56,7 @@ fn the_kubelets_counter_tells_the_two_signals_apart() {
         let verdict = world.incident().verdict;
         assert_eq!(
             (verdict.scenario, verdict.signal.as_deref(), verdict.signal_from),
-            (scenario, Some(signal), Some(ToldBy::Metrics))
+            (scenario, Some(signal), Some(ReportedBy::Metrics))
         );
     }
     // It counted both, and more than there are: then it does not tell.
@@ -63,9 +66,9 @@ fn the_kubelets_counter_tells_the_two_signals_apart() {
     // As many as there are: which is which is a guess, and said to be one.
     world.evicts(30.0, 'b').killing(30.2, 'b', container("web", '7'));
     let verdicts: Vec<_> = world.incidents().into_iter().map(|incident| incident.verdict).collect();
-    let told: Vec<_> = verdicts.iter().map(|verdict| (verdict.scenario, verdict.confidence)).collect();
+    let reported: Vec<_> = verdicts.iter().map(|verdict| (verdict.scenario, verdict.confidence)).collect();
     assert_eq!(
-        told,
+        reported,
         [(Scenario::AllocatableEvicted, Confidence::Low), (Scenario::NodePressureEvicted, Confidence::Low)]
     );
 }
@@ -75,10 +78,10 @@ fn what_the_kubelet_observed_in_the_pass_tells_the_signal_and_the_amounts() {
     let mut world = evicted();
     world.eviction(-0.1, observed(NODE, 2000, None)).eviction(-0.05, observed(ALLOCATABLE, 700, Some(1024)));
     let verdict = world.incident().verdict;
-    assert_eq!((verdict.scenario, verdict.signal_from), (Scenario::AllocatableEvicted, Some(ToldBy::Observation)));
+    assert_eq!((verdict.scenario, verdict.signal_from), (Scenario::AllocatableEvicted, Some(ReportedBy::Observation)));
     assert_eq!(
         (verdict.threshold_bytes, verdict.available_bytes, verdict.amounts_from),
-        (Some(1024 * MIB), Some(700 * MIB), Some(ToldBy::Observation))
+        (Some(1024 * MIB), Some(700 * MIB), Some(ReportedBy::Observation))
     );
     // The node's alone was below.
     let mut world = evicted();
@@ -91,7 +94,7 @@ fn what_the_kubelet_observed_in_the_pass_tells_the_signal_and_the_amounts() {
     // An observation of the loop before does not count.
     let mut world = evicted();
     world.eviction(-60.0, observed(NODE, 700, Some(1024)));
-    assert_eq!(world.incident().verdict.signal_from, Some(ToldBy::Inference));
+    assert_eq!(world.incident().verdict.signal_from, Some(ReportedBy::Inference));
 }
 
 #[test]
@@ -106,11 +109,11 @@ fn a_counter_that_goes_up_right_after_an_eviction_tells_its_signal() {
     };
     world.eviction(15.0, counted(NODE)).eviction(75.0, counted(ALLOCATABLE));
     let verdicts: Vec<_> = world.incidents().into_iter().map(|incident| incident.verdict).collect();
-    let told: Vec<_> =
+    let reported: Vec<_> =
         verdicts.iter().map(|verdict| (verdict.scenario, verdict.signal_from, verdict.confidence)).collect();
-    let metrics = Some(ToldBy::Metrics);
+    let metrics = Some(ReportedBy::Metrics);
     assert_eq!(
-        told,
+        reported,
         [
             (Scenario::NodePressureEvicted, metrics, Confidence::Medium),
             (Scenario::AllocatableEvicted, metrics, Confidence::Medium)
@@ -125,7 +128,10 @@ fn a_soft_threshold_is_always_the_nodes() {
         Eviction { signal: Some(NODE.to_owned()), memory: Some(true), ..step(EvictionPhase::GracePeriodNotMet) };
     world.eviction(-10.0, not_yet);
     let verdict = world.incident().verdict;
-    assert_eq!((verdict.scenario, verdict.signal_from), (Scenario::NodePressureEvicted, Some(ToldBy::SoftThreshold)));
+    assert_eq!(
+        (verdict.scenario, verdict.signal_from),
+        (Scenario::NodePressureEvicted, Some(ReportedBy::SoftThreshold))
+    );
 }
 
 #[test]
@@ -160,7 +166,7 @@ fn a_pods_event_has_the_amounts() {
     let incident = world.incident();
     assert_eq!(
         (incident.verdict.available_bytes, incident.verdict.amounts_from),
-        (Some(900 * MIB), Some(ToldBy::Status))
+        (Some(900 * MIB), Some(ReportedBy::Status))
     );
     assert!(incident.verdict.summary.contains("(900 MiB available, threshold 1 GiB)"), "{}", incident.verdict.summary);
     assert!(incident.verdict.summary.contains("web used 100 MiB and requests nothing"), "{}", incident.verdict.summary);
@@ -288,7 +294,7 @@ fn what_the_kubelet_was_started_with_last_is_the_threshold_where_nothing_else_te
         let verdict = world.incident().verdict;
         assert_eq!(
             (verdict.threshold_bytes, verdict.threshold_from, verdict.amounts_from, verdict.available_bytes),
-            (Some(1024 * MIB), Some(ToldBy::Configuration), Some(ToldBy::Configuration), None),
+            (Some(1024 * MIB), Some(ReportedBy::Configuration), Some(ReportedBy::Configuration), None),
             "{signal}"
         );
         assert!(verdict.summary.contains("(threshold 1 GiB)"), "{}", verdict.summary);
@@ -304,7 +310,7 @@ fn what_the_kubelet_was_started_with_last_is_the_threshold_where_nothing_else_te
         .eviction(-0.1, observed(NODE, 700, Some(1024)))
         .eviction(-0.05, observed(ALLOCATABLE, 1900, None));
     let verdict = world.incident().verdict;
-    assert_eq!((verdict.threshold_bytes, verdict.threshold_from), (Some(1024 * MIB), Some(ToldBy::Observation)));
+    assert_eq!((verdict.threshold_bytes, verdict.threshold_from), (Some(1024 * MIB), Some(ReportedBy::Observation)));
 }
 
 #[test]
@@ -347,8 +353,8 @@ fn a_soft_threshold_is_the_one_once_its_grace_period_is_over() {
         ..step(EvictionPhase::GracePeriodNotMet)
     };
     for (met_for_ms, expected) in [
-        (50_000, (Some(1536 * MIB), Some(ToldBy::SoftThreshold))),
-        (20_000, (Some(1024 * MIB), Some(ToldBy::Configuration))),
+        (50_000, (Some(1536 * MIB), Some(ReportedBy::SoftThreshold))),
+        (20_000, (Some(1024 * MIB), Some(ReportedBy::Configuration))),
     ] {
         let mut world = evicted();
         world.eviction(-100.0, configured(Some(1024), None)).eviction(-10.0, soft(met_for_ms));
@@ -358,7 +364,7 @@ fn a_soft_threshold_is_the_one_once_its_grace_period_is_over() {
 }
 
 #[test]
-fn a_soft_threshold_goes_on_from_pod_to_pod_without_being_told_again() {
+fn a_soft_threshold_goes_on_from_pod_to_pod_without_being_reported_again() {
     let not_yet =
         || Eviction { signal: Some(NODE.to_owned()), memory: Some(true), ..step(EvictionPhase::GracePeriodNotMet) };
     let signals = |pause: f64| {
@@ -370,16 +376,16 @@ fn a_soft_threshold_goes_on_from_pod_to_pod_without_being_told_again() {
         let from = world.incidents().into_iter().map(|incident| incident.verdict.signal_from);
         from.map(|from| from.expect("a signal")).collect::<Vec<_>>()
     };
-    assert_eq!(signals(40.0), [ToldBy::SoftThreshold; 4]);
+    assert_eq!(signals(40.0), [ReportedBy::SoftThreshold; 4]);
     // After some minutes it would have begun anew, and the kubelet would have said so.
-    let later = [ToldBy::SoftThreshold, ToldBy::Inference, ToldBy::Inference, ToldBy::Inference];
+    let later = [ReportedBy::SoftThreshold, ReportedBy::Inference, ReportedBy::Inference, ReportedBy::Inference];
     assert_eq!(signals(300.0), later);
 }
 
 #[test]
 // Before 1.29 a hard threshold gives time, too (kubernetes/kubernetes#115819).
 fn the_time_that_a_pod_is_given_is_no_sign_of_a_soft_threshold() {
-    for (seconds, from) in [(2, ToldBy::Inference), (20, ToldBy::Inference)] {
+    for (seconds, from) in [(2, ReportedBy::Inference), (20, ReportedBy::Inference)] {
         let mut world = World::default();
         let killing = change(ContainerAction::Killing, pod('a'), Some(container("web", '1')));
         world.evicts(0.0, 'a').change(0.2, ContainerChange { grace_period_ms: Some(seconds * 1000), ..killing }).died(
@@ -453,7 +459,7 @@ fn a_grace_period_of_the_pods_own_does_not_make_a_threshold_a_soft_one() {
         0,
     );
     let verdict = world.incident().verdict;
-    assert_eq!((verdict.signal_from, verdict.confidence), (Some(ToldBy::Inference), Confidence::Low));
+    assert_eq!((verdict.signal_from, verdict.confidence), (Some(ReportedBy::Inference), Confidence::Low));
     assert!(verdict.heading.contains("is not known"), "{}", verdict.heading);
 }
 
@@ -486,7 +492,7 @@ fn a_pending_soft_threshold_of_another_resource_is_no_reason() {
     let incident = world.incident();
     assert!(!incident.verdict.summary.contains("nodefs"), "{}", incident.verdict.summary);
     assert!(incident.steps.iter().all(|step| !step.what.contains("nodefs")), "{:?}", incident.steps);
-    assert_eq!(incident.verdict.signal_from, Some(ToldBy::Inference));
+    assert_eq!(incident.verdict.signal_from, Some(ReportedBy::Inference));
 }
 
 #[test]

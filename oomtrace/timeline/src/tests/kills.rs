@@ -186,7 +186,7 @@ fn a_child_killed_while_pid_1_survives_is_invisible_to_kubernetes() {
 }
 
 #[test]
-fn a_kill_told_by_the_probes_and_by_two_copies_of_the_log_is_one() {
+fn a_kill_reported_by_the_probes_and_by_two_copies_of_the_log_is_one() {
     let mut world = World::default();
     let by_probes = OomKill { decision: Some(1), ..kill(pod('a'), unnamed('1'), Level::Container, 64) };
     let mut by_log = kill(pod('a'), unnamed('1'), Level::Container, 64);
@@ -229,7 +229,7 @@ fn two_containers_of_one_pod_are_two_incidents() {
 }
 
 #[test]
-fn a_host_service_over_its_limit_is_told_as_such() {
+fn a_host_service_over_its_limit_is_reported_as_such() {
     let mut world = World::default();
     let victim =
         Victim { task: Task { ..task("postgres", 9) }, ..kill(pod('a'), unnamed('1'), Level::Other, 10).victim };
@@ -255,7 +255,7 @@ fn a_host_service_over_its_limit_is_told_as_such() {
 
 #[test]
 fn a_container_without_a_limit_did_not_hit_it() {
-    let told = |limit_mib| {
+    let reported = |limit_mib| {
         let mut world = World::default();
         world.file_says('a', &[("app", limit_mib)]).died(0.0, pod('a'), container("app", '1'), 137).change(
             0.1,
@@ -268,17 +268,17 @@ fn a_container_without_a_limit_did_not_hit_it() {
         let verdict = world.incident().verdict;
         (verdict.scenario, verdict.confidence, verdict.summary, verdict.advice)
     };
-    let (scenario, confidence, summary, advice) = told(Some(64));
+    let (scenario, confidence, summary, advice) = reported(Some(64));
     assert_eq!((scenario, confidence), (Scenario::UnknownLimit, Confidence::Low));
     assert!(summary.contains("(the container's own is 64 MiB)"), "{summary}");
     assert!(advice.contains("64 MiB"), "{advice}");
-    let (scenario, confidence, summary, _) = told(None);
+    let (scenario, confidence, summary, _) = reported(None);
     assert_eq!((scenario, confidence), (Scenario::UnknownLimit, Confidence::Low));
     assert!(summary.contains("the container has none of its own"), "{summary}");
 }
 
 #[test]
-fn a_sandbox_is_told_as_such_by_its_process_or_by_files() {
+fn a_sandbox_is_reported_as_such_by_its_process_or_by_files() {
     let killed = |comm: &str, score: i32, known: bool| {
         let mut world = World::default();
         world.file_says('a', &[("app", None)]);
@@ -345,7 +345,7 @@ fn a_container_that_the_kubelet_ended_later_had_outlived_the_kill() {
 }
 
 #[test]
-fn a_kill_that_only_the_kubelet_noticed_is_told_and_what_is_missing_is_said() {
+fn a_kill_that_only_the_kubelet_noticed_is_reported_and_what_is_missing_is_said() {
     let mut world = World::default();
     world
         .change(0.0, change(ContainerAction::OomNoticed, pod('a'), Some(unnamed('1'))))
@@ -372,7 +372,7 @@ fn a_kill_that_only_the_kubelet_noticed_is_told_and_what_is_missing_is_said() {
 }
 
 #[test]
-fn a_container_whose_first_process_is_told_to_end_after_a_kill_had_outlived_it() {
+fn a_container_whose_first_process_is_reported_to_end_after_a_kill_had_outlived_it() {
     let mut child = kill(pod('a'), container("app", '1'), Level::Container, 64);
     (child.group, child.victim.task.container_init) = (Some(false), Some(false));
     let mut world = World::default();
@@ -383,8 +383,8 @@ fn a_container_whose_first_process_is_told_to_end_after_a_kill_had_outlived_it()
     assert_eq!(world.incident().verdict.invisible, Some(false));
     world.signal(5.0, 15, SenderRole::Runtime, "runc", (pod('a'), container("app", '1')));
     let incidents = world.incidents();
-    let told = incidents.iter().map(|incident| (incident.verdict.scenario, incident.verdict.invisible));
-    assert_eq!(told.collect::<Vec<_>>(), [(Scenario::ContainerLimit, Some(true))]);
+    let reported = incidents.iter().map(|incident| (incident.verdict.scenario, incident.verdict.invisible));
+    assert_eq!(reported.collect::<Vec<_>>(), [(Scenario::ContainerLimit, Some(true))]);
     assert_eq!(world.ends().iter().map(|end| end.exit_code).collect::<Vec<_>>(), [Some(143)]);
 }
 

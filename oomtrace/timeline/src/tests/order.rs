@@ -63,7 +63,7 @@ pub(super) fn tangled() -> World {
     world
 }
 
-fn told(lines: &[Line]) -> String {
+fn reported(lines: &[Line]) -> String {
     let mut timeline = Timeline::new(Keep::ALL, crate::Background::default());
     for line in lines {
         timeline.push(line);
@@ -93,12 +93,12 @@ pub(super) fn shuffle(lines: &mut [Line], state: &mut u64) {
 #[test]
 fn events_in_any_order_make_the_same_incidents() {
     let mut lines = busy().lines;
-    let expected = told(&lines);
+    let expected = reported(&lines);
     assert_eq!(busy().incidents().len(), 5, "{expected}");
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for _ in 0..200 {
         shuffle(&mut lines, &mut state);
-        assert_eq!(told(&lines), expected);
+        assert_eq!(reported(&lines), expected);
     }
 }
 
@@ -106,31 +106,31 @@ fn events_in_any_order_make_the_same_incidents() {
 fn an_event_that_arrives_twice_changes_nothing() {
     let lines = busy().lines;
     let twice: Vec<_> = lines.iter().flat_map(|line| [line.clone(), line.clone()]).collect();
-    assert_eq!(told(&twice), told(&lines));
+    assert_eq!(reported(&twice), reported(&lines));
 }
 
 #[test]
-fn live_an_incident_is_told_when_it_opens_and_when_it_closes_and_ends_as_a_replay_does() {
+fn live_an_incident_is_reported_when_it_opens_and_when_it_closes_and_ends_as_a_replay_does() {
     let world = busy();
     let mut lines = world.lines.clone();
     lines.sort_by(|a, b| a.ts.cmp(&b.ts));
     let mut live = Timeline::new(Keep::LIVE, crate::Background::default());
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for line in &lines {
         live.push(line);
-        told.extend(live.news());
+        reported.extend(live.news());
     }
     let later = lines.last().expect("lines").ts.parse::<jiff::Timestamp>().expect("a time");
     live.advance(later + jiff::SignedDuration::from_secs(3600));
-    told.extend(live.news());
-    assert!(live.news().is_empty(), "nothing is told twice");
+    reported.extend(live.news());
+    assert!(live.news().is_empty(), "nothing is reported twice");
     for incident in world.incidents() {
-        let of_it: Vec<_> = told.iter().filter(|other| other.id == incident.id).collect();
+        let of_it: Vec<_> = reported.iter().filter(|other| other.id == incident.id).collect();
         assert_eq!(of_it.first().map(|first| first.state), Some(IncidentState::Open), "{incident:#?}");
-        let last = of_it.last().expect("told");
+        let last = of_it.last().expect("reported");
         assert_eq!(json(last), json(&incident));
     }
-    assert_eq!(told.iter().filter(|incident| incident.state == IncidentState::Closed).count(), 5);
+    assert_eq!(reported.iter().filter(|incident| incident.state == IncidentState::Closed).count(), 5);
 }
 
 #[test]
@@ -142,26 +142,26 @@ fn judging_what_an_event_touches_gives_what_judging_everything_gives() {
     for round in 0..60 {
         shuffle(&mut lines, &mut state);
         let mut live = Timeline::new(Keep::LIVE, crate::Background::default());
-        let mut told: BTreeMap<String, String> = BTreeMap::new();
+        let mut reported: BTreeMap<String, String> = BTreeMap::new();
         for (index, line) in lines.iter().enumerate() {
             live.push(line);
             // Judged after each event, and after several.
             if index % (1 + round % 4) == 0 {
-                told.extend(live.news().iter().map(|incident| (incident.id.clone(), json(incident))));
+                reported.extend(live.news().iter().map(|incident| (incident.id.clone(), json(incident))));
             }
             let whole: Vec<String> = live.incidents().iter().map(json).collect();
             let parts: Vec<String> = live.incidents_by_group().iter().map(json).collect();
             assert_eq!(parts, whole, "after {} lines of round {round}", index + 1);
         }
-        told.extend(live.finish().iter().map(|incident| (incident.id.clone(), json(incident))));
+        reported.extend(live.finish().iter().map(|incident| (incident.id.clone(), json(incident))));
         for incident in &expected {
-            assert!(told.values().any(|told| told == incident), "{incident}");
+            assert!(reported.values().any(|reported| reported == incident), "{incident}");
         }
     }
 }
 
 #[test]
-fn what_the_kubelet_turns_out_not_to_have_noticed_is_told_though_the_incident_is_closed() {
+fn what_the_kubelet_turns_out_not_to_have_noticed_is_reported_though_the_incident_is_closed() {
     let mut world = World::default();
     let child = OomKill { group: Some(false), ..kill(pod('a'), container("app", '1'), Level::Container, 64) };
     world.kubelet_speaks(-5.0).kill(0.0, child);

@@ -64,7 +64,7 @@ fn assert_exact(reported: &[Incident], kills: i64) {
     assert_eq!(sum(last(reported).values().map(|incident| incident.kills)), kills, "what the last lines have");
 }
 
-/// A kill in a container of its own, told with its end in all the ways that there are.
+/// A kill in a container of its own, reported with its end in all the ways that there are.
 fn restart(world: &mut World, at: f64, letter: char, nth: u32) {
     let id = format!("{:064x}", u64::from(nth) << 8 | u64::from(u32::from(letter)));
     let app = || Container { id: id.parse().ok(), ..container("app", '0') };

@@ -20,14 +20,14 @@ fn json(ended: &[Ended]) -> Vec<String> {
 /// All incidents of lines in the order of time, judged as they come.
 fn on_the_way(lines: &[Line]) -> (Vec<String>, usize) {
     let mut timeline = Timeline::new(Keep::ALL, Background::default());
-    let (mut told, mut most) = (Vec::new(), 0);
+    let (mut reported, mut most) = (Vec::new(), 0);
     for line in lines {
         timeline.push(line);
-        told.extend(json(&timeline.settle(Some(time(line))).incidents));
+        reported.extend(json(&timeline.settle(Some(time(line))).incidents));
         most = most.max(timeline.evidence.len() + timeline.context.len());
     }
-    told.extend(json(&timeline.settle(None).incidents));
-    (told, most)
+    reported.extend(json(&timeline.settle(None).incidents));
+    (reported, most)
 }
 
 #[test]
@@ -50,13 +50,13 @@ fn a_log_of_days_is_judged_as_it_comes_and_kept_for_an_hour() {
         }
         expected.extend(alone.incidents().iter().map(|incident| serde_json::to_string_pretty(incident).expect("JSON")));
     }
-    let (mut told, most) = on_the_way(&(0..4).flat_map(copy).collect::<Vec<_>>());
+    let (mut reported, most) = on_the_way(&(0..4).flat_map(copy).collect::<Vec<_>>());
     expected.sort();
-    told.sort();
-    for (told, expected) in told.iter().zip(&expected) {
-        assert_eq!(told, expected);
+    reported.sort();
+    for (reported, expected) in reported.iter().zip(&expected) {
+        assert_eq!(reported, expected);
     }
-    assert_eq!(told.len(), expected.len());
+    assert_eq!(reported.len(), expected.len());
     assert!(most <= one.len() + 10, "{most} of {} lines were kept at once", one.len());
 }
 
@@ -69,8 +69,8 @@ fn the_start_of_a_container_is_remembered_until_its_end() {
     world.kill(86_400.0, kill(pod('a'), container("app", '2'), Level::Pod, 64)).kubelet_speaks(86_500.0);
     let whole = world.incident();
     assert_eq!(whole.verdict.scenario, Scenario::PodLimit);
-    let (told, _) = on_the_way(&world.lines);
-    assert_eq!(told, [serde_json::to_string_pretty(&whole).expect("JSON")]);
+    let (reported, _) = on_the_way(&world.lines);
+    assert_eq!(reported, [serde_json::to_string_pretty(&whole).expect("JSON")]);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_kill_is_remembered_until_the_container_that_outlived_it_ends() {
         (child.group, child.victim.task.container_init) = (Some(false), Some(false));
         child
     };
-    let end = |code, told: bool, start: bool| {
+    let end = |code, reported: bool, start: bool| {
         let mut world = World::default();
         if start {
             world.started(0.0, pod('a'), container("app", '1'));
@@ -90,7 +90,7 @@ fn a_kill_is_remembered_until_the_container_that_outlived_it_ends() {
         for hour in 1..24 {
             world.change(f64::from(hour) * 3600.0, change(ContainerAction::BackOff, pod('a'), None));
         }
-        if told {
+        if reported {
             world.killing(86_400.0, 'a', container("app", '1'));
         }
         world.died(86_401.0, pod('a'), unnamed('1'), code).change(
@@ -101,8 +101,8 @@ fn a_kill_is_remembered_until_the_container_that_outlived_it_ends() {
                 ..change(ContainerAction::Reported, pod('a'), Some(container("app", '1')))
             },
         );
-        let (told, _) = on_the_way(&world.lines);
-        told.iter().map(|told| serde_json::from_str(told).expect("an incident")).collect::<Vec<Incident>>()
+        let (reported, _) = on_the_way(&world.lines);
+        reported.iter().map(|reported| serde_json::from_str(reported).expect("an incident")).collect::<Vec<Incident>>()
     };
     // It ended by itself: there is no second kill.
     assert_eq!(end(0, false, true).len(), 1);

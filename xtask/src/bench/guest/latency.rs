@@ -106,7 +106,7 @@ fn run(options: &Latency) -> Result<()> {
     // Both fail only where it has ended by itself.
     let _ = bpftrace.kill();
     let _ = bpftrace.wait();
-    ensure!(kills.values().any(|kill| kill.marked_ns.is_some()), "oomtrace told of no kill");
+    ensure!(kills.values().any(|kill| kill.marked_ns.is_some()), "oomtrace reported of no kill");
     print(&kills);
     Ok(())
 }
@@ -182,7 +182,7 @@ pub(super) fn start_bpftrace(to: Sender<Word>) -> Result<Child> {
     Ok(child)
 }
 
-/// Takes down who told what when, until all have told of all, or nobody has spoken for a while.
+/// Takes down who reported what when, until all have reported of all, or nobody has spoken for a while.
 fn collect(words: &Receiver<Word>, kills: &mut HashMap<i64, Kill>) {
     let complete = |kills: &HashMap<i64, Kill>| kills.values().all(|kill| kill.arrived.len() == Teller::ALL.len());
     while !complete(kills) {
@@ -203,7 +203,10 @@ fn print(kills: &HashMap<i64, Kill>) {
         ("its decision (oom_kill_process is entered; then it writes its report)", |kill| kill.decided_ns),
     ] {
         println!("\nFrom {since} to a line at its reader, milliseconds, of {} kills", kills.len());
-        println!("{:<28} {:>6} {:>9} {:>9} {:>9} {:>9} {:>9}", "", "told", "lowest", "p50", "p90", "p99", "highest");
+        println!(
+            "{:<28} {:>6} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "", "reported", "lowest", "p50", "p90", "p99", "highest"
+        );
         for teller in Teller::ALL {
             #[expect(clippy::cast_precision_loss, reason = "nanoseconds, shown as milliseconds")]
             let mut late: Vec<f64> = kills

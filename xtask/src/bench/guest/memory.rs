@@ -59,9 +59,9 @@ impl Resident {
         Ok(Self { now: field("VmRSS")?, anonymous: field("RssAnon")?, peak: field("VmHWM")? })
     }
 
-    fn print(&self, when: &str, told: u64) {
+    fn print(&self, when: &str, reported: u64) {
         let Self { now, anonymous, peak } = self;
-        println!("{when:<24} {now:>10} {anonymous:>12} {peak:>10} {told:>10}");
+        println!("{when:<24} {now:>10} {anonymous:>12} {peak:>10} {reported:>10}");
     }
 }
 
@@ -69,18 +69,18 @@ fn run(options: &Memory) -> Result<()> {
     let mut tracer = Tracer::start(&[])?;
     println!("kernel   {}\nhooks    {}\n", rustix::system::uname().release().to_string_lossy(), tracer.hooks());
     let output = tracer.output()?;
-    let told = Arc::new(AtomicU64::new(0));
+    let reported = Arc::new(AtomicU64::new(0));
     let lost = Arc::new(AtomicU64::new(0));
-    let (kills_told, losses_told) = (Arc::clone(&told), Arc::clone(&lost));
+    let (kills_reported, losses_reported) = (Arc::clone(&reported), Arc::clone(&lost));
     thread::spawn(move || {
         for line in output.lines().map_while(Result::ok) {
-            kills_told.fetch_add(u64::from(line.contains(r#""kind":"oom_kill""#)), Ordering::Relaxed);
-            losses_told.fetch_add(u64::from(line.contains(r#""kind":"lost""#)), Ordering::Relaxed);
+            kills_reported.fetch_add(u64::from(line.contains(r#""kind":"oom_kill""#)), Ordering::Relaxed);
+            losses_reported.fetch_add(u64::from(line.contains(r#""kind":"lost""#)), Ordering::Relaxed);
         }
     });
 
     println!("{:<24} {:>10} {:>12} {:>10} {:>10}", "", "resident", "anonymous", "peak", "kills");
-    println!("{:<24} {:>10} {:>12} {:>10} {:>10}", "", "KiB", "KiB", "KiB", "told");
+    println!("{:<24} {:>10} {:>12} {:>10} {:>10}", "", "KiB", "KiB", "KiB", "reported");
     Resident::of(tracer.pid())?.print("attached", 0);
     thread::sleep(SETTLED);
     let idle = Resident::of(tracer.pid())?;
@@ -97,7 +97,7 @@ fn run(options: &Memory) -> Result<()> {
             done += 1;
         }
         let resident = Resident::of(tracer.pid())?;
-        resident.print(&format!("after {done} kills"), told.load(Ordering::Relaxed));
+        resident.print(&format!("after {done} kills"), reported.load(Ordering::Relaxed));
         if look == 1000 {
             at_tenth = Some(resident);
         }
@@ -105,11 +105,14 @@ fn run(options: &Memory) -> Result<()> {
     let rate = f64::from(done) / started.elapsed().as_secs_f64();
     thread::sleep(SETTLED);
     let end = Resident::of(tracer.pid())?;
-    let told = told.load(Ordering::Relaxed);
-    end.print("at rest again", told);
-    ensure!(told > 0, "oomtrace told of no kill");
+    let reported = reported.load(Ordering::Relaxed);
+    end.print("at rest again", reported);
+    ensure!(reported > 0, "oomtrace reported of no kill");
 
-    println!("\n{done} kills at {rate:.0} a second, {told} told, {} lines of loss", lost.load(Ordering::Relaxed));
+    println!(
+        "\n{done} kills at {rate:.0} a second, {reported} reported, {} lines of loss",
+        lost.load(Ordering::Relaxed)
+    );
     let verdict = |kib| if kib < GOAL_KIB { "reached" } else { "MISSED" };
     println!("goal     idle below {GOAL_KIB} KiB: {}; at the end: {}", verdict(idle.now), verdict(end.now));
     if let Some(at_tenth) = at_tenth {

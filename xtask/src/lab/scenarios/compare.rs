@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_with_137_that_nobody_was_told_of_is_a_difference() {
+    fn an_end_with_137_that_nobody_was_reported_of_is_a_difference() {
         let mut truth = killed();
         truth.kills.clear();
         assert_eq!(

@@ -15,7 +15,7 @@ pub(super) enum Death {
     MadeWith(&'static str, fn() -> Result<()>),
     /// On a node, some time ago: what to give `oomtrace timeline` of what was recorded there.
     Recorded(&'static [&'static str]),
-    /// The same, told to a running oomtrace: the kubelet's log in this folder grows as fast as it did there.
+    /// The same, reported to a running oomtrace: the kubelet's log in this folder grows as fast as it did there.
     Replayed(&'static str),
 }
 

@@ -1,23 +1,23 @@
-//! The reaper's lines, told with what is known of the victims.
+//! The reaper's lines, reported with what is known of the victims.
 
 use std::collections::VecDeque;
 
 use oomtrace_model::{Event, Moment, OomReaped, OomVictim, Task};
 
-use super::told;
+use super::reported;
 use crate::kernel_log::report::Reaped;
 
 /// The reaper comes two seconds after the kill at the latest: of more victims than these it is reported without the rest.
 const REMEMBERED: usize = 256;
 
 /// A victim, and when it was reported.
-pub(super) struct Told {
+pub(super) struct Observation {
     at: Moment,
     pid: Option<u32>,
     reaped: OomReaped,
 }
 
-impl Told {
+impl Observation {
     pub(super) fn new(at: Moment, victim: &OomVictim) -> Self {
         let OomVictim { why: _, decision, pod, container, cgroup, task, memory: _ } = victim.clone();
         Self {
@@ -32,13 +32,13 @@ impl Told {
 /// is not its own, and the reaper may be faster.
 #[derive(Default)]
 pub(super) struct Reapings {
-    victims: VecDeque<Told>,
+    victims: VecDeque<Observation>,
     early: VecDeque<(Moment, Reaped)>,
 }
 
 impl Reapings {
     /// Takes victims; gives the reapings that came before them.
-    pub(super) fn killed(&mut self, victims: impl Iterator<Item = Told>) -> Vec<oomtrace_model::Told> {
+    pub(super) fn killed(&mut self, victims: impl Iterator<Item = Observation>) -> Vec<oomtrace_model::Observation> {
         for victim in victims {
             if self.victims.len() == REMEMBERED {
                 self.victims.pop_front();
@@ -49,7 +49,7 @@ impl Reapings {
     }
 
     /// Takes a line of the reaper; gives it, where its victim is known.
-    pub(super) fn reaped(&mut self, reaped: Reaped, at: Moment) -> Vec<oomtrace_model::Told> {
+    pub(super) fn reaped(&mut self, reaped: Reaped, at: Moment) -> Vec<oomtrace_model::Observation> {
         if let Some(victim) = self.take(reaped.process.pid) {
             return vec![tell(&reaped, at, Some(victim))];
         }
@@ -59,7 +59,7 @@ impl Reapings {
     }
 
     /// Gives all that waits.
-    pub(super) fn flush(&mut self) -> Vec<oomtrace_model::Told> {
+    pub(super) fn flush(&mut self) -> Vec<oomtrace_model::Observation> {
         let early = std::mem::take(&mut self.early);
         early
             .into_iter()
@@ -70,13 +70,13 @@ impl Reapings {
             .collect()
     }
 
-    fn take(&mut self, pid: u32) -> Option<Told> {
+    fn take(&mut self, pid: u32) -> Option<Observation> {
         let at = self.victims.iter().rposition(|victim| victim.pid == Some(pid))?;
         self.victims.remove(at)
     }
 }
 
-fn tell(reaped: &Reaped, at: Moment, victim: Option<Told>) -> oomtrace_model::Told {
+fn tell(reaped: &Reaped, at: Moment, victim: Option<Observation>) -> oomtrace_model::Observation {
     let event = match victim {
         Some(victim) => OomReaped {
             left_anon_bytes: reaped.left_anon_bytes,
@@ -89,7 +89,7 @@ fn tell(reaped: &Reaped, at: Moment, victim: Option<Told>) -> oomtrace_model::To
             ..OomReaped::default()
         },
     };
-    told(at, Event::OomReaped(Box::new(event)))
+    reported(at, Event::OomReaped(Box::new(event)))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a time between two lines is far below 2^53 nanoseconds")]

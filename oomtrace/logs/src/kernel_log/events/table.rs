@@ -106,9 +106,9 @@ impl<'a> Table<'a> {
             rows.swap(index, MOST_TOLD - 1);
         }
         rows.truncate(MOST_TOLD);
-        let told =
+        let reported =
             rows.into_iter().map(|(points, row)| Candidate { task: task(row), memory: self.memory(row), points });
-        Some(told.collect())
+        Some(reported.collect())
     }
 }
 
@@ -118,7 +118,7 @@ fn size(row: &report::Candidate) -> u64 {
 }
 
 /// From the victim's size, which is in the table in pages and in the line of its kill in kB; or from all memory, which is
-/// told in pages and zone by zone in kB.
+/// reported in pages and zone by zone in kB.
 fn page_size(decision: &Decision, report: &Report) -> Option<u64> {
     let of_victim = || {
         let victim = decision.victim.as_ref()?;

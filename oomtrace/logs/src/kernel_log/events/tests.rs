@@ -5,11 +5,11 @@ use oomtrace_model::{Level, OomKill, SwapCounter};
 use super::*;
 use crate::kernel_log::tests::{NODE, REPORTS};
 
-fn read(log: &[u8], clock: Clock) -> (Vec<Told>, Statistics) {
+fn read(log: &[u8], clock: Clock) -> (Vec<Observation>, Statistics) {
     let mut events = Events::new(clock, Machine::default());
-    let mut told: Vec<_> = log.split(|byte| *byte == b'\n').flat_map(|line| events.push_line(line)).collect();
-    told.extend(events.finish());
-    (told, events.statistics().clone())
+    let mut reported: Vec<_> = log.split(|byte| *byte == b'\n').flat_map(|line| events.push_line(line)).collect();
+    reported.extend(events.finish());
+    (reported, events.statistics().clone())
 }
 
 fn log(name: &str) -> &'static [u8] {
@@ -17,11 +17,14 @@ fn log(name: &str) -> &'static [u8] {
 }
 
 fn kills(log: &[u8]) -> Vec<OomKill> {
-    let (told, _) = read(log, Clock::default());
-    told.into_iter().filter_map(|told| if let Event::OomKill(kill) = told.event { Some(*kill) } else { None }).collect()
+    let (reported, _) = read(log, Clock::default());
+    reported
+        .into_iter()
+        .filter_map(|reported| if let Event::OomKill(kill) = reported.event { Some(*kill) } else { None })
+        .collect()
 }
 
-fn lines(text: &str) -> Vec<Told> {
+fn lines(text: &str) -> Vec<Observation> {
     read(text.as_bytes(), Clock::default()).0
 }
 
@@ -65,16 +68,16 @@ fn a_kill_carries_all_that_its_report_says() {
 
 #[test]
 fn the_victim_of_a_group_is_marked_once_and_every_member_with_it() {
-    let (told, _) = read(log("6.12-memcg-v2-oomgroup.txt"), Clock::default());
-    let marks: Vec<_> = told
+    let (reported, _) = read(log("6.12-memcg-v2-oomgroup.txt"), Clock::default());
+    let marks: Vec<_> = reported
         .iter()
-        .filter_map(
-            |told| if let Event::OomVictim(victim) = &told.event { Some((victim.task.pid, victim.why)) } else { None },
-        )
+        .filter_map(|reported| {
+            if let Event::OomVictim(victim) = &reported.event { Some((victim.task.pid, victim.why)) } else { None }
+        })
         .collect();
     let group = |pid| (Some(pid), Why::Group);
     assert_eq!(marks, [(Some(163), Why::Killed), group(160), group(161), group(162)]);
-    assert!(told.iter().all(|told| matches!(told.at, Moment::Boot(stamp) if stamp > 2_000_000_000)));
+    assert!(reported.iter().all(|reported| matches!(reported.at, Moment::Boot(stamp) if stamp > 2_000_000_000)));
 }
 
 #[test]
@@ -100,7 +103,7 @@ fn every_kernel_tells_limit_and_size_of_a_kill() {
 
 #[test]
 fn a_nodes_log_tells_the_same_kills_in_every_form() {
-    let told: Vec<_> = NODE
+    let reported: Vec<_> = NODE
         .iter()
         .map(|(name, log)| {
             kills(log)
@@ -114,18 +117,18 @@ fn a_nodes_log_tells_the_same_kills_in_every_form() {
                 .collect::<Vec<_>>()
         })
         .collect();
-    assert!(!told[0].is_empty());
+    assert!(!reported[0].is_empty());
     assert!(
-        told[0].iter().any(|kill| kill.3 == Some(Level::Pod))
-            && told[0].iter().any(|kill| kill.3 == Some(Level::Container))
+        reported[0].iter().any(|kill| kill.3 == Some(Level::Pod))
+            && reported[0].iter().any(|kill| kill.3 == Some(Level::Container))
     );
-    for (form, (name, _)) in told.iter().zip(NODE) {
-        assert_eq!(form, &told[0], "{name}");
+    for (form, (name, _)) in reported.iter().zip(NODE) {
+        assert_eq!(form, &reported[0], "{name}");
     }
 }
 
 #[test]
-fn each_form_is_told_in_the_time_that_it_has() {
+fn each_form_is_reported_in_the_time_that_it_has() {
     let booted = "2026-11-23T23:18:04Z".parse().expect("a time");
     for (name, log) in NODE {
         let clock = Clock {
@@ -133,10 +136,10 @@ fn each_form_is_told_in_the_time_that_it_has() {
             latest: Some("2026-11-24T00:00:00Z".parse().expect("a time")),
             ..Clock::default()
         };
-        let (told, statistics) = read(log, clock);
+        let (reported, statistics) = read(log, clock);
         assert_eq!(statistics.untimed, 0, "{name}");
-        for told in told {
-            let at = if let Moment::Wall(at) = told.at { Some(at) } else { None }.expect(name);
+        for reported in reported {
+            let at = if let Moment::Wall(at) = reported.at { Some(at) } else { None }.expect(name);
             assert!(at.to_string().starts_with("2026-11-23T23:2"), "{name}: {at}");
         }
     }
@@ -144,12 +147,14 @@ fn each_form_is_told_in_the_time_that_it_has() {
 
 #[test]
 fn a_kill_without_its_report_tells_no_limit_but_the_nodes() {
-    let told = lines(
+    let reported = lines(
         "[1.0] Memory cgroup out of memory: Killed process 7 (a) total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB, UID:5 pgtables:4kB oom_score_adj:900\n\
          [2.0] Out of memory: Killed process 8 (b) total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB, UID:5 pgtables:4kB oom_score_adj:900",
     );
-    let kills: Vec<_> =
-        told.iter().filter_map(|told| if let Event::OomKill(kill) = &told.event { Some(kill) } else { None }).collect();
+    let kills: Vec<_> = reported
+        .iter()
+        .filter_map(|reported| if let Event::OomKill(kill) = &reported.event { Some(kill) } else { None })
+        .collect();
     assert_eq!(kills[0].constraint.as_deref(), Some("MEMCG"));
     assert!(kills[0].limit.is_none() && kills[0].candidates.is_none() && kills[0].candidates_weighed.is_none());
     assert_eq!((kills[0].victim.task.uid, kills[0].victim.task.tgid), (Some(5), None));
@@ -160,12 +165,12 @@ fn a_kill_without_its_report_tells_no_limit_but_the_nodes() {
 #[test]
 fn the_group_tells_the_container_where_the_report_was_left_out() {
     let container = "7".repeat(64);
-    let told = lines(&format!(
+    let reported = lines(&format!(
         "[1.0] Memory cgroup out of memory: Killed process 7 (a) total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB\n\
          [1.0] Tasks in /kubepods/pod01234567-89ab-cdef-0123-456789abcdef/{container} are going to be killed due to memory.oom.group set\n\
          [1.0] Memory cgroup out of memory: Killed process 8 (b) total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB"
     ));
-    let kill = if let Event::OomKill(kill) = &told[0].event { Some(kill) } else { None }.expect("a kill");
+    let kill = if let Event::OomKill(kill) = &reported[0].event { Some(kill) } else { None }.expect("a kill");
     let id = |known: &Option<oomtrace_model::Container>| {
         known.as_ref().and_then(|known| known.id.clone()).map(|id| id.to_string())
     };
@@ -174,7 +179,7 @@ fn the_group_tells_the_container_where_the_report_was_left_out() {
 }
 
 #[test]
-fn a_decision_that_kills_nobody_is_told_as_one() {
+fn a_decision_that_kills_nobody_is_reported_as_one() {
     let opening = "[1.0] a invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0\n";
     for (end, message, victim) in [
         ("[1.0] Out of memory and no killable processes...", Some("Out of memory and no killable processes"), None),
@@ -184,19 +189,22 @@ fn a_decision_that_kills_nobody_is_told_as_one() {
             Some(8),
         ),
     ] {
-        let told = lines(&format!("{opening}{end}"));
+        let reported = lines(&format!("{opening}{end}"));
         let decision =
-            if let Event::OomDecision(decision) = &told[0].event { Some(decision) } else { None }.expect(end);
+            if let Event::OomDecision(decision) = &reported[0].event { Some(decision) } else { None }.expect(end);
         assert_eq!(decision.message.as_deref(), message);
         assert_eq!(decision.victim.task.pid, victim);
-        assert!(!told.iter().any(|told| matches!(told.event, Event::OomKill(_) | Event::Error(_))));
+        assert!(!reported.iter().any(|reported| matches!(reported.event, Event::OomKill(_) | Event::Error(_))));
     }
-    let told = lines(opening);
-    assert!(matches!(told[0].event, Event::OomDecision(_)) && matches!(told[1].event, Event::Error(_)), "{told:?}");
+    let reported = lines(opening);
+    assert!(
+        matches!(reported[0].event, Event::OomDecision(_)) && matches!(reported[1].event, Event::Error(_)),
+        "{reported:?}"
+    );
 }
 
 #[test]
-fn a_panic_for_want_of_memory_is_told_as_the_probes_tell_it() {
+fn a_panic_for_want_of_memory_is_reported_as_the_probes_tell_it() {
     let opening = "[1.0] a invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0\n[1.0] Mem-Info:\n";
     for (end, sysctl) in [
         ("[1.0] Kernel panic - not syncing: Out of memory: compulsory panic_on_oom is enabled", 2),
@@ -204,8 +212,10 @@ fn a_panic_for_want_of_memory_is_told_as_the_probes_tell_it() {
         ("[1.0] Kernel panic - not syncing: System is deadlocked on memory", 0),
         ("[1.0] Out of memory and no killable processes...", 0),
     ] {
-        let told = lines(&format!("{opening}{end}"));
-        let [Told { event: Event::PanicOnOom(panic), .. }] = &told[..] else { unreachable!("{end}: {told:?}") };
+        let reported = lines(&format!("{opening}{end}"));
+        let [Observation { event: Event::PanicOnOom(panic), .. }] = &reported[..] else {
+            unreachable!("{end}: {reported:?}")
+        };
         assert_eq!((panic.panic_on_oom, panic.trigger.comm.as_deref()), (sysctl, Some("a")), "{end}");
         assert_eq!(panic.limit.as_ref().and_then(|limit| limit.level), Some(Level::Node));
     }
@@ -259,15 +269,15 @@ fn the_nodes_memory_in_a_report_of_a_cgroup_is_of_another() {
 }
 
 #[test]
-fn the_reaper_is_told_with_its_victim_also_when_it_is_faster_than_the_next_decision() {
-    let told = lines(
+fn the_reaper_is_reported_with_its_victim_also_when_it_is_faster_than_the_next_decision() {
+    let reported = lines(
         "[1.0] Out of memory: Killed process 7 (a) total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB\n\
          [3.5] oom_reaper: reaped process 7 (a), now anon-rss:12kB, file-rss:0kB, shmem-rss:0kB\n\
          [4.0] oom_reaper: unable to reap pid:9 (c)",
     );
-    let reaped: Vec<_> = told
+    let reaped: Vec<_> = reported
         .iter()
-        .filter_map(|told| if let Event::OomReaped(reaped) = &told.event { Some(reaped) } else { None })
+        .filter_map(|reported| if let Event::OomReaped(reaped) = &reported.event { Some(reaped) } else { None })
         .collect();
     assert_eq!(
         (reaped[0].decision, reaped[0].left_anon_bytes, reaped[0].since_kill_ms),
@@ -277,9 +287,12 @@ fn the_reaper_is_told_with_its_victim_also_when_it_is_faster_than_the_next_decis
 }
 
 #[test]
-fn what_the_rate_limit_left_out_is_told_as_lost() {
-    let told = lines("[1.0] oom_kill_process: 12 callbacks suppressed");
-    assert!(matches!(told[0].event, Event::Lost(Lost { from: LostFrom::KernelReport, count: 12, .. })), "{told:?}");
+fn what_the_rate_limit_left_out_is_reported_as_lost() {
+    let reported = lines("[1.0] oom_kill_process: 12 callbacks suppressed");
+    assert!(
+        matches!(reported[0].event, Event::Lost(Lost { from: LostFrom::KernelReport, count: 12, .. })),
+        "{reported:?}"
+    );
 }
 
 #[test]

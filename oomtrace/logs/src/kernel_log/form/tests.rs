@@ -302,7 +302,7 @@ fn only_what_the_kernel_logs_is_the_kernels() {
 }
 
 #[test]
-fn a_monotonic_journal_is_told_from_dmesg_by_its_host() {
+fn a_monotonic_journal_is_reported_from_dmesg_by_its_host() {
     let mut reader = Reader::new();
     assert!(matches!(reader.read(b"[    0.000000] node1 kernel: Linux"), Line::Kernel(read) if read.text == "Linux"));
     assert_eq!(skipped(&mut reader, b"[   68.994466] node1 systemd[1]: Started"), Some(Skipped::NotKernel));

@@ -41,7 +41,7 @@ impl Kills {
         self.find(process, when).is_some()
     }
 
-    /// Whether a process with this pid was told to be killed.
+    /// Whether a process with this pid was reported to be killed.
     pub(super) fn knows_pid(&self, pid: u32) -> bool {
         self.0.iter().any(|known| known.process.pid == pid)
     }

@@ -165,8 +165,9 @@ fn a_limit_that_leaves_nobody_to_kill_is_a_decision_without_a_kill() {
                   Memory cgroup stats for /user.slice/a:\nanon 0\n\
                   Out of memory and no killable processes...\n";
     let items = of_text(&report.repeat(2));
-    let told: Vec<_> = decisions(&items).iter().map(|decision| (decision.outcome.clone(), killed(decision))).collect();
-    assert_eq!(told, vec![(Outcome::NoneKillable, vec![]); 2]);
+    let reported: Vec<_> =
+        decisions(&items).iter().map(|decision| (decision.outcome.clone(), killed(decision))).collect();
+    assert_eq!(reported, vec![(Outcome::NoneKillable, vec![]); 2]);
     let report = decisions(&items)[0].report.as_deref().expect("a report");
     assert_eq!((report.oom_cgroup.as_deref(), report.constraint.as_deref()), (Some("/user.slice/a"), Some("MEMCG")));
     assert_eq!(report.trigger.as_ref().and_then(|trigger| trigger.uid), Some(1000));

@@ -13,19 +13,19 @@ fn all() -> impl Iterator<Item = (&'static str, &'static [u8])> {
     REPORTS.into_iter().chain(NODE)
 }
 
-type Told = BTreeSet<(u32, String, Option<u64>, Option<u64>)>;
+type Observation = BTreeSet<(u32, String, Option<u64>, Option<u64>)>;
 
 /// Whether each was killed in the whole log too. Where its own line is missing or cut, no size is reported.
-fn is_of(told: &Told, truth: &Told) -> bool {
+fn is_of(reported: &Observation, truth: &Observation) -> bool {
     let same = |(pid, comm, total_vm, anon): &(u32, String, Option<u64>, Option<u64>)| {
         let mut known = truth.iter().filter(|known| (known.0, &known.1) == (*pid, comm));
         known.any(|known| total_vm.is_none() || (known.2, known.3) == (*total_vm, *anon))
     };
-    told.iter().all(same)
+    reported.iter().all(same)
 }
 
 /// What was killed in a damaged log: pid, name, and the sizes.
-fn told(log: &[u8]) -> Told {
+fn reported(log: &[u8]) -> Observation {
     let (items, _) = read(log);
     let decisions = items.into_iter().filter_map(|item| if let Item::Decision(it) = item { Some(it) } else { None });
     decisions
@@ -38,9 +38,9 @@ fn told(log: &[u8]) -> Told {
 fn a_log_that_ends_at_any_byte_tells_no_kill_that_was_not() {
     for name in ["7.3-memcg-v2-oomgroup.txt", "5.10-memcg-v1.txt"] {
         let log = capture(name);
-        let truth = told(log);
+        let truth = reported(log);
         for end in 0..=log.len() {
-            assert!(is_of(&told(&log[..end]), &truth), "{name} up to {end}");
+            assert!(is_of(&reported(&log[..end]), &truth), "{name} up to {end}");
         }
     }
 }
@@ -48,25 +48,25 @@ fn a_log_that_ends_at_any_byte_tells_no_kill_that_was_not() {
 #[test]
 fn a_log_that_begins_at_any_byte_tells_no_kill_that_was_not_and_all_that_it_has_whole() {
     let log = capture("7.3-memcg-v2-oomgroup.txt");
-    let truth = told(log);
+    let truth = reported(log);
     for start in 0..log.len() {
         let part = &log[start..];
-        let told = told(part);
-        assert!(is_of(&told, &truth), "from {start}");
+        let reported = reported(part);
+        assert!(is_of(&reported, &truth), "from {start}");
         let whole = part.windows(7).any(|window| window == b"] Memor");
-        assert!(!whole || !told.is_empty(), "from {start}");
+        assert!(!whole || !reported.is_empty(), "from {start}");
     }
 }
 
 #[test]
 fn a_line_torn_at_any_byte_costs_no_other_line_and_invents_none() {
     let log = capture("6.12-memcg-v2-oomgroup.txt");
-    let truth = told(log);
+    let truth = reported(log);
     for at in 0..log.len() {
         let torn = [&log[..at], b"\n", &log[at..]].concat();
-        let told = told(&torn);
-        assert!(is_of(&told, &truth), "{at}: {told:?}");
-        assert!(told.len() + 1 >= truth.len(), "{at}: {told:?}");
+        let reported = reported(&torn);
+        assert!(is_of(&reported, &truth), "{at}: {reported:?}");
+        assert!(reported.len() + 1 >= truth.len(), "{at}: {reported:?}");
     }
 }
 
@@ -130,7 +130,7 @@ fn thousands_of_damaged_logs_never_panic_and_never_name_a_process_that_is_not_in
                 log.push(b'x');
             }
         }
-        for (pid, ..) in told(&log) {
+        for (pid, ..) in reported(&log) {
             let has = |text: String| log.windows(text.len()).any(|window| window == text.as_bytes());
             assert!(has(format!("process {pid} (")) || has(format!(",pid={pid},")), "{name} {round}: {pid}");
         }

@@ -271,7 +271,7 @@ impl Part {
     }
 }
 
-/// The pod that is named before a message, and the node: `cart-5		Evicted		`, `event for cart-5: {kubelet node1} Evicted: `.
+/// The pod that is named before a message, and the node: `cart-5   Evicted   `, `event for cart-5: {kubelet node1} Evicted: `.
 fn of_head(head: &str) -> (Option<String>, Option<String>) {
     let name = |word: &str| Some(word.to_owned()).filter(|word| is_name(word));
     if let Some((_, rest)) = head.split_once("event for ") {

@@ -53,7 +53,7 @@ struct Amount {
     percentage: f64,
 }
 
-/// A step for each threshold of memory; one without any where there is none, so that what an earlier start told counts no
+/// A step for each threshold of memory; one without any where there is none, so that what an earlier start reported counts no
 /// more. `None` where it is another message, or one that was cut.
 pub(super) fn read(message: &Message<'_>) -> Option<Vec<Eviction>> {
     let sentence = message.text.strip_prefix(MESSAGE)?;

@@ -1,6 +1,6 @@
 //! Values of several lines.
 
-use super::{ID, UID, filled, known, reader, told};
+use super::{ID, UID, filled, known, reader, reported};
 
 const HEAD: &str = "I1123 23:24:42.998045     440 file.go:1] ";
 const PROBE: &str = r#""Probe failed" probeType="Liveness" pod="default/be-hog" podUID="{UID}" containerName="leaky" probeResult="failure" output=<"#;
@@ -15,7 +15,10 @@ fn lines() -> Vec<String> {
 }
 
 fn printed(log: &str) -> Vec<serde_json::Value> {
-    told(log.as_bytes()).into_iter().map(|told| known(serde_json::to_value(told.event).expect("JSON"))).collect()
+    reported(log.as_bytes())
+        .into_iter()
+        .map(|reported| known(serde_json::to_value(reported.event).expect("JSON")))
+        .collect()
 }
 
 fn outputs(log: &str) -> Vec<serde_json::Value> {
@@ -46,7 +49,7 @@ fn a_value_of_several_lines_is_read_in_every_form() {
     ] {
         assert_eq!(outputs(&log), ["command timed out\nsecond line"], "{log}");
         let others = usize::from(log.contains("grace period"));
-        assert_eq!(told(log.as_bytes()).len(), 1 + others, "what comes after is read, too: {log}");
+        assert_eq!(reported(log.as_bytes()).len(), 1 + others, "what comes after is read, too: {log}");
     }
 }
 
@@ -99,7 +102,7 @@ fn lines_of_two_writers_are_not_mixed() {
     ];
     let log = log.concat();
     assert_eq!(outputs(&log), ["command timed out\nsecond line"]);
-    assert_eq!(printed(&log).len(), 2, "what the runtime says is told");
+    assert_eq!(printed(&log).len(), 2, "what the runtime says is reported");
 }
 
 #[test]
@@ -114,9 +117,9 @@ fn what_a_container_prints_into_such_a_value_is_no_line_of_its_own() {
         assert_eq!(printed(&log).len(), 1, "{log}");
     }
     let mut reader = reader();
-    let mut told = Vec::new();
-    reader.push(format!("    MESSAGE={}\n\t\"_PID\" : \"440\"\n", lines()[0]).as_bytes(), &mut told);
-    assert_eq!(told.len(), 1, "fields on lines of their own are not of the value");
+    let mut reported = Vec::new();
+    reader.push(format!("    MESSAGE={}\n\t\"_PID\" : \"440\"\n", lines()[0]).as_bytes(), &mut reported);
+    assert_eq!(reported.len(), 1, "fields on lines of their own are not of the value");
 }
 
 #[test]

@@ -6,7 +6,7 @@ const PLEG_DIED: &str = r#""SyncLoop (PLEG): event for pod" pod="default/be-hog"
 const PLEG_FINISHED: &str = r#""Generic (PLEG): container finished" podID="{UID}" containerID="{ID}" exitCode=137"#;
 
 #[test]
-fn a_death_is_told_once_with_its_pod_and_its_exit_code_whichever_line_comes_first() {
+fn a_death_is_reported_once_with_its_pod_and_its_exit_code_whichever_line_comes_first() {
     for lines in [format!("{PLEG_DIED}\n{PLEG_FINISHED}"), format!("{PLEG_FINISHED}\n{PLEG_DIED}")] {
         assert_eq!(
             said(&lines),
@@ -66,13 +66,13 @@ fn half_of_a_death_waits_two_seconds_and_no_longer() {
     let mut log = filled(&format!("{}{PLEG_DIED}\n", head("23:24:42.000000")));
     log += &head("23:24:43.500000");
     log += "\"SyncLoop DELETE\" source=\"api\" pods=[\"default/other\"]\n";
-    let (mut reader, mut told) = (reader(), Vec::new());
-    reader.push(log.as_bytes(), &mut told);
-    assert_eq!(told.len(), 1);
+    let (mut reader, mut reported) = (reader(), Vec::new());
+    reader.push(log.as_bytes(), &mut reported);
+    assert_eq!(reported.len(), 1);
     let late = format!("{}\"SyncLoop DELETE\" source=\"api\" pods=[\"default/another\"]\n", head("23:24:44.500000"));
-    reader.push(late.as_bytes(), &mut told);
-    assert_eq!(told.len(), 3);
-    assert_eq!(super::at(&told[1]), "2026-11-23T23:24:42Z", "when it died, not when it was told");
+    reader.push(late.as_bytes(), &mut reported);
+    assert_eq!(reported.len(), 3);
+    assert_eq!(super::at(&reported[1]), "2026-11-23T23:24:42Z", "when it died, not when it was reported");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_kill_has_its_grace_period() {
 }
 
 #[test]
-fn a_kill_with_another_grace_period_is_told_once_whichever_lines_tell_it() {
+fn a_kill_with_another_grace_period_is_reported_once_whichever_lines_tell_it() {
     let line = |words: &str, id: &str, seconds: u32| {
         format!(
             r#""Killing container with a grace period{words}" pod="default/be-hog" podUID={{UID}} containerName="leaky" containerID="containerd://{id}" gracePeriod={seconds}"#
@@ -162,7 +162,7 @@ fn a_kill_has_its_reason_where_another_line_gives_it() {
 }
 
 #[test]
-fn a_pod_that_is_deleted_is_told_once() {
+fn a_pod_that_is_deleted_is_reported_once() {
     let line = r#""SyncLoop DELETE" source="api" pods=["default/be-hog"]"#;
     assert_eq!(
         said(&format!("{line}\n{line}")),
@@ -171,7 +171,7 @@ fn a_pod_that_is_deleted_is_told_once() {
 }
 
 #[test]
-fn a_probe_that_fails_is_told_with_its_output() {
+fn a_probe_that_fails_is_reported_with_its_output() {
     let said = one(
         r#""Probe failed" probeType="Liveness" pod="default/be-hog" podUID="{UID}" containerName="leaky" probeResult="failure" output="HTTP probe failed with statuscode: 500""#,
     );
@@ -185,7 +185,7 @@ fn a_probe_that_fails_is_told_with_its_output() {
 }
 
 #[test]
-fn a_crash_loop_is_told_in_both_words() {
+fn a_crash_loop_is_reported_in_both_words() {
     let expected = json!({"kind": "container", "action": "back_off", "pod": {"namespace": "default", "name": "be-hog", "uid": UID},
         "container": {"name": "leaky"}, "reason": "CrashLoopBackOff",
         "message": format!("back-off 10s restarting failed container=leaky pod=be-hog_default({UID})")});
@@ -222,7 +222,11 @@ fn a_name_belongs_to_the_container_that_runs() {
     let kill = r#""Killing container with a grace period" pod="default/be-hog" podUID="{UID}" containerName="leaky" containerID="containerd://{ID}" gracePeriod=2"#;
     let back_off = r#""Error syncing pod, skipping" err="failed to \"StartContainer\" for \"leaky\" with CrashLoopBackOff: \"x\"" pod="default/be-hog" podUID="{UID}""#;
     let all = said(&format!("{kill}\n{PLEG_DIED}\n{PLEG_FINISHED}\n{back_off}"));
-    assert_eq!(all[1]["container"], json!({"name": "leaky", "id": ID}), "the death has the name that the kill told");
+    assert_eq!(
+        all[1]["container"],
+        json!({"name": "leaky", "id": ID}),
+        "the death has the name that the kill reported"
+    );
     assert_eq!(all[2]["container"], json!({"name": "leaky"}), "whose id is another one by now");
 }
 
@@ -252,7 +256,7 @@ fn a_kill_that_a_restarted_kubelet_logs_again_is_one() {
 }
 
 #[test]
-fn an_oom_of_any_limit_is_told_once_where_a_status_tells_it_better() {
+fn an_oom_of_any_limit_is_reported_once_where_a_status_tells_it_better() {
     let oom = "Got sys oom event: &{801 memhog 2026-11-23 23:24:42.44 +0000 UTC m=+82.2 / / }";
     let patch = |reason: &str, finished: &str| {
         let ended = format!(
@@ -287,7 +291,7 @@ fn cadvisor_names_the_cgroup_of_an_oom() {
 }
 
 #[test]
-fn a_status_tells_how_containers_ended_and_each_end_is_told_once() {
+fn a_status_tells_how_containers_ended_and_each_end_is_reported_once() {
     let patch = |current: &str, state: &str, count: u32| {
         let patch = format!(
             r#"{{"metadata":{{"uid":"{UID}"}},"status":{{"containerStatuses":[{{"containerID":"containerd://{current}","image":"localhost/memhog:1","name":"leaky","restartCount":{count},"{state}":{{"terminated":{{"containerID":"containerd://{ID}","exitCode":137,"finishedAt":"2026-11-23T23:20:38Z","reason":"OOMKilled"}}}}}}]}}}}"#
@@ -348,11 +352,11 @@ fn containerd_notices_an_oom() {
             r#"time="2026-11-23T23:20:38.926591338Z" level=info msg="TaskOOM event &TaskOOM{{ContainerID:{ID},XXX_unrecognized:[],}}""#
         ),
     ] {
-        let mut told = super::told(line.as_bytes());
-        assert_eq!(told.len(), 1, "{line}");
-        let told = told.remove(0);
-        assert_eq!(super::at(&told), "2026-11-23T23:20:38.926591338Z");
-        let said = super::known(serde_json::to_value(told.event).expect("JSON"));
+        let mut reported = super::reported(line.as_bytes());
+        assert_eq!(reported.len(), 1, "{line}");
+        let reported = reported.remove(0);
+        assert_eq!(super::at(&reported), "2026-11-23T23:20:38.926591338Z");
+        let said = super::known(serde_json::to_value(reported.event).expect("JSON"));
         assert_eq!(said, json!({"kind": "container", "action": "oom_noticed", "container": {"id": ID}}));
     }
 }
@@ -360,8 +364,8 @@ fn containerd_notices_an_oom() {
 #[test]
 fn what_was_learnt_can_be_asked_for() {
     let line = r#""Killing container with a grace period" pod="default/be-hog" podUID="{UID}" containerName="leaky" containerID="containerd://{ID}" gracePeriod=2"#;
-    let (mut reader, mut told) = (reader(), Vec::new());
-    reader.push(filled(&format!("I1123 23:24:42.998045     440 file.go:1] {line}\n")).as_bytes(), &mut told);
+    let (mut reader, mut reported) = (reader(), Vec::new());
+    reader.push(filled(&format!("I1123 23:24:42.998045     440 file.go:1] {line}\n")).as_bytes(), &mut reported);
     let (uid, id) = (UID.parse().expect("a uid"), ID.parse().expect("an id"));
     let names = reader.names();
     assert_eq!(names.pod(&uid).and_then(|pod| pod.name).as_deref(), Some("be-hog"));
@@ -373,12 +377,12 @@ fn what_was_learnt_can_be_asked_for() {
 
 #[test]
 fn names_are_forgotten_before_memory_grows() {
-    let (mut reader, mut told) = (reader(), Vec::new());
+    let (mut reader, mut reported) = (reader(), Vec::new());
     for number in 0..20_000_u32 {
         let line = format!(
             "I1123 23:24:42.998045     440 f.go:1] \"Killing container with a grace period\" pod=\"default/p-{number}\" podUID=\"{number:08x}-c402-4c21-94aa-38e722342611\" containerName=\"c\" containerID=\"containerd://{number:064x}\" gracePeriod=2\n"
         );
-        reader.push(line.as_bytes(), &mut told);
+        reader.push(line.as_bytes(), &mut reported);
     }
     let uid = |number: u32| format!("{number:08x}-c402-4c21-94aa-38e722342611").parse().expect("a uid");
     assert!(reader.names().pod(&uid(19_999)).is_some());

@@ -46,7 +46,7 @@ fn all_forms_of_pod_lists_give_the_same_pods_in_their_order() {
 }
 
 #[test]
-fn each_step_is_told_in_the_words_of_1_20_and_in_those_of_1_21_on() {
+fn each_step_is_reported_in_the_words_of_1_20_and_in_those_of_1_21_on() {
     let memory = |phase: &str| json!({"kind": "eviction", "phase": phase, "resource": "memory", "memory": true});
     let pod = |phase: &str, pod: Value| json!({"kind": "eviction", "phase": phase, "pod": pod});
     for (line, expected) in [
@@ -206,7 +206,7 @@ fn a_threshold_that_was_observed_is_the_one_that_is_met() {
                "Eviction manager: pods successfully cleaned up" pods=["default/be-hog"]
                "Eviction manager: attempting to reclaim" resourceName="memory""#
         ));
-        assert_eq!(pass.len(), 7, "said twice, told once");
+        assert_eq!(pass.len(), 7, "said twice, reported once");
         for step in &pass[..6] {
             assert_eq!(step["signal"], "allocatableMemory.available", "{step}");
             assert_eq!(step["threshold_bytes"], 1 << 30, "{step}");
@@ -230,7 +230,7 @@ fn where_both_of_memorys_signals_are_crossed_the_one_compared_last_is_reclaimed_
 }
 
 #[test]
-fn what_is_available_of_memory_is_told_and_of_disks_is_not() {
+fn what_is_available_of_memory_is_reported_and_of_disks_is_not() {
     for line in [
         r#""Eviction manager:" log="observations" signal="memory.available" resourceName="memory" available="1756764Ki" capacity="2020528Ki" time="2026-11-23 23:19:42.322865881 +0000 UTC m=+27.174922802""#,
         r#""Eviction manager:" log="observations" signal="memory.available" resourceName="1756764Ki" capacity="2020528Ki" time="…""#,
@@ -277,7 +277,7 @@ fn a_soft_threshold_waits_for_its_grace_period() {
 }
 
 #[test]
-fn conditions_of_the_node_are_told_when_they_change() {
+fn conditions_of_the_node_are_reported_when_they_change() {
     for (observed, held) in [
         (
             r#""Eviction manager: node conditions - observed" nodeCondition=["MemoryPressure"]"#,
@@ -365,7 +365,7 @@ fn the_manager_says_when_it_fails_itself() {
 }
 
 #[test]
-fn the_ranks_of_a_large_node_are_all_told() {
+fn the_ranks_of_a_large_node_are_all_reported() {
     let names: Vec<_> =
         (0..500).map(|number| format!("\"team-{}/pod-{number}-7c54cc6d8c-62ccl\"", number % 7)).collect();
     let said = one(&format!("\"Eviction manager: pods ranked for eviction\" pods=[{}]", names.join(",")));
@@ -381,11 +381,12 @@ fn a_json_log_says_the_same_as_text() {
 {"ts":1795476283070,"caller":"eviction/eviction_manager.go:616","msg":"Eviction manager: pod failed to evict","pod":{"name":"be-hog","namespace":"default"},"err":"timeout waiting to kill pod"}
 {"ts":1795476283071,"caller":"eviction/eviction_manager.go:300","msg":"Eviction manager: node conditions - observed","v":3,"nodeCondition":["MemoryPressure"]}
 "#;
-    let (mut reader, mut told) = (reader(), Vec::new());
-    reader.push(json, &mut told);
-    reader.finish(&mut told);
-    assert_eq!(super::at(&told[0]), "2026-11-23T23:24:42.998045Z");
-    let said: Vec<_> = told.into_iter().map(|told| known(serde_json::to_value(told.event).expect("JSON"))).collect();
+    let (mut reader, mut reported) = (reader(), Vec::new());
+    reader.push(json, &mut reported);
+    reader.finish(&mut reported);
+    assert_eq!(super::at(&reported[0]), "2026-11-23T23:24:42.998045Z");
+    let said: Vec<_> =
+        reported.into_iter().map(|reported| known(serde_json::to_value(reported.event).expect("JSON"))).collect();
     assert_eq!(said[1]["signal"], "memory.available");
     assert_eq!(said[2]["pods"], json!([hog(), multi()]));
     assert_eq!((&said[3]["error"], &said[3]["pod"]), (&json!("timeout waiting to kill pod"), &hog()));
@@ -422,7 +423,7 @@ fn a_kubelet_says_when_it_starts_at_which_thresholds_it_will_evict() {
     }
     let object = format!(r#"{{"ts":1795476961825.0369,"msg":"{STARTS}","v":0,"nodeConfig":{AS_JSON}}}"#)
         .replace("MEMORY", r#""Quantity":"1Gi","Percentage":0"#);
-    let as_object = super::told(format!("{object}\n").as_bytes());
+    let as_object = super::reported(format!("{object}\n").as_bytes());
     assert_eq!(serde_json::to_value(&as_object[0].event).expect("JSON")["threshold_bytes"], 1 << 30);
 }
 

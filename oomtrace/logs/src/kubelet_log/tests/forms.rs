@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use super::{ID, UID, at, reader, told};
+use super::{ID, UID, at, reader, reported};
 use crate::{
     envelope::learnt::{Peeler, Plan},
     kubelet_log::{
@@ -106,9 +106,9 @@ fn whatever_wraps_a_line_it_says_the_same_at_the_same_time() {
                 format!("{log}\n"),
                 format!("{log}\r\n").replace("\r\n", if form == "export" { "\n\n" } else { "\r\n" }),
             ] {
-                let told = told(log.as_bytes());
-                assert_eq!(told.len(), 1, "{form}: {log}");
-                assert_eq!(at(&told[0]), "2026-11-23T23:24:42.998045Z", "{form}: {log}");
+                let reported = reported(log.as_bytes());
+                assert_eq!(reported.len(), 1, "{form}: {log}");
+                assert_eq!(at(&reported[0]), "2026-11-23T23:24:42.998045Z", "{form}: {log}");
             }
         }
     }
@@ -125,8 +125,9 @@ fn a_month_may_begin_as_other_forms_do() {
 
 #[test]
 fn microshift_says_whose_line_it_is() {
-    let line =
-        |component: &str| told(format!("Nov 23 23:24:43 node1 microshift[440]: {component} {TEXT}").as_bytes()).len();
+    let line = |component: &str| {
+        reported(format!("Nov 23 23:24:43 node1 microshift[440]: {component} {TEXT}").as_bytes()).len()
+    };
     assert_eq!(line("kubelet"), 1);
     assert_eq!(line("???"), 1);
     assert_eq!(line("kube-controller-manager"), 0);
@@ -143,7 +144,7 @@ fn binary_fields_of_an_export_may_hold_anything() {
     log.extend(TEXT.as_bytes());
     log.extend(b"\n\n");
     let twice = [log.clone(), log].concat();
-    assert_eq!(told(&twice).len(), 2);
+    assert_eq!(reported(&twice).len(), 2);
 }
 
 #[test]
@@ -155,7 +156,7 @@ fn others_in_a_mixed_journal_are_not_believed() {
             format!("<30>1 2026-11-23T23:24:43Z node1 {who} 440 - - {TEXT}"),
             format!(r#"{{"SYSLOG_IDENTIFIER":"{who}","MESSAGE":{}}}"#, quoted(TEXT)),
         ] {
-            assert!(told(line.as_bytes()).is_empty(), "{line}");
+            assert!(reported(line.as_bytes()).is_empty(), "{line}");
         }
     }
     let mut quiet = reader();
@@ -166,9 +167,9 @@ fn others_in_a_mixed_journal_are_not_believed() {
     assert_eq!(quiet.alike(), Some(("run-kubelet.sh", 1)), "who may be one is said");
     let calendar = super::super::Calendar { not_after: jiff::Timestamp::MAX, zone: jiff::tz::TimeZone::UTC };
     let mut reader = super::Reader::new(calendar, vec!["my-kubelet".to_owned()]).expect("a reader");
-    let mut told = Vec::new();
-    reader.push(format!("Nov 23 23:24:43 node1 my-kubelet[440]: {TEXT}\n").as_bytes(), &mut told);
-    assert_eq!(told.len(), 1, "unless they are said to be one");
+    let mut reported = Vec::new();
+    reader.push(format!("Nov 23 23:24:43 node1 my-kubelet[440]: {TEXT}\n").as_bytes(), &mut reported);
+    assert_eq!(reported.len(), 1, "unless they are said to be one");
 }
 
 #[test]
@@ -180,8 +181,10 @@ fn systemd_oomd_in_a_journal_names_whom_it_killed() {
     let pressure = "memory pressure for /kubepods.slice being 71.30% > 60.00% for > 20s with reclaim activity";
     let swap = "memory used (1) / total (2) and swap used (3) / total (4) being more than 90.00%";
     let said = |who: &str, text: &str| {
-        let told = told(format!("Nov 23 23:25:23 node1 {who}[512]: {text}").as_bytes());
-        told.first().map(|told| (at(told), super::known(serde_json::to_value(&told.event).expect("JSON"))))
+        let reported = reported(format!("Nov 23 23:25:23 node1 {who}[512]: {text}").as_bytes());
+        reported
+            .first()
+            .map(|reported| (at(reported), super::known(serde_json::to_value(&reported.event).expect("JSON"))))
     };
     for (from, text) in [
         ("247", format!("Killed {path} due to {pressure}")),
@@ -230,9 +233,9 @@ fn what_cannot_be_read_is_counted_with_its_reason() {
         (r#"{"MESSAGE":null,"SYSLOG_IDENTIFIER":"kubelet"}"#, LineError::NoMessage),
         ("\t\"MESSAGE\" : null,", LineError::NoMessage),
     ] {
-        let (mut reader, mut told) = (reader(), Vec::new());
-        reader.push(line.as_bytes(), &mut told);
-        reader.finish(&mut told);
+        let (mut reader, mut reported) = (reader(), Vec::new());
+        reader.push(line.as_bytes(), &mut reported);
+        reader.finish(&mut reported);
         assert_eq!((reader.counts().unreadable, reader.counts().last_error), (1, Some(error)), "{line}");
     }
 }
@@ -245,8 +248,8 @@ fn journald_says_what_it_did_not_keep_of_the_kubelets() {
         ("Nov 23 23:24:43 node1 systemd-journald[203]: Suppressed 9 messages from cron.service", None),
         ("Nov 23 23:24:43 node1 kubelet[203]: Suppressed 9 messages from kubelet.service", None),
     ] {
-        let told = told(line.as_bytes());
-        let said = told.first().map(|told| serde_json::to_value(&told.event).expect("JSON"));
+        let reported = reported(line.as_bytes());
+        let said = reported.first().map(|reported| serde_json::to_value(&reported.event).expect("JSON"));
         let expected = count
             .map(|count| serde_json::json!({"kind": "lost", "from": "kubelet_log", "count": count, "output": null}));
         assert_eq!(said, expected, "{line}");
@@ -263,26 +266,26 @@ fn a_message_is_known_without_its_head_and_has_no_time() {
         "",
     ] {
         let line = format!("{head}\"Eviction manager: pod is evicted successfully\" pod=\"n/p\"\n");
-        let told = told(line.as_bytes());
-        assert_eq!(told.len(), 1, "{line}");
-        assert!(at(&told[0]).starts_with("1970-01-01T00:00:00.000001"), "{line}");
+        let reported = reported(line.as_bytes());
+        assert_eq!(reported.len(), 1, "{line}");
+        assert!(at(&reported[0]).starts_with("1970-01-01T00:00:00.000001"), "{line}");
     }
     for head in
         ["I1123 23:24:42.998045 eviction_manager.go:635] ", "I1123 23:24:42.998045     440 ", "I1123 23:24:42.998045 "]
     {
         let line = format!("{head}\"Eviction manager: pod is evicted successfully\" pod=\"n/p\"\n");
-        assert_eq!(at(&told(line.as_bytes())[0]), "2026-11-23T23:24:42.998045Z", "{line}");
+        assert_eq!(at(&reported(line.as_bytes())[0]), "2026-11-23T23:24:42.998045Z", "{line}");
     }
     // What stands before it has its time.
     let line = "Nov 23 23:24:43 node1 k3s: eviction_manager.go:629 \"Eviction manager: pod is evicted successfully\" pod=\"n/p\"\n";
-    assert_eq!(at(&told(line.as_bytes())[0]), "2026-11-23T23:24:43Z");
+    assert_eq!(at(&reported(line.as_bytes())[0]), "2026-11-23T23:24:43Z");
     for other in [
         // Of a head that is not known, and has klog's in it.
         format!("web-1 | {TEXT}\n"),
         "say: \"eviction_manager.go:339] eviction manager: attempting to reclaim memory\"\n".to_owned(),
         "eviction manager: attempting to reclaim memory\n".to_owned(),
     ] {
-        assert!(told(other.as_bytes()).is_empty(), "{other}");
+        assert!(reported(other.as_bytes()).is_empty(), "{other}");
     }
 }
 
@@ -295,28 +298,28 @@ fn a_runtimes_line_behind_a_prompt_is_read_and_its_others_teach_no_head() {
         "$ Nov 23 23:24:44 node1 containerd[9]: time=\"2026-11-23T23:24:44Z\" level=info msg=\"StopPodSandbox for \\\"{ID}\\\"\""
     );
     let plan = Plan::learn(format!("{oom}\n\n{stop}\n").as_bytes(), &KubeletLines);
-    let (mut reader, mut told) = (reader(), Vec::new());
+    let (mut reader, mut reported) = (reader(), Vec::new());
     let mut peeler = Peeler::new(plan, KubeletLines);
     for line in [oom, stop] {
-        peeler.push(line.as_bytes(), |peeled| reader.read_line_of(&peeled.line, peeled.wall, &mut told));
+        peeler.push(line.as_bytes(), |peeled| reader.read_line_of(&peeled.line, peeled.wall, &mut reported));
     }
-    assert_eq!(told.len(), 1);
+    assert_eq!(reported.len(), 1);
 }
 
 #[test]
 fn systemd_oomd_on_a_console_is_read_behind_indentation() {
     let log = "    [   77.740597] systemd-oomd[659]: Memory pressure for /system.slice is 85.03% > 80.00% for > 2s\n    [   77.749670] systemd-oomd[659]: Marked /system.slice/a.service for killing due to memory pressure for /system.slice being 85.03% > 80.00% for > 2s with reclaim activity\n";
-    let (mut reader, mut told) = (reader(), Vec::new());
+    let (mut reader, mut reported) = (reader(), Vec::new());
     let mut peeler = Peeler::new(Plan::learn(log.as_bytes(), &KubeletLines), KubeletLines);
     for line in log.lines() {
-        peeler.push(line.as_bytes(), |peeled| reader.read_line_of(&peeled.line, peeled.wall, &mut told));
+        peeler.push(line.as_bytes(), |peeled| reader.read_line_of(&peeled.line, peeled.wall, &mut reported));
     }
-    assert_eq!(told.len(), 1);
+    assert_eq!(reported.len(), 1);
 }
 
 #[test]
 fn earlyoom_on_a_terminal_has_neither_a_name_nor_a_time() {
     let log = "low memory! at or below SIGTERM limits: mem 50 %, swap 10 %\nsending SIGTERM to process 126 \"python3\": badness 209, VmRSS 2891 MiB\n";
-    let told = told(log.as_bytes());
-    assert_eq!((told.len(), at(&told[0]).as_str()), (1, "1970-01-01T00:00:00.000001Z"));
+    let reported = reported(log.as_bytes());
+    assert_eq!((reported.len(), at(&reported[0]).as_str()), (1, "1970-01-01T00:00:00.000001Z"));
 }

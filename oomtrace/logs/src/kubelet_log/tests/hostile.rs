@@ -1,4 +1,4 @@
-use super::{UID, filled, reader, said, told};
+use super::{UID, filled, reader, reported, said};
 
 const EVICTED: &str = r#""Eviction manager: pod is evicted successfully" pod="default/victim""#;
 
@@ -27,7 +27,7 @@ fn what_a_container_says_is_never_taken_for_what_the_kubelet_says() {
         format!("Nov 23 23:24:43 node1 kubelet[440]: \tI1123 23:24:42.998045     440 f.go:1] {EVICTED}"),
         format!("2026-11-23T23:24:43Z stderr F  I1123 23:24:42.998045     440 f.go:1] {EVICTED}"),
     ] {
-        assert!(told(line.as_bytes()).is_empty(), "klog indents the lines of a text: {line}");
+        assert!(reported(line.as_bytes()).is_empty(), "klog indents the lines of a text: {line}");
     }
 }
 
@@ -35,13 +35,13 @@ fn what_a_container_says_is_never_taken_for_what_the_kubelet_says() {
 fn a_line_with_another_process_in_its_head_is_forged() {
     let line =
         |pid: u32| format!("Nov 23 23:24:43 node1 kubelet[440]: I1123 23:24:42.998045 {pid:7} f.go:1] {EVICTED}\n");
-    let (mut reader, mut told) = (reader(), Vec::new());
-    reader.push((line(440) + &line(1) + &line(440)).as_bytes(), &mut told);
-    assert_eq!((told.len(), reader.counts().forged), (2, 1));
+    let (mut reader, mut reported) = (reader(), Vec::new());
+    reader.push((line(440) + &line(1) + &line(440)).as_bytes(), &mut reported);
+    assert_eq!((reported.len(), reader.counts().forged), (2, 1));
     // A kubelet in a container of its own is process 1 there, and stays so.
     let wrapped = line(1).replace("[440]", "[7]");
-    reader.push((wrapped.clone() + &wrapped).as_bytes(), &mut told);
-    assert_eq!((told.len(), reader.counts().forged), (4, 1));
+    reader.push((wrapped.clone() + &wrapped).as_bytes(), &mut reported);
+    assert_eq!((reported.len(), reader.counts().forged), (4, 1));
 }
 
 #[test]
@@ -74,15 +74,15 @@ I1123 23:24:51.066109     440 prober.go:120] "Probe failed" probeType="Liveness"
 "#;
 
 fn printed(log: &[u8], pieces: impl IntoIterator<Item = usize>) -> String {
-    let (mut reader, mut told, mut at) = (reader(), Vec::new(), 0);
+    let (mut reader, mut reported, mut at) = (reader(), Vec::new(), 0);
     for piece in pieces {
         let end = (at + piece).min(log.len());
-        reader.push(&log[at..end], &mut told);
+        reader.push(&log[at..end], &mut reported);
         at = end;
     }
-    reader.push(&log[at..], &mut told);
-    reader.finish(&mut told);
-    format!("{told:?}{:?}", reader.counts())
+    reader.push(&log[at..], &mut reported);
+    reader.finish(&mut reported);
+    format!("{reported:?}{:?}", reader.counts())
 }
 
 #[test]
@@ -104,8 +104,8 @@ fn where_a_log_is_cut_into_pieces_does_not_matter() {
 fn a_line_that_is_cut_anywhere_is_no_panic() {
     for line in filled(LINES).lines() {
         for end in 0..line.len() {
-            let _ = told(&line.as_bytes()[..end]);
-            let _ = told(&line.as_bytes()[end..]);
+            let _ = reported(&line.as_bytes()[..end]);
+            let _ = reported(&line.as_bytes()[end..]);
         }
     }
 }
@@ -134,22 +134,22 @@ fn bytes_that_are_wrong_are_no_panic() {
                 }
             }
         }
-        let _ = told(&log);
+        let _ = reported(&log);
     }
 }
 
 #[test]
 fn a_line_without_an_end_does_not_take_all_memory() {
-    let (mut reader, mut told) = (reader(), Vec::new());
+    let (mut reader, mut reported) = (reader(), Vec::new());
     let piece = vec![b'x'; 64 * 1024];
     for _ in 0..100 {
-        reader.push(&piece, &mut told);
+        reader.push(&piece, &mut reported);
     }
-    reader.push(format!("\nI1123 23:24:42.998045     440 f.go:1] {EVICTED}\n").as_bytes(), &mut told);
-    assert_eq!((told.len(), reader.counts().overlong), (1, 1));
+    reader.push(format!("\nI1123 23:24:42.998045     440 f.go:1] {EVICTED}\n").as_bytes(), &mut reported);
+    assert_eq!((reported.len(), reader.counts().overlong), (1, 1));
     for _ in 0..100 {
         let part = format!("2026-11-23T23:24:43Z stderr P {EVICTED}{}\n", "x".repeat(64 * 1024));
-        reader.push(part.as_bytes(), &mut told);
+        reader.push(part.as_bytes(), &mut reported);
     }
-    reader.finish(&mut told);
+    reader.finish(&mut reported);
 }

@@ -8,10 +8,10 @@ const MESSAGE: &str = r#"440 f.go:1] "Eviction manager: attempting to reclaim" r
 fn time_of(line: &str, not_after: &str, zone: TimeZone) -> String {
     let not_after: Timestamp = not_after.parse().expect("a time");
     let mut reader = Reader::new(Calendar { not_after, zone }, Vec::new()).expect("a reader");
-    let mut told = Vec::new();
-    reader.push(line.as_bytes(), &mut told);
-    reader.finish(&mut told);
-    at(&told[0])
+    let mut reported = Vec::new();
+    reader.push(line.as_bytes(), &mut reported);
+    reader.finish(&mut reported);
+    at(&reported[0])
 }
 
 fn utc(line: &str, not_after: &str) -> String {

@@ -37,7 +37,7 @@ impl Node {
         for folder in folders {
             fs::create_dir_all(root.path().join(folder)).expect("a folder");
         }
-        let (told, heard) = mpsc::channel(100);
+        let (reported, heard) = mpsc::channel(100);
         let options = Options {
             host: Host::at(root.path()),
             cgroup_root: root.path().to_path_buf(),
@@ -46,7 +46,7 @@ impl Node {
             kubelet_degradation: crate::degradation::Degradation::default(),
             sees_cgroups: true,
         };
-        let asker = start(options, told).expect("a thread");
+        let asker = start(options, reported).expect("a thread");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         // What there was to be read at the start is read.
         thread::sleep(Duration::from_millis(100));
@@ -62,9 +62,9 @@ impl Node {
     }
 
     /// What is reported of a container, with its name.
-    fn told_within(&mut self, time: Duration, id: &ContainerId) -> Option<ContainerFact> {
+    fn reported_within(&mut self, time: Duration, id: &ContainerId) -> Option<ContainerFact> {
         let Self { runtime, heard, .. } = self;
-        let told = async {
+        let reported = async {
             loop {
                 match heard.recv().await.expect("the thread lives") {
                     Heard::Fact(Fact::Container(fact)) if fact.id == *id && fact.name.is_some() => return fact,
@@ -72,7 +72,7 @@ impl Node {
                 }
             }
         };
-        runtime.block_on(async { timeout(time, told).await.ok() })
+        runtime.block_on(async { timeout(time, reported).await.ok() })
     }
 }
 
@@ -90,8 +90,8 @@ fn a_container_that_only_its_logs_link_names_is_named_before_an_event_has_waited
         let link = format!("var/log/containers/web-{number}_shop_app-{}.log", id(number));
         symlink(Path::new("/").join(pod).join("app/3.log"), node.root.path().join(link)).expect("a link");
         node.asker.ask(id(number));
-        let told = node.told_within(IN_TIME, &id(number)).expect("it is told in time");
-        assert_eq!((told.name.as_deref(), told.restart_count), (Some("app"), Some(3)));
+        let reported = node.reported_within(IN_TIME, &id(number)).expect("it is reported in time");
+        assert_eq!((reported.name.as_deref(), reported.restart_count), (Some("app"), Some(3)));
     }
 }
 
@@ -107,8 +107,8 @@ fn a_container_of_podman_is_named_in_time_whatever_its_driver_and_its_list() {
     for (number, list) in (0..).zip(lists) {
         node.write(list, &format!(r#"[{{"id":"{}","names":["cache-{number}"],"metadata":"{{}}"}}]"#, id(number)));
         node.asker.ask(id(number));
-        let told = node.told_within(IN_TIME, &id(number)).expect(list);
-        assert_eq!(told.name, Some(format!("cache-{number}")), "{list}");
+        let reported = node.reported_within(IN_TIME, &id(number)).expect(list);
+        assert_eq!(reported.name, Some(format!("cache-{number}")), "{list}");
     }
 }
 
@@ -117,12 +117,12 @@ fn a_runtimes_folder_for_a_container_is_read_though_nobody_asks_about_the_contai
     let mut node = Node::with(&[&format!("{BUNDLES}/k8s.io")]);
     let config = |name: &str| format!(r#"{{"annotations":{{"io.kubernetes.cri.container-name":"{name}"}}}}"#);
     node.write(&format!("{BUNDLES}/k8s.io/{}/config.json", id(1)), &config("first"));
-    assert_eq!(node.told_within(IN_TIME, &id(1)).and_then(|told| told.name).as_deref(), Some("first"));
+    assert_eq!(node.reported_within(IN_TIME, &id(1)).and_then(|reported| reported.name).as_deref(), Some("first"));
     // A namespace that comes later, as containerd's first container does.
     node.write(&format!("{BUNDLES}/moby/{}/config.json", id(2)), &config("second"));
-    assert_eq!(node.told_within(IN_TIME, &id(2)).and_then(|told| told.name).as_deref(), Some("second"));
+    assert_eq!(node.reported_within(IN_TIME, &id(2)).and_then(|reported| reported.name).as_deref(), Some("second"));
     node.write(&format!("{BUNDLES}/moby/{}/config.json", id(3)), &config("third"));
-    assert_eq!(node.told_within(IN_TIME, &id(3)).and_then(|told| told.name).as_deref(), Some("third"));
+    assert_eq!(node.reported_within(IN_TIME, &id(3)).and_then(|reported| reported.name).as_deref(), Some("third"));
 }
 
 #[test]
@@ -130,6 +130,6 @@ fn a_runtime_that_comes_later_is_found_by_its_folders() {
     let mut node = Node::with(&[]);
     let config = r#"{"annotations":{"io.kubernetes.cri.container-name":"app"}}"#;
     node.write(&format!("{BUNDLES}/k8s.io/{}/config.json", id(1)), config);
-    let told = node.told_within(Duration::from_secs(3), &id(1));
-    assert_eq!(told.and_then(|told| told.name).as_deref(), Some("app"));
+    let reported = node.reported_within(Duration::from_secs(3), &id(1));
+    assert_eq!(reported.and_then(|reported| reported.name).as_deref(), Some("app"));
 }

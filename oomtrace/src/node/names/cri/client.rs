@@ -29,7 +29,7 @@ const MOST_BYTES: usize = 16 << 20;
 const V1: &str = "runtime.v1.RuntimeService";
 const V1ALPHA2: &str = "runtime.v1alpha2.RuntimeService";
 
-/// Why the runtime told nothing.
+/// Why the runtime reported nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum CriError {
     /// There is no socket to be found.

@@ -7,11 +7,11 @@ use super::messages::{
     PodSandbox, PodSandboxMetadata,
 };
 use crate::{
-    event::{self, ContainerAction, ContainerChange, ContainerRole, Event, Moment, Source, Told},
+    event::{self, ContainerAction, ContainerChange, ContainerRole, Event, Moment, Observation, Source},
     node::{
         cgroup_path::ContainerId,
         fact::{ContainerFact, Fact, NameSource, PodFact, names_image},
-        names::annotations::{self, Keys, POD_NAMESPACE, told},
+        names::annotations::{self, Keys, POD_NAMESPACE, reported},
     },
 };
 
@@ -54,7 +54,7 @@ fn facts(
     });
     container.limit_bytes = u64::try_from(limit).ok().filter(|limit| *limit > 0);
     container.ended = state == ContainerState::Exited as i32;
-    told(container, pod).collect()
+    reported(container, pod).collect()
 }
 
 /// A list's entry for a sandbox.
@@ -85,11 +85,11 @@ fn of_sandbox(
         ended: state != 0,
         ..ContainerFact::new(NameSource::Cri, id)
     };
-    told(container, Some(pod)).collect()
+    reported(container, Some(pod)).collect()
 }
 
 /// One of the runtime's events: what it tells, and what is worth telling people.
-pub(in super::super) fn event(event: ContainerEvent) -> (Vec<Fact>, Option<Told>) {
+pub(in super::super) fn event(event: ContainerEvent) -> (Vec<Fact>, Option<Observation>) {
     let ContainerEvent { container_id, container_event_type, created_at, pod_sandbox_status, containers_statuses } =
         event;
     let kind = ContainerEventType::try_from(container_event_type).ok();
@@ -109,7 +109,7 @@ pub(in super::super) fn event(event: ContainerEvent) -> (Vec<Fact>, Option<Told>
 }
 
 /// How a container ended, as the runtime will tell the kubelet.
-pub(in super::super) fn ending(status: &ContainerStatus, created_at: i64) -> Option<Told> {
+pub(in super::super) fn ending(status: &ContainerStatus, created_at: i64) -> Option<Observation> {
     let at = if status.finished_at > 0 { status.finished_at } else { created_at };
     let change = ContainerChange {
         action: ContainerAction::Died,
@@ -123,5 +123,5 @@ pub(in super::super) fn ending(status: &ContainerStatus, created_at: i64) -> Opt
         grace_period_ms: None,
     };
     let at = Moment::Wall(jiff::Timestamp::from_nanosecond(i128::from(at)).ok()?);
-    Some(Told { source: Source::Cri, at, event: Event::Container(Box::new(change)) })
+    Some(Observation { source: Source::Cri, at, event: Event::Container(Box::new(change)) })
 }

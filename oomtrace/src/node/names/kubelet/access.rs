@@ -42,7 +42,7 @@ pub enum Trust {
     Anybody,
 }
 
-/// Why the kubelet told nothing.
+/// Why the kubelet reported nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum KubeletError {
     /// It cannot be asked.

@@ -78,8 +78,8 @@ fn asked(token: &str, names: &[&str], believed: impl Fn(String) -> String) -> Re
     let (url, certificate) = kubelet(names);
     let token = written(folder.path(), "token", token);
     let trust = Trust::Authorities(written(folder.path(), "ca.crt", &believed(certificate)));
-    let told = Access { url, token, trust, named: true }.ask();
-    told.map(|facts| facts.len()).map_err(|error| error.to_string())
+    let reported = Access { url, token, trust, named: true }.ask();
+    reported.map(|facts| facts.len()).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_kubelet_whose_certificate_is_for_another_name_is_not_shown_the_token() {
 }
 
 #[test]
-fn a_token_that_is_not_taken_is_told_with_what_to_do() {
+fn a_token_that_is_not_taken_is_reported_with_what_to_do() {
     let error = asked("another", &["localhost"], |own| own).expect_err("401");
     assert!(error.contains("401") && error.contains("--kubelet-token"), "{error}");
     let error = asked("known", &["localhost"], |own| own).expect_err("403");
@@ -144,8 +144,8 @@ fn in_the_clear_no_token_is_needed_and_none_is_sent() {
     });
     let folder = tempfile::tempdir().expect("a folder");
     let token = written(folder.path(), "token", "let-me-in");
-    let told = Access { url, token, trust: Trust::Anybody, named: true }.ask();
-    assert!(matches!(told.map_err(|error: KubeletError| error.to_string()), Ok(facts) if facts.len() == 1));
+    let reported = Access { url, token, trust: Trust::Anybody, named: true }.ask();
+    assert!(matches!(reported.map_err(|error: KubeletError| error.to_string()), Ok(facts) if facts.len() == 1));
     let request = served.join().expect("a request");
     assert!(!request.contains("let-me-in"), "{request}");
 }

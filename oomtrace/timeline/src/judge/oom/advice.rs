@@ -32,8 +32,8 @@ pub(super) struct Advice<'a> {
 
 impl Advice<'_> {
     pub(super) fn text(&self, case: &Case<'_>, kill: &Kill) -> String {
-        let limit = kill.told.limit.as_ref().and_then(|limit| hit(limit).1);
-        match (kill.told.cause, self.scenario) {
+        let limit = kill.reported.limit.as_ref().and_then(|limit| hit(limit).1);
+        match (kill.reported.cause, self.scenario) {
             (Some(Cause::LimitLowered), scenario) if scenario != Scenario::Killed => {
                 let above = limit.map_or_else(|| "what is in use".to_owned(), size);
                 let resize = if self.outside {
@@ -43,7 +43,7 @@ impl Advice<'_> {
                 };
                 return format!(
                     "Lower a limit only to more than is in use (memory.current): raise it above {above}{resize}. The write came from {}: a person, an in-place resize or an autoscaler.",
-                    match kill.told.trigger.comm.as_deref() {
+                    match kill.reported.trigger.comm.as_deref() {
                         Some("systemd") => "systemd, which writes limits for the kubelet and the container runtime",
                         comm => comm.unwrap_or("outside of the container"),
                     }
@@ -72,7 +72,7 @@ impl Advice<'_> {
                 let user = self.users.map_or_else(String::new, |users| {
                     format!(" Begin with {} ({}).", users.most, size(users.most_bytes))
                 });
-                if let Some(class) = kill.told.limit.as_ref().and_then(qos_class) {
+                if let Some(class) = kill.reported.limit.as_ref().and_then(qos_class) {
                     let amount = limit.map_or_else(|| "no more than its limit".to_owned(), size);
                     return format!(
                         "{class} pods may use {amount} together: the kubelet's qosReserved (--qos-reserved) keeps what pods of better classes request from them. Lower it, or give these pods limits near their requests, or move some to another node.{user}"
@@ -185,7 +185,7 @@ impl Advice<'_> {
                 let own = own.map_or_else(String::new, |own| {
                     format!("The victim itself held {}{of}: the rest are other processes, page cache, a tmpfs or the kernel's own memory. ", size(own))
                 });
-                let innocent = kill.told.limit.is_some();
+                let innocent = kill.reported.limit.is_some();
                 (own, if innocent { ", or make what runs in it keep below it" } else { "" })
             }
         }
@@ -229,7 +229,7 @@ impl Advice<'_> {
         } else {
             " In Kubernetes the Topology Manager and the memory manager of the kubelet decide where a container's memory may be."
         };
-        match kill.told.constraint.as_deref() {
+        match kill.reported.constraint.as_deref() {
             Some("CPUSET") => format!(
                 "The machine may have memory left on other NUMA nodes: allow more of them (cpuset.mems), or use less on these (numactl --hardware shows what is free on each).{managers}{user}"
             ),
@@ -251,9 +251,9 @@ impl Advice<'_> {
 
     /// The allocation failed although the node had memory.
     fn despite_free_memory(&self, kill: &Kill) -> String {
-        let told = &kill.told;
+        let reported = &kill.reported;
         let machine = if self.outside { "machine" } else { "node" };
-        match (told.order, told.gfp_mask) {
+        match (reported.order, reported.gfp_mask) {
             (Some(order @ 1..), _) => format!(
                 "More memory would not help: the kernel needed {} pages in a row (order={order}), and free memory was in smaller pieces, or in a zone that this allocation must not use. Its report lists the free pieces of each zone; raise vm.min_free_kbytes, or find what asks for so many at once.",
                 1_u64.checked_shl(order.unsigned_abs()).unwrap_or(u64::MAX)

@@ -25,12 +25,12 @@ pub(super) fn suggested(
     confidence: Confidence,
 ) -> Option<(u64, String)> {
     let own = matches!(scenario, Scenario::ContainerLimit | Scenario::PodLimit);
-    let lowered = case.kills.iter().any(|kill| kill.told.cause == Some(Cause::LimitLowered));
+    let lowered = case.kills.iter().any(|kill| kill.reported.cause == Some(Cause::LimitLowered));
     if !own || confidence < Confidence::Medium || lowered || case.kills.iter().any(|kill| is_starting(kill)) {
         return None;
     }
-    let at_kills = case.kills.iter().filter_map(|kill| used(&kill.told)).max()?;
-    let read = case.kills.iter().filter_map(|kill| kill.told.limit.as_ref()?.cgroup.as_deref());
+    let at_kills = case.kills.iter().filter_map(|kill| used(&kill.reported)).max()?;
+    let read = case.kills.iter().filter_map(|kill| kill.reported.limit.as_ref()?.cgroup.as_deref());
     let paths: Vec<&str> = read.collect();
     let before = context.evidence.pictures.iter().filter_map(|picture| match &picture.line.event {
         Event::Pressure(read) if paths.contains(&read.cgroup.as_ref()?.path.as_deref()?) => {

@@ -33,13 +33,13 @@ pub(super) struct Summary<'a> {
 
 impl Summary<'_> {
     pub(super) fn text(&self, case: &Case<'_>, kill: &Kill) -> String {
-        let victim = &kill.told.victim;
+        let victim = &kill.reported.victim;
         let comm = victim.task.comm.as_deref().unwrap_or("a process");
         let pid = victim.task.tgid.or(victim.task.pid).map_or_else(String::new, |pid| format!(" (pid {pid})"));
         let inside = self.inside(kill).map_or_else(String::new, |place| format!(" in {place}"));
         let hit = self.hit(kill);
         let count = case.kill_count();
-        let with = match kill.told.members.len() {
+        let with = match kill.reported.members.len() {
             0 => String::new(),
             1 => " and one other process with it".to_owned(),
             more => format!(" and {more} other processes with it"),
@@ -70,7 +70,7 @@ impl Summary<'_> {
             }
             _ => String::new(),
         };
-        let asked = if kill.told.cause == Some(Cause::AllocatingTask) {
+        let asked = if kill.reported.cause == Some(Cause::AllocatingTask) {
             "; vm.oom_kill_allocating_task is set, so the process that asks for memory is killed, whatever others use"
         } else {
             ""
@@ -86,7 +86,7 @@ impl Summary<'_> {
             None if count > 1 => format!(", the first of {count} kills,"),
             None => String::new(),
         };
-        let killed = match kill.told.known_by {
+        let killed = match kill.reported.known_by {
             Some(KnownBy::Choice) => format!("chose {comm}{pid}, and killed it or a child of it"),
             Some(KnownBy::Limit) => "killed a process that the log does not name".to_owned(),
             Some(KnownBy::Reaper) | None => format!("killed {comm}{pid}"),
@@ -96,7 +96,7 @@ impl Summary<'_> {
 
     /// Where the victim was.
     fn inside(&self, kill: &Kill) -> Option<String> {
-        let cgroup = kill.told.cgroup.as_ref();
+        let cgroup = kill.reported.cgroup.as_ref();
         if self.pod.is_some() || self.container.is_some() {
             return Some(place(self.pod, self.container));
         }
@@ -114,7 +114,7 @@ impl Summary<'_> {
 
     /// Which limit was hit.
     fn hit(&self, kill: &Kill) -> String {
-        let limit = kill.told.limit.as_ref();
+        let limit = kill.reported.limit.as_ref();
         let of = |whose: &str| {
             let (what, bytes) = limit.map_or(("memory", None), hit);
             let amount = bytes.map_or_else(String::new, |bytes| format!(" of {}", size(bytes)));
@@ -126,7 +126,7 @@ impl Summary<'_> {
         };
         match self.scenario {
             Scenario::Killed => "a person asked for a kill (SysRq-f, /proc/sysrq-trigger); no limit was hit".to_owned(),
-            _ if kill.told.cause == Some(Cause::LimitLowered) => {
+            _ if kill.reported.cause == Some(Cause::LimitLowered) => {
                 let whose = match limit.and_then(|limit| limit.level) {
                     Some(Level::Container) => "the container's",
                     Some(Level::Pod) => "the pod's",
@@ -136,7 +136,7 @@ impl Summary<'_> {
                 let used = limit
                     .and_then(|limit| limit.usage_bytes)
                     .map_or_else(String::new, |used| format!(" ({})", size(used)));
-                let by = match kill.told.trigger.comm.as_deref() {
+                let by = match kill.reported.trigger.comm.as_deref() {
                     // It writes limits for the kubelet and the runtime.
                     Some("systemd") => " through systemd".to_owned(),
                     Some(comm) => format!(" by {comm}"),
@@ -164,7 +164,7 @@ impl Summary<'_> {
             }
             Scenario::OtherLimit => {
                 let path = limit.and_then(|limit| limit.cgroup.as_deref());
-                let victims = kill.told.cgroup.as_ref().filter(|cgroup| cgroup.path.is_some());
+                let victims = kill.reported.cgroup.as_ref().filter(|cgroup| cgroup.path.is_some());
                 let own = victims.filter(|cgroup| cgroup.path.as_deref() == path);
                 match own.filter(|_| self.pod.is_none() && self.container.is_none()) {
                     Some(cgroup) if cgroup.unit.is_some() => of("that unit hit its"),
@@ -177,8 +177,8 @@ impl Summary<'_> {
     }
 
     fn unknown(&self, kill: &Kill, limit: Option<&Limit>) -> String {
-        let of_limit = kill.told.message.as_deref().is_some_and(|message| message.starts_with("Memory cgroup"))
-            || kill.told.constraint.as_deref() == Some("MEMCG");
+        let of_limit = kill.reported.message.as_deref().is_some_and(|message| message.starts_with("Memory cgroup"))
+            || kill.reported.constraint.as_deref() == Some("MEMCG");
         let amount = limit.and_then(|limit| hit(limit).1);
         let hit = match amount {
             Some(bytes) => format!("a memory limit of {} was hit; nothing at hand says whose", size(bytes)),
@@ -195,17 +195,17 @@ impl Summary<'_> {
 
 /// The node, or those of its memory nodes that the allocation was bound to (`constrained_alloc`, `mm/oom_kill.c`).
 fn of_nodes(kill: &Kill) -> String {
-    let told = &kill.told;
+    let reported = &kill.reported;
     let bound = |nodes: Option<&str>| match nodes {
         Some(nodes) => format!("NUMA node{} {nodes}", if nodes.contains([',', '-']) { "s" } else { "" }),
         None => "some of the node's memory nodes (NUMA)".to_owned(),
     };
-    let (by, nodes) = match told.constraint.as_deref() {
+    let (by, nodes) = match reported.constraint.as_deref() {
         Some("CPUSET") => {
-            let cpuset = told.cpuset.as_deref().map_or_else(String::new, |cpuset| format!(" {cpuset}"));
-            (format!("cpuset{cpuset}"), told.mems_allowed.as_deref())
+            let cpuset = reported.cpuset.as_deref().map_or_else(String::new, |cpuset| format!(" {cpuset}"));
+            (format!("cpuset{cpuset}"), reported.mems_allowed.as_deref())
         }
-        Some("MEMORY_POLICY") => ("a memory policy".to_owned(), told.nodemask.as_deref()),
+        Some("MEMORY_POLICY") => ("a memory policy".to_owned(), reported.nodemask.as_deref()),
         _ => {
             return match Left::of(kill) {
                 Some(Left { free, managed }) => format!(
@@ -233,15 +233,15 @@ impl Left {
     pub(super) fn of(kill: &Kill) -> Option<Self> {
         const PART: u64 = 8;
         const LEAST: u64 = 128 << 20;
-        let told = &kill.told;
-        let bound = matches!(told.constraint.as_deref(), Some("CPUSET" | "MEMORY_POLICY" | "MEMCG"));
-        let asked = told.cause == Some(Cause::Sysrq);
-        if bound || asked || told.limit.as_ref().and_then(|limit| limit.level) != Some(Level::Node) {
+        let reported = &kill.reported;
+        let bound = matches!(reported.constraint.as_deref(), Some("CPUSET" | "MEMORY_POLICY" | "MEMCG"));
+        let asked = reported.cause == Some(Cause::Sysrq);
+        if bound || asked || reported.limit.as_ref().and_then(|limit| limit.level) != Some(Level::Node) {
             return None;
         }
-        let managed = told.memory_nodes.iter().map(|node| node.managed_bytes).sum::<Option<u64>>();
-        let managed = managed.or(told.limit.as_ref()?.total_bytes)?;
-        let free = told.memory_nodes.iter().map(|node| node.free_bytes).sum();
+        let managed = reported.memory_nodes.iter().map(|node| node.managed_bytes).sum::<Option<u64>>();
+        let managed = managed.or(reported.limit.as_ref()?.total_bytes)?;
+        let free = reported.memory_nodes.iter().map(|node| node.free_bytes).sum();
         (free >= LEAST && free >= managed / PART).then_some(Self { free, managed })
     }
 }
@@ -256,7 +256,7 @@ fn free_elsewhere(kill: &Kill, allowed: Option<&str>) -> Option<u64> {
         })
         .collect::<Option<_>>()?;
     let other = |id: u32| !allowed.iter().any(|(from, to)| (*from..=*to).contains(&id));
-    let free = kill.told.memory_nodes.iter().filter(|node| other(node.id)).map(|node| node.free_bytes);
+    let free = kill.reported.memory_nodes.iter().filter(|node| other(node.id)).map(|node| node.free_bytes);
     free.reduce(|one, more| one + more)
 }
 
@@ -283,7 +283,7 @@ pub(super) fn qos_class(limit: &Limit) -> Option<&'static str> {
 /// Whether the victim is the runtime's own process that becomes the container's first (`libcontainer`'s `nsexec.c` names its
 /// stages `runc:[0:PARENT]`, `runc:[1:CHILD]`, `runc:[2:INIT]`): the container's program was not running yet.
 pub(super) fn is_starting(kill: &Kill) -> bool {
-    kill.told.victim.task.comm.as_deref().is_some_and(|comm| comm.starts_with("runc:["))
+    kill.reported.victim.task.comm.as_deref().is_some_and(|comm| comm.starts_with("runc:["))
 }
 
 /// With what exit code a container ended, where a kill is known only because its end is called `OOMKilled`, and the end was no kill.

@@ -22,7 +22,7 @@ pub(super) struct Users {
 impl Users {
     /// By pod where all pods share the limit, by container where a pod's do, by process where the log does not say.
     pub(super) fn of(kill: &Kill, scenario: Scenario) -> Option<Self> {
-        let candidates = kill.told.candidates.as_ref()?;
+        let candidates = kill.reported.candidates.as_ref()?;
         let by_pod = matches!(scenario, Scenario::AllocatableOom | Scenario::SystemOom);
         let group = |candidate: &Candidate| -> Option<String> {
             let task = &candidate.task;
@@ -43,7 +43,7 @@ impl Users {
                 (entry.1, entry.2) = (candidate, bytes);
             }
         }
-        let victim = kill.told.victim.task.tgid.or(kill.told.victim.task.pid)?;
+        let victim = kill.reported.victim.task.tgid.or(kill.reported.victim.task.pid)?;
         let victims =
             candidates.iter().find(|other| other.task.tgid.or(other.task.pid) == Some(victim)).and_then(group)?;
         let (victim_bytes, ..) = *groups.get(&victims)?;
@@ -88,8 +88,8 @@ pub(super) enum Fill {
 impl Fill {
     /// From the cgroup's statistics, in the report or as they were read at that time; else from the processes.
     pub(super) fn of(kill: &Kill, case: &Case<'_>, context: &Context<'_>) -> Self {
-        let limit = kill.told.limit.as_ref();
-        let read = kill.told.cgroup_memory.or_else(|| reading(kill, context));
+        let limit = kill.reported.limit.as_ref();
+        let read = kill.reported.cgroup_memory.or_else(|| reading(kill, context));
         match read.filter(|memory| adds_up(memory, limit)).and_then(|memory| largest(&memory)) {
             Some(fill) => fill,
             None => by_processes(kill, limit, case),
@@ -133,12 +133,12 @@ fn largest(memory: &CgroupMemory) -> Option<Fill> {
 /// File pages may be charged to another cgroup, and shared ones are in several processes: only what is anonymous counts, and
 /// of the rest no more than the limit has room for.
 fn by_processes(kill: &Kill, limit: Option<&Limit>, case: &Case<'_>) -> Fill {
-    let victim = &kill.told.victim.memory;
+    let victim = &kill.reported.victim.memory;
     let most = limit.and_then(|limit| limit.limit_bytes).unwrap_or(u64::MAX);
     let shmem = victim.rss_shmem_bytes.unwrap_or(0).min(most);
     let own = victim.rss_anon_bytes;
-    let pid = kill.told.victim.task.tgid.or(kill.told.victim.task.pid);
-    let others = kill.told.candidates.iter().flatten().filter(|other| other.task.tgid.or(other.task.pid) != pid);
+    let pid = kill.reported.victim.task.tgid.or(kill.reported.victim.task.pid);
+    let others = kill.reported.candidates.iter().flatten().filter(|other| other.task.tgid.or(other.task.pid) != pid);
     let others: u64 = others.filter_map(|other| other.memory.rss_anon_bytes).sum();
     let anon = own.map(|own| own.saturating_add(others).min(most));
     match anon {
@@ -153,7 +153,7 @@ fn by_processes(kill: &Kill, limit: Option<&Limit>, case: &Case<'_>) -> Fill {
 /// What was read of the cgroup over its limit shortly before the kill, or right at it: of several readings the one with the
 /// most in use, for after a kill the victim's memory goes.
 fn reading(kill: &Kill, context: &Context<'_>) -> Option<CgroupMemory> {
-    let path = kill.told.limit.as_ref()?.cgroup.as_deref()?;
+    let path = kill.reported.limit.as_ref()?.cgroup.as_deref()?;
     let near = kill.at - PICTURE..=kill.at + SECOND;
     let read = context.evidence.pictures.iter().filter(|picture| near.contains(&picture.at)).filter_map(|picture| {
         let Event::Pressure(read) = &picture.line.event else { return None };
@@ -193,18 +193,20 @@ pub(super) enum Swap {
 impl Swap {
     /// On cgroup v2, where it has a limit of its own, and on v1 as far as it is worth a word.
     pub(super) fn of(kill: &Kill) -> Self {
-        if let Some(limit) = &kill.told.limit
+        if let Some(limit) = &kill.reported.limit
             && limit.swap_counter == Some(SwapCounter::MemoryAndSwap)
             && let (Some(memory), Some(both)) = (limit.usage_bytes, limit.swap_usage_bytes)
             && let Some(swap) = both.checked_sub(memory).filter(|swap| *swap > memory / 8)
         {
             return Self::InUse(swap);
         }
-        let Some(limit) = kill.told.limit.as_ref().filter(|limit| limit.swap_counter == Some(SwapCounter::Swap)) else {
+        let Some(limit) = kill.reported.limit.as_ref().filter(|limit| limit.swap_counter == Some(SwapCounter::Swap))
+        else {
             return Self::Unknown;
         };
-        let elsewhere = kill.told.candidates.iter().flatten().map(|other| &other.memory);
-        let node_swaps = elsewhere.chain([&kill.told.victim.memory]).any(|memory| memory.swap_bytes.unwrap_or(0) > 0);
+        let elsewhere = kill.reported.candidates.iter().flatten().map(|other| &other.memory);
+        let node_swaps =
+            elsewhere.chain([&kill.reported.victim.memory]).any(|memory| memory.swap_bytes.unwrap_or(0) > 0);
         match (limit.swap_usage_bytes, limit.swap_limit_bytes) {
             (_, Some(0)) if node_swaps => Self::NotAllowed,
             (Some(used), Some(most)) if most > 0 && used >= most => Self::Full(most),

@@ -45,13 +45,13 @@ fn a_kill_without_a_report_has_no_limit() {
         kill(4)
     );
     let items = of_text(&log);
-    let told = [(vec![1], Some("/a")), (vec![2], None), (vec![3], None), (vec![4], Some("/b"))];
-    assert_eq!(limits(&items), told);
+    let reported = [(vec![1], Some("/a")), (vec![2], None), (vec![3], None), (vec![4], Some("/b"))];
+    assert_eq!(limits(&items), reported);
     assert!(items.iter().any(|item| matches!(item, Item::Suppressed { reports: 2, .. })));
 }
 
 #[test]
-fn groups_without_reports_are_told_apart_by_their_own_line() {
+fn groups_without_reports_are_reported_apart_by_their_own_line() {
     // As on a node of Kubernetes 1.28 or later in a burst: every container is a group.
     let log = [
         report("/a", 1, &[2]),
@@ -69,13 +69,13 @@ fn groups_without_reports_are_told_apart_by_their_own_line() {
     ]
     .concat();
     let items = of_text(&log);
-    let told: Vec<_> = decisions(&items)
+    let reported: Vec<_> = decisions(&items)
         .iter()
         .map(|decision| (killed(decision), decision.group.clone(), decision.report.is_some()))
         .collect();
     let group = |path: &str| Some(path.to_owned());
     assert_eq!(
-        told,
+        reported,
         [(vec![1, 2], group("/a/c"), true), (vec![3, 4], group("/b/c"), false), (vec![5], group("/b/c"), false)]
     );
 }
@@ -123,7 +123,7 @@ fn a_kill_by_another_thread_is_of_another_decision() {
 }
 
 #[test]
-fn the_victim_of_a_group_is_told_twice_also_when_it_has_let_go_of_memory() {
+fn the_victim_of_a_group_is_reported_twice_also_when_it_has_let_go_of_memory() {
     let less = kill(1).replace("anon-rss:4kB", "anon-rss:0kB");
     let items = of_text(&[kill(1), group("/a"), kill(2), less].concat());
     assert_eq!(limits(&items), [(vec![1, 2], None)]);
@@ -217,7 +217,7 @@ fn a_group_without_the_line_of_its_victim_is_one_kill_of_it_with_its_report() {
 }
 
 #[test]
-fn a_victim_told_again_among_others_is_of_a_group_without_its_line() {
+fn a_victim_reported_again_among_others_is_of_a_group_without_its_line() {
     let log = [report("/a", 1, &[2, 3]), kill(1), kill(2), kill(1), kill(3)].concat();
     assert_eq!(limits(&of_text(&log)), [(vec![1, 2, 3], Some("/a"))]);
     // The same lines in two files, one behind the other.
@@ -310,7 +310,7 @@ fn a_report_whose_kill_is_missing_does_not_take_the_next_one() {
 }
 
 #[test]
-fn a_kill_without_its_own_line_is_told_once_by_the_lines_around_it() {
+fn a_kill_without_its_own_line_is_reported_once_by_the_lines_around_it() {
     let choice = report("/a", 1, &[2]).lines().last().expect("a choice").to_owned();
     let elected = "Memory cgroup out of memory: Kill process 1 (p1) score 900 or sacrifice child\n";
     let reaper = "oom_reaper: reaped process 1 (p1), now anon-rss:0kB, file-rss:0kB, shmem-rss:0kB\n";
@@ -375,7 +375,7 @@ fn another_thread_of_the_chosen_process_may_be_named() {
 }
 
 #[test]
-fn a_kill_whose_line_is_cut_is_told_as_such() {
+fn a_kill_whose_line_is_cut_is_reported_as_such() {
     let whole = kill(1);
     let items = of_text(&format!("{}\neth0: up\n", &whole[..49]));
     assert!(matches!(&items[..], [Item::Torn { text, .. }] if whole.starts_with(text)), "{items:?}");
@@ -388,7 +388,7 @@ fn a_kill_whose_line_is_cut_is_told_as_such() {
 }
 
 #[test]
-fn what_is_open_is_told_on_request_and_whether_it_is_settled() {
+fn what_is_open_is_reported_on_request_and_whether_it_is_settled() {
     let mut assembler = Assembler::new();
     assert!(assembler.settled());
     let report = report("/a", 1, &[]);
