@@ -72,6 +72,9 @@ pub struct Pressure {
     /// minutes, the most first, at most five.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub grown: Vec<GrownPod>,
+    /// How many are left out above; absent where none is.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub grown_omitted: u64,
 }
 
 /// A pod that uses more memory than it did.

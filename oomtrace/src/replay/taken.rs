@@ -276,7 +276,7 @@ mod tests {
                 Some(Role::KubeletLog),
             ),
             ("Last State: Terminated\nReason: OOMKilled\nExit Code: 137\n", Some(Role::Pods)),
-            ("[   77.740597] systemd-timesyncd[659]: started\n", None),
+            ("[   77.740597] systemd-timesyncd[659]: started\n", Some(Role::KernelLog)),
             (&format!("{kubelet}The node was low on resource: memory.\n"), Some(Role::KubeletLogAndPods)),
             (&format!("{journal}{in_journal}"), Some(Role::BothLogs)),
             (event, Some(Role::Recording)),

@@ -75,7 +75,12 @@ pub(super) fn fitting(line: &Line, print: impl Fn(&Line) -> String) -> String {
 /// A line with its lists thinned.
 fn thinned<'a>(line: &'a Line, room: &Room) -> Cow<'a, Line> {
     match &line.event {
-        Event::OomKill(_) | Event::OomDecision(_) | Event::Eviction(_) | Event::Incident(_) | Event::Status(_) => {
+        Event::OomKill(_)
+        | Event::OomDecision(_)
+        | Event::Eviction(_)
+        | Event::Incident(_)
+        | Event::Pressure(_)
+        | Event::Status(_) => {
             let mut line = line.clone();
             thin(&mut line.event, room);
             Cow::Owned(line)
@@ -91,7 +96,6 @@ fn thinned<'a>(line: &'a Line, room: &Room) -> Cow<'a, Line> {
         | Event::AllocationRefused(_)
         | Event::LimitAhead(_)
         | Event::LimitChanged(_)
-        | Event::Pressure(_)
         | Event::SystemOom(_)
         | Event::Container(_)
         | Event::ContainerEnded(_)
@@ -110,6 +114,7 @@ fn thin(event: &mut Event, room: &Room) {
             step.node_conditions_omitted += thin_end(&mut step.node_conditions, room.others);
         }
         Event::Incident(incident) => thin_incident(incident, room),
+        Event::Pressure(read) => read.grown_omitted += thin_end(&mut read.grown, room.others),
         Event::Status(status) => thin_status(status, room),
         _ => {}
     }

@@ -128,7 +128,9 @@ pub(super) fn keys(event: &Event, snapshot: &Snapshot) -> Vec<Key> {
         Event::Pressure(pressure) => {
             let mut keys = of(&pressure.pod, &pressure.container);
             keys.extend(path(pressure.cgroup.as_ref()));
-            keys.extend((pressure.level == Some(Level::Node)).then_some(Key::Evictions));
+            if pressure.level == Some(Level::Node) {
+                keys.extend([Key::Evictions, Key::Node]);
+            }
             keys
         }
         Event::SystemOom(oom) => oom.pid.map(Key::Process).into_iter().chain([Key::Node]).collect(),
