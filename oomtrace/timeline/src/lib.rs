@@ -44,6 +44,7 @@ mod settle;
 #[cfg(test)]
 mod tests;
 mod thresholds;
+mod weight;
 mod windows;
 pub mod words;
 
@@ -59,6 +60,7 @@ use self::{
     judge::Judged,
     losses::{Losses, REPORTED},
     thresholds::Thresholds,
+    weight::Weight,
 };
 pub use self::{
     replay::Replay,
@@ -532,60 +534,6 @@ fn merge<'a>(
         (Some(_), _) => left.next(),
         (None, _) => right.next(),
     })
-}
-
-/// What a line is worth.
-enum Weight {
-    Evidence,
-    Context,
-}
-
-impl Weight {
-    fn of(event: &Event) -> Option<Self> {
-        use oomtrace_model::ContainerAction;
-        match event {
-            Event::OomKill(_)
-            | Event::Signal(_)
-            | Event::AllocationRefused(_)
-            | Event::SystemOom(_)
-            | Event::OutOfMemoryLog(_)
-            | Event::PanicOnOom(_)
-            | Event::UnderOom(_) => Some(Self::Evidence),
-            Event::ProcessExit(exit) => {
-                let is_placed = exit.oom_victim || exit.container.is_some() || exit.pod.is_some();
-                // Of a container only its first process's end is its end, and of a group hundreds may end at once.
-                let weight = if exit.container_exit_code.is_some() { Self::Evidence } else { Self::Context };
-                is_placed.then_some(weight)
-            }
-            Event::Eviction(eviction) => Some(match eviction.phase {
-                EvictionPhase::Configured => return None,
-                EvictionPhase::Observed | EvictionPhase::NodeConditions if eviction.memory == Some(false) => {
-                    return None;
-                }
-                EvictionPhase::Observed | EvictionPhase::NodeConditions => Self::Context,
-                _ => Self::Evidence,
-            }),
-            Event::Container(change) => Some(match change.action {
-                ContainerAction::Created
-                | ContainerAction::Started
-                | ContainerAction::Removed
-                // Every few seconds while a container waits.
-                | ContainerAction::BackOff => Self::Context,
-                _ => Self::Evidence,
-            }),
-            Event::ChargeFailures(_) | Event::Pressure(_) => Some(Self::Context),
-            Event::OomDecision(_)
-            | Event::OomVictim(_)
-            | Event::OomReaped(_)
-            | Event::LimitAhead(_)
-            | Event::LimitChanged(_)
-            | Event::ContainerEnded(_)
-            | Event::Incident(_)
-            | Event::Lost(_)
-            | Event::Error(_)
-            | Event::Status(_) => None,
-        }
-    }
 }
 
 /// Nanoseconds since 1970 of a line's time; `None` where it is none.

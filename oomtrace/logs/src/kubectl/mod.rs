@@ -2,6 +2,8 @@
 //! kubelet's `/pods`, `crictl`, the tables and descriptions that are printed for people, and the names of the folders in
 //! `/var/log/pods`.
 
+mod events;
+mod heap;
 pub mod lines;
 pub mod log_dir;
 mod objects;
@@ -15,6 +17,7 @@ use oomtrace_model::snapshot::{
 };
 
 pub use self::{
-    objects::{Found, HEAP_VARIABLES, heap_flags, is_heap_flag, read},
+    heap::{HEAP_VARIABLES, heap_flags, is_heap_flag},
+    objects::{Found, read},
     printed::{has_part, is_printed},
 };

@@ -5,17 +5,16 @@
 //! tools print into one file are read alike. The CRI's names are written in both of its spellings.
 
 use jiff::Timestamp;
-use oomtrace_model::{
-    ContainerId, ContainerRole, EvictionPhase, Owner, Pod, PodUid, QosClass, fact::names_image, quantity,
-};
+use oomtrace_model::{ContainerId, ContainerRole, Owner, Pod, PodUid, QosClass, fact::names_image, quantity};
 use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{
-    EndRecord, EvictionNotice, KernelLineNotice, KillerEviction, PodRecord, ProbeKill, Snapshot, SystemOomNotice,
+    EndRecord, EvictionNotice, PodRecord, Snapshot,
+    events::{add, event, notice},
+    heap::heap_settings,
     printed,
 };
-use crate::{kubelet_log, memory_killer::koordlet};
 
 /// What a file held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -325,79 +324,6 @@ fn of_docker(value: &Value, into: &mut Snapshot) -> Option<()> {
     Some(())
 }
 
-/// Environment variables that set the size of a runtime's heap, or have options of it among others.
-pub const HEAP_VARIABLES: [&str; 21] = [
-    "JAVA_TOOL_OPTIONS",
-    "JAVA_OPTS",
-    "JDK_JAVA_OPTIONS",
-    "_JAVA_OPTIONS",
-    "CATALINA_OPTS",
-    "KAFKA_HEAP_OPTS",
-    "ES_JAVA_OPTS",
-    "JVM_OPTS",
-    "SBT_OPTS",
-    "MAVEN_OPTS",
-    "GRADLE_OPTS",
-    "NODE_OPTIONS",
-    "GOMEMLIMIT",
-    "GOGC",
-    "DOTNET_GCHeapHardLimit",
-    "DOTNET_GCHeapHardLimitPercent",
-    "DOTNET_GCConserveMemory",
-    "DOTNET_gcServer",
-    "COMPlus_GCHeapHardLimit",
-    "COMPlus_GCHeapHardLimitPercent",
-    "PHP_MEMORY_LIMIT",
-];
-
-/// Flags of programs that set the size of a heap.
-const HEAP_FLAGS: [&str; 12] = [
-    "-Xmx",
-    "-Xms",
-    "-XX:MaxRAM",
-    "-XX:MinRAM",
-    "-XX:InitialRAMPercentage",
-    "-XX:MaxHeapSize=",
-    "-XX:MaxDirectMemorySize=",
-    "-XX:MaxMetaspaceSize=",
-    "--max-old-space-size",
-    "--max_old_space_size",
-    "--max-semi-space-size",
-    "memory_limit=",
-];
-
-/// Whether a word of a command line sets the size of a heap.
-#[must_use]
-pub fn is_heap_flag(word: &str) -> bool {
-    HEAP_FLAGS.iter().any(|flag| word.starts_with(flag)) && word.len() < MOST_OF_A_SETTING
-}
-
-/// A longer setting is none.
-const MOST_OF_A_SETTING: usize = 128;
-
-/// What a variable sets of a heap: its value, or of other options' beside them those alone.
-#[must_use]
-pub fn heap_flags(name: &str, value: &str) -> Option<String> {
-    if !name.contains("OPT") {
-        return (value.len() < MOST_OF_A_SETTING).then(|| format!("{name}={value}"));
-    }
-    let flags: Vec<&str> =
-        value.split_whitespace().filter(|word| is_heap_flag(word.trim_matches(['"', '\'']))).collect();
-    (!flags.is_empty()).then(|| format!("{name}={}", flags.join(" ")))
-}
-
-/// Flags and variables that set the size of a runtime's heap.
-fn heap_settings(container: &Value) -> Vec<String> {
-    let list = |field: &str| container.get(field).and_then(Value::as_array).into_iter().flatten();
-    let words = list("command").chain(list("args")).filter_map(Value::as_str).flat_map(str::split_whitespace);
-    let flags = words.filter(|word| is_heap_flag(word)).map(str::to_owned);
-    let variables = list("env").filter_map(|variable| {
-        let name = text(variable, "name").filter(|name| HEAP_VARIABLES.contains(name))?;
-        heap_flags(name, text(variable, "value")?)
-    });
-    flags.chain(variables).collect()
-}
-
 /// When the kubelet ended an evicted pod: the condition that says so (1.26 on), else the latest end of a container, the last
 /// condition that changed, or at least when the pod was started.
 fn changed(status: &Value) -> Option<Timestamp> {
@@ -498,143 +424,6 @@ fn of_runtime(value: &Value, into: &mut Snapshot) -> Option<()> {
     Some(())
 }
 
-fn event(value: &Value, into: &mut Snapshot) {
-    let Some(about) = value.get("involvedObject").or_else(|| value.get("regarding")) else { return };
-    let ts = ["lastTimestamp", "eventTime", "deprecatedLastTimestamp", "firstTimestamp"]
-        .iter()
-        .find_map(|field| value.get(field).and_then(moment));
-    let host = ["/source/host", "/deprecatedSource/host", "/reportingInstance"];
-    let node = host.iter().filter_map(|at| value.pointer(at)?.as_str()).find(|host| !host.is_empty());
-    let Some(message) = text(value, "message").or_else(|| text(value, "note")) else { return };
-    let (Some(reason), Some(kind)) = (text(value, "reason"), text(about, "kind")) else { return };
-    let seen = Seen {
-        ts,
-        node,
-        reason,
-        kind,
-        namespace: text(about, "namespace"),
-        name: text(about, "name"),
-        uid: text(about, "uid"),
-        message,
-    };
-    enter_event(&seen, into);
-}
-
-/// An event, in whatever form it was printed.
-pub(super) struct Seen<'a> {
-    pub(super) ts: Option<Timestamp>,
-    pub(super) node: Option<&'a str>,
-    pub(super) reason: &'a str,
-    /// What it is about.
-    pub(super) kind: &'a str,
-    pub(super) namespace: Option<&'a str>,
-    pub(super) name: Option<&'a str>,
-    pub(super) uid: Option<&'a str>,
-    pub(super) message: &'a str,
-}
-
-/// Takes in what an event says of memory.
-pub(super) fn enter_event(seen: &Seen<'_>, into: &mut Snapshot) {
-    let Seen { ts, node, reason, kind, namespace, name, uid, message } = *seen;
-    // The API server's recorder, where there are many alike (`client-go/tools/record/events_cache.go`).
-    let message = message.strip_prefix("(combined from similar events): ").unwrap_or(message);
-    let of_node = || node.or(name).map(str::to_owned);
-    let pod = || Pod {
-        namespace: namespace.map(str::to_owned),
-        name: name.map(str::to_owned),
-        uid: uid.and_then(|uid| uid.parse().ok()),
-        ..Pod::default()
-    };
-    match reason {
-        "Evicted" if kind.eq_ignore_ascii_case("pod") => {
-            let (ts, node) = (ts.map(|at| at.to_string()), node.map(str::to_owned));
-            let evicted = notice(pod(), message).map(|notice| EvictionNotice { ts, node, ..notice });
-            if let Some(notice) = evicted {
-                add(notice, into);
-            }
-        }
-        "Killing" if kind.eq_ignore_ascii_case("pod") => {
-            let kill = probe_kill(message).map(|(container, probe)| ProbeKill { pod: pod(), container, probe });
-            into.probe_kills.extend(kill);
-        }
-        "evictPodSuccess" if koordlet::is_event_of_memory(message) => {
-            into.killer_evictions.push(KillerEviction { pod: pod(), ts, node: node.map(str::to_owned) });
-        }
-        "SystemOOM" => {
-            let field = |name: &str| {
-                let (_, rest) = message.split_once(name)?;
-                rest.split([',', ' ']).find(|part| !part.is_empty()).map(str::to_owned)
-            };
-            let comm = message
-                .split_once("victim process: ")
-                .map(|(_, rest)| rest.rsplit_once(", pid: ").map_or(rest, |(comm, _)| comm).to_owned());
-            let pid = field("pid: ").and_then(|pid| pid.parse().ok());
-            into.system_ooms.push(SystemOomNotice { ts, node: of_node(), comm, pid });
-        }
-        // Rules of node-problem-detector that are set otherwise have longer names.
-        reason if reason.ends_with("OOMKilling") => {
-            into.kernel_lines.push(KernelLineNotice { ts, node: of_node(), text: message.to_owned() });
-        }
-        _ => {}
-    }
-}
-
-/// Takes in an eviction, once: a pod's status, its event and a table of pods may all say of it.
-pub(super) fn add(notice: EvictionNotice, into: &mut Snapshot) {
-    let other = |a: &Option<String>, b: &Option<String>| a.is_some() && b.is_some() && a != b;
-    let same = |known: &&mut EvictionNotice| {
-        let (a, b) = (&known.pod, &notice.pod);
-        let uids = a.uid.is_some() && b.uid.is_some() && a.uid != b.uid;
-        let words =
-            known.message.trim() == notice.message.trim() || known.message.is_empty() || notice.message.is_empty();
-        a.name == b.name
-            && !uids
-            && !other(&a.namespace, &b.namespace)
-            && !other(&known.node, &notice.node)
-            && words
-            && (known.ts.is_none() || notice.ts.is_none())
-    };
-    let Some(known) = into.evictions.iter_mut().find(same) else { return into.evictions.push(notice) };
-    let EvictionNotice { pod, ts, node, message, resource, threshold_bytes, available_bytes, containers, refused } =
-        notice;
-    known.ts = known.ts.take().or(ts);
-    known.node = known.node.take().or(node);
-    known.pod.namespace = known.pod.namespace.take().or(pod.namespace);
-    known.pod.uid = known.pod.uid.take().or(pod.uid);
-    known.pod.owner = known.pod.owner.take().or(pod.owner);
-    if known.message.is_empty() {
-        (known.message, known.resource, known.containers, known.refused) = (message, resource, containers, refused);
-        (known.threshold_bytes, known.available_bytes) = (threshold_bytes, available_bytes);
-    }
-}
-
-/// The container and the probe: `Container web failed liveness probe, will be restarted`, before 1.15 `Killing container with id
-/// docker://web:Container failed liveness probe.. Container will be killed and recreated.`
-fn probe_kill(message: &str) -> Option<(String, String)> {
-    let (before, _) = message.split_once(" probe")?;
-    let (before, probe) = before.rsplit_once(" failed ")?;
-    let name = match before.rsplit_once("://") {
-        Some((_, rest)) => rest.split(':').next()?,
-        None => before.strip_prefix("Container ")?,
-    };
-    matches!(probe, "liveness" | "startup").then(|| (name.to_owned(), probe.to_owned()))
-}
-
-pub(super) fn notice(pod: Pod, message: &str) -> Option<EvictionNotice> {
-    let read = kubelet_log::eviction_message(message)?;
-    Some(EvictionNotice {
-        pod,
-        ts: None,
-        node: None,
-        message: message.to_owned(),
-        refused: read.phase == EvictionPhase::AdmissionRefused,
-        resource: read.resource,
-        threshold_bytes: read.threshold_bytes,
-        available_bytes: read.available_bytes,
-        containers: read.containers,
-    })
-}
-
 fn node(value: &Value, into: &mut Snapshot) {
     let memory =
         |kind: &str| value.pointer(&format!("/status/{kind}/memory")).and_then(Value::as_str).and_then(quantity::bytes);
@@ -690,7 +479,7 @@ fn qos(class: &str) -> Option<QosClass> {
     }
 }
 
-fn text<'a>(value: &'a Value, field: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(value: &'a Value, field: &str) -> Option<&'a str> {
     value.get(field)?.as_str()
 }
 
@@ -713,7 +502,7 @@ fn either<'a>(value: &'a Value, snake: &str, camel: &str) -> Option<&'a Value> {
 }
 
 /// Nanoseconds since 1970, or RFC 3339; both have 0 or the year 1 for never.
-fn moment(value: &Value) -> Option<Timestamp> {
+pub(super) fn moment(value: &Value) -> Option<Timestamp> {
     let at = match value.as_str() {
         Some(text) => text.parse().ok()?,
         None => Timestamp::from_nanosecond(value.as_i64()?.into()).ok()?,

@@ -5,7 +5,9 @@ use oomtrace_model::{ContainerRole, Owner, Pod, QosClass, quantity, snapshot::En
 
 use super::super::{
     EvictionNotice, PodRecord, Snapshot,
-    objects::{HEAP_VARIABLES, add, container_id, heap_flags, is_heap_flag, notice},
+    events::{add, notice},
+    heap::{HEAP_VARIABLES, heap_flags, is_heap_flag},
+    objects::container_id,
 };
 
 /// `Service Account`, `Topology Spread Constraints`: a longer one is the start of a sentence.

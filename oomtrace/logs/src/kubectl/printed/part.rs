@@ -8,7 +8,8 @@ use oomtrace_model::{Pod, quantity, snapshot::EndRecord};
 use super::{
     super::{
         EvictionNotice, Snapshot,
-        objects::{Seen, add, container_id, enter_event, entry, notice},
+        events::{Seen, add, enter_event, notice},
+        objects::{container_id, entry},
     },
     describe::date,
     row::is_name,

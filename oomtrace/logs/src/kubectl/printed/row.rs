@@ -6,7 +6,8 @@ use oomtrace_model::{Pod, snapshot::EndRecord};
 use super::{
     super::{
         EvictionNotice, Snapshot,
-        objects::{Seen, add, enter_event, entry},
+        events::{Seen, add, enter_event},
+        objects::entry,
     },
     before,
 };

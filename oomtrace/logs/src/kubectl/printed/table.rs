@@ -5,7 +5,7 @@ use oomtrace_model::Pod;
 use super::{
     super::{
         Snapshot,
-        objects::{Seen, enter_event},
+        events::{Seen, enter_event},
     },
     before,
 };
