@@ -28,9 +28,12 @@
 //! the node made what lies above the first pod's container, and everything below is that container's word, kept in
 //! `nested`.
 //!
-//! This still reads kind, as a plain container is no pod: there the tree inside it is the outermost. Such a container,
-//! or a user's own systemd, could make a false tree too; then `outer` names it. A path is a claim; the proof that it is
-//! a pod's is that the runtime gives the same path or cgroup id for it.
+//! This still reads kind, as a plain container is no pod: there the tree inside it is the outermost. Such a container
+//! could make a false tree too; then `outer` names it. A path is a claim; the proof that it is a pod's is that the
+//! runtime gives the same path or cgroup id for it.
+//!
+//! A user may make any cgroup below his own systemd's, `user@<uid>.service`. A tree of a kubelet there is his word: it is
+//! [`Level::Other`], of that unit, also where it is that of a rootless Kubernetes.
 //!
 //! A cluster inside a pod is read as that pod, which is right on the host. oomtrace that runs inside such a cluster
 //! uses [`CgroupIdentity::parse_within`] with the cgroup of its own node.
@@ -158,8 +161,12 @@ impl CgroupIdentity {
         if names.is_empty() {
             return Self { level: if path.is_empty() { Level::Other } else { Level::Node }, ..Self::default() };
         }
-        (0..names.len())
-            .find_map(|at| Self::of_kubelet(&names[..at], &names[at..]))
+        let kubelets = (0..names.len()).find_map(|at| Some((at, Self::of_kubelet(&names[..at], &names[at..])?)));
+        if kubelets.as_ref().is_some_and(|(at, _)| names[..*at].iter().any(|name| is_a_users(name))) {
+            return Self::of_unit(&names);
+        }
+        kubelets
+            .map(|(_, identity)| identity)
             .or_else(|| (0..names.len()).find_map(|at| Self::of_container(&names[..at], &names[at..])))
             .unwrap_or_else(|| Self::of_unit(&names))
     }
@@ -238,6 +245,11 @@ impl CgroupIdentity {
         let (container_id, monitor_of) = if monitor { (None, Some(id)) } else { (Some(id), None) };
         Self { container_id, monitor_of, runtime, ..self }
     }
+}
+
+/// Whether a cgroup is a user's to make cgroups in as he likes: his own systemd's.
+fn is_a_users(name: &str) -> bool {
+    name.strip_prefix("user@").is_some_and(|user| user.ends_with(".service"))
 }
 
 /// The innermost of the cgroups that the kubelet made, and the container's below it.

@@ -158,7 +158,10 @@ fn a_kubelets_tree_may_stand_anywhere() {
         ("/docker/{B}/kubepods/besteffort/pod{U}/{A}", "container BestEffort {U} {A} driver=cgroupfs outer=/docker/{B}"),
         ("/docker/{B}/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{U_}.slice/crio-{A}.scope", "container BestEffort {U} {A} driver=systemd runtime=cri-o outer=/docker/{B}"),
         ("/lxc.payload.web-lxc/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{U_}.slice", "pod Burstable {U} - driver=systemd outer=/lxc.payload.web-lxc"),
-        ("/user.slice/user-1000.slice/user@1000.service/app.slice/k3s-rootless.service/kubepods/pod{U}/{A}", "container Guaranteed {U} {A} driver=cgroupfs outer=/user.slice/user-1000.slice/user@1000.service/app.slice/k3s-rootless.service"),
+        ("/user.slice/user-1000.slice/user@1000.service/app.slice/k3s-rootless.service/kubepods/pod{U}/{A}", "other - - - unit=user@1000.service nested=app.slice/k3s-rootless.service/kubepods/pod{U}/{A}"),
+        // A user's claim to be in a pod.
+        ("/user.slice/user-1000.slice/user@1000.service/kubepods/burstable/pod{U}/{A}", "other - - - unit=user@1000.service nested=kubepods/burstable/pod{U}/{A}"),
+        ("/user.slice/user-1000.slice/user@1000.service/kubepods.slice/kubepods-pod{U_}.slice/cri-containerd-{A}.scope", "other - - - unit=user@1000.service nested=kubepods.slice/kubepods-pod{U_}.slice/cri-containerd-{A}.scope"),
     ]);
     // What is above is a path, too.
     assert_eq!(read("/docker/{B}/kubelet"), "container - - {B} driver=cgroupfs runtime=docker nested=kubelet");
