@@ -4,8 +4,9 @@
 //! The next start reads the kernel's log from there on, and reports the kills in it that nobody saw, as the log has them: whether
 //! oomtrace was stopped, upgraded, or killed with the node's last memory.
 //!
-//! The log's stamps may be some seconds from the boot-time clock ([`MARGIN`]), so a kill near either end of that time is known by its
-//! process id: those that were reported before are in the file, those that the probes see meanwhile are waited for ([`SETTLED`]).
+//! The log's stamps may be some seconds from the boot-time clock ([`MARGIN`]), so a kill near either end of that time is known by other
+//! means: those that were in the log at the last start are not after the newest of them, those that were reported since are known by
+//! their process ids, and those that the probes see meanwhile are waited for ([`SETTLED`]).
 
 use std::{
     collections::VecDeque,
@@ -22,7 +23,7 @@ use crate::{
     clock,
     event::{Event, Failure, Moment, Observation, Source},
     node::hierarchy::Hierarchy,
-    source::kmsg,
+    source::kmsg::{self, Before},
 };
 
 /// The file, in the folder of `--state-dir`.
@@ -41,10 +42,18 @@ const REMEMBERED: usize = 1000;
 struct Traced {
     /// `/proc/sys/kernel/random/boot_id`.
     boot_id: String,
-    /// By `CLOCK_BOOTTIME`, in nanoseconds.
-    until_boot_ns: u64,
+    until: Until,
     /// Process ids of those whose kill was reported last.
     killed: VecDeque<u32>,
+}
+
+/// Up to where all kills are known.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Until {
+    /// By `CLOCK_BOOTTIME`, in nanoseconds.
+    boot_ns: u64,
+    /// The kernel's stamp of the newest kill in its log when the run began, as [`Moment::Boot`] has it.
+    newest_kill_ns: u64,
 }
 
 /// Kills that happened while oomtrace did not run, and how far it runs now.
@@ -52,6 +61,7 @@ struct Traced {
 pub(super) struct Continuity {
     file: Option<PathBuf>,
     boot_id: String,
+    newest_kill_ns: u64,
     killed: VecDeque<u32>,
     written: Option<Instant>,
     /// Whether kills were reported since the file was written.
@@ -59,8 +69,8 @@ pub(super) struct Continuity {
     /// Kills that nobody saw, as it seems, and until when it may turn out that the probes did.
     missed: Vec<Observation>,
     due: Option<Instant>,
-    /// How long this node had not been traced before this start, and since when, by `CLOCK_BOOTTIME`.
-    away: Option<(Duration, u64)>,
+    /// How long this node had not been traced before this start, and what the file said then.
+    away: Option<(Duration, Until)>,
 }
 
 impl Continuity {
@@ -72,8 +82,12 @@ impl Continuity {
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("the boot's id cannot be read")?;
         let mut continuity = Self { file: Some(file.clone()), boot_id: boot_id.trim().to_owned(), ..Self::default() };
         fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        let before = kmsg::before(hierarchy);
+        if let Ok(before) = &before {
+            continuity.newest_kill_ns = before.kills.iter().map(boot_ns).max().unwrap_or_default();
+        }
         match read(&file)? {
-            Some(traced) if traced.boot_id == continuity.boot_id => continuity.catch_up(traced, hierarchy, now),
+            Some(traced) if traced.boot_id == continuity.boot_id => continuity.catch_up(traced, before, now),
             Some(_) => info!("the node was started anew since oomtrace ran: the kernel's log of before is gone"),
             None => {}
         }
@@ -81,22 +95,21 @@ impl Continuity {
         Ok(continuity)
     }
 
-    fn catch_up(&mut self, traced: Traced, hierarchy: Option<&Hierarchy>, now: Instant) {
-        let Traced { until_boot_ns, killed, .. } = traced;
-        let away = Duration::from_nanos(clock::boot_ns().saturating_sub(until_boot_ns));
-        self.away = Some((away, until_boot_ns));
+    fn catch_up(&mut self, traced: Traced, before: io::Result<Before>, now: Instant) {
+        let Traced { until, killed, .. } = traced;
+        let away = Duration::from_nanos(clock::boot_ns().saturating_sub(until.boot_ns));
+        self.away = Some((away, until));
         let seconds = away.as_secs();
-        match kmsg::before(hierarchy) {
+        match before {
             Ok(before) => {
                 let margin = u64::try_from(MARGIN.as_nanos()).unwrap_or(u64::MAX);
-                let from = until_boot_ns.saturating_sub(margin);
+                let after = until.boot_ns.saturating_sub(margin).max(until.newest_kill_ns);
                 self.missed = before.kills;
                 self.missed.retain(|kill| {
-                    let later = matches!(kill.at, Moment::Boot(at) if at > from);
-                    later && !process(kill).is_some_and(|pid| killed.contains(&pid))
+                    boot_ns(kill) > after && !process(kill).is_some_and(|pid| killed.contains(&pid))
                 });
                 self.due = Some(now + SETTLED);
-                if before.oldest_ns.is_none_or(|oldest| oldest > until_boot_ns) {
+                if before.oldest_ns.is_none_or(|oldest| oldest > until.boot_ns) {
                     self.missed.insert(0, failure(format!(
                         "oomtrace did not run for {seconds} s, and the kernel's log does not go back so far: kills may have been \
                          missed; a larger log (the kernel's option log_buf_len) keeps more"
@@ -170,12 +183,12 @@ impl Continuity {
 
     fn write(&mut self) -> anyhow::Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
-        let until_boot_ns = match self.away {
+        let until = match self.away {
             // What was missed before this start is still to be reported.
-            Some((_, until_boot_ns)) if self.due.is_some() => until_boot_ns,
-            _ => clock::boot_ns(),
+            Some((_, until)) if self.due.is_some() => until,
+            _ => Until { boot_ns: clock::boot_ns(), newest_kill_ns: self.newest_kill_ns },
         };
-        let traced = Traced { boot_id: self.boot_id.clone(), until_boot_ns, killed: self.killed.clone() };
+        let traced = Traced { boot_id: self.boot_id.clone(), until, killed: self.killed.clone() };
         let new = file.with_extension("new");
         let text = serde_json::to_vec(&traced).context("what was traced cannot be put into words")?;
         fs::write(&new, text).with_context(|| format!("{} cannot be written", new.display()))?;
@@ -198,6 +211,14 @@ fn read(file: &Path) -> anyhow::Result<Option<Traced>> {
             warn!("{} is damaged ({error}): what was killed while oomtrace did not run is not known", file.display());
             Ok(None)
         }
+    }
+}
+
+/// When it happened, by the kernel's stamp.
+fn boot_ns(kill: &Observation) -> u64 {
+    match kill.at {
+        Moment::Boot(at) => at,
+        Moment::Wall(_) => 0,
     }
 }
 

@@ -37,6 +37,8 @@ fn killed_meanwhile() -> Outcome {
     let folder = folder.display().to_string();
     let start = || Oomtrace::start(&["--state-dir", &folder]);
 
+    // Nobody traced then.
+    run_to_death("eat", &container)?;
     let first = start()?;
     check_eq!(first.status.get("away_ms"), None, "how long it was away before it ever ran");
     run_to_death("eat", &container)?;
