@@ -379,6 +379,7 @@ impl Live {
         let mut degraded = self.probes.as_ref().map(ProbeSource::degraded).unwrap_or_default();
         degraded.extend(self.sources.degraded());
         degraded.extend(self.pipeline.degraded());
+        degraded.extend(self.continuity.degraded());
         degraded
     }
 

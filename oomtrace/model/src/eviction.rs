@@ -164,6 +164,22 @@ pub enum EvictionPhase {
     Error,
 }
 
+impl EvictionPhase {
+    /// Whether it is a step of an eviction whose pod is chosen: from its end on.
+    #[must_use]
+    pub fn is_of_evicted(self) -> bool {
+        matches!(
+            self,
+            Self::Evicting
+                | Self::Evicted
+                | Self::Failed
+                | Self::AwaitingCleanup
+                | Self::CleanedUp
+                | Self::CleanupTimedOut
+        )
+    }
+}
+
 /// The kubelet noticed an OOM of the whole node: `pkg/kubelet/oom`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct SystemOom {

@@ -66,6 +66,7 @@ pub(super) struct Continuity {
     written: Option<Instant>,
     /// Whether kills were reported since the file was written.
     changed: bool,
+    unwritten: Option<String>,
     /// Kills that nobody saw, as it seems, and until when it may turn out that the probes did.
     missed: Vec<Observation>,
     due: Option<Instant>,
@@ -91,7 +92,7 @@ impl Continuity {
             Some(_) => info!("the node was started anew since oomtrace ran: the kernel's log of before is gone"),
             None => {}
         }
-        continuity.write()?;
+        continuity.keep(now);
         Ok(continuity)
     }
 
@@ -162,7 +163,7 @@ impl Continuity {
         }
         missed.iter().filter_map(process).for_each(|pid| self.remember(pid));
         if self.changed || self.written.is_none_or(|written| now.duration_since(written) >= WRITTEN_EVERY) {
-            self.keep();
+            self.keep(now);
         }
         missed
     }
@@ -170,18 +171,32 @@ impl Continuity {
     /// Writes how far the node is traced, for the last time.
     pub(super) fn finish(&mut self) -> Vec<Observation> {
         self.due = None;
-        let missed = self.tick(Instant::now());
-        self.keep();
+        let now = Instant::now();
+        let missed = self.tick(now);
+        self.keep(now);
         missed
     }
 
-    fn keep(&mut self) {
-        let Err(error) = self.write() else { return };
-        warn!("{error:#}; kills while oomtrace does not run stay unknown (--state-dir)");
-        self.file = None;
+    /// Writes the file. Where that fails it is tried again later; an old file would have kills reported twice, and goes.
+    fn keep(&mut self, now: Instant) {
+        let written = self.write();
+        (self.written, self.changed) = (Some(now), false);
+        let unwritten = written.err().map(|error| {
+            format!("kills while oomtrace does not run stay unknown: {error:#} (--state-dir); it is tried again")
+        });
+        if let (Some(words), None, Some(file)) = (&unwritten, &self.unwritten, &self.file) {
+            warn!("{words}");
+            let _ = fs::remove_file(file);
+        }
+        self.unwritten = unwritten;
     }
 
-    fn write(&mut self) -> anyhow::Result<()> {
+    /// Why the file cannot be written now.
+    pub(super) fn degraded(&self) -> Option<String> {
+        self.unwritten.clone()
+    }
+
+    fn write(&self) -> anyhow::Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
         let until = match self.away {
             // What was missed before this start is still to be reported.
@@ -193,7 +208,6 @@ impl Continuity {
         let text = serde_json::to_vec(&traced).context("what was traced cannot be put into words")?;
         fs::write(&new, text).with_context(|| format!("{} cannot be written", new.display()))?;
         fs::rename(&new, file).with_context(|| format!("{} cannot be replaced", file.display()))?;
-        (self.written, self.changed) = (Some(Instant::now()), false);
         Ok(())
     }
 }
@@ -233,5 +247,39 @@ fn failure(message: String) -> Observation {
         source: Source::Oomtrace,
         at: Moment::Boot(clock::boot_ns()),
         event: Event::Error(Failure { message }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::OomKill;
+
+    fn kill(pid: u32) -> Observation {
+        let mut kill = OomKill::default();
+        kill.victim.task.pid = Some(pid);
+        Observation { source: Source::Kmsg, at: Moment::Boot(1), event: Event::OomKill(Box::new(kill)) }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_said_and_tried_again_and_holds_no_kill_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("gone").join(FILE);
+        let now = Instant::now();
+        let due = Some(now + SETTLED);
+        let mut continuity =
+            Continuity { file: Some(file.clone()), missed: vec![kill(7), kill(8)], due, ..Continuity::default() };
+        assert!(continuity.tick(now).is_empty());
+        let said = continuity.degraded().expect("it cannot be written");
+        assert!(said.contains("traced.new cannot be written") && said.contains("--state-dir"), "{said}");
+        // The probes saw one of them.
+        continuity.note(&[kill(7)]);
+        let missed: Vec<_> = continuity.tick(now + SETTLED).iter().filter_map(process).collect();
+        assert_eq!(missed, [8]);
+        fs::create_dir(folder.path().join("gone")).expect("a folder");
+        assert!(continuity.tick(now + SETTLED + WRITTEN_EVERY).is_empty());
+        assert_eq!(continuity.degraded(), None);
+        let traced = read(&file).expect("readable").expect("written");
+        assert_eq!(traced.killed, [7, 8]);
     }
 }

@@ -114,14 +114,8 @@ impl Unfinished {
                     pass.ranked.retain(|ranked| *ranked != name(pod));
                 }
             }
-            EvictionPhase::Evicting
-            | EvictionPhase::Evicted
-            | EvictionPhase::Failed
-            | EvictionPhase::AwaitingCleanup
-            | EvictionPhase::CleanedUp
-            | EvictionPhase::CleanupTimedOut
-            | EvictionPhase::NothingToEvict
-            | EvictionPhase::Reclaimed => *this = None,
+            EvictionPhase::NothingToEvict | EvictionPhase::Reclaimed => *this = None,
+            phase if phase.is_of_evicted() => *this = None,
             _ => {}
         }
     }

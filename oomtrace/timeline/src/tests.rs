@@ -8,6 +8,7 @@ mod evictions;
 mod history;
 mod kills;
 mod live;
+mod messages;
 mod order;
 mod retain;
 mod settle;

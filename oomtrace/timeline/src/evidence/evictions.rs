@@ -27,16 +27,7 @@ pub(super) fn evicted(steps: &[(i64, &Eviction, &Arc<Line>)], names: &Names<'_>)
     let passes = passes(steps, names);
     let mut ended: Vec<bool> = vec![false; passes.len()];
     for (at, step, line) in steps {
-        let says_evicted = matches!(
-            step.phase,
-            EvictionPhase::Evicting
-                | EvictionPhase::Evicted
-                | EvictionPhase::Failed
-                | EvictionPhase::AwaitingCleanup
-                | EvictionPhase::CleanedUp
-                | EvictionPhase::CleanupTimedOut
-        );
-        if !says_evicted {
+        if !step.phase.is_of_evicted() {
             continue;
         }
         for pod in step.pod.iter().chain(&step.pods) {
