@@ -17,11 +17,6 @@ const KOORDLET: &str = "koordlet";
 /// Talos' first process, of which the OOM controller is a part.
 const TALOS: &str = "machined";
 
-/// Whether a syslog identifier is that of such a killer.
-pub(crate) fn is_identifier(name: &str) -> bool {
-    matches!(name, SYSTEMD_OOMD | OOMD | EARLYOOM | NOHANG | NOHANG_DESKTOP)
-}
-
 /// Whether a line in the journal says that a signal is sent: `identifier` is that of the killer.
 pub(crate) fn says_sent(identifier: &str, text: &str) -> bool {
     match identifier {

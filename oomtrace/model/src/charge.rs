@@ -3,7 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cgroup, Container, Event, Limit, Pod, Task, task::without_place};
+use super::{
+    Cgroup, Container, Event, Limit, Pod, Task,
+    place::{Mention, Mentions},
+    task::without_place,
+};
 
 /// Charges to a cgroup that hit a limit, in a window: counted in the kernel, never an event per failure.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -40,6 +44,14 @@ pub struct ChargeFailures {
     /// What `first_ts` and `last_ts` are made from.
     #[serde(skip)]
     pub span: Span,
+}
+
+impl Mentions for ChargeFailures {
+    fn mentions(&mut self, show: &mut dyn FnMut(Mention<'_>)) {
+        show(Mention::own(&mut self.pod, &mut self.container, self.cgroup.as_ref(), None));
+        self.limit.mentions(show);
+        self.last_task.mentions(show);
+    }
 }
 
 /// From a first to a last time, both nanoseconds of `CLOCK_BOOTTIME`. Their wall time is reported when the event is.
@@ -105,6 +117,13 @@ pub struct AllocationRefused {
     /// What `first_ts` and `last_ts` are made from.
     #[serde(skip)]
     pub span: Span,
+}
+
+impl Mentions for AllocationRefused {
+    fn mentions(&mut self, show: &mut dyn FnMut(Mention<'_>)) {
+        show(Mention::own(&mut self.pod, &mut self.container, self.cgroup.as_ref(), Some(&self.task)));
+        self.task.mentions(show);
+    }
 }
 
 /// What refuses an allocation before there is an OOM.

@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cgroup, Container, Pod, Sender};
+use super::{
+    Cgroup, Container, Pod, Sender,
+    place::{Mention, Mentions},
+};
 
 /// A container appeared, was told to end, or went.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +29,12 @@ pub struct ContainerChange {
     pub message: Option<String>,
     /// How long it is given to end, milliseconds.
     pub grace_period_ms: Option<u64>,
+}
+
+impl Mentions for ContainerChange {
+    fn mentions(&mut self, show: &mut dyn FnMut(Mention<'_>)) {
+        show(Mention::own(&mut self.pod, &mut self.container, self.cgroup.as_ref(), None));
+    }
 }
 
 impl ContainerChange {

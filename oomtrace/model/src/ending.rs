@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Cgroup, Container, Pod, Task,
+    place::{Mention, Mentions},
     signal::{name_or_number, optional_name_or_number},
     task::without_place,
 };
@@ -48,6 +49,13 @@ pub struct ProcessExit {
     pub heap_settings: Vec<String>,
 }
 
+impl Mentions for ProcessExit {
+    fn mentions(&mut self, show: &mut dyn FnMut(Mention<'_>)) {
+        show(Mention::own(&mut self.pod, &mut self.container, self.cgroup.as_ref(), Some(&self.task)));
+        self.task.mentions(show);
+    }
+}
+
 /// A signal into a container: SIGKILL, SIGTERM, SIGQUIT, or one of those that a fault raises, where the process does not
 /// catch it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -68,6 +76,14 @@ pub struct Signal {
     pub sender: Sender,
     /// Whom it was sent to.
     pub target: Task,
+}
+
+impl Mentions for Signal {
+    fn mentions(&mut self, show: &mut dyn FnMut(Mention<'_>)) {
+        show(Mention::own(&mut self.pod, &mut self.container, self.cgroup.as_ref(), Some(&self.target)));
+        self.target.mentions(show);
+        self.sender.task.mentions(show);
+    }
 }
 
 /// The sender of a signal.

@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Container, Pod};
+use super::{
+    Container, Pod,
+    place::{Mention, Mentions},
+};
 
 /// One step of the eviction manager, as its log tells it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -60,6 +63,13 @@ pub struct Eviction {
     /// How many pods were counted as evicted for the signal since the counters were read before.
     #[serde(default)]
     pub counted: Option<u64>,
+}
+
+impl Mentions for Eviction {
+    /// The kubelet names its pods itself; what it leaves out may be known.
+    fn mentions(&mut self, show: &mut dyn FnMut(Mention<'_>)) {
+        self.pod.iter_mut().chain(&mut self.pods).for_each(|pod| show(Mention::Pod(pod)));
+    }
 }
 
 impl Eviction {

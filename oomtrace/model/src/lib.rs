@@ -18,6 +18,7 @@ mod limit_changed;
 mod oom;
 mod place;
 mod pressure;
+pub mod programs;
 pub mod quantity;
 mod reaped;
 mod signal;
@@ -47,7 +48,7 @@ pub use self::{
         Candidate, Cause, CgroupMemory, KnownBy, Limit, MemoryNode, OomKill, OomVictim, PanicOnOom, SwapCounter,
         UnderOom, UnderOomState, Victim, Why,
     },
-    place::Place,
+    place::{Mention, Mentions, Place, PlaceMut},
     pressure::{EarlierReading, GrownPod, Pressure, PressureScope, Stall},
     reaped::OomReaped,
     signal::signal_name,
@@ -190,11 +191,120 @@ pub enum Event {
     Status(Box<Status>),
 }
 
+/// How much an event matters, as logs have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Importance {
+    /// For who looks for the cause of something.
+    Debug,
+    /// As it should be.
+    Info,
+    /// Worth a look.
+    Warn,
+    /// Something was killed, or is stuck.
+    Error,
+    /// The node is about to go down.
+    Fatal,
+}
+
 impl Event {
     /// Its kind.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.into()
+    }
+
+    /// How much it matters.
+    #[must_use]
+    pub fn importance(&self) -> Importance {
+        match self {
+            Self::PanicOnOom(_) => Importance::Fatal,
+            Self::OomKill(_) | Self::UnderOom(_) | Self::SystemOom(_) => Importance::Error,
+            Self::Incident(incident) if incident.severity == Severity::Memory => Importance::Error,
+            Self::Eviction(step) if matches!(step.phase, EvictionPhase::Evicting | EvictionPhase::Evicted) => {
+                Importance::Error
+            }
+            Self::Incident(_)
+            | Self::LimitAhead(_)
+            | Self::Lost(_)
+            | Self::Error(_)
+            | Self::AllocationRefused(_)
+            | Self::OutOfMemoryLog(_)
+            | Self::OomDecision(_)
+            | Self::OomVictim(_) => Importance::Warn,
+            Self::Eviction(_)
+            | Self::Status(_)
+            | Self::ProcessExit(_)
+            | Self::Signal(_)
+            | Self::LimitChanged(_)
+            | Self::Container(_)
+            | Self::ContainerEnded(_) => Importance::Info,
+            Self::ChargeFailures(_) | Self::Pressure(_) | Self::OomReaped(_) => Importance::Debug,
+        }
+    }
+
+    /// Whether it is printed where no kinds are chosen: incidents are made of the rest.
+    #[must_use]
+    pub fn is_printed_by_default(&self) -> bool {
+        match self {
+            Self::OomKill(_)
+            | Self::PanicOnOom(_)
+            | Self::UnderOom(_)
+            | Self::LimitAhead(_)
+            | Self::Incident(_)
+            | Self::Lost(_)
+            | Self::Error(_)
+            | Self::Status(_) => true,
+            // What the kubelet looks at every ten seconds is for who asks.
+            Self::Eviction(step) => !matches!(
+                step.phase,
+                EvictionPhase::Configured
+                    | EvictionPhase::Observed
+                    | EvictionPhase::NodeConditions
+                    | EvictionPhase::GracePeriodNotMet
+            ),
+            Self::OomDecision(_)
+            | Self::OomVictim(_)
+            | Self::OomReaped(_)
+            | Self::ProcessExit(_)
+            | Self::Signal(_)
+            | Self::ChargeFailures(_)
+            | Self::AllocationRefused(_)
+            | Self::LimitChanged(_)
+            | Self::Pressure(_)
+            | Self::SystemOom(_)
+            | Self::Container(_)
+            | Self::OutOfMemoryLog(_)
+            | Self::ContainerEnded(_) => false,
+        }
+    }
+}
+
+impl Mentions for Event {
+    fn mentions(&mut self, show: &mut dyn FnMut(Mention<'_>)) {
+        match self {
+            Self::OomKill(kill) | Self::OomDecision(kill) => kill.mentions(show),
+            Self::OomVictim(victim) => victim.mentions(show),
+            Self::OomReaped(reaped) => reaped.mentions(show),
+            Self::PanicOnOom(panic) => panic.mentions(show),
+            Self::UnderOom(frozen) => frozen.mentions(show),
+            Self::ProcessExit(exit) => exit.mentions(show),
+            Self::Signal(signal) => signal.mentions(show),
+            Self::ChargeFailures(failures) => failures.mentions(show),
+            Self::AllocationRefused(refused) => refused.mentions(show),
+            Self::LimitChanged(changed) => changed.mentions(show),
+            Self::LimitAhead(ahead) => ahead.mentions(show),
+            Self::Pressure(pressure) => pressure.mentions(show),
+            Self::Container(change) => change.mentions(show),
+            Self::Eviction(step) => step.mentions(show),
+            // What these are made of had its names, or did not get them in time.
+            Self::OutOfMemoryLog(_)
+            | Self::ContainerEnded(_)
+            | Self::Incident(_)
+            | Self::SystemOom(_)
+            | Self::Lost(_)
+            | Self::Error(_)
+            | Self::Status(_) => {}
+        }
     }
 }
 

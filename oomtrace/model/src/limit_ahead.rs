@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cgroup, Container, Level, Pod};
+use super::{
+    Cgroup, Container, Level, Pod,
+    place::{Mention, Mentions},
+};
 
 /// At its present growth a cgroup reaches its memory limit within ten minutes, or within twenty where it grows slowly. Emitted once for
 /// each approach, and once more with `withdrawn` where it does not come true.
@@ -28,4 +31,10 @@ pub struct LimitAhead {
     /// It stopped growing before it reached the limit.
     #[serde(default)]
     pub withdrawn: bool,
+}
+
+impl Mentions for LimitAhead {
+    fn mentions(&mut self, show: &mut dyn FnMut(Mention<'_>)) {
+        show(Mention::own(&mut self.pod, &mut self.container, self.cgroup.as_ref(), None));
+    }
 }

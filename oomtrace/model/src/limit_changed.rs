@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cgroup, Container, Level, Pod, Task};
+use super::{
+    Cgroup, Container, Level, Pod, Task,
+    place::{Mention, Mentions},
+};
 
 /// A limit of a pod's or a container's cgroup was set to something else, as by a resize in place.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +27,13 @@ pub struct LimitChanged {
     pub to_bytes: Option<u64>,
     /// Who set it: the process that wrote to the file.
     pub set_by: Option<Task>,
+}
+
+impl Mentions for LimitChanged {
+    fn mentions(&mut self, show: &mut dyn FnMut(Mention<'_>)) {
+        show(Mention::own(&mut self.pod, &mut self.container, self.cgroup.as_ref(), None));
+        self.set_by.mentions(show);
+    }
 }
 
 /// A limit of a cgroup, by its file.

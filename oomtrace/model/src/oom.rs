@@ -3,7 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cgroup, Container, Memory, Pod, Task, task::without_place};
+use super::{
+    Cgroup, Container, Memory, Pod, Task,
+    place::{Mention, Mentions, PlaceMut},
+    task::without_place,
+};
 use crate::cgroup_path::Level;
 
 /// The victim of a kill.
@@ -137,6 +141,21 @@ pub struct OomKill {
     pub candidates_omitted: u64,
 }
 
+impl Mentions for OomKill {
+    fn mentions(&mut self, show: &mut dyn FnMut(Mention<'_>)) {
+        show(Mention::own(&mut self.pod, &mut self.container, self.cgroup.as_ref(), Some(&self.victim.task)));
+        self.victim.task.mentions(show);
+        self.trigger.mentions(show);
+        self.limit.mentions(show);
+        self.members.mentions(show);
+        // Nothing happened to the candidates.
+        let candidates = self.candidates.iter_mut().flatten();
+        for Task { pod, container, cgroup_id, .. } in candidates.map(|candidate| &mut candidate.task) {
+            show(Mention::Bystander(PlaceMut { pod, container, cgroup_id: *cgroup_id }));
+        }
+    }
+}
+
 /// What a log has of a kill whose own line is missing: `Killed process …`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -263,6 +282,13 @@ pub struct OomVictim {
     pub memory: Memory,
 }
 
+impl Mentions for OomVictim {
+    fn mentions(&mut self, show: &mut dyn FnMut(Mention<'_>)) {
+        show(Mention::own(&mut self.pod, &mut self.container, self.cgroup.as_ref(), Some(&self.task)));
+        self.task.mentions(show);
+    }
+}
+
 /// The kernel is about to panic instead of killing: `vm.panic_on_oom`. It does not where the allocating task is dying, or memory
 /// turns up at the last moment.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -279,6 +305,14 @@ pub struct PanicOnOom {
     pub limit: Option<Limit>,
     /// The sysctl: 1 panics where the node itself is out of memory, 2 where a cgroup is as well.
     pub panic_on_oom: u32,
+}
+
+impl Mentions for PanicOnOom {
+    fn mentions(&mut self, show: &mut dyn FnMut(Mention<'_>)) {
+        show(Mention::own(&mut self.pod, &mut self.container, self.cgroup.as_ref(), None));
+        self.trigger.mentions(show);
+        self.limit.mentions(show);
+    }
 }
 
 /// A cgroup that is frozen instead of killed: cgroup v1's `oom_kill_disable`, in `memory.oom_control`. Its tasks wait, each at its
@@ -299,6 +333,14 @@ pub struct UnderOom {
     pub first_task: Option<Task>,
     /// For how long it waited, milliseconds; `null` at the beginning.
     pub waited_ms: Option<f64>,
+}
+
+impl Mentions for UnderOom {
+    fn mentions(&mut self, show: &mut dyn FnMut(Mention<'_>)) {
+        show(Mention::own(&mut self.pod, &mut self.container, self.cgroup.as_ref(), None));
+        self.limit.mentions(show);
+        self.first_task.mentions(show);
+    }
 }
 
 /// Where a cgroup under OOM is.

@@ -1,6 +1,76 @@
-//! The pod and container that a kill's line is about, which its candidates and members have by their names only.
+//! The pods and containers that an event speaks of: all of them, to be completed by who knows more; and the one that a kill's line is
+//! about, which its candidates and members have by their names only.
 
-use super::{Container, OomKill, Pod, Task};
+use super::{Cgroup, Container, Limit, OomKill, Pod, Task};
+
+/// Whom an event speaks of.
+pub enum Mention<'a> {
+    /// Where something happened, or who did it.
+    Place(PlaceMut<'a>),
+    /// A process that nothing happened to.
+    Bystander(PlaceMut<'a>),
+    /// A pod that the kubelet names, perhaps without its uid.
+    Pod(&'a mut Pod),
+}
+
+/// A pod and container as far as they are known, and the cgroup that they are found by.
+pub struct PlaceMut<'a> {
+    /// The pod.
+    pub pod: &'a mut Option<Pod>,
+    /// The container.
+    pub container: &'a mut Option<Container>,
+    /// The cgroup's id.
+    pub cgroup_id: Option<u64>,
+}
+
+/// What speaks of pods and containers.
+pub trait Mentions {
+    /// Shows each of them, where it happened first.
+    fn mentions(&mut self, show: &mut dyn FnMut(Mention<'_>));
+}
+
+impl<T: Mentions> Mentions for Option<T> {
+    fn mentions(&mut self, show: &mut dyn FnMut(Mention<'_>)) {
+        for one in self {
+            one.mentions(show);
+        }
+    }
+}
+
+impl<T: Mentions> Mentions for Vec<T> {
+    fn mentions(&mut self, show: &mut dyn FnMut(Mention<'_>)) {
+        for one in self {
+            one.mentions(show);
+        }
+    }
+}
+
+impl Mentions for Task {
+    fn mentions(&mut self, show: &mut dyn FnMut(Mention<'_>)) {
+        let Self { pod, container, cgroup_id, .. } = self;
+        show(Mention::Place(PlaceMut { pod, container, cgroup_id: *cgroup_id }));
+    }
+}
+
+impl Mentions for Limit {
+    fn mentions(&mut self, show: &mut dyn FnMut(Mention<'_>)) {
+        let Self { pod, container, cgroup_id, .. } = self;
+        show(Mention::Place(PlaceMut { pod, container, cgroup_id: *cgroup_id }));
+    }
+}
+
+impl<'a> Mention<'a> {
+    /// Where an event happened: in its cgroup, or where that is not known, in that of its task.
+    pub(crate) fn own(
+        pod: &'a mut Option<Pod>,
+        container: &'a mut Option<Container>,
+        cgroup: Option<&Cgroup>,
+        task: Option<&Task>,
+    ) -> Self {
+        let of_task = || task.and_then(|task| task.cgroup_id);
+        Self::Place(PlaceMut { pod, container, cgroup_id: cgroup.and_then(|cgroup| cgroup.id).or_else(of_task) })
+    }
+}
 
 /// The pod and container that a line is about.
 pub struct Place {

@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cgroup, Container, Level, Pod};
+use super::{
+    Cgroup, Container, Level, Pod,
+    place::{Mention, Mentions},
+};
 
 /// Memory of a cgroup or of the node, read by user space right after the event it belongs to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -75,6 +78,15 @@ pub struct Pressure {
     /// How many are left out above; absent where none is.
     #[serde(default, skip_serializing_if = "super::is_zero")]
     pub grown_omitted: u64,
+}
+
+impl Mentions for Pressure {
+    fn mentions(&mut self, show: &mut dyn FnMut(Mention<'_>)) {
+        show(Mention::own(&mut self.pod, &mut self.container, self.cgroup.as_ref(), None));
+        for grown in &mut self.grown {
+            show(Mention::own(&mut grown.pod, &mut None, None, None));
+        }
+    }
 }
 
 /// A pod that uses more memory than it did.

@@ -3,7 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cgroup, Container, Pod, Task, task::without_place};
+use super::{
+    Cgroup, Container, Pod, Task,
+    place::{Mention, Mentions},
+    task::without_place,
+};
 
 /// The reaper took a victim's memory, or could not: `oom_reap_task`, `mm/oom_kill.c`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -23,4 +27,11 @@ pub struct OomReaped {
     pub left_anon_bytes: Option<u64>,
     /// From the kill to the reaper's end, milliseconds.
     pub since_kill_ms: Option<f64>,
+}
+
+impl Mentions for OomReaped {
+    fn mentions(&mut self, show: &mut dyn FnMut(Mention<'_>)) {
+        show(Mention::own(&mut self.pod, &mut self.container, self.cgroup.as_ref(), Some(&self.task)));
+        self.task.mentions(show);
+    }
 }

@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Programs that run a kubelet.
-const KUBELETS: [&str; 8] = ["kubelet", "k3s", "k3s-server", "k3s-agent", "rke2", "kubelite", "k0s", "microshift"];
+use crate::event::programs::KUBELETS;
+
 /// Where a kubelet's configuration is, beside what `--config` says.
 pub const CONFIGS: [&str; 4] = [
     "/var/lib/kubelet/config.yaml",
@@ -40,7 +40,9 @@ impl KubeletProcess {
             let arguments: Vec<String> =
                 text.split(['\0', '\n']).map(str::to_owned).filter(|argument| !argument.is_empty()).collect();
             let found = Self { folder, arguments };
-            KUBELETS.contains(&found.program()).then_some(found)
+            // OpenShift's program was all of Kubernetes' at once.
+            let is_kubelet = found.program() != "hyperkube" || found.arguments.get(1).is_some_and(|of| of == "kubelet");
+            (KUBELETS.has_process(found.program()) && is_kubelet).then_some(found)
         })
     }
 

@@ -6,7 +6,7 @@ use strum::VariantArray as _;
 
 use crate::{
     config::nearest,
-    event::{Event, EvictionPhase, Kind},
+    event::{Event, Kind},
 };
 
 /// A word that stands for all kinds.
@@ -46,43 +46,7 @@ impl Kinds {
     /// Whether an event is printed.
     #[must_use]
     pub fn contain(&self, event: &Event) -> bool {
-        self.these.contains(&event.kind()) || self.default && is_default(event)
-    }
-}
-
-/// Whether an event is printed where no kinds are chosen.
-fn is_default(event: &Event) -> bool {
-    match event {
-        Event::OomKill(_)
-        | Event::PanicOnOom(_)
-        | Event::UnderOom(_)
-        | Event::LimitAhead(_)
-        | Event::Incident(_)
-        | Event::Lost(_)
-        | Event::Error(_)
-        | Event::Status(_) => true,
-        // What the kubelet looks at every ten seconds is for who asks.
-        Event::Eviction(eviction) => !matches!(
-            eviction.phase,
-            EvictionPhase::Configured
-                | EvictionPhase::Observed
-                | EvictionPhase::NodeConditions
-                | EvictionPhase::GracePeriodNotMet
-        ),
-        // Incidents are made of these.
-        Event::OomDecision(_)
-        | Event::OomVictim(_)
-        | Event::OomReaped(_)
-        | Event::ProcessExit(_)
-        | Event::Signal(_)
-        | Event::ChargeFailures(_)
-        | Event::AllocationRefused(_)
-        | Event::LimitChanged(_)
-        | Event::Pressure(_)
-        | Event::SystemOom(_)
-        | Event::Container(_)
-        | Event::OutOfMemoryLog(_)
-        | Event::ContainerEnded(_) => false,
+        self.these.contains(&event.kind()) || self.default && event.is_printed_by_default()
     }
 }
 
@@ -125,7 +89,7 @@ fn unknown(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Eviction, Lost, LostFrom};
+    use crate::event::{Eviction, EvictionPhase, Lost, LostFrom};
 
     fn kinds(text: &str) -> Result<Kinds, String> {
         text.parse()

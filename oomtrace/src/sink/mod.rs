@@ -30,6 +30,7 @@ use crate::event::Line;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// One JSON object a line: see `oomtrace schema`.
+    #[value(alias = "jsonl")]
     Json,
     /// For people.
     Text,

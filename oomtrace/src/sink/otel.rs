@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::text::sentence;
 use crate::{
     build_info,
-    event::{Event, EvictionPhase, Line, SCHEMA_VERSION, Severity},
+    event::{Event, Importance, Line, SCHEMA_VERSION},
 };
 
 /// The release of the semantic conventions that the names are of.
@@ -53,7 +53,7 @@ pub(super) fn print(line: &Line) -> String {
     let mut attributes = Vec::new();
     owner(&mut fields, &mut attributes);
     flatten("", fields, &mut attributes);
-    let (number, severity) = severity(&line.event);
+    let (number, severity) = severity(line.event.importance());
     let mut record = json!({
         "severityNumber": number,
         "severityText": severity,
@@ -137,30 +137,13 @@ fn pairs(fields: Map<String, Value>) -> Vec<Value> {
 }
 
 /// OpenTelemetry's severity: of its numbers the first of each range.
-fn severity(event: &Event) -> (u8, &'static str) {
-    match event {
-        Event::PanicOnOom(_) => (21, "FATAL"),
-        Event::OomKill(_) | Event::UnderOom(_) | Event::SystemOom(_) => (17, "ERROR"),
-        Event::Incident(incident) if incident.severity == Severity::Memory => (17, "ERROR"),
-        Event::Eviction(eviction) if matches!(eviction.phase, EvictionPhase::Evicting | EvictionPhase::Evicted) => {
-            (17, "ERROR")
-        }
-        Event::Incident(_)
-        | Event::LimitAhead(_)
-        | Event::Lost(_)
-        | Event::Error(_)
-        | Event::AllocationRefused(_)
-        | Event::OutOfMemoryLog(_)
-        | Event::OomDecision(_)
-        | Event::OomVictim(_) => (13, "WARN"),
-        Event::Eviction(_)
-        | Event::Status(_)
-        | Event::ProcessExit(_)
-        | Event::Signal(_)
-        | Event::LimitChanged(_)
-        | Event::Container(_)
-        | Event::ContainerEnded(_) => (9, "INFO"),
-        Event::ChargeFailures(_) | Event::Pressure(_) | Event::OomReaped(_) => (5, "DEBUG"),
+fn severity(importance: Importance) -> (u8, &'static str) {
+    match importance {
+        Importance::Fatal => (21, "FATAL"),
+        Importance::Error => (17, "ERROR"),
+        Importance::Warn => (13, "WARN"),
+        Importance::Info => (9, "INFO"),
+        Importance::Debug => (5, "DEBUG"),
     }
 }
 
@@ -176,7 +159,7 @@ fn body(line: &Line) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Cgroup, Container, Incident, OomKill, Owner, Pod, Source, Task, Verdict, Victim};
+    use crate::event::{Cgroup, Container, Incident, OomKill, Owner, Pod, Severity, Source, Task, Verdict, Victim};
 
     fn line(event: Event) -> Line {
         let (ts, node) = ("2026-01-02T03:04:05.000000006Z".to_owned(), "node-1".to_owned());

@@ -6,6 +6,8 @@ use std::{
     str::FromStr,
 };
 
+use clap::ValueEnum as _;
+
 use super::{Format, Kinds};
 
 /// An output of `oomtrace run`: `jsonl`, `text`, `otel`, `jsonl:FILE`, and behind that `,only=KIND+KIND`.
@@ -57,13 +59,23 @@ impl Output {
     }
 }
 
-/// A format's name.
-fn name(format: Format) -> &'static str {
-    match format {
-        Format::Json => "jsonl",
-        Format::Text => "text",
-        Format::Otel => "otel",
-    }
+/// A format's name: where it has several, the last, which names files.
+fn name(format: Format) -> String {
+    let value = format.to_possible_value();
+    value.and_then(|value| value.get_name_and_aliases().last().map(ToOwned::to_owned)).unwrap_or_default()
+}
+
+/// What to say of a word that is no format.
+fn unknown(word: &str) -> String {
+    let names: Vec<_> = Format::value_variants().iter().map(|format| name(*format)).collect();
+    let files: Vec<_> = names.iter().map(|name| format!("{name}:FILE")).collect();
+    format!("there is no format {word:?}: {} to standard output, {} to a file", one_of(&names), one_of(&files))
+}
+
+/// `a, b or c`.
+fn one_of(words: &[String]) -> String {
+    let (last, first) = words.split_last().map_or(("", &[][..]), |(last, first)| (last, first));
+    format!("{} or {last}", first.join(", "))
 }
 
 impl FromStr for Output {
@@ -78,17 +90,7 @@ impl FromStr for Output {
             Some((format, file)) => (format, Some(file)),
             None => (text, None),
         };
-        let format = match format {
-            "jsonl" | "json" => Format::Json,
-            "text" => Format::Text,
-            "otel" => Format::Otel,
-            other => {
-                return Err(format!(
-                    "there is no format {other:?}: jsonl, text or otel to standard output, jsonl:FILE, text:FILE or otel:FILE to \
-                     a file"
-                ));
-            }
-        };
+        let format = Format::from_str(format, false).map_err(|_| unknown(format))?;
         match file {
             Some("") => Err(format!("no file is named behind {text:?}")),
             Some("-") | None => Ok(Self { format, file: None, only }),
@@ -99,7 +101,7 @@ impl FromStr for Output {
 
 impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(name(self.format))?;
+        f.write_str(&name(self.format))?;
         if let Some(file) = &self.file {
             write!(f, ":{}", file.display())?;
         }

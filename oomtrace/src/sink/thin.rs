@@ -85,23 +85,8 @@ fn thinned<'a>(line: &'a Line, room: &Room) -> Cow<'a, Line> {
             thin(&mut line.event, room);
             Cow::Owned(line)
         }
-        // They have no lists.
-        Event::OomVictim(_)
-        | Event::OomReaped(_)
-        | Event::PanicOnOom(_)
-        | Event::UnderOom(_)
-        | Event::ProcessExit(_)
-        | Event::Signal(_)
-        | Event::ChargeFailures(_)
-        | Event::AllocationRefused(_)
-        | Event::LimitAhead(_)
-        | Event::LimitChanged(_)
-        | Event::SystemOom(_)
-        | Event::Container(_)
-        | Event::ContainerEnded(_)
-        | Event::OutOfMemoryLog(_)
-        | Event::Lost(_)
-        | Event::Error(_) => Cow::Borrowed(line),
+        // They have no lists: the tests print the longest line of every kind that the schema has.
+        _ => Cow::Borrowed(line),
     }
 }
 

@@ -44,16 +44,8 @@ impl Weight {
                 _ => Self::Evidence,
             }),
             Event::ChargeFailures(_) | Event::Pressure(_) => Some(Self::Context),
-            Event::OomDecision(_)
-            | Event::OomVictim(_)
-            | Event::OomReaped(_)
-            | Event::LimitAhead(_)
-            | Event::LimitChanged(_)
-            | Event::ContainerEnded(_)
-            | Event::Incident(_)
-            | Event::Lost(_)
-            | Event::Error(_)
-            | Event::Status(_) => None,
+            // What the timeline makes nothing of: steps of a kill that the kill has, what oomtrace says of itself.
+            _ => None,
         }
     }
 }

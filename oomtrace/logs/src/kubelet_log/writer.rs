@@ -1,40 +1,6 @@
 //! Whose lines count: a journal is mixed, and another process may print what looks like a kubelet's line.
 
-use crate::memory_killer;
-
-/// syslog identifiers of what runs a kubelet.
-const KUBELETS: [&str; 24] = [
-    "kubelet",
-    // Distributions that run it within a process of their own.
-    "k3s",
-    "k3s-server",
-    "k3s-agent",
-    "rke2",
-    "rke2-server",
-    "rke2-agent",
-    "kubelite",
-    // MicroK8s, before 1.21 as a process of its own.
-    "microk8s.daemon-kubelet",
-    "snap.microk8s.daemon-kubelet",
-    "microk8s.daemon-kubelite",
-    "snap.microk8s.daemon-kubelite",
-    "k8s.kubelet",
-    "snap.k8s.kubelet",
-    "kubelet.daemon",
-    "snap.kubelet.daemon",
-    "k0s",
-    "k0scontroller",
-    "k0sworker",
-    "microshift",
-    // OpenShift, before 4.13 and since.
-    "hyperkube",
-    "kubenswrapper",
-    "kubelet-wrapper",
-    "kubelet.sh",
-];
-
-/// Container runtimes, which notice OOMs.
-const RUNTIMES: [&str; 2] = ["containerd", "crio"];
+use oomtrace_model::programs::{KUBELETS, MEMORY_KILLERS, RUNTIMES};
 
 /// CRI-O's monitors of containers, in C and in Rust.
 const CONMONS: [&str; 2] = ["conmon", "conmonrs"];
@@ -78,13 +44,13 @@ pub(super) fn of(identifier: Option<&str>, more: &[String]) -> Writer {
     let name = identifier.rsplit_once('/').map_or(identifier, |(_, name)| name);
     let is_more = |name: &str| more.iter().any(|more| more == name);
     let name = if is_more(name) { name } else { service(name) };
-    if KUBELETS.contains(&name) || is_more(name) {
+    if KUBELETS.has_service(name) || is_more(name) {
         Writer::Kubelet
-    } else if RUNTIMES.contains(&name) {
+    } else if RUNTIMES.has_service(name) {
         Writer::Runtime
     } else if CONMONS.contains(&name) {
         Writer::Conmon
-    } else if memory_killer::is_identifier(name) {
+    } else if MEMORY_KILLERS.has_service(name) {
         Writer::Oomd
     } else if name == "systemd" {
         Writer::Systemd

@@ -1,11 +1,7 @@
 //! Names into events.
 
 use super::{ContainerKey, ContainerRecord, Index, PodKey};
-use crate::event::{
-    AllocationRefused, Cgroup, ChargeFailures, Container, ContainerChange, ContainerId, ContainerRole, Event, Limit,
-    LimitAhead, LimitChanged, OomKill, OomReaped, OomVictim, PanicOnOom, Pod, PodUid, Pressure, ProcessExit, Signal,
-    Task, UnderOom,
-};
+use crate::event::{Container, ContainerId, ContainerRole, Event, Mention, Mentions as _, PlaceMut, Pod, PodUid};
 
 impl Index {
     /// Fills in what is known of the pods and containers that the event speaks of, and leaves alone what it has already.
@@ -57,129 +53,25 @@ struct Filling<'a> {
 
 impl Filling<'_> {
     fn event(&mut self, event: &mut Event) {
-        match event {
-            Event::OomKill(kill) | Event::OomDecision(kill) => self.kill(kill),
-            Event::OomVictim(victim) => {
-                let OomVictim { pod, container, cgroup, task, .. } = victim.as_mut();
-                self.place_of(pod, container, cgroup.as_ref(), task);
+        event.mentions(&mut |mention| match mention {
+            Mention::Place(place) => self.place(place),
+            Mention::Bystander(place) => {
+                // Not worth while to wait for: they are many.
+                let noted = (self.unnamed.len(), self.about.len());
+                self.place(place);
+                self.unnamed.truncate(noted.0);
+                self.about.truncate(noted.1);
             }
-            Event::OomReaped(reaped) => {
-                let OomReaped { pod, container, cgroup, task, .. } = reaped.as_mut();
-                self.place_of(pod, container, cgroup.as_ref(), task);
-            }
-            Event::PanicOnOom(panic) => {
-                let PanicOnOom { pod, container, cgroup, trigger, limit, .. } = panic.as_mut();
-                self.place(pod, container, cgroup.as_ref().and_then(|cgroup| cgroup.id));
-                self.task(trigger);
-                self.limit(limit);
-            }
-            Event::UnderOom(frozen) => {
-                let UnderOom { pod, container, cgroup, limit, first_task, .. } = frozen.as_mut();
-                self.place(pod, container, cgroup.as_ref().and_then(|cgroup| cgroup.id));
-                self.limit(limit);
-                self.tasks(first_task);
-            }
-            Event::ProcessExit(exit) => {
-                let ProcessExit { pod, container, cgroup, task, .. } = exit.as_mut();
-                self.place_of(pod, container, cgroup.as_ref(), task);
-            }
-            Event::Signal(signal) => {
-                let Signal { pod, container, cgroup, sender, target, .. } = signal.as_mut();
-                self.place_of(pod, container, cgroup.as_ref(), target);
-                self.task(&mut sender.task);
-            }
-            Event::ChargeFailures(failures) => {
-                let ChargeFailures { pod, container, cgroup, limit, last_task, .. } = failures.as_mut();
-                self.place(pod, container, cgroup.as_ref().and_then(|cgroup| cgroup.id));
-                self.limit(limit);
-                self.tasks(last_task);
-            }
-            Event::AllocationRefused(refused) => {
-                let AllocationRefused { pod, container, cgroup, task, .. } = refused.as_mut();
-                self.place_of(pod, container, cgroup.as_ref(), task);
-            }
-            Event::LimitChanged(changed) => {
-                let LimitChanged { pod, container, cgroup, set_by, .. } = changed.as_mut();
-                self.place(pod, container, cgroup.as_ref().and_then(|cgroup| cgroup.id));
-                self.tasks(set_by);
-            }
-            Event::LimitAhead(ahead) => {
-                let LimitAhead { pod, container, cgroup, .. } = ahead.as_mut();
-                self.place(pod, container, cgroup.as_ref().and_then(|cgroup| cgroup.id));
-            }
-            Event::Pressure(pressure) => {
-                let Pressure { pod, container, cgroup, grown, .. } = pressure.as_mut();
-                self.place(pod, container, cgroup.as_ref().and_then(|cgroup| cgroup.id));
-                for other in grown {
-                    self.place(&mut other.pod, &mut None, None);
-                }
-            }
-            Event::Container(change) => {
-                let ContainerChange { pod, container, cgroup, sandbox, .. } = change.as_mut();
-                self.place(pod, container, cgroup.as_ref().and_then(|cgroup| cgroup.id));
-                let role = container.as_ref().and_then(|container| container.role);
-                *sandbox = sandbox.or(role.map(|role| role == ContainerRole::Sandbox));
-            }
-            // The kubelet names its pods itself; what it leaves out may be known.
-            Event::Eviction(eviction) => {
-                for pod in eviction.pod.iter_mut().chain(&mut eviction.pods) {
-                    self.index.pod_of_kubelet(pod);
-                }
-            }
-            // An incident is made of events that had their names, or did not get them in time.
-            Event::OutOfMemoryLog(_)
-            | Event::ContainerEnded(_)
-            | Event::Incident(_)
-            | Event::SystemOom(_)
-            | Event::Lost(_)
-            | Event::Error(_)
-            | Event::Status(_) => {}
+            Mention::Pod(pod) => self.index.pod_of_kubelet(pod),
+        });
+        if let Event::Container(change) = event {
+            let role = change.container.as_ref().and_then(|container| container.role);
+            change.sandbox = change.sandbox.or(role.map(|role| role == ContainerRole::Sandbox));
         }
-    }
-
-    fn kill(&mut self, kill: &mut OomKill) {
-        let OomKill { pod, container, cgroup, trigger, victim, limit, members, candidates, .. } = kill;
-        self.place_of(pod, container, cgroup.as_ref(), &mut victim.task);
-        self.task(trigger);
-        self.limit(limit);
-        self.tasks(members);
-        // Not worth while to wait for: they are many, and nothing happened to them.
-        let noted = (self.unnamed.len(), self.about.len());
-        self.tasks(candidates.iter_mut().flatten().map(|candidate| &mut candidate.task));
-        self.unnamed.truncate(noted.0);
-        self.about.truncate(noted.1);
-    }
-
-    /// Where a task is, reported beside it and in it.
-    fn place_of(
-        &mut self,
-        pod: &mut Option<Pod>,
-        container: &mut Option<Container>,
-        cgroup: Option<&Cgroup>,
-        task: &mut Task,
-    ) {
-        self.place(pod, container, cgroup.and_then(|cgroup| cgroup.id).or(task.cgroup_id));
-        self.task(task);
-    }
-
-    fn limit(&mut self, limit: &mut Option<Limit>) {
-        if let Some(Limit { pod, container, cgroup_id, .. }) = limit {
-            self.place(pod, container, *cgroup_id);
-        }
-    }
-
-    fn tasks<'a>(&mut self, tasks: impl IntoIterator<Item = &'a mut Task>) {
-        for task in tasks {
-            self.task(task);
-        }
-    }
-
-    fn task(&mut self, Task { pod, container, cgroup_id, .. }: &mut Task) {
-        self.place(pod, container, *cgroup_id);
     }
 
     /// A pod and container, as far as the path of their cgroup reported, and that cgroup.
-    fn place(&mut self, pod: &mut Option<Pod>, container: &mut Option<Container>, cgroup_id: Option<u64>) {
+    fn place(&mut self, PlaceMut { pod, container, cgroup_id }: PlaceMut<'_>) {
         let index = self.index;
         let cgroup = cgroup_id.and_then(|id| index.cgroups.get(&id));
         let by_path: Option<PodKey> = pod.as_ref().and_then(|pod| pod.uid.as_ref()).map(PodUid::packed);

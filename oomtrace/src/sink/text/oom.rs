@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     event::{
-        Candidate, Cause, LimitAhead, LimitChanged, LimitKind, Mark, OomKill, OomReaped, OomVictim, PanicOnOom, Task,
-        UnderOom, UnderOomState, Why,
+        Candidate, Cause, LimitAhead, Mark, OomKill, OomReaped, OomVictim, PanicOnOom, Task, UnderOom, UnderOomState,
+        Why,
     },
     timeline::words::span,
 };
@@ -126,20 +126,6 @@ pub(super) fn write_limit_ahead(page: &mut Page, ts: &str, ahead: &LimitAhead) {
         None => format!("limit ahead: withdrawn, as {place} stopped growing, at {used} of {limit}"),
     };
     page.event(ts, Mark::Failure, &text);
-}
-
-pub(super) fn write_limit_changed(page: &mut Page, ts: &str, changed: &LimitChanged) {
-    let limit = match changed.limit_kind {
-        Some(LimitKind::High) => "memory.high",
-        Some(LimitKind::SwapMax) => "memory.swap.max",
-        Some(LimitKind::MemoryAndSwapMax) => "the limit of memory and swap",
-        Some(LimitKind::Max) | None => "the memory limit",
-    };
-    let amount = |bytes: Option<u64>| bytes.map_or_else(|| "none".to_owned(), |bytes| size(Some(bytes)));
-    let (from, to) = (amount(changed.from_bytes), amount(changed.to_bytes));
-    let by = changed.set_by.as_ref().map_or_else(String::new, |by| format!(" by {}", who(by)));
-    let place = place(changed.pod.as_ref(), changed.container.as_ref());
-    page.event(ts, Mark::Other, &format!("limit changed: {limit} of {place} from {from} to {to}{by}"));
 }
 
 pub(super) fn write_panic(page: &mut Page, ts: &str, panic: &PanicOnOom) {

@@ -1,4 +1,9 @@
-//! Records from the ring buffer, out of their bytes.
+//! Records from the ring buffer, out of their bytes. Those that take no other to be an event are here, too, each in a file.
+
+mod limit_changes;
+mod panics;
+
+use std::fmt::Debug;
 
 use bytemuck::{Pod, Zeroable};
 use bytes::Bytes;
@@ -8,8 +13,17 @@ use oomtrace_common::record::{
     Signal, UnderOom, tag,
 };
 
+use super::{machine::Machine, paths::Paths};
+use crate::event::Observation;
+
+/// A record that is an event by itself.
+pub trait ToEvent: Debug + Send {
+    /// The event; nothing where nobody needs to know of it.
+    fn to_event(&self, paths: &Paths, machine: &Machine) -> Option<Observation>;
+}
+
 /// One record.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Record {
     /// The kernel decided on a victim.
     Decision(Box<Decision>),
@@ -31,12 +45,10 @@ pub enum Record {
     UnderOom(Box<UnderOom>),
     /// The reaper works on a victim.
     Reaping(Reaping),
-    /// The kernel may panic instead of killing.
-    PanicAhead(Box<PanicAhead>),
     /// What the process that is about to be marked was started as.
     CommandLine(Box<CommandLine>),
-    /// A limit was set.
-    LimitChanged(Box<LimitChanged>),
+    /// One that takes no other to be an event.
+    Alone(Box<dyn ToEvent>),
     /// A cgroup's path.
     Path(CgroupPath),
     /// A cgroup was made; its path came before.
@@ -90,9 +102,9 @@ pub fn decode(bytes: &Bytes) -> Result<Record, DecodeError> {
         tag::REFUSAL => Record::Refusal(Box::new(read(bytes, "a refusal")?)),
         tag::UNDER_OOM => Record::UnderOom(Box::new(read(bytes, "a wait")?)),
         tag::REAPING => Record::Reaping(read(bytes, "a step of the reaper")?),
-        tag::PANIC_AHEAD => Record::PanicAhead(Box::new(read(bytes, "a coming panic")?)),
+        tag::PANIC_AHEAD => Record::Alone(Box::new(read::<PanicAhead>(bytes, "a coming panic")?)),
         tag::COMMAND_LINE => Record::CommandLine(Box::new(read(bytes, "a command line")?)),
-        tag::LIMIT_CHANGED => Record::LimitChanged(Box::new(read(bytes, "a limit's change")?)),
+        tag::LIMIT_CHANGED => Record::Alone(Box::new(read::<LimitChanged>(bytes, "a limit's change")?)),
         tag::SHORT_PATH => {
             let record: ShortPath = read(bytes, "a short path")?;
             Record::Path(path(record.path, &record.names[..SHORT_PATH_LEN]))

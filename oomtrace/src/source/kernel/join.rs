@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 
 use oomtrace_common::{
     layout::rung,
-    record::{self, Decision, Mark, MemcgCounters, PanicAhead},
+    record::{self, Decision, Mark},
 };
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
     charges::Charges,
     decode::{Record, command_line},
     exits::Exits,
-    limit_changes, limits,
+    limits,
     machine::{Machine, known, known_i32, known_u32, reported, task, text},
     paths::Paths,
     refusals::Refusals,
@@ -25,7 +25,7 @@ use super::{
     under_oom::Frozen,
 };
 use crate::{
-    event::{Candidate, Event, Limit, Observation, OomKill, OomVictim, PanicOnOom, Victim, Why},
+    event::{Candidate, Event, Observation, OomKill, OomVictim, Victim, Why},
     probe::{Counts, Quiet},
 };
 
@@ -135,14 +135,11 @@ impl Joiner {
             }
             Record::UnderOom(wait) => self.frozen.tell(&wait, &self.paths, &self.machine).into_iter().collect(),
             Record::Reaping(step) => self.exits.reap(&step, &self.paths).into_iter().collect(),
-            Record::PanicAhead(panic) => vec![self.tell_panic(&panic)],
+            Record::Alone(record) => record.to_event(&self.paths, &self.machine).into_iter().collect(),
             Record::CommandLine(line) => {
                 let text = line.text.get(..line.len as usize).unwrap_or(&line.text);
                 self.command_line = command_line(text).map(|text| (line.tgid, text));
                 Vec::new()
-            }
-            Record::LimitChanged(changed) => {
-                limit_changes::tell(&changed, &self.paths, &self.machine).into_iter().collect()
             }
             Record::DecisionEnd(_) => self.flush(),
             // Facts, not events: the reader of the records keeps them.
@@ -305,8 +302,9 @@ impl Joiner {
                 command_line: self.command_line(who.tgid),
             },
             cause: Some(cause::of(decision, &self.paths)),
-            limit: known(decision.limit_cgroup_id)
-                .map(|id| self.limit(id, &decision.counters, self.machine.bytes(decision.total_pages))),
+            limit: known(decision.limit_cgroup_id).map(|id| {
+                limits::of(id, &decision.counters, self.machine.bytes(decision.total_pages), &self.paths, &self.machine)
+            }),
             constraint: known_u32(decision.constraint).map(constraint),
             nodemask: None,
             cpuset: None,
@@ -328,28 +326,6 @@ impl Joiner {
     }
 
     /// The limit of a cgroup, or with id 0 the node's.
-    fn limit(&self, id: u64, counters: &MemcgCounters, total_bytes: Option<u64>) -> Limit {
-        if id == 0 {
-            limits::of_node(total_bytes)
-        } else {
-            Limit { total_bytes, ..limits::of_cgroup(id, counters, &self.paths, &self.machine) }
-        }
-    }
-
-    /// The kernel is about to panic.
-    fn tell_panic(&self, panic: &PanicAhead) -> Observation {
-        let limit = known(panic.limit_cgroup_id).map(|id| self.limit(id, &panic.counters, None));
-        let event = PanicOnOom {
-            pod: limit.as_ref().and_then(|limit| limit.pod.clone()),
-            container: limit.as_ref().and_then(|limit| limit.container.clone()),
-            cgroup: known(panic.limit_cgroup_id).filter(|id| *id != 0).and_then(|id| self.paths.cgroup(id)),
-            trigger: task(&panic.trigger, self.paths.path(panic.trigger.cgroup_id)),
-            limit,
-            panic_on_oom: panic.panic_on_oom,
-        };
-        reported(panic.header.boot_ns, Event::PanicOnOom(Box::new(event)))
-    }
-
     fn command_line(&self, tgid: u32) -> Option<String> {
         self.command_line.as_ref().filter(|(of, _)| *of == tgid).map(|(_, line)| line.clone())
     }

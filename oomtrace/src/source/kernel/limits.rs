@@ -8,8 +8,19 @@ use crate::{
     node::cgroup_path::CgroupIdentity,
 };
 
+/// The limit of a cgroup, or of the node, which has the id 0; `total_bytes` as the kernel states it with the decision.
+pub(super) fn of(
+    id: u64,
+    counters: &MemcgCounters,
+    total_bytes: Option<u64>,
+    paths: &Paths,
+    machine: &Machine,
+) -> Limit {
+    if id == 0 { of_node(total_bytes) } else { Limit { total_bytes, ..of_cgroup(id, counters, paths, machine) } }
+}
+
 /// The node's limit: its RAM and swap.
-pub(super) fn of_node(total_bytes: Option<u64>) -> Limit {
+fn of_node(total_bytes: Option<u64>) -> Limit {
     Limit {
         level: Some(Level::Node),
         cgroup: None,

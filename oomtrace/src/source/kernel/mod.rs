@@ -5,7 +5,6 @@ mod charges;
 mod decode;
 mod exits;
 mod join;
-mod limit_changes;
 mod limits;
 mod machine;
 mod paths;

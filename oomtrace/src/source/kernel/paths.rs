@@ -10,7 +10,7 @@ const REMEMBERED: usize = 2048;
 
 /// The paths of cgroups, by their ids.
 #[derive(Default)]
-pub(super) struct Paths {
+pub struct Paths {
     known: HashMap<u64, KnownPath>,
     /// As they came: ids, and which of all paths it was.
     order: VecDeque<(u64, u64)>,

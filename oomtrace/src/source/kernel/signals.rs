@@ -6,13 +6,11 @@ use super::{
     machine::{reported, task},
     paths::Paths,
 };
-use crate::event::{Event, Observation, Sender, SenderRole, Signal, Task, signal_name};
-
-/// The kubelet, and the distributions that have it in a program of their own.
-const KUBELETS: [&str; 7] = ["kubelet", "k3s", "k3s-server", "k3s-agent", "rke2", "k0s", "microshift"];
-/// Daemons, shims and monitors. Names end after 15 bytes.
-const RUNTIMES: [&str; 8] = ["containerd-shim", "containerd", "conmon", "conmonrs", "crio", "dockerd", "runc", "crun"];
-const OOMDS: [&str; 4] = ["systemd-oomd", "oomd", "earlyoom", "nohang"];
+use crate::event::{
+    Event, Observation, Sender, SenderRole, Signal, Task,
+    programs::{KUBELETS, MEMORY_KILLERS, RUNTIMES},
+    signal_name,
+};
 
 /// Where systemd keeps login sessions: `systemd.special(7)`.
 const SESSIONS: &str = "/user.slice/";
@@ -48,12 +46,11 @@ fn role(sender: &Task, target: &Task, by_kernel: bool, path: Option<&str>) -> Se
         return if same { SenderRole::SameContainer } else { SenderRole::OtherContainer };
     }
     let comm = sender.comm.as_deref().unwrap_or_default();
-    let is = |names: &[&str]| names.contains(&comm);
-    if is(&KUBELETS) {
+    if KUBELETS.has_process(comm) {
         SenderRole::Kubelet
-    } else if is(&RUNTIMES) {
+    } else if RUNTIMES.has_process(comm) {
         SenderRole::Runtime
-    } else if is(&OOMDS) {
+    } else if MEMORY_KILLERS.has_process(comm) {
         SenderRole::Oomd
     } else if comm == "systemd" && sender.tgid == Some(1) {
         SenderRole::Systemd
@@ -91,6 +88,7 @@ mod tests {
         let target = process("app", Some('a'));
         for (sender, by_kernel, expected) in [
             (process("kubelet", None), false, SenderRole::Kubelet),
+            (process("kubelite", None), false, SenderRole::Kubelet),
             (process("containerd-shim", None), false, SenderRole::Runtime),
             (process("systemd-oomd", None), false, SenderRole::Oomd),
             (process("systemd", None), false, SenderRole::Systemd),

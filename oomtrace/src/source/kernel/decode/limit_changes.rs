@@ -3,36 +3,38 @@
 use oomtrace_common::record::{self, limit};
 
 use super::{
-    machine::{Machine, reported, task},
-    paths::Paths,
+    super::machine::{reported, task},
+    Machine, Paths, ToEvent,
 };
 use crate::{
     event::{Event, Level, LimitChanged, LimitKind, Observation},
     node::cgroup_path::CgroupIdentity,
 };
 
-/// The change as an event; nothing where the cgroup is not one of a pod, or of more of them.
-pub(super) fn tell(record: &record::LimitChanged, paths: &Paths, machine: &Machine) -> Option<Observation> {
-    let identity = CgroupIdentity::parse(paths.path(record.cgroup_id)?);
-    if !matches!(identity.level, Level::Container | Level::Pod | Level::Qos | Level::Kubepods) {
-        return None;
+impl ToEvent for record::LimitChanged {
+    /// Nothing where the cgroup is not one of a pod, or of more of them.
+    fn to_event(&self, paths: &Paths, machine: &Machine) -> Option<Observation> {
+        let identity = CgroupIdentity::parse(paths.path(self.cgroup_id)?);
+        if !matches!(identity.level, Level::Container | Level::Pod | Level::Qos | Level::Kubepods) {
+            return None;
+        }
+        let event = LimitChanged {
+            pod: identity.pod(),
+            container: identity.container(),
+            cgroup: paths.cgroup(self.cgroup_id),
+            level: Some(identity.level),
+            limit_kind: Some(match (self.which, machine.cgroup_version) {
+                (limit::HIGH, _) => LimitKind::High,
+                (limit::SWAP_MAX, Some(1)) => LimitKind::MemoryAndSwapMax,
+                (limit::SWAP_MAX, _) => LimitKind::SwapMax,
+                _ => LimitKind::Max,
+            }),
+            from_bytes: machine.limit_bytes(self.from_pages),
+            to_bytes: machine.limit_bytes(self.to_pages),
+            set_by: Some(task(&self.task, paths.path(self.task.cgroup_id))),
+        };
+        Some(reported(self.header.boot_ns, Event::LimitChanged(Box::new(event))))
     }
-    let event = LimitChanged {
-        pod: identity.pod(),
-        container: identity.container(),
-        cgroup: paths.cgroup(record.cgroup_id),
-        level: Some(identity.level),
-        limit_kind: Some(match (record.which, machine.cgroup_version) {
-            (limit::HIGH, _) => LimitKind::High,
-            (limit::SWAP_MAX, Some(1)) => LimitKind::MemoryAndSwapMax,
-            (limit::SWAP_MAX, _) => LimitKind::SwapMax,
-            _ => LimitKind::Max,
-        }),
-        from_bytes: machine.limit_bytes(record.from_pages),
-        to_bytes: machine.limit_bytes(record.to_pages),
-        set_by: Some(task(&record.task, paths.path(record.task.cgroup_id))),
-    };
-    Some(reported(record.header.boot_ns, Event::LimitChanged(Box::new(event))))
 }
 
 #[cfg(test)]
@@ -58,7 +60,7 @@ mod tests {
                 to_pages: 256,
                 ..record::LimitChanged::zeroed()
             };
-            tell(&record, &paths, &machine())
+            record.to_event(&paths, &machine())
         };
         let Some(Observation { event: Event::LimitChanged(of_pod), .. }) = changed(1) else {
             unreachable!("it is emitted")
