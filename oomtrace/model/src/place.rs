@@ -31,7 +31,7 @@ pub trait Mentions {
 
 impl<T: Mentions> Mentions for Option<T> {
     fn mentions(&mut self, show: &mut dyn FnMut(Mention<'_>)) {
-        for one in self {
+        if let Some(one) = self {
             one.mentions(show);
         }
     }

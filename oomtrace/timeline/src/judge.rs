@@ -3,11 +3,11 @@
 mod case;
 mod ending;
 mod eviction;
-mod grown;
 mod intended;
 mod killer;
 mod oom;
 mod picture;
+mod sentences;
 mod shape;
 mod shown;
 mod steps;
@@ -23,6 +23,7 @@ pub(super) use self::intended::End;
 use self::{
     case::{Case, Class, Subject},
     intended::Intended,
+    sentences::missing::Missing,
 };
 use super::{
     Background, Kept, Node,
@@ -286,13 +287,9 @@ fn finished(node: &str, case: &Case<'_>, context: &Context<'_>, mut incident: In
     let of_kubelet = lines.iter().all(|(_, line)| matches!(line.source, Source::Kubelet | Source::Cri));
     let untimed = super::evidence::is_before_all(began) && (context.known.statuses_alone || of_kubelet);
     incident.time_unknown = untimed || case.kills.first().is_some_and(|kill| kill.reported.time_unknown);
-    if untimed && !incident.verdict.missing.iter().any(|missing| missing.starts_with(WHEN)) {
-        let why = if context.known.statuses_alone {
-            "what was printed has an age, and not when that was (--printed-at)"
-        } else {
-            "the lines have no time"
-        };
-        incident.verdict.missing.push(format!("{WHEN}: {why}"));
+    if untimed && !incident.verdict.missing.iter().any(|missing| Missing::is_time(missing)) {
+        let printed = context.known.statuses_alone;
+        incident.verdict.missing.push(if printed { Missing::TimeOfPrinting } else { Missing::Time }.text());
     }
     incident.boot_time_only =
         !incident.time_unknown && began < YEAR_OF_BOOT && lines.iter().any(|(_, line)| line.source == Source::Kmsg);
@@ -300,7 +297,7 @@ fn finished(node: &str, case: &Case<'_>, context: &Context<'_>, mut incident: In
     (incident.history, incident.history_omitted) = picture::points(case, context, &lines);
     let pressures = shape::pressures(&lines);
     shape::add(case, &pressures, &mut incident.verdict);
-    grown::add(&pressures, context, &mut incident.verdict);
+    sentences::grown::add(&pressures, context, &mut incident.verdict);
     let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
     incident.events_omitted = lines.len().saturating_sub(EVENTS) as u64;
     incident.events = reported(&lines).map(|line| line.seq).collect();
@@ -346,9 +343,6 @@ pub(super) fn reported(lines: &[Arc<Line>]) -> impl Iterator<Item = &Arc<Line>> 
     let last = if lines.len() > EVENTS { &lines[lines.len() - half..] } else { &[][..] };
     lines[..half].iter().chain(last)
 }
-
-/// How the words begin that say that the time of an incident is not known.
-const WHEN: &str = "when it was";
 
 /// Until the end of 1970: a time since boot that is given as a date.
 const YEAR_OF_BOOT: i64 = 365 * 24 * 3600 * SECOND;

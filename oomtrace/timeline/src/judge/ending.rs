@@ -5,16 +5,13 @@
 //! an OOM kill, a probe that failed while memory was short. A container that exits by itself with 1 is none; of one that Kubernetes
 //! ended, see [`intended`](super::intended).
 
-mod heap;
-
 use std::collections::BTreeMap;
 
 use oomtrace_model::{
     AllocationRefused, Confidence, ContainerAction, ContainerChange, EndReason, Incident, OutOfMemoryLog, Pod,
-    RefusedBy, Scenario, SenderRole, Signal, Verdict, signal_name,
+    Scenario, SenderRole, Signal, Verdict,
 };
 
-use self::heap::{Heap, use_of};
 use super::{
     super::{
         evidence::{Cause, Death, FirstExit},
@@ -23,13 +20,13 @@ use super::{
             CRASH_LOOP, KILL_REASON_TO_END, NOTICED, PROBE_TO_KILL, REFUSED_TO_END, SECOND, SIGKILL_TO_END,
             SIGTERM_TO_END,
         },
-        words::{one_line, place, pod_name, size, times},
     },
     Context,
     case::{Case, Ending, Subject},
     intended::Intended,
-    killer::{self, Words},
-    named, picture, shown,
+    killer, named, picture,
+    sentences::{self, missing::Missing},
+    shown,
 };
 
 /// Who ended a container.
@@ -231,7 +228,7 @@ fn last_words<'a>(context: &Context<'a>, death: &Death) -> Option<&'a Cause<OutO
 }
 
 /// Whether Kubernetes calls an end `OOMKilled`.
-fn is_called_oom(context: &Context<'_>, death: &Death) -> bool {
+pub(super) fn is_called_oom(context: &Context<'_>, death: &Death) -> bool {
     death.container.as_ref().is_some_and(|id| context.evidence.is_shown_as_oom(id, context.names))
 }
 
@@ -287,76 +284,20 @@ fn weight(change: &Cause<ContainerChange>, reported_at: Option<i64>) -> Option<u
 }
 
 pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, ending: &Ending<'_>) -> Incident {
-    let (pod, container) = (named(context, case.pod.as_ref()), case.container(context));
-    // It is a container that ended, whatever is known of it.
-    let inside = Some(place(pod.as_ref(), container.as_ref())).filter(|place| place != "the node");
-    let inside = inside.unwrap_or_else(|| "a container".to_owned());
-    let code = case.deaths.last().and_then(|death| death.exit_code);
-    let deaths = case.deaths.len() as u64;
-    let again = if deaths > 1 { format!(" {}", times(deaths)) } else { String::new() };
-    let (scenario, summary, advice, confidence, evidence) = match ending {
-        Ending::Crashed => (
-            Scenario::Crashed,
-            format!(
-                "{} crashed{again} by {}{}.{}",
-                capital(&inside),
-                code.and_then(|code| u32::try_from(code - 128).ok()).map_or_else(|| "a signal".to_owned(), signal_name),
-                in_words(code),
-                use_of(case, context)
-            ),
-            format!("{}{}", crash_advice(code), Heap::of(case, context).of_crash()),
-            Confidence::Medium,
-            None,
-        ),
-        Ending::Refused(refused) => {
-            let asked = refused.what.requested_bytes.map_or_else(String::new, |bytes| format!(" of {}", size(bytes)));
-            let limit = refused.what.limit_bytes.map_or_else(String::new, |bytes| format!(" ({})", size(bytes)));
-            let (what, advice) = refused_by(refused.what.by);
-            (
-                Scenario::RuntimeRefused,
-                format!(
-                    "{} gave up{again}{} after the kernel refused {} an allocation{asked} for {what}{limit}; no limit of a cgroup was hit.",
-                    capital(&inside),
-                    code.map_or_else(String::new, |code| format!(" with exit code {code}")),
-                    refused.what.task.comm.as_deref().unwrap_or("it"),
-                ),
-                advice.to_owned(),
-                Confidence::High,
-                Some(refused.line.seq),
-            )
-        }
-        Ending::GaveUp(log) => {
-            let said = log.what.message.as_deref().map_or_else(String::new, |said| format!(": \"{}\"", one_line(said)));
-            let used = use_of(case, context);
-            let whose = log.what.runtime.as_deref().map_or_else(String::new, |runtime| format!(" ({runtime})"));
-            (
-                Scenario::RuntimeRefused,
-                format!(
-                    "{} gave up{again}{} after its log said that memory ran out{whose}{said}; no OOM kill was seen.{used}",
-                    capital(&inside),
-                    code.map_or_else(String::new, |code| format!(" with exit code {code}")),
-                ),
-                heap::advice(case, context, log.what.runtime.as_deref()),
-                Confidence::Medium,
-                Some(log.line.seq),
-            )
-        }
-        Ending::Killed(by) => {
-            let (mut summary, mut advice, seq) =
-                killed(by, &capital(&inside), pod_name(pod.as_ref()).as_deref(), code, &again);
-            if let Some(death) = case.deaths.iter().find(|death| is_called_oom(context, death)) {
-                summary.push_str(&called_oom(context, death));
-                advice.push_str(ADVICE_CALLED_OOM);
-            }
-            (Scenario::Killed, summary, advice, confidence(by), Some(seq))
-        }
+    let (scenario, confidence, evidence) = match ending {
+        Ending::Crashed => (Scenario::Crashed, Confidence::Medium, None),
+        Ending::Refused(refused) => (Scenario::RuntimeRefused, Confidence::High, Some(refused.line.seq)),
+        Ending::GaveUp(log) => (Scenario::RuntimeRefused, Confidence::Medium, Some(log.line.seq)),
+        Ending::Killed(by) => (Scenario::Killed, confidence(by), Some(evidence_of(by))),
         // Those are judged elsewhere: nothing ended.
         Ending::Frozen(_) | Ending::Panic(_) | Ending::Sent(_) => return Incident::default(),
     };
+    let (pod, container) = (named(context, case.pod.as_ref()), case.container(context));
+    let (summary, advice) = sentences::ending::of(case, context, ending, pod.as_ref(), container.as_ref());
     let (kubernetes_shows, kubernetes_shows_seen) = shown::of_end(case, context);
     let verdict = Verdict {
         scenario,
-        missing: missing(ending).into_iter().map(ToOwned::to_owned).collect(),
+        missing: missing(ending).map(Missing::text).into_iter().collect(),
         invisible: Some(false),
         group_kill: (!matches!(ending, Ending::Killed(By::Unseen(_) | By::Event(..)))).then_some(false),
         summary,
@@ -381,123 +322,22 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, ending: &Ending<'_>)
 }
 
 /// What would say more of an end.
-fn missing(ending: &Ending<'_>) -> Option<&'static str> {
+fn missing(ending: &Ending<'_>) -> Option<Missing> {
     match ending {
-        Ending::Killed(By::Event(..)) => Some(
-            "whether this end was for the probe: its events have no time that tells (the kubelet's log, --kubelet-log)",
-        ),
-        Ending::Killed(By::Unseen(_)) => {
-            Some("who killed it: the node's kernel log and its kubelet's (--kernel-log, --kubelet-log) say more")
-        }
-        Ending::Crashed => Some(
-            "whether the program ran out of memory of its own: its log's last lines (a copy of /var/log/pods with --pods)",
-        ),
+        Ending::Killed(By::Event(..)) => Some(Missing::ForProbe),
+        Ending::Killed(By::Unseen(_)) => Some(Missing::Killer),
+        Ending::Crashed => Some(Missing::LastWords),
         _ => None,
     }
 }
 
-/// Beside what is said of the end itself.
-const ADVICE_CALLED_OOM: &str = " But a process in the container was OOM-killed before, unnoticed: look into that one, in the kernel's log. An alert on OOMKilled should look at the exit code, too.";
-
-/// Why an end is called `OOMKilled` that is none: a process in the container was killed for memory before, and the container
-/// lived on.
-fn called_oom(context: &Context<'_>, death: &Death) -> String {
-    let what = context.evidence.killed_before(death).map_or_else(
-        || "a process in it was OOM-killed at some time".to_owned(),
-        |(comm, ts)| format!("{comm} was OOM-killed in it at {ts}"),
-    );
-    format!(" Kubernetes calls it OOMKilled because {what} before, which the container outlived.")
-}
-
-fn killed(by: &By<'_>, who: &str, pod: Option<&str>, code: Option<i32>, again: &str) -> (String, String, u64) {
-    // What ended may be one of Docker's.
-    let look = if pod.is_some() {
-        "Look at the pod's events: a failed probe, or a program that did not end in time when it was asked to, ends so."
-    } else {
-        "Look at who stopped it: a failed probe or health check, or a stop that it did not answer in time, ends so; the kernel's log has the OOM killer's kills."
-    };
-    let pod = pod.unwrap_or("its pod");
-    let code = in_words(code);
+/// The line that says who ended it.
+fn evidence_of(by: &By<'_>) -> u64 {
+    let of_death = |death: &Death| death.lines.first().map_or(0, |(_, line)| line.seq);
     match by {
-        By::Sender(signal, reason) => {
-            let sender = &signal.what.sender;
-            let comm = sender.task.comm.as_deref().unwrap_or("?");
-            let pid = sender.task.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
-            let (whom, why, advice) = match sender.role {
-                SenderRole::Oomd => {
-                    let Words { name, why, advice } = Words::of(sender);
-                    (name, why.to_owned(), advice)
-                }
-                SenderRole::Kubelet | SenderRole::Runtime => (
-                    if sender.role == SenderRole::Kubelet {
-                        format!("the kubelet ({comm}{pid})")
-                    } else {
-                        format!("the container runtime ({comm}{pid})")
-                    },
-                    because(*reason, pod),
-                    "Not memory: Kubernetes asked for it.",
-                ),
-                SenderRole::SameContainer => (
-                    format!("{comm}{pid} in the same container"),
-                    "from inside".to_owned(),
-                    "Look at the program's own supervisor or entry point.",
-                ),
-                SenderRole::OtherContainer => (
-                    format!("{comm}{pid} in {}", place(sender.task.pod.as_ref(), sender.task.container.as_ref())),
-                    "from another container".to_owned(),
-                    "Only a container that shares the pid namespace, or has the node's, can do that: look at what it is for.",
-                ),
-                SenderRole::Person => (
-                    format!("{comm}{pid} in a login session on the node"),
-                    "outside of Kubernetes".to_owned(),
-                    "A person did it, from a shell or with what was started there: the node's login records and shell histories say who.",
-                ),
-                SenderRole::Systemd => (
-                    format!("systemd ({comm}{pid}) on the node"),
-                    "outside of Kubernetes".to_owned(),
-                    "A unit that holds the container's processes was stopped or restarted, or its limits on time: the node's journal says which.",
-                ),
-                SenderRole::Process | SenderRole::Kernel => (
-                    format!("{comm}{pid} on the node{}", sender.unit.as_deref().map_or_else(String::new, |unit| format!(" ({unit})"))),
-                    "outside of Kubernetes".to_owned(),
-                    "Something on the node did it: a script, a service, an agent.",
-                ),
-            };
-            let with = if killer::evicts(&signal.what) { String::new() } else { format!(" with {}", signal.what.signal) };
-            (
-                format!("{who} was ended{again}{with} by {whom} {why}; not by the OOM killer{code}."),
-                advice.to_owned(),
-                signal.line.seq,
-            )
-        }
-        By::Probe(probe) => (
-            format!(
-                "{who} was ended{again} by the kubelet because a probe failed{} while it was short of memory; not by the OOM killer{code}.",
-                probe.what.message.as_deref().or(probe.what.reason.as_deref()).map_or_else(String::new, |text| format!(" ({})", one_line(text))),
-            ),
-            "A program that reclaims memory or collects garbage near its limit answers late: raise its limit or make it use less, then look at the probe's timeoutSeconds and failureThreshold.".to_owned(),
-            probe.line.seq,
-        ),
-        By::Nobody(death) => (
-            format!("{who} exited{again} with status 137 by itself: no signal ended its first process, and there was no OOM kill in it."),
-            "Not memory. A shell exits with 137 where a command that it ran was killed, and some programs use that status on purpose: the program's log says.".to_owned(),
-            death.lines.first().map_or(0, |(_, line)| line.seq),
-        ),
-        By::Event(death, probe) => (
-            format!("{who} ended{again} with exit code 137, which is SIGKILL: its events say that the kubelet ends it because its {probe} probe fails, and SIGKILL follows where it does not end in time."),
-            format!("Look at why the {probe} probe fails (timeoutSeconds, failureThreshold, a program that is slow or stuck), and at why the program does not end on SIGTERM. Nothing here says that memory ran out."),
-            death.lines.first().map_or(0, |(_, line)| line.seq),
-        ),
-        By::Unseen(death) => (
-            format!("{who} ended{again} with exit code 137, which is SIGKILL; its status does not say who killed it, or why."),
-            format!("{look} Nothing here says that memory ran out, and nothing says that it did not."),
-            death.lines.first().map_or(0, |(_, line)| line.seq),
-        ),
-        By::Kubelet(change) => (
-            format!("{who} was ended{again} by the kubelet {}; not by the OOM killer{code}.", because(Some(change), pod)),
-            advice_of(&change.what).to_owned(),
-            change.line.seq,
-        ),
+        By::Sender(signal, _) => signal.line.seq,
+        By::Probe(change) | By::Kubelet(change) => change.line.seq,
+        By::Nobody(death) | By::Unseen(death) | By::Event(death, _) => of_death(death),
     }
 }
 
@@ -509,67 +349,4 @@ fn confidence(by: &By<'_>) -> Confidence {
         By::Unseen(_) => Confidence::Low,
         _ => Confidence::High,
     }
-}
-
-pub(super) fn because(reason: Option<&Cause<ContainerChange>>, pod: &str) -> String {
-    match reason.map(|reason| (reason.what.action, &reason.what)) {
-        Some((ContainerAction::PodDeleted, _)) => format!("because pod {pod} was deleted"),
-        Some((ContainerAction::ProbeFailed, _)) => "because a probe failed".to_owned(),
-        Some((_, change)) if change.reason.as_deref() == Some(ContainerChange::PREEMPTING) => format!(
-            "because pod {pod} was preempted{}",
-            change.message.as_deref().map_or_else(String::new, |why| format!(" ({why})"))
-        ),
-        Some((_, change)) if change.reason.as_deref() == Some("PodDeleted") => format!("because pod {pod} was deleted"),
-        Some((_, change)) => match change.message.as_deref().or(change.reason.as_deref()) {
-            Some(text) => format!("as the kubelet asked ({text})"),
-            None => "as the kubelet asked".to_owned(),
-        },
-        None => "for a reason that is not known".to_owned(),
-    }
-}
-
-/// Where the kubelet ended a container for a reason of its own.
-fn advice_of(change: &ContainerChange) -> &'static str {
-    let preempted = change.reason.as_deref() == Some(ContainerChange::PREEMPTING);
-    if preempted && change.message.as_deref().is_some_and(|why| why.contains("memory")) {
-        "Requests of memory, not its use: the node's pods requested nearly all that is allocatable. Leave room for critical pods, or lower requests that are larger than what is used."
-    } else {
-        "Not memory."
-    }
-}
-
-/// An exit code, where it is known.
-fn in_words(code: Option<i32>) -> String {
-    code.map_or_else(String::new, |code| format!(" (exit code {code})"))
-}
-
-fn crash_advice(code: Option<i32>) -> String {
-    match code.unwrap_or_default() {
-        134 => "No OOM kill was seen. A program that aborts itself may have run out of its own heap below the container's limit (Node.js, .NET, JVM, C++ bad_alloc): its log's last lines say so, and a copy of /var/log/pods (--pods) lets oomtrace read them.",
-        135 => "No OOM kill was seen. SIGBUS often is a file mapped into memory that was cut, or a full /dev/shm or tmpfs.",
-        _ => "No OOM kill was seen. Look at the program's log and core dump; a runtime that is refused memory may crash, too.",
-    }
-    .to_owned()
-}
-
-fn refused_by(by: RefusedBy) -> (&'static str, &'static str) {
-    match by {
-        RefusedBy::Overcommit => (
-            "the node's overcommit limit",
-            "The node allows no more promises of memory (vm.overcommit_memory=2, or a single request larger than RAM and swap): the kubelet sets vm.overcommit_memory=1; look at who changed it, or at why the program asks for so much at once.",
-        ),
-        RefusedBy::RlimitAs => (
-            "its limit on address space",
-            "Raise or lift RLIMIT_AS (ulimit -v) of the process: runtimes reserve far more address space than they use.",
-        ),
-        RefusedBy::RlimitData => ("its limit on data", "Raise or lift RLIMIT_DATA (ulimit -d) of the process."),
-        RefusedBy::Rlimit => {
-            ("a limit of its own", "Raise or lift RLIMIT_AS or RLIMIT_DATA (ulimit -v, ulimit -d) of the process.")
-        }
-    }
-}
-
-pub(super) fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + chars.as_str())
 }

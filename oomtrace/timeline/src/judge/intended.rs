@@ -7,11 +7,11 @@ use oomtrace_model::{
 
 use super::{
     super::{
-        evidence::{Cause, Death, Evicted, FirstExit},
+        evidence::{Cause, Death, Evicted},
         windows::{NOTICED, RELIST},
-        words::{one_line, place},
+        words::place,
     },
-    Context, ending, ends, named,
+    Context, ending, ends, named, sentences,
 };
 
 /// An end as Kubernetes intended, and what says so.
@@ -20,8 +20,8 @@ pub(super) struct Intended<'a> {
     pub(super) reason: EndReason,
     /// The kubelet's words.
     pub(super) said: Option<&'a Cause<ContainerChange>>,
-    signal: Option<&'a Cause<Signal>>,
-    evicted: Option<&'a Evicted>,
+    pub(super) signal: Option<&'a Cause<Signal>>,
+    pub(super) evicted: Option<&'a Evicted>,
 }
 
 /// The same, to be emitted.
@@ -85,7 +85,7 @@ impl<'a> Intended<'a> {
         if death.sandbox {
             container = Container { id: Some(id.clone()), role: Some(ContainerRole::Sandbox), ..Container::default() };
         }
-        let message = self.message(&place(pod.as_ref(), Some(&container)));
+        let message = sentences::intended::message(self, &place(pod.as_ref(), Some(&container)));
         let event = ContainerEnded {
             sandbox: Some(death.sandbox),
             exit_code: death.exit_code,
@@ -98,39 +98,6 @@ impl<'a> Intended<'a> {
             pod,
         };
         Some(End { at: death.at, node: node.to_owned(), container: id, event })
-    }
-
-    fn message(&self, who: &str) -> String {
-        let code = self.death.exit_code.map_or_else(String::new, |code| format!(" with {code}"));
-        let by = match self.signal.map(|signal| (signal.what.sender.role, &signal.what)) {
-            Some((SenderRole::Kubelet, signal)) => format!(" by {} from the kubelet", signal.signal),
-            Some((SenderRole::Runtime, signal)) => format!(" by {} from the container runtime", signal.signal),
-            Some((SenderRole::SameContainer, signal)) => format!(" by {} from a process in it", signal.signal),
-            Some((_, signal)) => format!(" by {}", signal.signal),
-            None => String::new(),
-        };
-        let words = self.said.and_then(|said| said.what.message.as_deref()).map(one_line);
-        let words = words.map_or_else(String::new, |words| format!(" ({words})"));
-        let why = match self.reason {
-            EndReason::Sandbox => "the runtime ends a sandbox with SIGKILL when its pod has ended".to_owned(),
-            EndReason::PodDeleted => "its pod was deleted".to_owned(),
-            EndReason::Probe => format!("a probe failed, and the kubelet starts it anew{words}"),
-            EndReason::Evicted => match self.evicted.and_then(|evicted| evicted.memory) {
-                Some(true) => "its pod was evicted for memory".to_owned(),
-                Some(false) => "its pod was evicted, not for memory".to_owned(),
-                None => "its pod was evicted".to_owned(),
-            },
-            EndReason::Preempted => format!("its pod made room for a critical one{words}"),
-            EndReason::NodeShutdown => "the node is shutting down".to_owned(),
-            EndReason::Restarted => format!("the kubelet starts it anew{words}"),
-            EndReason::Unknown => match (self.said, self.signal, self.death.exit) {
-                (Some(_), ..) => "the kubelet asked for it, and its log does not say why".to_owned(),
-                (None, Some(_), _) => "the kubelet's log does not say that it asked for it".to_owned(),
-                (None, None, Some(FirstExit::Status)) => "it exited with that status by itself".to_owned(),
-                (None, None, _) => "nothing says who ended it, or why".to_owned(),
-            },
-        };
-        format!("{} ended{code}{by}: {why}.", ending::capital(who))
     }
 }
 

@@ -1,9 +1,7 @@
 //! Verdicts on kills by the kernel's OOM killer.
 
-mod advice;
-mod limit;
-mod summary;
-mod usage;
+pub(super) mod limit;
+pub(super) mod usage;
 
 use std::collections::BTreeMap;
 
@@ -12,16 +10,18 @@ use oomtrace_model::{
     OomKill, Scenario, Verdict, Victim, snapshot::ContainerRecord,
 };
 
-use self::{
-    advice::Advice,
-    summary::{Left, Summary},
-    usage::{Fill, Users},
-};
+use self::usage::{Fill, Users};
 use super::{
     super::{evidence::Kill, names::SANDBOX_SCORE, windows::NOTICED, words},
     Context,
     case::Case,
-    eviction, named, shown,
+    eviction, named,
+    sentences::{
+        missing::Missing,
+        oom::{Left, Summary},
+        oom_advice::Advice,
+    },
+    shown,
 };
 
 /// What the pod's other containers are known to be.
@@ -53,11 +53,10 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, signal: Option<&evic
     let users = Users::of(kill, scenario);
     let bystander = bystander(scenario, case, users.as_ref());
     if invisible.is_none() && container.is_some() {
-        let by = if outside { "the container runtime's events" } else { "the kubelet's log" };
-        missing.push(format!("whether the container lived on: {by} from after the kill"));
+        missing.push(if outside { Missing::LivedOnOutside } else { Missing::LivedOn }.text());
     }
     if pod.as_ref().is_some_and(|pod| pod.name.is_none()) {
-        missing.push("the pod's name: --pods, or the kubelet's log".to_owned());
+        missing.push(Missing::PodName.text());
     }
     if let (true, Some(signal)) = (case.evicted_first(), signal) {
         confidence = confidence.min(signal.confidence);
@@ -137,9 +136,7 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, signal: Option<&evic
 fn heading(scenario: Scenario, kill: &Kill) -> &'static str {
     match scenario {
         Scenario::SystemOom if Left::of(kill).is_some() => words::DESPITE_MEMORY,
-        Scenario::AllocatableOom if kill.reported.limit.as_ref().and_then(summary::qos_class).is_some() => {
-            words::OF_QOS_CLASS
-        }
+        Scenario::AllocatableOom if kill.reported.limit.as_ref().and_then(qos_class).is_some() => words::OF_QOS_CLASS,
         _ => "",
     }
 }
@@ -148,30 +145,17 @@ fn heading(scenario: Scenario, kill: &Kill) -> &'static str {
 fn unseen(kill: &Kill, context: &Context<'_>, missing: &mut Vec<String>) -> Confidence {
     let mut confidence = Confidence::High;
     if kill.reported.time_unknown {
-        missing.push(
-            if context.known.statuses_alone {
-                "when it was: what was printed has an age, and not when that was (--printed-at)"
-            } else {
-                "when it was: the log has no time of it (`dmesg -T` and `journalctl -k` print times)"
-            }
-            .to_owned(),
-        );
+        let printed = context.known.statuses_alone;
+        missing.push(if printed { Missing::TimeOfPrinting } else { Missing::TimeOfKill }.text());
         confidence = Confidence::Medium;
     }
     let (what, most) = match kill.reported.known_by {
         None => return confidence,
-        Some(KnownBy::Choice) => (
-            "who was killed: the log has the kernel's choice alone, and a child of it may have been killed instead",
-            Confidence::Medium,
-        ),
-        Some(KnownBy::Reaper) => {
-            ("the kill's own line: the log has only that the victim's memory was taken", Confidence::Low)
-        }
-        Some(KnownBy::Limit) => {
-            ("who was killed: the log has only the line that names the victim's cgroup", Confidence::Medium)
-        }
+        Some(KnownBy::Choice) => (Missing::VictimOfChoice, Confidence::Medium),
+        Some(KnownBy::Reaper) => (Missing::KillLine, Confidence::Low),
+        Some(KnownBy::Limit) => (Missing::VictimOfLimit, Confidence::Medium),
     };
-    missing.push(what.to_owned());
+    missing.push(what.text());
     confidence.min(most)
 }
 
@@ -205,25 +189,19 @@ fn scenario(case: &Case<'_>, context: &Context<'_>, kill: &Kill, missing: &mut V
             }
             Siblings::Some => (Scenario::PodLimit, Confidence::High),
             Siblings::Unknown => {
-                missing.push(
-                    "how many containers the pod has: --pods, or the kubelet's log from when it started".to_owned(),
-                );
+                missing.push(Missing::Containers.text());
                 (Scenario::ContainerLimit, Confidence::Medium)
             }
         },
         Some(Level::Qos | Level::Kubepods) => (Scenario::AllocatableOom, Confidence::High),
         // A person's SysRq-f, a cpuset and a memory policy end in the same line; only the report tells them apart.
         Some(Level::Node) if kill.reported.constraint.is_none() => {
-            let by = if kill.reported.gfp_mask.is_some() {
-                "kernels before 5.0 do not say"
-            } else {
-                "the kernel's report (--kernel-log)"
-            };
-            missing.push(format!("whether the whole node ran out, or a part of it: {by}"));
+            let old = kill.reported.gfp_mask.is_some();
+            missing.push(if old { Missing::PartOfOldNode } else { Missing::PartOfNode }.text());
             (Scenario::SystemOom, Confidence::Medium)
         }
         Some(Level::Node) if Left::of(kill).is_some() => {
-            missing.push("why the allocation failed while memory was free: the kernel's messages before it".to_owned());
+            missing.push(Missing::WhyFailed.text());
             (Scenario::SystemOom, Confidence::Medium)
         }
         Some(Level::Node) => (Scenario::SystemOom, Confidence::High),
@@ -236,13 +214,10 @@ fn scenario(case: &Case<'_>, context: &Context<'_>, kill: &Kill, missing: &mut V
 /// not say whose.
 fn without_a_report(kill: &Kill, missing: &mut Vec<String>) -> (Scenario, Confidence) {
     if kill.lines.iter().all(|(_, line)| !matches!(line.event, Event::OomKill(_))) {
-        missing.push("whose limit was hit: the kernel's log (--kernel-log)".to_owned());
+        missing.push(Missing::KernelLog.text());
         return (Scenario::UnknownLimit, Confidence::Low);
     }
-    missing.push(
-        "whose limit was hit: the kernel's report, of which the log has one line (the kernel leaves reports out beyond 10 in 5 s)"
-            .to_owned(),
-    );
+    missing.push(Missing::Report.text());
     let reported = &kill.reported;
     let of_node = reported.message.as_deref().is_some_and(|message| message.starts_with("Out of memory"))
         || reported.constraint.as_deref().is_some_and(|constraint| constraint != "MEMCG");
@@ -411,4 +386,19 @@ fn bystander(scenario: Scenario, case: &Case<'_>, users: Option<&Users>) -> Opti
         _ if case.kills.is_empty() => None,
         _ => users.map(|users| !users.victim_is_most),
     }
+}
+
+/// Whether the victim is the runtime's own process that becomes the container's first (`libcontainer`'s `nsexec.c` names its
+/// stages `runc:[0:PARENT]`, `runc:[1:CHILD]`, `runc:[2:INIT]`): the container's program was not running yet.
+pub(super) fn is_starting(kill: &Kill) -> bool {
+    kill.reported.victim.task.comm.as_deref().is_some_and(|comm| comm.starts_with("runc:["))
+}
+
+/// The class of pods whose limit was hit, as their statuses name it (`qosClass`).
+pub(super) fn qos_class(limit: &Limit) -> Option<&'static str> {
+    let path = limit.cgroup.as_deref().filter(|_| limit.level == Some(Level::Qos))?;
+    let last = path.rsplit('/').next()?;
+    [("burstable", "Burstable"), ("besteffort", "BestEffort")]
+        .into_iter()
+        .find_map(|(name, class)| last.contains(name).then_some(class))
 }

@@ -3,18 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use oomtrace_model::{Incident, Level, Limit, PanicOnOom, Scenario, UnderOom, UnderOomState, Verdict};
+use oomtrace_model::{Incident, Level, Limit, PanicOnOom, Scenario, UnderOom, Verdict};
 
 use super::{
-    super::{
-        evidence::Cause,
-        windows::CRASH_LOOP,
-        words::{place, size, times},
-    },
+    super::{evidence::Cause, windows::CRASH_LOOP, words::place},
     Context,
     case::{Case, Ending, Subject},
-    ending::capital,
-    named,
+    named, sentences,
 };
 
 /// Makes cases of them.
@@ -62,51 +57,24 @@ fn scenario(limit: Option<&Limit>) -> Scenario {
 
 pub(super) fn frozen(case: &Case<'_>, context: &Context<'_>, frozen: &[&Cause<UnderOom>]) -> Incident {
     let Some(first) = frozen.first() else { return Incident::default() };
-    let limit = first.what.limit.clone();
-    let amount =
-        limit.as_ref().and_then(|limit| limit.limit_bytes).map_or_else(String::new, |b| format!(" of {}", size(b)));
-    let began = frozen.iter().filter(|one| one.what.state == UnderOomState::Began).count() as u64;
-    let often = if began > 1 { format!(" {}", times(began)) } else { String::new() };
-    let waits = frozen.last().is_some_and(|last| last.what.state == UnderOomState::Began);
-    let state = if waits { "it still waits" } else { "it had room again" };
-    let inside = place(named(context, case.pod.as_ref()).as_ref(), case.container(context).as_ref());
-    let summary = format!(
-        "{} hit its memory limit{amount}{often} and was frozen instead of killed, as its cgroup has oom_kill_disable set; {state}.",
-        capital(&inside)
-    );
-    let advice = "Nobody ends what waits here, and Kubernetes takes it for running: write 0 to memory.oom_control of its cgroup, so that the kernel may kill and the container is started again, and give it a higher limit.";
-    stopped(case, context, limit, ("Frozen at a memory limit", summary), advice)
+    stopped(case, context, first.what.limit.clone(), sentences::stopped::frozen(&inside(case, context), frozen))
 }
 
 pub(super) fn panic(case: &Case<'_>, context: &Context<'_>, panic: &Cause<PanicOnOom>) -> Incident {
     let limit = panic.what.limit.clone();
-    let inside = place(named(context, case.pod.as_ref()).as_ref(), case.container(context).as_ref());
-    let why = match scenario(limit.as_ref()) {
-        Scenario::SystemOom => "the node itself ran out of memory".to_owned(),
-        Scenario::UnknownLimit => "memory ran out".to_owned(),
-        _ => format!("{inside} hit a memory limit"),
-    };
-    let comm = panic.what.trigger.comm.as_deref().unwrap_or("a process");
-    if panic.what.panic_on_oom == 0 {
-        let summary =
-            format!("The kernel panicked, as no process was left that it may kill: {why} when {comm} asked for more.");
-        let advice = "A panic ends every pod of the node. What was left has oom_score_adj -1000, or is the kernel's own memory: find who set it, and give the node more memory.";
-        return stopped(case, context, limit, ("Out of memory: the kernel panics", summary), advice);
-    }
-    let sysctl = panic.what.panic_on_oom;
-    let summary = format!(
-        "The kernel was about to panic instead of killing, as vm.panic_on_oom is {sysctl}: {why} when {comm} asked for more."
-    );
-    let advice = "A panic ends every pod of the node. Set vm.panic_on_oom=0, as the kubelet does by itself unless its --protect-kernel-defaults keeps it from that.";
-    stopped(case, context, limit, ("Out of memory: the kernel panics", summary), advice)
+    let said = sentences::stopped::panic(&inside(case, context), scenario(limit.as_ref()), &panic.what);
+    stopped(case, context, limit, said)
+}
+
+fn inside(case: &Case<'_>, context: &Context<'_>) -> String {
+    place(named(context, case.pod.as_ref()).as_ref(), case.container(context).as_ref())
 }
 
 fn stopped(
     case: &Case<'_>,
     context: &Context<'_>,
     limit: Option<Limit>,
-    (heading, summary): (&str, String),
-    advice: &str,
+    sentences::stopped::Said { heading, summary, advice }: sentences::stopped::Said,
 ) -> Incident {
     let evidence = match &case.ending {
         Some(Ending::Frozen(frozen)) => frozen.iter().take(8).map(|frozen| frozen.line.seq).collect(),

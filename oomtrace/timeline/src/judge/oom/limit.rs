@@ -4,7 +4,7 @@ use oomtrace_model::{Cause, Confidence, Event, OomKill, Scenario, SwapCounter};
 
 use super::{
     super::{Context, case::Case},
-    summary::is_starting,
+    is_starting,
 };
 use crate::{
     windows::SECOND,
@@ -18,7 +18,7 @@ const LEAK: i64 = 60 * 60;
 
 /// A limit and what it is worked out from. `None` where nothing supports a number: no amounts, a guess at whose limit it was,
 /// a limit that was lowered, a program that was not running yet, or what looks like a leak.
-pub(super) fn suggested(
+pub(in super::super) fn suggested(
     case: &Case<'_>,
     context: &Context<'_>,
     scenario: Scenario,
@@ -72,7 +72,7 @@ fn round_up(bytes: u64) -> u64 {
 }
 
 /// Seconds between kills, where there are several.
-pub(super) fn interval(case: &Case<'_>) -> Option<i64> {
+pub(in super::super) fn interval(case: &Case<'_>) -> Option<i64> {
     let first = case.kills.first()?;
     let gaps = i64::try_from(case.kill_count()).ok()? - 1;
     (gaps > 0).then(|| (case.last_kill() - first.at) / SECOND / gaps)

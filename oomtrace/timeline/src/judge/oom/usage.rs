@@ -11,17 +11,17 @@ use crate::{
 };
 
 /// Who used how much of the limit that was hit.
-pub(super) struct Users {
+pub(in super::super) struct Users {
     /// The one with the most, in words.
-    pub(super) most: String,
-    pub(super) most_bytes: u64,
-    pub(super) victim_bytes: u64,
-    pub(super) victim_is_most: bool,
+    pub(in super::super) most: String,
+    pub(in super::super) most_bytes: u64,
+    pub(in super::super) victim_bytes: u64,
+    pub(in super::super) victim_is_most: bool,
 }
 
 impl Users {
     /// By pod where all pods share the limit, by container where a pod's do, by process where the log does not say.
-    pub(super) fn of(kill: &Kill, scenario: Scenario) -> Option<Self> {
+    pub(in super::super) fn of(kill: &Kill, scenario: Scenario) -> Option<Self> {
         let candidates = kill.reported.candidates.as_ref()?;
         let by_pod = matches!(scenario, Scenario::AllocatableOom | Scenario::SystemOom);
         let group = |candidate: &Candidate| -> Option<String> {
@@ -70,7 +70,7 @@ fn used(memory: &Memory) -> Option<u64> {
 
 /// What filled a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fill {
+pub(in super::super) enum Fill {
     /// Heaps and stacks.
     Anon(u64),
     /// Files in a tmpfs, and shared mappings.
@@ -87,7 +87,7 @@ pub(super) enum Fill {
 
 impl Fill {
     /// From the cgroup's statistics, in the report or as they were read at that time; else from the processes.
-    pub(super) fn of(kill: &Kill, case: &Case<'_>, context: &Context<'_>) -> Self {
+    pub(in super::super) fn of(kill: &Kill, case: &Case<'_>, context: &Context<'_>) -> Self {
         let limit = kill.reported.limit.as_ref();
         let read = kill.reported.cgroup_memory.or_else(|| reading(kill, context));
         match read.filter(|memory| adds_up(memory, limit)).and_then(|memory| largest(&memory)) {
@@ -179,7 +179,7 @@ fn reading(kill: &Kill, context: &Context<'_>) -> Option<CgroupMemory> {
 
 /// How the swap of a cgroup stood when its limit was hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Swap {
+pub(in super::super) enum Swap {
     /// It had some, and all of it was used.
     Full(u64),
     /// So much is in it, on cgroup v1, which counts it with the memory.
@@ -192,7 +192,7 @@ pub(super) enum Swap {
 
 impl Swap {
     /// On cgroup v2, where it has a limit of its own, and on v1 as far as it is worth a word.
-    pub(super) fn of(kill: &Kill) -> Self {
+    pub(in super::super) fn of(kill: &Kill) -> Self {
         if let Some(limit) = &kill.reported.limit
             && limit.swap_counter == Some(SwapCounter::MemoryAndSwap)
             && let (Some(memory), Some(both)) = (limit.usage_bytes, limit.swap_usage_bytes)

@@ -2,9 +2,12 @@
 
 use oomtrace_model::{Cause, Container, ContainerAction, Event, KnownBy, Level, Limit, Pod, Scenario, SwapCounter};
 
-use super::{
-    super::case::Case,
-    usage::{Swap, Users},
+use super::super::{
+    case::Case,
+    oom::{
+        is_starting, qos_class,
+        usage::{Swap, Users},
+    },
 };
 use crate::{
     evidence::Kill,
@@ -12,27 +15,27 @@ use crate::{
 };
 
 /// What has the limit where a node of kind, k3d or minikube is out of memory.
-pub(super) const AROUND: &str = "the container that the node runs in";
+pub(in super::super) const AROUND: &str = "the container that the node runs in";
 
 /// What a summary is made of.
-pub(super) struct Summary<'a> {
-    pub(super) pod: Option<&'a Pod>,
-    pub(super) container: Option<&'a Container>,
-    pub(super) scenario: Scenario,
-    pub(super) users: Option<&'a Users>,
+pub(in super::super) struct Summary<'a> {
+    pub(in super::super) pod: Option<&'a Pod>,
+    pub(in super::super) container: Option<&'a Container>,
+    pub(in super::super) scenario: Scenario,
+    pub(in super::super) users: Option<&'a Users>,
     /// The container's limit by its specification: `Some(None)` where it has none.
     #[expect(clippy::option_option, reason = "whether it is known, and whether there is one")]
-    pub(super) specified: Option<Option<u64>>,
+    pub(in super::super) specified: Option<Option<u64>>,
     /// Where the container lives on, whether Kubernetes calls its later end `OOMKilled`.
-    pub(super) lives_on: Option<bool>,
+    pub(in super::super) lives_on: Option<bool>,
     /// It is known not to be on a Kubernetes node.
-    pub(super) outside: bool,
+    pub(in super::super) outside: bool,
     /// Events were lost at the time: there may have been more kills.
-    pub(super) at_least: bool,
+    pub(in super::super) at_least: bool,
 }
 
 impl Summary<'_> {
-    pub(super) fn text(&self, case: &Case<'_>, kill: &Kill) -> String {
+    pub(in super::super) fn text(&self, case: &Case<'_>, kill: &Kill) -> String {
         let victim = &kill.reported.victim;
         let comm = victim.task.comm.as_deref().unwrap_or("a process");
         let pid = victim.task.tgid.or(victim.task.pid).map_or_else(String::new, |pid| format!(" (pid {pid})"));
@@ -223,14 +226,14 @@ fn of_nodes(kill: &Kill) -> String {
 }
 
 /// Memory that was left on the node when an allocation failed that was bound to no part of it.
-pub(super) struct Left {
-    pub(super) free: u64,
-    pub(super) managed: u64,
+pub(in super::super) struct Left {
+    pub(in super::super) free: u64,
+    pub(in super::super) managed: u64,
 }
 
 impl Left {
     /// Where it is far more than the kernel keeps free: below its watermarks, which are a few percent, all allocations fail.
-    pub(super) fn of(kill: &Kill) -> Option<Self> {
+    pub(in super::super) fn of(kill: &Kill) -> Option<Self> {
         const PART: u64 = 8;
         const LEAST: u64 = 128 << 20;
         let reported = &kill.reported;
@@ -262,28 +265,13 @@ fn free_elsewhere(kill: &Kill, allowed: Option<&str>) -> Option<u64> {
 
 /// What was limited, and to how much. cgroup v1 has a limit of memory alone, and one of memory with swap: `memory` may have
 /// room left.
-pub(super) fn hit(limit: &Limit) -> (&'static str, Option<u64>) {
+pub(in super::super) fn hit(limit: &Limit) -> (&'static str, Option<u64>) {
     let with_swap = limit.swap_limit_bytes.filter(|_| limit.swap_counter == Some(SwapCounter::MemoryAndSwap));
     let has_room = limit.usage_bytes.zip(limit.limit_bytes).is_some_and(|(used, most)| used < most);
     match (with_swap, limit.swap_usage_bytes) {
         (Some(most), Some(used)) if used >= most && has_room => ("memory+swap", with_swap),
         _ => ("memory", limit.limit_bytes),
     }
-}
-
-/// The class of pods whose limit was hit, as their statuses name it (`qosClass`).
-pub(super) fn qos_class(limit: &Limit) -> Option<&'static str> {
-    let path = limit.cgroup.as_deref().filter(|_| limit.level == Some(Level::Qos))?;
-    let last = path.rsplit('/').next()?;
-    [("burstable", "Burstable"), ("besteffort", "BestEffort")]
-        .into_iter()
-        .find_map(|(name, class)| last.contains(name).then_some(class))
-}
-
-/// Whether the victim is the runtime's own process that becomes the container's first (`libcontainer`'s `nsexec.c` names its
-/// stages `runc:[0:PARENT]`, `runc:[1:CHILD]`, `runc:[2:INIT]`): the container's program was not running yet.
-pub(super) fn is_starting(kill: &Kill) -> bool {
-    kill.reported.victim.task.comm.as_deref().is_some_and(|comm| comm.starts_with("runc:["))
 }
 
 /// With what exit code a container ended, where a kill is known only because its end is called `OOMKilled`, and the end was no kill.

@@ -4,14 +4,14 @@ use std::{fmt::Write as _, time::Duration};
 
 use oomtrace_model::{GrownPod, Pressure, Scenario, Verdict};
 
-use super::Context;
+use super::super::Context;
 use crate::words::{listed, pod_name, size, span};
 
 /// How many are named in a sentence.
 const NAMED: usize = 3;
 
 /// Says which pods grew most in the minutes before, and what of that they had requested.
-pub(super) fn add(pressures: &[&Pressure], context: &Context<'_>, verdict: &mut Verdict) {
+pub(in super::super) fn add(pressures: &[&Pressure], context: &Context<'_>, verdict: &mut Verdict) {
     if !matches!(verdict.scenario, Scenario::AllocatableOom | Scenario::SystemOom) {
         return;
     }

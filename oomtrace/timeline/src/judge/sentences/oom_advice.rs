@@ -3,10 +3,17 @@
 use oomtrace_model::{Cause, Container, ContainerRole, Scenario};
 
 use super::{
-    super::{case::Case, eviction},
-    limit::interval,
-    summary::{AROUND, Left, hit, is_starting, qos_class},
-    usage::{Fill, Swap, Users},
+    super::{
+        case::Case,
+        oom::{
+            is_starting,
+            limit::interval,
+            qos_class,
+            usage::{Fill, Swap, Users},
+        },
+    },
+    eviction,
+    oom::{AROUND, Left, hit},
 };
 use crate::{
     evidence::Kill,
@@ -14,24 +21,24 @@ use crate::{
 };
 
 /// What advice is made of.
-pub(super) struct Advice<'a> {
-    pub(super) container: Option<&'a Container>,
-    pub(super) scenario: Scenario,
-    pub(super) users: Option<&'a Users>,
-    pub(super) fill: Fill,
+pub(in super::super) struct Advice<'a> {
+    pub(in super::super) container: Option<&'a Container>,
+    pub(in super::super) scenario: Scenario,
+    pub(in super::super) users: Option<&'a Users>,
+    pub(in super::super) fill: Fill,
     /// The container's limit by its specification: `Some(None)` where it has none.
     #[expect(clippy::option_option, reason = "whether it is known, and whether there is one")]
-    pub(super) specified: Option<Option<u64>>,
+    pub(in super::super) specified: Option<Option<u64>>,
     /// The limits of all containers of the pod together, where each has one.
-    pub(super) specified_sum: Option<u64>,
+    pub(in super::super) specified_sum: Option<u64>,
     /// It is known not to be on a Kubernetes node.
-    pub(super) outside: bool,
+    pub(in super::super) outside: bool,
     /// Nothing says whether it is on one.
-    pub(super) anywhere: bool,
+    pub(in super::super) anywhere: bool,
 }
 
 impl Advice<'_> {
-    pub(super) fn text(&self, case: &Case<'_>, kill: &Kill) -> String {
+    pub(in super::super) fn text(&self, case: &Case<'_>, kill: &Kill) -> String {
         let limit = kill.reported.limit.as_ref().and_then(|limit| hit(limit).1);
         match (kill.reported.cause, self.scenario) {
             (Some(Cause::LimitLowered), scenario) if scenario != Scenario::Killed => {

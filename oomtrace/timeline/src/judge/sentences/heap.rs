@@ -10,7 +10,7 @@ use crate::{
 
 /// How much of its limit the container used, in a sentence: the most at any time, where that could be read at its end, else what
 /// was read last before it.
-pub(super) fn use_of(case: &Case<'_>, context: &Context<'_>) -> String {
+pub(in super::super) fn use_of(case: &Case<'_>, context: &Context<'_>) -> String {
     let Some(death) = case.deaths.last() else { return String::new() };
     let near = death.at - PICTURE..=death.at + SECOND;
     let reads = context.evidence.pictures.iter().rev().filter_map(|read| match &read.line.event {
@@ -32,7 +32,7 @@ pub(super) fn use_of(case: &Case<'_>, context: &Context<'_>) -> String {
 }
 
 /// What helps where a runtime gives up at a limit of its own.
-pub(super) fn advice(case: &Case<'_>, context: &Context<'_>, runtime: Option<&str>) -> String {
+pub(in super::super) fn advice(case: &Case<'_>, context: &Context<'_>, runtime: Option<&str>) -> String {
     let heap = Heap::of(case, context);
     let limit =
         heap.limit_bytes.map_or_else(String::new, |limit| format!(" (its container's limit is {})", size(limit)));
@@ -58,7 +58,7 @@ fn setting_of(runtime: &str) -> Option<&'static str> {
 }
 
 /// What is known of that limit.
-pub(super) struct Heap<'a> {
+pub(in super::super) struct Heap<'a> {
     /// Of command lines and environments, read while the container ran.
     started_with: &'a [String],
     /// Of the specification.
@@ -69,7 +69,7 @@ pub(super) struct Heap<'a> {
 }
 
 impl<'a> Heap<'a> {
-    pub(super) fn of(case: &Case<'a>, context: &Context<'a>) -> Self {
+    pub(in super::super) fn of(case: &Case<'a>, context: &Context<'a>) -> Self {
         let name = case.container(context).and_then(|container| container.name);
         let record = context.names.container_record(case.pod.as_ref(), name.as_deref());
         let exits = case.deaths.iter().rev().flat_map(|death| &death.lines).filter_map(|(_, line)| match &line.event {
@@ -118,7 +118,7 @@ impl<'a> Heap<'a> {
     }
 
     /// Where a program crashed, and its log is not at hand.
-    pub(super) fn of_crash(&self) -> String {
+    pub(in super::super) fn of_crash(&self) -> String {
         let runtime = self.runtime().and_then(|(runtime, by)| {
             let how = setting_of(runtime)?;
             Some(format!(" It is a program of {runtime} ({by}), whose heap has a limit of its own ({how})."))
