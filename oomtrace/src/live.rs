@@ -57,7 +57,7 @@ use crate::{
     node::{self, hierarchy::Hierarchy},
     probe::{Choice, Loader},
     self_protection,
-    sink::{self, Look, Outlets, Output, Reader, Rotation},
+    sink::{self, Look, Outlets, Output, Rotation, StdoutReader},
     source::{
         kubelet::{Kubelet, Log},
         kubelet_metrics,
@@ -151,7 +151,7 @@ struct Live {
     sources: Sources,
     pipeline: Pipeline,
     learning: Learning,
-    reader: Reader,
+    reader: StdoutReader,
     /// Whether it is worth going on when nobody reads standard output any more.
     outlives_reader: bool,
     hangup: Hangup,

@@ -5,7 +5,7 @@ use std::{fs::File, io::Read as _, path::Path};
 use jiff::{Timestamp, tz::TimeZone};
 use oomtrace::{
     event::{ContainerAction, ContainerChange, Event, EvictionPhase as Phase, Moment, Observation, Pod},
-    source::kubelet_log::{Calendar, Reader},
+    source::kubelet_log::{Calendar, LogReader},
 };
 
 const CAPTURES: [&str; 3] = ["evict-1.20-systemd", "evict-1.36-systemd", "oomkill-1.36-systemd"];
@@ -20,9 +20,9 @@ fn log(capture: &str, form: &str) -> Vec<u8> {
     bytes
 }
 
-fn reader() -> Reader {
+fn reader() -> LogReader {
     let not_after: Timestamp = "2026-11-24T06:00:00Z".parse().expect("a time");
-    Reader::new(Calendar { not_after, zone: TimeZone::UTC }, Vec::new()).expect("a reader")
+    LogReader::new(Calendar { not_after, zone: TimeZone::UTC }, Vec::new()).expect("a reader")
 }
 
 fn read(bytes: &[u8]) -> Vec<Observation> {

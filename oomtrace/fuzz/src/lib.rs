@@ -14,7 +14,7 @@ use oomtrace::{
     source::{
         kernel::{self, Joiner, decode},
         kernel_log::{self, Clock, Events},
-        kubelet_log::{Calendar, Reader},
+        kubelet_log::{Calendar, LogReader},
     },
     timeline::{Background, Keep, Timeline},
 };
@@ -44,7 +44,7 @@ pub fn kernel_log(data: &[u8]) {
 /// A kubelet's log in any form, in pieces as a pipe hands them out.
 pub fn kubelet_log(data: &[u8]) {
     let calendar = Calendar { not_after: Timestamp::UNIX_EPOCH, zone: TimeZone::UTC };
-    let Ok(mut reader) = Reader::new(calendar, Vec::new()) else { return };
+    let Ok(mut reader) = LogReader::new(calendar, Vec::new()) else { return };
     let mut reported = Vec::new();
     for piece in data.chunks(4096) {
         reader.push(piece, &mut reported);

@@ -21,7 +21,7 @@ const TALOS: &str = "machined";
 pub(crate) fn says_sent(identifier: &str, text: &str) -> bool {
     match identifier {
         NOHANG | NOHANG_DESKTOP => nohang::says_sent(text),
-        _ => Reader::default().read(identifier, text, None).is_some(),
+        _ => KillerReader::default().read(identifier, text, None).is_some(),
     }
 }
 
@@ -37,13 +37,13 @@ pub(crate) fn read_bare(text: &str) -> Option<Signal> {
 
 /// Reads a killer's lines, of which it may take several to say whom it killed.
 #[derive(Debug, Default)]
-pub(crate) struct Reader {
+pub(crate) struct KillerReader {
     nohang: nohang::Victim,
     /// The pod that koordlet named last: at V(5) it logs each eviction twice.
     evicted: Option<Pod>,
 }
 
-impl Reader {
+impl KillerReader {
     /// A kill, as the journal has it: `identifier` is that of the killer, `pid` its process id.
     pub(crate) fn read(&mut self, identifier: &str, text: &str, pid: Option<u32>) -> Option<Signal> {
         match identifier {
@@ -239,13 +239,15 @@ mod tests {
             ("killing process 741 \"sh\" with signal 15: badness 550, VmRSS 7609 MiB", 741, None, "sh", 15),
             ("Killing process 'a, b' with signal 9, pid: 58, badness: 538, VmRSS: 3160 MiB", 58, None, "a, b", 9),
         ] {
-            let signal = Reader::default().read(EARLYOOM, text, Some(1)).expect("a kill");
+            let signal = KillerReader::default().read(EARLYOOM, text, Some(1)).expect("a kill");
             let Task { pid: process, uid: user, comm: name, .. } = signal.target;
             assert_eq!((process, user, name.as_deref()), (Some(pid), uid, Some(comm)), "{text}");
             assert_eq!(signal.signal_number, Some(number), "{text}");
         }
         assert!(
-            Reader::default().read(EARLYOOM, "sending SIGTERM when mem <= 10.00% and swap <= 10.00%,", None).is_none()
+            KillerReader::default()
+                .read(EARLYOOM, "sending SIGTERM when mem <= 10.00% and swap <= 10.00%,", None)
+                .is_none()
         );
     }
 }

@@ -7,7 +7,7 @@ mod target;
 use std::io::{self, Write as _};
 
 use self::{
-    report::{Reader, Report},
+    report::{MemoryReader, Report},
     target::Target,
 };
 use super::{
@@ -58,7 +58,7 @@ fn read(args: &Args) -> anyhow::Result<Report> {
     }
     let object = args.inputs.object(&mut missing);
     let names = node_inputs::names(&options)?;
-    let reader = Reader { places, answers, object, names, missing };
+    let reader = MemoryReader { places, answers, object, names, missing };
     match &args.what {
         Target::Node => Ok(reader.node()),
         Target::Cgroup(path) => reader.cgroup(path),

@@ -15,7 +15,7 @@ use crate::{
     source::{
         envelope::learnt::{Peeled, Peeler},
         kernel_log::{self, Clock, KernelLines, Machine, Statistics, form::Form},
-        kubelet_log::{self, Calendar, KubeletLines, Names, Reader},
+        kubelet_log::{self, Calendar, KubeletLines, LogReader, Names},
     },
 };
 
@@ -262,7 +262,7 @@ pub(super) fn is_local(path: &Given) -> Result<bool> {
 struct KubeletLog {
     path: Given,
     log: Log,
-    reader: Reader,
+    reader: LogReader,
     /// Undoes what was learnt of the log, where it cannot be read as it is; and the start of a line whose end is yet to come.
     peeler: Option<(Peeler<KubeletLines>, Vec<u8>)>,
     /// The piece that was read last, and the one before: the end of a line may be in either.
@@ -285,7 +285,7 @@ impl KubeletLog {
         let log = Log::open(path, &KubeletLines, Some(KUBELET_SAMPLE))?;
         let peeler = (!log.plan.is_plain()).then(|| (log.peeler(KubeletLines), Vec::new()));
         let calendar = Calendar { not_after: latest.unwrap_or(log.input.latest), zone: zone.clone() };
-        let mut reader = Reader::new(calendar, Vec::new())?;
+        let mut reader = LogReader::new(calendar, Vec::new())?;
         reader.pass_over_idle_observations();
         Ok(Self {
             path: path.clone(),

@@ -137,7 +137,7 @@ fn by_kills(inputs: &Inputs, latest: Option<Timestamp>) -> Result<Option<i64>> {
 
 /// Whether a kernel's log writes local times; `None` where it writes none.
 fn kernel_is_local(path: &Given) -> Result<Option<bool>> {
-    let mut reader = kernel_log::Reader::new();
+    let mut reader = kernel_log::LineReader::new();
     let lines = first_lines(path)?;
     if lines.first().is_some_and(|line| kernel_log::is_export(line)) {
         return Ok(Some(false));

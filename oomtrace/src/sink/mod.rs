@@ -16,7 +16,7 @@ pub use self::{
     file::Rotation,
     html::html,
     kinds::Kinds,
-    outlets::{OpenError, Outlets, Reader},
+    outlets::{OpenError, Outlets, StdoutReader},
     output::Output,
     text::{Look, escape, incident_as_text, size, start_up, text},
     thin::LONGEST,

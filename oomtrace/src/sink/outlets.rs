@@ -24,9 +24,9 @@ pub struct Outlets {
 }
 
 /// Whether somebody reads standard output still.
-pub struct Reader(Option<oneshot::Receiver<()>>);
+pub struct StdoutReader(Option<oneshot::Receiver<()>>);
 
-impl Reader {
+impl StdoutReader {
     /// Waits until it has gone, and tells so once; for ever, where nothing is printed there.
     pub async fn gone(&mut self) {
         match &mut self.0 {
@@ -59,8 +59,12 @@ impl Outlets {
     /// # Errors
     ///
     /// Fails where one of them cannot be opened.
-    pub fn open(outputs: &[Output], rotation: Rotation, record: Option<&Path>) -> Result<(Self, Reader), OpenError> {
-        let (mut outlets, mut reader) = (Self::default(), Reader(None));
+    pub fn open(
+        outputs: &[Output],
+        rotation: Rotation,
+        record: Option<&Path>,
+    ) -> Result<(Self, StdoutReader), OpenError> {
+        let (mut outlets, mut reader) = (Self::default(), StdoutReader(None));
         for Output { format, file, only } in outputs {
             let only = only.clone().unwrap_or_else(Kinds::by_default);
             if let Some(path) = file {
@@ -69,7 +73,7 @@ impl Outlets {
             }
             let (writer, gone) =
                 Writer::stdout().map_err(|error| OpenError { what: "standard output".to_owned(), error })?;
-            reader = Reader(Some(gone));
+            reader = StdoutReader(Some(gone));
             let name = "stdout".to_owned();
             let look = Look::of_stdout().with_details(only == Kinds::all());
             outlets.all.push(Outlet { format: *format, only, look, writer, from: LostFrom::Stdout, name });

@@ -84,7 +84,7 @@ pub fn check() -> Result<(), OpenError> {
 /// The kernel's log, from now on, and the counts of kills beside it.
 pub struct Kmsg {
     device: AsyncFd<File>,
-    reader: Reader,
+    reader: RecordReader,
     accounts: Option<Accounts>,
     status: Vec<ProbeStatus>,
 }
@@ -100,7 +100,7 @@ impl Kmsg {
         let device = unsafe { AsyncFd::register(open()?) }.map_err(io::Error::from)?;
         let machine =
             Machine { page_size: Some(rustix::param::page_size() as u64), swap_total_bytes: swap_total_bytes() };
-        let mut reader = Reader::new(machine, backlog, hierarchy.clone());
+        let mut reader = RecordReader::new(machine, backlog, hierarchy.clone());
         if !backlog {
             reader.pass_over(device.get_ref())?;
         }
@@ -182,7 +182,7 @@ fn swap_total_bytes() -> Option<u64> {
 }
 
 /// What is known between two records.
-struct Reader {
+struct RecordReader {
     events: Events,
     stamps: Stamps,
     processes: Processes,
@@ -197,7 +197,7 @@ struct Reader {
     last_record: Instant,
 }
 
-impl Reader {
+impl RecordReader {
     fn new(machine: Machine, backlog: bool, hierarchy: Option<Hierarchy>) -> Self {
         Self {
             events: Events::new(Clock::default(), machine),

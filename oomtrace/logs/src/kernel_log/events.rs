@@ -32,7 +32,7 @@ use self::{
 };
 use super::{
     clock::{Alignment, Clock},
-    form::{self, Form, Line, MAX_LINE_BYTES, Message, Reader, Skipped, Wall, When},
+    form::{self, Form, Line, LineReader, MAX_LINE_BYTES, Message, Skipped, Wall, When},
     report::{Assembler, Decision, Item, Outcome},
 };
 pub use crate::envelope::export::is_export;
@@ -86,7 +86,7 @@ pub struct Unprepared(#[from] aho_corasick::BuildError);
 
 /// Reads a kernel log line by line and tells it in events.
 pub struct Events {
-    reader: Reader,
+    reader: LineReader,
     export: Export,
     assembler: Assembler,
     clock: Clock,
@@ -101,7 +101,7 @@ impl Events {
     #[must_use]
     pub fn new(clock: Clock, machine: Machine) -> Self {
         Self {
-            reader: Reader::new(),
+            reader: LineReader::new(),
             export: Export::default(),
             assembler: Assembler::new(),
             clock,

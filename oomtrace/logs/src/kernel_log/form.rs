@@ -201,13 +201,13 @@ impl std::fmt::Display for Form {
 
 /// Reads a log line by line.
 #[derive(Default)]
-pub struct Reader {
+pub struct LineReader {
     last: Option<Last>,
     /// The log began with a line without a head, so such lines are its form.
     headless: bool,
     /// How many lines were read while all were indented, as they were pasted so.
     indented: usize,
-    /// See [`Reader::disowns_first`].
+    /// See [`LineReader::disowns_first`].
     disowns_first: bool,
     pretty: Pretty,
     /// The last line that could be read was JSON, or in JSON.
@@ -229,7 +229,7 @@ struct Last {
     column: usize,
 }
 
-impl Reader {
+impl LineReader {
     /// A reader at the start of a log.
     #[must_use]
     pub fn new() -> Self {
@@ -426,7 +426,7 @@ impl Reader {
 
 /// What a line is by itself, in a form that is in the list above.
 pub(super) fn known(line: &[u8]) -> LineKind {
-    let skipped = |line: &[u8]| match Reader::new().read(line) {
+    let skipped = |line: &[u8]| match LineReader::new().read(line) {
         Line::Kernel(_) | Line::Killer(_) => LineKind::Wanted(0),
         Line::Skipped(Skipped::NotKernel) => LineKind::Foreign,
         Line::Skipped(_) => LineKind::No,

@@ -8,10 +8,10 @@
 //! 3. [`events`]: these become events, in the terms that all sources share; [`Events`] does all three.
 //!
 //! ```
-//! use oomtrace_logs::kernel_log::{Assembler, Item, Line, Reader};
+//! use oomtrace_logs::kernel_log::{Assembler, Item, Line, LineReader};
 //!
 //! let log: &[u8] = b"[ 12.5] Out of memory: Killed process 7 (java) total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB";
-//! let (mut reader, mut assembler) = (Reader::new(), Assembler::new());
+//! let (mut reader, mut assembler) = (LineReader::new(), Assembler::new());
 //! let mut items = Vec::new();
 //! for line in log.split(|byte| *byte == b'\n') {
 //!     if let Line::Kernel(message) = reader.read(line) {
@@ -46,7 +46,7 @@ mod wanted;
 pub use self::{
     clock::Clock,
     events::{Events, Machine, Statistics, Unprepared, is_export},
-    form::{Caller, Form, Line, LocalTime, Message, Reader, Skipped, Wall, When},
+    form::{Caller, Form, Line, LineReader, LocalTime, Message, Skipped, Wall, When},
     report::{Assembler, Decision, Item, Killed, Outcome, Report},
     wanted::KernelLines,
 };

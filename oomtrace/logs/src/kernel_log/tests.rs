@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use oomtrace_model::SwapCounter;
 
-use super::{Assembler, Clock, Decision, Events, Item, Line, Machine, Outcome, Reader, Skipped, Wall, When, is_export};
+use super::{
+    Assembler, Clock, Decision, Events, Item, Line, LineReader, Machine, Outcome, Skipped, Wall, When, is_export,
+};
 
 macro_rules! captures {
     ($($name:literal),* $(,)?) => {
@@ -45,7 +47,7 @@ const QUIET: [(&str, &[u8]); 4] =
 
 /// What a log tells, and how many of its lines were passed over, by reason.
 pub(super) fn read(log: &[u8]) -> (Vec<Item>, BTreeMap<Skipped, usize>) {
-    let (mut reader, mut assembler) = (Reader::new(), Assembler::new());
+    let (mut reader, mut assembler) = (LineReader::new(), Assembler::new());
     let (mut items, mut skipped) = (Vec::new(), BTreeMap::new());
     for line in log.split(|byte| *byte == b'\n') {
         match reader.read(line) {

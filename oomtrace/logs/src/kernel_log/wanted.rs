@@ -4,7 +4,7 @@ use aho_corasick::AhoCorasick;
 
 use super::{
     events::Unprepared,
-    form::{self, Line, Reader},
+    form::{self, Line, LineReader},
 };
 use crate::envelope::{
     learnt::{LineKind, Wanted},
@@ -84,7 +84,7 @@ impl Wanted for KernelLines {
     }
 
     fn when(&self, line: &[u8]) -> When {
-        match Reader::new().read(line) {
+        match LineReader::new().read(line) {
             Line::Kernel(message) | Line::Killer(message) => message.when,
             Line::Skipped(_) => When::default(),
         }

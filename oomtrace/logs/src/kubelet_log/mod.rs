@@ -10,10 +10,10 @@
 //!
 //! ```
 //! use jiff::{Timestamp, tz::TimeZone};
-//! use oomtrace_logs::kubelet_log::{Calendar, Reader};
+//! use oomtrace_logs::kubelet_log::{Calendar, LogReader};
 //!
 //! let calendar = Calendar { not_after: "2026-11-24T00:00:00Z".parse()?, zone: TimeZone::UTC };
-//! let mut reader = Reader::new(calendar, Vec::new())?;
+//! let mut reader = LogReader::new(calendar, Vec::new())?;
 //! let mut reported = Vec::new();
 //! reader.push(b"I1123 23:24:42.998045     440 eviction_manager.go:381] ", &mut reported);
 //! reader.push(b"\"Eviction manager: attempting to reclaim\" resourceName=\"memory\"\n", &mut reported);
@@ -50,7 +50,7 @@ mod writer;
 pub use self::{
     eviction::message::read as eviction_message,
     names::Names,
-    reader::{Counts, MAX_LINE_BYTES, Reader, Unprepared},
+    reader::{Counts, LogReader, MAX_LINE_BYTES, Unprepared},
     time::Calendar,
     wanted::{KubeletLines, Of, host, hosts},
 };

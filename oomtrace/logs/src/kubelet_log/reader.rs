@@ -40,7 +40,7 @@ const PROCESSES: usize = 64;
 pub struct Unprepared(#[from] aho_corasick::BuildError);
 
 /// Reads a log of the kubelet's, or one that its lines are in.
-pub struct Reader {
+pub struct LogReader {
     calendar: Calendar,
     /// syslog identifiers that count as the kubelet's, beside those that are known.
     identifiers: Vec<String>,
@@ -66,7 +66,7 @@ pub struct Reader {
     beside: Option<Wall>,
     /// The first of others whose lines say what a kubelet does, and how many do.
     alike: Option<(String, u64)>,
-    killers: memory_killer::Reader,
+    killers: memory_killer::KillerReader,
 }
 
 /// Where a log's messages begin and end.
@@ -104,7 +104,7 @@ pub struct Counts {
     pub last_error: Option<LineError>,
 }
 
-impl Reader {
+impl LogReader {
     /// A reader at the start of a log. `identifiers` are syslog identifiers that count as the kubelet's beside the known.
     ///
     /// # Errors
@@ -127,7 +127,7 @@ impl Reader {
             counts: Counts::default(),
             beside: None,
             alike: None,
-            killers: memory_killer::Reader::default(),
+            killers: memory_killer::KillerReader::default(),
         })
     }
 

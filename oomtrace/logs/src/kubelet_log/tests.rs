@@ -11,16 +11,16 @@ use jiff::{Timestamp, tz::TimeZone};
 use oomtrace_model::{Moment, Observation};
 use serde_json::{Value, json};
 
-use super::{Calendar, Reader};
+use super::{Calendar, LogReader};
 
 const UID: &str = "1ab823cb-c402-4c21-94aa-38e722342611";
 const OTHER_UID: &str = "5c0a9e21-a404-4987-b625-62e3ee967a54";
 const ID: &str = "789ee4152443cef6162c2f4260d6fba93e6663288ddb50a6c4a37ebac2a4ab54";
 const SANDBOX: &str = "1ed82a7f29b29fd05b8145f9f466322fcf2616384c772399cc8958ea27b2dcdc";
 
-fn reader() -> Reader {
+fn reader() -> LogReader {
     let not_after: Timestamp = "2026-11-24T06:00:00Z".parse().expect("a time");
-    Reader::new(Calendar { not_after, zone: TimeZone::UTC }, Vec::new()).expect("a reader")
+    LogReader::new(Calendar { not_after, zone: TimeZone::UTC }, Vec::new()).expect("a reader")
 }
 
 fn reported(log: &[u8]) -> Vec<Observation> {

@@ -101,7 +101,7 @@ pub(super) struct Top {
 }
 
 /// What reports are read from.
-pub(super) struct Reader {
+pub(super) struct MemoryReader {
     pub(super) places: Places,
     pub(super) answers: Answers,
     pub(super) object: Option<NodeObject>,
@@ -109,7 +109,7 @@ pub(super) struct Reader {
     pub(super) missing: Vec<String>,
 }
 
-impl Reader {
+impl MemoryReader {
     /// The node as a whole.
     pub(super) fn node(mut self) -> Report {
         let mut survey = Survey::take(&self.places);

@@ -8,7 +8,7 @@ use tracing::warn;
 
 use crate::{
     event::{Event, EvictionPhase, Failure, Lost, LostFrom, Moment, Observation, Source},
-    source::kubelet_log::{Calendar, Counts, Reader, Unprepared},
+    source::kubelet_log::{Calendar, Counts, LogReader, Unprepared},
 };
 
 /// A log that has been silent for so long has reported both halves of what it tells in two.
@@ -20,7 +20,7 @@ pub(super) struct Gone;
 
 /// Reads a live log.
 pub(super) struct Feed {
-    reader: Reader,
+    reader: LogReader,
     reported: Vec<Observation>,
     /// What happened before is read for the names in it, and not reported, but for the thresholds that the kubelet was started
     /// with: those hold as of now.
@@ -32,7 +32,7 @@ impl Feed {
     /// `identifiers` are those of the kubelet beside the known ones.
     pub(super) fn new(identifiers: Vec<String>) -> Result<Self, Unprepared> {
         let now = Timestamp::now();
-        let mut reader = Reader::new(Calendar { not_after: now, zone: TimeZone::UTC }, identifiers)?;
+        let mut reader = LogReader::new(Calendar { not_after: now, zone: TimeZone::UTC }, identifiers)?;
         reader.read_as_written();
         Ok(Self { reader, reported: Vec::new(), since: now, counted: Counts::default() })
     }

@@ -1,15 +1,15 @@
 //! Lines in all forms.
 
-use super::{Caller, Line, LineError, LocalTime, Message, Reader, Skipped, Wall, When};
+use super::{Caller, Line, LineError, LineReader, LocalTime, Message, Skipped, Wall, When};
 
 fn message(line: &[u8]) -> Message<'_> {
-    match Reader::new().read(line) {
+    match LineReader::new().read(line) {
         Line::Kernel(message) | Line::Killer(message) => message,
         Line::Skipped(why) => unreachable!("{why:?}: {}", String::from_utf8_lossy(line)),
     }
 }
 
-fn skipped(reader: &mut Reader, line: &[u8]) -> Option<Skipped> {
+fn skipped(reader: &mut LineReader, line: &[u8]) -> Option<Skipped> {
     match reader.read(line) {
         Line::Skipped(why) => Some(why),
         Line::Kernel(_) | Line::Killer(_) => None,
@@ -31,7 +31,7 @@ fn a_record_of_dev_kmsg_has_number_time_caller_and_escapes() {
     assert_eq!(read.text, "java (\n\\\u{fffd} invoked");
     assert_eq!(message(b"6,1,2,c,caller=C3,next=thing;a;b").caller, Some(Caller::Cpu(3)));
     assert_eq!(message(b"6,1,2,-;\\x4 \\xg0 \\y").text, "\\x4 \\xg0 \\y");
-    let mut reader = Reader::new();
+    let mut reader = LineReader::new();
     let _ = reader.read(b"6,1,2,-;pci 0000:00:01.0: [8086:7000]");
     assert_eq!(skipped(&mut reader, b" SUBSYSTEM=pci"), Some(Skipped::Property));
 }
@@ -45,7 +45,7 @@ fn what_a_process_writes_into_the_kernels_log_is_not_the_kernels() {
         b"<12>[    1.000000] Killed process",
         b"user  :warn  : [    1.000000] Killed process",
     ] {
-        assert_eq!(skipped(&mut Reader::new(), line), Some(Skipped::NotKernel));
+        assert_eq!(skipped(&mut LineReader::new(), line), Some(Skipped::NotKernel));
     }
 }
 
@@ -84,7 +84,7 @@ fn dmesg_tells_the_boot_time_or_a_local_time_and_sometimes_the_caller() {
 fn server_sent_events_are_json() {
     let entry = r#"{"_TRANSPORT":"kernel","MESSAGE":"a","__REALTIME_TIMESTAMP":"1795476038248961"}"#;
     assert_eq!(message(format!("data: {entry}").as_bytes()), message(entry.as_bytes()));
-    assert_eq!(skipped(&mut Reader::new(), b""), Some(Skipped::Blank));
+    assert_eq!(skipped(&mut LineReader::new(), b""), Some(Skipped::Blank));
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn behind_a_head_that_is_not_known_a_line_is_found() {
         "2026/11/23 23:20:37 ",
         "** 2 printk messages dropped ** ",
     ] {
-        let mut reader = Reader::new();
+        let mut reader = LineReader::new();
         for micros in [206_418_908, 206_418_909] {
             let line = format!("{head}[  206.{}] a: b", micros - 206_000_000);
             let Line::Kernel(read) = reader.read(line.as_bytes()) else { unreachable!("{line}") };
@@ -114,7 +114,7 @@ fn behind_a_head_that_is_not_known_a_line_is_found() {
     for head in ["1:", "/var/log/kern.log:", "> "] {
         assert_eq!(message(format!("{head}Nov  3 23:20:37 node1 kernel: a").as_bytes()), syslog);
     }
-    let mut reader = Reader::new();
+    let mut reader = LineReader::new();
     let _ = reader.read(b"Nov  3 23:20:37 node1 kernel: a");
     for line in ["x|app: [12.5 s] Killed", "a (b [  206.418908] c", "1:Nov  3 23:20:37 node1 app[7]: [ 1.5 Killed"] {
         assert!(skipped(&mut reader, line.as_bytes()).is_some(), "{line}");
@@ -139,7 +139,7 @@ fn other_syslogs_tell_facility_or_year_or_no_zone() {
     let rfc = b"1 2026-11-23T23:20:38.248961Z node1 kernel - - - a";
     assert_eq!(message(rfc).when, utc("2026-11-23T23:20:38.248961Z"));
     for line in ["Mon Nov 23 23:20:37 2026 daemon.info app: a", "Nov 23 23:20:37 node1 daemon.warn kernel: a"] {
-        assert_eq!(skipped(&mut Reader::new(), line.as_bytes()), Some(Skipped::NotKernel));
+        assert_eq!(skipped(&mut LineReader::new(), line.as_bytes()), Some(Skipped::NotKernel));
     }
 }
 
@@ -172,12 +172,12 @@ fn a_line_is_read_out_of_what_collectors_make_of_it() {
     let cri = message(b"2026-11-23T23:20:38.248961Z stdout F [  153.158837] a");
     assert_eq!((&*cri.text, cri.when), ("a", When { wall: at.wall, ..boot(153_158_837) }));
     let other = br#"{"jsonPayload":{"MESSAGE":"Killed process 1","SYSLOG_IDENTIFIER":"app"}}"#;
-    assert_eq!(skipped(&mut Reader::new(), other), Some(Skipped::NotKernel));
+    assert_eq!(skipped(&mut LineReader::new(), other), Some(Skipped::NotKernel));
 }
 
 #[test]
 fn an_object_over_several_lines_is_read_as_one() {
-    let mut reader = Reader::new();
+    let mut reader = LineReader::new();
     let pretty = "{\n \"events\": [\n  {\n   \"timestamp\": 1795476038248,\n   \"message\": \"a\",\n   \"x\": {\n    \"y\": 1\n   }\n  },\n  {\n   \"message\": \"b\"\n  }\n ]\n}\n{\n\t\"_TRANSPORT\" : \"kernel\",\n\t\"MESSAGE\" : \"c\",\n\t\"SYSLOG_IDENTIFIER\" : \"kernel\"\n}\n{\n[  1.5] d";
     let mut texts = Vec::new();
     for line in pretty.lines() {
@@ -191,7 +191,7 @@ fn an_object_over_several_lines_is_read_as_one() {
 #[test]
 fn an_object_that_an_app_logged_in_a_journal_is_not_read() {
     for head in ["Nov 23 23:20:36 node1 kernel: [  100.000000] a", "[  100.000000] a"] {
-        let mut reader = Reader::new();
+        let mut reader = LineReader::new();
         let _ = reader.read(head.as_bytes());
         let _ = reader.read(b"Nov 23 23:20:37 node1 app[7]: b");
         for line in ["      {", "       \"MESSAGE\": \"[  153.1] Killed\"", "      }"] {
@@ -202,7 +202,7 @@ fn an_object_that_an_app_logged_in_a_journal_is_not_read() {
 
 #[test]
 fn a_message_of_bytes_is_read_also_over_many_lines() {
-    let mut reader = Reader::new();
+    let mut reader = LineReader::new();
     let pretty = "{\n\t\"_TRANSPORT\" : \"kernel\",\n\t\"MESSAGE\" : [\n\t\t98,\n\t\t1,\n\t\t100\n\t],\n\t\"SYSLOG_IDENTIFIER\" : \"kernel\"";
     for line in pretty.lines() {
         assert_eq!(skipped(&mut reader, line.as_bytes()), Some(Skipped::Property), "{line}");
@@ -214,12 +214,12 @@ fn a_message_of_bytes_is_read_also_over_many_lines() {
 fn a_line_inside_of_endless_others_is_not_looked_for() {
     let wrapped = |times: usize| "2026-11-23T23:20:37Z stdout F ".repeat(times) + "[  1.5] a";
     assert_eq!(message(wrapped(2).as_bytes()).text, "a");
-    assert_eq!(skipped(&mut Reader::new(), wrapped(2000).as_bytes()), Some(Skipped::NotKernel));
+    assert_eq!(skipped(&mut LineReader::new(), wrapped(2000).as_bytes()), Some(Skipped::NotKernel));
 }
 
 #[test]
 fn behind_prose_a_line_is_what_somebody_says() {
-    let mut reader = Reader::new();
+    let mut reader = LineReader::new();
     let _ = reader.read(b"[  100.000000] eth0: up");
     for head in ["2026/11/23 23:20:37 [evil] app says: ", "app says: ", "app ", "a (b): "] {
         for line in ["Nov 23 23:20:37 node1 kernel: a", "[  206.418908] a"] {
@@ -231,7 +231,7 @@ fn behind_prose_a_line_is_what_somebody_says() {
 
 #[test]
 fn a_first_line_that_alone_is_indented_is_disowned() {
-    let mut reader = Reader::new();
+    let mut reader = LineReader::new();
     let mut disowned = |line: &str| {
         let _ = reader.read(line.as_bytes());
         reader.disowns_first()
@@ -242,7 +242,7 @@ fn a_first_line_that_alone_is_indented_is_disowned() {
     assert!(matches!(reader.read(b"    [  100.000000] d"), Line::Kernel(read) if read.continues));
     // `journalctl` indents by the width of its heads.
     let far = format!("{}[  100.000000] a", " ".repeat(32));
-    assert_eq!(skipped(&mut Reader::new(), far.as_bytes()), Some(Skipped::Unreadable(LineError::NoHead)));
+    assert_eq!(skipped(&mut LineReader::new(), far.as_bytes()), Some(Skipped::Unreadable(LineError::NoHead)));
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn journal_and_syslog_tell_wall_time_host_and_identifier() {
     };
     assert_eq!(second(message(b"Nov 23 23:20:37 node1 kernel: a").when), (None, 11, 23, 37, 0));
     assert_eq!(second(message(b"Nov  3 23:20:37.000042 node1 kernel: a").when), (None, 11, 3, 37, 42_000));
-    let mut reader = Reader::new();
+    let mut reader = LineReader::new();
     for _ in 0..2 {
         let Line::Kernel(read) = reader.read(" 1月 03 23:20:37 node1 kernel: a".as_bytes()) else { unreachable!() };
         assert_eq!((second(read.when), read.continues), ((None, 1, 3, 37, 0), false));
@@ -292,9 +292,9 @@ fn only_what_the_kernel_logs_is_the_kernels() {
         "Nov 23 23:20:37 node1 no identifier",
         "2026-11-23T23:20:38+00:00 node1 containerd[1]: time=\"…\" kernel: a",
     ] {
-        assert_eq!(skipped(&mut Reader::new(), line.as_bytes()), Some(Skipped::NotKernel), "{line}");
+        assert_eq!(skipped(&mut LineReader::new(), line.as_bytes()), Some(Skipped::NotKernel), "{line}");
     }
-    let mut reader = Reader::new();
+    let mut reader = LineReader::new();
     assert_eq!(skipped(&mut reader, b"-- Boot 2d2f3db61ac04566ac083baf40c46441 --"), Some(Skipped::Marker));
     assert_eq!(skipped(&mut reader, b""), Some(Skipped::Blank));
     assert_eq!(skipped(&mut reader, b"Nov 23 23:20:37 node1 kernel: [57B blob data]"), Some(Skipped::Blob));
@@ -303,7 +303,7 @@ fn only_what_the_kernel_logs_is_the_kernels() {
 
 #[test]
 fn a_monotonic_journal_is_reported_from_dmesg_by_its_host() {
-    let mut reader = Reader::new();
+    let mut reader = LineReader::new();
     assert!(matches!(reader.read(b"[    0.000000] node1 kernel: Linux"), Line::Kernel(read) if read.text == "Linux"));
     assert_eq!(skipped(&mut reader, b"[   68.994466] node1 systemd[1]: Started"), Some(Skipped::NotKernel));
     assert_eq!(message(b"[   68.994466] usb 1-1: new device").text, "usb 1-1: new device");
@@ -312,7 +312,7 @@ fn a_monotonic_journal_is_reported_from_dmesg_by_its_host() {
 #[test]
 fn a_record_of_several_lines_goes_on_indented() {
     // evict-1.20-systemd, and 5.10's statistics in a journal.
-    let mut reader = Reader::new();
+    let mut reader = LineReader::new();
     let first = b"Nov 23 23:33:35 node1 kernel: calibrate_delay_direct() failed";
     let Line::Kernel(first) = reader.read(first) else { unreachable!("the kernel's") };
     let Line::Kernel(next) = reader.read(b"                               Probably due to") else {
@@ -334,7 +334,7 @@ fn a_journal_in_json_is_trusted_by_its_transport() {
     assert_eq!(message(bytes).text, "K\u{fffd}\n");
     assert_eq!(message(br#"{"_TRANSPORT":"kernel","MESSAGE":["first","second"]}"#).text, "first");
 
-    let why = |line: &[u8]| skipped(&mut Reader::new(), line);
+    let why = |line: &[u8]| skipped(&mut LineReader::new(), line);
     // `logger -t kernel`, and what systemd writes to /dev/kmsg early.
     assert_eq!(why(br#"{"_TRANSPORT":"syslog","SYSLOG_IDENTIFIER":"kernel","MESSAGE":"a"}"#), Some(Skipped::NotKernel));
     let early = br#"{"_TRANSPORT":"kernel","SYSLOG_FACILITY":"3","SYSLOG_IDENTIFIER":"systemd","MESSAGE":"kernel"}"#;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{NODE, REPORTS, capture, read};
 use crate::kernel_log::{
-    Assembler, Item, Line, Outcome, Reader,
+    Assembler, Item, Line, LineReader, Outcome,
     form::MAX_LINE_BYTES,
     report::{CgroupStats, Decision},
 };
@@ -139,7 +139,7 @@ fn thousands_of_damaged_logs_never_panic_and_never_name_a_process_that_is_not_in
 
 #[test]
 fn lines_of_any_length_and_any_bytes_are_read_up_to_a_limit() {
-    let mut reader = Reader::new();
+    let mut reader = LineReader::new();
     let long = [b"[ 1.5] ".as_slice(), &vec![b'a'; 4 * MAX_LINE_BYTES]].concat();
     let Line::Kernel(message) = reader.read(&long) else { unreachable!("it has a time in front") };
     assert!(message.text.len() <= MAX_LINE_BYTES);
@@ -147,13 +147,13 @@ fn lines_of_any_length_and_any_bytes_are_read_up_to_a_limit() {
         for head in ["", "[", "<", "{", "6,", "6,1,2,-;", "[ 1.5] ", "Nov 23 23:20:37 h kernel: ", "2026-", "kern  :"] {
             let line = [head.as_bytes(), &vec![byte; 300]].concat();
             let _ = reader.read(&line);
-            let _ = Reader::new().read(&line);
+            let _ = LineReader::new().read(&line);
         }
     }
 }
 
 fn assemble(assembler: &mut Assembler, lines: impl IntoIterator<Item = String>) -> Vec<Item> {
-    let mut reader = Reader::new();
+    let mut reader = LineReader::new();
     let mut items = Vec::new();
     for line in lines {
         if let Line::Kernel(message) = reader.read(line.as_bytes()) {

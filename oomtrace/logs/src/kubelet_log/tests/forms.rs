@@ -166,7 +166,7 @@ fn others_in_a_mixed_journal_are_not_believed() {
     );
     assert_eq!(quiet.alike(), Some(("run-kubelet.sh", 1)), "who may be one is said");
     let calendar = super::super::Calendar { not_after: jiff::Timestamp::MAX, zone: jiff::tz::TimeZone::UTC };
-    let mut reader = super::Reader::new(calendar, vec!["my-kubelet".to_owned()]).expect("a reader");
+    let mut reader = super::LogReader::new(calendar, vec!["my-kubelet".to_owned()]).expect("a reader");
     let mut reported = Vec::new();
     reader.push(format!("Nov 23 23:24:43 node1 my-kubelet[440]: {TEXT}\n").as_bytes(), &mut reported);
     assert_eq!(reported.len(), 1, "unless they are said to be one");

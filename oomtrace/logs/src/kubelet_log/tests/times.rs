@@ -1,13 +1,13 @@
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{Reader, at};
+use super::{LogReader, at};
 use crate::kubelet_log::Calendar;
 
 const MESSAGE: &str = r#"440 f.go:1] "Eviction manager: attempting to reclaim" resourceName="memory""#;
 
 fn time_of(line: &str, not_after: &str, zone: TimeZone) -> String {
     let not_after: Timestamp = not_after.parse().expect("a time");
-    let mut reader = Reader::new(Calendar { not_after, zone }, Vec::new()).expect("a reader");
+    let mut reader = LogReader::new(Calendar { not_after, zone }, Vec::new()).expect("a reader");
     let mut reported = Vec::new();
     reader.push(line.as_bytes(), &mut reported);
     reader.finish(&mut reported);

@@ -1,7 +1,7 @@
 //! Names that processes and containers chose.
 
 use super::{decisions, items, message, of_text};
-use crate::kernel_log::{Line, Reader, report::Decision};
+use crate::kernel_log::{Line, LineReader, report::Decision};
 
 /// 15 bytes or less, as the kernel keeps them.
 const NAMES: [&str; 16] = [
@@ -154,7 +154,7 @@ fn a_line_end_in_a_name_breaks_the_record_in_forms_without_escapes() {
     let journal = format!("Nov 23 23:20:37 h kernel: {}", kill.replace('\n', "\n                          "));
     let kmsg = format!("3,1,1,-;{}", kill.replace('\n', "\\x0a"));
     for log in [dmesg, journal, kmsg] {
-        let mut reader = Reader::new();
+        let mut reader = LineReader::new();
         let messages = log.lines().filter_map(|line| match reader.read(line.as_bytes()) {
             Line::Kernel(message) => Some(message),
             Line::Killer(_) | Line::Skipped(_) => None,
