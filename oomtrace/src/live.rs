@@ -202,10 +202,10 @@ impl Live {
             let degradation = sources.degradation();
             sources.start(|tell, stop| counters.watch(degradation, tell, stop));
         }
-        let recorder = hierarchy
-            .as_ref()
-            .filter(|_| options.history_bytes > 0)
-            .map(|hierarchy| Recorder::new(hierarchy.clone(), options.history_bytes, options.names.bounds.keep));
+        let recorder = hierarchy.as_ref().filter(|_| options.history_bytes > 0).map(|hierarchy| {
+            let (host, keep) = (options.names.sources.host.clone(), options.names.bounds.keep);
+            Recorder::new(hierarchy.clone(), host, options.history_bytes, keep)
+        });
         let pressure = Pressure::new(hierarchy, recorder);
         let mut names = options.names.clone();
         names.sources.kubelet_degradation = sources.degradation();

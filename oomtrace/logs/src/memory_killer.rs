@@ -216,6 +216,13 @@ mod tests {
     }
 
     #[test]
+    fn a_killer_that_is_part_of_another_program_has_no_unit_of_its_own() {
+        let unit = |killer| sender(killer, Some(7)).unit;
+        assert_eq!(unit(SYSTEMD_OOMD).as_deref(), Some("systemd-oomd.service"));
+        assert_eq!([TALOS, KOORDLET].map(unit), [None, None]);
+    }
+
+    #[test]
     fn oomd_names_it_relative_to_the_root() {
         let text = "oomd kill: 19.93 11.49 3.78 system.slice/chef.service 5829050368 ruleset:[protection] detectorgroup:[d] killer:[k] v2";
         let signal = read_kmsg(text).expect("a kill");

@@ -8,8 +8,8 @@ use super::{
     place::{Mention, Mentions},
 };
 
-/// At its present growth a cgroup reaches its memory limit within ten minutes, or within twenty where it grows slowly. Emitted once for
-/// each approach, and once more with `withdrawn` where it does not come true.
+/// At its present growth a cgroup reaches its memory limit, or the node the kubelet's eviction threshold, within ten minutes, or
+/// within twenty where it grows slowly. Emitted once for each approach, and once more with `withdrawn` where it does not come true.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct LimitAhead {
     /// Whose limit it is.
@@ -22,8 +22,12 @@ pub struct LimitAhead {
     pub level: Option<Level>,
     /// What is used.
     pub usage_bytes: Option<u64>,
-    /// The limit.
+    /// The limit; of the node all memory less `eviction_threshold_bytes`.
     pub limit_bytes: Option<u64>,
+    /// Of the node, how much memory has to stay available, or the kubelet evicts (`evictionHard`, `memory.available`). `null` of
+    /// a cgroup, and where no such threshold is known: the kernel kills when all memory is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eviction_threshold_bytes: Option<u64>,
     /// How fast what cannot be written back grows, page cache apart.
     pub growth_bytes_per_hour: Option<u64>,
     /// In how many seconds it reaches the limit at that growth.

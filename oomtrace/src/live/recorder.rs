@@ -12,6 +12,7 @@ mod approach;
 mod forecast;
 #[cfg(test)]
 mod made_load;
+mod node;
 #[cfg(test)]
 mod tests;
 mod track;
@@ -27,11 +28,17 @@ use std::{
 
 use self::{
     approach::{Recorded, limit},
+    node::{Node, RecordedNode},
     track::{Reading, TIERS, Track},
 };
 use crate::{
     event::{Cgroup, EarlierReading, GrownPod, Level, LimitAhead},
-    node::{cgroup_path::CgroupIdentity, fact::Fact, hierarchy::Hierarchy, memory, names::cgroups},
+    node::{
+        cgroup_path::CgroupIdentity,
+        fact::Fact,
+        hierarchy::Hierarchy,
+        names::{Host, cgroups},
+    },
 };
 
 /// How often usage is read.
@@ -49,6 +56,7 @@ const NOTED: u64 = 64;
 /// Readings of all cgroups.
 pub struct Recorder {
     hierarchy: Hierarchy,
+    node: Node,
     tracks: HashMap<String, Track>,
     paths: HashMap<u64, String>,
     /// The most that all readings may take, in bytes.
@@ -66,11 +74,13 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Records what is below the root of `hierarchy`, within `most` bytes; what has gone for as long as `keep`.
+    /// Records what is below the root of `hierarchy` and the node at `host`, within `most` bytes; what has gone for as long as
+    /// `keep`.
     #[must_use]
-    pub fn new(hierarchy: Hierarchy, most: usize, keep: Duration) -> Self {
+    pub fn new(hierarchy: Hierarchy, host: Host, most: usize, keep: Duration) -> Self {
         let mut recorder = Self {
             hierarchy,
+            node: Node::new(host),
             tracks: HashMap::new(),
             paths: HashMap::new(),
             most,
@@ -193,7 +203,8 @@ impl Recorder {
             for _ in 0..missed {
                 track.push(Reading::MISSING, now);
             }
-            let Some(usage) = usage(path, track) else {
+            let usage = if path.is_empty() { self.node.usage() } else { usage(track) };
+            let Some(usage) = usage else {
                 // It went, and nothing said so.
                 (track.usage, track.gone) = (None, Some(now));
                 continue;
@@ -209,12 +220,17 @@ impl Recorder {
 
     /// Which limits will be reached, or will not after all: the innermost, where several are.
     fn look_ahead(&mut self, now: Instant) -> Vec<LimitAhead> {
-        let hierarchy = &self.hierarchy;
-        let tracks = self.tracks.iter_mut().filter(|(path, track)| !path.is_empty() && track.gone.is_none());
+        self.node.read_settings(now);
+        let Self { hierarchy, node, tracks, .. } = self;
+        let tracks = tracks.iter_mut().filter(|(_, track)| track.gone.is_none());
         let ahead: Vec<(&str, u64, LimitAhead)> = tracks
             .filter_map(|(path, track)| {
                 let mut approach = std::mem::take(&mut track.approach);
-                let ahead = approach.look(&Recorded { hierarchy, path, track }, now);
+                let ahead = if path.is_empty() {
+                    approach.look(&RecordedNode { node, track }, now)
+                } else {
+                    approach.look(&Recorded { hierarchy, path, track }, now)
+                };
                 track.approach = approach;
                 Some((path.as_str(), track.id, ahead?))
             })
@@ -222,6 +238,10 @@ impl Recorder {
         let is_above = |path: &str, inner: &str| inner.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
         let innermost = ahead.iter().filter(|(path, ..)| !ahead.iter().any(|(inner, ..)| is_above(path, inner)));
         let placed = innermost.map(|(path, id, ahead)| {
+            if path.is_empty() {
+                let eviction_threshold_bytes = self.node.threshold();
+                return LimitAhead { level: Some(Level::Node), eviction_threshold_bytes, ..ahead.clone() };
+            }
             let identity = CgroupIdentity::parse(path);
             LimitAhead {
                 pod: identity.pod(),
@@ -302,10 +322,7 @@ fn size_with_path(path: &str, track: &Track) -> usize {
 }
 
 /// What is used now, in bytes; `None` of a cgroup that has gone.
-fn usage(path: &str, track: &Track) -> Option<u64> {
-    if path.is_empty() {
-        return memory::of_node(None).ok()?.usage_bytes;
-    }
+fn usage(track: &Track) -> Option<u64> {
     let mut text = [0; 32];
     let len = track.usage.as_ref()?.read_at(&mut text, 0).ok()?;
     str::from_utf8(text.get(..len)?).ok()?.trim().parse().ok()

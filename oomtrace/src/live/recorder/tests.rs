@@ -20,8 +20,13 @@ impl Node {
         let root = tempfile::tempdir().expect("a folder");
         fs::write(root.path().join("cgroup.controllers"), "memory").expect("a file");
         let hierarchy = Hierarchy::find(root.path()).expect("a hierarchy");
-        let recorder = Recorder::new(hierarchy, most, Duration::from_mins(5));
-        Self { root, recorder, start: Instant::now(), second: 0 }
+        let host = Host::at(&root.path().join("host"));
+        fs::create_dir_all(root.path().join("host/proc/7")).expect("a folder");
+        fs::write(root.path().join("host/proc/stat"), "cpu 0\n").expect("a file");
+        let recorder = Recorder::new(hierarchy, host, most, Duration::from_mins(5));
+        let node = Self { root, recorder, start: Instant::now(), second: 0 };
+        node.set_available(6000);
+        node
     }
 
     fn set(&self, path: &str, mib: u64) {
@@ -29,6 +34,18 @@ impl Node {
         fs::create_dir_all(&folder).expect("a folder");
         fs::write(folder.join("memory.current"), format!("{}\n", mib * MIB)).expect("a file");
         fs::write(folder.join("memory.stat"), format!("anon {}\nfile 0\n", mib * MIB / 2)).expect("a file");
+    }
+
+    /// Of 8,000 MiB.
+    fn set_available(&self, mib: u64) {
+        let held = 8000 - mib;
+        let text = format!(
+            "MemTotal: {} kB\nMemAvailable: {} kB\nAnonPages: {} kB\nSwapTotal: 0 kB\n",
+            8000 << 10,
+            mib << 10,
+            held << 10
+        );
+        fs::write(self.root.path().join("host/proc/meminfo"), text).expect("a file");
     }
 
     fn now(&self) -> Instant {
@@ -154,6 +171,33 @@ fn a_limit_that_will_be_reached_is_said_once_and_withdrawn_where_that_does_not_c
     assert!(matches!(grown[..], [(at, Some(left), false)] if in_time(at, left)), "{grown:?}");
     let level = run(&mut node, 400, &|_| 670);
     assert!(matches!(level[..], [(_, None, true)]), "{level:?}");
+}
+
+#[test]
+fn of_the_node_it_is_the_kubelets_threshold_that_is_ahead_or_else_all_memory() {
+    for (threshold, expected) in [(Some(500), 7500), (None, 8000)] {
+        let mut node = Node::new(8 << 20);
+        if let Some(threshold) = threshold {
+            let kubelet = node.root.path().join("host/proc/7/cmdline");
+            let flag = format!("--eviction-hard=memory.available<{threshold}Mi");
+            fs::write(kubelet, format!("/usr/bin/kubelet\0{flag}\0")).expect("a file");
+        }
+        for _ in 0..700 {
+            assert!(node.tick(1).is_empty(), "it is level");
+        }
+        let mut ahead = Vec::new();
+        // Ten MiB a second: 1,500 and 2,000 MiB are left.
+        for second in 0..150 {
+            node.set_available(6000 - 10 * second);
+            ahead.extend(node.tick(1));
+        }
+        let [ahead] = &ahead[..] else { unreachable!("{ahead:?}") };
+        assert_eq!((ahead.level, ahead.limit_bytes), (Some(Level::Node), Some(expected * MIB)));
+        assert_eq!(ahead.eviction_threshold_bytes, threshold.map(|threshold| threshold * MIB));
+        let left = ahead.limit_bytes.zip(ahead.usage_bytes).map(|(limit, usage)| (limit - usage) / (10 * MIB));
+        assert!(ahead.seconds_left.zip(left).is_some_and(|(said, left)| said.abs_diff(left) <= 5), "{ahead:?}");
+        assert!(ahead.cgroup.is_none() && ahead.pod.is_none() && !ahead.withdrawn);
+    }
 }
 
 #[test]

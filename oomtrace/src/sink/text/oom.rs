@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     event::{
-        Candidate, Cause, LimitAhead, Mark, OomKill, OomReaped, OomVictim, PanicOnOom, Task, UnderOom, UnderOomState,
-        Why,
+        Candidate, Cause, Level, LimitAhead, Mark, OomKill, OomReaped, OomVictim, PanicOnOom, Task, UnderOom,
+        UnderOomState, Why,
     },
     timeline::words::span,
 };
@@ -116,7 +116,18 @@ pub(super) fn write_reaped(page: &mut Page, ts: &str, reaped: &OomReaped) {
 
 pub(super) fn write_limit_ahead(page: &mut Page, ts: &str, ahead: &LimitAhead) {
     let place = place(ahead.pod.as_ref(), ahead.container.as_ref());
-    let (used, limit) = (size(ahead.usage_bytes), size(ahead.limit_bytes));
+    let used = size(ahead.usage_bytes);
+    let limit = match (ahead.level, ahead.eviction_threshold_bytes) {
+        (Some(Level::Node), Some(threshold)) => {
+            format!(
+                "the {} above which the kubelet evicts (less than {} available)",
+                size(ahead.limit_bytes),
+                size(Some(threshold))
+            )
+        }
+        (Some(Level::Node), None) => format!("all {} of memory", size(ahead.limit_bytes)),
+        _ => size(ahead.limit_bytes),
+    };
     let text = match ahead.seconds_left.filter(|_| !ahead.withdrawn) {
         Some(seconds) => format!(
             "limit ahead: {place} uses {used} of {limit}, and reaches it in {} at {} an hour",
