@@ -9,7 +9,10 @@ use super::{Inputs, archive, given::Given, input, pods, unwrap, what::What};
 use crate::{
     node::snapshot::{self, Snapshot},
     source::{
-        envelope::learnt::{LineKind, Wanted},
+        envelope::{
+            json,
+            learnt::{LineKind, Wanted},
+        },
         kernel_log::{self, KernelLines},
         kubelet_log::KubeletLines,
     },
@@ -152,7 +155,10 @@ fn role(file: &Given, start: &[u8]) -> Result<Option<Role>> {
     if may_be_pods(start) && has_pods(file, start)? {
         return Ok(Some(Role::Pods));
     }
-    let (kernel, kubelet) = (kernel_log::is_export(start) || has_kernel(start), has_kubelet(start));
+    // A document of JSON may have its lines anywhere.
+    let document = json::objects(start).map(|lines| lines.join("\n").into_bytes());
+    let logged = document.as_deref().unwrap_or(start);
+    let (kernel, kubelet) = (kernel_log::is_export(start) || has_kernel(logged), has_kubelet(logged));
     Ok(match (kernel, kubelet) {
         (true, true) => Some(Role::BothLogs),
         (true, false) if whole(start) && snapshot::has_part(start) => Some(Role::KernelLogAndPods),

@@ -1,7 +1,7 @@
 //! Lines inside of what collectors and container runtimes make of them: JSON with a field for the line, and one for the time.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::when::{self, Wall, When};
 
@@ -36,7 +36,7 @@ const HOST: [&str; 10] = [
     "kubernetes.host",
 ];
 /// The fields that tell who logged it, the surest first.
-const SPEAKER: [&str; 9] = [
+const SPEAKER: [&str; 10] = [
     "_TRANSPORT",
     "SYSLOG_IDENTIFIER",
     "syslog.identifier",
@@ -46,6 +46,7 @@ const SPEAKER: [&str; 9] = [
     "_COMM",
     "_SYSTEMD_UNIT",
     "systemd.unit",
+    "unit",
 ];
 /// How deep in objects the fields are looked for.
 const DEEPEST: u8 = 6;
@@ -164,7 +165,7 @@ fn since_1970(number: i64) -> Option<Timestamp> {
 #[must_use]
 pub fn objects(text: &[u8]) -> Option<Vec<String>> {
     let mut lines = Vec::new();
-    collect(&serde_json::from_slice(text).ok()?, &mut lines, DEEPEST);
+    collect(&serde_json::from_slice(text).ok()?, &Map::new(), &mut lines, DEEPEST);
     (!lines.is_empty()).then_some(lines)
 }
 
@@ -177,21 +178,27 @@ pub(crate) fn has_list(value: &Value) -> bool {
     }
 }
 
-fn collect(value: &Value, lines: &mut Vec<String>, deepest: u8) {
+/// `labels` are those of Loki's stream that the value is in.
+fn collect(value: &Value, labels: &Map<String, Value>, lines: &mut Vec<String>, deepest: u8) {
     match value {
         Value::Array(items) => match &items[..] {
             // The journal's messages of bytes are numbers.
             [Value::Number(_), ..] => {}
-            [Value::String(time), Value::String(line)] if when::in_field(time).is_some() => {
-                lines.push(serde_json::json!({ "ts": time, "line": line }).to_string());
+            // There may be metadata behind them.
+            [Value::String(time), Value::String(line), ..] if when::in_field(time).is_some() => {
+                let mut object = labels.clone();
+                object.extend([("ts".to_owned(), time.as_str().into()), ("line".to_owned(), line.as_str().into())]);
+                lines.push(Value::Object(object).to_string());
             }
-            _ => items.iter().filter(|_| deepest > 0).for_each(|item| collect(item, lines, deepest - 1)),
+            _ => items.iter().filter(|_| deepest > 0).for_each(|item| collect(item, labels, lines, deepest - 1)),
         },
         Value::Object(fields) => {
+            let labels = fields.get("stream").and_then(Value::as_object).unwrap_or(labels);
             if of_object(value).is_some() || fields.contains_key("__REALTIME_TIMESTAMP") {
                 lines.push(value.to_string());
             } else {
-                fields.values().filter(|_| deepest > 0).for_each(|value| collect(value, lines, deepest - 1));
+                let values = fields.values().filter(|_| deepest > 0);
+                values.for_each(|value| collect(value, labels, lines, deepest - 1));
             }
         }
         _ => {}

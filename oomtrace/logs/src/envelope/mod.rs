@@ -8,6 +8,7 @@ pub(crate) mod export;
 mod field;
 pub mod json;
 pub mod learnt;
+pub(crate) mod loki;
 pub(crate) mod scan;
 pub(crate) mod syslog;
 pub mod when;

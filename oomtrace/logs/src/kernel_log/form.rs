@@ -43,7 +43,7 @@ use crate::{
         entry::Entry,
         json::{self, Inner, Piece, Pretty},
         learnt::{self, LineKind},
-        scan, syslog, when,
+        loki, scan, syslog, when,
     },
     memory_killer,
 };
@@ -328,6 +328,9 @@ impl LineReader {
             let read = self.read_plain(&line[cri.text_at..], wraps - 1);
             return beside(read, When { boot_ns: None, wall: Some(Wall::Absolute(cri.at)) });
         }
+        if let Some(inner) = std::str::from_utf8(line).ok().and_then(loki::read) {
+            return self.collected(inner, Skipped::NotKernel, wraps);
+        }
         let read = kmsg::read(line)
             .or_else(|| dmesg::read(line, &mut self.host))
             .or_else(|| journal::read(line))
@@ -382,11 +385,17 @@ impl LineReader {
             Ok(entry) => return self.entry(&entry, Form::Json).into_owned(),
             Err(skipped) => skipped,
         };
-        let text = std::str::from_utf8(line).ok().filter(|_| wraps > 0);
-        let Some(Inner { when, host, speakers, line }) = text.and_then(json::read) else {
-            return Line::Skipped(skipped);
-        };
-        if speakers.iter().any(|speaker| speaker != "kernel") {
+        let text = std::str::from_utf8(line).ok();
+        match text.and_then(json::read) {
+            Some(inner) => self.collected(inner, skipped, wraps),
+            None => Line::Skipped(skipped),
+        }
+    }
+
+    /// Reads a line that a collector kept; one of others is `skipped`.
+    fn collected<'a>(&mut self, inner: Inner, skipped: Skipped, wraps: u8) -> Line<'a> {
+        let Inner { when, host, speakers, line } = inner;
+        if wraps == 0 || speakers.iter().any(|speaker| speaker != "kernel") {
             return Line::Skipped(skipped);
         }
         self.note_host(host.as_deref().unwrap_or_default().as_bytes());
@@ -441,7 +450,8 @@ pub(super) fn known(line: &[u8]) -> LineKind {
         Some(b'-') if line.starts_with(b"-- ") => return LineKind::Foreign,
         Some(_) => {}
     }
-    if cri::read(line).is_some_and(|cri| cri.ends) {
+    let is_loki = || std::str::from_utf8(line).is_ok_and(|text| loki::read(text).is_some());
+    if cri::read(line).is_some_and(|cri| cri.ends) || is_loki() {
         return skipped(line);
     }
     let read = kmsg::read(line)

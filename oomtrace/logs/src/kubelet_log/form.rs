@@ -16,6 +16,7 @@
 //! | `talosctl logs kubelet` | `10.0.0.2: …` |
 //! | CRI container log | `2026-11-23T23:20:49.380126Z stderr F …`; `P` for a part of a line |
 //! | Docker's `json-file` | `{"log":"…\n","stream":"stderr","time":"…"}`; without `\n` for a part of a line |
+//! | Loki's `logcli query` | `2026-11-23T23:20:49.380126Z {unit="kubelet.service"} …` |
 //! | Fluent Bit | `{"time":"…","stream":"stderr","_p":"F","log":"…"}` |
 //! | k0s, containerd: logrus | `time="2026-11-23 23:20:49" level=info msg="…" component=kubelet` |
 //!
@@ -29,7 +30,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 
-use crate::envelope::{entry::Entry, when::Wall};
+use crate::envelope::{entry::Entry, loki, when::Wall};
 
 /// Forms nest so deep at most.
 const MAX_DEPTH: usize = 4;
@@ -172,6 +173,7 @@ fn layer(text: &str) -> Result<Option<Layer<'_>>, LineError> {
         b'[' => Ok(journal::monotonic(text)),
         b'0'..=b'9' => Ok(container::of_cri(text)
             .or_else(|| container::stamped(text))
+            .or_else(|| loki::read(text).map(container::collected))
             .or_else(|| journal::read(text))
             .or_else(|| container::of_node(text))),
         b'<' => Ok(journal::syslog(text)),

@@ -9,7 +9,7 @@ use crate::{
     envelope::{
         cri::{self, CriLine},
         entry::Entry,
-        json as collected,
+        json::{self as collector, Inner},
         when::Wall,
     },
     kubelet_log::{
@@ -42,16 +42,21 @@ pub(super) fn json(text: &str) -> Result<Option<Layer<'_>>, LineError> {
     if !of_runtime
         && !text.contains("\"__REALTIME_TIMESTAMP\"")
         && Message::read(text).is_none()
-        && let Some(inner) = collected::read(text)
+        && let Some(inner) = collector::read(text)
     {
-        let identifier = inner.speakers.into_iter().find(|speaker| !TRANSPORTS.contains(&speaker.as_str()));
-        let (identifier, host) = (identifier.map(Cow::Owned), inner.host.map(Cow::Owned));
-        return Ok(Some(Layer { identifier, host, ..Layer::new(inner.line, inner.when.wall) }));
+        return Ok(Some(collected(inner)));
     }
     if !of_journal && !of_runtime {
         return Ok(None);
     }
     if of_journal { entry(text).map(Some) } else { of_runtime_file(text) }
+}
+
+/// A line that a collector kept.
+pub(super) fn collected(inner: Inner) -> Layer<'static> {
+    let identifier = inner.speakers.into_iter().find(|speaker| !TRANSPORTS.contains(&speaker.as_str()));
+    let (identifier, host) = (identifier.map(Cow::Owned), inner.host.map(Cow::Owned));
+    Layer { identifier, host, ..Layer::new(inner.line, inner.when.wall) }
 }
 
 /// An entry of the journal.
