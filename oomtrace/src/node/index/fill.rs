@@ -110,9 +110,9 @@ impl Filling<'_> {
             Event::Pressure(pressure) => {
                 let Pressure { pod, container, cgroup, grown, .. } = pressure.as_mut();
                 self.place(pod, container, cgroup.as_ref().and_then(|cgroup| cgroup.id));
-                for other in grown {
-                    self.place(&mut other.pod, &mut None, None);
-                }
+                self.without_waiting(|filling| {
+                    grown.iter_mut().for_each(|other| filling.place(&mut other.pod, &mut None, None));
+                });
             }
             Event::Container(change) => {
                 let ContainerChange { pod, container, cgroup, sandbox, .. } = change.as_mut();
@@ -143,9 +143,16 @@ impl Filling<'_> {
         self.task(trigger);
         self.limit(limit);
         self.tasks(members);
-        // Not worth while to wait for: they are many, and nothing happened to them.
+        self.without_waiting(|filling| {
+            filling.tasks(candidates.iter_mut().flatten().map(|candidate| &mut candidate.task));
+        });
+    }
+
+    /// Fills in names that are not worth while to wait for: they are many, and nothing happened to them. Nor do lines about them
+    /// wait behind this one.
+    fn without_waiting(&mut self, fill: impl FnOnce(&mut Self)) {
         let noted = (self.unnamed.len(), self.about.len());
-        self.tasks(candidates.iter_mut().flatten().map(|candidate| &mut candidate.task));
+        fill(self);
         self.unnamed.truncate(noted.0);
         self.about.truncate(noted.1);
     }
