@@ -7,7 +7,7 @@ use super::{Cgroup, Container, Limit, OomKill, Pod, Task};
 pub enum Mention<'a> {
     /// Where something happened, or who did it.
     Place(PlaceMut<'a>),
-    /// A process that nothing happened to.
+    /// A process that nothing happened to, or a pod that is named beside others.
     Bystander(PlaceMut<'a>),
     /// A pod that the kubelet names, perhaps without its uid.
     Pod(&'a mut Pod),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Cgroup, Container, Level, Pod,
-    place::{Mention, Mentions},
+    place::{Mention, Mentions, PlaceMut},
 };
 
 /// Memory of a cgroup or of the node, read by user space right after the event it belongs to.
@@ -84,7 +84,7 @@ impl Mentions for Pressure {
     fn mentions(&mut self, show: &mut dyn FnMut(Mention<'_>)) {
         show(Mention::own(&mut self.pod, &mut self.container, self.cgroup.as_ref(), None));
         for grown in &mut self.grown {
-            show(Mention::own(&mut grown.pod, &mut None, None, None));
+            show(Mention::Bystander(PlaceMut { pod: &mut grown.pod, container: &mut None, cgroup_id: None }));
         }
     }
 }

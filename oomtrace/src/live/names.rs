@@ -26,7 +26,9 @@ use crate::{
 const WAITING: usize = 1024;
 /// Facts that are taken in at a time, so that events do not wait for many.
 const AT_A_TIME: usize = 256;
-/// The sources are not asked again about the same container so soon: they try again by themselves.
+/// The sources are not asked again about the same container so soon: they try again by themselves. Each time they are asked in
+/// vain it is twice as long, up to [`NOT_AWAITED_FOR`]: on a host without Kubernetes nobody has a name, and asking costs more than
+/// the event.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(3);
 /// A name that was waited for in vain is not waited for again so soon: a host without Kubernetes has none for its containers.
 const NOT_AWAITED_FOR: Duration = Duration::from_mins(1);
@@ -58,7 +60,7 @@ pub(super) struct SharedNames(Rc<RefCell<State>>);
 struct State {
     index: Index,
     asker: Asker,
-    asked: HashMap<ContainerId, Instant>,
+    asked: HashMap<ContainerId, Asked>,
     /// When their names were waited for in vain.
     in_vain: HashMap<Unnamed, Instant>,
     /// Whose names the event filled last lacks.
@@ -134,7 +136,8 @@ impl Learning {
             self.swept = Instant::now();
             let mut state = self.known.0.borrow_mut();
             state.index.sweep(clock::boot_ns());
-            state.asked.retain(|_, asked| asked.elapsed() < ASK_AGAIN_AFTER);
+            let now = Instant::now();
+            state.asked.retain(|_, asked| !asked.is_forgotten(now));
             state.in_vain.retain(|_, since| since.elapsed() < NOT_AWAITED_FOR);
         }
     }
@@ -155,13 +158,43 @@ fn expects_none(has_names: bool, gave_up: Option<Instant>) -> bool {
     !has_names && gave_up.is_some_and(|gave_up| gave_up.elapsed() < NOT_AWAITED_FOR)
 }
 
+/// That the sources were asked about a container.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    at: Instant,
+    /// They are not asked again for so long.
+    pause: Duration,
+}
+
+impl Asked {
+    fn first(at: Instant) -> Self {
+        Self { at, pause: ASK_AGAIN_AFTER }
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        now.duration_since(self.at) >= self.pause
+    }
+
+    fn again(self, at: Instant) -> Self {
+        Self { at, pause: (self.pause * 2).min(NOT_AWAITED_FOR) }
+    }
+
+    /// Whether it is so long ago that the next time is a first one.
+    fn is_forgotten(&self, now: Instant) -> bool {
+        now.duration_since(self.at) >= self.pause + NOT_AWAITED_FOR
+    }
+}
+
 impl State {
     fn ask(&mut self, id: ContainerId) {
         let now = Instant::now();
-        if self.asked.get(&id).is_none_or(|asked| now.duration_since(*asked) >= ASK_AGAIN_AFTER) {
-            self.asker.ask(id.clone());
-            self.asked.insert(id, now);
-        }
+        let asked = match self.asked.get(&id) {
+            None => Asked::first(now),
+            Some(before) if before.is_over(now) => before.again(now),
+            Some(_) => return,
+        };
+        self.asker.ask(id.clone());
+        self.asked.insert(id, asked);
     }
 }
 
@@ -195,6 +228,25 @@ impl waiting::Names for SharedNames {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_knows_is_asked_for_ever_more_seldom() {
+        let start = Instant::now();
+        let mut asked = Asked::first(start);
+        let mut times = vec![0];
+        for second in 1..=200 {
+            let now = start + Duration::from_secs(second);
+            if asked.is_over(now) {
+                asked = asked.again(now);
+                times.push(second);
+            }
+        }
+        assert_eq!(times, [0, 3, 9, 21, 45, 93, 153]);
+        assert!(
+            !asked.is_forgotten(start + Duration::from_secs(272))
+                && asked.is_forgotten(start + Duration::from_secs(273))
+        );
+    }
 
     #[test]
     fn where_no_name_was_ever_learnt_one_wait_in_vain_is_enough() {

@@ -1,7 +1,8 @@
 //! Where the memory controller's cgroups are mounted.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Component, Path, PathBuf},
 };
@@ -93,7 +94,7 @@ pub struct ReadError {
 ///
 /// Fails where the file is there and cannot be read.
 pub fn read(path: &Path) -> Result<Option<String>, ReadError> {
-    match fs::read_to_string(path) {
+    match read_whole(path) {
         Ok(text) => Ok(Some(text)),
         // PSI that is switched off at boot, `psi=0`, answers EOPNOTSUPP.
         Err(error)
@@ -105,6 +106,16 @@ pub fn read(path: &Path) -> Result<Option<String>, ReadError> {
         Err(source) => Err(ReadError { path: path.display().to_string(), source }),
     }
 }
+
+/// A file whose size is not known before it is read, as of all that the kernel makes: nothing asks for it.
+fn read_whole(path: &Path) -> io::Result<String> {
+    let mut text = String::with_capacity(PAGE);
+    File::open(path)?.take(u64::MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The kernel gives such a file in pieces of this size, and most are smaller.
+const PAGE: usize = 4096;
 
 #[cfg(test)]
 mod tests {

@@ -17,6 +17,7 @@ use oomtrace_model::{
 
 use super::{
     Kept, Node,
+    digested::Digested,
     fold::Fold,
     groups::killed_in,
     names::{Names, PodKey},
@@ -24,7 +25,7 @@ use super::{
 };
 
 /// A line and its time.
-pub(super) type At = (i64, Arc<Line>);
+pub(super) type At = (i64, Arc<Digested>);
 
 /// A decision of the kernel's OOM killer, reported by one source or by several.
 pub(super) struct Kill {
@@ -102,7 +103,7 @@ pub(super) struct Cause<T> {
     pub(super) pod: Option<PodKey>,
     pub(super) container: Option<ContainerId>,
     pub(super) what: T,
-    pub(super) line: Arc<Line>,
+    pub(super) line: Arc<Digested>,
 }
 
 /// All of it, each in the order of time.
@@ -132,7 +133,7 @@ pub(super) struct Evidence {
     /// Kills at limits of cgroup v1 above a container's, each with the pod whose limit it is, if it is one's.
     above: Vec<(i64, Option<PodKey>)>,
     /// Kills that were reported long ago, in containers that lived on.
-    killed_before: BTreeMap<ContainerId, Arc<Line>>,
+    killed_before: BTreeMap<ContainerId, Arc<Digested>>,
     /// The ends of containers as Kubernetes shows them: as the kubelet reports them, or the runtime reported it.
     shown: BTreeMap<ContainerId, EndRecord>,
     /// Containers whose ends only the runtime has reported of.
@@ -155,7 +156,7 @@ impl Evidence {
         let killed = lessons.filter_map(|kept| Some((killed_in(&kept.line.event)?.clone(), Arc::clone(&kept.line))));
         evidence.killed_before = killed.collect();
         evidence.above = lines.iter().filter_map(|kept| noticed::above(kept, names)).collect();
-        let mut steps: Vec<(i64, &Eviction, &Arc<Line>)> = Vec::new();
+        let mut steps: Vec<(i64, &Eviction, &Arc<Digested>)> = Vec::new();
         for Kept { at, line, .. } in lines.iter().filter(|kept| !kept.lesson) {
             let at = *at;
             match &line.event {
@@ -228,7 +229,7 @@ impl Evidence {
     }
 
     /// Takes in what became of a container.
-    fn add_change(&mut self, at: i64, change: &ContainerChange, line: &Arc<Line>, names: &Names<'_>) {
+    fn add_change(&mut self, at: i64, change: &ContainerChange, line: &Arc<Digested>, names: &Names<'_>) {
         let container = change.container.as_ref().and_then(|container| container.id.clone());
         if let (ContainerAction::Died | ContainerAction::Reported, Some(id), Some(_)) =
             (change.action, &container, &change.reason)
@@ -374,7 +375,7 @@ impl Evidence {
         })
     }
 
-    fn add_kill(&mut self, at: i64, kill: &OomKill, line: &Arc<Line>, names: &Names<'_>) {
+    fn add_kill(&mut self, at: i64, kill: &OomKill, line: &Arc<Digested>, names: &Names<'_>) {
         let container = kill.container.as_ref().and_then(|container| container.id.clone());
         let pod = names.key(kill.pod.as_ref(), container.as_ref(), at);
         let of_process = process(kill).and_then(|pid| self.by_process.get(&pid)).into_iter().flatten();
@@ -450,7 +451,7 @@ fn is_sandbox(id: Option<&ContainerId>, role: Option<ContainerRole>, names: &Nam
 
 impl Death {
     /// An end of which nothing more is known.
-    fn new(at: i64, container: Option<ContainerId>, line: &Arc<Line>) -> Self {
+    fn new(at: i64, container: Option<ContainerId>, line: &Arc<Digested>) -> Self {
         Self {
             at,
             pod: None,
@@ -486,7 +487,7 @@ fn grace(killing: &Cause<ContainerChange>) -> Option<i64> {
 
 fn cause<T>(
     at: i64,
-    line: &Arc<Line>,
+    line: &Arc<Digested>,
     names: &Names<'_>,
     (pod, container): (&Option<Pod>, &Option<Container>),
     what: T,

@@ -6,7 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use oomtrace_model::{Incident, Line};
+use oomtrace_model::Incident;
+
+use super::digested::Digested;
 
 /// What can be counted of an incident.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,7 +108,7 @@ pub(super) struct Fold {
 pub(super) type Folds = BTreeMap<usize, Fold>;
 
 /// What tells lines apart for as long as they are kept.
-pub(super) fn address(line: &Arc<Line>) -> usize {
+pub(super) fn address(line: &Arc<Digested>) -> usize {
     Arc::as_ptr(line).addr()
 }
 

@@ -17,15 +17,16 @@ use self::keys::{Key, keys, lessons, pod_keys, starts};
 pub(super) use self::keys::{ended, is_of_kubernetes, killed_in};
 use super::{
     EndAsIntended, Order, Weight,
+    digested::Digested,
     fold::{Folds, address},
     identity::Homes,
     judge::{End, Judged},
-    report::Reports,
+    report::{Reports, is_more},
     windows::{NOTICED, PAUSE},
 };
 
 /// Lines in their order, each with whether it is only a lesson.
-pub(super) type Lines = BTreeMap<Order, (Arc<Line>, bool)>;
+pub(super) type Lines = BTreeMap<Order, (Arc<Digested>, bool)>;
 
 /// Lines of a group that are judged by themselves.
 pub(super) struct Part {
@@ -35,7 +36,7 @@ pub(super) struct Part {
 }
 
 impl Part {
-    pub(super) fn lines(&self) -> impl Iterator<Item = (&Order, &Arc<Line>, bool)> {
+    pub(super) fn lines(&self) -> impl Iterator<Item = (&Order, &Arc<Digested>, bool)> {
         self.started.iter().chain(&self.lines).map(|(order, (line, lesson))| (order, line, *lesson))
     }
 }
@@ -53,6 +54,8 @@ pub(super) struct Group {
     pub(super) cut: bool,
     /// It has to be judged.
     pub(super) stale: bool,
+    /// It made incidents when they were named last.
+    pub(super) makes_incidents: bool,
     /// How many lines came to it since it was judged for its incidents' names.
     pub(super) pushed: usize,
     /// Which line is in which incident, by name.
@@ -61,6 +64,8 @@ pub(super) struct Group {
     pub(super) folds: Folds,
     /// Its incidents, as they were judged last.
     pub(super) standing: Vec<Judged>,
+    /// The same as they were when the last of its lines was let go of; `None` where it was not judged since.
+    at_cut: Option<Vec<Judged>>,
     /// Counts how often it was judged.
     pub(super) judgings: u64,
     pub(super) reports: Reports,
@@ -75,6 +80,31 @@ pub(super) struct Group {
 const SMALL: usize = 64;
 
 impl Group {
+    /// Takes over what was judged. Of an incident that has no more than it had with the lines that were let go of, it stays what it
+    /// was.
+    pub(super) fn stand(&mut self, mut judged: Vec<Judged>) {
+        if self.cut {
+            let before = self.take_at_cut();
+            for judged in &mut judged {
+                let same = before.iter().find(|before| before.incident.id == judged.incident.id);
+                if let Some(before) = same.filter(|before| !is_more(&before.incident, &judged.incident)) {
+                    judged.incident = before.incident.clone();
+                }
+            }
+            self.at_cut = Some(before);
+        }
+        self.standing = judged;
+    }
+
+    /// Its incidents as they were when the last of its lines was let go of.
+    fn take_at_cut(&mut self) -> Vec<Judged> {
+        match self.at_cut.take() {
+            Some(before) => before,
+            None if self.cut => std::mem::take(&mut self.standing),
+            None => Vec::new(),
+        }
+    }
+
     /// Those ends that are due now, or at the end of the input, and were not emitted before.
     pub(super) fn new_ends(&mut self, now: Option<i64>) -> Vec<EndAsIntended> {
         let last = self.last().unwrap_or(i64::MIN);
@@ -91,7 +121,7 @@ impl Group {
     }
 
     /// Its lines in their order, each with whether it is only a lesson.
-    pub(super) fn lines(&self) -> impl Iterator<Item = (&Order, &Arc<Line>, bool)> {
+    pub(super) fn lines(&self) -> impl Iterator<Item = (&Order, &Arc<Digested>, bool)> {
         self.started.iter().chain(&self.lines).map(|(order, (line, lesson))| (order, line, *lesson))
     }
 
@@ -101,7 +131,7 @@ impl Group {
     }
 
     /// Its lines that make incidents.
-    pub(super) fn evidence(&self) -> impl Iterator<Item = (&Order, &Arc<Line>)> {
+    pub(super) fn evidence(&self) -> impl Iterator<Item = (&Order, &Arc<Digested>)> {
         let makes = |line: &Line| matches!(Weight::of(&line.event), Some(Weight::Evidence));
         self.lines
             .iter()
@@ -175,7 +205,7 @@ impl Groups {
         self.touched.extend(self.by_id.keys());
     }
 
-    pub(super) fn add(&mut self, order: &Order, line: &Arc<Line>, snapshot: &Snapshot) {
+    pub(super) fn add(&mut self, order: &Order, line: &Arc<Digested>, snapshot: &Snapshot) {
         let id = self.joined(keys(&line.event, snapshot));
         self.touch(id, |lines| {
             lines.insert(order.clone(), (Arc::clone(line), false));
@@ -208,7 +238,7 @@ impl Groups {
     }
 
     /// Lets go of a line everywhere. That groups are judged without it is no news.
-    pub(super) fn remove(&mut self, order: &Order, line: &Arc<Line>, snapshot: &Snapshot) {
+    pub(super) fn remove(&mut self, order: &Order, line: &Arc<Digested>, snapshot: &Snapshot) {
         for id in self.of_line(line, snapshot) {
             if self.forget(id, order, line) {
                 self.drop_empty(id);
@@ -217,7 +247,7 @@ impl Groups {
     }
 
     /// The same, where the line's own group stays.
-    pub(super) fn remove_line(&mut self, of: u64, order: &Order, line: &Arc<Line>, snapshot: &Snapshot) {
+    pub(super) fn remove_line(&mut self, of: u64, order: &Order, line: &Arc<Digested>, snapshot: &Snapshot) {
         for id in self.of_line(line, snapshot) {
             if self.forget(id, order, line) && id != of {
                 self.drop_empty(id);
@@ -226,14 +256,16 @@ impl Groups {
     }
 
     /// The groups that a line is in, be it as a lesson.
-    fn of_line(&self, line: &Line, snapshot: &Snapshot) -> BTreeSet<u64> {
+    pub(super) fn of_line(&self, line: &Line, snapshot: &Snapshot) -> BTreeSet<u64> {
         let keys = std::iter::once(keys(&line.event, snapshot)).chain(lessons(&line.event, snapshot));
         keys.flatten().filter_map(|key| self.by_key.get(&key).copied()).collect()
     }
 
-    fn forget(&mut self, id: u64, order: &Order, line: &Arc<Line>) -> bool {
+    fn forget(&mut self, id: u64, order: &Order, line: &Arc<Digested>) -> bool {
         let Some(group) = self.by_id.get_mut(&id) else { return false };
-        group.cut |= group.lines.remove(order).is_some();
+        if group.lines.remove(order).is_some() {
+            (group.cut, group.at_cut) = (true, None);
+        }
         // A kill that is remembered stays.
         if group.started.get(order).is_some_and(|(_, lesson)| !lesson) {
             group.started.remove(order);
@@ -257,7 +289,7 @@ impl Groups {
             }
         }
         if let (Some(container), Some(group)) = (killed_in(&line.event).cloned(), self.by_id.get_mut(&id)) {
-            group.started.insert(order.clone(), (Arc::new(without_candidates(line)), true));
+            group.started.insert(order.clone(), (Arc::new(without_candidates(line).into()), true));
             self.remembered.push_back((container, order.clone()));
             self.forget_oldest_kills();
         }
@@ -315,7 +347,7 @@ impl Groups {
             let Some(container) = in_container.cloned() else { return stays };
             // Else it was remembered before.
             if !*lesson {
-                *line = Arc::new(without_candidates(line));
+                *line = Arc::new(without_candidates(line).into());
                 *lesson = true;
                 self.remembered.push_back((container, order.clone()));
             }
@@ -357,7 +389,7 @@ impl Groups {
         let mut waiting = Vec::new();
         for (id, group) in &mut self.by_id {
             let waits = group.last().is_some_and(|last| before.is_none_or(|before| last + NOTICED > before));
-            if waits && !group.standing.is_empty() {
+            if waits && group.makes_incidents {
                 group.stale = true;
                 waiting.push(*id);
             }
@@ -397,7 +429,9 @@ impl Groups {
         let others: Vec<Group> =
             found.iter().filter(|id| **id != into).filter_map(|id| self.by_id.remove(id)).collect();
         let group = self.by_id.entry(into).or_default();
-        for other in others {
+        for mut other in others {
+            let mut before = group.take_at_cut();
+            before.extend(other.take_at_cut());
             let Group {
                 keys,
                 lines,
@@ -405,10 +439,12 @@ impl Groups {
                 lasting,
                 cut,
                 stale: _,
+                makes_incidents,
                 pushed,
                 homes,
                 folds,
                 standing,
+                at_cut: _,
                 judgings,
                 reports,
                 ends,
@@ -427,6 +463,8 @@ impl Groups {
             group.ends.extend(ends);
             group.lasting |= lasting;
             group.cut |= cut;
+            group.at_cut = group.cut.then_some(before);
+            group.makes_incidents |= makes_incidents;
             (group.stale, group.pushed) = (true, group.pushed + pushed);
             group.homes.extend(homes);
             group.folds.extend(folds);

@@ -86,6 +86,11 @@ impl Homes {
         self.of_lines.get(&line)
     }
 
+    /// All incidents' names, in order, each once.
+    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
+        self.of_lines.values().collect::<BTreeSet<_>>().into_iter()
+    }
+
     /// A line is let go of.
     pub(super) fn forget(&mut self, line: usize) {
         self.of_lines.remove(&line);

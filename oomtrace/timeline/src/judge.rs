@@ -17,7 +17,7 @@ mod victims;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use oomtrace_model::{Confidence, Container, ContainerId, Incident, IncidentState, Line, Pod, Source};
+use oomtrace_model::{Confidence, Container, ContainerId, Incident, IncidentState, Pod, Source};
 
 pub(super) use self::intended::End;
 use self::{
@@ -27,6 +27,7 @@ use self::{
 };
 use super::{
     Background, Kept, Node,
+    digested::Digested,
     evidence::{Death, Evicted, Evidence, Kill},
     fnv1a,
     fold::{Folds, address},
@@ -61,9 +62,9 @@ pub(super) struct Judged {
     /// With all counts, and closed.
     pub(super) incident: Incident,
     /// Its own lines: kills, ends, steps of an eviction, what ended it. No other incident has them.
-    pub(super) core: Vec<Arc<Line>>,
+    pub(super) core: Vec<Arc<Digested>>,
     /// All of its lines, with what happened around.
-    pub(super) lines: Vec<Arc<Line>>,
+    pub(super) lines: Vec<Arc<Digested>>,
 }
 
 /// What lines result in.
@@ -75,6 +76,15 @@ pub(super) struct Findings {
     pub(super) ends: Vec<(i64, End)>,
 }
 
+/// How much is found out of incidents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// Which there are and which lines each has, so that they can be named.
+    Names,
+    /// All that is said of them.
+    Whole,
+}
+
 /// All that cases are judged with.
 struct Context<'a> {
     names: &'a Names<'a>,
@@ -84,7 +94,14 @@ struct Context<'a> {
 }
 
 /// What the lines of a node result in, in the order of time. `folds` stand for lines that were let go of.
-pub(super) fn judge(node: &str, lines: &[Kept], known: &Background, of_node: &Node, folds: &Folds) -> Findings {
+pub(super) fn judge(
+    node: &str,
+    lines: &[Kept],
+    known: &Background,
+    of_node: &Node,
+    folds: &Folds,
+    depth: Depth,
+) -> Findings {
     let mut names = Names::learn(lines, &known.snapshot);
     let mut evidence = Evidence::of(lines, &names, of_node);
     if let Some((first, last)) = known.kubelet_span {
@@ -104,12 +121,17 @@ pub(super) fn judge(node: &str, lines: &[Kept], known: &Background, of_node: &No
     intended.extend(ending::add(&context, unexplained, &mut cases));
     stopped::add(&context, &mut cases);
     killer::add(&context, &mut cases);
-    let signals = eviction::signals(&context, &cases);
-    let incidents = cases.iter().enumerate().map(|(index, case)| {
-        let incident = case.judge(&context, signals.get(&index));
-        finished(node, case, &context, incident, folds)
-    });
-    let incidents = incidents.collect();
+    let incidents = match depth {
+        Depth::Names => cases.iter().map(|case| outlined(node, case, &context)).collect(),
+        Depth::Whole => {
+            let signals = eviction::signals(&context, &cases);
+            let incidents = cases.iter().enumerate().map(|(index, case)| {
+                let incident = case.judge(&context, signals.get(&index));
+                finished(node, case, &context, incident, folds)
+            });
+            incidents.collect()
+        }
+    };
     let ends = intended.iter().filter_map(|end| Some((end.due(&context), end.end(&context, node)?))).collect();
     Findings { incidents, ends }
 }
@@ -259,6 +281,28 @@ fn ends(evicted: &Evicted, death: &Death) -> bool {
     death.pod.as_ref() == Some(&evicted.pod) && (evicted.at - SECOND..=evicted.at + EVICTION).contains(&death.at)
 }
 
+/// An incident with its name and its lines, of which nothing is said yet.
+fn outlined(node: &str, case: &Case<'_>, context: &Context<'_>) -> Judged {
+    let at = case.began();
+    Judged {
+        at,
+        last: at,
+        closes: at,
+        node: node.to_owned(),
+        not_before: case.not_before,
+        hidden: is_hidden(case, context),
+        incident: Incident { id: id(node, &case.identity(), at), ..Incident::default() },
+        core: steps::core(case),
+        lines: steps::lines(case, context).into_iter().map(|(_, line)| line).collect(),
+    }
+}
+
+/// Whether it is an eviction that was not for memory, and those were not asked for.
+fn is_hidden(case: &Case<'_>, context: &Context<'_>) -> bool {
+    let not_memory = case.kills.is_empty() && case.evicted.is_some_and(|evicted| evicted.memory == Some(false));
+    not_memory && !context.known.everything
+}
+
 /// Fills in what every incident has.
 fn finished(node: &str, case: &Case<'_>, context: &Context<'_>, mut incident: Incident, folds: &Folds) -> Judged {
     let lines = steps::lines(case, context);
@@ -308,9 +352,7 @@ fn finished(node: &str, case: &Case<'_>, context: &Context<'_>, mut incident: In
     (incident.kills_new, incident.processes_killed_new, incident.deaths_new) =
         (incident.kills, incident.processes_killed, incident.deaths);
     let closes = last_at + CLOSES_AFTER;
-    let not_memory = case.kills.is_empty() && case.evicted.is_some_and(|evicted| evicted.memory == Some(false));
-    let hidden = not_memory && !context.known.everything;
-    let (node, not_before) = (node.to_owned(), case.not_before);
+    let (node, not_before, hidden) = (node.to_owned(), case.not_before, is_hidden(case, context));
     Judged { at, last: last_at, closes, node, not_before, hidden, incident, core, lines }
 }
 
@@ -338,7 +380,7 @@ pub(super) fn id(node: &str, identity: &str, began: i64) -> String {
 }
 
 /// The lines of an incident that are reported: all, or the first and the last.
-pub(super) fn reported(lines: &[Arc<Line>]) -> impl Iterator<Item = &Arc<Line>> {
+pub(super) fn reported(lines: &[Arc<Digested>]) -> impl Iterator<Item = &Arc<Digested>> {
     let half = if lines.len() > EVENTS { EVENTS / 2 } else { lines.len() };
     let last = if lines.len() > EVENTS { &lines[lines.len() - half..] } else { &[][..] };
     lines[..half].iter().chain(last)

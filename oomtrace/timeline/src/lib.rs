@@ -29,6 +29,7 @@
 //! At most [`Keep`] lines; what goes is judged and reported before ([`retain`]). A crash loop that goes on for days keeps its
 //! `id`, its beginning and its counts.
 
+mod digested;
 mod evidence;
 mod fold;
 mod group_kills;
@@ -54,10 +55,11 @@ use jiff::Timestamp;
 use oomtrace_model::{ContainerEnded, Event, EvictionPhase, Incident, Line, Source, snapshot::Snapshot};
 
 use self::{
+    digested::Digested,
     fold::{Counts, Folds},
     group_kills::GroupKills,
     groups::Groups,
-    judge::Judged,
+    judge::{Depth, Judged},
     losses::{Losses, REPORTED},
     thresholds::Thresholds,
     weight::Weight,
@@ -106,7 +108,7 @@ pub struct Background {
 struct Kept {
     /// Nanoseconds since 1970.
     at: i64,
-    line: Arc<Line>,
+    line: Arc<Digested>,
     /// It only teaches names, or that something was killed in a container before.
     lesson: bool,
 }
@@ -142,8 +144,8 @@ struct Order {
 pub struct Timeline {
     keep: Keep,
     known: Background,
-    evidence: BTreeMap<Order, Arc<Line>>,
-    context: BTreeMap<Order, Arc<Line>>,
+    evidence: BTreeMap<Order, Arc<Digested>>,
+    context: BTreeMap<Order, Arc<Digested>>,
     /// Lines that were let go of and might have made an incident yet.
     dropped: u64,
     arrivals: u64,
@@ -233,19 +235,19 @@ impl Timeline {
             && !self.is_of_group_kill(at, line)
             && let Some(place) = self.place(at, line)
         {
-            self.insert(place, Arc::new(line.clone()));
+            self.insert(place, Arc::new(line.clone().into()));
         }
         match std::mem::take(&mut self.changed) {
             Changed::None => {}
             Changed::EndingAfter(before) => {
                 for id in self.groups.ending_after(before) {
-                    self.judge_group(id, true);
+                    self.name_incidents(id);
                 }
             }
             Changed::All => self.groups.all_due(),
         }
         for id in self.groups.take_due() {
-            self.judge_group(id, true);
+            self.name_incidents(id);
         }
         self.make_room();
     }
@@ -256,7 +258,7 @@ impl Timeline {
         if !self.is_of_group_kill(at, &line)
             && let Some(place) = self.place(at, &line)
         {
-            self.insert(place, Arc::new(line));
+            self.insert(place, Arc::new(line.into()));
             self.make_room();
         }
     }
@@ -275,7 +277,7 @@ impl Timeline {
     fn take_group_kills(&mut self, now: Option<i64>) {
         for (at, line) in self.group_kills.complete(now) {
             if let Some(place) = self.place(at, &line) {
-                self.insert(place, Arc::new(line));
+                self.insert(place, Arc::new(line.into()));
             }
         }
     }
@@ -311,7 +313,7 @@ impl Timeline {
         (Arc::clone(&name), self.nodes.entry(name).or_default())
     }
 
-    fn insert(&mut self, (weight, order): (Weight, Order), line: Arc<Line>) {
+    fn insert(&mut self, (weight, order): (Weight, Order), line: Arc<Digested>) {
         let kept = match weight {
             Weight::Evidence => &mut self.evidence,
             Weight::Context => &mut self.context,
@@ -385,7 +387,7 @@ impl Timeline {
     #[cfg(test)]
     fn incidents(&self) -> Vec<Incident> {
         let lines = merge(&self.evidence, &self.context).map(|(order, line)| (order, line, false));
-        let mut all = judged(lines, &self.known, &self.nodes, &Folds::new()).incidents;
+        let mut all = judged(lines, &self.known, &self.nodes, &Folds::new(), Depth::Whole).incidents;
         all.retain(|judged| !judged.hidden);
         sort(&mut all);
         all.into_iter().map(|judged| judged.incident).collect()
@@ -394,17 +396,27 @@ impl Timeline {
     /// All incidents as at the end of the input, each group judged by itself.
     #[cfg(test)]
     fn incidents_by_group(&mut self) -> Vec<Incident> {
-        let mut all: Vec<_> = self.groups.ids().into_iter().flat_map(|id| self.judged(id).incidents).collect();
+        let mut all: Vec<_> =
+            self.groups.ids().into_iter().flat_map(|id| self.judged(id, Depth::Whole).incidents).collect();
         sort(&mut all);
         all.into_iter().map(|judged| judged.incident).collect()
     }
 
     /// The incidents that a group's lines make.
-    fn judged(&self, id: u64) -> judge::Findings {
+    fn judged(&self, id: u64, depth: Depth) -> judge::Findings {
         let Some(group) = self.groups.get(id) else { return judge::Findings::default() };
-        let mut found = judged(group.lines(), &self.known, &self.nodes, &group.folds);
+        let mut found = judged(group.lines(), &self.known, &self.nodes, &group.folds, depth);
         found.incidents.retain(|judged| !judged.hidden);
         found
+    }
+
+    /// Gives the incidents of a group that has changed their names, which is all that depends on when: what is said of them is found
+    /// out when it is reported.
+    fn name_incidents(&mut self, id: u64) {
+        let judge::Findings { incidents: mut outlined, ends } = self.judged(id, Depth::Names);
+        let Some(group) = self.groups.get_mut(id) else { return };
+        group.homes.name(&mut outlined, true);
+        (group.ends, group.makes_incidents, group.pushed) = (ends, !outlined.is_empty(), 0);
     }
 
     /// Judges a group, if it has changed. Only where that depends on its lines alone and not on when it happens, its incidents keep
@@ -414,19 +426,11 @@ impl Timeline {
         if !self.groups.get(id).is_some_and(changed) {
             return;
         }
-        let judge::Findings { incidents: mut judged, ends } = self.judged(id);
+        let judge::Findings { incidents: mut judged, ends } = self.judged(id, Depth::Whole);
         let Some(group) = self.groups.get_mut(id) else { return };
-        group.ends = ends;
+        (group.ends, group.makes_incidents) = (ends, !judged.is_empty());
         group.homes.name(&mut judged, keep_names);
-        let before: BTreeMap<&str, &Judged> =
-            group.standing.iter().map(|before| (before.incident.id.as_str(), before)).collect();
-        for judged in judged.iter_mut().filter(|_| group.cut) {
-            let before = before.get(judged.incident.id.as_str());
-            if let Some(before) = before.filter(|before| !report::is_more(&before.incident, &judged.incident)) {
-                judged.incident = before.incident.clone();
-            }
-        }
-        group.standing = judged;
+        group.stand(judged);
         group.stale = false;
         group.judgings += 1;
         if keep_names {
@@ -441,10 +445,15 @@ impl Timeline {
             let Some(group) = self.groups.get(id) else { continue };
             // What did not change since its names were kept, keeps them.
             let complete = group.pushed == 0;
-            self.judge_group(id, complete);
+            let waits = complete && group.reports.wait(&group.homes, now);
+            if !waits {
+                self.judge_group(id, complete);
+            }
             if let Some(group) = self.groups.get_mut(id) {
                 let groups::Group { standing, judgings, homes, reports, .. } = group;
-                news.extend(reports.news(standing, *judgings, homes, complete || now.is_none(), now));
+                if !waits {
+                    news.extend(reports.news(standing, *judgings, homes, complete || now.is_none(), now));
+                }
                 self.ends.extend(group.new_ends(now));
             }
             self.groups.drop_empty(id);
@@ -467,14 +476,15 @@ impl Timeline {
 
 /// The incidents that lines make, of whatever nodes they are.
 fn judged<'a>(
-    lines: impl Iterator<Item = (&'a Order, &'a Arc<Line>, bool)>,
+    lines: impl Iterator<Item = (&'a Order, &'a Arc<Digested>, bool)>,
     known: &Background,
     nodes: &BTreeMap<Arc<str>, Node>,
     folds: &Folds,
+    depth: Depth,
 ) -> judge::Findings {
     let of_node = |(node, lines): (&str, Vec<Kept>)| match nodes.get(node) {
-        Some(of) => judge::judge(node, &lines, known, of, folds),
-        None => judge::judge(node, &lines, known, &Node::default(), folds),
+        Some(of) => judge::judge(node, &lines, known, of, folds, depth),
+        None => judge::judge(node, &lines, known, &Node::default(), folds, depth),
     };
     let mut all = judge::Findings::default();
     for judge::Findings { incidents, ends } in by_node(lines).into_iter().map(of_node) {
@@ -497,7 +507,7 @@ fn sort(judged: &mut [Judged]) {
 }
 
 /// Lines by node, each once: the same may be read from two files.
-fn by_node<'a>(lines: impl Iterator<Item = (&'a Order, &'a Arc<Line>, bool)>) -> BTreeMap<&'a str, Vec<Kept>> {
+fn by_node<'a>(lines: impl Iterator<Item = (&'a Order, &'a Arc<Digested>, bool)>) -> BTreeMap<&'a str, Vec<Kept>> {
     let mut nodes: BTreeMap<&str, Vec<Kept>> = BTreeMap::new();
     for (order, line, lesson) in lines {
         nodes.entry(&order.node).or_default().push(Kept { at: order.at, line: Arc::clone(line), lesson });
@@ -510,9 +520,9 @@ fn by_node<'a>(lines: impl Iterator<Item = (&'a Order, &'a Arc<Line>, bool)>) ->
         let of_one_time = |a: &Kept, b: &Kept| (a.at, a.line.source) == (b.at, b.line.source);
         if lines.windows(2).any(|pair| of_one_time(&pair[0], &pair[1])) {
             for same in lines.chunk_by_mut(of_one_time).filter(|same| same.len() > 1) {
-                same.sort_by_cached_key(|kept| (digest(&kept.line.event), kept.lesson, kept.line.seq));
+                same.sort_by_cached_key(|kept| (kept.line.of_event(), kept.lesson, kept.line.seq));
             }
-            lines.dedup_by(|b, a| of_one_time(a, b) && digest(&a.line.event) == digest(&b.line.event));
+            lines.dedup_by(|b, a| of_one_time(a, b) && a.line.of_event() == b.line.of_event());
             // A log with whole seconds has its lines in the order in which things happened.
             for same in lines.chunk_by_mut(of_one_time).filter(|same| same.len() > 1) {
                 same.sort_by_key(|kept| kept.line.seq);
@@ -525,9 +535,9 @@ fn by_node<'a>(lines: impl Iterator<Item = (&'a Order, &'a Arc<Line>, bool)>) ->
 /// Both in one order.
 #[cfg(test)]
 fn merge<'a>(
-    evidence: &'a BTreeMap<Order, Arc<Line>>,
-    context: &'a BTreeMap<Order, Arc<Line>>,
-) -> impl Iterator<Item = (&'a Order, &'a Arc<Line>)> {
+    evidence: &'a BTreeMap<Order, Arc<Digested>>,
+    context: &'a BTreeMap<Order, Arc<Digested>>,
+) -> impl Iterator<Item = (&'a Order, &'a Arc<Digested>)> {
     let (mut left, mut right) = (evidence.iter().peekable(), context.iter().peekable());
     std::iter::from_fn(move || match (left.peek(), right.peek()) {
         (Some((a, _)), Some((b, _))) if b < a => right.next(),

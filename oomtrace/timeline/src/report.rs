@@ -35,6 +35,13 @@ struct Reported {
     differs: (bool, bool),
 }
 
+impl Reported {
+    /// Whether it was reported so lately that nothing more is said of it now.
+    fn waits(&self, now: Option<i64>) -> bool {
+        now.is_some_and(|now| now - self.at < LINE_EVERY)
+    }
+}
+
 /// The incidents that were reported, by name.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
@@ -81,6 +88,14 @@ impl Reports {
         news
     }
 
+    /// Whether there is nothing to report now, whatever is said of the incidents that have these names: all were reported lately,
+    /// and no other.
+    pub(super) fn wait(&self, homes: &Homes, now: Option<i64>) -> bool {
+        !self.reported.is_empty()
+            && self.reported.values().all(|reported| reported.waits(now))
+            && homes.names().eq(self.reported.keys())
+    }
+
     /// What would explain it may follow; what was reported once is not held back again.
     fn is_held_back(&self, judged: &Judged, now: Option<i64>) -> bool {
         let until = judged.not_before.zip(now).is_some_and(|(until, now)| now < until);
@@ -89,6 +104,9 @@ impl Reports {
 
     fn is_due(&mut self, judged: &Judged, judging: u64, open: bool, now: Option<i64>) -> bool {
         let Some(before) = self.reported.get_mut(&judged.incident.id) else { return true };
+        if before.waits(now) {
+            return false;
+        }
         if before.compared != judging {
             let urgent = urgent(&judged.incident);
             let differs = digest(&judged.incident) != before.digest;
@@ -96,8 +114,7 @@ impl Reports {
         }
         let (differs, urgent) = before.differs;
         let closes = !open && before.incident.state == IncidentState::Open;
-        let waits = now.is_some_and(|now| now - before.at < LINE_EVERY);
-        !waits && (closes || urgent || differs && !open)
+        closes || urgent || differs && !open
     }
 
     /// The next line of an incident.

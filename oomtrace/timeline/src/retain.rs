@@ -19,13 +19,14 @@ use std::{
     sync::Arc,
 };
 
-use oomtrace_model::{Event, Line};
+use oomtrace_model::Event;
 
 use super::{
     Order, Timeline,
+    digested::Digested,
     fold::{Counts, Fold, address},
     groups::{Groups, ended, killed_in},
-    judge::Judged,
+    judge::{Depth, Judged},
     report::total,
     windows::{CLOSES_AFTER, CRASH_LOOP, PAUSE},
 };
@@ -48,6 +49,7 @@ impl Timeline {
         while self.context.len() > self.keep.context
             && let Some((order, line)) = self.context.pop_first()
         {
+            self.judge_others(None, &line);
             self.groups.remove(&order, &line, &self.known.snapshot);
         }
         let (most, Some(latest)) = (self.keep.evidence, self.latest) else { return };
@@ -72,6 +74,20 @@ impl Timeline {
         for id in self.groups_by_age(i64::MAX) {
             if self.evidence.len() > goal {
                 self.cut(id, None, Cut::Seal);
+            }
+        }
+    }
+
+    /// Judges the groups that a line is let go of in, but for one that is judged already: what is said of their incidents stays
+    /// what it was with that line.
+    fn judge_others(&mut self, but: Option<u64>, line: &Digested) {
+        if !self.reporting {
+            return;
+        }
+        for id in self.groups.of_line(line, &self.known.snapshot) {
+            if Some(id) != but {
+                let is_named = self.groups.get(id).is_some_and(|group| group.pushed == 0);
+                self.judge_group(id, is_named);
             }
         }
     }
@@ -121,20 +137,20 @@ impl Timeline {
         let mut stay: BTreeSet<usize> = BTreeSet::new();
         for judged in &before {
             let over = goes(judged.last) && (cut == Cut::Seal || latest - judged.last > CRASH_LOOP + CLOSES_AFTER);
-            let folded = |line: &&Arc<Line>| group.folds.contains_key(&address(line));
+            let folded = |line: &&Arc<Digested>| group.folds.contains_key(&address(line));
             let anchor = judged.core.iter().find(folded).map(address).or_else(|| anchor(judged));
             let Some(anchor) = anchor.filter(|_| !over) else { continue };
             going_on.insert(judged.incident.id.clone(), anchor);
             stay.insert(anchor);
             stay.extend(judged.core.iter().filter(folded).map(address));
             // The steps of an eviction make it only together.
-            let of_eviction = |line: &&Arc<Line>| matches!(line.event, Event::Eviction(_));
+            let of_eviction = |line: &&Arc<Digested>| matches!(line.event, Event::Eviction(_));
             stay.extend(judged.lines.iter().filter(of_eviction).map(address));
             stay.extend(judged.core.first().map(address));
             stay.extend(end_of(judged, anchor).map(address));
         }
         let all = group.lines.iter();
-        let gone: Vec<(Order, Arc<Line>)> = all
+        let gone: Vec<(Order, Arc<Digested>)> = all
             .filter(|(order, (line, lesson))| {
                 let starts = || Groups::starts_what_goes_on(&line.event, &group.lines);
                 !lesson && goes(order.at) && !stay.contains(&address(line)) && !starts()
@@ -162,7 +178,7 @@ impl Timeline {
     }
 
     /// Counts what might have made an incident yet.
-    fn let_go_unjudged(&mut self, gone: &[(Order, Arc<Line>)], before: &[Judged], latest: i64) {
+    fn let_go_unjudged(&mut self, gone: &[(Order, Arc<Digested>)], before: &[Judged], latest: i64) {
         let known: BTreeSet<usize> = before.iter().flat_map(|judged| &judged.lines).map(address).collect();
         let lost = gone.iter().filter(|(order, line)| {
             latest - order.at < CLOSES_AFTER && self.evidence.contains_key(order) && !known.contains(&address(line))
@@ -170,7 +186,8 @@ impl Timeline {
         self.dropped += lost.count() as u64;
     }
 
-    fn let_go(&mut self, id: u64, order: &Order, line: &Arc<Line>) {
+    fn let_go(&mut self, id: u64, order: &Order, line: &Arc<Digested>) {
+        self.judge_others(Some(id), line);
         self.groups.remember(id, order, line);
         self.evidence.remove(order);
         self.context.remove(order);
@@ -180,7 +197,7 @@ impl Timeline {
     /// Judges what stays of a group. Lines that make another incident without those that were let go of go as well.
     fn judge_what_stays(&mut self, id: u64, going_on: &BTreeMap<String, usize>) -> BTreeMap<String, Judged> {
         for round in 0..=ROUNDS {
-            let judged = self.judged(id).incidents;
+            let judged = self.judged(id, Depth::Whole).incidents;
             let Some(group) = self.groups.get(id) else { return BTreeMap::new() };
             let mut found = BTreeMap::new();
             let mut others: BTreeSet<usize> = BTreeSet::new();
@@ -199,7 +216,7 @@ impl Timeline {
                 return found;
             }
             let all = round == ROUNDS;
-            let gone: Vec<(Order, Arc<Line>)> = group
+            let gone: Vec<(Order, Arc<Digested>)> = group
                 .lines
                 .iter()
                 .filter(|(_, (line, lesson))| !lesson && (all || others.contains(&address(line))))
@@ -246,6 +263,7 @@ impl Timeline {
                 self.outbox.extend(line.map(|incident| (judged.at, incident)));
             }
             group.homes.keep(&standing);
+            group.makes_incidents = !standing.is_empty();
             group.standing = standing;
             (group.stale, group.pushed) = (false, 0);
             group.judgings += 1;
@@ -265,7 +283,7 @@ fn anchor(judged: &Judged) -> Option<usize> {
 }
 
 /// The end of the container that an incident's first kill was in: without, the container would seem to live on.
-fn end_of(judged: &Judged, anchor: usize) -> Option<&Arc<Line>> {
+fn end_of(judged: &Judged, anchor: usize) -> Option<&Arc<Digested>> {
     let container = judged.core.iter().find(|line| address(line) == anchor).and_then(|line| killed_in(&line.event))?;
     judged.core.iter().find(|line| ended(&line.event).as_ref() == Some(container))
 }

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use jiff::Timestamp;
 use oomtrace_model::{Incident, Line};
 
-use super::{EndAsIntended, Timeline, groups::Part, judge, judged, sort};
+use super::{EndAsIntended, Timeline, digested::Digested, groups::Part, judge, judge::Depth, judged, sort};
 
 /// What was let go of, and what it came to.
 #[derive(Default)]
@@ -57,7 +57,7 @@ impl Timeline {
         for id in self.groups.unsettled() {
             while let Some(part) = self.groups.take_part(id, before) {
                 let folds = self.groups.get(id).map(|group| group.folds.clone()).unwrap_or_default();
-                let found = judged(part.lines(), &self.known, &self.nodes, &folds);
+                let found = judged(part.lines(), &self.known, &self.nodes, &folds, Depth::Whole);
                 let of_part = found.incidents;
                 ends.extend(found.ends.into_iter().filter_map(|(_, end)| EndAsIntended::of(end)));
                 if self.known.everything {
@@ -78,7 +78,7 @@ impl Timeline {
         let with_events = self.known.everything;
         let ended = |judge::Judged { at, mut incident, lines, node, .. }| {
             if with_events {
-                incident.events_full = judge::reported(&lines).map(|line| (**line).clone()).collect();
+                incident.events_full = judge::reported(&lines).map(|line| (***line).clone()).collect();
             }
             Ended { began: at, node, incident }
         };
@@ -88,10 +88,11 @@ impl Timeline {
 
     /// Events of a part that could have made incidents and are in none.
     fn left_over(&self, part: &Part, incidents: &[judge::Judged]) -> Vec<Line> {
-        let used: BTreeSet<*const Line> = incidents.iter().flat_map(|judged| &judged.lines).map(Arc::as_ptr).collect();
+        let used: BTreeSet<*const Digested> =
+            incidents.iter().flat_map(|judged| &judged.lines).map(Arc::as_ptr).collect();
         let left = part.lines().filter(|(order, line, lesson)| {
             !lesson && !used.contains(&Arc::as_ptr(line)) && self.evidence.contains_key(*order)
         });
-        left.map(|(_, line, _)| (**line).clone()).collect()
+        left.map(|(_, line, _)| (***line).clone()).collect()
     }
 }

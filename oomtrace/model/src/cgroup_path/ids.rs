@@ -1,9 +1,11 @@
 //! The two ids that stand in a cgroup's path.
+//!
+//! Each event has several, and each index and each judgement copies of them: so their text is shared.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A pod's uid, as the kubelet knows it: a UUID, or the hash of a static pod's manifest.
 ///
@@ -13,10 +15,10 @@ use serde::{Deserialize, Serialize};
 ///
 /// Refused: a uid that a static pod's manifest sets by hand to something else (the kubelet would take any text), and
 /// upper-case digits, which Kubernetes never writes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = "^([0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$"))]
-pub struct PodUid(String);
+pub struct PodUid(Arc<str>);
 
 /// Why a text is not a pod's uid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,10 +28,10 @@ pub struct InvalidPodUid(String);
 /// A container's id, as its runtime gave it: 64 lower-case hexadecimal digits.
 ///
 /// Refused: the short forms that command lines take, and the ids of anything that is not an OCI container.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = "^[0-9a-f]{64}$"))]
-pub struct ContainerId(String);
+pub struct ContainerId(Arc<str>);
 
 /// Why a text is not a container's id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +48,7 @@ impl FromStr for PodUid {
         let is_digits = |part: &str| part.bytes().all(is_digit);
         let is_hash = text.len() == 32 && is_digits(text);
         let is_uuid = ['-', '_'].into_iter().any(|dash| groups(dash) && text.split(dash).all(is_digits));
-        if is_hash || is_uuid { Ok(Self(text.replace('_', "-"))) } else { Err(InvalidPodUid(text.to_owned())) }
+        if is_hash || is_uuid { Ok(Self(text.replace('_', "-").into())) } else { Err(InvalidPodUid(text.to_owned())) }
     }
 }
 
@@ -55,7 +57,7 @@ impl FromStr for ContainerId {
 
     fn from_str(text: &str) -> Result<Self, InvalidContainerId> {
         if text.len() == 64 && text.bytes().all(is_digit) {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(InvalidContainerId(text.to_owned()))
         }
@@ -88,7 +90,7 @@ impl PodUid {
                 text.insert(dash, '-');
             }
         }
-        Self(text)
+        Self(text.into())
     }
 }
 
@@ -108,7 +110,7 @@ impl ContainerId {
     /// The id that was packed.
     #[must_use]
     pub fn from_packed(bytes: &[u8; 32]) -> Self {
-        Self(digits(bytes))
+        Self(digits(bytes).into())
     }
 }
 
@@ -127,11 +129,10 @@ fn packed<const N: usize>(text: &str) -> [u8; N] {
 }
 
 fn digits(bytes: &[u8]) -> String {
-    use fmt::Write as _;
+    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
     let mut text = String::with_capacity(2 * bytes.len() + 4);
     for byte in bytes {
-        // A `String` takes everything.
-        let _ = write!(text, "{byte:02x}");
+        text.extend([digit(byte >> 4), digit(byte & 15)]);
     }
     text
 }
@@ -145,6 +146,18 @@ impl fmt::Display for PodUid {
 impl fmt::Display for ContainerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
+    }
+}
+
+impl Serialize for PodUid {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl Serialize for ContainerId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
@@ -166,12 +179,12 @@ impl TryFrom<String> for ContainerId {
 
 impl From<PodUid> for String {
     fn from(PodUid(text): PodUid) -> Self {
-        text
+        text.as_ref().to_owned()
     }
 }
 
 impl From<ContainerId> for String {
     fn from(ContainerId(text): ContainerId) -> Self {
-        text
+        text.as_ref().to_owned()
     }
 }

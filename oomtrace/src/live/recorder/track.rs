@@ -188,8 +188,10 @@ fn thinned(readings: &[(u64, Reading)]) -> Vec<(u64, Reading)> {
     )]
     let bucket = |age: u64| ((age as f64).ln_1p() / (oldest as f64).ln_1p() * (MOST - 1) as f64) as usize;
     let mut kept: Vec<(u64, Reading)> = Vec::with_capacity(MOST);
+    let mut of_last = None;
     for (age, reading) in readings {
-        match kept.last_mut().filter(|(last, _)| bucket(*last) == bucket(*age)) {
+        let of_this = Some(bucket(*age));
+        match kept.last_mut().filter(|_| of_last == of_this) {
             Some((last, highest)) => {
                 if highest.max(*reading) == *reading {
                     (*last, *highest) = (*age, *reading);
@@ -197,6 +199,7 @@ fn thinned(readings: &[(u64, Reading)]) -> Vec<(u64, Reading)> {
             }
             None => kept.push((*age, *reading)),
         }
+        of_last = of_this;
     }
     kept
 }

@@ -56,7 +56,7 @@ impl Filling<'_> {
         event.mentions(&mut |mention| match mention {
             Mention::Place(place) => self.place(place),
             Mention::Bystander(place) => {
-                // Not worth while to wait for: they are many.
+                // Not worth while to wait for: they are many. Nor do lines about them wait behind this one.
                 let noted = (self.unnamed.len(), self.about.len());
                 self.place(place);
                 self.unnamed.truncate(noted.0);

@@ -3,7 +3,8 @@ use std::time::Duration;
 use super::{Bounds, Index};
 use crate::{
     event::{
-        Cgroup, Container, ContainerAction, ContainerChange, ContainerId, ContainerRole, Event, Pod, PodUid, QosClass,
+        Cgroup, Container, ContainerAction, ContainerChange, ContainerId, ContainerRole, Event, GrownPod, Pod, PodUid,
+        Pressure, QosClass,
     },
     node::fact::{ContainerFact, Fact, NameSource, PodFact},
 };
@@ -128,6 +129,26 @@ fn a_restart_is_reported_from_the_container_before_it() {
     }
     let restarts = |number| index.known(&id(number)).and_then(|known| known.container?.restart_count);
     assert_eq!((restarts(2), restarts(3)), (Some(0), Some(1)));
+}
+
+#[test]
+fn a_line_about_memory_does_not_wait_for_the_names_of_pods_that_grew_nor_do_theirs_wait_behind_it() {
+    let mut index = index();
+    index.learn(pod(NameSource::Cri, 1, "web-0"), 0);
+    let grown = [1, 2].map(|number| GrownPod {
+        pod: Some(Pod { uid: Some(uid(number)), ..Pod::default() }),
+        usage_bytes: 2,
+        grown_bytes: 1,
+        over_ms: 1000,
+    });
+    let mut event = Event::Pressure(Box::new(Pressure { grown: grown.to_vec(), ..Pressure::default() }));
+    let (mut unnamed, mut about) = (Vec::new(), Vec::new());
+    index.fill_noting(&mut event, &mut unnamed, &mut about);
+    assert!(unnamed.is_empty() && about.is_empty());
+    let Event::Pressure(pressure) = event else { unreachable!("it stays what it is") };
+    let names: Vec<_> =
+        pressure.grown.iter().map(|grown| grown.pod.as_ref().and_then(|pod| pod.name.as_deref())).collect();
+    assert_eq!(names, [Some("web-0"), None]);
 }
 
 #[test]

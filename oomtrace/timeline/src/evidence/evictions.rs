@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use oomtrace_model::{Event, Eviction, EvictionPhase, Line};
+use oomtrace_model::{Event, Eviction, EvictionPhase};
 
 use super::{
     super::{
+        digested::Digested,
         names::{Names, PodKey},
         windows::{EVICTION, OBSERVED, PASS, SAME_STEP, SOFT},
     },
@@ -15,14 +16,14 @@ use super::{
 /// A pass of the eviction manager: what it said of the node, and the pods it ranked.
 struct Pass<'a> {
     at: i64,
-    lines: Vec<(i64, &'a Arc<Line>)>,
+    lines: Vec<(i64, &'a Arc<Digested>)>,
     resource: Option<String>,
     memory: Option<bool>,
     ranked: Vec<PodKey>,
 }
 
 /// The pods that were evicted, from the steps in the order of time. At most one a pass.
-pub(super) fn evicted(steps: &[(i64, &Eviction, &Arc<Line>)], names: &Names<'_>) -> Vec<Evicted> {
+pub(super) fn evicted(steps: &[(i64, &Eviction, &Arc<Digested>)], names: &Names<'_>) -> Vec<Evicted> {
     let mut found: BTreeMap<PodKey, Vec<Evicted>> = BTreeMap::new();
     let passes = passes(steps, names);
     let mut ended: Vec<bool> = vec![false; passes.len()];
@@ -75,7 +76,7 @@ pub(super) fn evicted(steps: &[(i64, &Eviction, &Arc<Line>)], names: &Names<'_>)
 
 /// Whether a pod that is evicted is another of the same name: the one before was cleaned up.
 fn is_another(before: &Evicted, at: i64, phase: EvictionPhase) -> bool {
-    let cleaned_up = |(done, line): &(i64, Arc<Line>)| {
+    let cleaned_up = |(done, line): &(i64, Arc<Digested>)| {
         let cleaned = matches!(&line.event, Event::Eviction(step) if step.phase == EvictionPhase::CleanedUp);
         cleaned && at - done > SAME_STEP
     };
@@ -102,9 +103,9 @@ fn followed_within(phase: EvictionPhase) -> i64 {
 }
 
 /// The passes that came to ranking pods.
-fn passes<'a>(steps: &[(i64, &'a Eviction, &'a Arc<Line>)], names: &Names<'_>) -> Vec<Pass<'a>> {
+fn passes<'a>(steps: &[(i64, &'a Eviction, &'a Arc<Digested>)], names: &Names<'_>) -> Vec<Pass<'a>> {
     let mut passes: Vec<Pass<'_>> = Vec::new();
-    let mut open: Vec<(i64, &Eviction, &Arc<Line>)> = Vec::new();
+    let mut open: Vec<(i64, &Eviction, &Arc<Digested>)> = Vec::new();
     // A soft threshold may have been met ever since this is true.
     let (mut soft, mut may_follow_until) = (false, i64::MIN);
     for (at, step, line) in steps {

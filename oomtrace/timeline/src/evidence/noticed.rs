@@ -7,13 +7,14 @@ use std::{
 };
 
 use oomtrace_model::{
-    Container, ContainerAction, ContainerChange, ContainerId, Event, Level, Limit, Line, OomKill, SwapCounter,
-    SystemOom, Task, Victim,
+    Container, ContainerAction, ContainerChange, ContainerId, Event, Level, Limit, OomKill, SwapCounter, SystemOom,
+    Task, Victim,
 };
 
 use super::{Cause, Evidence, Kill, as_kill, is_before_all, process};
 use crate::{
     Kept,
+    digested::Digested,
     names::{Names, PodKey},
     windows::{NOTICED, SAME_KILL, SAME_STEP, SECOND},
 };
@@ -124,7 +125,7 @@ impl Kill {
         at: i64,
         pod: Option<PodKey>,
         container: Option<ContainerId>,
-        line: &Arc<Line>,
+        line: &Arc<Digested>,
         node: Option<&SystemOom>,
     ) -> Self {
         let victim = Task {

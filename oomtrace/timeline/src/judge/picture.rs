@@ -3,10 +3,11 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
-use oomtrace_model::{Cgroup, Event, Level, Line, MemoryPoint, Pressure, PressureScope};
+use oomtrace_model::{Cgroup, Event, Level, MemoryPoint, Pressure, PressureScope};
 
 use super::{
     super::{
+        digested::Digested,
         evidence::{At, Death},
         windows::PICTURE,
     },
@@ -91,7 +92,7 @@ fn recorded(limits: &Limits<'_>, lines: &[At]) -> Vec<MemoryPoint> {
 }
 
 /// Of an incident without a kill what was read of its container.
-fn of_limit(line: &Arc<Line>, limits: &Limits<'_>) -> Option<MemoryPoint> {
+fn of_limit(line: &Arc<Digested>, limits: &Limits<'_>) -> Option<MemoryPoint> {
     let (usage, limit) = match &line.event {
         Event::OomKill(kill) => kill.limit.as_ref().map(|limit| (limit.usage_bytes, limit.limit_bytes))?,
         Event::ChargeFailures(failures) if has_ceased(failures) => return None,
@@ -114,7 +115,7 @@ fn of_limit(line: &Arc<Line>, limits: &Limits<'_>) -> Option<MemoryPoint> {
 }
 
 /// The kubelet's observation, turned round: available memory as used memory, the threshold as a limit.
-fn of_node(line: &Arc<Line>, signal: Option<&str>) -> Option<MemoryPoint> {
+fn of_node(line: &Arc<Digested>, signal: Option<&str>) -> Option<MemoryPoint> {
     let Event::Eviction(step) = &line.event else { return None };
     if step.signal.is_none() || step.signal.as_deref() != signal {
         return None;

@@ -9,7 +9,7 @@ use oomtrace_model::{ChargeFailures, ChargeState, ContainerAction, ContainerId, 
 
 use super::{
     super::{
-        digest,
+        digested::Digested,
         evidence::At,
         windows::{NOTICED, PICTURE, REFUSED_TO_END, SAME_STEP, SECOND, SIGTERM_TO_END},
     },
@@ -51,7 +51,7 @@ fn own(case: &Case<'_>) -> Vec<At> {
 }
 
 /// The same, without those that tell of several pods at once.
-pub(super) fn core(case: &Case<'_>) -> Vec<Arc<Line>> {
+pub(super) fn core(case: &Case<'_>) -> Vec<Arc<Digested>> {
     let of_several = |line: &Line| matches!(&line.event, Event::Eviction(step) if step.pods.len() > 1);
     own(case).into_iter().map(|(_, line)| line).filter(|line| !of_several(line)).collect()
 }
@@ -145,7 +145,7 @@ fn once(all: Vec<At>) -> Vec<At> {
     let mut kept: Vec<At> = Vec::with_capacity(all.len());
     // When what was said last, of what has others near.
     let mut said: BTreeMap<(Source, u64), i64> = BTreeMap::new();
-    let what = |line: &Line| (line.source, digest(&line.event));
+    let what = |line: &Digested| (line.source, line.of_event());
     let mut last_is_said = false;
     for (at, line) in all {
         let near = kept.last().filter(|(before, _)| at - before <= SAME_STEP);
