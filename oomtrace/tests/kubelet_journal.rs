@@ -13,7 +13,10 @@ use std::{
 use jiff::{Timestamp, tz::TimeZone};
 use oomtrace::{
     event::{Event, Observation},
-    source::kubelet::{Kubelet, Log},
+    source::{
+        journal::Place,
+        kubelet::{Kubelet, Log},
+    },
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -93,7 +96,7 @@ fn nothing_of_a_journal_is_lost_or_reported_twice_when_its_reader_ends_or_it_is_
     runtime.block_on(async {
         let (tell, mut reported) = mpsc::channel(64);
         let (stop, stopped) = watch::channel(false);
-        let log = Log::Journal { units: Vec::new(), folder: Some(journal.journal()) };
+        let log = Log::Journal { units: Vec::new(), place: Place::Folder(journal.journal()) };
         let reading = tokio::spawn(Kubelet::open(&log).expect("journalctl is here").run(tell, stopped));
         sleep(Duration::from_secs(1)).await;
 

@@ -1,0 +1,212 @@
+//! The journal's files, read in a thread of its own: a page of them may have to come from a slow disk.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
+
+use crate::{
+    event::Observation,
+    source::{
+        journal::{NoFiles, Place, Reader, Taken, Terms},
+        kubelet::feed::{Feed, Gone, SILENCE},
+    },
+};
+
+/// How often they are looked at: so often does journald itself wake who follows its files.
+const EVERY: Duration = Duration::from_millis(250);
+/// How many of the last entries are read for the names in them.
+const PAST: usize = 5000;
+/// Of the past so much is handed on at once.
+const PIECE: usize = 256 * 1024;
+/// So many pieces wait to be taken in.
+const WAITING: usize = 4;
+/// What is read of an entry of the kubelet's, and of a whole log for later.
+const FIELDS: &[&str] = &["MESSAGE", "SYSLOG_IDENTIFIER", "_COMM", "_PID"];
+const ALL_FIELDS: &[&str] = &[
+    "_TRANSPORT",
+    "PRIORITY",
+    "SYSLOG_FACILITY",
+    "SYSLOG_IDENTIFIER",
+    "_HOSTNAME",
+    "_COMM",
+    "_PID",
+    "_SYSTEMD_UNIT",
+    "_SOURCE_MONOTONIC_TIMESTAMP",
+    "MESSAGE",
+];
+
+/// The journal's files.
+pub(in crate::source::kubelet) struct Files {
+    reader: Reader,
+    /// What was written from then on is told.
+    since: Timestamp,
+}
+
+/// What the thread hands over.
+enum Piece {
+    /// Of before.
+    Past(Vec<u8>),
+    /// There is no more of before.
+    PastEnds,
+    /// New entries.
+    New(Vec<u8>),
+    /// Entries that cannot be read, and why.
+    Trouble(Taken),
+}
+
+/// Nobody takes them any more.
+struct Unwanted;
+
+impl Files {
+    pub(super) fn open(units: &[String], place: &Place) -> Result<Self, NoFiles> {
+        let reader = Reader::open(place.clone(), Terms::of_units(units), FIELDS)?;
+        Ok(Self { reader, since: Timestamp::now() })
+    }
+
+    pub(super) fn tell_since(&mut self, since: Timestamp) {
+        self.since = since;
+    }
+
+    pub(super) async fn run(
+        self,
+        feed: &mut Feed,
+        tell: &mpsc::Sender<Observation>,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<(), Gone> {
+        let (hand_over, mut pieces) = mpsc::channel(WAITING);
+        let stopped = Arc::new(AtomicBool::new(false));
+        let reading = {
+            let stopped = Arc::clone(&stopped);
+            let thread = thread::Builder::new().name("journal".to_owned());
+            thread.spawn(move || self.read(&hand_over, &stopped))
+        };
+        let reading = match reading {
+            Ok(reading) => reading,
+            Err(error) => {
+                return feed.fail(format!("the journal cannot be read: no thread for it: {error}"), tell).await;
+            }
+        };
+        loop {
+            let piece = tokio::select! {
+                piece = timeout(SILENCE, pieces.recv()) => piece,
+                Ok(_) = stop.wait_for(|stop| *stop), if !stopped.load(Ordering::Relaxed) => {
+                    // What was written meanwhile is still read.
+                    stopped.store(true, Ordering::Relaxed);
+                    reading.thread().unpark();
+                    continue;
+                }
+            };
+            match piece {
+                Ok(Some(piece)) => take(piece, feed, tell).await?,
+                Ok(None) => return Ok(()),
+                Err(_) => feed.idle(tell).await?,
+            }
+        }
+    }
+
+    /// Reads until it is stopped, or nobody takes what it reads.
+    fn read(mut self, hand_over: &mpsc::Sender<Piece>, stopped: &AtomicBool) {
+        if self.read_past(hand_over).is_err() {
+            return;
+        }
+        loop {
+            let last = stopped.load(Ordering::Relaxed);
+            let taken = self.reader.take(|entries| give(hand_over, Piece::New(entries.to_vec())));
+            if taken.and_then(|taken| trouble(hand_over, taken)).is_err() || last || hand_over.is_closed() {
+                return;
+            }
+            thread::park_timeout(EVERY);
+        }
+    }
+
+    fn read_past(&mut self, hand_over: &mpsc::Sender<Piece>) -> Result<(), Unwanted> {
+        let since = u64::try_from(self.since.as_microsecond()).unwrap_or(0);
+        let (mut past, mut new) = (Vec::new(), Vec::new());
+        let taken = self.reader.past(
+            PAST,
+            |_, _| true,
+            |entry, _, realtime| {
+                let (piece, kind): (_, fn(Vec<u8>) -> Piece) =
+                    if realtime < since { (&mut past, Piece::Past) } else { (&mut new, Piece::New) };
+                piece.extend_from_slice(entry);
+                if realtime < since && piece.len() >= PIECE {
+                    give(hand_over, kind(std::mem::take(piece)))?;
+                }
+                Ok(())
+            },
+        )?;
+        give(hand_over, Piece::Past(past))?;
+        give(hand_over, Piece::PastEnds)?;
+        give(hand_over, Piece::New(new))?;
+        trouble(hand_over, taken)
+    }
+}
+
+fn give(hand_over: &mpsc::Sender<Piece>, piece: Piece) -> Result<(), Unwanted> {
+    hand_over.blocking_send(piece).map_err(|_| Unwanted)
+}
+
+fn trouble(hand_over: &mpsc::Sender<Piece>, taken: Taken) -> Result<(), Unwanted> {
+    if taken == Taken::default() { Ok(()) } else { give(hand_over, Piece::Trouble(taken)) }
+}
+
+async fn take(piece: Piece, feed: &mut Feed, tell: &mpsc::Sender<Observation>) -> Result<(), Gone> {
+    match piece {
+        Piece::Past(entries) => feed.learn(&entries),
+        // Where an entry stands says that it is new, whatever the clock says.
+        Piece::PastEnds => feed.tell_since(Timestamp::MIN),
+        Piece::New(entries) => feed.push(&entries, tell).await?,
+        Piece::Trouble(Taken { lost, trouble }) => {
+            feed.lose(lost);
+            for words in trouble {
+                feed.fail(format!("the node's journal cannot be read in whole: {words}"), tell).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The last entries of these units, or of the kernel where there are none, in the journal's export format: at most so many, of
+/// at most so many bytes, written since.
+///
+/// # Errors
+///
+/// Fails where there is no file that can be read.
+pub fn gather(
+    place: Place,
+    units: Option<&[String]>,
+    since: Timestamp,
+    most: usize,
+    most_bytes: usize,
+) -> Result<Vec<u8>, NoFiles> {
+    let terms = units.map_or_else(|| Terms::with("_TRANSPORT=kernel"), Terms::of_units);
+    let mut reader = Reader::open(place, terms, ALL_FIELDS)?;
+    let since = u64::try_from(since.as_microsecond()).unwrap_or(0);
+    let mut gathered = Vec::new();
+    let Ok(Taken { trouble, .. }) = reader.past(
+        most,
+        |_, realtime| realtime >= since,
+        |entry, _, _| {
+            if gathered.len() + entry.len() <= most_bytes {
+                gathered.extend_from_slice(entry);
+            }
+            Ok::<_, Infallible>(())
+        },
+    );
+    for words in trouble {
+        tracing::warn!("the node's journal cannot be read in whole: {words}");
+    }
+    Ok(gathered)
+}
