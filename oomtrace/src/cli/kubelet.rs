@@ -39,8 +39,8 @@ impl Args {
         self.kubelet_metrics.clone().map(|access| kubelet_metrics::Counters::new(access, kubelet))
     }
 
-    /// Where it is on this node, if it is wanted; and whether it was asked for, so that its lack is said at once.
-    pub(super) fn log(&self, host: &Host) -> (Option<Log>, bool) {
+    /// Where it is on this node, if it is wanted, with a folder to keep how far it was read; and whether it was asked for, so that its lack is said at once.
+    pub(super) fn log(&self, host: &Host, state: Option<&Path>) -> (Option<Log>, bool) {
         let Self { kubelet_log, kubelet_unit, journal, no_kubelet_log, kubelet_metrics: _ } = self;
         let log = match kubelet_log {
             _ if *no_kubelet_log => return (None, false),
@@ -48,7 +48,7 @@ impl Args {
             Some(path) => Log::File(path.clone()),
             None => {
                 let place = journal.clone().map_or_else(|| Place::Node(host.clone()), Place::Folder);
-                Log::Journal { units: kubelet_unit.clone(), place }
+                Log::Journal { units: kubelet_unit.clone(), place, state: state.map(Path::to_path_buf) }
             }
         };
         (Some(log), kubelet_log.is_some() || journal.is_some() || !kubelet_unit.is_empty())

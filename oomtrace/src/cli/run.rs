@@ -103,7 +103,7 @@ fn ring_size(text: &str) -> Result<u32, String> {
 /// Traces until interrupted, or until what `args` say.
 pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Result<()> {
     let names = args.names.options(&args.cgroup_root);
-    let (kubelet_log, kubelet_log_asked_for) = args.kubelet.log(&names.sources.host);
+    let (kubelet_log, kubelet_log_asked_for) = args.kubelet.log(&names.sources.host, args.state_dir.as_deref());
     live::run(&Options {
         outputs: args.outputs().map_err(anyhow::Error::msg)?,
         rotation: args.outputs.rotation(),

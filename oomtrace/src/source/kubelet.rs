@@ -37,6 +37,8 @@ pub enum Log {
         units: Vec<String>,
         /// Where its files are.
         place: Place,
+        /// The folder in which is kept how far it was read, if that is to be.
+        state: Option<PathBuf>,
     },
     /// In a file.
     File(PathBuf),
@@ -83,7 +85,9 @@ impl Kubelet {
     /// Fails where the log cannot be followed.
     pub fn open(log: &Log) -> Result<Self, Unreadable> {
         let (from, units) = match log {
-            Log::Journal { units, place } => (Opened::Journal(Journal::find(units, place)?), units.as_slice()),
+            Log::Journal { units, place, state } => {
+                (Opened::Journal(Journal::find(units, place, state.clone())?), units.as_slice())
+            }
             Log::File(path) => {
                 let followed = Followed::open(path).map_err(|error| Unreadable::File { path: path.clone(), error })?;
                 (Opened::File(followed), [].as_slice())

@@ -12,7 +12,7 @@ use crate::{
 /// As `oomtrace run` reads it, where nothing else is asked for.
 pub(super) fn check(host: &Host) -> Check {
     let name = "the kubelet's log";
-    match Kubelet::open(&Log::Journal { units: Vec::new(), place: Place::Node(host.clone()) }) {
+    match Kubelet::open(&Log::Journal { units: Vec::new(), place: Place::Node(host.clone()), state: None }) {
         Ok(kubelet) => {
             let found = kubelet.lacking().unwrap_or_else(|| "the node's journal, from its files".to_owned());
             Check::passed(name, found)

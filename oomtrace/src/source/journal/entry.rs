@@ -2,7 +2,15 @@
 
 use std::fmt::Write as _;
 
-use super::file::{Damage, Entry, JournalFile, ReadAt, value};
+use super::{
+    file::{Damage, Entry, JournalFile, ReadAt, value},
+    terms::Terms,
+};
+
+/// So many entries of each term are looked for at once.
+const AT_ONCE: usize = 256;
+/// One file makes no more bytes.
+const MOST_BYTES: usize = 16 << 20;
 
 /// A number in hexadecimal, as ids are written.
 fn hex(id: [u8; 16]) -> u128 {
@@ -42,6 +50,29 @@ pub(super) fn print<R: ReadAt>(
     }
     printed.push(b'\n');
     Ok(left_out)
+}
+
+/// The entries of one file, wherever it is, and how many of them cannot be read.
+///
+/// # Errors
+///
+/// Fails where it is no file of the journal's that can be read.
+pub fn print_file<R: ReadAt>(bytes: R, mut terms: Terms, names: &[&str]) -> Result<(Vec<u8>, u64), Damage> {
+    let mut file = JournalFile::open(bytes)?;
+    let (mut printed, mut lost) = (Vec::new(), 0);
+    loop {
+        let (offsets, _) = terms.take(&file, AT_ONCE);
+        if offsets.is_empty() || printed.len() > MOST_BYTES {
+            return Ok((printed, lost));
+        }
+        for at in offsets {
+            let length = printed.len();
+            if file.entry(at).and_then(|entry| print(&mut file, &entry, names, &mut printed)).is_err() {
+                printed.truncate(length);
+                lost += 1;
+            }
+        }
+    }
 }
 
 fn field(name: &str, value: &[u8], printed: &mut Vec<u8>) {

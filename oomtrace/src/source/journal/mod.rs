@@ -24,6 +24,7 @@ mod terms;
 mod unpack;
 
 pub use self::{
+    entry::print_file as print,
     file::{Damage, JournalFile, ReadAt},
     folders::{NoFiles, Place},
     reader::{Position, Reader, Taken},

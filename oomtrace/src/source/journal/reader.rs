@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     entry,
     file::{Damage, Entry, JournalFile},
@@ -42,7 +44,7 @@ pub struct Taken {
 }
 
 /// Up to which entry the journal was read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// The boot of the entry.
     pub boot_id: [u8; 16],
@@ -79,6 +81,22 @@ struct Open {
     recent: VecDeque<u64>,
     /// What was read of these boots before it appeared is not read again.
     after: HashMap<[u8; 16], (u64, u64)>,
+}
+
+impl Position {
+    /// Whether it comes after another of the same boot.
+    #[must_use]
+    pub fn is_after(&self, other: &Self) -> bool {
+        self.boot_id == other.boot_id
+            && (self.monotonic > other.monotonic
+                || self.monotonic == other.monotonic && self.xor_hash != other.xor_hash)
+    }
+
+    /// Whether it is of this boot.
+    #[must_use]
+    pub fn is_of_this_boot(&self) -> bool {
+        folders::boot_id() == Some(self.boot_id)
+    }
 }
 
 impl Reader {

@@ -1,5 +1,6 @@
 //! The node's journal: its files, else what `journalctl` makes of them.
 
+mod cursor;
 mod files;
 mod journalctl;
 mod units;
@@ -39,10 +40,10 @@ pub(super) enum Journal {
 }
 
 impl Journal {
-    /// Finds it; `units` are the kubelet's, all that are known where there are none.
-    pub(super) fn find(units: &[String], place: &Place) -> Result<Self, NoJournal> {
+    /// Finds it; `units` are the kubelet's, all that are known where there are none. In the folder `state` is kept how far it was read.
+    pub(super) fn find(units: &[String], place: &Place, state: Option<PathBuf>) -> Result<Self, NoJournal> {
         let units = if units.is_empty() { units::known() } else { units::with_runtimes(units) };
-        match Files::open(&units, place) {
+        match Files::open(&units, place, state) {
             Ok(files) => Ok(Self::Files(Box::new(files))),
             Err(files) => match Journalctl::find(units, folder(place)) {
                 Ok(journalctl) => Ok(Self::Journalctl(journalctl, files)),

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,10 +17,11 @@ use tokio::{
     time::timeout,
 };
 
+use super::cursor::Cursor;
 use crate::{
     event::Observation,
     source::{
-        journal::{NoFiles, Place, Reader, Taken, Terms},
+        journal::{NoFiles, Place, Position, Reader, Taken, Terms},
         kubelet::feed::{Feed, Gone, SILENCE},
     },
 };
@@ -28,6 +30,8 @@ use crate::{
 const EVERY: Duration = Duration::from_millis(250);
 /// How many of the last entries are read for the names in them.
 const PAST: usize = 5000;
+/// And where an earlier run read before them.
+const PAST_AND_AWAY: usize = 20_000;
 /// Of the past so much is handed on at once.
 const PIECE: usize = 256 * 1024;
 /// So many pieces wait to be taken in.
@@ -52,6 +56,9 @@ pub(in crate::source::kubelet) struct Files {
     reader: Reader,
     /// What was written from then on is told.
     since: Timestamp,
+    /// Up to where an earlier run read: what comes after is told, too.
+    resume: Option<Position>,
+    cursor: Cursor,
 }
 
 /// What the thread hands over.
@@ -62,6 +69,8 @@ enum Piece {
     PastEnds,
     /// New entries.
     New(Vec<u8>),
+    /// That was all, up to here.
+    UpTo(Position),
     /// Entries that cannot be read, and why.
     Trouble(Taken),
 }
@@ -70,9 +79,10 @@ enum Piece {
 struct Unwanted;
 
 impl Files {
-    pub(super) fn open(units: &[String], place: &Place) -> Result<Self, NoFiles> {
+    pub(super) fn open(units: &[String], place: &Place, state: Option<PathBuf>) -> Result<Self, NoFiles> {
         let reader = Reader::open(place.clone(), Terms::of_units(units), FIELDS)?;
-        Ok(Self { reader, since: Timestamp::now() })
+        let cursor = Cursor::new(state.as_deref());
+        Ok(Self { reader, since: Timestamp::now(), resume: cursor.resume(), cursor })
     }
 
     pub(super) fn tell_since(&mut self, since: Timestamp) {
@@ -80,12 +90,13 @@ impl Files {
     }
 
     pub(super) async fn run(
-        self,
+        mut self,
         feed: &mut Feed,
         tell: &mpsc::Sender<Observation>,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), Gone> {
         let (hand_over, mut pieces) = mpsc::channel(WAITING);
+        let (mut cursor, mut position) = (std::mem::take(&mut self.cursor), Position::default());
         let stopped = Arc::new(AtomicBool::new(false));
         let reading = {
             let stopped = Arc::clone(&stopped);
@@ -109,10 +120,15 @@ impl Files {
                 }
             };
             match piece {
+                Ok(Some(Piece::UpTo(now))) => position = now,
                 Ok(Some(piece)) => take(piece, feed, tell).await?,
-                Ok(None) => return Ok(()),
+                Ok(None) => {
+                    cursor.keep(position, true);
+                    return Ok(());
+                }
                 Err(_) => feed.idle(tell).await?,
             }
+            cursor.keep(position, false);
         }
     }
 
@@ -123,33 +139,46 @@ impl Files {
         }
         loop {
             let last = stopped.load(Ordering::Relaxed);
-            let taken = self.reader.take(|entries| give(hand_over, Piece::New(entries.to_vec())));
-            if taken.and_then(|taken| trouble(hand_over, taken)).is_err() || last || hand_over.is_closed() {
+            if self.read_new(hand_over).is_err() || last || hand_over.is_closed() {
                 return;
             }
             thread::park_timeout(EVERY);
         }
     }
 
+    fn read_new(&mut self, hand_over: &mpsc::Sender<Piece>) -> Result<(), Unwanted> {
+        let before = self.reader.position();
+        let taken = self.reader.take(|entries| give(hand_over, Piece::New(entries.to_vec())))?;
+        trouble(hand_over, taken)?;
+        let position = self.reader.position();
+        if position == before { Ok(()) } else { give(hand_over, Piece::UpTo(position)) }
+    }
+
     fn read_past(&mut self, hand_over: &mpsc::Sender<Piece>) -> Result<(), Unwanted> {
         let since = u64::try_from(self.since.as_microsecond()).unwrap_or(0);
+        let resume = self.resume;
+        let is_past = |position: &Position, realtime: u64| {
+            realtime < since && !resume.is_some_and(|resume| position.is_after(&resume))
+        };
+        let most = if resume.is_some() { PAST_AND_AWAY } else { PAST };
         let (mut past, mut new) = (Vec::new(), Vec::new());
-        let taken = self.reader.past(
-            PAST,
+        let read = self.reader.past(
+            most,
             |_, _| true,
-            |entry, _, realtime| {
-                let (piece, kind): (_, fn(Vec<u8>) -> Piece) =
-                    if realtime < since { (&mut past, Piece::Past) } else { (&mut new, Piece::New) };
-                piece.extend_from_slice(entry);
-                if realtime < since && piece.len() >= PIECE {
-                    give(hand_over, kind(std::mem::take(piece)))?;
+            |entry, position, realtime| {
+                if !is_past(position, realtime) {
+                    new.extend_from_slice(entry);
+                    return Ok(());
                 }
-                Ok(())
+                past.extend_from_slice(entry);
+                if past.len() < PIECE { Ok(()) } else { give(hand_over, Piece::Past(std::mem::take(&mut past))) }
             },
-        )?;
+        );
+        let taken = read?;
         give(hand_over, Piece::Past(past))?;
         give(hand_over, Piece::PastEnds)?;
         give(hand_over, Piece::New(new))?;
+        give(hand_over, Piece::UpTo(self.reader.position()))?;
         trouble(hand_over, taken)
     }
 }
@@ -168,6 +197,7 @@ async fn take(piece: Piece, feed: &mut Feed, tell: &mpsc::Sender<Observation>) -
         // Where an entry stands says that it is new, whatever the clock says.
         Piece::PastEnds => feed.tell_since(Timestamp::MIN),
         Piece::New(entries) => feed.push(&entries, tell).await?,
+        Piece::UpTo(_) => {}
         Piece::Trouble(Taken { lost, trouble }) => {
             feed.lose(lost);
             for words in trouble {
