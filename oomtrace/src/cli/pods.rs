@@ -98,7 +98,7 @@ fn rows(facts: Vec<Fact>, hierarchy: Option<&Hierarchy>, proc: Option<&Path>) ->
     for fact in facts {
         index.learn(fact, 0);
     }
-    let mut row = |(path, id): (String, u64)| {
+    let row = |(path, id): (String, u64)| {
         let identity = CgroupIdentity::parse(&path);
         // What a container made inside itself is not the node's.
         let known = index.known_cgroup(id).filter(|_| identity.is_own())?;
@@ -120,7 +120,7 @@ fn rows(facts: Vec<Fact>, hierarchy: Option<&Hierarchy>, proc: Option<&Path>) ->
             source: known.source,
         })
     };
-    found.into_iter().filter_map(|found| row(found)).collect()
+    found.into_iter().filter_map(row).collect()
 }
 
 /// A limit or a usage. cgroup v1 has a number near the largest there is where there is no limit.

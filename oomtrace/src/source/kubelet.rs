@@ -86,7 +86,7 @@ impl Kubelet {
     pub fn open(log: &Log) -> Result<Self, Unreadable> {
         let (from, units) = match log {
             Log::Journal { units, place, state } => {
-                (Opened::Journal(Journal::find(units, place, state.clone())?), units.as_slice())
+                (Opened::Journal(Journal::find(units, place, state.as_deref())?), units.as_slice())
             }
             Log::File(path) => {
                 let followed = Followed::open(path).map_err(|error| Unreadable::File { path: path.clone(), error })?;

@@ -139,7 +139,7 @@ fn monitored(release: &Release<'_>, template: &Value) -> bool {
     })
 }
 
-/// Where a pod's annotations are in a DaemonSet.
+/// Where the annotations of a set's pods are.
 const ANNOTATIONS: &str = "/spec/template/metadata/annotations";
 
 /// Where two releases run different pods. Names and labels are each tool's own.

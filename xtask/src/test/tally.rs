@@ -144,7 +144,7 @@ pub(super) fn cargo_test() -> Result<Ended> {
             command.env("OOMTRACE_JOURNAL_REMOTE", writer).env("OOMTRACE_JOURNALCTL", journalctl);
         }
         Err(error) => {
-            println!("what writes journals is not to be had here, so that tests that need it test nothing: {error:#}")
+            println!("what writes journals is not to be had here: tests that need it test nothing: {error:#}");
         }
     }
     let mut cargo = command.spawn().context("cannot run `cargo test`")?;

@@ -5,7 +5,7 @@ mod files;
 mod journalctl;
 mod units;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::sync::{mpsc, watch};
 
@@ -41,7 +41,7 @@ pub(super) enum Journal {
 
 impl Journal {
     /// Finds it; `units` are the kubelet's, all that are known where there are none. In the folder `state` is kept how far it was read.
-    pub(super) fn find(units: &[String], place: &Place, state: Option<PathBuf>) -> Result<Self, NoJournal> {
+    pub(super) fn find(units: &[String], place: &Place, state: Option<&Path>) -> Result<Self, NoJournal> {
         let units = if units.is_empty() { units::known() } else { units::with_runtimes(units) };
         match Files::open(&units, place, state) {
             Ok(files) => Ok(Self::Files(Box::new(files))),

@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    path::PathBuf,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -32,7 +32,7 @@ const EVERY: Duration = Duration::from_millis(250);
 const PAST: usize = 5000;
 /// And where an earlier run read before them.
 const PAST_AND_AWAY: usize = 20_000;
-/// Of the past so much is handed on at once.
+/// So much of what was there at the start is handed on at once.
 const PIECE: usize = 256 * 1024;
 /// So many pieces wait to be taken in.
 const WAITING: usize = 4;
@@ -79,9 +79,9 @@ enum Piece {
 struct Unwanted;
 
 impl Files {
-    pub(super) fn open(units: &[String], place: &Place, state: Option<PathBuf>) -> Result<Self, NoFiles> {
+    pub(super) fn open(units: &[String], place: &Place, state: Option<&Path>) -> Result<Self, NoFiles> {
         let reader = Reader::open(place.clone(), Terms::of_units(units), FIELDS)?;
-        let cursor = Cursor::new(state.as_deref());
+        let cursor = Cursor::new(state);
         Ok(Self { reader, since: Timestamp::now(), resume: cursor.resume(), cursor })
     }
 
@@ -161,23 +161,31 @@ impl Files {
             realtime < since && !resume.is_some_and(|resume| position.is_after(&resume))
         };
         let most = if resume.is_some() { PAST_AND_AWAY } else { PAST };
-        let (mut past, mut new) = (Vec::new(), Vec::new());
-        let read = self.reader.past(
+        let (mut entries, mut of_past) = (Vec::new(), true);
+        let taken = self.reader.past(
             most,
             |_, _| true,
             |entry, position, realtime| {
-                if !is_past(position, realtime) {
-                    new.extend_from_slice(entry);
+                // They come in order: what follows the first that is new is new as well.
+                if of_past && !is_past(position, realtime) {
+                    of_past = false;
+                    give(hand_over, Piece::Past(std::mem::take(&mut entries)))?;
+                    give(hand_over, Piece::PastEnds)?;
+                }
+                entries.extend_from_slice(entry);
+                if entries.len() < PIECE {
                     return Ok(());
                 }
-                past.extend_from_slice(entry);
-                if past.len() < PIECE { Ok(()) } else { give(hand_over, Piece::Past(std::mem::take(&mut past))) }
+                let piece = std::mem::take(&mut entries);
+                give(hand_over, if of_past { Piece::Past(piece) } else { Piece::New(piece) })
             },
-        );
-        let taken = read?;
-        give(hand_over, Piece::Past(past))?;
-        give(hand_over, Piece::PastEnds)?;
-        give(hand_over, Piece::New(new))?;
+        )?;
+        if of_past {
+            give(hand_over, Piece::Past(entries))?;
+            give(hand_over, Piece::PastEnds)?;
+        } else {
+            give(hand_over, Piece::New(entries))?;
+        }
         give(hand_over, Piece::UpTo(self.reader.position()))?;
         trouble(hand_over, taken)
     }
