@@ -54,9 +54,9 @@ const ALL_FIELDS: &[&str] = &[
 /// The journal's files.
 pub(in crate::source::kubelet) struct Files {
     reader: Reader,
-    /// What was written from then on is told.
+    /// What was written from then on is reported.
     since: Timestamp,
-    /// Up to where an earlier run read: what comes after is told, too.
+    /// Up to where an earlier run read: what comes after is reported, too.
     resume: Option<Position>,
     cursor: Cursor,
 }
