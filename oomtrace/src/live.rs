@@ -185,7 +185,10 @@ impl Live {
             });
         if let Some(log) = &options.kubelet_log {
             match Kubelet::open(log) {
-                Ok(kubelet) => sources.start(|tell, stop| kubelet.run(tell, stop)),
+                Ok(kubelet) => {
+                    kubelet.lacking().into_iter().for_each(|what| sources.degrade(what));
+                    sources.start(|tell, stop| kubelet.run(tell, stop));
+                }
                 Err(error) => {
                     let what =
                         format!("no evictions, probes and other words of the kubelet: {error}; it is tried again");

@@ -1,11 +1,11 @@
-//! The kubelet's log out of a real journal, by a real `journalctl`.
+//! The kubelet's log out of a real journal.
 //!
 //! Needs `journalctl`, and `systemd-journal-remote` to write a journal with (Debian's package of that name). Where it is
 //! not installed, `OOMTRACE_JOURNAL_REMOTE` may name the program. Without them it says so, and tests nothing.
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -13,7 +13,10 @@ use std::{
 use jiff::{Timestamp, tz::TimeZone};
 use oomtrace::{
     event::{Event, Observation},
-    source::kubelet::{Kubelet, Log},
+    source::{
+        journal::Place,
+        kubelet::{Kubelet, Log},
+    },
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -36,12 +39,15 @@ impl Journal {
     /// Writes an entry: the deletion of a pod, as `unit` logs it.
     fn write(&self, file: &str, unit: &str, at: Timestamp, pod: &str) {
         let local = TimeZone::UTC.to_datetime(at);
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("a boot").trim().replace('-', "");
         let (date, time) = (local.strftime("%m%d"), local.strftime("%H:%M:%S%.6f"));
         let entry = format!(
-            "__REALTIME_TIMESTAMP={}\n__MONOTONIC_TIMESTAMP=1000000\n_BOOT_ID=2d2f3db61ac04566ac083baf40c46441\n\
+            "__REALTIME_TIMESTAMP={}\n__MONOTONIC_TIMESTAMP={}\n_BOOT_ID={boot}\n\
              _MACHINE_ID=58eb296b506d43b286e3c8c78019b52d\n_SYSTEMD_UNIT={unit}.service\nSYSLOG_IDENTIFIER={unit}\n_PID=440\n\
              MESSAGE=I{date} {time}     440 kubelet.go:1] \"SyncLoop DELETE\" source=\"api\" pods=[\"default/{pod}\"]\n\n",
             at.as_microsecond(),
+            // As good as any clock that nobody sets.
+            at.as_microsecond() - 1_000_000_000_000_000,
         );
         let export = self.folder.path().join("entry.export");
         fs::write(&export, entry).expect("written");
@@ -63,23 +69,8 @@ async fn pod(reported: &mut mpsc::Receiver<Observation>) -> String {
     }
 }
 
-/// The `journalctl`s that this process runs.
-fn readers() -> Vec<i32> {
-    let mut found = Vec::new();
-    for task in fs::read_dir("/proc/self/task").expect("tasks").flatten() {
-        let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        for pid in children.split_whitespace() {
-            let comm = fs::read_to_string(Path::new("/proc").join(pid).join("comm")).unwrap_or_default();
-            if comm.trim() == "journalctl" {
-                found.push(pid.parse().expect("a pid"));
-            }
-        }
-    }
-    found
-}
-
 #[test]
-fn nothing_of_a_journal_is_lost_or_reported_twice_when_its_reader_ends_or_it_is_rotated() {
+fn nothing_of_a_journal_is_lost_or_reported_twice_when_it_is_rotated_or_oomtrace_starts_anew() {
     let Some(writer) = writer() else {
         eprintln!("SKIPPED: needs journalctl and systemd-journal-remote, which are not here");
         return;
@@ -93,20 +84,17 @@ fn nothing_of_a_journal_is_lost_or_reported_twice_when_its_reader_ends_or_it_is_
     runtime.block_on(async {
         let (tell, mut reported) = mpsc::channel(64);
         let (stop, stopped) = watch::channel(false);
-        let log = Log::Journal { units: Vec::new(), folder: Some(journal.journal()) };
-        let reading = tokio::spawn(Kubelet::open(&log).expect("journalctl is here").run(tell, stopped));
+        let state = Some(journal.folder.path().join("state"));
+        let log = Log::Journal { units: Vec::new(), place: Place::Folder(journal.journal()), state };
+        let reading = tokio::spawn(Kubelet::open(&log).expect("a journal").run(tell, stopped));
         sleep(Duration::from_secs(1)).await;
 
         journal.write("first.journal", "app", Timestamp::now(), "forged");
         journal.write("first.journal", "kubelet", Timestamp::now(), "present");
         assert_eq!(pod(&mut reported).await, "present", "neither the past nor what another unit says");
 
-        for reader in readers() {
-            let pid = rustix::process::Pid::from_raw(reader).expect("a pid");
-            rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
-        }
-        journal.write("first.journal", "k3s", Timestamp::now(), "meanwhile");
-        assert_eq!(pod(&mut reported).await, "meanwhile");
+        journal.write("first.journal", "k3s", Timestamp::now(), "later");
+        assert_eq!(pod(&mut reported).await, "later");
 
         journal.write("second.journal", "kubelet", Timestamp::now(), "rotated");
         assert_eq!(pod(&mut reported).await, "rotated");
@@ -114,6 +102,19 @@ fn nothing_of_a_journal_is_lost_or_reported_twice_when_its_reader_ends_or_it_is_
         stop.send_replace(true);
         reading.await.expect("it ends");
         assert!(reported.recv().await.is_none(), "and nothing else was reported");
-        assert!(readers().is_empty());
+
+        journal.write("second.journal", "kubelet", Timestamp::now(), "meanwhile");
+        for expected in [Some("meanwhile"), None] {
+            let (tell, mut reported) = mpsc::channel(64);
+            let (stop, stopped) = watch::channel(false);
+            let reading = tokio::spawn(Kubelet::open(&log).expect("a journal").run(tell, stopped));
+            if let Some(expected) = expected {
+                assert_eq!(pod(&mut reported).await, expected, "what was written while nobody read");
+            }
+            sleep(Duration::from_secs(1)).await;
+            stop.send_replace(true);
+            reading.await.expect("it ends");
+            assert!(reported.recv().await.is_none(), "and nothing twice");
+        }
     });
 }

@@ -42,11 +42,14 @@ pub(crate) fn run(_: &Manifests) -> Result<ExitCode> {
 /// Renders and judges everything, says so on standard output, and gives of each rendering whether it is fine.
 pub(crate) fn judge() -> Result<Vec<bool>> {
     let metrics = json!({"metrics": {"enabled": true}});
+    let socket = json!({"metrics": {"enabled": true}, "runtimeSocket": {"enabled": true}});
     let renderings = [
         ("kustomize, plain".to_owned(), overlay("plain")?),
         ("kustomize, prometheus".to_owned(), overlay("prometheus")?),
         ("chart, as it comes".to_owned(), chart(&json!({}))?),
         (format!("chart with {metrics}"), chart(&metrics)?),
+        ("kustomize, runtime-socket".to_owned(), overlay("runtime-socket")?),
+        (format!("chart with {socket}"), chart(&socket)?),
     ];
     let more = [
         json!({"metrics": {"enabled": true, "annotations": false, "podMonitor": {"enabled": true, "labels": {"release": "x"}}}}),
@@ -54,13 +57,11 @@ pub(crate) fn judge() -> Result<Vec<bool>> {
         json!({"kubeletLog": {"enabled": false}, "extraArgs": ["--heartbeat=1m"], "extraEnv": [{"name": "NO_COLOR", "value": "1"}]}),
         json!({"imagePullSecrets": [{"name": "x"}], "podLabels": {"a": "b"}, "podAnnotations": {"a": "b"}, "affinity": {"nodeAffinity": {}}}),
     ];
-    let (alike, alike_too) = (
-        rules::differences(&renderings[0].1, &renderings[2].1),
-        rules::differences(&renderings[1].1, &renderings[3].1),
-    );
+    let alike = |first: usize, second: usize| rules::differences(&renderings[first].1, &renderings[second].1);
     let mut judged = vec![
-        say("the chart as it comes is the plain overlay", &alike),
-        say("the chart with metrics is the overlay for Prometheus", &alike_too),
+        say("the chart as it comes is the plain overlay", &alike(0, 2)),
+        say("the chart with metrics is the overlay for Prometheus", &alike(1, 3)),
+        say("the chart with the runtime's socket is the overlay with it", &alike(4, 5)),
     ];
     for (name, manifests) in renderings {
         judged.push(say(&name, &complaints(&manifests)?));

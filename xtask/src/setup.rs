@@ -46,7 +46,7 @@ pub(crate) use self::{
     qemu::qemu,
     rsyslog::{jq, rsyslog},
     rust_src::rust_src,
-    systemd::{systemd, systemd_analyze},
+    systemd::{journal_tools, systemd, systemd_analyze},
 };
 use crate::cache;
 

@@ -12,6 +12,7 @@ use oomtrace::{
     quantity::Quantity,
     sink::{Format, Look},
     source::{
+        journal::{self, Terms},
         kernel::{self, Joiner, decode},
         kernel_log::{self, Clock, Events},
         kubelet_log::{Calendar, LogReader},
@@ -23,13 +24,14 @@ use oomtrace::{
 pub type Target = fn(&[u8]);
 
 /// Each of them, by the name of its seeds' folder.
-pub const ALL: [(&str, Target); 6] = [
+pub const ALL: [(&str, Target); 7] = [
     ("kernel_log", kernel_log),
     ("kubelet_log", kubelet_log),
     ("event_line", event_line),
     ("cgroup_path", cgroup_path),
     ("records", records),
     ("quantity", quantity),
+    ("journal_file", journal_file),
 ];
 
 /// A kernel log in any form.
@@ -98,6 +100,15 @@ pub fn records(mut data: &[u8]) {
     }
     reported.extend(joiner.flush());
     print(reported);
+}
+
+/// A file of the journal: what is read of it can be read as a log.
+pub fn journal_file(data: &[u8]) {
+    let terms = Terms::of_units(&["kubelet".to_owned()]);
+    if let Ok((printed, _)) = journal::print(data, terms, &["MESSAGE", "SYSLOG_IDENTIFIER", "_COMM", "_PID"]) {
+        assert!(printed.is_empty() || printed.starts_with(b"__CURSOR="), "entries begin with something else");
+        kubelet_log(&printed);
+    }
 }
 
 /// A quantity of a pod's manifest or a kubelet's message.

@@ -173,11 +173,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn report(args: &Args) -> anyhow::Result<Report> {
     let facts = KernelFacts::gather();
     let (rungs, probes) = rungs::try_all(&facts, &args.cgroup_root)?;
-    let mut checks = privileges::checks()?;
+    let sources = args.sources.options(&args.cgroup_root);
+    let mut checks = privileges::checks(&sources.host)?;
     checks.extend(kernel::checks(&facts));
     checks.extend(mounts::checks(&args.cgroup_root));
-    checks.extend(names::checks(&args.sources.options(&args.cgroup_root))?);
-    checks.push(kubelet_log::check());
+    checks.push(kubelet_log::check(&sources.host));
+    checks.extend(names::checks(&sources)?);
     weigh(&mut checks, &probes, rungs.iter().any(|rung| rung.rung == rungs::KERNEL_LOG && rung.possible));
     checks.extend(rungs::unattached(&probes));
     Ok(Report {

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    node::names::KubeletAccess,
-    source::{kubelet::Log, kubelet_metrics},
+    node::names::{Host, KubeletAccess},
+    source::{journal::Place, kubelet::Log, kubelet_metrics},
 };
 
 /// Options about the kubelet's log.
@@ -39,14 +39,17 @@ impl Args {
         self.kubelet_metrics.clone().map(|access| kubelet_metrics::Counters::new(access, kubelet))
     }
 
-    /// Where it is, if it is wanted; and whether it was asked for, so that its lack is said at once.
-    pub(super) fn log(&self) -> (Option<Log>, bool) {
+    /// Where it is on this node, if it is wanted, with a folder to keep how far it was read; and whether it was asked for, so that its lack is said at once.
+    pub(super) fn log(&self, host: &Host, state: Option<&Path>) -> (Option<Log>, bool) {
         let Self { kubelet_log, kubelet_unit, journal, no_kubelet_log, kubelet_metrics: _ } = self;
         let log = match kubelet_log {
             _ if *no_kubelet_log => return (None, false),
             Some(path) if path == Path::new("-") => Log::Stdin,
             Some(path) => Log::File(path.clone()),
-            None => Log::Journal { units: kubelet_unit.clone(), folder: journal.clone() },
+            None => {
+                let place = journal.clone().map_or_else(|| Place::Node(host.clone()), Place::Folder);
+                Log::Journal { units: kubelet_unit.clone(), place, state: state.map(Path::to_path_buf) }
+            }
         };
         (Some(log), kubelet_log.is_some() || journal.is_some() || !kubelet_unit.is_empty())
     }

@@ -20,6 +20,7 @@ use crate::{
         hierarchy::Hierarchy,
         index::{Bounds, Index},
         names,
+        processes::{self, Members},
     },
     sink::{BOLD, Look, PLAIN, escape, size},
 };
@@ -80,11 +81,13 @@ pub(super) fn collected(sources: &Sources, cgroup_root: &Path) -> anyhow::Result
     for trouble in trouble {
         warn!("{trouble}");
     }
-    Ok(rows(facts, Hierarchy::find(&options.cgroup_root).ok().as_ref()))
+    let proc = processes::of_node(&options.host);
+    Ok(rows(facts, Hierarchy::find(&options.cgroup_root).ok().as_ref(), proc.as_deref()))
 }
 
 /// Every cgroup that is there, a pod's before its containers'.
-fn rows(facts: Vec<Fact>, hierarchy: Option<&Hierarchy>) -> Vec<Row> {
+fn rows(facts: Vec<Fact>, hierarchy: Option<&Hierarchy>, proc: Option<&Path>) -> Vec<Row> {
+    let mut members = proc.map(Members::new);
     let cgroups = |fact: &Fact| match fact {
         Fact::Cgroup { id, path } => Some((path.clone(), *id)),
         _ => None,
@@ -105,7 +108,10 @@ fn rows(facts: Vec<Fact>, hierarchy: Option<&Hierarchy>) -> Vec<Row> {
             level: identity.level,
             limit_bytes: read(["memory.max", "memory.limit_in_bytes"]),
             usage_bytes: read(["memory.current", "memory.usage_in_bytes"]),
-            oom_score_adj: folder.as_deref().and_then(oom_score_adj),
+            oom_score_adj: folder.as_deref().and_then(|folder| {
+                let first = members.as_mut()?.of(folder).first().copied()?;
+                oom_score_adj(proc?, first)
+            }),
             cgroup: Cgroup { path: Some(path), id: Some(id), unit: identity.unit },
             pod: known.pod,
             labels: known.labels,
@@ -122,10 +128,8 @@ fn number(path: &Path) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok().filter(|number| *number < 1 << 62)
 }
 
-fn oom_score_adj(folder: &Path) -> Option<i32> {
-    let processes = fs::read_to_string(folder.join("cgroup.procs")).ok()?;
-    let first = processes.lines().next()?;
-    fs::read_to_string(format!("/proc/{first}/oom_score_adj")).ok()?.trim().parse().ok()
+fn oom_score_adj(proc: &Path, process: u32) -> Option<i32> {
+    fs::read_to_string(proc.join(process.to_string()).join("oom_score_adj")).ok()?.trim().parse().ok()
 }
 
 /// A table as wide as the screen at most: paths of cgroups are left out where there is no room for them, and a pod's name that

@@ -102,7 +102,8 @@ fn ring_size(text: &str) -> Result<u32, String> {
 
 /// Traces until interrupted, or until what `args` say.
 pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Result<()> {
-    let (kubelet_log, kubelet_log_asked_for) = args.kubelet.log();
+    let names = args.names.options(&args.cgroup_root);
+    let (kubelet_log, kubelet_log_asked_for) = args.kubelet.log(&names.sources.host, args.state_dir.as_deref());
     live::run(&Options {
         outputs: args.outputs().map_err(anyhow::Error::msg)?,
         rotation: args.outputs.rotation(),
@@ -127,7 +128,7 @@ pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Re
         incidents: !args.no_incidents,
         metrics_listen: args.metrics.listen.clone(),
         metrics_max_series: args.metrics.max_series(),
-        names: args.names.options(&args.cgroup_root),
+        names,
         kubelet_log,
         kubelet_log_asked_for,
         kubelet_metrics: args.kubelet.metrics(args.names.kubelet()),

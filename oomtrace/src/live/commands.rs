@@ -5,7 +5,7 @@ use std::{
     collections::{HashMap, VecDeque},
     fs,
     io::Read as _,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,7 @@ use oomtrace_common::record::COMMAND_LINE_LEN;
 
 use crate::{
     event::{ChargeFailures, ChargeState, Event},
-    node::hierarchy::Hierarchy,
+    node::{hierarchy::Hierarchy, processes::Members},
     source::kernel::command_line,
 };
 
@@ -21,20 +21,19 @@ use crate::{
 const MOST: (usize, usize) = (64, 1024);
 /// A process's id may be another one's by then.
 const KEPT: Duration = Duration::from_mins(1);
-/// The number of the first namespace of processes, `PROC_PID_INIT_INO`: in any other, ids are not the kernel's.
-const FIRST_NAMESPACE: &str = "pid:[4026531836]";
 
 /// What processes were started as, by their ids, and when that was read.
 pub(super) struct Commands {
+    /// The node's `/proc`.
+    proc: PathBuf,
     known: HashMap<u32, (Instant, String)>,
     read: VecDeque<(Instant, u32)>,
 }
 
 impl Commands {
-    /// Nothing where ids here are not the kernel's.
-    pub(super) fn new() -> Option<Self> {
-        let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
-        (namespace == Path::new(FIRST_NAMESPACE)).then(|| Self { known: HashMap::new(), read: VecDeque::new() })
+    /// By the node's `/proc`.
+    pub(super) fn new(proc: PathBuf) -> Self {
+        Self { proc, known: HashMap::new(), read: VecDeque::new() }
     }
 
     /// Reads what an event makes worth reading, and adds what a kill's victim was started as where the kernel did not.
@@ -44,7 +43,7 @@ impl Commands {
             Event::OomKill(kill) if kill.victim.command_line.is_none() => {
                 let victim = &kill.victim.task;
                 if let Some(process) = victim.tgid.or(victim.pid) {
-                    kill.victim.command_line = of(process).or_else(|| self.recent(process));
+                    kill.victim.command_line = of(&self.proc, process).or_else(|| self.recent(process));
                 }
             }
             _ => {}
@@ -69,12 +68,10 @@ impl Commands {
         // A pod's processes are in its containers.
         let below = fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
         let folders = std::iter::once(folder.clone()).chain(below.filter(|path| path.is_dir()));
-        let processes = folders.flat_map(|folder| {
-            let processes = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
-            processes.lines().filter_map(|process| process.parse().ok()).collect::<Vec<u32>>()
-        });
-        for process in processes.take(MOST.0) {
-            if let Some(line) = of(process) {
+        let mut members = Members::new(&self.proc);
+        let processes: Vec<u32> = folders.flat_map(|folder| members.of(&folder)).take(MOST.0).collect();
+        for process in processes {
+            if let Some(line) = of(&self.proc, process) {
                 self.known.insert(process, (now, line));
                 self.read.push_back((now, process));
             }
@@ -83,8 +80,8 @@ impl Commands {
 }
 
 /// What a process was started as, while it has its memory.
-fn of(process: u32) -> Option<String> {
-    let file = fs::File::open(format!("/proc/{process}/cmdline")).ok()?;
+fn of(proc: &Path, process: u32) -> Option<String> {
+    let file = fs::File::open(proc.join(process.to_string()).join("cmdline")).ok()?;
     let mut text = Vec::new();
     file.take(COMMAND_LINE_LEN as u64).read_to_end(&mut text).ok()?;
     command_line(&text)
@@ -98,6 +95,7 @@ mod tests {
     #[test]
     fn a_kill_gets_what_its_victim_was_started_as_unless_the_kernel_read_it() {
         let mut commands = Commands {
+            proc: PathBuf::from("/proc"),
             known: HashMap::from([(u32::MAX, (Instant::now(), "java -jar app.jar".to_owned()))]),
             read: VecDeque::new(),
         };

@@ -1,13 +1,14 @@
 //! The sizes of heaps that containers' processes were started with, read while they run: when one of them gives up at such a
 //! limit of its own, it is gone before anybody can look.
 //!
-//! Of a process's arguments and environment only what sets the size of a heap is kept.
+//! Of a process's arguments and environment only what sets the size of a heap is kept. The environment of the first process is read
+//! in what the runtime was given to start it, too: `/proc` shows another's to who may trace it (`CAP_SYS_PTRACE`).
 
 use std::{
     collections::{HashMap, VecDeque},
     fs,
     io::Read as _,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -16,6 +17,8 @@ use crate::{
     node::{
         cgroup_path::CgroupIdentity,
         hierarchy::Hierarchy,
+        names::{Host, oci},
+        processes::Members,
         snapshot::{HEAP_VARIABLES, heap_flags, is_heap_flag},
     },
 };
@@ -35,8 +38,10 @@ const MOST_SETTINGS: usize = 16;
 const DEEPEST: u8 = 8;
 
 /// What is known of heaps, by the path of the container's cgroup.
-#[derive(Default)]
 pub(super) struct Heaps {
+    /// The node's `/proc`, where there is one, and its files.
+    proc: Option<PathBuf>,
+    host: Host,
     known: HashMap<String, Vec<String>>,
     oldest: VecDeque<String>,
     waiting: VecDeque<(Instant, String)>,
@@ -44,8 +49,8 @@ pub(super) struct Heaps {
 
 impl Heaps {
     /// With the containers that run already.
-    pub(super) fn new(hierarchy: Option<&Hierarchy>) -> Self {
-        let mut heaps = Self::default();
+    pub(super) fn new(proc: Option<PathBuf>, host: Host, hierarchy: Option<&Hierarchy>) -> Self {
+        let mut heaps = Self { proc, host, known: HashMap::new(), oldest: VecDeque::new(), waiting: VecDeque::new() };
         if let Some(root) = hierarchy.and_then(|hierarchy| hierarchy.folder("/")) {
             heaps.find(&root, "", DEEPEST);
         }
@@ -82,13 +87,16 @@ impl Heaps {
     /// Reads what is due.
     pub(super) fn tick(&mut self, hierarchy: Option<&Hierarchy>) {
         let now = Instant::now();
+        let proc = self.proc.clone();
+        let mut members = proc.as_deref().map(Members::new);
         for _ in 0..MOST_AT_ONCE {
             if self.waiting.front().is_none_or(|(at, _)| *at > now) {
                 return;
             }
             let Some((_, path)) = self.waiting.pop_front() else { return };
             let Some(folder) = hierarchy.and_then(|hierarchy| hierarchy.folder(&path)) else { continue };
-            let settings = of_container(&folder);
+            let processes = members.as_mut().map(|members| members.of(&folder)).unwrap_or_default();
+            let settings = self.of_container(&path, &processes);
             if !settings.is_empty() {
                 self.keep(path, settings);
             }
@@ -116,6 +124,26 @@ impl Heaps {
             exit.heap_settings.clone_from(settings);
         }
     }
+
+    /// What a container's processes were started with.
+    fn of_container(&self, path: &str, processes: &[u32]) -> Vec<String> {
+        let mut found: Vec<String> = Vec::new();
+        for process in processes.iter().take(MOST_PROCESSES) {
+            let folder = self.proc.as_ref().map(|proc| proc.join(process.to_string())).unwrap_or_default();
+            found.extend(settings_of(&read(&folder.join("cmdline")), &read(&folder.join("environ"))));
+        }
+        let container = CgroupIdentity::parse(path).container().and_then(|container| container.id);
+        if let Some(started) = container.and_then(|id| oci::started(&self.host, &id)) {
+            found.extend(settings_of(started.args.join("\0").as_bytes(), started.env.join("\0").as_bytes()));
+        }
+        let mut settings = Vec::new();
+        for setting in found {
+            if settings.len() < MOST_SETTINGS && !settings.contains(&setting) {
+                settings.push(setting);
+            }
+        }
+        settings
+    }
 }
 
 fn is_container(path: &str) -> bool {
@@ -123,22 +151,7 @@ fn is_container(path: &str) -> bool {
     identity.container().is_some() && identity.nested.is_none()
 }
 
-/// What the processes of a cgroup were started with.
-fn of_container(folder: &Path) -> Vec<String> {
-    let processes = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
-    let mut settings = Vec::new();
-    for process in processes.lines().filter_map(|process| process.parse::<u32>().ok()).take(MOST_PROCESSES) {
-        let read = |name: &str| read(&format!("/proc/{process}/{name}"));
-        for setting in settings_of(&read("cmdline"), &read("environ")) {
-            if settings.len() < MOST_SETTINGS && !settings.contains(&setting) {
-                settings.push(setting);
-            }
-        }
-    }
-    settings
-}
-
-fn read(path: &str) -> Vec<u8> {
+fn read(path: &Path) -> Vec<u8> {
     let mut text = Vec::new();
     if let Ok(file) = fs::File::open(path) {
         // What could be read of a process that ends meanwhile is all there is.
@@ -181,7 +194,7 @@ mod tests {
     #[test]
     fn a_container_that_gave_up_has_what_its_processes_were_started_with() {
         let path = format!("/kubepods/burstable/pod3f0e9c1a-5b7d-4c2e-9a61-0d8f7b6c5e4d/{}", "c0ffee55".repeat(8));
-        let mut heaps = Heaps::default();
+        let mut heaps = Heaps::new(None, Host::at(Path::new("/nowhere")), None);
         heaps.made(&path);
         heaps.made("/system.slice/a.service");
         assert_eq!(heaps.waiting.len(), AFTER.len());

@@ -9,7 +9,7 @@ use super::{commands::Commands, heap::Heaps, panic_on_oom};
 use crate::{
     clock,
     event::{Event, Failure, Lost, LostFrom, Moment, Observation, ProbeStatus, Source},
-    node::{self, fact::Fact, hierarchy::Hierarchy},
+    node::{self, fact::Fact, hierarchy::Hierarchy, names::Host},
     probe::{KernelFacts, LoadError, Loader, Options, Probes, Symbol, tracefs::FlagNames},
     source::kernel::{Joiner, Machine, Record, SeesCharges, decode},
 };
@@ -44,7 +44,12 @@ impl ProbeSource {
     /// # Errors
     ///
     /// Fails as [`Probes::load`](crate::probe::Probes::load) does.
-    pub fn load(loader: Loader, options: &Options, hierarchy: Option<Hierarchy>) -> Result<Self, LoadError> {
+    pub fn load(
+        loader: Loader,
+        options: &Options,
+        hierarchy: Option<Hierarchy>,
+        host: &Host,
+    ) -> Result<Self, LoadError> {
         let probes = Probes::load(loader, &KernelFacts::gather(), options)?;
         let joiner = Joiner::new(Machine {
             page_size: rustix::param::page_size() as u64,
@@ -58,14 +63,15 @@ impl ProbeSource {
                 ooms: probes.rung(Symbol::ChargeOoms).is_some(),
             },
         });
+        let proc = node::processes::of_node(host);
         Ok(Self {
             probes,
             joiner,
             last_record: Instant::now(),
             panic_on_oom: panic_on_oom::read(),
             facts: Vec::new(),
-            heaps: options.command_lines.then(|| Heaps::new(hierarchy.as_ref())),
-            commands: options.command_lines.then(Commands::new).flatten(),
+            heaps: options.command_lines.then(|| Heaps::new(proc.clone(), host.clone(), hierarchy.as_ref())),
+            commands: proc.filter(|_| options.command_lines).map(Commands::new),
             hierarchy,
             asked_for_missed: Instant::now(),
         })

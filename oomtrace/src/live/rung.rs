@@ -4,7 +4,7 @@ use anyhow::anyhow;
 
 use super::{Options, ProbeSource, Sources};
 use crate::{
-    node::hierarchy::Hierarchy,
+    node::{hierarchy::Hierarchy, processes},
     probe::{self, Choice, Loader},
     source::kmsg::Kmsg,
 };
@@ -33,13 +33,15 @@ pub(super) fn climb(
                 log_level: options.probes_log,
             },
             hierarchy.cloned(),
+            &options.names.sources.host,
         ) {
             Ok(probes) => return Ok(Some(probes)),
             Err(error) if choice == Choice::Auto => Some(error),
             Err(error) => return Err(error.into()),
         },
     };
-    match (Kmsg::open(options.kernel_log_backlog, hierarchy.cloned()), refused) {
+    let proc = processes::of_node(&options.names.sources.host);
+    match (Kmsg::open(options.kernel_log_backlog, hierarchy.cloned(), proc), refused) {
         (Ok(kmsg), refused) => {
             let why = refused.map_or_else(|| "as asked for".to_owned(), |error| one_line(&error.to_string()));
             sources.degrade(format!("no probes ({why}): {WITHOUT_PROBES}"));

@@ -1,13 +1,14 @@
 //! The memory of processes, by `/proc`.
 
 use std::{
+    collections::HashMap,
     fs,
     path::{Path, PathBuf},
 };
 
 use serde::Serialize;
 
-use super::ranking::ProcessUse;
+use super::{names::Host, ranking::ProcessUse};
 
 /// A process's memory in bytes, by `/proc/PID/status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -113,23 +114,74 @@ fn memory_cgroup(text: &str) -> Option<String> {
 /// Every process there is, by their ids.
 #[must_use]
 pub fn all(proc: &Path) -> Vec<Process> {
+    ids(proc).into_iter().filter_map(|pid| Process::read(proc, pid)).collect()
+}
+
+/// The ids of all processes, in order.
+fn ids(proc: &Path) -> Vec<u32> {
     let entries = fs::read_dir(proc).into_iter().flatten().flatten();
     let mut pids: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     pids.sort_unstable();
-    pids.into_iter().filter_map(|pid| Process::read(proc, pid)).collect()
+    pids
 }
 
-/// The processes in a cgroup and all below it: which, and the path of the cgroup of each.
+/// The processes of cgroups, by the ids that they have in a `/proc`.
+///
+/// In a pid namespace of its own a process reads 0 in `cgroup.procs` for each process outside. The node's `/proc`, where that is
+/// mounted, says of each which cgroup it is in.
+pub struct Members<'a> {
+    proc: &'a Path,
+    /// Processes by the last part of their cgroup's path, with what is known of the path.
+    by_name: Option<HashMap<String, Vec<(String, u32)>>>,
+}
+
+impl<'a> Members<'a> {
+    /// By this `/proc`.
+    #[must_use]
+    pub fn new(proc: &'a Path) -> Self {
+        Self { proc, by_name: None }
+    }
+
+    /// The processes of one cgroup, by its folder.
+    pub fn of(&mut self, folder: &Path) -> Vec<u32> {
+        let procs = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+        let ids: Vec<u32> = procs.lines().filter_map(|pid| pid.parse().ok()).collect();
+        if !ids.contains(&0) {
+            return ids;
+        }
+        let (Some(name), Some(path)) = (folder.file_name().and_then(|name| name.to_str()), folder.to_str()) else {
+            return Vec::new();
+        };
+        let found = self.by_name.get_or_insert_with(|| by_name(self.proc)).get(name);
+        let is_here = |(known, _): &&(String, u32)| {
+            path.strip_suffix(known.as_str()).is_some_and(|above| above.is_empty() || above.ends_with('/'))
+        };
+        found.into_iter().flatten().filter(is_here).map(|(_, pid)| *pid).collect()
+    }
+}
+
+/// Each process by the last part of its cgroup's path. In a cgroup namespace of its own the path is from there on, such as
+/// `/../../kubepods/x`: what is behind the dots is the end of the whole path.
+fn by_name(proc: &Path) -> HashMap<String, Vec<(String, u32)>> {
+    let mut found: HashMap<String, Vec<(String, u32)>> = HashMap::new();
+    for pid in ids(proc) {
+        let Ok(text) = fs::read_to_string(proc.join(pid.to_string()).join("cgroup")) else { continue };
+        let Some(path) = memory_cgroup(&text) else { continue };
+        let known = path.split('/').filter(|part| !matches!(*part, "" | "..")).collect::<Vec<_>>().join("/");
+        if let Some(name) = known.rsplit('/').next().filter(|name| !name.is_empty()) {
+            found.entry(name.to_owned()).or_default().push((known.clone(), pid));
+        }
+    }
+    found
+}
+
+/// The processes in a cgroup and all below it: which, by their ids in this `/proc`, and the path of the cgroup of each.
 #[must_use]
-pub fn in_cgroup(folder: &Path, path: &str) -> Vec<(u32, String)> {
-    let mut found = Vec::new();
+pub fn in_cgroup(proc: &Path, folder: &Path, path: &str) -> Vec<(u32, String)> {
+    let (mut found, mut members) = (Vec::new(), Members::new(proc));
     let mut left: Vec<(PathBuf, String)> = vec![(folder.to_owned(), path.to_owned())];
     while let Some((folder, path)) = left.pop() {
-        let procs = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
-        // Of another pid namespace they have no id here, and are 0.
-        found.extend(
-            procs.lines().filter_map(|pid| pid.parse().ok()).filter(|pid| *pid > 0).map(|pid| (pid, path.clone())),
-        );
+        found.extend(members.of(&folder).into_iter().map(|pid| (pid, path.clone())));
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 let name = entry.file_name().to_string_lossy().into_owned();
@@ -139,6 +191,19 @@ pub fn in_cgroup(folder: &Path, path: &str) -> Vec<(u32, String)> {
     }
     found.sort_unstable();
     found
+}
+
+/// The node's `/proc`, in which process ids are the kernel's: this system's own in the node's first pid namespace, else one that
+/// is mounted below the root folder. The kernel's own threads are in no other: the second process is `kthreadd`
+/// (`rest_init`, `init/main.c`).
+#[must_use]
+pub fn of_node(host: &Host) -> Option<PathBuf> {
+    if super::sees_all_processes() == Some(true) {
+        return Some(PathBuf::from("/proc"));
+    }
+    let proc = host.path("/proc");
+    let is_nodes = fs::read(proc.join("2/comm")).is_ok_and(|comm| comm == b"kthreadd\n");
+    is_nodes.then_some(proc)
 }
 
 /// A process's memory by who else maps it, in bytes: `/proc/PID/smaps_rollup`.
@@ -202,6 +267,26 @@ mod tests {
     fn the_cgroup_is_the_memory_controllers_on_v1_and_the_only_one_on_v2() {
         assert_eq!(memory_cgroup("0::/a/b\n").as_deref(), Some("/a/b"));
         assert_eq!(memory_cgroup("5:cpu,cpuacct:/c\n4:memory:/m\n0::/x\n").as_deref(), Some("/m"));
+    }
+
+    #[test]
+    fn a_cgroups_processes_are_found_where_cgroup_procs_does_not_name_them() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cgroups = folder.path().join("cgroup");
+        for (path, procs) in [("kubepods/pod1/a", "0\n0\n"), ("kubepods/pod1/b", "0\n"), ("kubepods/pod2/a", "9\n")] {
+            fs::create_dir_all(cgroups.join(path)).expect("folders");
+            fs::write(cgroups.join(path).join("cgroup.procs"), procs).expect("written");
+        }
+        let proc = folder.path().join("proc");
+        for (pid, cgroup) in [(7, "0::/../../pod1/a"), (8, "0::/../../pod1/b"), (9, "0::/../a"), (10, "0::/../../../a")]
+        {
+            fs::create_dir_all(proc.join(pid.to_string())).expect("folders");
+            fs::write(proc.join(pid.to_string()).join("cgroup"), format!("{cgroup}\n")).expect("written");
+        }
+        let found = in_cgroup(&proc, &cgroups.join("kubepods/pod1"), "/kubepods/pod1");
+        let of_b = (8, "/kubepods/pod1/b".to_owned());
+        assert!(found.contains(&(7, "/kubepods/pod1/a".to_owned())) && found.contains(&of_b), "{found:?}");
+        assert_eq!(Members::new(&proc).of(&cgroups.join("kubepods/pod2/a")), [9]);
     }
 
     #[test]

@@ -141,7 +141,7 @@ impl Survey {
         }
         survey.processes = processes::all(&places.proc);
         if let (Some(hierarchy), Some(kubepods)) = (&hierarchy, &survey.kubepods) {
-            place(&mut survey.processes, hierarchy, &kubepods.path);
+            place(&mut survey.processes, &places.proc, hierarchy, &kubepods.path);
         }
         survey
     }
@@ -195,9 +195,9 @@ impl Survey {
 
 /// Gives processes in pods the path of their cgroup from the hierarchy's root: in a cgroup namespace of its own, a process does
 /// not see it in `/proc/PID/cgroup`.
-fn place(processes: &mut [Process], hierarchy: &Hierarchy, kubepods: &str) {
+fn place(processes: &mut [Process], proc: &Path, hierarchy: &Hierarchy, kubepods: &str) {
     let Some(folder) = hierarchy.folder(kubepods) else { return };
-    let inside: BTreeMap<u32, String> = processes::in_cgroup(&folder, kubepods).into_iter().collect();
+    let inside: BTreeMap<u32, String> = processes::in_cgroup(proc, &folder, kubepods).into_iter().collect();
     for process in processes {
         if let Some(path) = inside.get(&process.pid) {
             process.cgroup = Some(path.clone());

@@ -14,6 +14,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Read as _},
     os::unix::fs::OpenOptionsExt as _,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -90,17 +91,17 @@ pub struct Kmsg {
 }
 
 impl Kmsg {
-    /// Opens it; with `backlog` from the oldest record that the kernel still has. Needs a runtime.
+    /// Opens it; with `backlog` from the oldest record that the kernel still has. `proc` is the node's. Needs a runtime.
     ///
     /// # Errors
     ///
     /// Fails where `/dev/kmsg` cannot be opened.
-    pub fn open(backlog: bool, hierarchy: Option<Hierarchy>) -> Result<Self, OpenError> {
+    pub fn open(backlog: bool, hierarchy: Option<Hierarchy>, proc: Option<PathBuf>) -> Result<Self, OpenError> {
         // SAFETY: a file keeps its descriptor as long as it lives.
         let device = unsafe { AsyncFd::register(open()?) }.map_err(io::Error::from)?;
         let machine =
             Machine { page_size: Some(rustix::param::page_size() as u64), swap_total_bytes: swap_total_bytes() };
-        let mut reader = RecordReader::new(machine, backlog, hierarchy.clone());
+        let mut reader = RecordReader::new(machine, backlog, hierarchy.clone(), Processes::new(proc));
         if !backlog {
             reader.pass_over(device.get_ref())?;
         }
@@ -198,11 +199,11 @@ struct RecordReader {
 }
 
 impl RecordReader {
-    fn new(machine: Machine, backlog: bool, hierarchy: Option<Hierarchy>) -> Self {
+    fn new(machine: Machine, backlog: bool, hierarchy: Option<Hierarchy>, processes: Processes) -> Self {
         Self {
             events: Events::new(Clock::default(), machine),
             stamps: Stamps::new(backlog),
-            processes: Processes::default(),
+            processes,
             hierarchy,
             buffer: vec![0; RECORD],
             last: None,

@@ -2,7 +2,7 @@
 //!
 //! | from | how |
 //! |---|---|
-//! | the node's journal | the node's own `journalctl --follow`, in a container entered by process 1's mount namespace |
+//! | the node's journal | its files, followed across rotation; else `journalctl --follow` |
 //! | a file | followed across rotation and truncation |
 //! | standard input | as it comes |
 //!
@@ -20,9 +20,9 @@ use tokio::{
     time::sleep,
 };
 
-pub use self::journal::{NoJournal, NotPrinted, known_units, print};
+pub use self::journal::{NoJournal, NoJournalctl, NotPrinted, gather, known_units, print};
 use self::{feed::Feed, file::Followed, journal::Journal};
-use super::kubelet_log::Unprepared;
+use super::{journal::Place, kubelet_log::Unprepared};
 use crate::{degradation::Degradation, event::Observation};
 
 /// How often a log that is not there is looked for: a file, and a journal.
@@ -35,8 +35,10 @@ pub enum Log {
     Journal {
         /// The units of which it is the log; all that are known to run a kubelet where there are none.
         units: Vec<String>,
-        /// The folder with the journal's files, where they are not in the usual place.
-        folder: Option<PathBuf>,
+        /// Where its files are.
+        place: Place,
+        /// The folder in which is kept how far it was read, if that is to be.
+        state: Option<PathBuf>,
     },
     /// In a file.
     File(PathBuf),
@@ -83,8 +85,8 @@ impl Kubelet {
     /// Fails where the log cannot be followed.
     pub fn open(log: &Log) -> Result<Self, Unreadable> {
         let (from, units) = match log {
-            Log::Journal { units, folder } => {
-                (Opened::Journal(Journal::find(units, folder.clone())?), units.as_slice())
+            Log::Journal { units, place, state } => {
+                (Opened::Journal(Journal::find(units, place, state.as_deref())?), units.as_slice())
             }
             Log::File(path) => {
                 let followed = Followed::open(path).map_err(|error| Unreadable::File { path: path.clone(), error })?;
@@ -118,11 +120,22 @@ impl Kubelet {
         kubelet.whole_since(since).run(tell, stop).await;
     }
 
+    /// What is lacking in the way it is read, and why.
+    #[must_use]
+    pub fn lacking(&self) -> Option<String> {
+        match &self.from {
+            Opened::Journal(journal) => journal.lacking(),
+            Opened::File(_) | Opened::Stdin => None,
+        }
+    }
+
     /// Tells also what was written before it was opened, from then on.
     fn whole_since(mut self, since: jiff::Timestamp) -> Self {
         self.feed.tell_since(since);
-        if let Opened::File(file) = &mut self.from {
-            file.rewind();
+        match &mut self.from {
+            Opened::File(file) => file.rewind(),
+            Opened::Journal(journal) => journal.tell_since(since),
+            Opened::Stdin => {}
         }
         self
     }

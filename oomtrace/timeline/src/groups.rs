@@ -54,8 +54,8 @@ pub(super) struct Group {
     pub(super) cut: bool,
     /// It has to be judged.
     pub(super) stale: bool,
-    /// It made incidents when they were named last.
-    pub(super) makes_incidents: bool,
+    /// How many incidents it made when they were named last.
+    pub(super) incidents: usize,
     /// How many lines came to it since it was judged for its incidents' names.
     pub(super) pushed: usize,
     /// Which line is in which incident, by name.
@@ -389,7 +389,7 @@ impl Groups {
         let mut waiting = Vec::new();
         for (id, group) in &mut self.by_id {
             let waits = group.last().is_some_and(|last| before.is_none_or(|before| last + NOTICED > before));
-            if waits && group.makes_incidents {
+            if waits && group.incidents > 0 {
                 group.stale = true;
                 waiting.push(*id);
             }
@@ -439,7 +439,7 @@ impl Groups {
                 lasting,
                 cut,
                 stale: _,
-                makes_incidents,
+                incidents,
                 pushed,
                 homes,
                 folds,
@@ -464,7 +464,7 @@ impl Groups {
             group.lasting |= lasting;
             group.cut |= cut;
             group.at_cut = group.cut.then_some(before);
-            group.makes_incidents |= makes_incidents;
+            group.incidents += incidents;
             (group.stale, group.pushed) = (true, group.pushed + pushed);
             group.homes.extend(homes);
             group.folds.extend(folds);

@@ -416,7 +416,7 @@ impl Timeline {
         let judge::Findings { incidents: mut outlined, ends } = self.judged(id, Depth::Names);
         let Some(group) = self.groups.get_mut(id) else { return };
         group.homes.name(&mut outlined, true);
-        (group.ends, group.makes_incidents, group.pushed) = (ends, !outlined.is_empty(), 0);
+        (group.ends, group.incidents, group.pushed) = (ends, outlined.len(), 0);
     }
 
     /// Judges a group, if it has changed. Only where that depends on its lines alone and not on when it happens, its incidents keep
@@ -428,7 +428,7 @@ impl Timeline {
         }
         let judge::Findings { incidents: mut judged, ends } = self.judged(id, Depth::Whole);
         let Some(group) = self.groups.get_mut(id) else { return };
-        (group.ends, group.makes_incidents) = (ends, !judged.is_empty());
+        (group.ends, group.incidents) = (ends, judged.len());
         group.homes.name(&mut judged, keep_names);
         group.stand(judged);
         group.stale = false;

@@ -263,7 +263,7 @@ impl Timeline {
                 self.outbox.extend(line.map(|incident| (judged.at, incident)));
             }
             group.homes.keep(&standing);
-            group.makes_incidents = !standing.is_empty();
+            group.incidents = standing.len();
             group.standing = standing;
             (group.stale, group.pushed) = (false, 0);
             group.judgings += 1;

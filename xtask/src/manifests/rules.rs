@@ -6,8 +6,7 @@ use super::CUSTOM;
 use crate::image;
 
 /// What may be added to a container in which nothing else is possible.
-const CAPABILITIES: [&str; 8] =
-    ["BPF", "PERFMON", "SYSLOG", "SYS_RESOURCE", "SYS_PTRACE", "DAC_READ_SEARCH", "SYS_ADMIN", "SYS_CHROOT"];
+const CAPABILITIES: [&str; 4] = ["BPF", "PERFMON", "SYSLOG", "SYS_RESOURCE"];
 
 /// Manifests that are applied together.
 pub(super) struct Release<'a>(pub(super) &'a [Value]);
@@ -45,6 +44,15 @@ pub(super) fn broken(release: &Release<'_>) -> Vec<String> {
             "it has capabilities of which nobody knows what they are for",
             few_capabilities(&container["securityContext"]),
         ),
+        (
+            "it shares a namespace of the node's",
+            ["hostPID", "hostIPC", "hostNetwork"].iter().all(|field| pod[field] != true),
+        ),
+        (
+            "it is freed from the runtime's AppArmor profile",
+            !template["metadata"]["annotations"].to_string().contains("apparmor"),
+        ),
+        ("it mounts more of the node's /run than it reads", items(&pod["volumes"]).all(few_of_run)),
         ("taints keep it away", pod["tolerations"] == json!([{"operator": "Exists"}])),
         ("it has no memory limit above its request", limited(&container["resources"])),
         ("a probe asks a port that is not there", probes_reach(container)),
@@ -88,7 +96,8 @@ fn configured(release: &Release<'_>, pod: &Value) -> bool {
 
 /// Below these, the node mounts and unmounts all the time.
 fn lets_go(mount: &Value) -> bool {
-    let busy = ["run", "log", "cgroup"].iter().any(|name| mount["name"] == *name);
+    let busy =
+        ["journal", "containerd", "k3s", "crio", "runtime", "log", "cgroup"].iter().any(|name| mount["name"] == *name);
     !busy || mount["mountPropagation"] == "HostToContainer"
 }
 
@@ -96,6 +105,12 @@ fn few_capabilities(context: &Value) -> bool {
     context["privileged"] == true
         || context["capabilities"]["drop"] == json!(["ALL"])
             && items(&context["capabilities"]["add"]).all(|added| CAPABILITIES.iter().any(|known| added == known))
+}
+
+/// Neither all of `/run`, nor a folder with a runtime's socket that is not asked for.
+fn few_of_run(volume: &Value) -> bool {
+    let path = volume["hostPath"]["path"].as_str().unwrap_or_default();
+    path != "/" && path != "/run" && (volume["name"] == "runtime" || !["/run/containerd", "/run/crio"].contains(&path))
 }
 
 fn limited(resources: &Value) -> bool {
@@ -124,17 +139,24 @@ fn monitored(release: &Release<'_>, template: &Value) -> bool {
     })
 }
 
+/// Where the annotations of a set's pods are.
+const ANNOTATIONS: &str = "/spec/template/metadata/annotations";
+
 /// Where two releases run different pods. Names and labels are each tool's own.
 pub(super) fn differences(first: &[Value], second: &[Value]) -> Vec<String> {
     let (first, second) = (Release(first), Release(second));
     let parts = [
         ("/spec/template/spec", "the pod"),
         ("/spec/updateStrategy", "how it is updated"),
-        ("/spec/template/metadata/annotations", "the pod's annotations"),
+        (ANNOTATIONS, "the pod's annotations"),
     ];
     let mut differences = Vec::new();
     for (pointer, what) in parts {
-        let of = |release: &Release<'_>| release.only("DaemonSet").and_then(|set| set.pointer(pointer)).map(comparable);
+        let of = |release: &Release<'_>| {
+            let part = release.only("DaemonSet").and_then(|set| set.pointer(pointer)).map(comparable);
+            // An empty list of annotations need not be there.
+            part.or_else(|| (pointer == ANNOTATIONS).then(|| json!({})))
+        };
         if of(&first) != of(&second) || of(&first).is_none() {
             differences.push(format!("{what} differs: {} and {}", json!(of(&first)), json!(of(&second))));
         }
@@ -177,16 +199,17 @@ mod tests {
             "ports": [{"name": "metrics"}],
             "livenessProbe": {"httpGet": {"port": "metrics"}},
             "readinessProbe": {"httpGet": {"port": "metrics"}},
-            "volumeMounts": [{"name": "run", "readOnly": true, "mountPropagation": "HostToContainer"}],
+            "volumeMounts": [{"name": "log", "readOnly": true, "mountPropagation": "HostToContainer"}],
         });
         let pod = json!({
             "containers": [container],
-            "volumes": [{"name": "run"}, {"name": "config", "configMap": {"name": "x"}}],
+            "hostPID": false,
+            "volumes": [{"name": "log", "hostPath": {"path": "/var/log"}}, {"name": "config", "configMap": {"name": "x"}}],
             "tolerations": [{"operator": "Exists"}],
             "automountServiceAccountToken": false,
             "serviceAccountName": "x",
         });
-        let template = json!({"metadata": {"labels": {"app": "x"}}, "spec": pod});
+        let template = json!({"metadata": {"labels": {"app": "x"}, "annotations": {"a": "b"}}, "spec": pod});
         vec![
             json!({"kind": "DaemonSet", "spec": {"selector": {"matchLabels": {"app": "x"}}, "template": template}}),
             json!({"kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"config.toml": ""}}),
@@ -233,6 +256,25 @@ mod tests {
                 format!("{container}/securityContext/capabilities/add"),
                 json!(["NET_ADMIN"]),
                 "it has capabilities of which nobody knows what they are for",
+            ),
+            (0, "/spec/template/spec/hostPID".to_owned(), json!(true), "it shares a namespace of the node's"),
+            (
+                0,
+                "/spec/template/metadata/annotations".to_owned(),
+                json!({"container.apparmor.security.beta.kubernetes.io/oomtrace": "unconfined"}),
+                "it is freed from the runtime's AppArmor profile",
+            ),
+            (
+                0,
+                "/spec/template/spec/volumes/0/hostPath/path".to_owned(),
+                json!("/run"),
+                "it mounts more of the node's /run than it reads",
+            ),
+            (
+                0,
+                "/spec/template/spec/volumes/0/hostPath/path".to_owned(),
+                json!("/run/containerd"),
+                "it mounts more of the node's /run than it reads",
             ),
             (0, "/spec/template/spec/tolerations".to_owned(), json!([]), "taints keep it away"),
             (

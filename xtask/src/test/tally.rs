@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{lab, tool};
+use crate::{lab, setup, tool};
 
 /// How many tests ended how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,6 +139,14 @@ fn shortened(text: &str) -> &str {
 pub(super) fn cargo_test() -> Result<Ended> {
     let mut command = tool::cargo();
     command.args(["test", "--workspace", "--no-fail-fast"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    match setup::journal_tools() {
+        Ok((writer, journalctl)) => {
+            command.env("OOMTRACE_JOURNAL_REMOTE", writer).env("OOMTRACE_JOURNALCTL", journalctl);
+        }
+        Err(error) => {
+            println!("what writes journals is not to be had here: tests that need it test nothing: {error:#}");
+        }
+    }
     let mut cargo = command.spawn().context("cannot run `cargo test`")?;
     let mut listener = Listener::default();
     if let Some(output) = cargo.stdout.take() {

@@ -121,8 +121,7 @@ mod tests {
             assert_eq!(Utf16::of(other), None);
         }
         // More than nine tenths of the characters are of one byte.
-        let tenths =
-            |high: usize| (0..20).map(|at| if at % 2 == 1 && at / 2 < high { 0 } else { 1 }).collect::<Vec<u8>>();
+        let tenths = |high: usize| (0..20).map(|at| u8::from(at % 2 == 0 || at / 2 >= high)).collect::<Vec<u8>>();
         assert_eq!([9, 10].map(|high| Utf16::of(&tenths(high))), [None, Some(Utf16::Little)]);
     }
 }

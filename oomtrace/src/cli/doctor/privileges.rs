@@ -6,10 +6,11 @@ use anyhow::Context as _;
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::{Check, NeededFor};
+use crate::node::{names::Host, processes};
 
-pub(super) fn checks() -> anyhow::Result<Vec<Check>> {
+pub(super) fn checks(host: &Host) -> anyhow::Result<Vec<Check>> {
     let held = capabilities(None).context("this process's capabilities cannot be read")?.effective;
-    let mut checks = vec![bpf(held), syslog(held), sys_resource(held), user_namespace(), pid_namespace()];
+    let mut checks = vec![bpf(held), syslog(held), sys_resource(held), user_namespace(), processes(host)];
     checks.extend(SYSCTLS.iter().map(Sysctl::check));
     Ok(checks)
 }
@@ -80,21 +81,19 @@ fn user_namespace() -> Check {
     }
 }
 
-/// Whether this process is in the node's first pid namespace: its number is `PROC_PID_INIT_INO`,
-/// `include/linux/proc_ns.h`.
-fn pid_namespace() -> Check {
-    let name = "pid namespace";
-    match crate::node::sees_all_processes() {
-        Some(true) => Check::passed(name, "the node's"),
-        Some(false) => Check::failed(
+/// Whether processes are seen by the ids that the kernel has for them.
+fn processes(host: &Host) -> Check {
+    let name = "the node's processes";
+    match processes::of_node(host) {
+        Some(proc) => Check::passed(name, proc.display().to_string()),
+        None => Check::failed(
             name,
-            "one of its own",
-            "run in the node's (`hostPID: true`, `--pid=host`)",
-            "a kill whose report the kernel's rate limit leaves out of its log is not placed in its container, as \
-             /proc shows other processes; the probes do without",
+            "not seen: this pid namespace is one of its own",
+            "mount the node's /proc below --host-root, read-only, or run in its pid namespace (`hostPID: true`, `--pid=host`)",
+            "no command lines of victims that the probes could not read, no heap settings on them, and no processes in \
+             `oomtrace memory`; a kill whose report the kernel's rate limit leaves out of its log is not placed in its container",
         )
         .needed_for(NeededFor::KernelLog),
-        None => Check::unknown(name, "/proc/self/ns/pid cannot be read"),
     }
 }
 

@@ -11,7 +11,13 @@ use jiff::SignedDuration;
 use rustix::fs::{Mode, OFlags};
 
 use super::Gathering;
-use crate::{replay::archive, source::kubelet};
+use crate::{
+    replay::archive,
+    source::{
+        journal::Place,
+        kubelet::{self, NotPrinted},
+    },
+};
 
 /// How long `journalctl` may take. A journal of gigabytes on a slow disk takes a minute.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -45,15 +51,16 @@ impl Gathering<'_> {
     pub(super) async fn logs(&mut self) {
         let journal = self.journal();
         let since = self.since.or_else(|| self.now.checked_sub(PAST).ok());
+        let after = since.unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         let since = since.map_or_else(String::new, |since| format!("--since=@{}", since.as_second()));
         let common = ["--quiet", "--no-pager", "--all", "--output=short-iso-precise"].map(str::to_owned);
         let arguments = |lines: usize, more: Vec<String>| {
             [&common[..], &[format!("--lines={lines}"), since.clone()], &more].concat()
         };
         let of_kernel = arguments(KERNEL_LINES, vec!["_TRANSPORT=kernel".to_owned()]);
-        let units = kubelet::known_units().iter().map(|unit| format!("--unit={unit}")).collect();
-        let of_kubelet = arguments(KUBELET_LINES, units);
-        match self.printed(&journal, &of_kernel).await {
+        let units = kubelet::known_units();
+        let of_kubelet = arguments(KUBELET_LINES, units.iter().map(|unit| format!("--unit={unit}")).collect());
+        match self.printed(&journal, &of_kernel, (None, after, KERNEL_LINES)).await {
             Ok(log) => self.keep(archive::KERNEL, log),
             Err(why) => {
                 self.miss("the kernel's log in the journal", why);
@@ -61,7 +68,7 @@ impl Gathering<'_> {
                 self.files(&KERNEL_FILES);
             }
         }
-        match self.printed(&journal, &of_kubelet).await {
+        match self.printed(&journal, &of_kubelet, (Some(&units), after, KUBELET_LINES)).await {
             Ok(log) => self.keep(archive::KUBELET, log),
             Err(why) => {
                 self.miss("the kubelet's log in the journal", why);
@@ -82,13 +89,26 @@ impl Gathering<'_> {
             .ok_or_else(|| format!("neither {} is below the root folder that is given", JOURNALS.join(" nor ")))
     }
 
+    /// What `journalctl` prints for these arguments; where there is none, as in a container, the same entries from the journal's
+    /// files: of these units, or of the kernel, since then, so many.
     async fn printed(
         &self,
         journal: &Result<Option<PathBuf>, String>,
         arguments: &[String],
+        (units, since, lines): (Option<&[String]>, jiff::Timestamp, usize),
     ) -> Result<Vec<u8>, String> {
         let folder = journal.clone()?;
-        kubelet::print(folder, arguments, PATIENCE, MOST_BYTES).await.map_err(|error| error.to_string())
+        match kubelet::print(folder, arguments, PATIENCE, MOST_BYTES).await {
+            Err(NotPrinted::No(none)) => {
+                let place = Place::Node(self.options.host.clone());
+                match kubelet::gather(place, units, since, lines, MOST_BYTES) {
+                    Ok(log) if log.is_empty() => Err("the journal: it has no such lines".to_owned()),
+                    Ok(log) => Ok(log),
+                    Err(files) => Err(format!("{none}, and its files cannot be read: {files}")),
+                }
+            }
+            printed => printed.map_err(|error| error.to_string()),
+        }
     }
 
     /// What the kernel keeps of its log itself.

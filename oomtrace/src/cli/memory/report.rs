@@ -274,7 +274,7 @@ impl MemoryReader {
             cgroup = cgroup.of_root();
         }
         let folder = hierarchy.folder(path).context("a path out of the hierarchy")?;
-        let inside = processes::in_cgroup(&folder, path);
+        let inside = processes::in_cgroup(&self.places.proc, &folder, path);
         let found = inside.iter().filter_map(|(pid, path)| {
             Some(Process { cgroup: Some(path.clone()), ..Process::read(&self.places.proc, *pid)? })
         });

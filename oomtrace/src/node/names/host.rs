@@ -11,7 +11,7 @@ use std::{
 const MOST_LINKS: u8 = 40;
 
 /// The node's root folder.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host(PathBuf);
 
 impl Host {

@@ -39,6 +39,17 @@ const CONTAINERD: [&str; 5] = [
     "/var/snap/microk8s/common/run/containerd/io.containerd.runtime.v2.task",
 ];
 
+/// What a container's first process is started with.
+#[derive(Debug, Default, Deserialize)]
+pub struct Started {
+    /// Its arguments, the program first.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// Its environment, `NAME=value` each.
+    #[serde(default)]
+    pub env: Vec<String>,
+}
+
 #[derive(Deserialize)]
 struct Config {
     #[serde(default)]
@@ -99,6 +110,17 @@ pub(super) fn look_up(host: &Host, id: &ContainerId) -> Result<Vec<Fact>, String
         }
     }
     Ok(Vec::new())
+}
+
+/// What a container's first process is started with, where a runtime here has the container.
+#[must_use]
+pub fn started(host: &Host, id: &ContainerId) -> Option<Started> {
+    #[derive(Deserialize)]
+    struct Process {
+        process: Started,
+    }
+    let json = places(host, id).iter().find_map(|path| read(path).ok())?;
+    serde_json::from_slice(&json).ok().map(|Process { process }| process)
 }
 
 /// Where runtimes keep their containers' folders: containerd's are there or not, of the others only those that are.

@@ -3,11 +3,15 @@
 //! The kernel's rate limit leaves out reports, not kills. So a kill without a report names a process, and no cgroup; but
 //! its line is read within milliseconds, while the victim still has to die, and `/proc` tells where it is.
 
-use std::{collections::VecDeque, fs};
+use std::{
+    collections::VecDeque,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     event::{Cgroup, Event, Limit, OomKill, Task},
-    node::{self, cgroup_path::CgroupIdentity, hierarchy::Hierarchy},
+    node::{cgroup_path::CgroupIdentity, hierarchy::Hierarchy},
 };
 
 /// How many victims are remembered until their kill is reported.
@@ -26,23 +30,19 @@ struct Process {
 /// Victims, as they were when their kill was logged.
 pub(super) struct Processes {
     known: VecDeque<Process>,
-    /// Outside of the node's first pid namespace the kernel's numbers mean other processes.
-    blind: bool,
-}
-
-impl Default for Processes {
-    fn default() -> Self {
-        Self { known: VecDeque::new(), blind: node::sees_all_processes() == Some(false) }
-    }
+    /// The node's `/proc`: in any other the kernel's numbers mean other processes.
+    proc: Option<PathBuf>,
 }
 
 impl Processes {
+    pub(super) fn new(proc: Option<PathBuf>) -> Self {
+        Self { known: VecDeque::new(), proc }
+    }
+
     /// Looks the victim up, where this record is of a kill.
     pub(super) fn look_at(&mut self, record: &[u8]) {
-        if self.blind {
-            return;
-        }
-        let Some(process) = killed_pid(record).and_then(Process::read) else { return };
+        let Some(proc) = &self.proc else { return };
+        let Some(process) = killed_pid(record).and_then(|pid| Process::read(proc, pid)) else { return };
         self.known.retain(|known| known.pid != process.pid);
         if self.known.len() == REMEMBERED {
             self.known.pop_front();
@@ -118,10 +118,11 @@ fn killed_pid(record: &[u8]) -> Option<u32> {
 }
 
 impl Process {
-    fn read(pid: u32) -> Option<Self> {
-        let status = fs::read(format!("/proc/{pid}/status")).ok()?;
-        let comm = fs::read(format!("/proc/{pid}/comm")).ok()?;
-        let cgroups = fs::read(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    fn read(proc: &Path, pid: u32) -> Option<Self> {
+        let folder = proc.join(pid.to_string());
+        let status = fs::read(folder.join("status")).ok()?;
+        let comm = fs::read(folder.join("comm")).ok()?;
+        let cgroups = fs::read(folder.join("cgroup")).unwrap_or_default();
         Some(Self::parse(pid, &status, &comm, &cgroups))
     }
 
@@ -169,7 +170,7 @@ mod tests {
         let path = format!("/kubepods/burstable/pod01234567-89ab-cdef-0123-456789abcdef/{container}");
         let status = b"Name:\tjava\nUmask:\t0022\nTgid:\t7\nNStgid:\t7\t1\nNSpid:\t9\t3\n";
         let process = Process::parse(9, status, b"java\n", format!("0::{path}\n").as_bytes());
-        let processes = Processes { known: [process].into(), blind: false };
+        let processes = Processes { known: [process].into(), proc: None };
 
         let kill = |comm: &str| {
             let line = format!(
@@ -211,7 +212,7 @@ mod tests {
 
     #[test]
     fn this_process_is_known_to_proc() {
-        let process = Process::read(std::process::id()).expect("itself");
+        let process = Process::read(Path::new("/proc"), std::process::id()).expect("itself");
         assert_eq!(process.tgid, Some(std::process::id()));
         assert!(!process.comm.is_empty());
     }

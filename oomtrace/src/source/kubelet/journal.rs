@@ -1,369 +1,95 @@
-//! The node's journal, through the node's own `journalctl`.
-//!
-//! Its files are read by the version of systemd that wrote them, whatever compression or format that has, and without
-//! libsystemd in this program. In a container the command is the node's all the same: the child enters the mount namespace
-//! of the node's process 1 before it becomes `journalctl`, so neither a shell nor anything else is needed in the image.
-//!
-//! `journalctl` follows the journal across its rotation. Where it ends (journald's restart ends older ones), another goes
-//! on after the last entry that was read, so that nothing is lost and nothing reported twice.
+//! The node's journal: its files, else what `journalctl` makes of them.
 
+mod cursor;
+mod files;
+mod journalctl;
 mod units;
 
-use std::{
-    fs::File,
-    io,
-    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
-    path::PathBuf,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::path::{Path, PathBuf};
 
-use memchr::{memchr, memmem, memrchr};
-use rustix::{
-    fs::{Mode, OFlags},
-    process::{Signal, set_parent_process_death_signal},
-    thread::{LinkNameSpaceType, move_into_link_name_space},
-};
-use tokio::{
-    io::AsyncReadExt as _,
-    process::{Child, ChildStdout, Command},
-    sync::{mpsc, watch},
-    time::{sleep, timeout},
-};
-use tracing::{debug, info};
+use tokio::sync::{mpsc, watch};
 
-use super::feed::{Feed, Gone, SILENCE};
-use crate::{event::Observation, source::kubelet_log::MAX_LINE_BYTES};
-
-/// How much is read at once.
-const PIECE: usize = 64 * 1024;
-/// How many of the last entries are read for the names in them.
-const PAST: &str = "--lines=5000";
-/// The fields that are read, beside those that are always printed; from systemd 236 on.
-const FIELDS: &str = "--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_COMM,_PID";
-/// The pause before the next attempt, at first and at last.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
-/// One that lived so long did not fail at once.
-const LIVED: Duration = Duration::from_secs(10);
-/// Of what it says on standard error, so much is kept.
-const LAST_WORDS: usize = 512;
-/// Where systemd's programs are, NixOS's too.
-const PATH: &str = "/usr/bin:/bin:/usr/sbin:/sbin:/run/current-system/sw/bin";
+use self::{files::Files, journalctl::Journalctl};
+pub use self::{
+    files::gather,
+    journalctl::{NoJournalctl, NotPrinted, print},
+};
+use super::feed::{Feed, Gone};
+use crate::{
+    event::Observation,
+    source::journal::{NoFiles, Place},
+};
 
 /// Why there is no journal to be had.
 #[derive(Debug, thiserror::Error)]
-pub enum NoJournal {
-    /// Nothing to run, where this program sees the node itself, or believes so.
-    #[error(
-        "the node's journal cannot be read: there is no journalctl here. In a container, `hostPID: true` lets oomtrace use \
-         the node's; or name the log's file: --kubelet-log FILE"
-    )]
-    NoProgram,
-    /// The node is visible, but may not be entered.
-    #[error(
-        "the node's journal cannot be read: the mount namespace of the node's process 1 cannot be entered ({0}); needs \
-         CAP_SYS_ADMIN, CAP_SYS_CHROOT and CAP_SYS_PTRACE (`privileged: true`); or name the log's file: --kubelet-log FILE"
-    )]
-    NotEntered(io::Error),
-    /// It cannot be started.
-    #[error("the node's journal cannot be read: journalctl cannot be run ({0})")]
-    NotRun(io::Error),
+#[error(
+    "the node's journal cannot be read: {files}, and {journalctl}. In a container, mount the node's /var/log/journal and \
+     /run/log/journal below --host-root; or name the log's file: --kubelet-log FILE"
+)]
+pub struct NoJournal {
+    files: NoFiles,
+    journalctl: NoJournalctl,
 }
 
 /// The node's journal.
-pub(super) struct Journal {
-    units: Vec<String>,
-    /// Where its files are, if not in the usual place.
-    folder: Option<PathBuf>,
-    /// The node's mount namespace, where this program is in another.
-    node: Option<File>,
-    /// After which entry to go on.
-    cursor: Option<String>,
-    /// Whether this `journalctl` can leave fields out.
-    chooses_fields: bool,
-    buffer: Vec<u8>,
+pub(super) enum Journal {
+    /// Its files.
+    Files(Box<Files>),
+    /// By `journalctl`, and why not its files.
+    Journalctl(Journalctl, NoFiles),
 }
 
 impl Journal {
-    /// Finds it; `units` are the kubelet's, all that are known where there are none.
-    pub(super) fn find(units: &[String], folder: Option<PathBuf>) -> Result<Self, NoJournal> {
+    /// Finds it; `units` are the kubelet's, all that are known where there are none. In the folder `state` is kept how far it was read.
+    pub(super) fn find(units: &[String], place: &Place, state: Option<&Path>) -> Result<Self, NoJournal> {
         let units = if units.is_empty() { units::known() } else { units::with_runtimes(units) };
-        // A folder is named as this program sees it. Who may not look at process 1 may still be on the node itself.
-        let (node, denied) = match node() {
-            Ok(node) => (node.filter(|_| folder.is_none()), None),
-            Err(error) => (None, Some(error)),
-        };
-        let journal = Self { units, folder, node, cursor: None, chooses_fields: true, buffer: Vec::new() };
-        match (journal.try_out(), denied) {
-            (Err(NoJournal::NoProgram), Some(denied)) => Err(NoJournal::NotEntered(denied)),
-            (tried, _) => tried.map(|()| journal),
+        match Files::open(&units, place, state) {
+            Ok(files) => Ok(Self::Files(Box::new(files))),
+            Err(files) => match Journalctl::find(units, folder(place)) {
+                Ok(journalctl) => Ok(Self::Journalctl(journalctl, files)),
+                Err(journalctl) => Err(NoJournal { files, journalctl }),
+            },
         }
     }
 
-    /// Whether the command can be run at all, reported before anything depends on it.
-    fn try_out(&self) -> Result<(), NoJournal> {
-        let mut command = self.command();
-        command.as_std_mut().arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
-        match command.as_std_mut().status() {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(NoJournal::NoProgram),
-            Err(error) if self.node.is_some() && error.kind() == io::ErrorKind::PermissionDenied => {
-                Err(NoJournal::NotEntered(error))
-            }
-            Err(error) => Err(NoJournal::NotRun(error)),
+    /// What is lacking in the way it is read.
+    pub(super) fn lacking(&self) -> Option<String> {
+        match self {
+            Self::Files(_) => None,
+            Self::Journalctl(_, why) => Some(format!("the journal is read by journalctl, not from its files: {why}")),
         }
     }
 
-    /// `journalctl`, on the node.
-    fn command(&self) -> Command {
-        let mut command = Command::new("journalctl");
-        command.env_clear().env("PATH", PATH).env("LC_ALL", "C").stdin(Stdio::null()).kill_on_drop(true);
-        let node = self.node.as_ref().and_then(|node| node.try_clone().ok());
-        // SAFETY: between fork and exec only system calls are made: no memory is allocated and no lock is taken.
-        unsafe {
-            command.pre_exec(move || {
-                set_parent_process_death_signal(Some(Signal::TERM))?;
-                killable()?;
-                if let Some(node) = &node {
-                    move_into_link_name_space(node.as_fd(), Some(LinkNameSpaceType::Mount))?;
-                }
-                Ok(())
-            });
+    /// Tells also what was written from then on, before it was opened.
+    pub(super) fn tell_since(&mut self, since: jiff::Timestamp) {
+        if let Self::Files(files) = self {
+            files.tell_since(since);
         }
-        command
-    }
-
-    fn follow(&self) -> io::Result<Child> {
-        let mut command = self.command();
-        command.args(["--follow", "--all", "--quiet", "--no-pager", "--output=json"]);
-        match &self.cursor {
-            Some(cursor) => command.arg("--no-tail").arg(format!("--after-cursor={cursor}")),
-            None => command.arg(PAST),
-        };
-        if self.chooses_fields {
-            command.arg(FIELDS);
-        }
-        if let Some(folder) = &self.folder {
-            command.arg("--directory").arg(folder);
-        }
-        for unit in &self.units {
-            command.arg(format!("--unit={unit}"));
-        }
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
     }
 
     pub(super) async fn run(
-        mut self,
+        self,
         feed: &mut Feed,
         tell: &mpsc::Sender<Observation>,
-        mut stop: watch::Receiver<bool>,
+        stop: watch::Receiver<bool>,
     ) -> Result<(), Gone> {
-        let (mut pause, mut failed) = (PAUSES.0, false);
-        loop {
-            let started = Instant::now();
-            let (ended, worked) = match self.follow() {
-                Ok(mut child) => match self.read(&mut child, feed, tell, &mut stop).await? {
-                    Ended::Stopped => {
-                        if let Err(error) = child.kill().await {
-                            debug!("journalctl cannot be ended: {error}");
-                        }
-                        return Ok(());
-                    }
-                    Ended::Itself { worked } => (last_words(child).await, worked),
-                },
-                Err(error) => (error.to_string(), false),
-            };
-            feed.idle(tell).await?;
-            if self.chooses_fields && ended.contains("output-fields") {
-                debug!("this journalctl prints all fields: {ended}");
-                self.chooses_fields = false;
-                continue;
-            }
-            if worked || started.elapsed() > LIVED {
-                (pause, failed) = (PAUSES.0, false);
-                info!("journalctl ended ({ended}); another goes on where it was");
-            } else if !failed {
-                failed = true;
-                let message =
-                    format!("the node's journal cannot be followed ({ended}); it is tried again until it can");
-                feed.fail(message, tell).await?;
-            }
-            tokio::select! {
-                () = sleep(pause) => {}
-                _ = stop.wait_for(|stop| *stop) => return Ok(()),
-            }
-            pause = (pause * 2).min(PAUSES.1);
+        match self {
+            Self::Files(files) => files.run(feed, tell, stop).await,
+            Self::Journalctl(journalctl, _) => journalctl.run(feed, tell, stop).await,
         }
-    }
-
-    /// Reads until it ends, or is to.
-    async fn read(
-        &mut self,
-        child: &mut Child,
-        feed: &mut Feed,
-        tell: &mpsc::Sender<Observation>,
-        stop: &mut watch::Receiver<bool>,
-    ) -> Result<Ended, Gone> {
-        let mut worked = false;
-        let Some(mut stdout) = child.stdout.take() else { return Ok(Ended::Itself { worked }) };
-        self.buffer.clear();
-        loop {
-            let read = tokio::select! {
-                read = timeout(SILENCE, self.more(&mut stdout)) => read,
-                _ = stop.wait_for(|stop| *stop) => return Ok(Ended::Stopped),
-            };
-            match read {
-                Ok(Ok(0) | Err(_)) => return Ok(Ended::Itself { worked }),
-                Ok(Ok(_)) => {
-                    worked = true;
-                    self.take(feed, tell).await?;
-                }
-                Err(_) => feed.idle(tell).await?,
-            }
-        }
-    }
-
-    /// Reads more, after what is there of a line. Nothing is lost where it is given up halfway.
-    async fn more(&mut self, stdout: &mut ChildStdout) -> io::Result<usize> {
-        self.buffer.reserve(PIECE);
-        stdout.read_buf(&mut self.buffer).await
-    }
-
-    /// Gives whole entries on, and keeps the last one's cursor: an entry that is cut when `journalctl` ends is read again.
-    async fn take(&mut self, feed: &mut Feed, tell: &mpsc::Sender<Observation>) -> Result<(), Gone> {
-        let Some(end) = memrchr(b'\n', &self.buffer) else {
-            // A coredump's fields may be of any size; the reader counts what is beyond its limit.
-            if self.buffer.len() > MAX_LINE_BYTES {
-                feed.push(&self.buffer, tell).await?;
-                self.buffer.clear();
-            }
-            return Ok(());
-        };
-        let lines = &self.buffer[..=end];
-        if let Some(cursor) = last_cursor(lines) {
-            self.cursor = Some(cursor);
-        }
-        feed.push(lines, tell).await?;
-        self.buffer.drain(..=end);
-        if self.buffer.capacity() > MAX_LINE_BYTES {
-            self.buffer.shrink_to(PIECE);
-        }
-        Ok(())
     }
 }
 
-/// What the node's `journalctl` prints for these arguments, once: at most so many bytes, within this time. `folder` is where
-/// the journal's files are, if not in the usual place.
-///
-/// # Errors
-///
-/// Fails where `journalctl` cannot be run, or does not end in time.
-pub async fn print(
-    folder: Option<PathBuf>,
-    arguments: &[String],
-    limit: Duration,
-    most: usize,
-) -> Result<Vec<u8>, NotPrinted> {
-    let journal = Journal::find(&[], folder)?;
-    let mut command = journal.command();
-    command.args(arguments);
-    if let Some(folder) = &journal.folder {
-        command.arg("--directory").arg(folder);
+/// The folder that `journalctl` is given, where it would not find the journal itself.
+fn folder(place: &Place) -> Option<PathBuf> {
+    match place {
+        Place::Folder(folder) => Some(folder.clone()),
+        Place::Node(_) => None,
     }
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(NoJournal::NotRun)?;
-    let Some(stdout) = child.stdout.take() else { return Err(NotPrinted::Nothing(String::new())) };
-    let (mut printed, mut stdout) = (Vec::new(), stdout.take(most as u64 + 1));
-    let read = timeout(limit, stdout.read_to_end(&mut printed)).await;
-    if read.is_err() || printed.len() > most {
-        if let Err(error) = child.kill().await {
-            debug!("journalctl cannot be ended: {error}");
-        }
-        let words = if read.is_err() { "in time" } else { "in so little room" };
-        return Err(NotPrinted::Nothing(format!("it did not come to its end {words}")));
-    }
-    let words = last_words(child).await;
-    if !printed.trim_ascii().is_empty() {
-        return Ok(printed);
-    }
-    // `journalctl` that has found nothing of what was asked for says nothing, or that it opened no files.
-    let words = if words == "exit status: 0" { "it has no such lines".to_owned() } else { words };
-    Err(NotPrinted::Nothing(words))
-}
-
-/// Why `journalctl` printed nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum NotPrinted {
-    /// It cannot be run.
-    #[error(transparent)]
-    No(#[from] NoJournal),
-    /// It was run.
-    #[error("the journal: {0}")]
-    Nothing(String),
 }
 
 /// All units that are known to run a kubelet, and those that speak of containers.
 #[must_use]
 pub fn known_units() -> Vec<String> {
     units::known()
-}
-
-/// Takes back what oomtrace was granted against the OOM killer: where memory ends, `journalctl` goes first, and comes again.
-fn killable() -> io::Result<()> {
-    let file = rustix::fs::open(c"/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::io::write(file, b"0")?;
-    Ok(())
-}
-
-/// How following came to an end.
-enum Ended {
-    Stopped,
-    /// Whether it had anything to say before.
-    Itself {
-        worked: bool,
-    },
-}
-
-/// `"__CURSOR":"s=…;i=…"` of the last entry that has one.
-fn last_cursor(lines: &[u8]) -> Option<String> {
-    let label = b"\"__CURSOR\"";
-    let after = &lines[memmem::rfind(lines, label)? + label.len()..];
-    // Old versions put blanks around the colon.
-    let start = memchr(b'"', after)? + 1;
-    let end = start + memchr(b'"', &after[start..])?;
-    std::str::from_utf8(&after[start..end]).ok().map(str::to_owned)
-}
-
-/// What it said when it ended, or how it did.
-async fn last_words(mut child: Child) -> String {
-    let mut words = Vec::new();
-    if let Some(stderr) = child.stderr.take() {
-        let _ = timeout(SILENCE, stderr.take(LAST_WORDS as u64).read_to_end(&mut words)).await;
-    }
-    let words = String::from_utf8_lossy(&words).trim().replace('\n', "; ");
-    match child.wait().await {
-        Ok(status) if words.is_empty() => status.to_string(),
-        Ok(status) => format!("{words}; {status}"),
-        Err(error) => error.to_string(),
-    }
-}
-
-/// The node's mount namespace, where this program is in another.
-fn node() -> io::Result<Option<File>> {
-    let identity = |path: &str| std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
-    let (own, node) = (identity("/proc/self/ns/mnt")?, identity("/proc/1/ns/mnt")?);
-    if own == node { Ok(None) } else { File::open("/proc/1/ns/mnt").map(Some) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::last_cursor;
-
-    #[test]
-    fn the_cursor_is_the_last_entrys() {
-        let lines = br#"{"__CURSOR":"s=1;i=2","MESSAGE":"x"}
-{"MESSAGE":"y","__CURSOR" : "s=1;i=3"}
-"#;
-        assert_eq!(last_cursor(lines).as_deref(), Some("s=1;i=3"));
-        assert_eq!(last_cursor(b"{\"MESSAGE\":\"__CURSOR\"}\n"), None);
-    }
 }
