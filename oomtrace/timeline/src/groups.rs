@@ -43,6 +43,7 @@ impl Part {
 
 /// Lines that belong together, and what was reported of them.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a state of its own")]
 pub(super) struct Group {
     keys: BTreeSet<Key>,
     pub(super) lines: Lines,

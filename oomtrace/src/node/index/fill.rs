@@ -111,7 +111,9 @@ impl Filling<'_> {
                 let Pressure { pod, container, cgroup, grown, .. } = pressure.as_mut();
                 self.place(pod, container, cgroup.as_ref().and_then(|cgroup| cgroup.id));
                 self.without_waiting(|filling| {
-                    grown.iter_mut().for_each(|other| filling.place(&mut other.pod, &mut None, None));
+                    for other in grown {
+                        filling.place(&mut other.pod, &mut None, None);
+                    }
                 });
             }
             Event::Container(change) => {
