@@ -148,7 +148,10 @@ fn describe(error: ProgramError) -> String {
     if let ProgramError::LoadError { io_error, verifier_log } = &error {
         tracing::debug!(%verifier_log, "the kernel refused a program");
         let hint = match io_error.raw_os_error() {
-            Some(libc::EPERM) => "; needs CAP_BPF and CAP_PERFMON, or root, and a kernel that has this attach point",
+            Some(libc::EPERM) => {
+                "; needs CAP_BPF and CAP_PERFMON, or root, a kernel that has this attach point and, in a container, a seccomp profile \
+                 that allows bpf (README, \"Permissions, and why\")"
+            }
             _ => "",
         };
         // The verifier's verdict stands right before its statistics.

@@ -11,7 +11,7 @@ use crate::{
     source::{
         envelope::{
             json,
-            learnt::{LineKind, Wanted},
+            learnt::{LineKind, Wanted, is_document},
         },
         kernel_log::{self, KernelLines},
         kubelet_log::KubeletLines,
@@ -156,7 +156,8 @@ fn role(file: &Given, start: &[u8]) -> Result<Option<Role>> {
         return Ok(Some(Role::Pods));
     }
     // A document of JSON may have its lines anywhere.
-    let document = json::objects(start).map(|lines| lines.join("\n").into_bytes());
+    let document =
+        is_document(start).then(|| json::objects(start)).flatten().map(|lines| lines.join("\n").into_bytes());
     let logged = document.as_deref().unwrap_or(start);
     let (kernel, kubelet) = (kernel_log::is_export(start) || has_kernel(logged), has_kubelet(logged));
     Ok(match (kernel, kubelet) {

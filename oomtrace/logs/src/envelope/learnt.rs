@@ -465,7 +465,8 @@ fn is_reversed(kinds: &[u8]) -> bool {
 }
 
 /// Whether a file is one JSON document of several lines, or a list on one.
-fn is_document(text: &[u8]) -> bool {
+#[must_use]
+pub fn is_document(text: &[u8]) -> bool {
     let text = text.trim_ascii_start();
     let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
     match text.first() {
