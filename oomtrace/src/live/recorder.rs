@@ -27,8 +27,8 @@ use std::{
 };
 
 use self::{
-    approach::{Recorded, limit},
-    node::{Node, RecordedNode},
+    approach::{CgroupFiles, Recorded, limit},
+    node::Node,
     track::{Reading, TIERS, Track},
 };
 use crate::{
@@ -227,9 +227,9 @@ impl Recorder {
             .filter_map(|(path, track)| {
                 let mut approach = std::mem::take(&mut track.approach);
                 let ahead = if path.is_empty() {
-                    approach.look(&RecordedNode { node, track }, now)
+                    approach.look(&Recorded { of: &*node, track }, now)
                 } else {
-                    approach.look(&Recorded { hierarchy, path, track }, now)
+                    approach.look(&Recorded { of: CgroupFiles { hierarchy, path }, track }, now)
                 };
                 track.approach = approach;
                 Some((path.as_str(), track.id, ahead?))

@@ -42,20 +42,43 @@ pub(super) trait Grows {
     fn readings(&self) -> [Vec<(f64, f64)>; 2];
 }
 
-/// A cgroup by its files, and what is recorded of it.
-pub(super) struct Recorded<'a> {
-    pub(super) hierarchy: &'a Hierarchy,
-    pub(super) path: &'a str,
-    pub(super) track: &'a Track,
+/// What has a limit, and memory that cannot be given back.
+pub(super) trait Limited {
+    /// See [`Grows::limit`].
+    fn limit(&self) -> Option<u64>;
+    /// See [`Grows::held`].
+    fn held(&self) -> Option<u64>;
 }
 
-impl Grows for Recorded<'_> {
+/// A cgroup by its files.
+pub(super) struct CgroupFiles<'a> {
+    pub(super) hierarchy: &'a Hierarchy,
+    pub(super) path: &'a str,
+}
+
+impl Limited for CgroupFiles<'_> {
     fn limit(&self) -> Option<u64> {
         limit(self.hierarchy, self.path)
     }
 
     fn held(&self) -> Option<u64> {
         held(self.hierarchy, self.path)
+    }
+}
+
+/// Something that is limited, and what is recorded of it.
+pub(super) struct Recorded<'a, L> {
+    pub(super) of: L,
+    pub(super) track: &'a Track,
+}
+
+impl<L: Limited> Grows for Recorded<'_, L> {
+    fn limit(&self) -> Option<u64> {
+        self.of.limit()
+    }
+
+    fn held(&self) -> Option<u64> {
+        self.of.held()
     }
 
     fn highest(&self) -> Option<f64> {

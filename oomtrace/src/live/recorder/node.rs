@@ -5,10 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    approach::{Grows, to_f64},
-    track::Track,
-};
+use super::approach::Limited;
 use crate::node::{
     budget::Threshold,
     cgroup_files::NodeMemory,
@@ -61,38 +58,20 @@ impl Node {
     }
 }
 
-/// The node, and what is recorded of it.
-pub(super) struct RecordedNode<'a> {
-    pub(super) node: &'a Node,
-    pub(super) track: &'a Track,
-}
-
-impl Grows for RecordedNode<'_> {
+impl Limited for &Node {
     /// All memory less the threshold. Where there is none, the kernel kills when all is used; with swap, nobody knows when.
     fn limit(&self) -> Option<u64> {
-        let memory = NodeMemory::read(&self.node.proc).ok()?;
-        match self.node.threshold {
+        let memory = NodeMemory::read(&self.proc).ok()?;
+        match self.threshold {
             Some(threshold) => memory.total_bytes?.checked_sub(threshold),
             None => memory.total_bytes.filter(|_| memory.swap_total_bytes == Some(0)),
         }
     }
 
     fn held(&self) -> Option<u64> {
-        let memory = NodeMemory::read(&self.node.proc).ok()?;
+        let memory = NodeMemory::read(&self.proc).ok()?;
         let slab = memory.slab_bytes.zip(memory.slab_reclaimable_bytes).and_then(|(all, some)| all.checked_sub(some));
         let others = [memory.shmem_bytes, slab, memory.kernel_stack_bytes, memory.page_tables_bytes];
         Some(memory.anon_bytes? + others.into_iter().flatten().sum::<u64>())
-    }
-
-    fn highest(&self) -> Option<f64> {
-        self.track.highest_before().map(to_f64)
-    }
-
-    fn age(&self) -> u64 {
-        self.track.seconds()
-    }
-
-    fn readings(&self) -> [Vec<(f64, f64)>; 2] {
-        [self.track.last_minutes(), self.track.last_half_hour()]
     }
 }
