@@ -59,6 +59,8 @@ pub mod tag {
     pub const PANIC_AHEAD: u32 = 13;
     /// A [`CommandLine`](super::CommandLine).
     pub const COMMAND_LINE: u32 = 14;
+    /// A [`LimitChanged`](super::LimitChanged).
+    pub const LIMIT_CHANGED: u32 = 15;
     /// A [`CgroupLife`](super::CgroupLife) that begins.
     pub const CGROUP_MADE: u32 = 32;
     /// A [`CgroupLife`](super::CgroupLife) that ends.
@@ -87,6 +89,16 @@ pub mod refused_by {
     pub const RLIMIT_DATA: u32 = 3;
     /// `may_expand_vm`, where its arguments are not to be had.
     pub const RLIMIT: u32 = 4;
+}
+
+/// Which limit of a cgroup: the values of [`LimitChanged::which`].
+pub mod limit {
+    /// `memory.max`, or `memory.limit_in_bytes` of cgroup v1.
+    pub const MAX: u32 = 1;
+    /// `memory.high`.
+    pub const HIGH: u32 = 2;
+    /// `memory.swap.max`, or `memory.memsw.limit_in_bytes` of cgroup v1.
+    pub const SWAP_MAX: u32 = 3;
 }
 
 /// What becomes of a task that the OOM reaper took up: the values of [`Reaping::step`].
@@ -263,6 +275,24 @@ records! {
         @28 len: u32,
         /// The arguments, each NUL-terminated.
         @32 text: [u8; COMMAND_LINE_LEN],
+    }
+
+    /// A limit of a cgroup was set to something else.
+    pub struct LimitChanged [120] {
+        /// The header.
+        @0 header: Header,
+        /// The cgroup.
+        @24 cgroup_id: u64,
+        /// What it was, pages; `PAGE_COUNTER_MAX` where unlimited.
+        @32 from_pages: u64,
+        /// What it is.
+        @40 to_pages: u64,
+        /// `current`: who set it.
+        @48 task: Task,
+        /// A constant of [`limit`].
+        @112 which: u32,
+        /// Zero.
+        @116 reserved: u32,
     }
 
     /// A process ended that had been marked, or was the first of its pid namespace.

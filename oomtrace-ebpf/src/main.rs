@@ -3,7 +3,7 @@
 //! Each file is one concern of the kernel: [`charges`] counts what hits a limit and [`refusals`] what is not granted at all, [`oom`]
 //! hooks the OOM killer's decisions, [`candidates`] those it could have chosen, [`panics`] and [`under_oom`] what may happen
 //! instead, [`exit`] how victims ended, [`signal`] tells a kill from a mark, [`cgroup_life`] reports cgroups as they come
-//! and go, [`command_line`] what a victim was started as, [`task`] and [`cgroup`] read who and where, [`kernel`] reads memory at the offsets the daemon found in BTF, [`ring`] sends.
+//! and go, [`limits`] of limits that are set, [`command_line`] what a victim was started as, [`task`] and [`cgroup`] read who and where, [`kernel`] reads memory at the offsets the daemon found in BTF, [`ring`] sends.
 //!
 //! For any other target than BPF this is an empty program, so that the workspace builds, lints and tests as one.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
@@ -25,6 +25,7 @@ mod charges;
 mod command_line;
 mod exit;
 mod kernel;
+mod limits;
 mod oom;
 mod panics;
 mod refusals;

@@ -14,6 +14,7 @@ pub mod fact;
 mod history;
 mod incident;
 mod limit_ahead;
+mod limit_changed;
 mod oom;
 mod place;
 mod pressure;
@@ -42,6 +43,7 @@ pub use self::{
         Verdict, thin_middle,
     },
     limit_ahead::LimitAhead,
+    limit_changed::{LimitChanged, LimitKind},
     oom::{
         Candidate, Cause, CgroupMemory, KnownBy, Limit, MemoryNode, OomKill, OomVictim, PanicOnOom, SwapCounter,
         UnderOom, UnderOomState, Victim, Why,
@@ -163,6 +165,8 @@ pub enum Event {
     ChargeFailures(Box<ChargeFailures>),
     /// The kernel refused an allocation that never came to an OOM.
     AllocationRefused(Box<AllocationRefused>),
+    /// A limit of a pod's cgroup was set to something else.
+    LimitChanged(Box<LimitChanged>),
     /// A cgroup will reach its limit within minutes, at its present growth.
     LimitAhead(Box<LimitAhead>),
     /// What memory looked like.
@@ -231,6 +235,7 @@ impl Event {
             | Self::Status(_)
             | Self::ProcessExit(_)
             | Self::Signal(_)
+            | Self::LimitChanged(_)
             | Self::Container(_)
             | Self::ContainerEnded(_) => Importance::Info,
             Self::ChargeFailures(_) | Self::Pressure(_) | Self::OomReaped(_) => Importance::Debug,
@@ -264,6 +269,7 @@ impl Event {
             | Self::Signal(_)
             | Self::ChargeFailures(_)
             | Self::AllocationRefused(_)
+            | Self::LimitChanged(_)
             | Self::Pressure(_)
             | Self::SystemOom(_)
             | Self::Container(_)
@@ -285,6 +291,7 @@ impl Mentions for Event {
             Self::Signal(signal) => signal.mentions(show),
             Self::ChargeFailures(failures) => failures.mentions(show),
             Self::AllocationRefused(refused) => refused.mentions(show),
+            Self::LimitChanged(changed) => changed.mentions(show),
             Self::LimitAhead(ahead) => ahead.mentions(show),
             Self::Pressure(pressure) => pressure.mentions(show),
             Self::Container(change) => change.mentions(show),

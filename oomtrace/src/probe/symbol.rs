@@ -35,10 +35,12 @@ pub enum Symbol {
     UnderOom,
     /// The reaper, which takes the memory of victims that are slow to end.
     Reaper,
+    /// Limits that are set.
+    CgroupFileWrite,
 }
 
 /// Every function of the kernel that [`Symbol::ways`] hooks by fentry or fexit.
-pub(super) const FUNCTIONS: [&str; 13] = [
+pub(super) const FUNCTIONS: [&str; 14] = [
     "oom_kill_process",
     "mark_oom_victim",
     "oom_evaluate_task",
@@ -52,13 +54,15 @@ pub(super) const FUNCTIONS: [&str; 13] = [
     "__vm_enough_memory",
     "may_expand_vm",
     "mem_cgroup_oom_synchronize",
+    "cgroup_file_write",
 ];
 
 impl Symbol {
     /// All of them, in the order in which they are attached: a decision must not come before its marks can be seen.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::CgroupMkdir,
         Self::CgroupRmdir,
+        Self::CgroupFileWrite,
         Self::SignalGenerate,
         Self::SchedProcessExit,
         Self::Reaper,
@@ -109,6 +113,7 @@ impl Symbol {
             Self::MayExpandVm => MAY_EXPAND_VM,
             Self::UnderOom => UNDER_OOM,
             Self::Reaper => REAPER,
+            Self::CgroupFileWrite => CGROUP_FILE_WRITE,
         }
     }
 
@@ -135,6 +140,7 @@ impl Symbol {
             Self::MayExpandVm => "allocations that RLIMIT_AS or RLIMIT_DATA refuses are not seen",
             Self::UnderOom => "a container that waits instead of being killed (oom_kill_disable) is not seen",
             Self::Reaper => "how long the reaper took for a victim is not seen",
+            Self::CgroupFileWrite => "limits that are changed while containers run are not seen",
         }
     }
 }
@@ -242,6 +248,13 @@ const UNDER_OOM: &[Way] = {
     &[
         way(Fentry, WAIT, &[("oom_synchronize_fexit", WAIT), ("oom_synchronize_fentry", WAIT)]),
         way(Kprobe, WAIT, &[("oom_synchronize_kretprobe", WAIT), ("oom_synchronize_kprobe", WAIT)]),
+    ]
+};
+const CGROUP_FILE_WRITE: &[Way] = {
+    const WRITE: &str = "cgroup_file_write";
+    &[
+        way(Fentry, WRITE, &[("cgroup_file_write_fexit", WRITE), ("cgroup_file_write_fentry", WRITE)]),
+        way(Kprobe, WRITE, &[("cgroup_file_write_kretprobe", WRITE), ("cgroup_file_write_kprobe", WRITE)]),
     ]
 };
 const REAPER: &[Way] = {

@@ -12,11 +12,12 @@ mod words;
 
 pub(super) use self::incident::{headline, offset, pod_and_container, shows, since_boot};
 pub(crate) use self::page::{BOLD, DIM, GREEN, PLAIN, Page, RED, YELLOW};
+use self::words::{place, who};
 pub use self::{
     look::Look,
     words::{escape, size},
 };
-use crate::event::{Event, Line, Status};
+use crate::event::{Event, LimitChanged, LimitKind, Line, Mark, Status};
 
 /// One event as text, with a final line end.
 #[must_use]
@@ -28,6 +29,7 @@ pub fn text(line: &Line, look: Look) -> String {
         Event::OomVictim(victim) => oom::write_victim(&mut page, ts, victim),
         Event::OomReaped(reaped) => oom::write_reaped(&mut page, ts, reaped),
         Event::LimitAhead(ahead) => oom::write_limit_ahead(&mut page, ts, ahead),
+        Event::LimitChanged(changed) => write_limit_changed(&mut page, ts, changed),
         Event::PanicOnOom(panic) => oom::write_panic(&mut page, ts, panic),
         Event::UnderOom(wait) => oom::write_under_oom(&mut page, ts, wait),
         Event::ProcessExit(exit) => ending::write_exit(&mut page, ts, exit),
@@ -46,6 +48,20 @@ pub fn text(line: &Line, look: Look) -> String {
         Event::Status(status) => status::write_status(&mut page, ts, &line.node, status),
     }
     page.finish()
+}
+
+fn write_limit_changed(page: &mut Page, ts: &str, changed: &LimitChanged) {
+    let limit = match changed.limit_kind {
+        Some(LimitKind::High) => "memory.high",
+        Some(LimitKind::SwapMax) => "memory.swap.max",
+        Some(LimitKind::MemoryAndSwapMax) => "the limit of memory and swap",
+        Some(LimitKind::Max) | None => "the memory limit",
+    };
+    let amount = |bytes: Option<u64>| bytes.map_or_else(|| "none".to_owned(), |bytes| size(Some(bytes)));
+    let (from, to) = (amount(changed.from_bytes), amount(changed.to_bytes));
+    let by = changed.set_by.as_ref().map_or_else(String::new, |by| format!(" by {}", who(by)));
+    let place = place(changed.pod.as_ref(), changed.container.as_ref());
+    page.event(ts, Mark::Other, &format!("limit changed: {limit} of {place} from {from} to {to}{by}"));
 }
 
 /// The first line of an event as text, without its time and its sign.

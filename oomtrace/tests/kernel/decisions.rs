@@ -18,6 +18,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("a_kill_that_a_person_asked_for_is_reported_as_such", sysrq),
     ("a_kill_of_whoever_asked_for_memory_is_reported_as_such", allocating_task),
     ("a_kill_because_the_limit_set_below_what_is_in_use_is_reported_as_such", limit_lowered),
+    ("a_limit_that_is_set_is_reported_with_who_set_it", limit_changed),
     ("a_container_frozen_instead_of_killed_is_reported_from_its_first_wait_to_its_last", frozen),
     ("a_node_that_panics_instead_of_killing_says_so_in_its_status", panic_on_oom),
 ];
@@ -99,6 +100,36 @@ fn limit_lowered() -> Outcome {
     check_eq!(kill["trigger"]["tgid"], json!(std::process::id()), "trigger.tgid");
     check_eq!(kill["limit"]["cgroup"], json!(container.path), "limit.cgroup");
     check_eq!(kill["limit"]["limit_bytes"], json!(8 << 20), "limit.limit_bytes");
+    Ok(())
+}
+
+fn limit_changed() -> Outcome {
+    for rung in ["fentry", "kprobe"] {
+        let container = Cgroup::make(&container_path(45, 45))?;
+        container.limit(40)?;
+        let oomtrace = Oomtrace::start(&["--probe", rung])?;
+        container.limit(30)?;
+        // The same again is no change.
+        container.limit(30)?;
+        let high = container.folder().join("memory.high");
+        let is_v2 = high.exists();
+        if is_v2 {
+            fs::write(high, "8388608")?;
+        }
+        let lines = oomtrace.stop()?;
+        let changes = of_kind(&lines, "limit_changed");
+        check_eq!(changes.len(), 1 + usize::from(is_v2), "changes of {rung}");
+        check_eq!(changes[0]["limit_kind"], json!("max"), "limit");
+        check_eq!(changes[0]["from_bytes"], json!(40 << 20), "from_bytes");
+        check_eq!(changes[0]["to_bytes"], json!(30 << 20), "to_bytes");
+        check_eq!(changes[0]["container"]["id"], json!(container_id(45)), "container.id");
+        check_eq!(changes[0]["set_by"]["tgid"], json!(std::process::id()), "set_by.tgid");
+        if is_v2 {
+            check_eq!(changes[1]["limit_kind"], json!("high"), "the second limit");
+            check_eq!(changes[1]["from_bytes"], Value::Null, "from_bytes of none");
+            check_eq!(changes[1]["to_bytes"], json!(8 << 20), "to_bytes of the second");
+        }
+    }
     Ok(())
 }
 

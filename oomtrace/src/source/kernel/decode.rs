@@ -1,5 +1,6 @@
 //! Records from the ring buffer, out of their bytes. Those that take no other to be an event are here, too, each in a file.
 
+mod limit_changes;
 mod panics;
 
 use std::fmt::Debug;
@@ -8,8 +9,8 @@ use bytemuck::{Pod, Zeroable};
 use bytes::Bytes;
 use oomtrace_common::record::{
     COMMAND_LINE_LEN, Candidate, CgroupLife, ChargeFailure, CommandLine, Decision, DecisionEnd, Exit, Header,
-    LONG_PATH_LEN, LongPath, Mark, PanicAhead, PathHead, Reaping, Refusal, SHORT_PATH_LEN, ShortPath, Signal, UnderOom,
-    tag,
+    LONG_PATH_LEN, LimitChanged, LongPath, Mark, PanicAhead, PathHead, Reaping, Refusal, SHORT_PATH_LEN, ShortPath,
+    Signal, UnderOom, tag,
 };
 
 use super::{machine::Machine, paths::Paths};
@@ -103,6 +104,7 @@ pub fn decode(bytes: &Bytes) -> Result<Record, DecodeError> {
         tag::REAPING => Record::Reaping(read(bytes, "a step of the reaper")?),
         tag::PANIC_AHEAD => Record::Alone(Box::new(read::<PanicAhead>(bytes, "a coming panic")?)),
         tag::COMMAND_LINE => Record::CommandLine(Box::new(read(bytes, "a command line")?)),
+        tag::LIMIT_CHANGED => Record::Alone(Box::new(read::<LimitChanged>(bytes, "a limit's change")?)),
         tag::SHORT_PATH => {
             let record: ShortPath = read(bytes, "a short path")?;
             Record::Path(path(record.path, &record.names[..SHORT_PATH_LEN]))
@@ -195,6 +197,7 @@ mod tests {
             (tag::REAPING, size_of::<Reaping>()),
             (tag::PANIC_AHEAD, size_of::<PanicAhead>()),
             (tag::COMMAND_LINE, size_of::<CommandLine>()),
+            (tag::LIMIT_CHANGED, size_of::<LimitChanged>()),
             (tag::SHORT_PATH, size_of::<ShortPath>()),
             (tag::LONG_PATH, size_of::<LongPath>()),
         ] {
