@@ -10,7 +10,7 @@ use clap::ValueEnum as _;
 
 use super::{Format, Kinds};
 
-/// An output of `oomtrace run`: `jsonl`, `text`, `otel`, `jsonl:FILE`, and behind that `,only=KIND+KIND`.
+/// An output of `oomtrace run`: `jsonl`, `text`, `jsonl:FILE`, and behind that `,only=KIND+KIND`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
     /// How lines are printed.
@@ -157,10 +157,10 @@ mod tests {
 
     #[test]
     fn an_output_chooses_its_kinds_behind_its_file() -> Result<(), String> {
-        let output: Output = "otel:/a,b.jsonl,only=incident+lost".parse()?;
+        let output: Output = "jsonl:/a,b.jsonl,only=incident+lost".parse()?;
         assert_eq!(output.file.as_deref(), Some(Path::new("/a,b.jsonl")));
         assert_eq!(output.only, Some("incident,lost".parse()?));
-        assert_eq!(output.to_string(), "otel:/a,b.jsonl,only=incident+lost");
+        assert_eq!(output.to_string(), "jsonl:/a,b.jsonl,only=incident+lost");
         let stdout: Output = "jsonl,only=default+pressure".parse()?;
         assert_eq!((stdout.file.as_deref(), stdout.to_string()), (None, "jsonl,only=default+pressure".to_owned()));
         assert!("jsonl:/a,only=incidents".parse::<Output>().is_err_and(|error| error.contains("is incident meant?")));
