@@ -10,7 +10,7 @@ use crate::{
 #[group(id = "outputs")]
 #[command(next_help_heading = "Outputs")]
 pub(super) struct Args {
-    /// Print events as `jsonl` or `text` on standard output, or as `jsonl:FILE`, … at the end of a file; may be given
+    /// Print events as `jsonl`, `text` or `otel` on standard output, or as `jsonl:FILE`, … at the end of a file; may be given
     /// several times. `jsonl:FILE,only=incident+oom_kill` chooses kinds for this output. SIGHUP opens the files again.
     #[arg(long, value_name = "FORMAT[:FILE][,only=KINDS]")]
     output: Vec<Output>,

@@ -3,6 +3,7 @@
 mod file;
 mod html;
 mod kinds;
+mod otel;
 mod outlets;
 mod output;
 mod queue;
@@ -33,6 +34,8 @@ pub enum Format {
     Json,
     /// For people.
     Text,
+    /// OpenTelemetry log records: a `LogsData` object of OTLP's JSON a line.
+    Otel,
 }
 
 impl Format {
@@ -42,7 +45,7 @@ impl Format {
     pub fn print(self, line: &Line, look: Look) -> String {
         match self {
             Self::Text => text(line, look),
-            Self::Json => thin::fitting(line, |line| self.print_whole(line, look)),
+            Self::Json | Self::Otel => thin::fitting(line, |line| self.print_whole(line, look)),
         }
     }
 
@@ -53,6 +56,7 @@ impl Format {
             // Every field is a string, a number or null, so this cannot fail.
             Self::Json => serde_json::to_string(line).map_or_else(|error| error.to_string(), |json| json + "\n"),
             Self::Text => text(line, look),
+            Self::Otel => otel::print(line),
         }
     }
 }

@@ -108,6 +108,8 @@ fn the_worst_line_of_every_kind_is_a_line_of_its_kind_and_no_longer_than_16_kib(
         assert!(whole(&line).len() > LONGEST || !whole(&line).contains("\\u0001"), "it was no bad case: {line:?}");
         assert_eq!(kind(&text), kind(&whole(&line)));
         parsed(&text);
+        let otel = Format::Otel.print(&line, Look::of_file());
+        assert!(otel.len() <= LONGEST, "{} bytes of {} as a log record", otel.len(), kind(&text));
     }
 }
 
