@@ -46,7 +46,19 @@ pub const KUBELETS: Programs = Programs {
 
 /// Container runtimes: daemons, and for processes the shims and monitors that they start.
 pub const RUNTIMES: Programs = Programs {
-    processes: &["containerd-shim", "containerd", "conmon", "conmonrs", "crio", "dockerd", "runc", "crun"],
+    processes: &[
+        "containerd-shim",
+        "containerd",
+        "conmon",
+        "conmonrs",
+        "crio",
+        "dockerd",
+        "runc",
+        "crun",
+        "youki",
+        // gVisor's, whose shim is one of containerd's.
+        "runsc",
+    ],
     services: &["containerd", "crio"],
 };
 
