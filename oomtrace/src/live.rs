@@ -132,7 +132,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     // As long as this is the only thread.
     let loader = Loader::new();
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    runtime.block_on(async { Live::start(options, loader)?.run(options).await })
+    runtime.block_on(async { Box::pin(Live::start(options, loader)?.run(options)).await })
 }
 
 /// Serves figures, from before the probes are loaded: that takes seconds, in which it is alive but not

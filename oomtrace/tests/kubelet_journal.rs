@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -116,5 +116,63 @@ fn nothing_of_a_journal_is_lost_or_reported_twice_when_it_is_rotated_or_oomtrace
             reading.await.expect("it ends");
             assert!(reported.recv().await.is_none(), "and nothing twice");
         }
+    });
+}
+
+/// The `journalctl`s that this process runs.
+fn readers() -> Vec<i32> {
+    let mut found = Vec::new();
+    for task in fs::read_dir("/proc/self/task").expect("tasks").flatten() {
+        let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        for pid in children.split_whitespace() {
+            let comm = fs::read_to_string(Path::new("/proc").join(pid).join("comm")).unwrap_or_default();
+            if comm.trim() == "journalctl" {
+                found.push(pid.parse().expect("a pid"));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn where_files_cannot_be_read_journalctl_is_and_nothing_is_lost_or_reported_twice_when_it_ends() {
+    let Some(writer) = writer() else {
+        eprintln!("SKIPPED: needs journalctl and systemd-journal-remote, which are not here");
+        return;
+    };
+    let journal = Journal { writer, folder: tempfile::tempdir().expect("a folder") };
+    fs::create_dir(journal.journal()).expect("a folder");
+    let minute = jiff::SignedDuration::from_mins(1);
+    journal.write("first.journal", "kubelet", Timestamp::now() - minute, "past");
+    // The file that is written now, with a header that nobody knows.
+    fs::write(journal.journal().join("system.journal"), [0x5a; 4096]).expect("written");
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let (tell, mut reported) = mpsc::channel(64);
+        let (stop, stopped) = watch::channel(false);
+        let log = Log::Journal { units: Vec::new(), place: Place::Folder(journal.journal()), state: None };
+        let kubelet = Kubelet::open(&log).expect("journalctl is here");
+        let lacking = kubelet.lacking().expect("its files cannot be read");
+        assert!(lacking.contains("by journalctl") && lacking.contains("system.journal"), "{lacking}");
+        let reading = tokio::spawn(kubelet.run(tell, stopped));
+        sleep(Duration::from_secs(1)).await;
+
+        journal.write("first.journal", "app", Timestamp::now(), "forged");
+        journal.write("first.journal", "kubelet", Timestamp::now(), "present");
+        assert_eq!(pod(&mut reported).await, "present", "neither the past nor what another unit says");
+
+        assert!(!readers().is_empty());
+        for reader in readers() {
+            let pid = rustix::process::Pid::from_raw(reader).expect("a pid");
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+        }
+        journal.write("first.journal", "k3s", Timestamp::now(), "meanwhile");
+        assert_eq!(pod(&mut reported).await, "meanwhile");
+
+        stop.send_replace(true);
+        reading.await.expect("it ends");
+        assert!(reported.recv().await.is_none(), "and nothing else was reported");
+        assert!(readers().is_empty());
     });
 }

@@ -87,7 +87,7 @@ pub(super) fn collected(sources: &Sources, cgroup_root: &Path) -> anyhow::Result
 
 /// Every cgroup that is there, a pod's before its containers'.
 fn rows(facts: Vec<Fact>, hierarchy: Option<&Hierarchy>, proc: Option<&Path>) -> Vec<Row> {
-    let mut members = proc.map(Members::new);
+    let mut members = proc.map(|proc| Members::new(proc.to_owned()));
     let cgroups = |fact: &Fact| match fact {
         Fact::Cgroup { id, path } => Some((path.clone(), *id)),
         _ => None,

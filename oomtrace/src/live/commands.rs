@@ -24,8 +24,7 @@ const KEPT: Duration = Duration::from_mins(1);
 
 /// What processes were started as, by their ids, and when that was read.
 pub(super) struct Commands {
-    /// The node's `/proc`.
-    proc: PathBuf,
+    members: Members,
     known: HashMap<u32, (Instant, String)>,
     read: VecDeque<(Instant, u32)>,
 }
@@ -33,7 +32,7 @@ pub(super) struct Commands {
 impl Commands {
     /// By the node's `/proc`.
     pub(super) fn new(proc: PathBuf) -> Self {
-        Self { proc, known: HashMap::new(), read: VecDeque::new() }
+        Self { members: Members::new(proc), known: HashMap::new(), read: VecDeque::new() }
     }
 
     /// Reads what an event makes worth reading, and adds what a kill's victim was started as where the kernel did not.
@@ -43,7 +42,7 @@ impl Commands {
             Event::OomKill(kill) if kill.victim.command_line.is_none() => {
                 let victim = &kill.victim.task;
                 if let Some(process) = victim.tgid.or(victim.pid) {
-                    kill.victim.command_line = of(&self.proc, process).or_else(|| self.recent(process));
+                    kill.victim.command_line = of(self.members.proc(), process).or_else(|| self.recent(process));
                 }
             }
             _ => {}
@@ -68,10 +67,9 @@ impl Commands {
         // A pod's processes are in its containers.
         let below = fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
         let folders = std::iter::once(folder.clone()).chain(below.filter(|path| path.is_dir()));
-        let mut members = Members::new(&self.proc);
-        let processes: Vec<u32> = folders.flat_map(|folder| members.of(&folder)).take(MOST.0).collect();
+        let processes: Vec<u32> = folders.flat_map(|folder| self.members.of(&folder)).take(MOST.0).collect();
         for process in processes {
-            if let Some(line) = of(&self.proc, process) {
+            if let Some(line) = of(self.members.proc(), process) {
                 self.known.insert(process, (now, line));
                 self.read.push_back((now, process));
             }
@@ -95,7 +93,7 @@ mod tests {
     #[test]
     fn a_kill_gets_what_its_victim_was_started_as_unless_the_kernel_read_it() {
         let mut commands = Commands {
-            proc: PathBuf::from("/proc"),
+            members: Members::new(PathBuf::from("/proc")),
             known: HashMap::from([(u32::MAX, (Instant::now(), "java -jar app.jar".to_owned()))]),
             read: VecDeque::new(),
         };

@@ -39,8 +39,9 @@ const DEEPEST: u8 = 8;
 
 /// What is known of heaps, by the path of the container's cgroup.
 pub(super) struct Heaps {
-    /// The node's `/proc`, where there is one, and its files.
-    proc: Option<PathBuf>,
+    /// By the node's `/proc`, where there is one.
+    members: Option<Members>,
+    /// The node's files.
     host: Host,
     known: HashMap<String, Vec<String>>,
     oldest: VecDeque<String>,
@@ -50,7 +51,9 @@ pub(super) struct Heaps {
 impl Heaps {
     /// With the containers that run already.
     pub(super) fn new(proc: Option<PathBuf>, host: Host, hierarchy: Option<&Hierarchy>) -> Self {
-        let mut heaps = Self { proc, host, known: HashMap::new(), oldest: VecDeque::new(), waiting: VecDeque::new() };
+        let members = proc.map(Members::new);
+        let mut heaps =
+            Self { members, host, known: HashMap::new(), oldest: VecDeque::new(), waiting: VecDeque::new() };
         if let Some(root) = hierarchy.and_then(|hierarchy| hierarchy.folder("/")) {
             heaps.find(&root, "", DEEPEST);
         }
@@ -87,15 +90,13 @@ impl Heaps {
     /// Reads what is due.
     pub(super) fn tick(&mut self, hierarchy: Option<&Hierarchy>) {
         let now = Instant::now();
-        let proc = self.proc.clone();
-        let mut members = proc.as_deref().map(Members::new);
         for _ in 0..MOST_AT_ONCE {
             if self.waiting.front().is_none_or(|(at, _)| *at > now) {
                 return;
             }
             let Some((_, path)) = self.waiting.pop_front() else { return };
             let Some(folder) = hierarchy.and_then(|hierarchy| hierarchy.folder(&path)) else { continue };
-            let processes = members.as_mut().map(|members| members.of(&folder)).unwrap_or_default();
+            let processes = self.members.as_mut().map(|members| members.of(&folder)).unwrap_or_default();
             let settings = self.of_container(&path, &processes);
             if !settings.is_empty() {
                 self.keep(path, settings);
@@ -129,7 +130,8 @@ impl Heaps {
     fn of_container(&self, path: &str, processes: &[u32]) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         for process in processes.iter().take(MOST_PROCESSES) {
-            let folder = self.proc.as_ref().map(|proc| proc.join(process.to_string())).unwrap_or_default();
+            let Some(proc) = self.members.as_ref().map(Members::proc) else { break };
+            let folder = proc.join(process.to_string());
             found.extend(settings_of(&read(&folder.join("cmdline")), &read(&folder.join("environ"))));
         }
         let container = CgroupIdentity::parse(path).container().and_then(|container| container.id);

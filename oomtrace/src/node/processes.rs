@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fs,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use serde::Serialize;
@@ -128,18 +129,29 @@ fn ids(proc: &Path) -> Vec<u32> {
 /// The processes of cgroups, by the ids that they have in a `/proc`.
 ///
 /// In a pid namespace of its own a process reads 0 in `cgroup.procs` for each process outside. The node's `/proc`, where that is
-/// mounted, says of each which cgroup it is in.
-pub struct Members<'a> {
-    proc: &'a Path,
-    /// Processes by the last part of their cgroup's path, with what is known of the path.
-    by_name: Option<HashMap<String, Vec<(String, u32)>>>,
+/// mounted, says of each which cgroup it is in. That is asked for all processes together, and no more often than [`ANEW`].
+pub struct Members {
+    proc: PathBuf,
+    by_name: Option<(Instant, ByName)>,
 }
 
-impl<'a> Members<'a> {
+/// Processes by the last part of their cgroup's path, with what is known of the path.
+type ByName = HashMap<String, Vec<(String, u32)>>;
+
+/// How long what all processes say of their cgroups holds: thousands of files are read for it.
+const ANEW: Duration = Duration::from_secs(1);
+
+impl Members {
     /// By this `/proc`.
     #[must_use]
-    pub fn new(proc: &'a Path) -> Self {
+    pub fn new(proc: PathBuf) -> Self {
         Self { proc, by_name: None }
+    }
+
+    /// The `/proc`.
+    #[must_use]
+    pub fn proc(&self) -> &Path {
+        &self.proc
     }
 
     /// The processes of one cgroup, by its folder.
@@ -152,7 +164,10 @@ impl<'a> Members<'a> {
         let (Some(name), Some(path)) = (folder.file_name().and_then(|name| name.to_str()), folder.to_str()) else {
             return Vec::new();
         };
-        let found = self.by_name.get_or_insert_with(|| by_name(self.proc)).get(name);
+        if self.by_name.as_ref().is_none_or(|(read, _)| read.elapsed() >= ANEW) {
+            self.by_name = Some((Instant::now(), by_name(&self.proc)));
+        }
+        let found = self.by_name.as_ref().and_then(|(_, by_name)| by_name.get(name));
         let is_here = |(known, _): &&(String, u32)| {
             path.strip_suffix(known.as_str()).is_some_and(|above| above.is_empty() || above.ends_with('/'))
         };
@@ -162,8 +177,8 @@ impl<'a> Members<'a> {
 
 /// Each process by the last part of its cgroup's path. In a cgroup namespace of its own the path is from there on, such as
 /// `/../../kubepods/x`: what is behind the dots is the end of the whole path.
-fn by_name(proc: &Path) -> HashMap<String, Vec<(String, u32)>> {
-    let mut found: HashMap<String, Vec<(String, u32)>> = HashMap::new();
+fn by_name(proc: &Path) -> ByName {
+    let mut found = ByName::new();
     for pid in ids(proc) {
         let Ok(text) = fs::read_to_string(proc.join(pid.to_string()).join("cgroup")) else { continue };
         let Some(path) = memory_cgroup(&text) else { continue };
@@ -178,7 +193,7 @@ fn by_name(proc: &Path) -> HashMap<String, Vec<(String, u32)>> {
 /// The processes in a cgroup and all below it: which, by their ids in this `/proc`, and the path of the cgroup of each.
 #[must_use]
 pub fn in_cgroup(proc: &Path, folder: &Path, path: &str) -> Vec<(u32, String)> {
-    let (mut found, mut members) = (Vec::new(), Members::new(proc));
+    let (mut found, mut members) = (Vec::new(), Members::new(proc.to_owned()));
     let mut left: Vec<(PathBuf, String)> = vec![(folder.to_owned(), path.to_owned())];
     while let Some((folder, path)) = left.pop() {
         found.extend(members.of(&folder).into_iter().map(|pid| (pid, path.clone())));
@@ -286,7 +301,7 @@ mod tests {
         let found = in_cgroup(&proc, &cgroups.join("kubepods/pod1"), "/kubepods/pod1");
         let of_b = (8, "/kubepods/pod1/b".to_owned());
         assert!(found.contains(&(7, "/kubepods/pod1/a".to_owned())) && found.contains(&of_b), "{found:?}");
-        assert_eq!(Members::new(&proc).of(&cgroups.join("kubepods/pod2/a")), [9]);
+        assert_eq!(Members::new(proc).of(&cgroups.join("kubepods/pod2/a")), [9]);
     }
 
     #[test]
