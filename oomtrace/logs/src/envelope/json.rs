@@ -259,3 +259,85 @@ fn is_part(text: &[u8]) -> bool {
     let number = |byte: &u8| byte.is_ascii_digit() || b"+-.eE,[]{}".contains(byte);
     matches!(text.first(), Some(b'"' | b'}' | b']')) || (!text.is_empty() && text.iter().all(number))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(text: &str) -> When {
+        When { boot_ns: None, wall: Some(Wall::Absolute(text.parse().expect("a time"))) }
+    }
+
+    #[test]
+    fn a_line_is_found_with_its_time_host_and_writer_wherever_they_are() {
+        let object = json!({
+            "jsonPayload": {"MESSAGE": "text \n", "msg": "less sure", "SYSLOG_IDENTIFIER": "kernel"},
+            "resource": {"labels": {"node_name": "n1"}},
+            "timestamp": "2026-11-23T23:20:37Z",
+            "_COMM": "x",
+        });
+        let inner = read(&object.to_string()).expect("a line");
+        assert_eq!((inner.line.as_str(), inner.host.as_deref()), ("text", Some("n1")));
+        assert_eq!(
+            (inner.speakers, inner.when),
+            (vec!["kernel".to_owned(), "x".to_owned()], at("2026-11-23T23:20:37Z"))
+        );
+        let nested = read(r#"{"message":"x","host":{"name":"n2"}}"#).expect("a line");
+        assert_eq!(nested.host.as_deref(), Some("n2"));
+        assert_eq!(read(r#"{"MESSAGE":"x","__REALTIME_TIMESTAMP":"1"}"#), None, "journalctl's own");
+        assert_eq!((read(r#"{"other":"x"}"#), read("{")), (None, None));
+    }
+
+    #[test]
+    fn numbers_are_times_by_how_many_there_are() {
+        for (number, expected) in [
+            (1_795_476_037_i64, "2026-11-23T23:20:37Z"),
+            (1_795_476_037_158, "2026-11-23T23:20:37.158Z"),
+            (1_795_476_037_158_837, "2026-11-23T23:20:37.158837Z"),
+            (1_795_476_037_158_837_000, "2026-11-23T23:20:37.158837Z"),
+        ] {
+            let inner = read(&json!({"log": "x", "time": number}).to_string()).expect("a line");
+            assert_eq!(inner.when, at(expected), "{number}");
+        }
+        let since_boot = |seconds: f64| read(&json!({"msg": "x", "time": seconds}).to_string()).expect("a line").when;
+        assert_eq!(since_boot(153.158_837), When { boot_ns: Some(153_158_837_000), wall: None });
+        assert_eq!((since_boot(-1.5), since_boot(2e9)), (When::default(), When::default()));
+    }
+
+    #[test]
+    fn a_list_of_lines_is_an_object_a_line() {
+        let lines = objects(br#"[{"message":"a"},{"result":[{"message":"b"}]},{"other":1}]"#).expect("lines");
+        assert_eq!(lines, [r#"{"message":"a"}"#, r#"{"message":"b"}"#]);
+        let loki = br#"{"data":{"result":[{"stream":{"node":"n1"},"values":[["1795476037158837000","c",{}]]}]}}"#;
+        let line = r#"{"line":"c","node":"n1","ts":"1795476037158837000"}"#;
+        assert_eq!(objects(loki), Some(vec![line.to_owned()]));
+        let journals = br#"[{"__REALTIME_TIMESTAMP":"1","MESSAGE":[104,105]}]"#;
+        assert_eq!(objects(journals).map(|lines| lines.len()), Some(1));
+        for none in [&b"[1,2]"[..], b"{}", b"[[\"x\",\"y\"]]", b"no JSON"] {
+            assert_eq!(objects(none), None);
+        }
+        let list = |text: &str| has_list(&serde_json::from_str(text).expect("JSON"));
+        assert!(list(r#"{"a":{"b":[{}]}}"#) && list("[[]]") && !list("[1]") && !list("{}") && !list("1"));
+    }
+
+    #[test]
+    fn an_object_over_several_lines_is_put_together() {
+        let push = |pretty: &mut Pretty, line: &str| match pretty.push(line.as_bytes(), true) {
+            Piece::None => "none".to_owned(),
+            Piece::Further => "further".to_owned(),
+            Piece::Whole(object) => String::from_utf8_lossy(&object).into_owned(),
+        };
+        let mut pretty = Pretty::default();
+        let said = ["[", "  {", r#"    "a": ["#, "      1,", "      2", "    ],", r#"    "b": 1"#, "  },", "]", "x"]
+            .map(|line| push(&mut pretty, line));
+        let whole = r#"{"a": [1,2],"b": 1}"#;
+        let further = "further";
+        assert_eq!(said, [further, further, further, further, further, further, further, whole, further, "none"]);
+        assert_eq!(["{", "text", "}"].map(|line| push(&mut pretty, line)), ["further", "none", "further"]);
+        assert!(matches!(Pretty::default().push(b"{", false), Piece::None), "what an app logged");
+        let long = format!("\"{}\"", "x".repeat(MOST_BYTES));
+        assert_eq!(["{", &long, "1", "1"].map(|line| push(&mut pretty, line))[3], "none", "too long");
+    }
+}

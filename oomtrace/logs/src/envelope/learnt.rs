@@ -374,7 +374,7 @@ impl Plan {
         let width = lines.iter().map(|line| characters(line)).max().filter(|width| *width >= NARROWEST)?;
         let starts: Vec<bool> = lines.iter().map(|line| self.begins(line, wanted)).collect();
         let full = |at: usize| characters(&lines[at]) == width;
-        let (mut cut, mut begun) = (0, 0);
+        let (mut was_cut, mut begun) = (false, 0);
         for at in 1..lines.len() {
             begun = if starts[at] { at } else { begun };
             let further = lines[at].first().is_some_and(u8::is_ascii_whitespace)
@@ -383,13 +383,13 @@ impl Plan {
                 continue;
             }
             match wanted.goes_on(&lines[begun], &lines[at]) {
-                Some(rest) => cut += usize::from(rest && starts[begun]),
-                None if full(at - 1) => cut += 1,
+                Some(rest) => was_cut |= rest && starts[begun],
+                None if full(at - 1) => was_cut = true,
                 // A log whose lines have no head, or one with rests of other lines.
                 None => return None,
             }
         }
-        (cut > 0).then_some(width)
+        was_cut.then_some(width)
     }
 
     /// Whether the times of lines go back; `None` where they do not differ.
@@ -420,8 +420,7 @@ fn most_alike(samples: &[Sample<'_>], others: &[&[u8]], wanted: &impl Wanted) ->
         if parts.ends_with(&[Part::Other(b'"')]) && parts.len() > 1 {
             parts.pop();
         }
-        let head = if parts.len() < MOST_PARTS { sample.head } else { continue };
-        by_parts.entry(parts).or_default().push(Sample { head, formed: sample.formed });
+        by_parts.entry(parts).or_default().push(Sample { head: sample.head, formed: sample.formed });
     }
     let (parts, alike) = by_parts.into_iter().max_by_key(|(_, alike)| alike.len())?;
     if parts.is_empty() || alike.len() * 2 <= samples.len() {

@@ -380,3 +380,149 @@ fn absolute(time: LocalTime, offset_seconds: i32) -> Option<Timestamp> {
     let civil = time.in_year(0)?;
     jiff::tz::Offset::from_seconds(offset_seconds).ok()?.to_timestamp(civil).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local(text: &str) -> LocalTime {
+        let time: civil::DateTime = text.parse().expect("a time");
+        LocalTime {
+            year: Some(time.year()),
+            month: time.month(),
+            day: time.day(),
+            hour: time.hour(),
+            minute: time.minute(),
+            second: time.second(),
+            nanosecond: time.subsec_nanosecond(),
+        }
+    }
+
+    /// A wall time as a test has it: in UTC where it ends with `Z`.
+    fn wall(text: &str) -> Wall {
+        match text.parse() {
+            Ok(at) => Wall::Absolute(at),
+            Err(_) => Wall::Local(local(text)),
+        }
+    }
+
+    #[test]
+    fn times_of_exports_and_shippers_are_read_in_every_form() {
+        for (text, expected) in [
+            ("2026-11-23T23:20:37.158Z", "2026-11-23T23:20:37.158Z"),
+            ("2026-11-23 23:20:37.158 +0000 UTC", "2026-11-23T23:20:37.158Z"),
+            ("2026-11-23 23:20:37 UTC", "2026-11-23T23:20:37Z"),
+            ("2026-11-23T23:20:37+01:30", "2026-11-23T21:50:37Z"),
+            ("2026-11-23T23:20:37-03", "2026-11-24T02:20:37Z"),
+            ("2026/11/23 23:20:37", "2026-11-23T23:20:37"),
+            ("2026-11-23 23:20:37,158", "2026-11-23T23:20:37.158"),
+            ("Nov 23 2026 23:20:37", "2026-11-23T23:20:37"),
+            ("Mon Nov 23 23:20:37 2026", "2026-11-23T23:20:37"),
+            ("lun. nov. 23 23:20:37 2026", "2026-11-23T23:20:37"),
+            ("23/Nov/2026:23:20:37 +0100", "2026-11-23T22:20:37Z"),
+            ("23/Nov/2026:23:20:37", "2026-11-23T23:20:37"),
+            ("Nov 23, 2026 @ 23:20:37.158", "2026-11-23T23:20:37.158"),
+            ("Nov 23, 2026, 11:20:37 PM", "2026-11-23T23:20:37"),
+            ("11/23/26 11:20:37.158 PM", "2026-11-23T23:20:37.158"),
+            ("11/23/2026, 9:20:37 AM", "2026-11-23T09:20:37"),
+            ("11/23/2026, 12:20:37 AM", "2026-11-23T00:20:37"),
+            ("11/23/2026, 12:20:37 PM", "2026-11-23T12:20:37"),
+            ("1795476037", "2026-11-23T23:20:37Z"),
+            ("1795476037.158", "2026-11-23T23:20:37.158Z"),
+            ("1795476037158", "2026-11-23T23:20:37.158Z"),
+            ("1795476037158837", "2026-11-23T23:20:37.158837Z"),
+            ("1795476037158837000", "2026-11-23T23:20:37.158837Z"),
+            ("  2026-11-23T23:20:60Z ", "2026-11-23T23:20:59Z"),
+        ] {
+            assert_eq!(in_field(text), Some(wall(expected)), "{text}");
+        }
+        let without_year = LocalTime { year: None, ..local("2026-11-23T23:20:37") };
+        assert_eq!(in_field("Nov 23 23:20:37"), Some(Wall::Local(without_year)));
+    }
+
+    #[test]
+    fn what_is_no_time_is_none() {
+        for text in [
+            "",
+            "23:20:37.158",
+            "2026-13-23T23:20:37Z",
+            "2026-00-23T23:20:37Z",
+            "2026-11-32T23:20:37Z",
+            "2026-11-00T23:20:37Z",
+            "2026-11-23T24:20:37Z",
+            "2026-11-23T23:60:37Z",
+            "2026-11-23T23:20:61Z",
+            "2026-11/23 23:20:37",
+            "23/Now/2026:23:20:37",
+            "Nov 23, 2026",
+            "179547603",
+            "17954760371",
+            "2026-11-23T23:20:37Zulu",
+            "1795476037x",
+        ] {
+            assert_eq!(in_field(text), None, "{text}");
+        }
+        assert_eq!(in_head(&mut Scan(b"23:20:37.158 x")), Some(HeadTime::OfDay));
+    }
+
+    #[test]
+    fn times_of_the_journals_forms_are_read() {
+        for (text, expected, rest) in [
+            ("2026-11-23T23:20:37.123456+0100 node", "2026-11-23T22:20:37.123456Z", " node"),
+            ("2026-11-23T23:20:37,123456-03:30 node", "2026-11-24T02:50:37.123456Z", " node"),
+            ("2026-11-23T23:20:37 node", "2026-11-23T23:20:37", " node"),
+            ("1795475954.137400 node", "2026-11-23T23:19:14.137400Z", " node"),
+            ("Mon 2026-11-23 23:20:37 UTC node", "2026-11-23T23:20:37Z", " node"),
+            ("Mon 2026-11-23 23:20:37 +0530 node", "2026-11-23T17:50:37Z", " node"),
+            ("Mon 2026-11-23 23:20:37 CET node", "2026-11-23T23:20:37", " node"),
+            ("Mon Nov 23 23:20:37 2026] x", "2026-11-23T23:20:37", "] x"),
+        ] {
+            let mut scan = Scan(text.as_bytes());
+            assert_eq!(journal(&mut scan), Some(wall(expected)), "{text}");
+            assert_eq!(String::from_utf8_lossy(scan.0), rest, "{text}");
+        }
+        let mut scan = Scan(b"Nov  3 23:20:37.158 node");
+        let time = LocalTime { year: None, ..local("2026-11-03T23:20:37.158") };
+        assert_eq!(journal(&mut scan), Some(Wall::Local(time)));
+        for text in ["1st 2026-11-23 23:20:37 CET x", "Mon 2026-11-23 23:20:37 ", "2026-11-23", "17954 x"] {
+            assert_eq!(journal(&mut Scan(text.as_bytes())), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn months_are_known_in_many_languages() {
+        for (word, number) in
+            [("Nov", 11), ("DEC", 12), ("janv.", 1), ("août", 8), ("11月", 11), ("3월", 3), ("мая", 5), ("okt", 10)]
+        {
+            assert_eq!(month(word), Some(number), "{word}");
+        }
+        assert_eq!((month("Now"), month("x月")), (None, None));
+    }
+
+    #[test]
+    fn stamps_since_boot_are_in_nanoseconds() {
+        for (text, expected) in [
+            ("[  153.158837] x", Some(153_158_837_000)),
+            ("[  153.158837 <    0.000125>] x", Some(153_158_837_000)),
+            ("[  153] x", None),
+            ("153.158837] x", None),
+            ("[18446744073709551615.0] x", None),
+        ] {
+            assert_eq!(since_boot(&mut Scan(text.as_bytes())), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn distances_are_of_the_clock_that_both_have() {
+        let boot = |boot_ns| When { boot_ns: Some(boot_ns), wall: None };
+        let at = |text: &str| When { boot_ns: None, wall: Some(wall(text)) };
+        let both = |boot_ns, text: &str| When { boot_ns: Some(boot_ns), ..at(text) };
+        let (early, late) = ("2026-11-23T23:20:37", "2026-11-23T23:20:39");
+        assert_eq!(boot(5).since(&boot(7)), Some(-2));
+        assert_eq!(at(late).since(&at(early)), Some(2_000_000_000));
+        assert_eq!(at("2026-11-23T23:20:39Z").since(&at("2026-11-23T23:20:37Z")), Some(2_000_000_000));
+        assert_eq!(both(9, early).since(&both(3, late)), Some(6), "the kernel's own first");
+        assert_eq!(at("2026-11-23T23:20:39Z").since(&at(early)), None, "one in a zone that is not known");
+        assert_eq!(boot(5).since(&at(early)), None);
+    }
+}
