@@ -127,6 +127,8 @@ pub struct SpecContainer {
     pub role: ContainerRole,
     /// Its memory limit.
     pub limit_bytes: Option<u64>,
+    /// Its memory request: where it sets none, its limit.
+    pub request_bytes: Option<u64>,
 }
 
 impl PodFact {

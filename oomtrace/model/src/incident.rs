@@ -172,7 +172,7 @@ pub struct AffectedContainer {
     pub reason: Option<String>,
     /// Its working set, as the eviction message has it.
     pub usage_bytes: Option<u64>,
-    /// Its request, as the eviction message has it.
+    /// Its request, as the eviction message or its specification has it.
     pub request_bytes: Option<u64>,
     /// Its limit, as its specification has it.
     pub limit_bytes: Option<u64>,

@@ -5,6 +5,7 @@
 //! Field names are a contract: see [`SCHEMA_VERSION`]. Sizes are in bytes where a name ends in `_bytes`. What is not known is
 //! `null`, never 0. A field has one type, whatever the kind: a table or an index with a column for each field takes all lines.
 
+pub mod bounded;
 pub mod cgroup_path;
 mod charge;
 mod container;
@@ -25,6 +26,7 @@ mod signal;
 pub mod snapshot;
 mod status;
 mod task;
+mod workload;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -54,6 +56,7 @@ pub use self::{
     signal::signal_name,
     status::{Failure, Lost, LostFrom, Phase, ProbeStatus, Refusal, Rung, Status},
     task::{Cgroup, Container, ContainerRole, Memory, Owner, Pod, Task},
+    workload::Workload,
 };
 
 /// The version of the lines' schema. A minor version adds fields, kinds and values of enumerations; a major one may also rename

@@ -29,6 +29,9 @@ pub struct Pressure {
     pub peak_bytes: Option<u64>,
     /// `memory.max`, `memory.limit_in_bytes`; of the node `MemTotal`. `null` also where there is no limit.
     pub limit_bytes: Option<u64>,
+    /// What the container or the pod requests, where its specification is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_bytes: Option<u64>,
     /// Working set as the kubelet computes it: usage (of the node on cgroup v2 `anon` and `file` of all cgroups) less `inactive_file`, not below 0
     /// (cAdvisor, `container/libcontainer/handler.go`).
     pub working_set_bytes: Option<u64>,

@@ -7,20 +7,19 @@
 //! Pure: it opens nothing and reads no clock. Ids are kept as bytes and equal texts once, so that ten thousand containers
 //! take a few MiB.
 
-mod bounded;
 mod fill;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use self::bounded::Bounded;
 pub use self::fill::Unnamed;
 use super::{
     cgroup_path::{CgroupIdentity, ContainerId, PodUid, QosClass},
     fact::{ContainerFact, Fact, NameSource, PodFact, SpecContainer},
 };
 use crate::event::{Container, ContainerRole, Owner, Pod};
+use oomtrace_model::bounded::Bounded;
 
 /// How much the index keeps.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +77,7 @@ struct InSpec {
     name: Arc<str>,
     role: ContainerRole,
     limit_bytes: Option<u64>,
+    request_bytes: Option<u64>,
 }
 
 #[derive(Default)]
@@ -199,10 +199,10 @@ impl Index {
         if container.is_none() && pod.is_none() {
             return;
         }
-        *self.cgroups.tell(id, now_ns) = CgroupRecord { container, pod, own };
+        *self.cgroups.report(id, now_ns) = CgroupRecord { container, pod, own };
         self.cgroups.revive(&id);
         if let Some(key) = container {
-            let record = self.containers.tell(key, now_ns);
+            let record = self.containers.report(key, now_ns);
             record.pod = pod.or(record.pod);
             if own {
                 record.cgroup_id = Some(id);
@@ -210,7 +210,7 @@ impl Index {
             }
         }
         if let Some(key) = pod {
-            self.pods.tell(key, now_ns).qos = qos;
+            self.pods.report(key, now_ns).qos = qos;
             if own {
                 self.pods.revive(&key);
             }
@@ -235,7 +235,7 @@ impl Index {
         let ContainerFact { source, id, pod, name, image, restart_count, role, limit_bytes, ended } = fact;
         let (name, image) = (self.intern(name), self.intern(image));
         let key = id.packed();
-        let record = self.containers.tell(key, now_ns);
+        let record = self.containers.report(key, now_ns);
         let better = record.source.is_none_or(|before| source >= before);
         take(&mut record.pod, pod.map(|uid| uid.packed()), better);
         if name.is_some() && (better || record.name.is_none()) {
@@ -260,10 +260,15 @@ impl Index {
         let containers = containers.map(|containers| {
             let containers = containers.into_iter();
             containers
-                .map(|SpecContainer { name, role, limit_bytes }| InSpec { name: self.text(&name), role, limit_bytes })
+                .map(|SpecContainer { name, role, limit_bytes, request_bytes }| InSpec {
+                    name: self.text(&name),
+                    role,
+                    limit_bytes,
+                    request_bytes,
+                })
                 .collect()
         });
-        let record = self.pods.tell(uid.packed(), now_ns);
+        let record = self.pods.report(uid.packed(), now_ns);
         let better = record.source.is_none_or(|before| source >= before);
         if name.is_some() && (better || record.name.is_none()) {
             record.source = Some(source);

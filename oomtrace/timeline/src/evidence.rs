@@ -140,6 +140,8 @@ pub(super) struct Evidence {
     runtimes_word: BTreeSet<ContainerId>,
     /// Charge failures and readings of memory.
     pub(super) pictures: Vec<Cause<()>>,
+    /// What containers request, where a reading of their memory has it.
+    pub(super) requests: BTreeMap<ContainerId, u64>,
     pub(super) system_ooms: Vec<At>,
     /// The time of the last line from the kubelet: what it has not noticed by then, it may notice yet.
     pub(super) kubelet_until: Option<i64>,
@@ -197,6 +199,8 @@ impl Evidence {
                     evidence.pictures.push(cause(at, line, names, (&failures.pod, &failures.container), ()));
                 }
                 Event::Pressure(pressure) => {
+                    let id = pressure.container.as_ref().and_then(|container| container.id.clone());
+                    evidence.requests.extend(id.zip(pressure.request_bytes));
                     evidence.pictures.push(cause(at, line, names, (&pressure.pod, &pressure.container), ()));
                 }
                 Event::Eviction(eviction) if eviction.phase == EvictionPhase::Counted => {

@@ -5,11 +5,10 @@ use std::{collections::VecDeque, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use oomtrace_model::{
     Container, ContainerAction as Action, ContainerChange, ContainerId, Event, Eviction, EvictionPhase, Moment,
-    NOTICED, Observation, Pod, Signal, Source, SystemOom,
+    NOTICED, Observation, Pod, Signal, Source, SystemOom, bounded::Bounded,
 };
 
 use super::{
-    bounded::Bounded,
     container::{self, Ended, Said},
     eviction,
     klog::Message,
@@ -43,7 +42,7 @@ pub(super) struct Joiner {
     killed: Bounded<(u32, Option<String>), Timestamp>,
     /// Whether this kubelet tells exit codes (from 1.22 to 1.25 on, depending on the patch): then a death without one is a
     /// sandbox's.
-    tells_exit_codes: bool,
+    logs_exit_codes: bool,
     /// Why containers will be killed, by what is known of them.
     reasons: Bounded<Key, String>,
     /// Pods that are to go, and why.
@@ -81,7 +80,7 @@ impl Joiner {
             overridden: VecDeque::new(),
             start_killed: None,
             ooms: VecDeque::new(),
-            tells_exit_codes: false,
+            logs_exit_codes: false,
             reasons: Bounded::new(REMEMBERED),
             leaving: Bounded::new(REMEMBERED),
             preempting: None,
@@ -139,11 +138,11 @@ impl Joiner {
             self.conmon.pop_front();
         }
         self.conmon.push_back((at, begins.to_owned()));
-        self.tell_conmon(false, reported);
+        self.report_conmon(false, reported);
     }
 
-    /// Tells the OOMs whose container is known, or all.
-    fn tell_conmon(&mut self, all: bool, reported: &mut Vec<Observation>) {
+    /// Reports the OOMs whose container is known, or all.
+    fn report_conmon(&mut self, all: bool, reported: &mut Vec<Observation>) {
         for (at, begins) in std::mem::take(&mut self.conmon) {
             let id = self.names.id_that_begins(&begins);
             if id.is_none() && !all {
@@ -157,10 +156,10 @@ impl Joiner {
         }
     }
 
-    /// Tells what still waits for more: after the last line, or when none has come for a while.
+    /// Reports what still waits for more: after the last line, or when none has come for a while.
     pub(super) fn flush(&mut self, reported: &mut Vec<Observation>) {
         self.let_go(|_, _| true, reported);
-        self.tell_conmon(true, reported);
+        self.report_conmon(true, reported);
     }
 
     fn step(&mut self, at: Timestamp, mut step: Box<Eviction>, reported: &mut Vec<Observation>) {
@@ -177,7 +176,7 @@ impl Joiner {
             self.names.complete(&mut step.pod, Some(&mut used.container));
         }
         if news && !self.is_repeated(&step) {
-            reported.push(tell(at, Event::Eviction(step)));
+            reported.push(observed(at, Event::Eviction(step)));
         }
     }
 
@@ -207,7 +206,7 @@ impl Joiner {
             Said::Change(change) => {
                 let change = self.changed(*change);
                 let change = if change.action == Action::Killing { self.with_overridden(change) } else { change };
-                reported.push(tell(at, Event::Container(Box::new(change))));
+                reported.push(observed(at, Event::Container(Box::new(change))));
             }
             Said::KillOverridden(change) => {
                 let change = self.changed(*change);
@@ -216,7 +215,7 @@ impl Joiner {
                 if self.overridden.len() > DYING
                     && let Some((at, change)) = self.overridden.pop_front()
                 {
-                    reported.push(tell(at, Event::Container(Box::new(change))));
+                    reported.push(observed(at, Event::Container(Box::new(change))));
                 }
             }
             Said::Dated(was, said) => {
@@ -232,7 +231,7 @@ impl Joiner {
                 if old.is_none() && oom.of_any_limit && self.ooms.len() < DYING {
                     self.ooms.push_back((at, oom));
                 } else {
-                    reported.push(tell(old.unwrap_or(at), Event::SystemOom(Box::new(oom))));
+                    reported.push(observed(old.unwrap_or(at), Event::SystemOom(Box::new(oom))));
                 }
             }
             Said::Reported(ends) => self.reported(at, ends, reported),
@@ -247,14 +246,14 @@ impl Joiner {
                     let full = (pod.namespace.clone(), pod.name.clone());
                     if self.leaving.insert(full, "PodDeleted") != Some("PodDeleted") {
                         let change = ContainerChange { pod: Some(pod), ..ContainerChange::new(Action::PodDeleted) };
-                        reported.push(tell(at, self.completed(change)));
+                        reported.push(observed(at, self.completed(change)));
                     }
                 }
             }
             Said::Started(pod, id) => reported.push(self.started(at, pod, id)),
             Said::Died(pod, id) => self.dies(Dying { at, pod, id, exit_code: None }, reported),
             Said::Finished(pod, id, code) => {
-                self.tells_exit_codes = true;
+                self.logs_exit_codes = true;
                 self.dies(Dying { at, pod, id, exit_code: Some(code) }, reported);
             }
             Said::KillReason(pod, container, reason) => {
@@ -297,7 +296,7 @@ impl Joiner {
                 {
                     self.ooms.remove(nth);
                 }
-                reported.push(tell(at, self.completed(change)));
+                reported.push(observed(at, self.completed(change)));
             }
         }
     }
@@ -307,7 +306,7 @@ impl Joiner {
         let (pod, container) = (Some(pod), Some(Container { id: Some(id), ..Container::default() }));
         let change = ContainerChange { pod, container, sandbox, ..ContainerChange::new(Action::Started) };
         self.learn(&change);
-        tell(at, self.completed(change))
+        observed(at, self.completed(change))
     }
 
     /// A container whose first process was killed as it was started.
@@ -317,7 +316,7 @@ impl Joiner {
         let (pod, container) = (Some(pod), Some(Container { id, ..container }));
         let change = ContainerChange { pod, container, ..ContainerChange::new(Action::OomNoticed) };
         self.learn(&change);
-        tell(at, Event::Container(Box::new(change)))
+        observed(at, Event::Container(Box::new(change)))
     }
 
     /// A pod that went for a critical one. Where those to go were named before, it was reported of its containers.
@@ -325,7 +324,7 @@ impl Joiner {
         let named = self.leaving.remove(&(pod.namespace.clone(), pod.name.clone()));
         let mut change = ContainerChange { pod: Some(pod), ..ContainerChange::new(Action::Killing) };
         self.leaves(&mut change, ContainerChange::PREEMPTING);
-        (named != Some(ContainerChange::PREEMPTING)).then(|| tell(at, self.completed(change)))
+        (named != Some(ContainerChange::PREEMPTING)).then(|| observed(at, self.completed(change)))
     }
 
     fn learn(&mut self, change: &ContainerChange) {
@@ -410,7 +409,7 @@ impl Joiner {
         before.is_some_and(|before| died.duration_since(before).abs() <= SAME_KILL)
     }
 
-    /// Tells what need not wait any more: by since when it does, and for how long it may.
+    /// Reports what need not wait any more: by since when it does, and for how long it may.
     fn let_go(&mut self, go: impl Fn(Timestamp, Duration) -> bool, reported: &mut Vec<Observation>) {
         while self.dying.front().is_some_and(|dying| go(dying.at, HELD)) {
             if let Some(dying) = self.dying.pop_front() {
@@ -419,18 +418,18 @@ impl Joiner {
         }
         while self.overridden.front().is_some_and(|(at, _)| go(*at, HELD)) {
             if let Some((at, change)) = self.overridden.pop_front() {
-                reported.push(tell(at, Event::Container(Box::new(change))));
+                reported.push(observed(at, Event::Container(Box::new(change))));
             }
         }
         while self.ooms.front().is_some_and(|(at, _)| go(*at, NOTICED.unsigned_abs())) {
             if let Some((at, oom)) = self.ooms.pop_front() {
-                reported.push(tell(at, Event::SystemOom(Box::new(oom))));
+                reported.push(observed(at, Event::SystemOom(Box::new(oom))));
             }
         }
     }
 
     fn died(&self, Dying { at, pod, id, exit_code }: Dying) -> Observation {
-        let of_a_sandbox = || (self.tells_exit_codes && exit_code.is_none()).then_some(true);
+        let of_a_sandbox = || (self.logs_exit_codes && exit_code.is_none()).then_some(true);
         let change = ContainerChange {
             sandbox: self.names.is_sandbox(&id).or_else(of_a_sandbox),
             pod: Some(pod),
@@ -438,7 +437,7 @@ impl Joiner {
             exit_code,
             ..ContainerChange::new(Action::Died)
         };
-        tell(at, self.completed(change))
+        observed(at, self.completed(change))
     }
 }
 
@@ -448,7 +447,7 @@ pub(super) fn is_of_kubelet(message: &Message<'_>) -> bool {
 }
 
 /// An event of the kubelet's log, or of the journal that it is in.
-pub(super) fn tell(at: Timestamp, event: Event) -> Observation {
+pub(super) fn observed(at: Timestamp, event: Event) -> Observation {
     Observation { source: Source::Kubelet, at: Moment::Wall(at), event }
 }
 

@@ -29,7 +29,7 @@
 //! process, a line that names another one in klog's head is not believed; in a bare file it is.
 
 mod block;
-mod bounded;
+
 mod container;
 mod duration;
 mod eviction;

@@ -1,8 +1,6 @@
 //! Which pod has which uid, which container which id: learnt from all lines, for those that say only half of it.
 
-use oomtrace_model::{Container, ContainerId, Pod, PodUid};
-
-use super::bounded::Bounded;
+use oomtrace_model::{Container, ContainerId, Pod, PodUid, bounded::Bounded};
 
 /// Pods that are remembered: a node has 110 by default, 500 where it is stretched.
 const PODS: usize = 4096;
@@ -64,7 +62,7 @@ impl Names {
 
     /// The id that begins so, where only one does.
     pub(super) fn id_that_begins(&self, start: &str) -> Option<ContainerId> {
-        let mut found = self.containers.keys().filter(|id| id.as_str().starts_with(start));
+        let mut found = self.containers.iter().map(|(id, _)| id).filter(|id| id.as_str().starts_with(start));
         let first = found.next()?;
         found.next().is_none().then(|| first.clone())
     }

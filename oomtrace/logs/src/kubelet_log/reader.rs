@@ -2,11 +2,10 @@
 
 use jiff::Timestamp;
 use memchr::{memchr, memrchr};
-use oomtrace_model::{Event, Lost, LostFrom, Observation};
+use oomtrace_model::{Event, Lost, LostFrom, Observation, bounded::Bounded};
 
 use super::{
     block::{Block, Next},
-    bounded::Bounded,
     container,
     form::{self, LineError, Part, Unwrapped},
     join::{self, Joiner},
@@ -160,7 +159,7 @@ impl LogReader {
         })
     }
 
-    /// Tells a reader of a live log how late it is: lines are not later.
+    /// Reports a reader of a live log how late it is: lines are not later.
     pub fn set_not_after(&mut self, now: Timestamp) {
         self.calendar.not_after = now;
     }
@@ -175,13 +174,13 @@ impl LogReader {
         }
     }
 
-    /// Tells a reader that it reads lines as they are written: those that nothing else dates are of now, and of the zone
+    /// Reports a reader that it reads lines as they are written: those that nothing else dates are of now, and of the zone
     /// that makes them so. [`set_not_after`](Self::set_not_after) tells it when now is.
     pub fn read_as_written(&mut self) {
         self.as_written = true;
     }
 
-    /// Tells a reader that nobody needs what the kubelet observed in passes that nothing came of: nearly all, at V(3).
+    /// Reports a reader that nobody needs what the kubelet observed in passes that nothing came of: nearly all, at V(3).
     pub fn pass_over_idle_observations(&mut self) {
         self.observed = Some(Vec::new());
     }
@@ -240,7 +239,7 @@ impl LogReader {
         self.flush(reported);
     }
 
-    /// Tells what still waits for more of it: for a live log that has been silent for some seconds.
+    /// Reports what still waits for more of it: for a live log that has been silent for some seconds.
     pub fn flush(&mut self, reported: &mut Vec<Observation>) {
         self.end_block(reported);
         self.joiner.flush(reported);
@@ -369,7 +368,7 @@ impl LogReader {
             Writer::Journald => {
                 if let Some(count) = writer::suppressed(&line.text, &self.identifiers) {
                     let event = Event::Lost(Lost::new(LostFrom::KubeletLog, count));
-                    reported.push(join::tell(kept.unwrap_or(self.calendar.not_after), event));
+                    reported.push(join::observed(kept.unwrap_or(self.calendar.not_after), event));
                 }
                 return;
             }
@@ -379,7 +378,7 @@ impl LogReader {
                 self.counts.messages += u64::from(signal.is_some());
                 let Some(signal) = signal else { return };
                 let at = kept.unwrap_or_else(|| self.untimed());
-                return reported.push(join::tell(at, Event::Signal(Box::new(signal))));
+                return reported.push(join::observed(at, Event::Signal(Box::new(signal))));
             }
             Writer::Conmon => return self.read_conmon(line, kept, reported),
             Writer::Systemd | Writer::Runtime | Writer::Kubelet => {}
@@ -395,7 +394,7 @@ impl LogReader {
         } else if let Some(signal) = memory_killer::read_bare(&line.text).filter(|_| line.identifier.is_none()) {
             self.counts.messages += 1;
             let at = kept.unwrap_or_else(|| self.untimed());
-            reported.push(join::tell(at, Event::Signal(Box::new(signal))));
+            reported.push(join::observed(at, Event::Signal(Box::new(signal))));
         } else if who == Writer::Kubelet {
             match Block::begun_by(line) {
                 Some(block) => {
@@ -463,7 +462,7 @@ impl LogReader {
         };
         match at {
             Some(at) => match self.killers.read_koordlet(&message.text) {
-                Some(signal) => reported.push(join::tell(at, self.joiner.named(signal))),
+                Some(signal) => reported.push(join::observed(at, self.joiner.named(signal))),
                 None => self.joiner.push(at, &message, reported),
             },
             None => self.counts.undated += 1,

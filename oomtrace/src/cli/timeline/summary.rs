@@ -6,13 +6,9 @@ use serde::Serialize;
 use textwrap::core::display_width;
 
 use crate::{
-    event::{Incident, Pod, Scenario},
+    event::{Incident, Scenario, Workload},
     sink::{BOLD, Look, escape},
 };
-
-/// Letters and digits of the random part of a name (`k8s.io/apimachinery/pkg/util/rand`), of which a `ReplicaSet`'s hash is made,
-/// too.
-const RANDOM: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// What incidents are counted by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,7 +51,7 @@ struct Row<'a> {
 
 impl Summary {
     pub(super) fn add(&mut self, incident: &Incident, node: &str) {
-        let (workload, kind) = workload(incident);
+        let Workload { name: workload, kind } = incident.workload();
         let namespace = incident.pod.as_ref().and_then(|pod| pod.namespace.clone());
         let key = Key { namespace, workload, kind, node: node.to_owned(), scenario: incident.verdict.scenario };
         let counts = self.0.entry(key).or_default();
@@ -135,90 +131,10 @@ impl Summary {
     }
 }
 
-/// The workload that an incident is of, and its kind, where that is known.
-fn workload(incident: &Incident) -> (String, Option<String>) {
-    let Some(pod) = &incident.pod else {
-        let cgroup = incident.cgroup.as_ref();
-        let outside = cgroup.and_then(|cgroup| cgroup.unit.clone().or_else(|| cgroup.path.clone()));
-        return (outside.or_else(|| incident.victim_comm.clone()).unwrap_or_else(|| "unknown".to_owned()), None);
-    };
-    match (&pod.owner, &pod.name) {
-        (Some(owner), name) => match (owner.kind.as_str(), without_hash(&owner.name)) {
-            ("ReplicaSet", Some(deployment)) => (deployment.to_owned(), Some("Deployment".to_owned())),
-            ("Job", _) => match without_time(&owner.name) {
-                Some(job) => (job.to_owned(), Some("CronJob".to_owned())),
-                None => (owner.name.clone(), Some("Job".to_owned())),
-            },
-            // A static pod is called by its manifest and its node.
-            ("Node", _) => {
-                let suffix = format!("-{}", owner.name);
-                let own = name.as_deref().map(|name| name.strip_suffix(suffix.as_str()).unwrap_or(name));
-                (own.unwrap_or(&owner.name).to_owned(), Some("Node".to_owned()))
-            }
-            (kind, _) => (owner.name.clone(), Some(kind.to_owned())),
-        },
-        (None, Some(name)) => (without_suffix(name).to_owned(), None),
-        (None, None) => (by_uid(pod), None),
-    }
-}
-
-fn by_uid(pod: &Pod) -> String {
-    pod.uid.as_ref().map_or_else(|| "unknown".to_owned(), |uid| format!("pod {uid}"))
-}
-
-fn is_random(part: &str, lengths: std::ops::RangeInclusive<usize>) -> bool {
-    lengths.contains(&part.len()) && part.bytes().all(|byte| RANDOM.contains(&byte))
-}
-
-/// `cart-7c9f8d6b5`: the `Deployment`'s name.
-fn without_hash(name: &str) -> Option<&str> {
-    name.rsplit_once('-').filter(|(_, hash)| is_random(hash, 6..=10)).map(|(name, _)| name)
-}
-
-/// `backup-28934700`: the `CronJob`'s name, of a job that is called by the minute.
-fn without_time(name: &str) -> Option<&str> {
-    let digits = |part: &str| part.len() >= 8 && part.bytes().all(|byte| byte.is_ascii_digit());
-    name.rsplit_once('-').filter(|(_, minute)| digits(minute)).map(|(name, _)| name)
-}
-
-/// A pod's name without what its controller added.
-fn without_suffix(pod: &str) -> &str {
-    match pod.rsplit_once('-') {
-        Some((rest, random)) if is_random(random, 5..=5) => {
-            without_hash(rest).or_else(|| without_time(rest)).unwrap_or(rest)
-        }
-        // Of a `StatefulSet`.
-        Some((rest, ordinal)) if !ordinal.is_empty() && ordinal.bytes().all(|byte| byte.is_ascii_digit()) => rest,
-        _ => pod,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Owner;
-
-    #[test]
-    fn a_workload_is_the_controller_or_the_pods_name_without_a_hash() {
-        for (owner, name, expected) in [
-            (Some(("ReplicaSet", "cart-7c9f8d6b5")), "cart-7c9f8d6b5-x2vbc", ("cart", Some("Deployment"))),
-            (Some(("ReplicaSet", "own")), "own-x2vbc", ("own", Some("ReplicaSet"))),
-            (Some(("StatefulSet", "db")), "db-0", ("db", Some("StatefulSet"))),
-            (Some(("Job", "backup-28934700")), "backup-28934700-x2vbc", ("backup", Some("CronJob"))),
-            (Some(("Job", "once")), "once-x2vbc", ("once", Some("Job"))),
-            (Some(("Node", "n1")), "etcd-n1", ("etcd", Some("Node"))),
-            (None, "cart-7c9f8d6b5-x2vbc", ("cart", None)),
-            (None, "agent-x2vbc", ("agent", None)),
-            (None, "db-0", ("db", None)),
-            (None, "oom-burstable", ("oom-burstable", None)),
-            (None, "web", ("web", None)),
-        ] {
-            let owner = owner.map(|(kind, name)| Owner { kind: kind.to_owned(), name: name.to_owned() });
-            let pod = Some(Pod { name: Some(name.to_owned()), owner, ..Pod::default() });
-            let (found, kind) = workload(&Incident { pod, ..Incident::default() });
-            assert_eq!((found.as_str(), kind.as_deref()), expected, "{name}");
-        }
-    }
+    use crate::event::Pod;
 
     #[test]
     fn rows_have_counts_and_the_last_time() {

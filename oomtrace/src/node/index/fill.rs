@@ -1,7 +1,9 @@
 //! Names into events.
 
-use super::{ContainerKey, ContainerRecord, Index, PodKey};
-use crate::event::{Container, ContainerId, ContainerRole, Event, Mention, Mentions as _, PlaceMut, Pod, PodUid};
+use super::{ContainerKey, ContainerRecord, InSpec, Index, PodKey};
+use crate::event::{
+    Container, ContainerId, ContainerRole, Event, Level, Mention, Mentions as _, PlaceMut, Pod, PodUid, Pressure,
+};
 
 impl Index {
     /// Fills in what is known of the pods and containers that the event speaks of, and leaves alone what it has already.
@@ -67,6 +69,27 @@ impl Filling<'_> {
         if let Event::Container(change) = event {
             let role = change.container.as_ref().and_then(|container| container.role);
             change.sandbox = change.sandbox.or(role.map(|role| role == ContainerRole::Sandbox));
+        }
+        if let Event::Pressure(read) = event {
+            let request = self.request_of(read);
+            read.request_bytes = read.request_bytes.or(request);
+        }
+    }
+
+    /// What a container requests, or all of a pod's that run beside each other.
+    fn request_of(&self, read: &Pressure) -> Option<u64> {
+        let pod = self.index.pods.get(&read.pod.as_ref()?.uid.as_ref()?.packed())?;
+        let mut specs = pod.containers.iter();
+        match (&read.container, read.level) {
+            (Some(container), _) => {
+                let name = container.name.as_deref()?;
+                specs.find(|spec| *spec.name == *name)?.request_bytes
+            }
+            (None, Some(Level::Pod)) if !pod.containers.is_empty() => {
+                let beside = |spec: &&InSpec| matches!(spec.role, ContainerRole::App | ContainerRole::Sidecar);
+                specs.filter(beside).map(|spec| spec.request_bytes).sum()
+            }
+            _ => None,
         }
     }
 

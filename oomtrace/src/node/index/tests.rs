@@ -3,10 +3,10 @@ use std::time::Duration;
 use super::{Bounds, Index};
 use crate::{
     event::{
-        Cgroup, Container, ContainerAction, ContainerChange, ContainerId, ContainerRole, Event, GrownPod, Pod, PodUid,
-        Pressure, QosClass,
+        Cgroup, Container, ContainerAction, ContainerChange, ContainerId, ContainerRole, Event, GrownPod, Level, Pod,
+        PodUid, Pressure, QosClass,
     },
-    node::fact::{ContainerFact, Fact, NameSource, PodFact},
+    node::fact::{ContainerFact, Fact, NameSource, PodFact, SpecContainer},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -255,4 +255,40 @@ fn the_end_of_a_cgroup_inside_a_pod_is_not_the_pods() {
     assert!(index.known_pod(&uid(1)).is_some_and(|pod| !pod.ended), "the pod lives on");
     index.learn(Fact::CgroupGone { id: 10 }, SECOND);
     assert!(index.known_pod(&uid(1)).is_some_and(|pod| pod.ended), "its own cgroup's end is its end");
+}
+
+#[test]
+fn a_reading_of_memory_has_what_the_specification_requests() {
+    let mut index = index();
+    let spec = |name: &str, role, request_bytes| SpecContainer {
+        name: name.to_owned(),
+        role,
+        limit_bytes: None,
+        request_bytes,
+    };
+    let specs = vec![
+        spec("app", ContainerRole::App, Some(100)),
+        spec("proxy", ContainerRole::Sidecar, Some(20)),
+        spec("setup", ContainerRole::Init, Some(5000)),
+    ];
+    index.learn(Fact::Cgroup { id: 7, path: path(1, 1) }, 0);
+    index.learn(container(NameSource::Kubelet, 1, 1, "app"), 0);
+    let uid_of = Some(Pod { uid: Some(uid(1)), ..Pod::default() });
+    let read = |index: &Index, container: Option<u32>, level| {
+        let mut event = Event::Pressure(Box::new(Pressure {
+            pod: uid_of.clone(),
+            container: container.map(|number| Container { id: Some(id(number)), ..Container::default() }),
+            level: Some(level),
+            ..Pressure::default()
+        }));
+        index.fill(&mut event);
+        let Event::Pressure(read) = event else { panic!("it was a reading") };
+        read.request_bytes
+    };
+    assert_eq!(read(&index, Some(1), Level::Container), None, "nobody has said so yet");
+    let fact = PodFact { containers: Some(specs), ..PodFact::new(NameSource::Kubelet, uid(1)) };
+    index.learn(Fact::Pod(fact), 0);
+    assert_eq!(read(&index, Some(1), Level::Container), Some(100));
+    assert_eq!(read(&index, None, Level::Pod), Some(120), "init containers have ended when the others run");
+    assert_eq!(read(&index, None, Level::Node), None);
 }

@@ -78,6 +78,7 @@ struct SpecOf {
 #[derive(Deserialize)]
 struct Resources {
     limits: Option<Keys>,
+    requests: Option<Keys>,
 }
 
 #[derive(Default, Deserialize)]
@@ -129,6 +130,7 @@ fn facts(pod: Pod) -> Option<Vec<Fact>> {
         .collect();
     let role = |spec: &SpecOf, list: ContainerRole| list.with_restart_policy(spec.restart_policy.as_deref());
     let limit = |resources: Option<&Resources>| quantity::bytes(resources?.limits.as_ref()?.get("memory")?);
+    let request = |resources: Option<&Resources>| quantity::bytes(resources?.requests.as_ref()?.get("memory")?);
     let fact = PodFact {
         namespace,
         name,
@@ -143,6 +145,7 @@ fn facts(pod: Pod) -> Option<Vec<Fact>> {
                     name: spec.name.clone(),
                     role: role(spec, *kind),
                     limit_bytes: limit(spec.resources.as_ref()),
+                    request_bytes: request(spec.resources.as_ref()).or_else(|| limit(spec.resources.as_ref())),
                 })
                 .collect(),
         ),

@@ -202,7 +202,9 @@ pub(super) fn affected(case: &Case<'_>, context: &Context<'_>) -> Vec<AffectedCo
         }
         let record = context.names.container_record(case.pod.as_ref(), entry.container.name.as_deref());
         entry.limit_bytes = record.and_then(|record| record.limit_bytes);
-        entry.request_bytes = entry.request_bytes.or_else(|| record.and_then(|record| record.request_bytes));
+        let read = || entry.container.id.as_ref().and_then(|id| context.evidence.requests.get(id).copied());
+        let request = entry.request_bytes.or_else(|| record.and_then(|record| record.request_bytes)).or_else(read);
+        entry.request_bytes = request;
         entry.container.image = entry.container.image.take().or_else(|| record.and_then(|record| record.image.clone()));
     }
     all
