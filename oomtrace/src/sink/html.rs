@@ -1,15 +1,29 @@
-//! Incidents as one page that needs nothing else: no script, nothing from the network. A browser is instructed so, too, by a
-//! content security policy, which also keeps a hostile name from becoming more than text.
+//! Incidents as one page that needs nothing else: nothing from the network, and no script to be read.
+//!
+//! First the workloads, as that is what somebody can change, then the incidents, each folded. A script of the page's own adds
+//! search, filters, an order and the reader's own time zone; a content security policy lets that one run by its hash and nothing
+//! else, so that a hostile name stays text. Text is escaped by its type (maud); what is from outside is [`Outside`], which also
+//! shows control characters and marks that turn the direction of writing as escapes.
 
-mod picture;
+mod chart;
+#[cfg(test)]
+mod tests;
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 
-use self::picture::picture;
-use super::text::{headline, offset, pod_and_container, shows, since_boot};
-use crate::event::{Confidence, Event, Incident, Line, Mark};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use jiff::Timestamp;
+use maud::{DOCTYPE, Escaper, Markup, PreEscaped, Render, html};
+use sha2::{Digest as _, Sha256};
+
+use self::chart::chart;
+use super::text::{count, headline, offset, pod_and_container, shape, shows, since_boot, size};
+use crate::event::{Confidence, Event, Incident, Line, Mark, Scenario, Severity, Workload};
 
 const STYLE: &str = include_str!("html/style.css");
+const SCRIPT: &str = include_str!("html/report.js");
+/// Of so many incidents each is shown as a whole at once.
+const UNFOLDED: usize = 3;
 
 /// The page: all incidents of `lines` in their order, and what else there is in them.
 #[must_use]
@@ -21,107 +35,291 @@ pub fn html(lines: &[Line]) -> String {
             _ => None,
         })
         .collect();
-    let mut page = String::new();
-    // Writing to a string does not fail.
-    let _ = write_page(&mut page, &incidents, lines);
-    page
-}
-
-fn write_page(page: &mut String, incidents: &[(&str, &Incident)], lines: &[Line]) -> std::fmt::Result {
-    let count = incidents.len();
-    let title = if count == 1 { "1 incident".to_owned() } else { format!("{count} incidents") };
-    writeln!(
-        page,
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>oomtrace: {title}</title>\n\
-         <style>\n{STYLE}</style>\n</head>\n<body>\n<h1>oomtrace: {title}</h1>"
-    )?;
-    if count > 1 {
-        write_contents(page, incidents)?;
-    }
-    for (node, incident) in incidents {
-        write_incident(page, node, incident)?;
-    }
-    let others: Vec<_> = lines.iter().filter(|line| !matches!(line.event, Event::Incident(_))).collect();
-    if !others.is_empty() {
-        writeln!(page, "<h2>Events that came to no incident</h2>\n<pre>")?;
-        for line in others {
-            write!(page, "{}", escape(&super::text(line, super::Look::plain())))?;
+    let title = format!("oomtrace: {}", count(incidents.len() as u64, "incident"));
+    let others = lines.iter().filter(|line| !matches!(line.event, Event::Incident(_)));
+    let others: String = others.map(|line| super::text(line, super::Look::plain())).collect();
+    let hash = BASE64_STANDARD.encode(Sha256::digest(SCRIPT));
+    let policy = format!("default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hash}'");
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(policy);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    h1 { (title) }
+                    (extent(&incidents))
+                }
+                main {
+                    @if incidents.len() > 1 {
+                        (workloads(&incidents))
+                        (controls(&incidents))
+                    }
+                    section #incidents aria-label="Incidents" {
+                        @for (node, incident) in &incidents {
+                            (one(node, incident, incidents.len() <= UNFOLDED))
+                        }
+                    }
+                    @if !others.is_empty() {
+                        section {
+                            h2 { "Events that are part of no incident" }
+                            pre { (Outside(&others)) }
+                        }
+                    }
+                }
+                script { (PreEscaped(SCRIPT)) }
+            }
         }
-        writeln!(page, "</pre>")?;
-    }
-    writeln!(page, "</body>\n</html>")
+    };
+    page.into_string()
 }
 
-fn write_contents(page: &mut String, incidents: &[(&str, &Incident)]) -> std::fmt::Result {
-    writeln!(page, "<table>\n<tr><th>When</th><th>Node</th><th>Who</th><th>What</th><th>Kills</th></tr>")?;
-    for (node, incident) in incidents {
-        writeln!(
-            page,
-            "<tr><td>{}</td><td>{}</td><td><a href=\"#{}\">{}</a></td><td>{}</td><td>{}</td></tr>",
-            escape(&when(incident)),
-            escape(node),
-            escape(&incident.id),
-            escape(&pod_and_container(incident)),
-            escape(headline(&incident.verdict)),
-            incident.kills,
-        )?;
+/// Text from outside.
+struct Outside<'a>(&'a str);
+
+impl Render for Outside<'_> {
+    fn render_to(&self, to: &mut String) {
+        use std::fmt::Write as _;
+        let is_shown = |c: char| {
+            c == '\n'
+                || !c.is_control()
+                    && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        };
+        for c in self.0.chars() {
+            // Writing to a string does not fail.
+            let _ = match is_shown(c) {
+                true => Escaper::new(to).write_char(c),
+                false => Escaper::new(to).write_fmt(format_args!("{}", c.escape_default())),
+            };
+        }
     }
-    writeln!(page, "</table>")
 }
 
-fn write_incident(page: &mut String, node: &str, incident: &Incident) -> std::fmt::Result {
+/// What the page is about: how many kills, on how many nodes, from when to when.
+fn extent(incidents: &[(&str, &Incident)]) -> Markup {
+    let mut nodes: Vec<_> = incidents.iter().map(|(node, _)| *node).collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    let kills = incidents.iter().map(|(_, incident)| incident.kills).sum();
+    let timed = || incidents.iter().filter(|(_, incident)| !incident.time_unknown && !incident.boot_time_only);
+    let first = timed().map(|(_, incident)| incident.started.as_str()).min();
+    let last = timed().map(|(_, incident)| incident.ended.as_ref().unwrap_or(&incident.started).as_str()).max();
+    html! {
+        p .where {
+            (count(kills, "kill"))
+            @match nodes[..] {
+                [] => {}
+                [node] => { " · node " (Outside(node)) }
+                _ => { " · " (count(nodes.len() as u64, "node")) }
+            }
+            @if let (Some(first), Some(last)) = (first, last) {
+                " · " (time(first)) @if first != last { " to " (time(last)) }
+            }
+        }
+    }
+}
+
+/// What is known of a workload's incidents.
+#[derive(Default)]
+struct Counts {
+    incidents: u64,
+    kills: u64,
+    invisible: u64,
+    evicted: u64,
+    suggested_limit_bytes: Option<u64>,
+    last: String,
+    scenarios: BTreeMap<Scenario, u64>,
+}
+
+/// The workloads, those first that have most incidents.
+fn workloads(incidents: &[(&str, &Incident)]) -> Markup {
+    let mut counted: BTreeMap<(Option<&str>, Workload), Counts> = BTreeMap::new();
+    for (_, incident) in incidents {
+        let namespace = incident.pod.as_ref().and_then(|pod| pod.namespace.as_deref());
+        let counts = counted.entry((namespace, incident.workload())).or_default();
+        counts.incidents += 1;
+        counts.kills += incident.kills;
+        counts.invisible += u64::from(incident.verdict.invisible == Some(true));
+        counts.evicted += u64::from(incident.evicted);
+        counts.suggested_limit_bytes = counts.suggested_limit_bytes.max(incident.verdict.suggested_limit_bytes);
+        *counts.scenarios.entry(incident.verdict.scenario).or_default() += 1;
+        if incident.started > counts.last {
+            counts.last.clone_from(&incident.started);
+        }
+    }
+    let mut rows: Vec<_> = counted.into_iter().collect();
+    rows.sort_by(|(_, a), (_, b)| b.incidents.cmp(&a.incidents).then_with(|| b.kills.cmp(&a.kills)));
+    html! {
+        section aria-labelledby="workloads" {
+            h2 #workloads { "Workloads" }
+            div .scrolls {
+                table {
+                    thead {
+                        tr {
+                            th scope="col" { "Workload" }
+                            th scope="col" .number { "Incidents" }
+                            th scope="col" .number { "Kills" }
+                            th scope="col" .number title="Kubernetes shows nothing of the kill" { "Invisible" }
+                            th scope="col" .number { "Evicted" }
+                            th scope="col" { "What" }
+                            th scope="col" .number { "Suggested limit" }
+                            th scope="col" { "Last" }
+                        }
+                    }
+                    tbody {
+                        @for ((namespace, workload), counts) in &rows {
+                            tr {
+                                th scope="row" {
+                                    button type="button" disabled data-search=(Outside(&workload.name)) {
+                                        @if let Some(namespace) = namespace { (Outside(namespace)) "/" }
+                                        (Outside(&workload.name))
+                                    }
+                                    @if let Some(kind) = &workload.kind { " " span .dim { (Outside(kind)) } }
+                                }
+                                td .number { (counts.incidents) }
+                                td .number { (counts.kills) }
+                                td .number { (counts.invisible) }
+                                td .number { (counts.evicted) }
+                                td {
+                                    @for (index, (scenario, times)) in counts.scenarios.iter().enumerate() {
+                                        @if index > 0 { ", " }
+                                        code { (scenario.name()) }
+                                        @if *times > 1 { " ×" (times) }
+                                    }
+                                }
+                                td .number { @if let Some(bytes) = counts.suggested_limit_bytes { (size(Some(bytes))) } }
+                                td { (time(&counts.last)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What the script needs; hidden without it.
+fn controls(incidents: &[(&str, &Incident)]) -> Markup {
+    let mut scenarios: Vec<_> = incidents.iter().map(|(_, incident)| incident.verdict.scenario).collect();
+    scenarios.sort_unstable();
+    scenarios.dedup();
+    html! {
+        div #controls hidden role="search" {
+            label { "Search " input #search type="search" placeholder="pod, process, words" title="/ leads here"; }
+            label {
+                "Scenario "
+                select #scenario {
+                    option value="" { "all" }
+                    @for scenario in scenarios { option value=(scenario.name()) { (scenario.name()) } }
+                }
+            }
+            label {
+                "About "
+                select #severity {
+                    option value="" { "all" }
+                    option value=(Severity::Memory.name()) { "memory" }
+                    option value=(Severity::Other.name()) { "other ends" }
+                }
+            }
+            label {
+                "Order "
+                select #order {
+                    option value="time" { "oldest first" }
+                    option value="latest" { "newest first" }
+                    option value="kills" { "most kills" }
+                    option value="workload" { "workload" }
+                }
+            }
+            button #all type="button" { "Unfold or fold all" }
+            output #shown aria-live="polite" {}
+        }
+    }
+}
+
+/// An incident.
+fn one(node: &str, incident: &Incident, unfolded: bool) -> Markup {
     let verdict = &incident.verdict;
-    writeln!(
-        page,
-        "<article id=\"{}\">\n<h2>{}</h2>\n<p class=\"where\">{} · node {} · {} · <code>{}</code></p>\n<p class=\"summary\">{}</p>",
-        escape(&incident.id),
-        escape(headline(verdict)),
-        escape(&pod_and_container(incident)),
-        escape(node),
-        escape(&when(incident)),
-        verdict.scenario.name(),
-        escape(&verdict.summary),
-    )?;
-    picture(page, incident)?;
-    writeln!(page, "<dl>")?;
+    let suggested = verdict.suggested_limit_bytes.zip(verdict.suggested_limit_basis.as_ref());
+    let known = [
+        ("What would help", verdict.advice.clone()),
+        (
+            "Suggested limit",
+            suggested.map(|(bytes, basis)| format!("{}: {basis}", size(Some(bytes)))).unwrap_or_default(),
+        ),
+        ("Memory before", shape(verdict).unwrap_or_default()),
+        ("Kubernetes shows", shows(incident)),
+        ("Confidence", confidence(incident)),
+    ];
+    html! {
+        details .incident id=(Outside(&incident.id)) open[unfolded]
+            data-kills=(incident.kills) data-workload=(Outside(&incident.workload().name))
+            data-scenario=(verdict.scenario.name()) data-severity=(incident.severity.name()) {
+            summary {
+                h2 { (Outside(headline(verdict))) }
+                p .where {
+                    (Outside(&pod_and_container(incident))) " · node " (Outside(node)) " · " (when(incident)) " · "
+                    code { (verdict.scenario.name()) }
+                    @if incident.kills > 1 { " · " (count(incident.kills, "kill")) }
+                }
+            }
+            p .summary { (Outside(&verdict.summary)) }
+            (chart(incident))
+            dl {
+                @for (term, text) in known.iter().filter(|(_, text)| !text.is_empty()) {
+                    dt { (term) }
+                    dd { (Outside(text)) }
+                }
+            }
+            table .steps {
+                thead { tr { th scope="col" { "From the kill" } th scope="col" { "What" } } }
+                tbody {
+                    @for step in &incident.steps {
+                        tr class=(class(step.mark)) {
+                            td { (offset(step.since_ms)) }
+                            td { (Outside(&step.what)) }
+                        }
+                    }
+                }
+            }
+            @if incident.steps_omitted > 0 {
+                p .where { (count(incident.steps_omitted, "step")) " in between left out" }
+            }
+            p .where { "incident " a href={ "#" (Outside(&incident.id)) } { (Outside(&incident.id)) } }
+        }
+    }
+}
+
+fn confidence(incident: &Incident) -> String {
+    let verdict = &incident.verdict;
     let sure = match verdict.confidence {
         Confidence::High => "high",
         Confidence::Medium => "medium",
         Confidence::Low => "low",
     };
-    let missing =
-        if verdict.missing.is_empty() { String::new() } else { format!("; missing: {}", verdict.missing.join("; ")) };
-    for (term, text) in [
-        ("What would help", verdict.advice.clone()),
-        ("Kubernetes shows", shows(incident)),
-        ("Confidence", format!("{sure}{missing}")),
-    ] {
-        if !text.is_empty() {
-            writeln!(page, "<dt>{term}</dt><dd>{}</dd>", escape(&text))?;
-        }
-    }
-    writeln!(page, "</dl>\n<table class=\"steps\">")?;
-    for step in &incident.steps {
-        writeln!(
-            page,
-            "<tr class=\"{}\"><td>{}</td><td>{}</td></tr>",
-            class(step.mark),
-            escape(&offset(step.since_ms)),
-            escape(&step.what),
-        )?;
-    }
-    writeln!(page, "</table>\n</article>")
+    let missing = if verdict.missing.is_empty() { "" } else { "; missing: " };
+    format!("{sure}{missing}{}", verdict.missing.join("; "))
 }
 
-fn when(incident: &Incident) -> String {
+fn when(incident: &Incident) -> Markup {
     if incident.time_unknown {
-        "at an unknown time".to_owned()
+        html! { "at an unknown time" }
     } else if incident.boot_time_only {
-        since_boot(&incident.started)
+        html! { (Outside(&since_boot(&incident.started))) }
     } else {
-        incident.started.clone()
+        time(&incident.started)
+    }
+}
+
+/// A time, UTC, to the second; the script adds the reader's own.
+fn time(ts: &str) -> Markup {
+    match ts.parse::<Timestamp>() {
+        Ok(at) => html! { time datetime=(format!("{at:.3}")) { (at.strftime("%Y-%m-%d %H:%M:%S")) " UTC" } },
+        Err(_) => html! { (Outside(ts)) },
     }
 }
 
@@ -134,105 +332,5 @@ fn class(mark: Mark) -> &'static str {
         Mark::Exit => "exit",
         Mark::Eviction => "eviction",
         Mark::Other => "other",
-    }
-}
-
-/// Text from outside, safe in HTML text and in quoted attributes. Control characters and those that turn the direction of
-/// writing are shown as escapes.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out += "&amp;",
-            '<' => out += "&lt;",
-            '>' => out += "&gt;",
-            '"' => out += "&quot;",
-            '\'' => out += "&#39;",
-            '\n' => out.push('\n'),
-            c if c.is_control()
-                || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-            {
-                out.extend(c.escape_default());
-            }
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::{MemoryPoint, Pod, Source, Step, Verdict};
-
-    const HOSTILE: &str = "</title></style><script>alert(1)</script><img src=x onerror=alert(1)>\"'\u{202e}\u{1b}";
-
-    fn hostile() -> Line {
-        let step = |ms, mark| Step {
-            ts: format!("2026-11-23T23:20:3{}Z", ms / 1000),
-            since_ms: f64::from(ms),
-            source: Source::Kmsg,
-            seq: 1,
-            mark,
-            what: HOSTILE.to_owned(),
-        };
-        let point = |second, mib: u64| MemoryPoint {
-            ts: format!("2026-11-23T23:20:3{second}Z"),
-            usage_bytes: mib << 20,
-            limit_bytes: Some(64 << 20),
-        };
-        let incident = Incident {
-            id: HOSTILE.to_owned(),
-            started: HOSTILE.to_owned(),
-            pod: Some(Pod { name: Some(HOSTILE.to_owned()), ..Pod::default() }),
-            verdict: Verdict {
-                summary: HOSTILE.to_owned(),
-                advice: HOSTILE.to_owned(),
-                missing: vec![HOSTILE.to_owned()],
-                kubernetes_shows: vec![HOSTILE.to_owned()],
-                ..Verdict::default()
-            },
-            steps: vec![step(0, Mark::Kill), step(2000, Mark::Exit)],
-            history: vec![point(0, 30), point(1, 64)],
-            ..Incident::default()
-        };
-        Line {
-            ts: String::new(),
-            seq: 1,
-            node: HOSTILE.to_owned(),
-            source: Source::Oomtrace,
-            boot_ns: None,
-            event: Event::Incident(Box::new(incident)),
-        }
-    }
-
-    #[test]
-    fn hostile_names_stay_text() {
-        let page = html(&[hostile(), hostile()]);
-        for tag in ["<script", "<img", "</title></style>"] {
-            assert!(!page.contains(tag), "{tag} in {page}");
-        }
-        assert!(page.chars().all(|c| c == '\n' || !c.is_control() && c != '\u{202e}'));
-        // Every quote in text is escaped: what is left are the page's own, in pairs.
-        assert_eq!(page.matches('"').count() % 2, 0);
-    }
-
-    #[test]
-    fn the_page_needs_nothing_else_and_runs_nothing() {
-        let page = html(&[hostile()]);
-        for outside in ["http:", "https:", "url(", "@import", "<link", "<script", "src="] {
-            let own = page.replace(&escape(HOSTILE), "");
-            assert!(!own.contains(outside), "{outside}");
-        }
-        assert!(page.contains("default-src 'none'"));
-    }
-
-    #[test]
-    fn each_incident_has_a_picture_of_memory_and_marks() {
-        let page = html(&[hostile()]);
-        assert_eq!(page.matches("<svg").count(), 1);
-        for part in ["class=\"usage\"", "class=\"limit\"", "class=\"mark kill\"", "class=\"mark exit\"", "64 MiB"] {
-            assert!(page.contains(part), "{part} in {page}");
-        }
     }
 }

@@ -10,9 +10,12 @@ mod page;
 mod status;
 mod words;
 
-pub(super) use self::incident::{headline, offset, pod_and_container, shows, since_boot};
 pub(crate) use self::page::{BOLD, DIM, GREEN, PLAIN, Page, RED, YELLOW};
 use self::words::{place, who};
+pub(super) use self::{
+    incident::{headline, offset, pod_and_container, shape, shows, since_boot},
+    status::count,
+};
 pub use self::{
     look::Look,
     words::{escape, size},

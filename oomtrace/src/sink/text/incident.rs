@@ -118,7 +118,7 @@ fn write_advice(page: &mut Page, incident: &Incident) {
 
 /// How memory grew, a character for each reading: those of the last two minutes are a second apart, older ones more.
 fn write_shape(page: &mut Page, incident: &Incident) {
-    let Some(shape) = incident.verdict.shape else { return };
+    let Some(shape) = shape(&incident.verdict) else { return };
     let kill = incident.steps.iter().find(|step| step.mark == Mark::Kill).map(|step| step.ts.as_str());
     let before = incident.history.iter().filter(|point| kill.is_none_or(|kill| point.ts.as_str() <= kill));
     let mut used: Vec<u64> = before.map(|point| point.usage_bytes).collect();
@@ -129,10 +129,7 @@ fn write_shape(page: &mut Page, incident: &Incident) {
         LEVELS[index.min(LEVELS.len() - 1)]
     };
     let curve: String = used.into_iter().map(level).collect();
-    let basis = incident.verdict.shape_basis.as_deref().unwrap_or_default();
-    let name: &str = shape.into();
-    let name = if shape == Shape::Unknown { String::new() } else { format!("{name}: ") };
-    labelled(page, "Memory before:", &format!("{curve}  {name}{}", escape(basis)));
+    labelled(page, "Memory before:", &format!("{curve}  {}", escape(&shape)));
 }
 
 fn write_shows(page: &mut Page, incident: &Incident) {
@@ -181,6 +178,14 @@ pub(in crate::sink) fn pod_and_container(incident: &Incident) -> String {
         }
         (pod, container) => place(pod.as_ref(), container.as_ref()),
     }
+}
+
+/// How memory grew before, and by what that is known.
+pub(in crate::sink) fn shape(verdict: &Verdict) -> Option<String> {
+    let shape = verdict.shape?;
+    let basis = verdict.shape_basis.as_deref().unwrap_or_default();
+    let name: &str = shape.into();
+    Some(if shape == Shape::Unknown { basis.to_owned() } else { format!("{name}: {basis}") })
 }
 
 /// What Kubernetes shows, and whether that was seen.

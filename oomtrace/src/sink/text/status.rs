@@ -54,7 +54,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// `1 kill`, `2 kills`
-pub(super) fn count(count: u64, what: &str) -> String {
+pub(in crate::sink) fn count(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 

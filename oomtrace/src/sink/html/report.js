@@ -1,0 +1,93 @@
+// What a page of many incidents needs: search, filters, an order, times of the reader's own zone. Without it all of the page is
+// there to be read, in the order of time.
+(() => {
+  'use strict';
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const by = (id) => document.getElementById(id);
+  const list = by('incidents');
+  const incidents = all('details.incident');
+
+  const local = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'long' });
+  for (const time of all('time[datetime]')) {
+    const at = new Date(time.dateTime);
+    if (Number.isNaN(at.getTime()) || at.getTimezoneOffset() === 0) continue;
+    time.title = local.format(at);
+    if (time.closest('table')) continue;
+    const own = document.createElement('span');
+    own.className = 'local';
+    own.textContent = local.format(at);
+    time.after(' ', own);
+  }
+
+  const open = () => {
+    const named = by(decodeURIComponent(location.hash.slice(1)));
+    if (named instanceof HTMLDetailsElement) {
+      named.open = true;
+      named.scrollIntoView();
+    }
+  };
+  addEventListener('hashchange', open);
+  open();
+
+  let closed = [];
+  addEventListener('beforeprint', () => {
+    closed = incidents.filter((incident) => !incident.open);
+    for (const incident of closed) incident.open = true;
+  });
+  addEventListener('afterprint', () => {
+    for (const incident of closed) incident.open = false;
+  });
+
+  const controls = by('controls');
+  if (!controls) return;
+  controls.hidden = false;
+  const [search, scenario, severity, order, shown] = ['search', 'scenario', 'severity', 'order', 'shown'].map(by);
+  const text = new Map(incidents.map((incident) => [incident, incident.textContent.toLowerCase()]));
+
+  const filter = () => {
+    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let count = 0;
+    for (const incident of incidents) {
+      const { scenario: its, severity: about } = incident.dataset;
+      const matches = (!scenario.value || its === scenario.value) && (!severity.value || about === severity.value)
+        && words.every((word) => text.get(incident).includes(word));
+      incident.hidden = !matches;
+      count += matches;
+    }
+    shown.textContent = count === incidents.length ? `${count} shown` : `${count} of ${incidents.length} shown`;
+  };
+  const position = new Map(incidents.map((incident, index) => [incident, index]));
+  const orders = {
+    time: () => 0,
+    latest: (a, b) => position.get(b) - position.get(a),
+    kills: (a, b) => b.dataset.kills - a.dataset.kills,
+    workload: (a, b) => a.dataset.workload.localeCompare(b.dataset.workload),
+  };
+  const sort = () => {
+    const sorted = [...incidents].sort((a, b) => orders[order.value](a, b) || position.get(a) - position.get(b));
+    list.append(...sorted);
+  };
+  for (const control of [search, scenario, severity]) control.addEventListener('input', filter);
+  order.addEventListener('input', sort);
+  by('all').addEventListener('click', () => {
+    const visible = incidents.filter((incident) => !incident.hidden);
+    const unfold = visible.some((incident) => !incident.open);
+    for (const incident of visible) incident.open = unfold;
+  });
+  for (const button of all('button[data-search]')) {
+    button.disabled = false;
+    button.addEventListener('click', () => {
+      search.value = button.dataset.search;
+      filter();
+      controls.scrollIntoView();
+      search.focus();
+    });
+  }
+  addEventListener('keydown', (event) => {
+    if (event.key === '/' && !(event.target instanceof HTMLInputElement)) {
+      event.preventDefault();
+      search.focus();
+    }
+  });
+  filter();
+})();
