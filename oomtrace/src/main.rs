@@ -3,5 +3,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    oomtrace::cli::Cli::from_command_line().run()
+    match oomtrace::cli::Plugin::from_command_line() {
+        Some(plugin) => plugin.run(),
+        None => oomtrace::cli::Cli::from_command_line().run(),
+    }
 }

@@ -7,6 +7,7 @@ mod diagnostics;
 mod doctor;
 mod explain;
 mod gather;
+mod kubectl;
 mod kubelet;
 mod leak;
 mod man;
@@ -36,6 +37,7 @@ use clap::{
 };
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+pub use self::kubectl::Plugin;
 use crate::{build_info, event};
 
 /// Options of every subcommand stand below none of the headings of `run`'s.
