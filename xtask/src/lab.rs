@@ -11,6 +11,7 @@ mod processes;
 pub(crate) mod scenarios;
 
 use std::{
+    env,
     ffi::OsStr,
     fs,
     io::{self, IsTerminal as _, Read, Write as _},
@@ -278,6 +279,18 @@ impl Lab {
         let mut command = Command::new(setup::kubectl()?);
         command.arg("--kubeconfig").arg(self.kubeconfig()).arg("--cache-dir").arg(self.folder.join("kubectl-cache"));
         Ok(command)
+    }
+
+    /// What `kubectl oomtrace …` prints: kubectl finds the plugin by its name.
+    pub(crate) fn plugin(&self, arguments: &[&str]) -> Result<String> {
+        let kubectl = setup::kubectl()?;
+        let plugins = tempfile::tempdir().context("no place for the plugin")?;
+        std::os::unix::fs::symlink(build::oomtrace(false)?, plugins.path().join("kubectl-oomtrace"))?;
+        let path = [Some(plugins.path()), kubectl.parent()].into_iter().flatten().map(Path::to_path_buf);
+        let path = path.chain(env::var_os("PATH").iter().flat_map(env::split_paths).collect::<Vec<_>>());
+        let mut command = Command::new(&kubectl);
+        command.env("PATH", env::join_paths(path)?).env("KUBECONFIG", self.kubeconfig());
+        tool::output(command.arg("oomtrace").args(arguments))
     }
 
     /// What a shell command on the node prints on its standard output; an error, with what it said, if it fails. As root, and no

@@ -251,8 +251,8 @@ fn strings(options: &[String]) -> Vec<&str> {
 
 /// What a command prints.
 fn output(command: &mut Command) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output().with_context(no_kubectl)?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().with_context(no_kubectl)?;
+    ensure!(output.status.success(), "kubectl failed ({})", output.status);
     String::from_utf8(output.stdout).context("kubectl prints what is not UTF-8")
 }
 

@@ -1,6 +1,6 @@
 //! An incident drawn: memory against its limit and its request over time, with marks for what happened.
 
-use std::fmt::Write as _;
+use std::{cmp::Reverse, fmt::Write as _};
 
 use jiff::Timestamp;
 use maud::{Markup, html};
@@ -85,7 +85,7 @@ pub(super) fn chart(incident: &Incident) -> Markup {
                     line .axis x1=(x) y1=(base) x2=(x) y2=(base + 4.0) {}
                     text x=(x) y=(HEIGHT - 10.0) text-anchor="middle" { (distance(ms)) }
                 }
-                @for step in &incident.steps {
+                @for step in drawn(&incident.steps) {
                     @let x = pixel(scale.x(step.since_ms));
                     line class={ "mark " (class(step.mark)) } x1=(x) y1=(TOP) x2=(x) y2=(base) {
                         title { (super::offset(step.since_ms)) " " (Outside(&step.what)) }
@@ -124,16 +124,26 @@ fn legend(class: &str, name: &str) -> Markup {
     html! { span .key { i class={ "swatch " (class) } {} (name) } }
 }
 
-/// The kinds of steps that are drawn, each once.
-fn marks(steps: &[Step]) -> Vec<(Mark, &'static str)> {
-    let names = [
-        (Mark::Kill, "OOM kill"),
-        (Mark::Eviction, "eviction"),
-        (Mark::Failure, "limit hit"),
-        (Mark::Signal, "signal"),
-        (Mark::Exit, "end"),
-    ];
-    names.into_iter().filter(|(mark, _)| steps.iter().any(|step| step.mark == *mark)).collect()
+/// The kinds of steps that a legend has, the weightiest first.
+const MARKS: [(Mark, &str); 5] = [
+    (Mark::Kill, "OOM kill"),
+    (Mark::Eviction, "eviction"),
+    (Mark::Failure, "limit hit"),
+    (Mark::Signal, "signal"),
+    (Mark::Exit, "end"),
+];
+
+/// Those of them that there are.
+fn marks(steps: &[Step]) -> impl Iterator<Item = (Mark, &'static str)> {
+    MARKS.into_iter().filter(|(mark, _)| steps.iter().any(|step| step.mark == *mark))
+}
+
+/// Steps in the order in which they are drawn: the weightiest above the others.
+fn drawn(steps: &[Step]) -> Vec<&Step> {
+    let place = |step: &&Step| MARKS.iter().position(|(mark, _)| *mark == step.mark).unwrap_or(MARKS.len());
+    let mut drawn: Vec<&Step> = steps.iter().collect();
+    drawn.sort_by_key(|step| Reverse(place(step)));
+    drawn
 }
 
 /// The drawing in words, for who does not see it.

@@ -42,7 +42,12 @@
   if (!controls) return;
   controls.hidden = false;
   const [search, scenario, severity, order, shown] = ['search', 'scenario', 'severity', 'order', 'shown'].map(by);
-  const text = new Map(incidents.map((incident) => [incident, incident.textContent.toLowerCase()]));
+  // Of a large page that takes a moment: not before somebody searches.
+  const texts = new Map();
+  const text = (incident) => {
+    if (!texts.has(incident)) texts.set(incident, incident.textContent.toLowerCase());
+    return texts.get(incident);
+  };
 
   const filter = () => {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -50,7 +55,7 @@
     for (const incident of incidents) {
       const { scenario: its, severity: about } = incident.dataset;
       const matches = (!scenario.value || its === scenario.value) && (!severity.value || about === severity.value)
-        && words.every((word) => text.get(incident).includes(word));
+        && words.every((word) => text(incident).includes(word));
       incident.hidden = !matches;
       count += matches;
     }

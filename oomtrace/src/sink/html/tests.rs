@@ -110,6 +110,7 @@ fn each_incident_has_a_chart_with_a_legend_and_the_gap_of_a_container_that_was_d
         let (start, end) = (format!("<{element} "), format!("</{element}>"));
         assert_eq!(page.matches(&start).count(), page.matches(&end).count(), "{element}");
     }
+    assert!(page.find("mark exit") < page.find("mark kill"), "a kill is drawn above an end");
     // It ended after 2 s, and was read again after 3.
     assert_eq!(page.matches("class=\"usage\"").count(), 2);
     let of_pod = Some(Limit { level: Some(Level::Pod), ..Limit::default() });

@@ -69,6 +69,11 @@ impl<'a> Stage<'a> {
         &self.namespace
     }
 
+    /// `kubectl oomtrace why`, of a pod in the namespace.
+    pub(super) fn why(&self, pod: &str) -> Result<String> {
+        self.lab.plugin(&["why", pod, "--namespace", &self.namespace])
+    }
+
     /// A shell command on the node, as root.
     pub(super) fn on_node(&self, command: &str) -> Result<String> {
         self.lab.sh(command)

@@ -99,7 +99,7 @@ pub(super) const ALL: &[Scenario] = &[
     kill("container-limit", ends, |_| ONE_CONTAINER),
     kill("init-container", ends, |_| ONE_CONTAINER),
     kill("sidecar", one_kill, |_| ONE_CONTAINER),
-    kill("child", one_kill, A_CHILD),
+    kill("child", child, A_CHILD),
     kill("group-kill", ends, |_| IN_A_GROUP),
     kill("pod-limit", pod_limit, |_| Expected::Kills { scenario: &["pod_limit"], modifiers: &[("invisible", false)] }),
     kill("tmpfs", again, |_| Expected::Kills {
@@ -220,6 +220,18 @@ fn one_kill(stage: &Stage<'_>) -> Result<()> {
     stage.wait_for_kills(1)?;
     // Where the container ended, that is seen a moment later.
     std::thread::sleep(Duration::from_secs(6));
+    Ok(())
+}
+
+/// A kill of which Kubernetes shows nothing, asked about by kubectl.
+fn child(stage: &Stage<'_>) -> Result<()> {
+    one_kill(stage)?;
+    let why = stage.why("child")?;
+    println!("{why}");
+    let says = ["container app: uses", "Nearest limit: container app's", "OOM kill", "The kernel killed"];
+    let missing: Vec<_> = says.into_iter().filter(|says| !why.contains(says)).collect();
+    ensure!(missing.is_empty(), "`kubectl oomtrace why` does not say {missing:?}");
+    ensure!(stage.why("nobody").is_err(), "`kubectl oomtrace why` knows of a pod that never was");
     Ok(())
 }
 

@@ -318,3 +318,10 @@ fn thousandths_of_the_limit_are_added_for_the_score_adjustment() {
         assert_eq!(kill.limit.and_then(|limit| limit.total_bytes), Some(40960 << 10));
     }
 }
+
+#[test]
+fn reports_that_end_without_a_kill_are_counted() {
+    let none = "Memory limit reached of cgroup /a\nOut of memory and no killable processes...\n";
+    let (_, statistics) = read(none.repeat(3).as_bytes(), Clock::default());
+    assert_eq!((statistics.decisions, statistics.without_kill, statistics.without_end), (3, 3, 0));
+}

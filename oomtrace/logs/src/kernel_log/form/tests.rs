@@ -360,3 +360,18 @@ fn the_time_between_two_lines_needs_a_common_clock() {
     assert_eq!(seconds("Nov 23 23:20:37 h kernel: a", "[    2.5] a"), None);
     assert_eq!(seconds("a", "a"), None);
 }
+
+#[test]
+fn the_hosts_of_a_log_are_those_that_its_lines_name() {
+    let mut reader = LineReader::new();
+    for line in [
+        "Nov 23 23:20:37 node-1.example kernel: [    1.000000] a",
+        "Nov 23 23:20:37 node-2 kernel: [    1.000000] a",
+        "Nov 23 23:20:38 node-1.example kernel: [    1.000000] b",
+        "2026-11-23T23:20:37Z kn\u{f6}ten kernel: c",
+        "[    1.000000] nobody",
+    ] {
+        let _ = reader.read(line.as_bytes());
+    }
+    assert_eq!(reader.hosts(), ["node-1.example", "node-2", "kn\u{f6}ten"]);
+}

@@ -82,6 +82,8 @@ fn a_value_whose_end_is_missing_takes_nothing_else_with_it() {
     }
     let endless = format!("{first}\n{}{next}\n", "\tx\n".repeat(100_000));
     assert_eq!(printed(&endless).len(), 2, "it is given up");
+    let kept = outputs(&endless)[0].as_str().map_or(0, |output| output.lines().count());
+    assert!(kept < 5000, "what is held is bounded: {kept} lines");
 }
 
 #[test]

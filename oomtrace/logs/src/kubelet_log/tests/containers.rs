@@ -153,10 +153,13 @@ fn a_kill_has_its_reason_where_another_line_gives_it() {
         let kill = all.last().expect("the kill");
         assert_eq!(kill["reason"], reason, "{before}");
     }
-    let added = r#""SyncLoop DELETE" source="api" pods=["default/be-hog"]
-        "SyncLoop ADD" source="api" pods=["default/be-hog"]"#;
-    let all = said(&format!("{added}\n{kill}"));
-    assert_eq!(all[1].get("reason"), None, "a pod of the same name has come");
+    for added in
+        [r#""SyncLoop ADD" source="api" pods=["default/be-hog"]"#, r#"SyncLoop (ADD, "api"): "be-hog_default({UID})""#]
+    {
+        let deleted = r#""SyncLoop DELETE" source="api" pods=["default/be-hog"]"#;
+        let all = said(&format!("{deleted}\n{added}\n{kill}"));
+        assert_eq!(all[1].get("reason"), None, "a pod of the same name has come");
+    }
     let another = format!("\"Eviction manager: pods ranked for eviction\" pods=[\"team-a/be-multi\"]\n{kill}");
     assert_eq!(said(&another)[1].get("reason"), None);
 }
