@@ -14,36 +14,50 @@ use object::{
 };
 use serde_json::Value;
 
-use crate::{setup, tool};
-
-/// The target whose programs are static (see `.cargo/config.toml`), named so that the output's place is known.
-pub(crate) const TARGET: &str = "x86_64-unknown-linux-gnu";
+use crate::{arch::Arch, setup, tool};
 
 #[derive(Args)]
 pub(crate) struct Build {
     /// Optimise, as for a release
     #[arg(long)]
     release: bool,
+    /// What to build it for, by Debian's name or by Rust's target
+    #[arg(long, visible_alias = "target", value_enum, default_value_t)]
+    arch: Arch,
 }
 
 pub(crate) fn run(build: &Build) -> Result<ExitCode> {
-    let binary = oomtrace(build.release)?;
+    let binary = oomtrace(build.arch, build.release)?;
     #[expect(clippy::cast_precision_loss, reason = "a size for people, to a tenth of a megabyte")]
     let megabytes = fs::metadata(&binary)?.len() as f64 / 1e6;
-    println!("{}: {megabytes:.1} MB, static", binary.display());
+    println!("{}: {megabytes:.1} MB, static, {}", binary.display(), build.arch.machine());
     Ok(ExitCode::SUCCESS)
 }
 
 /// Builds `oomtrace` and gives its path.
-pub(crate) fn oomtrace(release: bool) -> Result<PathBuf> {
+pub(crate) fn oomtrace(arch: Arch, release: bool) -> Result<PathBuf> {
     setup::toolchain()?;
-    let mut cargo = tool::cargo();
-    cargo.args(["build", "--quiet", "--package", "oomtrace", "--bin", "oomtrace", "--target", TARGET]);
+    let mut cargo = cargo(arch)?;
+    cargo.args(["build", "--quiet", "--package", "oomtrace", "--bin", "oomtrace"]);
     cargo.args(release.then_some("--release"));
     tool::run(&mut cargo)?;
-    let binary = target_folder()?.join(TARGET).join(if release { "release" } else { "debug" }).join("oomtrace");
-    check_static(&binary)?;
+    let binary = target_folder()?.join(arch.target()).join(if release { "release" } else { "debug" }).join("oomtrace");
+    ensure!(check_static(&binary)? == arch, "{} is not for {arch}", binary.display());
     Ok(binary)
+}
+
+/// A cargo that builds for this architecture when it is given a subcommand: with the target, and what links and compiles C for it.
+pub(crate) fn cargo(arch: Arch) -> Result<Command> {
+    let mut cargo = tool::cargo();
+    // Named even where it is this machine's, so that the output's place is known.
+    cargo.env("CARGO_BUILD_TARGET", arch.target());
+    if arch == Arch::Arm64 && !arch.is_this_machines() {
+        let cross = setup::cross()?;
+        cargo.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", cross.tool("gcc"));
+        cargo.env("CC_aarch64_unknown_linux_gnu", cross.tool("gcc"));
+        cargo.env("AR_aarch64_unknown_linux_gnu", cross.tool("ar"));
+    }
+    Ok(cargo)
 }
 
 /// Where cargo puts what it builds.
@@ -66,17 +80,32 @@ pub(crate) fn executable(messages: &str, kind: &str, name: &str) -> Option<PathB
 
 /// Copies a program without its debug information: most of its size, and in a guest all files are in memory.
 pub(crate) fn strip(program: &Path, to: &Path) -> Result<()> {
-    tool::output(Command::new("strip").arg("--strip-debug").arg("-o").arg(to).arg(program))?;
+    let strip = match check_static(program)? {
+        Arch::Arm64 if !Arch::Arm64.is_this_machines() => setup::cross()?.tool("strip"),
+        Arch::Amd64 | Arch::Arm64 => PathBuf::from("strip"),
+    };
+    tool::output(Command::new(strip).arg("--strip-debug").arg("-o").arg(to).arg(program))?;
     Ok(())
 }
 
-/// Fails if the program asks for a dynamic loader or a shared library: it would not start on every node.
-pub(crate) fn check_static(program: &Path) -> Result<()> {
+/// What a program is for. Fails if it asks for a dynamic loader or a shared library: it would not start on every node.
+pub(crate) fn check_static(program: &Path) -> Result<Arch> {
     let bytes = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
-    if let Some(need) = shared_need(&bytes).with_context(|| format!("{} is not an ELF program", program.display()))? {
+    let context = || format!("{} is not an ELF program", program.display());
+    if let Some(need) = shared_need(&bytes).with_context(context)? {
         bail!("{} is not static: it has {need}; see `crt-static` in .cargo/config.toml", program.display());
     }
-    Ok(())
+    architecture(&bytes)?.with_context(|| format!("{} is for a machine that is none of ours", program.display()))
+}
+
+/// What a program is for, if it is one of ours.
+fn architecture(program: &[u8]) -> Result<Option<Arch>> {
+    let file = ElfFile64::<Endianness>::parse(program)?;
+    Ok(match file.elf_header().e_machine.get(file.endian()) {
+        elf::EM_X86_64 => Some(Arch::Amd64),
+        elf::EM_AARCH64 => Some(Arch::Arm64),
+        _ => None,
+    })
 }
 
 /// What of a program is not inside it. A static position-independent one has a dynamic section too, without needs.
@@ -101,8 +130,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_very_program_is_static() -> Result<()> {
-        check_static(&std::env::current_exe()?)
+    fn this_very_program_is_static_and_for_this_machine() -> Result<()> {
+        assert_eq!(check_static(&std::env::current_exe()?)?.machine(), std::env::consts::ARCH);
+        Ok(())
+    }
+
+    #[test]
+    fn a_program_is_for_what_its_header_says() -> Result<()> {
+        let mut program = fs::read(std::env::current_exe()?)?;
+        // `e_machine`, by elf(5).
+        for (machine, arch) in [(62_u16, Some(Arch::Amd64)), (183, Some(Arch::Arm64)), (243, None)] {
+            program[18..20].copy_from_slice(&machine.to_le_bytes());
+            assert_eq!(architecture(&program)?, arch, "{machine}");
+        }
+        Ok(())
     }
 
     #[test]

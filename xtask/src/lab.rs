@@ -32,6 +32,7 @@ use self::{
 };
 pub(crate) use self::{agent::Output, kubelet::Settings, oomtrace::Oomtrace};
 use crate::{
+    arch::Arch,
     build, cache, image, setup, tool,
     vm::{Cgroup, interrupt},
 };
@@ -106,7 +107,7 @@ impl Up {
     fn binary(&self) -> Result<PathBuf> {
         match &self.binary {
             Some(binary) => Ok(binary.clone()),
-            None => build::oomtrace(self.release),
+            None => build::oomtrace(Arch::Amd64, self.release),
         }
     }
 }

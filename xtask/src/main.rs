@@ -1,5 +1,6 @@
 //! Sets up, builds, tests and demonstrates oomtrace.
 
+mod arch;
 mod archive;
 mod bench;
 mod build;
@@ -10,6 +11,7 @@ mod fuzz;
 mod golden;
 mod image;
 mod in_guest;
+mod installed;
 mod lab;
 mod manifests;
 mod mutants;
