@@ -2,6 +2,7 @@
 //! once, into the cache, verified by the tool that fetched it; the other subcommands ask here for just the pieces
 //! they need.
 
+mod actionlint;
 mod apt;
 mod bpf_linker;
 mod bpftrace;
@@ -20,6 +21,7 @@ mod nodejs;
 mod podman;
 mod prometheus;
 mod qemu;
+mod rpm;
 mod rsyslog;
 mod rust_src;
 mod systemd;
@@ -29,6 +31,7 @@ use std::{fs, path::Path, process::ExitCode, thread};
 use anyhow::{Result, bail};
 
 pub(crate) use self::{
+    actionlint::actionlint,
     bpf_linker::bpf_linker,
     bpftrace::bpftrace,
     busybox::{busybox, busybox_for},
@@ -38,7 +41,7 @@ pub(crate) use self::{
     docker::docker,
     etcd::etcd,
     kernel::{Kernel, KernelFiles, kernel, kernel_for},
-    kubernetes::{helm, kubectl, python},
+    kubernetes::{cyclonedx, helm, kubectl, python},
     kubernetes_source::kubernetes,
     log_engines::log_engines,
     node::{KERNEL as NODE_KERNEL, node},
@@ -46,6 +49,7 @@ pub(crate) use self::{
     podman::podman,
     prometheus::prometheus,
     qemu::qemu,
+    rpm::rpm,
     rsyslog::{jq, rsyslog},
     rust_src::rust_src,
     systemd::{journal_tools, systemd, systemd_analyze},
