@@ -1,12 +1,14 @@
 //! `cargo xtask manifests`: what is in `deploy/` for a cluster, rendered as a cluster's tools would and judged as its API
 //! would: by kubectl's kustomize, by Helm's own engine, and by the API's schemas. And the unit for a host without a cluster, and
-//! the configurations of log stacks that nothing here can run, and the queries, run by the engines that they are for.
+//! the configurations of log stacks that nothing here can run, the queries, run by the engines that they are for, and GitHub's
+//! workflows.
 
 mod log_stacks;
 mod queries;
 mod render;
 mod rules;
 mod unit;
+mod workflows;
 
 use std::process::ExitCode;
 
@@ -14,7 +16,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
 
-pub(crate) use self::render::overlay;
+pub(crate) use self::render::{overlay, overlay_text};
 use self::{
     render::{chart, lint, refused},
     rules::Release,
@@ -76,6 +78,9 @@ pub(crate) fn judge() -> Result<Vec<bool>> {
     }
     for (name, complaints) in queries::complaints()? {
         judged.push(say(name, &complaints));
+    }
+    for (name, complaints) in workflows::complaints()? {
+        judged.push(say(&format!("the workflow {name}, by actionlint"), &complaints));
     }
     judged.push(say("the unit, by systemd-analyze", &unit::complaints(unit::UNIT)?));
     Ok(judged)
