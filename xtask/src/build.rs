@@ -1,7 +1,7 @@
 //! `cargo xtask build`: the `oomtrace` binary, checked to be what a node can run whatever it has installed.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
@@ -39,11 +39,28 @@ pub(crate) fn oomtrace(arch: Arch, release: bool) -> Result<PathBuf> {
     setup::toolchain()?;
     let mut cargo = cargo(arch)?;
     cargo.args(["build", "--quiet", "--package", "oomtrace", "--bin", "oomtrace"]);
-    cargo.args(release.then_some("--release"));
+    if release {
+        cargo.arg("--release");
+        // Joined with the flags of `.cargo/config.toml`.
+        let variable = format!("CARGO_TARGET_{}_RUSTFLAGS", arch.target().replace('-', "_").to_uppercase());
+        cargo.env(variable, without_folders()?);
+    }
     tool::run(&mut cargo)?;
     let binary = target_folder()?.join(arch.target()).join(if release { "release" } else { "debug" }).join("oomtrace");
     ensure!(check_static(&binary)? == arch, "{} is not for {arch}", binary.display());
     Ok(binary)
+}
+
+/// Flags by which messages name sources by their crate, and not by the folders of the machine that built them.
+fn without_folders() -> Result<String> {
+    let cargo = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
+    let registry = cargo.context("where cargo keeps its crates is not known")?.join("registry/src");
+    let mut renamed =
+        vec![(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/")).to_owned(), "oomtrace")];
+    // One folder for each registry, whose name is made of where it is; none where the crates are elsewhere.
+    renamed.extend(fs::read_dir(&registry).into_iter().flatten().flatten().map(|entry| (entry.path(), "crates")));
+    let flags = renamed.iter().map(|(folder, name)| format!("--remap-path-prefix={}=/{name}", folder.display()));
+    Ok(flags.collect::<Vec<_>>().join(" "))
 }
 
 /// A cargo that builds for this architecture when it is given a subcommand: with the target, and what links and compiles C for it.

