@@ -13,6 +13,7 @@ use crate::{
     check_eq,
     kernel_log::KernelLog,
     oomtrace::{Oomtrace, losses, of_kind, wait_until},
+    page_bytes,
     scenarios::{Scenario, run_to_death},
     workload,
 };
