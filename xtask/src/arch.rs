@@ -11,7 +11,7 @@ pub(crate) enum Arch {
     #[default]
     #[value(aliases = ["x86_64", "x86_64-unknown-linux-gnu"])]
     Amd64,
-    /// AArch64, compiled here and run in an emulated machine
+    /// arm64, compiled here and run in an emulated machine
     #[value(aliases = ["aarch64", "aarch64-unknown-linux-gnu"])]
     Arm64,
 }

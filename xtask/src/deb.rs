@@ -59,7 +59,7 @@ pub(crate) fn name(arch: Arch) -> String {
 }
 
 /// Where Debian's programs look for it.
-fn place(kind: &Kind) -> String {
+pub(crate) fn place(kind: &Kind) -> String {
     match kind {
         Kind::Program => "usr/bin/oomtrace".to_owned(),
         Kind::Completion("fish") => "usr/share/fish/vendor_completions.d/oomtrace.fish".to_owned(),

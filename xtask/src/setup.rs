@@ -60,6 +60,8 @@ use crate::{arch::Arch, cache};
 
 /// What a person can choose, for `--help`.
 pub(crate) const VARIABLES: &str = "\
+What building for arm64, its kernels and a release need is fetched when it is first used.
+
 Environment variables, for this and every other command:
   OOMTRACE_CACHE          the folder for downloads [default: oomtrace in $XDG_CACHE_HOME, or ~/.cache/oomtrace]
   OOMTRACE_DEBIAN_MIRROR  the Debian mirror's URI [default: the one in this machine's apt configuration]

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     arch::Arch,
+    deb,
     installed::{Installed, Kind, VERSION},
     setup, tool,
 };
@@ -21,18 +22,13 @@ pub(super) fn name(arch: Arch) -> String {
     format!("oomtrace-{VERSION}-1.{}.rpm", arch.machine())
 }
 
-/// Where it is installed, as the specification lists it.
+/// Where it is installed, as the specification lists it: where Debian has it, but for a few.
 fn place(kind: &Kind) -> String {
     match kind {
-        Kind::Program => "usr/bin/oomtrace".to_owned(),
-        Kind::Completion("fish") => "usr/share/fish/vendor_completions.d/oomtrace.fish".to_owned(),
         Kind::Completion("zsh") => "usr/share/zsh/site-functions/_oomtrace".to_owned(),
-        Kind::Completion(shell) => format!("usr/share/{shell}-completion/completions/oomtrace"),
-        Kind::Manual(page) => format!("usr/share/man/man1/{page}.gz"),
         Kind::Example => "usr/share/doc/oomtrace/config.toml".to_owned(),
-        Kind::Unit => "usr/lib/systemd/system/oomtrace.service".to_owned(),
-        Kind::Readme => "usr/share/doc/oomtrace/README.md".to_owned(),
         Kind::Licence(name) => format!("usr/share/licenses/oomtrace/{name}"),
+        kind => deb::place(kind),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a release is made of: a bill of materials in CycloneDX's JSON (<https://cyclonedx.org/docs/1.6/json/>), of Cargo.lock
+//! What a release is made of: a bill of materials in `CycloneDX`'s JSON (<https://cyclonedx.org/docs/1.6/json/>), of Cargo.lock
 //! and of what cargo knows of the crates in it.
 
 use std::{
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{arch::Arch, setup, tool};
 
-/// Has CycloneDX's own library judge what it reads.
+/// Has `CycloneDX`'s own library judge what it reads.
 const VALIDATE: &str = "
 import sys
 from cyclonedx.schema import SchemaVersion
@@ -150,8 +150,9 @@ mod tests {
     #[test]
     fn what_is_shipped_is_listed_and_what_tests_alone_need_is_not() -> Result<()> {
         let need = |name: &str, kind: Value| json!({"pkg": name, "dep_kinds": [{"kind": kind}]});
+        let packages = ["oomtrace", "oomtrace-ebpf", "linked", "builder", "in-kernel", "tester", "xtask"].map(package);
         let metadata = json!({
-            "packages": ["oomtrace", "oomtrace-ebpf", "linked", "builder", "in-kernel", "tester", "xtask"].map(package),
+            "packages": packages,
             "resolve": {"nodes": [
                 {"id": "oomtrace", "deps": [need("linked", Value::Null), need("builder", json!("build")), need("tester", json!("dev"))]},
                 {"id": "oomtrace-ebpf", "deps": [need("in-kernel", Value::Null)]},

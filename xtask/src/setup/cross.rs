@@ -24,7 +24,7 @@ const PROGRAMS: [&str; 2] = ["usr/bin", "usr/lib/gcc-cross/aarch64-linux-gnu/12"
 /// Bookworm's packages keep some libraries outside of `usr`.
 const LIBRARIES: [&str; 2] = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"];
 
-/// Tools of binutils and GCC for AArch64.
+/// Tools of binutils and GCC for arm64.
 pub(crate) struct Cross(PathBuf);
 
 impl Cross {
@@ -34,7 +34,7 @@ impl Cross {
     }
 }
 
-/// The tools for AArch64, and Rust's standard library for it.
+/// The tools for arm64, and Rust's standard library for it.
 ///
 /// Debian 12's, whose C library is in the static programs then; the tools run with that C library, whatever this machine has.
 pub(crate) fn cross() -> Result<Cross> {

@@ -1,4 +1,4 @@
-//! CycloneDX's own library, which judges a bill of materials.
+//! `CycloneDX`'s own library, which judges a bill of materials.
 
 use std::process::Command;
 

@@ -18,7 +18,7 @@ pub(crate) enum Kernel {
     V5_10,
     V6_1,
     V6_12,
-    /// With pages of 16 KiB, which AArch64 alone has.
+    /// With pages of 16 KiB, which arm64 alone has.
     V6_12Pages16K,
     V7,
 }
@@ -26,7 +26,7 @@ pub(crate) enum Kernel {
 impl Kernel {
     /// The matrix, oldest first.
     pub(crate) const ALL: [Self; 4] = [Self::V5_10, Self::V6_1, Self::V6_12, Self::V7];
-    /// The same for AArch64. Debian has no kernel with pages of 64 KiB.
+    /// The same for arm64. Debian has no kernel with pages of 64 KiB.
     const ARM64: [Self; 5] = [Self::V5_10, Self::V6_1, Self::V6_12, Self::V6_12Pages16K, Self::V7];
 
     /// The matrix of an architecture.

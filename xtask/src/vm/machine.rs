@@ -150,18 +150,16 @@ impl Machine {
             // What clouds have most. The newest there is would have pointer authentication, whose emulation is slow.
             Arch::Arm64 => ("virt", "neoverse-n1"),
         };
-        let mut options = format!(
-            "-machine {machine} -smp {} -m {}M -no-reboot -nodefaults -display none -monitor none",
+        let accel = match self.accel {
+            // Instructions can be counted only one after the other.
+            Accel::Tcg if self.instructions => format!("tcg,thread=single -cpu {cpu} -icount shift=0,sleep=off"),
+            Accel::Tcg => format!("tcg,thread=multi -cpu {cpu}"),
+            Accel::Kvm => "kvm -cpu host".to_owned(),
+        };
+        let options = format!(
+            "-machine {machine} -smp {} -m {}M -no-reboot -nodefaults -display none -monitor none -accel {accel}",
             self.cpus, self.memory
         );
-        options += &match self.accel {
-            // Instructions can be counted only one after the other.
-            Accel::Tcg if self.instructions => {
-                format!(" -accel tcg,thread=single -cpu {cpu} -icount shift=0,sleep=off")
-            }
-            Accel::Tcg => format!(" -accel tcg,thread=multi -cpu {cpu}"),
-            Accel::Kvm => " -accel kvm -cpu host".to_owned(),
-        };
         command.args(options.split(' '));
         command.arg("-kernel").arg(&self.image).arg("-initrd").arg(&self.initramfs);
         // A panic reboots at once, which `-no-reboot` makes the end of QEMU. A kernel that can be preempted anywhere is, so that
