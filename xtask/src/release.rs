@@ -40,6 +40,9 @@ pub(crate) struct Release {
     /// Make everything a second time of the same programs, and fail where a byte differs
     #[arg(long)]
     check: bool,
+    /// The `oomtrace` to put in, instead of releases built now; one for each architecture
+    #[arg(long, value_name = "FILE")]
+    binary: Vec<PathBuf>,
     /// Make it although the work tree has changes that are in no commit
     #[arg(long)]
     allow_dirty: bool,
@@ -55,8 +58,10 @@ pub(crate) fn run(release: &Release) -> Result<ExitCode> {
         Some(output) => output.clone(),
         None => installed::in_target(&format!("release-{VERSION}"))?,
     };
-    let binaries = Arch::ALL.map(|arch| build::oomtrace(arch, true));
-    let binaries = binaries.into_iter().collect::<Result<Vec<_>>>()?;
+    let binaries = match &release.binary[..] {
+        [] => Arch::ALL.into_iter().map(|arch| build::oomtrace(arch, true)).collect::<Result<Vec<_>>>()?,
+        binaries => binaries.to_vec(),
+    };
     if output.exists() {
         fs::remove_dir_all(&output).with_context(|| format!("cannot clear away {}", output.display()))?;
     }
@@ -75,12 +80,13 @@ pub(crate) fn run(release: &Release) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes everything into a folder, and gives the files' names, sorted. The first of the binaries runs on this machine.
+/// Writes everything into a folder, and gives the files' names, sorted.
 fn make(binaries: &[PathBuf], output: &Path) -> Result<Vec<String>> {
     fs::create_dir_all(output).with_context(|| format!("cannot create {}", output.display()))?;
     let date = archive::source_date()?;
     let mut files = Vec::new();
-    let native = binaries.first().context("nothing was built")?;
+    let native = binaries.iter().find(|binary| build::check_static(binary).is_ok_and(Arch::is_this_machines));
+    let native = native.context("no program runs on this machine, to write its own manual")?;
     for binary in binaries {
         let installed = Installed::described_by(binary, native)?;
         let arch = installed.arch;
