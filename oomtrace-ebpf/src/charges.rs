@@ -33,7 +33,7 @@ const SEND_EVERY_NS: u64 = 1_000_000_000;
 const MAX_DEPTH: u32 = 16;
 
 /// How far another CPU may have moved a counter since the charge failed: twice what is charged ahead (`MEMCG_CHARGE_BATCH`,
-/// `mm/memcontrol.c`), pages.
+/// `mm/memcontrol.c`), which the kernel counts in pages whatever their size, as it does usage and limits.
 const MOVED_MEANWHILE: u64 = 2 * 64;
 
 /// Which count of [`ChargeCounts`].

@@ -14,14 +14,8 @@ pub(crate) static KERNEL: KernelLayout = KernelLayout::UNKNOWN;
 
 /// What the machine is like.
 #[unsafe(no_mangle)]
-pub(crate) static MACHINE: MachineLayout = MachineLayout {
-    per_cpu_offsets: 0,
-    cpus: 0,
-    page_size: 4096,
-    memory_cgroup_v1: 0,
-    panic_on_oom: 0,
-    command_lines: 0,
-};
+pub(crate) static MACHINE: MachineLayout =
+    MachineLayout { per_cpu_offsets: 0, cpus: 0, page_size: 0, memory_cgroup_v1: 0, panic_on_oom: 0, command_lines: 0 };
 
 /// Where the tracepoint `oom:mark_victim` keeps its fields.
 #[unsafe(no_mangle)]

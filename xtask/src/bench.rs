@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 
 use crate::{
+    arch::Arch,
     build,
     setup::{self, Kernel},
     vm::Guest,
@@ -62,7 +63,7 @@ pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
         What::Recorder(options) => (options.words(), false),
         What::Parse(options) => return options.run(),
     };
-    let oomtrace = bench.oomtrace.clone().map_or_else(|| build::oomtrace(true), Ok)?;
+    let oomtrace = bench.oomtrace.clone().map_or_else(|| build::oomtrace(Arch::Amd64, true), Ok)?;
     let this = env::current_exe().context("where this program is, is not known")?;
     let command = ["bench", "in-guest"].map(OsString::from).into_iter().chain(words.into_iter().map(OsString::from));
     let mut guest = Guest {

@@ -1,14 +1,8 @@
 //! `cargo xtask deb`: the Debian package, made without Debian's tools and the same bytes each time.
 
 mod ar;
-mod generated;
 
-use std::{
-    fmt::Write as _,
-    fs,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{fmt::Write as _, fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -16,21 +10,15 @@ use md5::{Digest as _, Md5};
 
 use self::ar::Ar;
 use crate::{
+    arch::Arch,
     archive::{self, Archive, gzip},
     build,
+    installed::{self, Installed, Kind, VERSION},
 };
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 const CONTROL: &str = include_str!("../../deploy/debian/control");
 const PRERM: &str = include_str!("../../deploy/debian/prerm");
-/// Beside the program: what is installed where.
-const FILES: [(&str, &str); 5] = [
-    ("usr/lib/systemd/system/oomtrace.service", include_str!("../../deploy/systemd/oomtrace.service")),
-    ("usr/share/doc/oomtrace/copyright", include_str!("../../deploy/debian/copyright")),
-    ("usr/share/doc/oomtrace/LICENSE-APACHE", include_str!("../../LICENSE-APACHE")),
-    ("usr/share/doc/oomtrace/LICENSE-MIT", include_str!("../../LICENSE-MIT")),
-    ("usr/share/doc/oomtrace/README.md", include_str!("../../README.md")),
-];
+const COPYRIGHT: &str = include_str!("../../deploy/debian/copyright");
 
 #[derive(Args)]
 #[command(
@@ -41,44 +29,55 @@ pub(crate) struct Deb {
     /// Where to write the package [default: in the target folder]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// The architecture of the host
+    #[arg(long, value_enum, default_value_t)]
+    arch: Arch,
     /// The `oomtrace` to put in, instead of a release built now
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "arch")]
     binary: Option<PathBuf>,
 }
 
 pub(crate) fn run(deb: &Deb) -> Result<ExitCode> {
     let binary = match &deb.binary {
         Some(binary) => binary.clone(),
-        None => build::oomtrace(true)?,
+        None => build::oomtrace(deb.arch, true)?,
     };
-    build::check_static(&binary)?;
+    let installed = Installed::with(&binary)?;
     let output = match &deb.output {
         Some(output) => output.clone(),
-        None => build::target_folder()?.join(format!("oomtrace_{VERSION}_amd64.deb")),
+        None => installed::in_target(&name(installed.arch))?,
     };
-    fs::write(&output, package(files(&binary)?, archive::source_date()?)?)
+    fs::write(&output, package(installed, archive::source_date()?)?)
         .with_context(|| format!("cannot write {}", output.display()))?;
     println!("{}", output.display());
     Ok(ExitCode::SUCCESS)
 }
 
-/// A file's path on the system, its mode and its content.
-type File = (String, u32, Vec<u8>);
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+/// What the package's file is called.
+pub(crate) fn name(arch: Arch) -> String {
+    format!("oomtrace_{VERSION}_{}.deb", arch.debian())
 }
 
-/// All that is installed: the program, what it writes about itself, and what lies beside the source.
-fn files(binary: &Path) -> Result<Vec<File>> {
-    let mut files = vec![("usr/bin/oomtrace".to_owned(), 0o755, read(binary)?)];
-    files.extend(generated::files(binary)?);
-    files.extend(FILES.map(|(path, text)| (path.to_owned(), 0o644, text.as_bytes().to_vec())));
-    Ok(files)
+/// Where Debian's programs look for it.
+pub(crate) fn place(kind: &Kind) -> String {
+    match kind {
+        Kind::Program => "usr/bin/oomtrace".to_owned(),
+        Kind::Completion("fish") => "usr/share/fish/vendor_completions.d/oomtrace.fish".to_owned(),
+        Kind::Completion("zsh") => "usr/share/zsh/vendor-completions/_oomtrace".to_owned(),
+        Kind::Completion(shell) => format!("usr/share/{shell}-completion/completions/oomtrace"),
+        Kind::Manual(page) => format!("usr/share/man/man1/{page}.gz"),
+        Kind::Example => "usr/share/doc/oomtrace/examples/config.toml".to_owned(),
+        Kind::Unit => "usr/lib/systemd/system/oomtrace.service".to_owned(),
+        Kind::Readme => "usr/share/doc/oomtrace/README.md".to_owned(),
+        Kind::Licence(name) => format!("usr/share/doc/oomtrace/{name}"),
+    }
 }
 
 /// The package: deb(5).
-fn package(mut files: Vec<File>, date: u64) -> Result<Vec<u8>> {
+pub(crate) fn package(installed: Installed, date: u64) -> Result<Vec<u8>> {
+    let Installed { arch, files } = installed;
+    let mut files: Vec<_> = files.into_iter().map(|(kind, content)| (place(&kind), kind.mode(), content)).collect();
+    files.push(("usr/share/doc/oomtrace/copyright".to_owned(), 0o644, COPYRIGHT.into()));
     files.sort();
     let (mut system, mut sums, mut bytes) = (Archive::new(date), String::new(), 0);
     for (path, mode, content) in files {
@@ -89,6 +88,7 @@ fn package(mut files: Vec<File>, date: u64) -> Result<Vec<u8>> {
     let mut control = Archive::new(date);
     let installed_size = bytes.div_ceil(1024).to_string();
     let text = CONTROL.replace("@VERSION@", VERSION).replace("@INSTALLED_SIZE@", &installed_size);
+    let text = text.replace("@ARCHITECTURE@", arch.debian());
     control.file("control", 0o644, text);
     control.file("md5sums", 0o644, sums);
     control.file("prerm", 0o755, PRERM);
@@ -109,8 +109,8 @@ mod tests {
     const DATE: u64 = 1_700_000_000;
 
     /// Those of a program that is built already, or as good as: every other test of oomtrace builds it, too.
-    fn files() -> Result<Vec<File>> {
-        super::files(&build::oomtrace(false)?)
+    fn installed() -> Result<Installed> {
+        Installed::with(&build::oomtrace(Arch::Amd64, false)?)
     }
 
     /// An empty system with a record of what is installed.
@@ -154,10 +154,10 @@ mod tests {
     fn it_is_installed_with_nothing_enabled_and_removed_without_a_trace() -> Result<()> {
         let scratch = tempfile::tempdir()?;
         let deb = scratch.path().join("oomtrace.deb");
-        fs::write(&deb, package(files()?, DATE)?)?;
+        fs::write(&deb, package(installed()?, DATE)?)?;
         let deb = deb.to_str().context("a path that is not UTF-8")?;
         let info = tool::output(Command::new("dpkg-deb").args(["--info", deb]))?;
-        assert!(info.contains(&format!(" Version: {VERSION}\n")), "{info}");
+        assert!(info.contains(&format!(" Version: {VERSION}\n Architecture: amd64\n")), "{info}");
         let system = System::new()?;
         system.dpkg(&["--install", deb])?;
         // A unit that is enabled has a link below /etc.
@@ -169,6 +169,7 @@ mod tests {
             "usr/share/doc/oomtrace/LICENSE-MIT",
             "usr/share/doc/oomtrace/README.md",
             "usr/share/doc/oomtrace/copyright",
+            "usr/share/doc/oomtrace/examples/config.toml",
             "usr/share/fish/vendor_completions.d/oomtrace.fish",
             "usr/share/zsh/vendor-completions/_oomtrace",
         ];
@@ -218,7 +219,7 @@ mod tests {
     fn a_changed_file_is_found() -> Result<()> {
         let scratch = tempfile::tempdir()?;
         let deb = scratch.path().join("oomtrace.deb");
-        fs::write(&deb, package(files()?, DATE)?)?;
+        fs::write(&deb, package(installed()?, DATE)?)?;
         let system = System::new()?;
         system.dpkg(&["--install", deb.to_str().context("a path that is not UTF-8")?])?;
         fs::write(system.0.path().join("usr/bin/oomtrace"), "something else")?;
@@ -229,9 +230,9 @@ mod tests {
 
     #[test]
     fn the_same_files_make_the_same_package() -> Result<()> {
-        let mut turned = files()?;
-        turned.reverse();
-        assert!(package(files()?, DATE)? == package(turned, DATE)?, "two packages of the same files differ");
+        let mut turned = installed()?;
+        turned.files.reverse();
+        assert!(package(installed()?, DATE)? == package(turned, DATE)?, "two packages of the same files differ");
         Ok(())
     }
 }

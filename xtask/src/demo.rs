@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
 use crate::{
+    arch::Arch,
     build,
     setup::Kernel,
     vm::{Cgroup, Guest},
@@ -22,6 +23,9 @@ pub(crate) struct Demo {
     /// The kernel to boot
     #[arg(long, default_value = "6.12")]
     kernel: Kernel,
+    /// The machine's architecture
+    #[arg(long, value_enum, default_value_t)]
+    arch: Arch,
     /// The cgroup hierarchy that the guest mounts
     #[arg(long, value_enum, default_value = "v2")]
     cgroup: Cgroup,
@@ -51,11 +55,12 @@ pub(crate) fn run(demo: &Demo) -> Result<ExitCode> {
     let locale =
         ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()));
     let locale = locale.unwrap_or_else(|| "C".to_owned());
-    let oomtrace = build::oomtrace(false)?;
+    let oomtrace = build::oomtrace(demo.arch, false)?;
     let scratch = tempfile::tempdir().context("no place for the demonstration's script")?;
     fs::write(scratch.path().join("demo.sh"), SCRIPT)?;
-    eprintln!("-- booting kernel {} in an emulated machine", demo.kernel);
+    eprintln!("-- booting kernel {} ({}) in an emulated machine", demo.kernel, demo.arch);
     let guest = Guest {
+        arch: demo.arch,
         cgroup: demo.cgroup,
         programs: vec![(oomtrace, "oomtrace")],
         share: Some(scratch.path().to_owned()),

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 
-use crate::{build, setup, tool};
+use crate::{arch::Arch, build, setup, tool};
 
 /// What makes the compiler count edges and compare operands for libFuzzer. No sanitizer: the code under test is safe Rust,
 /// and these few flags are the stable compiler's.
@@ -60,7 +60,7 @@ pub(crate) fn run(fuzz: &Fuzz) -> Result<ExitCode> {
     build_targets(&package, &work, &chosen)?;
     let mut broken = Vec::new();
     for name in chosen {
-        let mut command = Command::new(work.join(build::TARGET).join("release").join(name));
+        let mut command = Command::new(work.join(Arch::Amd64.target()).join("release").join(name));
         let findings = work.join("findings");
         fs::create_dir_all(&findings).with_context(|| format!("cannot create {}", findings.display()))?;
         command.arg(format!("-artifact_prefix={}/{name}-", findings.display()));
@@ -100,8 +100,8 @@ fn targets(package: &Path) -> Result<Vec<String>> {
 
 /// Builds them apart from everything else: with these flags nothing that is built already can be used.
 fn build_targets(package: &Path, work: &Path, names: &[&String]) -> Result<()> {
-    let mut cargo = tool::cargo();
-    cargo.args(["build", "--release", "--target", build::TARGET, "--target-dir"]).arg(work);
+    let mut cargo = build::cargo(Arch::Amd64)?;
+    cargo.args(["build", "--release", "--target-dir"]).arg(work);
     cargo.args(names.iter().flat_map(|name| ["--bin", name.as_str()]));
     // Instead of those of the project's configuration, which make programs static.
     cargo.current_dir(package).env("RUSTFLAGS", [&COVERAGE[..], &["--cfg", "fuzzing"]].concat().join(" "));

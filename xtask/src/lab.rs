@@ -33,6 +33,7 @@ use self::{
 };
 pub(crate) use self::{agent::Output, kubelet::Settings, oomtrace::Oomtrace};
 use crate::{
+    arch::Arch,
     build, cache, image, setup, tool,
     vm::{Cgroup, interrupt},
 };
@@ -107,7 +108,7 @@ impl Up {
     fn binary(&self) -> Result<PathBuf> {
         match &self.binary {
             Some(binary) => Ok(binary.clone()),
-            None => build::oomtrace(self.release),
+            None => build::oomtrace(Arch::Amd64, self.release),
         }
     }
 }
@@ -285,7 +286,7 @@ impl Lab {
     pub(crate) fn plugin(&self, arguments: &[&str]) -> Result<String> {
         let kubectl = setup::kubectl()?;
         let plugins = tempfile::tempdir().context("no place for the plugin")?;
-        std::os::unix::fs::symlink(build::oomtrace(false)?, plugins.path().join("kubectl-oomtrace"))?;
+        std::os::unix::fs::symlink(build::oomtrace(Arch::Amd64, false)?, plugins.path().join("kubectl-oomtrace"))?;
         let path = [Some(plugins.path()), kubectl.parent()].into_iter().flatten().map(Path::to_path_buf);
         let path = path.chain(env::var_os("PATH").iter().flat_map(env::split_paths).collect::<Vec<_>>());
         let mut command = Command::new(&kubectl);

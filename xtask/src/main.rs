@@ -1,5 +1,6 @@
 //! Sets up, builds, tests and demonstrates oomtrace.
 
+mod arch;
 mod archive;
 mod bench;
 mod build;
@@ -10,9 +11,11 @@ mod fuzz;
 mod golden;
 mod image;
 mod in_guest;
+mod installed;
 mod lab;
 mod manifests;
 mod mutants;
+mod release;
 mod scenarios;
 mod setup;
 mod test;
@@ -36,6 +39,8 @@ enum Xtask {
     Image(image::Image),
     /// Make the Debian package, without Debian's tools
     Deb(deb::Deb),
+    /// Make everything that a release consists of
+    Release(release::Release),
     /// Render and check the manifests in deploy/
     Manifests(manifests::Manifests),
     /// Run every check: formatting, clippy, unit tests, and the kernel tests on each kernel
@@ -69,6 +74,7 @@ fn main() -> ExitCode {
         Xtask::Build(build) => build::run(&build),
         Xtask::Image(image) => image::run(&image),
         Xtask::Deb(deb) => deb::run(&deb),
+        Xtask::Release(release) => release::run(&release),
         Xtask::Manifests(manifests) => manifests::run(&manifests),
         Xtask::Test(test) => Ok(test::run(&test)),
         Xtask::Demo(demo) => demo::run(&demo),

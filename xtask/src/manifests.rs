@@ -7,6 +7,7 @@ mod queries;
 mod render;
 mod rules;
 mod unit;
+mod workflows;
 
 use std::process::ExitCode;
 
@@ -14,7 +15,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
 
-pub(crate) use self::render::overlay;
+pub(crate) use self::render::{overlay, overlay_text};
 use self::{
     render::{chart, lint, refused},
     rules::Release,
@@ -76,6 +77,9 @@ pub(crate) fn judge() -> Result<Vec<bool>> {
     }
     for (name, complaints) in queries::complaints()? {
         judged.push(say(name, &complaints));
+    }
+    for (name, complaints) in workflows::complaints()? {
+        judged.push(say(&format!("the workflow {name}, by actionlint"), &complaints));
     }
     judged.push(say("the unit, by systemd-analyze", &unit::complaints(unit::UNIT)?));
     Ok(judged)

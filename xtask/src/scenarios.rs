@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::{
+    arch::Arch,
     build,
     setup::{self, Kernel},
     vm::{Guest, Kernels, With},
@@ -38,9 +39,9 @@ pub(crate) struct Scenarios {
 }
 
 pub(crate) fn run(scenarios: &Scenarios) -> Result<ExitCode> {
-    let oomtrace = build::oomtrace(false)?;
+    let oomtrace = build::oomtrace(Arch::Amd64, false)?;
     let mut failed = Vec::new();
-    for &kernel in &scenarios.kernel.0 {
+    for kernel in scenarios.kernel.of(Arch::Amd64) {
         if !scenarios.passes_on(kernel, oomtrace.clone())? {
             failed.push(kernel.label());
         }

@@ -2,12 +2,15 @@
 //! once, into the cache, verified by the tool that fetched it; the other subcommands ask here for just the pieces
 //! they need.
 
+mod actionlint;
 mod apt;
 mod bpf_linker;
 mod bpftrace;
 mod busybox;
 mod cargo_mutants;
 mod containerd;
+mod cross;
+mod cyclonedx;
 mod docker;
 mod etcd;
 mod kernel;
@@ -19,6 +22,7 @@ mod nodejs;
 mod podman;
 mod prometheus;
 mod qemu;
+mod rpm;
 mod rsyslog;
 mod rust_src;
 mod systemd;
@@ -28,14 +32,17 @@ use std::{fs, path::Path, process::ExitCode, thread};
 use anyhow::{Result, bail};
 
 pub(crate) use self::{
+    actionlint::actionlint,
     bpf_linker::bpf_linker,
     bpftrace::bpftrace,
-    busybox::busybox,
+    busybox::{busybox, busybox_for},
     cargo_mutants::cargo_mutants,
     containerd::containerd,
+    cross::cross,
+    cyclonedx::cyclonedx,
     docker::docker,
     etcd::etcd,
-    kernel::{Kernel, KernelFiles, kernel},
+    kernel::{Kernel, KernelFiles, kernel, kernel_for},
     kubernetes::{helm, kubectl, python},
     kubernetes_source::kubernetes,
     log_engines::log_engines,
@@ -44,14 +51,17 @@ pub(crate) use self::{
     podman::podman,
     prometheus::prometheus,
     qemu::qemu,
+    rpm::rpm,
     rsyslog::{jq, rsyslog},
     rust_src::rust_src,
     systemd::{journal_tools, systemd, systemd_analyze},
 };
-use crate::cache;
+use crate::{arch::Arch, cache};
 
 /// What a person can choose, for `--help`.
 pub(crate) const VARIABLES: &str = "\
+What building for arm64, its kernels and a release need is fetched when it is first used.
+
 Environment variables, for this and every other command:
   OOMTRACE_CACHE          the folder for downloads [default: oomtrace in $XDG_CACHE_HOME, or ~/.cache/oomtrace]
   OOMTRACE_DEBIAN_MIRROR  the Debian mirror's URI [default: the one in this machine's apt configuration]
@@ -60,7 +70,7 @@ Environment variables, for this and every other command:
 /// Brings every piece, the compiling and the downloading at once.
 pub(crate) fn run() -> Result<ExitCode> {
     let (toolchain, guests, lab) = thread::scope(|scope| {
-        let guests = scope.spawn(|| guests(&Kernel::ALL));
+        let guests = scope.spawn(|| guests(Arch::Amd64, &Kernel::ALL));
         let lab = scope.spawn(lab);
         (toolchain(), guests.join(), lab.join())
     });
@@ -80,16 +90,18 @@ pub(crate) fn toolchain() -> Result<()> {
 }
 
 /// What booting these kernels needs. A kernel that cannot be had does not keep the others from being fetched.
-pub(crate) fn guests(kernels: &[Kernel]) -> Result<()> {
-    qemu()?;
-    busybox()?;
-    containerd()?;
-    docker()?;
-    podman()?;
-    prometheus()?;
-    systemd()?;
-    rsyslog()?;
-    let failed: Vec<_> = kernels.iter().filter_map(|each| kernel(*each).err()).collect();
+pub(crate) fn guests(arch: Arch, kernels: &[Kernel]) -> Result<()> {
+    qemu(arch)?;
+    busybox_for(arch)?;
+    if arch == Arch::Amd64 {
+        containerd()?;
+        docker()?;
+        podman()?;
+        prometheus()?;
+        systemd()?;
+        rsyslog()?;
+    }
+    let failed: Vec<_> = kernels.iter().filter_map(|each| kernel_for(arch, *each).err()).collect();
     if failed.is_empty() {
         return Ok(());
     }
@@ -98,7 +110,7 @@ pub(crate) fn guests(kernels: &[Kernel]) -> Result<()> {
 
 /// What a lab needs. Kubernetes is compiled: ten minutes of one processor.
 pub(crate) fn lab() -> Result<()> {
-    qemu()?;
+    qemu(Arch::Amd64)?;
     etcd()?;
     kubectl()?;
     kernel(NODE_KERNEL)?;
@@ -114,7 +126,7 @@ fn report() -> Result<()> {
     };
     show("rust-src", &rust_src()?)?;
     show("bpf-linker", &bpf_linker()?)?;
-    show("qemu", qemu()?.folder())?;
+    show("qemu", qemu(Arch::Amd64)?.folder())?;
     show("busybox", &busybox()?)?;
     show("containerd and runc", &containerd()?)?;
     show("docker", &docker()?)?;

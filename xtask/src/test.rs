@@ -15,7 +15,7 @@ use anyhow::Result;
 use clap::Args;
 
 use self::tally::{Ended, Tally};
-use crate::{lab, manifests, setup, tool, vm::Kernels};
+use crate::{arch::Arch, lab, manifests, setup, tool, vm::Kernels};
 
 #[derive(Args)]
 #[command(
@@ -26,9 +26,12 @@ use crate::{lab, manifests, setup, tool, vm::Kernels};
                         target/kernel-tests/KERNEL-CGROUP/."
 )]
 pub(crate) struct Test {
-    /// The kernel for the kernel tests: 5.10, 6.1, 6.12, 7.x, or all
+    /// The kernel for the kernel tests: 5.10, 6.1, 6.12, 7.x, for arm64 also 6.12-16k (by the size of its pages), or all
     #[arg(long, default_value = "all")]
     kernel: Kernels,
+    /// The architecture for the kernel tests
+    #[arg(long, value_enum, default_value_t)]
+    arch: Arch,
     /// Leave the kernel tests out
     #[arg(long)]
     skip_kernel: bool,
@@ -59,7 +62,7 @@ pub(crate) fn run(test: &Test) -> ExitCode {
     let rows = thread::scope(|scope| {
         if !test.skip_kernel {
             // Downloading goes on beside compiling. What it cannot get, the guest that needs it will report.
-            scope.spawn(|| setup::guests(&test.kernel.0));
+            scope.spawn(|| setup::guests(test.arch, &test.kernel.of(test.arch)));
         }
         let mut rows = vec![
             step("formatting", || quiet(&["fmt", "--all", "--check"])),
@@ -76,7 +79,7 @@ pub(crate) fn run(test: &Test) -> ExitCode {
             }),
         ];
         if !test.skip_kernel {
-            rows.extend(guests::run(&test.kernel.0, test.filter.as_deref(), test.jobs));
+            rows.extend(guests::run(test.arch, &test.kernel.of(test.arch), test.filter.as_deref(), test.jobs));
         }
         // At the end: where the cache is cold, this compiles Kubernetes, which would slow the guests down.
         if let Some(set) = test.lab {

@@ -15,7 +15,7 @@ pub(crate) use self::{
     guest::{Accel, Cgroup, Guest, Outcome, Sink, With},
     initramfs::Initramfs,
 };
-use crate::{build, setup::Kernel};
+use crate::{arch::Arch, build, setup::Kernel};
 
 /// Our exit status where the guest's command has none: far from those that commands use, and `docker run`'s for the
 /// same.
@@ -29,9 +29,12 @@ and --out DIR and --console FILE become DIR/KERNEL and FILE.KERNEL.";
 #[derive(Args)]
 #[command(after_help = EXIT_STATUS)]
 pub(crate) struct Vm {
-    /// The kernel to boot: 5.10, 6.1, 6.12, 7.x, or all
+    /// The kernel to boot: 5.10, 6.1, 6.12, 7.x, for arm64 also 6.12-16k (by the size of its pages), or all
     #[arg(long)]
     kernel: Kernels,
+    /// The machine's architecture
+    #[arg(long, value_enum, default_value_t)]
+    arch: Arch,
     /// The cgroup hierarchy to mount; v1 needs a kernel that has its memory controller
     #[arg(long, value_enum, default_value_t = Cgroup::V2)]
     cgroup: Cgroup,
@@ -78,16 +81,29 @@ pub(crate) struct Vm {
 }
 
 /// One kernel of the matrix, or every one.
-#[derive(Clone)]
-pub(crate) struct Kernels(pub(crate) Vec<Kernel>);
+#[derive(Clone, Copy)]
+pub(crate) enum Kernels {
+    All,
+    One(Kernel),
+}
+
+impl Kernels {
+    /// Those of an architecture.
+    pub(crate) fn of(self, arch: Arch) -> Vec<Kernel> {
+        match self {
+            Self::All => Kernel::all(arch).to_vec(),
+            Self::One(kernel) => vec![kernel],
+        }
+    }
+}
 
 impl FromStr for Kernels {
     type Err = String;
 
     fn from_str(label: &str) -> Result<Self, Self::Err> {
         match label {
-            "all" => Ok(Self(Kernel::ALL.to_vec())),
-            label => Ok(Self(vec![label.parse().map_err(|error| format!("{error}, all"))?])),
+            "all" => Ok(Self::All),
+            label => Ok(Self::One(label.parse().map_err(|error| format!("{error}, all"))?)),
         }
     }
 }
@@ -95,14 +111,14 @@ impl FromStr for Kernels {
 pub(crate) fn run(vm: &Vm) -> Result<ExitCode> {
     let oomtrace = match &vm.oomtrace {
         Some(program) => program.clone(),
-        None => build::oomtrace(vm.release)?,
+        None => build::oomtrace(vm.arch, vm.release)?,
     };
-    if let [kernel] = vm.kernel.0[..] {
+    if let Kernels::One(kernel) = vm.kernel {
         return Ok(vm.boot(kernel, oomtrace, vm.out.clone(), vm.console.clone())?.status.into());
     }
     let mut table = Vec::new();
     let mut statuses = Vec::new();
-    for &kernel in &vm.kernel.0 {
+    for kernel in vm.kernel.of(vm.arch) {
         eprintln!("== kernel {kernel}, cgroup {}", vm.cgroup);
         let out = vm.out.as_ref().map(|folder| folder.join(kernel.label()));
         let console = vm.console.as_ref().map(|file| file.with_added_extension(kernel.label()));
@@ -137,6 +153,7 @@ impl Vm {
             None => Box::new(io::sink()),
         };
         let guest = Guest {
+            arch: self.arch,
             cgroup: self.cgroup,
             memory: self.memory.unwrap_or(if self.with.is_some() { 2048 } else { 1024 }),
             with: self.with,

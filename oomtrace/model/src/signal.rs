@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer};
 
-/// Those of Linux on x86-64, but for the real-time ones: `signal(7)`. The first is number 1.
+/// Those of Linux on x86-64 and arm64, but for the real-time ones: `signal(7)`. The first is number 1.
 const NAMES: [&str; 31] = [
     "SIGHUP",
     "SIGINT",

@@ -34,7 +34,8 @@ pub(super) struct Args {
     /// Which kind of attach point to use.
     #[arg(long, value_enum, default_value_t)]
     probe: Choice,
-    /// Size of the ring buffer between kernel and oomtrace in KiB, a power of two from 4 on. A kill takes about 2 KiB.
+    /// Size of the ring buffer between kernel and oomtrace in KiB, a power of two from 4 on; where pages are larger, it is a
+    /// page at least. A kill takes about 2 KiB.
     #[arg(long, value_name = "KIB", default_value = "512", value_parser = ring_size)]
     ring_size: u32,
     /// How many cgroups at their limits, and processes whose allocations are refused, are counted at a time; more are reported
@@ -100,6 +101,11 @@ fn ring_size(text: &str) -> Result<u32, String> {
     }
 }
 
+/// What the kernel takes for so many KiB: whole pages, so that one configuration is good for nodes whose pages differ.
+fn ring_bytes(kib: u32, page_size: usize) -> u32 {
+    (kib * 1024).max(u32::try_from(page_size).unwrap_or(u32::MAX))
+}
+
 /// Traces until interrupted, or until what `args` say.
 pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Result<()> {
     let names = args.names.options(&args.cgroup_root);
@@ -114,7 +120,7 @@ pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Re
         duration: args.duration.map(SignedDuration::unsigned_abs),
         count: args.count,
         choice: args.probe,
-        ring_bytes: args.ring_size * 1024,
+        ring_bytes: ring_bytes(args.ring_size, rustix::param::page_size()),
         map_entries: args.map_size,
         charge_returns: args.charge_returns,
         command_lines: !args.no_command_lines,
@@ -133,4 +139,16 @@ pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Re
         kubelet_log_asked_for,
         kubelet_metrics: args.kubelet.metrics(args.names.kubelet()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_is_a_page_at_least() {
+        assert_eq!(ring_bytes(4, 4 << 10), 4 << 10);
+        assert_eq!(ring_bytes(4, 64 << 10), 64 << 10);
+        assert_eq!(ring_bytes(512, 64 << 10), 512 << 10);
+    }
 }

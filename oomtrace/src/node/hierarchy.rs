@@ -109,13 +109,13 @@ pub fn read(path: &Path) -> Result<Option<String>, ReadError> {
 
 /// A file whose size is not known before it is read, as of all that the kernel makes: nothing asks for it.
 fn read_whole(path: &Path) -> io::Result<String> {
-    let mut text = String::with_capacity(PAGE);
+    let mut text = String::with_capacity(MOST_FIT);
     File::open(path)?.take(u64::MAX).read_to_string(&mut text)?;
     Ok(text)
 }
 
-/// The kernel gives such a file in pieces of this size, and most are smaller.
-const PAGE: usize = 4096;
+/// Most such files are smaller than this.
+const MOST_FIT: usize = 4096;
 
 #[cfg(test)]
 mod tests {

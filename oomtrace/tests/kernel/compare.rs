@@ -6,15 +6,16 @@ use serde_json::{Value, json};
 use crate::{
     Outcome, check_eq,
     kernel_log::{self, killed},
+    page_bytes,
 };
 
 /// How far the kernel's own figures may be off: what `percpu_counter` leaves unadded on two CPUs, 32 pages each
 /// (`percpu_counter_batch`). The kernel logs the approximate sum, oomtrace the exact one.
-const COUNTER_SLACK_KIB: u64 = 2 * 32 * 4;
+const COUNTER_SLACK_PAGES: u64 = 2 * 32;
 
 /// How far a cgroup's usage may move between oomtrace's reading and the kernel's: what two CPUs have charged ahead
 /// (`MEMCG_CHARGE_BATCH`, 64 pages each) may be given back meanwhile.
-const STOCK_SLACK_KIB: u64 = 2 * 64 * 4;
+const STOCK_SLACK_PAGES: u64 = 2 * 64;
 
 /// One kill, with every field that the kernel's log has, compared with it.
 pub(crate) fn compare_with_log(kill: &Value, log: &[String]) -> Outcome {
@@ -25,6 +26,7 @@ pub(crate) fn compare_with_log(kill: &Value, log: &[String]) -> Outcome {
     let line = find("Killed process")?;
     let reported = killed(line).with_context(|| line.clone())?;
 
+    let page_kib = page_bytes() / 1024;
     let victim = &kill["victim"];
     check_eq!(victim["pid"], json!(reported.pid), "victim.pid");
     check_eq!(victim["uid"], json!(reported.uid), "victim.uid");
@@ -37,7 +39,7 @@ pub(crate) fn compare_with_log(kill: &Value, log: &[String]) -> Outcome {
         ("rss_shmem_bytes", reported.shmem_kib),
     ] {
         let ours = victim[field].as_u64().with_context(|| format!("victim.{field} is not known"))? / 1024;
-        ensure!(ours.abs_diff(kib) <= COUNTER_SLACK_KIB, "victim.{field}: {ours} KiB is not {kib} KiB");
+        ensure!(ours.abs_diff(kib) <= COUNTER_SLACK_PAGES * page_kib, "victim.{field}: {ours} KiB is not {kib} KiB");
     }
     let name = kernel_log::value(report, ",task=");
     check_eq!(victim["comm"].as_str(), name, "victim.comm");
@@ -60,7 +62,10 @@ pub(crate) fn compare_with_log(kill: &Value, log: &[String]) -> Outcome {
         let kib = |key| kernel_log::value(memory, key)?.strip_suffix("kB")?.parse::<u64>().ok();
         let (ours, reported) = (kill["limit"]["usage_bytes"].as_u64(), kib("usage ").context("no usage")?);
         let ours = ours.context("limit.usage_bytes is not known")? / 1024;
-        ensure!(ours.abs_diff(reported) <= STOCK_SLACK_KIB, "limit.usage_bytes: {ours} KiB is not {reported} KiB");
+        ensure!(
+            ours.abs_diff(reported) <= STOCK_SLACK_PAGES * page_kib,
+            "limit.usage_bytes: {ours} KiB is not {reported} KiB"
+        );
         check_eq!(kill["limit"]["limit_bytes"].as_u64(), kib("limit ").map(|kib| kib * 1024), "limit.limit_bytes");
     }
     Ok(())

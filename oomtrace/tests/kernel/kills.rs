@@ -12,6 +12,7 @@ use crate::{
     compare::compare_with_log,
     kernel_log::{self, KernelLog, killed},
     oomtrace::{Oomtrace, losses, of_kind, wait_until},
+    page_bytes,
     scenarios::{Scenario, only, run_to_death},
     workload,
 };
@@ -195,7 +196,7 @@ fn candidates() -> Outcome {
         for task in killable {
             let found = candidates.iter().find(|candidate| candidate["pid"] == json!(task.pid));
             let candidate = found.with_context(|| format!("{task:?} is no candidate"))?;
-            check_eq!(candidate["total_vm_bytes"], json!(task.total_vm_pages * 4096), "total_vm_bytes");
+            check_eq!(candidate["total_vm_bytes"], json!(task.total_vm_pages * page_bytes()), "total_vm_bytes");
             check_eq!(candidate["pgtables_bytes"], json!(task.pgtables_bytes), "pgtables_bytes");
             check_eq!(candidate["oom_score_adj"], json!(task.oom_score_adj), "oom_score_adj");
             check_eq!(candidate["comm"], json!(task.comm), "comm");
@@ -298,7 +299,7 @@ fn already_dying() -> Outcome {
     wait_until("the process holds its memory", || {
         let statm = fs::read_to_string(format!("/proc/{}/statm", dying.id()))?;
         let pages: u64 = statm.split(' ').nth(1).context("statm has no resident pages")?.parse()?;
-        Ok(pages * rustix::param::page_size() as u64 >= 12 << 20)
+        Ok(pages * page_bytes() >= 12 << 20)
     })?;
     fs::write(frozen.join("cgroup.procs"), dying.id().to_string())?;
     fs::write(frozen.join("freezer.state"), "FROZEN")?;

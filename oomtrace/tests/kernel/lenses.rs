@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     Outcome,
     cgroup::{self, Cgroup, container_path},
-    check_eq,
+    check_eq, page_bytes,
     scenarios::Scenario,
 };
 
@@ -86,13 +86,13 @@ fn lens(report: &Value, name: &str) -> Result<u64> {
 }
 
 /// What `memory.stat` may lack: changes of 64 pages for each of two processors that are not added yet.
-const LAG: u64 = 2 * 64 * 4096;
+const LAG_PAGES: u64 = 2 * 64;
 
 /// A figure is this much, and no more beside it than a program needs.
 fn about(figure: u64, expected: u64, what: &str) -> Outcome {
     println!("{what}: {figure} for {expected}");
     ensure!(
-        (expected - LAG..expected + BESIDE).contains(&figure),
+        (expected - LAG_PAGES * page_bytes()..expected + BESIDE).contains(&figure),
         "{what} is {figure}, not {expected} and a little more"
     );
     Ok(())
@@ -111,7 +111,7 @@ fn adds_up(report: &Value) -> Outcome {
         if let Some(bytes) = in_flight.filter(|_| sum["name"] == "usage") {
             println!("in flight: {bytes}");
             // 64 pages for each of two processors, and what memory.stat may lag behind.
-            ensure!(bytes.unsigned_abs() <= 4 * 64 * 4096, "{bytes} bytes in flight: {sum}");
+            ensure!(bytes.unsigned_abs() <= 4 * 64 * page_bytes(), "{bytes} bytes in flight: {sum}");
         }
     }
     Ok(())
@@ -185,7 +185,8 @@ fn node() -> Outcome {
     check_eq!(signals[1]["capacity_bytes"], json!(400 * MIB), "the limit of kubepods");
     about(signals[1]["working_set_bytes"].as_u64().unwrap_or(0), 100 * MIB, "the working set of kubepods")?;
     // The kernel's own score of each candidate, from the same points.
-    let total = i64::try_from((number("/proc/meminfo", "MemTotal")? + number("/proc/meminfo", "SwapTotal")?) / 4096)?;
+    let total =
+        i64::try_from((number("/proc/meminfo", "MemTotal")? + number("/proc/meminfo", "SwapTotal")?) / page_bytes())?;
     for candidate in report["oom_order_node"]["candidates"].as_array().context("no candidates")? {
         let points = candidate["points"].as_i64().context("no points")?;
         let Ok(score) = fs::read_to_string(format!("/proc/{}/oom_score", candidate["pid"])) else { continue };
@@ -209,7 +210,7 @@ fn order() -> Outcome {
     let candidates = report["oom_order_kubepods"]["candidates"].as_array().context("no candidates")?;
     let pids: Vec<_> = candidates.iter().map(|candidate| candidate["pid"].clone()).collect();
     check_eq!(pids, [json!(first.child.id()), json!(second.child.id())], "the order");
-    check_eq!(report["oom_order_kubepods"]["total_pages"], json!(200 * MIB / 4096), "the limit in pages");
+    check_eq!(report["oom_order_kubepods"]["total_pages"], json!(200 * MIB / page_bytes()), "the limit in pages");
     kubepods.0.limit(100)?;
     ensure!(!first.child.wait()?.success(), "the first of the order lives");
     ensure!(second.child.try_wait()?.is_none(), "the second of the order was killed");

@@ -94,6 +94,11 @@ fn twice(name: &str, test: fn() -> Outcome) -> Result<(), String> {
     Ok(())
 }
 
+/// The size of a page: counters that lag do so by a number of pages.
+pub(crate) fn page_bytes() -> u64 {
+    rustix::param::page_size() as u64
+}
+
 /// A test's result: an error's text is what failed.
 pub(crate) type Outcome = anyhow::Result<()>;
 

@@ -18,7 +18,7 @@ use crate::{
     cgroup::{self, Cgroup, container_id, container_path, uid},
     check_eq,
     oomtrace::{Oomtrace, losses, of_kind},
-    workload,
+    page_bytes, workload,
 };
 
 /// A test and what it says about the world.
@@ -45,7 +45,7 @@ const FLOOD: u64 = 8000;
 
 /// How far the sizes of a process may differ between its mark, its table row and the line of its kill: what
 /// `percpu_counter` leaves unadded on two CPUs, 32 pages each, and what it gives back or takes meanwhile.
-const SLACK_BYTES: u64 = 4 * 32 * 4096;
+const SLACK_PAGES: u64 = 4 * 32;
 
 /// Runs a workload to its death in a cgroup with oomtrace on every rung, and gives the lines of each.
 fn on_every_rung(happens: impl FnOnce() -> Outcome) -> Result<Vec<(&'static str, Vec<Value>)>> {
@@ -109,12 +109,14 @@ fn compare(reported: &[(&'static str, &Value)]) -> Outcome {
         let Some((first, (best, _))) = known.next() else { continue };
         for (value, (rung, _)) in known {
             let alike = match (first.as_i64(), value.as_i64()) {
-                (Some(one), Some(other)) if path.ends_with("_bytes") => one.abs_diff(other) <= SLACK_BYTES,
+                (Some(one), Some(other)) if path.ends_with("_bytes") => {
+                    one.abs_diff(other) <= SLACK_PAGES * page_bytes()
+                }
                 // The log lists those that still have memory, the probes also those that have just given it up.
                 (Some(one), Some(other)) if path == "candidates_weighed" || path == "candidates[]" => {
                     (0..=2).contains(&(one - other))
                 }
-                (Some(one), Some(other)) if path.ends_with("points") => one.abs_diff(other) <= SLACK_BYTES / 4096,
+                (Some(one), Some(other)) if path.ends_with("points") => one.abs_diff(other) <= SLACK_PAGES,
                 _ => first == value,
             };
             ensure!(alike, "{path}: {best} tells {first}, {rung} tells {value}");
@@ -212,7 +214,10 @@ fn global_oom() -> Outcome {
             kill["limit"]["total_bytes"].as_u64().with_context(|| format!("{rung}: no total_bytes"))
         })
         .collect::<Result<_>>()?;
-    ensure!(totals.iter().all(|total| total.abs_diff(totals[0]) <= SLACK_BYTES), "total_bytes: {totals:?}");
+    ensure!(
+        totals.iter().all(|total| total.abs_diff(totals[0]) <= SLACK_PAGES * page_bytes()),
+        "total_bytes: {totals:?}"
+    );
     compare(&kills)
 }
 

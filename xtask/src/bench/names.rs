@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::{
+    arch::Arch,
     build,
     setup::{self, Kernel},
     tool,
@@ -45,18 +46,8 @@ impl Names {
 /// Builds the bench and gives its path.
 fn program() -> Result<PathBuf> {
     setup::toolchain()?;
-    let mut cargo = tool::cargo();
-    cargo.args([
-        "bench",
-        "--quiet",
-        "--package",
-        "oomtrace",
-        "--bench",
-        "names",
-        "--no-run",
-        "--target",
-        build::TARGET,
-    ]);
+    let mut cargo = build::cargo(Arch::Amd64)?;
+    cargo.args(["bench", "--quiet", "--package", "oomtrace", "--bench", "names", "--no-run"]);
     cargo.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stderr(Stdio::inherit());
     let messages = tool::output(&mut cargo)?;
     build::executable(&messages, "bench", "names").context("cargo did not say where the bench `names` is")

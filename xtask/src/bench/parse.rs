@@ -15,7 +15,7 @@ use clap::Args;
 use jiff::{SignedDuration, civil::DateTime};
 
 use super::statistics::Spread;
-use crate::build;
+use crate::{arch::Arch, build};
 
 /// The share of grep's speed that is to be had.
 const GOAL: f64 = 0.5;
@@ -46,7 +46,7 @@ struct Cost {
 
 impl Parse {
     pub(super) fn run(&self) -> Result<ExitCode> {
-        let oomtrace = build::oomtrace(true)?;
+        let oomtrace = build::oomtrace(Arch::Amd64, true)?;
         let folder = build::target_folder()?.join("bench");
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let (whole, quarter) = (folder.join("kubelet.log"), folder.join("kubelet-quarter.log"));

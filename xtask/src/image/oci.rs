@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::archive::{Archive, gzip};
+use crate::{
+    arch::Arch,
+    archive::{Archive, gzip},
+};
 
 /// On the image's PATH, so that `kubectl exec … oomtrace doctor` finds it.
 const PROGRAM: &str = "usr/bin/oomtrace";
@@ -19,14 +22,17 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
+/// Paths, modes and contents.
+pub(super) type Files = Vec<(String, u32, Vec<u8>)>;
+
 /// What an image is made of, all of it: the same source makes the same bytes.
 pub(super) struct Source {
     /// What the image is called, with its tag.
     pub(super) name: String,
     /// When the source was written, in seconds since 1970.
     pub(super) date: u64,
-    /// Paths, modes and contents.
-    pub(super) files: Vec<(String, u32, Vec<u8>)>,
+    /// The files of each architecture. With several, the image is an index of them.
+    pub(super) files: Vec<(Arch, Files)>,
     /// Symbolic links: paths and targets.
     pub(super) links: Vec<(String, String)>,
     /// What the runtime is to do with it: `config` of the image's configuration.
@@ -34,8 +40,13 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// The image of a static `oomtrace`, built from this commit if there is one.
-    pub(super) fn oomtrace(binary: Vec<u8>, name: &str, date: u64, revision: Option<String>) -> Result<Self> {
+    /// The image of static `oomtrace`s, built from this commit if there is one.
+    pub(super) fn oomtrace(
+        binaries: Vec<(Arch, Vec<u8>)>,
+        name: &str,
+        date: u64,
+        revision: Option<String>,
+    ) -> Result<Self> {
         let mut labels = json!({
             "org.opencontainers.image.title": "oomtrace",
             "org.opencontainers.image.description": "Why did this container die, and what would have prevented it?",
@@ -47,46 +58,61 @@ impl Source {
             labels["org.opencontainers.image.revision"] = revision.into();
         }
         let licences =
-            LICENCES.iter().map(|(licence, text)| (format!("usr/share/doc/oomtrace/{licence}"), 0o644, text.to_vec()));
+            LICENCES.map(|(licence, text)| (format!("usr/share/doc/oomtrace/{licence}"), 0o644, text.to_vec()));
+        let files = |binary| [vec![(PROGRAM.to_owned(), 0o755, binary)], licences.to_vec()].concat();
         Ok(Self {
             name: name.to_owned(),
             date,
-            files: std::iter::once((PROGRAM.to_owned(), 0o755, binary)).chain(licences).collect(),
+            files: binaries.into_iter().map(|(arch, binary)| (arch, files(binary))).collect(),
             links: Vec::new(),
             config: json!({"User": "0:0", "Env": ["PATH=/usr/bin"], "Entrypoint": ["oomtrace"], "Cmd": ["run"], "Labels": labels}),
         })
     }
 
-    /// Adds the image's blobs to a layout, and gives the descriptor of its manifest.
+    /// Adds the image's blobs to a layout, and gives the descriptor of its manifest, or of its index where it has several.
     fn add_to(self, layout: &mut Archive) -> Result<Value> {
         let Self { name, date, files, links, config } = self;
-        let created = created(date)?;
-        let mut layer = Archive::new(date);
-        for (path, mode, bytes) in files {
-            layer.file(&path, mode, bytes);
+        let mut manifests = Vec::new();
+        for (arch, files) in files {
+            let mut layer = Archive::new(date);
+            for (path, mode, bytes) in files {
+                layer.file(&path, mode, bytes);
+            }
+            for (path, target) in &links {
+                layer.link(path, target);
+            }
+            manifests.push(add_manifest(layout, arch, &created(date)?, &layer.finish("")?, &config)?);
         }
-        for (path, target) in links {
-            layer.link(&path, &target);
-        }
-        let layer = layer.finish("")?;
-        let config = json!({
-            "created": &created,
-            "architecture": "amd64",
-            "os": "linux",
-            "config": config,
-            "rootfs": {"type": "layers", "diff_ids": [digest(&layer)]},
-            "history": [{"created": &created, "created_by": "cargo xtask image"}],
-        });
-        let config = blob(layout, CONFIG, serde_json::to_vec(&config)?);
-        let layer = blob(layout, LAYER, gzip(&layer)?);
-        let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]});
-        let mut manifest = blob(layout, MANIFEST, serde_json::to_vec(&manifest)?);
+        let mut image = match <[Value; 1]>::try_from(manifests) {
+            Ok([manifest]) => manifest,
+            Err(manifests) => {
+                let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests});
+                blob(layout, INDEX, serde_json::to_vec(&index)?)
+            }
+        };
         let tag = name.rsplit_once(':').map_or("latest", |(_, tag)| tag);
         // The first is the tag alone, by the specification; containerd takes the whole name from the second.
-        manifest["annotations"] = json!({"org.opencontainers.image.ref.name": tag, "io.containerd.image.name": name});
-        manifest["platform"] = json!({"architecture": "amd64", "os": "linux"});
-        Ok(manifest)
+        image["annotations"] = json!({"org.opencontainers.image.ref.name": tag, "io.containerd.image.name": name});
+        Ok(image)
     }
+}
+
+/// Adds what one architecture has of an image, and gives the descriptor of its manifest.
+fn add_manifest(layout: &mut Archive, arch: Arch, created: &str, layer: &[u8], config: &Value) -> Result<Value> {
+    let config = json!({
+        "created": created,
+        "architecture": arch.debian(),
+        "os": "linux",
+        "config": config,
+        "rootfs": {"type": "layers", "diff_ids": [digest(layer)]},
+        "history": [{"created": created, "created_by": "cargo xtask image"}],
+    });
+    let config = blob(layout, CONFIG, serde_json::to_vec(&config)?);
+    let layer = blob(layout, LAYER, gzip(layer)?);
+    let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]});
+    let mut manifest = blob(layout, MANIFEST, serde_json::to_vec(&manifest)?);
+    manifest["platform"] = json!({"architecture": arch.debian(), "os": "linux"});
+    Ok(manifest)
 }
 
 /// The layout of these images as a tar archive, and the digests of their manifests.
@@ -125,16 +151,17 @@ mod tests {
     use super::*;
 
     /// Mode, date and content by path.
-    type Files = BTreeMap<String, (u32, u64, Vec<u8>)>;
+    type Unpacked = BTreeMap<String, (u32, u64, Vec<u8>)>;
 
     /// Of a program written at this time.
     fn image(date: u64) -> Result<(Vec<u8>, String)> {
-        let source = Source::oomtrace(b"a program".to_vec(), "localhost/oomtrace:1", date, None)?;
+        let binaries = vec![(Arch::Amd64, b"a program".to_vec())];
+        let source = Source::oomtrace(binaries, "localhost/oomtrace:1", date, None)?;
         let (layout, digests) = layout(vec![source])?;
         Ok((layout, digests.concat()))
     }
 
-    fn unpack(tar: &[u8]) -> Result<Files> {
+    fn unpack(tar: &[u8]) -> Result<Unpacked> {
         let mut archive = tar::Archive::new(tar);
         let entries = archive.entries()?.map(|entry| {
             let mut entry = entry?;
@@ -147,7 +174,7 @@ mod tests {
     }
 
     /// What a runtime follows: from the index to the manifest, to the configuration and the layer.
-    fn follow(files: &Files, descriptor: &Value) -> Result<Vec<u8>> {
+    fn follow(files: &Unpacked, descriptor: &Value) -> Result<Vec<u8>> {
         let name = descriptor["digest"].as_str().context("no digest")?;
         let (_, _, bytes) = files.get(&format!("blobs/{}", name.replace(':', "/"))).context("no blob")?;
         assert_eq!(digest(bytes), name);
@@ -198,15 +225,39 @@ mod tests {
     }
 
     #[test]
+    fn an_image_for_two_architectures_is_one_index_in_which_each_finds_its_own_program() -> Result<()> {
+        let binaries = Arch::ALL.map(|arch| (arch, arch.machine().as_bytes().to_vec()));
+        let source = Source::oomtrace(binaries.to_vec(), "localhost/oomtrace:1", 1_700_000_000, None)?;
+        let files = unpack(&layout(vec![source])?.0)?;
+        let top: Value = serde_json::from_slice(&files["index.json"].2)?;
+        assert_eq!(top["manifests"].as_array().map(Vec::len), Some(1), "one name, one image");
+        let descriptor = &top["manifests"][0];
+        assert_eq!((&descriptor["mediaType"], &descriptor["platform"]), (&json!(INDEX), &Value::Null));
+        assert_eq!(descriptor["annotations"]["io.containerd.image.name"], "localhost/oomtrace:1");
+        let index: Value = serde_json::from_slice(&follow(&files, descriptor)?)?;
+        for (descriptor, arch) in index["manifests"].as_array().context("no manifests")?.iter().zip(Arch::ALL) {
+            assert_eq!(descriptor["platform"], json!({"architecture": arch.debian(), "os": "linux"}));
+            let manifest: Value = serde_json::from_slice(&follow(&files, descriptor)?)?;
+            let config: Value = serde_json::from_slice(&follow(&files, &manifest["config"])?)?;
+            assert_eq!(config["architecture"], arch.debian());
+            let mut layer = Vec::new();
+            GzDecoder::new(&*follow(&files, &manifest["layers"][0])?).read_to_end(&mut layer)?;
+            assert_eq!(unpack(&layer)?[PROGRAM].2, arch.machine().as_bytes());
+        }
+        Ok(())
+    }
+
+    #[test]
     fn a_layout_holds_several_images_with_files_and_links() -> Result<()> {
         let shell = Source {
             name: "localhost/shell:2".to_owned(),
             date: 1_700_000_000,
-            files: vec![("bin/box".to_owned(), 0o755, b"box".to_vec())],
+            files: vec![(Arch::Amd64, vec![("bin/box".to_owned(), 0o755, b"box".to_vec())])],
             links: vec![("bin/sh".to_owned(), "box".to_owned())],
             config: json!({"Cmd": ["sh"]}),
         };
-        let ours = Source::oomtrace(b"a program".to_vec(), "localhost/oomtrace:1", 1_700_000_000, None)?;
+        let binaries = vec![(Arch::Amd64, b"a program".to_vec())];
+        let ours = Source::oomtrace(binaries, "localhost/oomtrace:1", 1_700_000_000, None)?;
         let (layout, digests) = layout(vec![ours, shell])?;
         let files = unpack(&layout)?;
         let index: Value = serde_json::from_slice(&files["index.json"].2)?;

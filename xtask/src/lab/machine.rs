@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{agent, control_plane, processes::State};
 use crate::{
+    arch::Arch,
     build,
     setup::{self, Kernel},
     vm::{Cgroup, Initramfs},
@@ -66,7 +67,7 @@ impl Node<'_> {
         self.write_initramfs(&initramfs, &state.token)?;
         let (kernel, disk) = (setup::kernel(kernel(self.cgroup))?, setup::node()?);
         let use_v1 = if self.cgroup == Cgroup::V1 { USE_V1 } else { "" };
-        let mut qemu = setup::qemu()?.command();
+        let mut qemu = setup::qemu(Arch::Amd64)?.command();
         qemu.args([
             "-machine",
             "q35",

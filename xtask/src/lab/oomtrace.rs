@@ -151,7 +151,7 @@ impl Lab {
         let scratch = tempfile::tempdir().context("no place for the image")?;
         let (stripped, image) = (scratch.path().join("oomtrace"), scratch.path().join("image.tar"));
         build::strip(binary, &stripped)?;
-        image::write(&stripped, image::NAME, &image)?;
+        image::write(std::slice::from_ref(&stripped), image::NAME, &image)?;
         for (file, command) in [
             (&stripped, "cat > /usr/bin/.new && chmod 755 /usr/bin/.new && mv /usr/bin/.new /usr/bin/oomtrace"),
             (&image, "ctr -n k8s.io images import -"),

@@ -22,9 +22,13 @@ pub(super) fn deploy() -> PathBuf {
 
 /// An overlay, as `kubectl apply -k` would send it.
 pub(crate) fn overlay(name: &str) -> Result<Vec<Value>> {
+    documents(&ask(&["read"], overlay_text(name)?.as_bytes())?)
+}
+
+/// The same as one file, for `kubectl apply -f`.
+pub(crate) fn overlay_text(name: &str) -> Result<String> {
     let folder = deploy().join("kustomize/overlays").join(name);
-    let yaml = tool::output(Command::new(setup::kubectl()?).arg("kustomize").arg(folder))?;
-    documents(&ask(&["read"], yaml.as_bytes())?)
+    tool::output(Command::new(setup::kubectl()?).arg("kustomize").arg(folder))
 }
 
 /// The chart, as `helm install oomtrace --namespace oomtrace` would send it.

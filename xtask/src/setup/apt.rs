@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::{cache, tool};
+use crate::{arch::Arch, cache, tool};
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const MIRROR: &str = "OOMTRACE_DEBIAN_MIRROR";
@@ -28,15 +28,20 @@ impl Suite {
     /// Writes the suite's world and updates its lists. The caller holds a piece's lock, but other pieces use the same
     /// suite: hence a lock of its own, for apt fails at once where another apt has the lists locked.
     pub(super) fn open(name: &'static str) -> Result<Self> {
-        Self::open_world(name, name, ("deb", "Packages"))
+        Self::open_for(Arch::Amd64, name)
+    }
+
+    /// The same with the packages of another architecture.
+    pub(super) fn open_for(arch: Arch, name: &'static str) -> Result<Self> {
+        Self::open_world(arch, name, &arch.piece(name), ("deb", "Packages"))
     }
 
     /// The same for the suite's source packages, which are listed apart: few want them.
     pub(super) fn open_sources(name: &'static str) -> Result<Self> {
-        Self::open_world(name, &format!("{name}-sources"), ("deb-src", "Sources"))
+        Self::open_world(Arch::Amd64, name, &format!("{name}-sources"), ("deb-src", "Sources"))
     }
 
-    fn open_world(name: &'static str, world: &str, kind: (&str, &str)) -> Result<Self> {
+    fn open_world(arch: Arch, name: &'static str, world: &str, kind: (&str, &str)) -> Result<Self> {
         ensure!(
             Path::new(KEYRING).exists(),
             "no {KEYRING} to verify Debian's packages with: install the package `debian-archive-keyring`"
@@ -52,8 +57,8 @@ impl Suite {
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
         };
         write("status", "")?;
-        write("sources/debian.sources", &sources(&mirror()?, name, kind))?;
-        write("apt.conf", &config(&world))?;
+        write("sources/debian.sources", &sources(&mirror()?, name, arch, kind))?;
+        write("apt.conf", &config(&world, arch))?;
         let suite = Self { name, config: world.join("apt.conf") };
         tool::output(suite.apt("apt-get").arg("update")).with_context(|| {
             format!("cannot read Debian's suite {name}; if this mirror does not have it, set {MIRROR} to one that has")
@@ -152,7 +157,7 @@ impl Debs {
 }
 
 /// Our part of apt's configuration.
-fn config(world: &Path) -> String {
+fn config(world: &Path, arch: Arch) -> String {
     let world = world.display();
     format!(
         r#"Dir::Etc::sourcelist "/dev/null";
@@ -165,7 +170,7 @@ Dir::State::status "{world}/status";
 Dir::Cache "{world}";
 Dir::Cache::archives "{world}/archives";
 Acquire::Languages "none";
-APT::Architecture "amd64";
+APT::Architecture "{arch}";
 APT::Default-Release "";
 APT::Install-Recommends "false";
 // As root, apt would download as a user of its own, who may not enter root's home, where the cache is by default.
@@ -181,9 +186,9 @@ APT::Update::Error-Mode "any";
 }
 
 /// The world's one source.
-fn sources(mirror: &str, suite: &str, (types, targets): (&str, &str)) -> String {
+fn sources(mirror: &str, suite: &str, arch: Arch, (types, targets): (&str, &str)) -> String {
     format!(
-        "Types: {types}\nURIs: {mirror}\nSuites: {suite}\nComponents: main\nArchitectures: amd64\nTargets: {targets}\n\
+        "Types: {types}\nURIs: {mirror}\nSuites: {suite}\nComponents: main\nArchitectures: {arch}\nTargets: {targets}\n\
          Signed-By: {KEYRING}\n"
     )
 }

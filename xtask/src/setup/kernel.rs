@@ -7,10 +7,10 @@ use std::{
     str::FromStr,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{apt::Suite, busybox};
-use crate::{cache, tool};
+use crate::{arch::Arch, cache, tool};
 
 /// A kernel of the test matrix, called by its series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,12 +18,24 @@ pub(crate) enum Kernel {
     V5_10,
     V6_1,
     V6_12,
+    /// With pages of 16 KiB, which arm64 alone has.
+    V6_12Pages16K,
     V7,
 }
 
 impl Kernel {
     /// The matrix, oldest first.
     pub(crate) const ALL: [Self; 4] = [Self::V5_10, Self::V6_1, Self::V6_12, Self::V7];
+    /// The same for arm64. Debian has no kernel with pages of 64 KiB.
+    const ARM64: [Self; 5] = [Self::V5_10, Self::V6_1, Self::V6_12, Self::V6_12Pages16K, Self::V7];
+
+    /// The matrix of an architecture.
+    pub(crate) const fn all(arch: Arch) -> &'static [Self] {
+        match arch {
+            Arch::Amd64 => &Self::ALL,
+            Arch::Arm64 => &Self::ARM64,
+        }
+    }
 
     /// What a person calls it, and its folder in the cache.
     pub(crate) const fn label(self) -> &'static str {
@@ -31,6 +43,7 @@ impl Kernel {
             Self::V5_10 => "5.10",
             Self::V6_1 => "6.1",
             Self::V6_12 => "6.12",
+            Self::V6_12Pages16K => "6.12-16k",
             Self::V7 => "7.x",
         }
     }
@@ -40,8 +53,16 @@ impl Kernel {
         match self {
             Self::V5_10 => "bullseye",
             Self::V6_1 => "bookworm",
-            Self::V6_12 => "trixie",
+            Self::V6_12 | Self::V6_12Pages16K => "trixie",
             Self::V7 => "trixie-backports",
+        }
+    }
+
+    /// The package that needs the newest of this kernel.
+    fn package(self, arch: Arch) -> String {
+        match self {
+            Self::V6_12Pages16K => format!("linux-image-{arch}-16k"),
+            _ => format!("linux-image-cloud-{arch}"),
         }
     }
 }
@@ -56,8 +77,8 @@ impl FromStr for Kernel {
     type Err = String;
 
     fn from_str(label: &str) -> Result<Self, Self::Err> {
-        let labels = || Self::ALL.map(Self::label).join(", ");
-        Self::ALL.into_iter().find(|kernel| kernel.label() == label).ok_or_else(|| format!("not one of {}", labels()))
+        let labels = || Self::ARM64.map(Self::label).join(", ");
+        Self::ARM64.into_iter().find(|kernel| kernel.label() == label).ok_or_else(|| format!("not one of {}", labels()))
     }
 }
 
@@ -75,12 +96,18 @@ pub(crate) struct KernelFiles {
     pub(crate) folder: PathBuf,
 }
 
-/// The files of `kernel`.
+/// The files of `kernel` for x86-64.
 pub(crate) fn kernel(kernel: Kernel) -> Result<KernelFiles> {
-    let folder = cache::piece(&format!("kernels/{kernel}"), |folder| {
-        let suite = Suite::open(kernel.suite())?;
+    kernel_for(Arch::Amd64, kernel)
+}
+
+/// The files of `kernel`.
+pub(crate) fn kernel_for(arch: Arch, kernel: Kernel) -> Result<KernelFiles> {
+    ensure!(Kernel::all(arch).contains(&kernel), "there is no kernel {kernel} for {arch}");
+    let folder = cache::piece(&format!("{}/{kernel}", arch.piece("kernels")), |folder| {
+        let suite = Suite::open_for(arch, kernel.suite())?;
         // From 7.x on the meta package leads to several: image, modules, configuration.
-        suite.unpack(&suite.dependencies("linux-image-cloud-amd64", "linux-")?, folder)?;
+        suite.unpack(&suite.dependencies(&kernel.package(arch), "linux-")?, folder)?;
         // Where /usr is merged the modules are under it, but depmod looks in /lib.
         if !folder.join("lib").exists() {
             fs::rename(folder.join("usr/lib"), folder.join("lib"))?;
@@ -194,7 +221,7 @@ mod tests {
 
     #[test]
     fn every_kernels_label_reads_back() {
-        for kernel in Kernel::ALL {
+        for kernel in Kernel::ARM64 {
             assert_eq!(kernel.to_string().parse(), Ok(kernel));
         }
         assert!("4.4".parse::<Kernel>().is_err());

@@ -48,7 +48,7 @@ fn clients() -> Result<PathBuf> {
 }
 
 /// `pip install` into a folder, by this machine's configuration of pip; the packages are to be added.
-fn pip(into: &Path) -> Command {
+pub(super) fn pip(into: &Path) -> Command {
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]);
     pip.args(["--no-compile", "--only-binary=:all:", "--target"]).arg(into);

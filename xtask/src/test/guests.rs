@@ -22,6 +22,7 @@ use super::{
     tally::{Ended, Listener},
 };
 use crate::{
+    arch::Arch,
     build, image, manifests,
     setup::{self, Kernel},
     tool,
@@ -52,7 +53,7 @@ impl Deployed {
         let folder = tempfile::tempdir().context("no place for the image")?;
         let stripped = folder.path().join("oomtrace");
         build::strip(oomtrace, &stripped)?;
-        image::write(&stripped, image::NAME, &folder.path().join("image.tar"))?;
+        image::write(std::slice::from_ref(&stripped), image::NAME, &folder.path().join("image.tar"))?;
         fs::remove_file(stripped)?;
         // Without what reads them, the guest skips what needs them.
         if setup::python().is_ok() {
@@ -65,6 +66,7 @@ impl Deployed {
 /// A guest's part of the matrix.
 #[derive(Clone, Copy)]
 struct Cell {
+    arch: Arch,
     kernel: Kernel,
     cgroup: Cgroup,
     with: Option<With>,
@@ -74,15 +76,15 @@ struct Cell {
 
 /// Builds the tests and runs them on each of these kernels, `jobs` guests at a time. By default it is one a processor:
 /// emulated, a guest keeps hardly more than one busy (on two processors, a third less time than one after the other).
-pub(super) fn run(kernels: &[Kernel], filter: Option<&str>, jobs: Option<NonZeroUsize>) -> Vec<Row> {
+pub(super) fn run(arch: Arch, kernels: &[Kernel], filter: Option<&str>, jobs: Option<NonZeroUsize>) -> Vec<Row> {
     let mut programs = None;
     let mut rows = vec![step("building the kernel tests", || {
-        programs = Some(compile()?);
+        programs = Some(compile(arch)?);
         Ok(Ended::default())
     })];
     let Some(programs) = programs else { return rows };
 
-    let cells = kernels.iter().flat_map(|kernel| cells(*kernel, kernels.len() == 1));
+    let cells = kernels.iter().flat_map(|kernel| cells(arch, *kernel, kernels.len() == 1));
     let mut cells: Vec<(Cell, OnceLock<Row>)> = cells.map(|cell| (cell, OnceLock::new())).collect();
     // The longest first, so that the guests side by side end together.
     cells.sort_by_key(|(cell, _)| !cell.has_all_tests());
@@ -103,14 +105,17 @@ pub(super) fn run(kernels: &[Kernel], filter: Option<&str>, jobs: Option<NonZero
 
 /// cgroup v2 on every kernel, v1 on the oldest, and on one kernel container runtimes, a clock that counts instructions and what
 /// reads the outputs. A kernel by itself (`alone`) runs what it can of these, too.
-fn cells(kernel: Kernel, alone: bool) -> Vec<Cell> {
+fn cells(arch: Arch, kernel: Kernel, alone: bool) -> Vec<Cell> {
     // A kernel that cannot be had is reported by its v2 cell.
-    let can_v1 = || setup::kernel(kernel).and_then(|files| files.has_memory_v1()).unwrap_or(false);
+    let can_v1 = || setup::kernel_for(arch, kernel).and_then(|files| files.has_memory_v1()).unwrap_or(false);
     let v1 = (alone || kernel == Kernel::V5_10) && can_v1();
     let versions = if v1 { vec![Cgroup::V2, Cgroup::V1] } else { vec![Cgroup::V2] };
-    let plain = |cgroup| Cell { kernel, cgroup, with: None, instructions: false };
+    let plain = |cgroup| Cell { arch, kernel, cgroup, with: None, instructions: false };
     let with = |with| Cell { with: Some(with), ..plain(Cgroup::V2) };
     let mut cells: Vec<_> = versions.into_iter().map(plain).collect();
+    if arch != Arch::Amd64 {
+        return cells;
+    }
     // The runtime is the same everywhere; what differs is how cgroups come and go.
     if kernel == Kernel::V6_12 || alone && kernel == Kernel::V6_1 {
         cells.extend([with(With::Containerd), Cell { instructions: true, ..plain(Cgroup::V2) }]);
@@ -155,10 +160,10 @@ impl Cell {
     }
 
     fn boot(self, programs: &Programs, filter: Option<&str>, transcript: &Transcript, live: bool) -> Result<Outcome> {
-        let Self { kernel, cgroup, with, instructions } = self;
+        let Self { arch, kernel, cgroup, with, instructions } = self;
         let what = with.map(With::name).or(instructions.then_some("timed"));
         let what = what.map(|what| format!("-{what}")).unwrap_or_default();
-        let out = build::target_folder()?.join(format!("kernel-tests/{kernel}-{cgroup}{what}"));
+        let out = build::target_folder()?.join(arch.piece("kernel-tests")).join(format!("{kernel}-{cgroup}{what}"));
         if out.exists() {
             fs::remove_dir_all(&out).with_context(|| format!("cannot clear {} of an earlier run", out.display()))?;
         }
@@ -168,6 +173,7 @@ impl Cell {
         let deployed = deployed.transpose().context("nothing to deploy")?;
         let files = deployed.iter().map(|deployed| (deployed.folder.path().to_owned(), Deployed::IN_GUEST.into()));
         let guest = Guest {
+            arch,
             cgroup,
             with,
             instructions,
@@ -250,15 +256,15 @@ fn lock(buffer: &Mutex<Vec<u8>>) -> MutexGuard<'_, Vec<u8>> {
 }
 
 /// Builds the tests, and the `oomtrace` of the same build beside them.
-fn compile() -> Result<Programs> {
-    let mut command = tool::cargo();
-    command.args(["test", "--package", "oomtrace", "--test", "kernel", "--no-run", "--target", build::TARGET]);
+fn compile(arch: Arch) -> Result<Programs> {
+    let mut command = build::cargo(arch)?;
+    command.args(["test", "--package", "oomtrace", "--test", "kernel", "--no-run"]);
     command.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stderr(Stdio::inherit());
     let messages = tool::output(&mut command)?;
     let program = |kind: &str, name: &str| {
         let path = build::executable(&messages, kind, name)
             .with_context(|| format!("cargo did not say where the {kind} `{name}` of oomtrace is"))?;
-        build::check_static(&path)?;
+        ensure!(build::check_static(&path)? == arch, "{} is not for {arch}", path.display());
         Ok::<_, anyhow::Error>(path)
     };
     Ok(Programs { oomtrace: program("bin", "oomtrace")?, tests: program("test", "kernel")? })

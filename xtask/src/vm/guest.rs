@@ -20,6 +20,7 @@ use super::{
     packages,
 };
 use crate::{
+    arch::Arch,
     build,
     setup::{self, Kernel, KernelFiles},
 };
@@ -90,6 +91,7 @@ pub(crate) type Sink = Box<dyn Write + Send>;
 
 /// A machine to be booted, once.
 pub(crate) struct Guest {
+    pub(crate) arch: Arch,
     pub(crate) kernel: Kernel,
     pub(crate) cgroup: Cgroup,
     /// MiB.
@@ -141,6 +143,7 @@ impl Guest {
     /// A guest with the defaults of `cargo xtask vm`, its output going where ours does.
     pub(crate) fn new(kernel: Kernel, command: impl IntoIterator<Item: Into<OsString>>) -> Self {
         Self {
+            arch: Arch::Amd64,
             kernel,
             cgroup: Cgroup::V2,
             memory: 1024,
@@ -166,7 +169,12 @@ impl Guest {
     pub(crate) fn run(self) -> Result<Outcome> {
         interrupt::watch()?;
         interrupt::check()?;
-        let kernel = setup::kernel(self.kernel)?;
+        ensure!(
+            self.arch == Arch::Amd64 || self.with.is_none() && self.accel == Accel::Tcg,
+            "a machine for {} is emulated, and has nothing but busybox",
+            self.arch
+        );
+        let kernel = setup::kernel_for(self.arch, self.kernel)?;
         ensure!(
             self.cgroup == Cgroup::V2 || kernel.has_memory_v1()?,
             "kernel {} has no memory controller for cgroup v1 (built without CONFIG_MEMCG_V1): use v2, or an older kernel",
@@ -184,6 +192,7 @@ impl Guest {
         self.write_initramfs(&kernel, &initramfs)?;
 
         let machine = Machine {
+            arch: self.arch,
             image: kernel.image,
             initramfs,
             out_disk: out_disk.clone(),
@@ -206,7 +215,7 @@ impl Guest {
         initramfs.file(Path::new("/init"), 0o755, INIT.as_bytes())?;
         initramfs.file(Path::new("/vm/settings"), 0o644, &self.settings())?;
         initramfs.file(Path::new("/vm/command"), 0o644, &shell_line("exec", &self.command))?;
-        initramfs.copy(&setup::busybox()?, Path::new("/bin/busybox"))?;
+        initramfs.copy(&setup::busybox_for(self.arch)?, Path::new("/bin/busybox"))?;
         let mut modules = self.modules.clone();
         match self.with {
             Some(With::Containerd) => {
@@ -256,6 +265,7 @@ impl Guest {
         settings.extend(format!("OOMTRACE_VM_OUT={disk}\n").bytes());
         let own = [
             ("OOMTRACE_VM", "1"),
+            ("OOMTRACE_VM_ARCH", self.arch.debian()),
             ("OOMTRACE_VM_KERNEL", self.kernel.label()),
             ("OOMTRACE_VM_CGROUP", &self.cgroup.to_string()),
             ("OOMTRACE_VM_CLOCK", if self.instructions { "instructions" } else { "time" }),

@@ -21,7 +21,7 @@ use super::{
     guest::{Accel, Sink},
     interrupt,
 };
-use crate::setup;
+use crate::{arch::Arch, setup};
 
 /// A kernel that has not reached its first process by then never will, even emulated on a busy machine.
 const BOOT_LIMIT: Duration = Duration::from_mins(2);
@@ -34,6 +34,7 @@ const PORTS: [&str; 4] = ["console", "stdout", "stderr", "control"];
 
 /// A machine to be started once.
 pub(super) struct Machine {
+    pub(super) arch: Arch,
     pub(super) image: PathBuf,
     pub(super) initramfs: PathBuf,
     pub(super) out_disk: Option<PathBuf>,
@@ -143,17 +144,22 @@ impl Machine {
     }
 
     fn start(&self, complaints: &PathBuf) -> Result<Running> {
-        let mut command = setup::qemu()?.command();
-        let mut options = format!(
-            "-machine q35 -smp {} -m {}M -no-reboot -nodefaults -display none -monitor none",
+        let mut command = setup::qemu(self.arch)?.command();
+        let (machine, cpu) = match self.arch {
+            Arch::Amd64 => ("q35", "max"),
+            // What clouds have most. The newest there is would have pointer authentication, whose emulation is slow.
+            Arch::Arm64 => ("virt", "neoverse-n1"),
+        };
+        let accel = match self.accel {
+            // Instructions can be counted only one after the other.
+            Accel::Tcg if self.instructions => format!("tcg,thread=single -cpu {cpu} -icount shift=0,sleep=off"),
+            Accel::Tcg => format!("tcg,thread=multi -cpu {cpu}"),
+            Accel::Kvm => "kvm -cpu host".to_owned(),
+        };
+        let options = format!(
+            "-machine {machine} -smp {} -m {}M -no-reboot -nodefaults -display none -monitor none -accel {accel}",
             self.cpus, self.memory
         );
-        options += match self.accel {
-            // Instructions can be counted only one after the other.
-            Accel::Tcg if self.instructions => " -accel tcg,thread=single -cpu max -icount shift=0,sleep=off",
-            Accel::Tcg => " -accel tcg,thread=multi -cpu max",
-            Accel::Kvm => " -accel kvm -cpu host",
-        };
         command.args(options.split(' '));
         command.arg("-kernel").arg(&self.image).arg("-initrd").arg(&self.initramfs);
         // A panic reboots at once, which `-no-reboot` makes the end of QEMU. A kernel that can be preempted anywhere is, so that
@@ -163,7 +169,14 @@ impl Machine {
         for port in PORTS {
             let socket = self.folder.join(port);
             command.args(["-chardev", &format!("socket,id={port},path={}", socket.display())]);
-            command.args(["-serial", &format!("chardev:{port}")]);
+            if self.arch == Arch::Amd64 {
+                command.args(["-serial", &format!("chardev:{port}")]);
+            }
+        }
+        if self.arch == Arch::Arm64 {
+            // The machine has no such ports of its own; on a card they are the same to the guest.
+            let ports = (1..).zip(PORTS).map(|(number, port)| format!(",chardev{number}={port}"));
+            command.args(["-device", &format!("pci-serial-4x{}", ports.collect::<String>())]);
         }
         if let Some(disk) = &self.out_disk {
             command.args(["-drive", &format!("file={},format=raw,if=virtio,cache=unsafe", disk.display())]);
