@@ -114,7 +114,7 @@ mod tests {
 
     const WITHIN: Duration = Duration::from_mins(1);
 
-    /// What a reader is told of a file with this in it.
+    /// What a reader learns from a file with this in it.
     fn said(text: &str) -> Result<Duration, String> {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("alive");

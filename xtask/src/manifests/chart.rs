@@ -196,9 +196,9 @@ fn unlisted(values: &Value, readme: &str) -> Vec<String> {
     let rows: BTreeMap<_, _> = readme.lines().filter_map(row).collect();
     let mut complaints = Vec::new();
     for (key, default) in &rows {
-        match key.split('.').try_fold(values, |value, part| value.get(part)) {
+        match key.split('.').try_fold(values, |value, part| value.get(part)).map(Value::to_string) {
             None => complaints.push(format!("there is no value {key}")),
-            Some(value) if default.as_str() != value.to_string() && default != "in values.yaml" => {
+            Some(value) if *default != value && default != "in values.yaml" => {
                 complaints.push(format!("{key} is {value}, not {default}"));
             }
             Some(_) => {}

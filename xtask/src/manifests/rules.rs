@@ -98,7 +98,7 @@ fn probed(container: &Value) -> bool {
 fn heard(container: &Value, pod: &Value) -> bool {
     let asks = |probe: &&str| container[probe]["exec"]["command"] == json!(["oomtrace", "healthy"]);
     let Some(file) = items(&container["env"]).find(|variable| variable["name"] == ALIVE_FILE) else {
-        return !["livenessProbe", "startupProbe"].iter().any(|probe| asks(&probe));
+        return !["livenessProbe", "startupProbe"].iter().any(asks);
     };
     let folder = file["value"].as_str().and_then(|path| path.rsplit_once('/')).map(|(folder, _)| folder);
     let mount = items(&container["volumeMounts"]).find(|mount| mount["mountPath"].as_str() == folder);
