@@ -101,10 +101,8 @@ impl Samples {
 /// The subcommand of a command of oomtrace's.
 fn subcommand(command: &Command) -> Option<&str> {
     let mut words = command.words.iter().map(String::as_str);
-    let program = words.next()?;
-    ["oomtrace", "./oomtrace"]
-        .contains(&program)
-        .then(|| words.next().filter(|word| !word.starts_with('-')).unwrap_or("run"))
+    let program = words.next()?.rsplit('/').next();
+    (program == Some("oomtrace")).then(|| words.next().filter(|word| !word.starts_with('-')).unwrap_or("run"))
 }
 
 /// Why a command of oomtrace's is only parsed.

@@ -41,7 +41,7 @@ fn every_command_is_one_that_there_is() {
             "text"
                 if TEXTS.iter().any(|(start, _)| block.lines.first().is_some_and(|line| line.starts_with(start))) => {}
             language => {
-                wrong.push(format!("{}: nothing checks a block of `{language}` that begins like this", block.at))
+                wrong.push(format!("{}: nothing checks a block of `{language}` that begins like this", block.at));
             }
         }
     }

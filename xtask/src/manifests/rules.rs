@@ -61,6 +61,7 @@ pub(super) fn broken(release: &Release<'_>) -> Vec<String> {
         ("nothing asks whether it is alive, and whether it traces", probed(container)),
         ("`oomtrace healthy` has no file that both may have", heard(container, pod)),
         ("it is kept to nodes of one architecture", pod["nodeSelector"]["kubernetes.io/arch"].is_null()),
+        ("its quota does not admit its priority class", admitted(release, pod)),
         ("it is scraped twice", release.0.iter().all(|manifest| manifest["kind"] != CUSTOM) || !annotated(template)),
         ("it holds a token of the API that it does not need", pod["automountServiceAccountToken"] == false),
         (
@@ -103,6 +104,15 @@ fn heard(container: &Value, pod: &Value) -> bool {
     let folder = file["value"].as_str().and_then(|path| path.rsplit_once('/')).map(|(folder, _)| folder);
     let mount = items(&container["volumeMounts"]).find(|mount| mount["mountPath"].as_str() == folder);
     mount.is_some_and(|mount| mount["readOnly"] != true && volume_of(mount, pod).is_some_and(is_memory))
+}
+
+/// Whether a quota, if there is one, is for pods of this one's priority class.
+fn admitted(release: &Release<'_>, pod: &Value) -> bool {
+    let quotas = release.0.iter().filter(|manifest| manifest["kind"] == "ResourceQuota");
+    quotas.into_iter().all(|quota| {
+        let classes = &quota["spec"]["scopeSelector"]["matchExpressions"][0]["values"];
+        items(classes).any(|class| *class == pod["priorityClassName"])
+    })
 }
 
 fn annotated(template: &Value) -> bool {
@@ -249,6 +259,7 @@ mod tests {
                 {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
             ],
             "nodeSelector": {"kubernetes.io/os": "linux"},
+            "priorityClassName": "x",
             "tolerations": [{"operator": "Exists"}],
             "automountServiceAccountToken": false,
             "serviceAccountName": "x",
@@ -259,8 +270,11 @@ mod tests {
             json!({"kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"config.toml": ""}}),
             json!({"kind": "ServiceAccount", "metadata": {"name": "x"}}),
             json!({"kind": CUSTOM, "spec": {"selector": {"matchLabels": {"app": "x"}}, "podMetricsEndpoints": [{"port": "metrics"}]}}),
+            json!({"kind": "ResourceQuota", "spec": {"scopeSelector": {"matchExpressions": [{"values": ["x"]}]}}}),
         ]
     }
+
+    const QUOTA: &str = "/spec/scopeSelector/matchExpressions/0/values";
 
     /// What is said of a release with one thing changed.
     fn with(manifest: usize, pointer: &str, value: Value) -> Vec<String> {
@@ -363,6 +377,7 @@ mod tests {
                 json!(true),
                 "it holds a token of the API that it does not need",
             ),
+            (4, QUOTA.to_owned(), json!(["y"]), "its quota does not admit its priority class"),
             (2, "/metadata/name".to_owned(), json!("y"), "its service account is not there"),
             (3, "/spec/selector/matchLabels".to_owned(), json!({"app": "y"}), "the PodMonitor does not find it"),
         ];
