@@ -23,7 +23,7 @@ const TEXTS: [(&str, &str); 4] = [
     ("Through every lens", "cut from a real container: the kernel tests compare its figures"),
 ];
 
-/// The longest line of a page that is no table, block or link.
+/// The longest line of a page that is in no table and no block.
 const WIDEST: usize = 130;
 
 #[test]
@@ -182,7 +182,7 @@ fn readme_fits_in_200_lines_and_no_line_is_too_wide() {
         let mut in_block = false;
         for (number, line) in page.text.lines().enumerate() {
             in_block ^= line.starts_with("```");
-            let is_prose = !in_block && !line.starts_with('|') && !line.contains("](");
+            let is_prose = !in_block && !line.starts_with('|');
             assert!(!is_prose || line.chars().count() <= WIDEST, "{}:{}: too wide", page.name, number + 1);
         }
     }
