@@ -6,8 +6,15 @@ mod commands;
 mod links;
 mod pictures;
 
-use std::{fs, path::Path, process::Output};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+    process::Output,
+};
 
+use oomtrace::metrics::Metrics;
 use serde_json::Value;
 
 use self::{
@@ -193,6 +200,53 @@ fn every_link_leads_somewhere() {
     let pages = pages();
     let wrong: Vec<_> = pages.iter().flat_map(|page| links::wrong(page, &root())).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A page of the reference.
+fn page(name: &str) -> String {
+    fs::read_to_string(root().join("oomtrace/docs").join(name)).expect("a page")
+}
+
+#[test]
+fn every_kind_of_line_and_every_scenario_is_in_the_reference() {
+    let output = Samples::new().run(&["schema".to_owned()]);
+    let schema: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let list = |value: &Value, pointer: &str| {
+        let members = value.as_array().into_iter().flatten();
+        members.filter_map(|member| Some(member.pointer(pointer)?.as_str()?.to_owned())).collect::<Vec<_>>()
+    };
+    let kinds = list(&schema["oneOf"], "/properties/kind/const");
+    let scenarios = list(&schema["$defs"]["Scenario"]["oneOf"], "/const");
+    assert!(kinds.len() > 15 && scenarios.len() > 10, "{kinds:?} {scenarios:?}");
+    let (events, verdicts) = (page("events.md"), page("verdicts.md"));
+    let is_in = |page: &str, name: &String| {
+        let heads = page.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split(" | ").next());
+        heads.into_iter().any(|head| head.contains(&format!("`{name}`")))
+    };
+    let missing: Vec<_> = kinds.iter().filter(|name| !is_in(&events, name)).collect();
+    let unjudged: Vec<_> = scenarios.iter().filter(|name| !is_in(&verdicts, name)).collect();
+    assert!(
+        missing.is_empty() && unjudged.is_empty(),
+        "not in events.md: {missing:?}; not in verdicts.md: {unjudged:?}"
+    );
+}
+
+#[test]
+fn every_metric_is_in_the_reference() {
+    let address =
+        oomtrace::metrics::serve(&"127.0.0.1:0".parse().expect("an address"), Metrics::new(10)).expect("served");
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n").expect("asked");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("answered");
+    let types: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE oomtrace_")).collect();
+    assert!(types.len() > 12, "{text}");
+    let page = page("metrics.md");
+    for metric in types.iter().filter_map(|metric| metric.split(' ').next()) {
+        let metric = format!("`oomtrace_{}", metric.trim_end_matches("_total").trim_end_matches("_info"));
+        let is_there = ["`", "_total`", "_info`"].iter().any(|end| page.contains(&format!("{metric}{end}")));
+        assert!(is_there, "metrics.md has no {metric}`");
+    }
 }
 
 #[test]
