@@ -94,6 +94,8 @@ impl Samples {
     pub(super) fn process(&self) -> Process {
         let mut process = Process::new(env!("CARGO_BIN_EXE_oomtrace"));
         process.current_dir(self.0.path()).env_clear().env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
+        // On a node with pods it would add that node's figures.
+        process.env("OOMTRACE_EXPLAIN_NO_NODE", "true");
         process
     }
 }
@@ -130,8 +132,7 @@ pub(super) fn wrong(command: &Command) -> Option<String> {
     let words: Vec<_> = command.words.iter().map(String::as_str).collect();
     let line = words.join(" ");
     if subcommand(command).is_some() {
-        let refused = refusal(&command.words).map(|error| format!("`{line}`: {error}"));
-        return refused.or_else(|| {
+        return refused(command).or_else(|| {
             let lacks = is_to_run(command).then(|| unknown_file(&words)).flatten()?;
             Some(format!("`{line}`: there is no {lacks} among the samples, and no reason for that"))
         });
@@ -160,10 +161,9 @@ pub(super) fn wrong(command: &Command) -> Option<String> {
     Some(format!("`{line}`: the chart has no value {key}"))
 }
 
-/// What oomtrace's own command line says against a command in a sentence, where it may stand without its arguments.
-pub(super) fn refused_in_a_sentence(command: &Command) -> Option<String> {
-    let error = refusal(&command.words).filter(|error| error.kind() != ErrorKind::MissingRequiredArgument)?;
-    Some(format!("`{}`: {error}", command.words.join(" ")))
+/// What oomtrace's own command line says against a command, with the command.
+pub(super) fn refused(command: &Command) -> Option<String> {
+    refusal(&command.words).map(|error| format!("`{}`: {error}", command.words.join(" ")))
 }
 
 /// What oomtrace's own command line says against these words.

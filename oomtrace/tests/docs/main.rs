@@ -62,7 +62,7 @@ fn every_command_in_a_sentence_is_one_that_there_is() {
         let quoted = links::outside_blocks(&page.text).flat_map(|line| line.split('`').skip(1).step_by(2));
         // What stands for several commands is none.
         let whole = quoted.filter(|code| code.starts_with("oomtrace ") && !code.contains(['…', '|', '[', '*']));
-        let refused = whole.flat_map(commands_of).filter_map(|command| commands::refused_in_a_sentence(&command));
+        let refused = whole.flat_map(commands_of).filter_map(|command| commands::refused(&command));
         wrong.extend(refused.map(|refused| format!("{}: {refused}", page.name)));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

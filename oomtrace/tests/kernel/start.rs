@@ -67,7 +67,9 @@ fn ample_container() -> Outcome {
 
 /// Whether `oomtrace healthy` finds it so, and what it says of that.
 fn asked(within: &str) -> Result<(bool, String)> {
-    let output = Command::new("oomtrace").args(["healthy", "--alive-file", ALIVE, "--within", within]).output()?;
+    // As in a container: by the variable that tells `oomtrace run` the same.
+    let mut healthy = Command::new("oomtrace");
+    let output = healthy.args(["healthy", "--within", within]).env("OOMTRACE_ALIVE_FILE", ALIVE).output()?;
     let said = [output.stdout, output.stderr].concat();
     Ok((output.status.success(), String::from_utf8(said)?))
 }
