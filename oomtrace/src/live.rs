@@ -9,6 +9,7 @@
 //! All of it runs on one thread, and nothing in it waits but the loop in [`run`]. The probes are a source that is drained
 //! here ([`ProbeSource`]); every other source is a task of its own that sends over a bounded channel ([`Sources`]).
 
+mod alive;
 mod commands;
 mod continuity;
 mod hangup;
@@ -40,8 +41,9 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use self::{continuity::Continuity, hangup::Hangup, names::Learning, resident::Resident};
+use self::{alive::Alive, continuity::Continuity, hangup::Hangup, names::Learning, resident::Resident};
 pub use self::{
+    alive::last_round,
     last_words::LastWords,
     names::Options as NameOptions,
     pipeline::Pipeline,
@@ -103,6 +105,8 @@ pub struct Options {
     pub kernel_log_backlog: bool,
     /// Where it is kept how far this node was traced, if it is.
     pub state_dir: Option<PathBuf>,
+    /// What is written while the main loop goes round, if it is.
+    pub alive_file: Option<PathBuf>,
     /// How often a status is reported; never where it is zero.
     pub heartbeat: Duration,
     /// Whether incidents are reported among the events.
@@ -158,11 +162,13 @@ struct Live {
     metrics: Option<Arc<Metrics>>,
     resident: Resident,
     continuity: Continuity,
+    alive: Alive,
 }
 
 impl Live {
     fn start(options: &Options, loader: Loader) -> anyhow::Result<Self> {
         let metrics = serve_metrics(options)?;
+        let alive = Alive::start(options.alive_file.as_deref());
         let (outlets, reader) = Outlets::open(&options.outputs, options.rotation, options.record.as_deref())?;
         let outlives_reader = metrics.is_some() || options.outputs.iter().any(|output| output.file.is_some());
         let hangup = Hangup::handle(outlets.has_files()).context("SIGHUP cannot be awaited")?;
@@ -238,6 +244,7 @@ impl Live {
             metrics,
             resident: Resident::started(),
             continuity,
+            alive,
         })
     }
 
@@ -309,6 +316,7 @@ impl Live {
         self.resident.tick();
         self.learning.tick();
         self.pipeline.record_memory();
+        self.alive.beat(Instant::now());
         if let Some(metrics) = &self.metrics {
             metrics.beat();
         }
@@ -327,6 +335,7 @@ impl Live {
     }
 
     async fn finish(mut self) -> anyhow::Result<()> {
+        self.alive.finish();
         if let Some(probes) = &mut self.probes {
             let reported = probes.finish();
             self.push_all(reported);
@@ -383,6 +392,7 @@ impl Live {
         degraded.extend(self.sources.degraded());
         degraded.extend(self.pipeline.degraded());
         degraded.extend(self.continuity.degraded());
+        degraded.extend(self.alive.degraded());
         degraded
     }
 

@@ -94,11 +94,41 @@ fn main() -> ExitCode {
 }
 
 #[cfg(test)]
+#[path = "../../oomtrace/tests/docs/blocks.rs"]
+mod blocks;
+
+#[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{CommandFactory as _, error::ErrorKind};
+
+    use crate::blocks::{blocks, commands, pages};
 
     #[test]
     fn the_command_line_contradicts_itself_nowhere() {
         super::Xtask::command().debug_assert();
     }
+
+    #[test]
+    fn every_command_of_ours_in_the_documentation_is_one_that_there_is() {
+        let shell = pages().iter().flat_map(blocks).filter(|block| block.language == "sh").collect::<Vec<_>>();
+        let mut parsed = 0;
+        for (at, line) in shell.iter().flat_map(|block| block.lines.iter().map(|line| (&block.at, line))) {
+            for command in
+                commands(line).into_iter().filter(|command| command.words.starts_with(&CARGO_XTASK.map(Into::into)))
+            {
+                let words = ["cargo xtask"].into_iter().chain(command.words[2..].iter().map(String::as_str));
+                let refused = super::Xtask::command().try_get_matches_from(words).err();
+                let refused = refused.filter(|error| error.kind() != ErrorKind::DisplayHelp);
+                assert!(
+                    refused.is_none(),
+                    "{at}: `{line}`: {}",
+                    refused.map(|error| error.to_string()).unwrap_or_default()
+                );
+                parsed += 1;
+            }
+        }
+        assert!(parsed > 5, "only {parsed} commands are there");
+    }
+
+    const CARGO_XTASK: [&str; 2] = ["cargo", "xtask"];
 }

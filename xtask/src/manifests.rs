@@ -1,7 +1,8 @@
 //! `cargo xtask manifests`: what is in `deploy/` for a cluster, rendered as a cluster's tools would and judged as its API
-//! would: by kubectl's kustomize, by Helm's own engine, and by the API's schemas. And the unit for a host without a cluster, and
+//! would: by kubectl's kustomize, by Helm, and by the API's schemas. And the unit for a host without a cluster, and
 //! the configurations of log stacks that nothing here can run, and the queries, run by the engines that they are for.
 
+mod chart;
 mod log_stacks;
 mod queries;
 mod render;
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 
 pub(crate) use self::render::{overlay, overlay_text};
 use self::{
-    render::{chart, lint, refused},
+    render::{chart as render, lint, refused},
     rules::Release,
 };
 
@@ -28,7 +29,7 @@ const CUSTOM: &str = "PodMonitor";
 
 #[derive(Args)]
 #[command(
-    after_help = "Renders the overlays of deploy/kustomize and deploy/helm/oomtrace with several values, and checks each against \
+    after_help = "Renders the overlays of deploy/kustomize, and by Helm deploy/helm/oomtrace with several values, and checks each against \
                   the schemas of Kubernetes 1.25 and 1.37, where nothing unknown is let pass, and against what oomtrace means \
                   to be: that it may write nowhere, that the chart and the overlays say the same. Runs deploy/queries in jq, DuckDB \
                   and promtool, and reads OpenTelemetry's form of the same lines as OTLP. Needs python3 with pip, and jq."
@@ -47,13 +48,24 @@ pub(crate) fn judge() -> Result<Vec<bool>> {
     let renderings = [
         ("kustomize, plain".to_owned(), overlay("plain")?),
         ("kustomize, prometheus".to_owned(), overlay("prometheus")?),
-        ("chart, as it comes".to_owned(), chart(&json!({}))?),
-        (format!("chart with {metrics}"), chart(&metrics)?),
+        ("chart, as it comes".to_owned(), render(&json!({}))?),
+        (format!("chart with {metrics}"), render(&metrics)?),
         ("kustomize, runtime-socket".to_owned(), overlay("runtime-socket")?),
-        (format!("chart with {socket}"), chart(&socket)?),
+        (format!("chart with {socket}"), render(&socket)?),
     ];
     let more = [
-        json!({"metrics": {"enabled": true, "annotations": false, "podMonitor": {"enabled": true, "labels": {"release": "x"}}}}),
+        json!({"metrics": {"enabled": true, "podMonitor": {"enabled": true, "labels": {"release": "x"}}}}),
+        json!({"metrics": {"enabled": true}, "networkPolicy": {"enabled": true, "allowedNamespaces": ["monitoring"]}}),
+        json!({"networkPolicy": {"enabled": true, "egress": [{"ports": [{"port": 10250}]}]}, "resourceQuota": {"enabled": true}}),
+        json!({
+            "extraVolumes": [{"name": "docker", "hostPath": {"path": "/var/lib/docker"}}],
+            "extraVolumeMounts": [{"name": "docker", "mountPath": "/host/var/lib/docker", "readOnly": true}],
+        }),
+        json!({
+            "podSecurityContext": {"supplementalGroups": [4]},
+            "securityContext": {"seLinuxOptions": {"type": "spc_t"}, "runAsGroup": 0},
+            "serviceAccount": {"name": "tracer", "annotations": {"a": "b"}},
+        }),
         json!({"privileged": true}),
         json!({"kubeletLog": {"enabled": false}, "extraArgs": ["--heartbeat=1m"], "extraEnv": [{"name": "NO_COLOR", "value": "1"}]}),
         json!({"imagePullSecrets": [{"name": "x"}], "podLabels": {"a": "b"}, "podAnnotations": {"a": "b"}, "affinity": {"nodeAffinity": {}}}),
@@ -68,9 +80,12 @@ pub(crate) fn judge() -> Result<Vec<bool>> {
         judged.push(say(&name, &complaints(&manifests)?));
     }
     for values in more {
-        let mut complaints = complaints(&chart(&values)?)?;
-        complaints.extend(lint(&values)?);
+        let mut complaints = complaints(&render(&values)?)?;
+        complaints.extend(lint(&values));
         judged.push(say(&format!("chart with {values}"), &complaints));
+    }
+    for (name, complaints) in chart::complaints()? {
+        judged.push(say(name, &complaints));
     }
     for (name, complaints) in log_stacks::complaints()? {
         judged.push(say(&format!("configuration for {name}, which is not run here"), &complaints));

@@ -67,7 +67,7 @@ fn not_started(command: &Command, error: &std::io::Error) -> String {
     let remedy = match &*program {
         "apt-get" | "apt-cache" => "install apt: it fetches QEMU and the test kernels (no root needed)",
         "dpkg" | "dpkg-deb" => "install dpkg: it unpacks QEMU and the test kernels (no root needed)",
-        "python3" => "install Python with pip: it renders the Helm chart and judges the manifests",
+        "python3" => "install Python with pip: it brings kubectl and helm, and judges the manifests",
         "strip" => "install binutils: it makes programs small enough for a guest",
         "rustc" | "rustup" | "cargo" => "install Rust with rustup",
         _ => "install it, or put it on the PATH",

@@ -7,6 +7,7 @@ mod diagnostics;
 mod doctor;
 mod explain;
 mod gather;
+mod healthy;
 mod kubectl;
 mod kubelet;
 mod leak;
@@ -136,6 +137,10 @@ enum Command {
     ///
     /// Exit status: 0 where it was explained; 1 where nothing is known of it, or by that name.
     Explain(explain::Args),
+    /// Say whether an `oomtrace run` beside it traces: for probes that run a command, as of a container without metrics.
+    ///
+    /// Exit status: 0 where its main loop has gone round within a minute; 1 where it hangs, starts or stops.
+    Healthy(healthy::Args),
     /// Leak memory on purpose, step by step, to see what becomes of it.
     Leak(leak::Args),
     /// Show the options that `oomtrace run` would use, and where each comes from, as a configuration file.
@@ -252,6 +257,7 @@ impl Cli {
             Command::Pods(args) => pods::run(&args).map(|()| ExitCode::SUCCESS),
             Command::Node(args) => node::run(&args).map(|()| ExitCode::SUCCESS),
             Command::Memory(args) => memory::run(&args).map(|()| ExitCode::SUCCESS),
+            Command::Healthy(args) => healthy::run(&args).map(|()| ExitCode::SUCCESS),
             Command::Leak(args) => leak::run(&args),
             Command::Config(args) => print(&args.listing).map(|()| ExitCode::SUCCESS),
             Command::Completions(args) => completions::run(&args).map(|()| ExitCode::SUCCESS),

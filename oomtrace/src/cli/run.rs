@@ -64,6 +64,10 @@ pub(super) struct Args {
     /// while oomtrace did not run.
     #[arg(long, value_name = "FOLDER")]
     state_dir: Option<PathBuf>,
+    /// Write this file every second while the main loop goes round, for `oomtrace healthy`. Best in memory, where no full disk
+    /// keeps it from being written.
+    #[arg(long, value_name = "FILE")]
+    alive_file: Option<PathBuf>,
     /// How often to emit a `status`, with what was lost so far; 0s for never.
     #[arg(long, value_name = "TIME", default_value = "5m")]
     heartbeat: SignedDuration,
@@ -130,6 +134,7 @@ pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Re
         history_bytes: args.history_memory as usize * 1024,
         kernel_log_backlog: args.kernel_log_backlog,
         state_dir: args.state_dir.clone(),
+        alive_file: args.alive_file.clone(),
         heartbeat: args.heartbeat.unsigned_abs(),
         incidents: !args.no_incidents,
         metrics_listen: args.metrics.listen.clone(),

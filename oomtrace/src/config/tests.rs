@@ -94,6 +94,8 @@ fn other_subcommands_have_tables_and_variables_of_their_own() {
     let doctor = World { line: "oomtrace doctor", variables: &[("OOMTRACE_DOCTOR_FORMAT", "json")], file };
     assert_eq!(option(&doctor, "format"), (vec!["json".to_owned()], "variable"));
     assert_eq!(option(&doctor, "cgroup_root").0, ["/c"]);
+    let healthy = World { line: "oomtrace healthy", variables: &[("OOMTRACE_ALIVE_FILE", "/run/alive")], file };
+    assert_eq!(option(&healthy, "alive_file"), (vec!["/run/alive".to_owned()], "variable"));
 }
 
 #[test]

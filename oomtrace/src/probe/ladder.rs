@@ -150,7 +150,7 @@ fn describe(error: ProgramError) -> String {
         let hint = match io_error.raw_os_error() {
             Some(libc::EPERM) => {
                 "; needs CAP_BPF and CAP_PERFMON, or root, a kernel that has this attach point and, in a container, a seccomp profile \
-                 that allows bpf (README, \"Permissions, and why\")"
+                 that allows bpf (oomtrace/docs/permissions.md, \"Seccomp\")"
             }
             _ => "",
         };

@@ -1,6 +1,7 @@
 //! How oomtrace starts.
 
 use std::{
+    fs,
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -13,7 +14,7 @@ use crate::{
     Outcome,
     cgroup::{Cgroup, container_path},
     check_eq,
-    oomtrace::{Oomtrace, of_kind, only_kill, validated},
+    oomtrace::{Oomtrace, of_kind, only_kill, validated, wait_until},
     scenarios::{Scenario, run_to_death},
 };
 
@@ -22,6 +23,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("oomtrace_says_nothing_of_a_limit_that_is_enough", ample_container),
     ("oomtrace_starts_with_three_lines_and_prints_nothing_twice", three_lines),
     ("oomtrace_that_prints_nothing_on_standard_output_starts_with_the_same_lines_on_standard_error", elsewhere),
+    ("oomtrace_that_hangs_or_ends_is_not_healthy", healthy),
     ("a_kubelet_that_is_not_there_is_reported_and_ends_nothing", no_kubelet),
 ];
 
@@ -60,6 +62,34 @@ fn small_container() -> Outcome {
 fn ample_container() -> Outcome {
     let (_container, status) = status_within(41, 64)?;
     check_eq!(own_memory(&status)?, Vec::<&str>::new(), "what is said of 64 MiB");
+    Ok(())
+}
+
+/// Whether `oomtrace healthy` finds it so, and what it says of that.
+fn asked(within: &str) -> Result<(bool, String)> {
+    // As in a container: by the variable that tells `oomtrace run` the same.
+    let mut healthy = Command::new("oomtrace");
+    let output = healthy.args(["healthy", "--within", within]).env("OOMTRACE_ALIVE_FILE", ALIVE).output()?;
+    let said = [output.stdout, output.stderr].concat();
+    Ok((output.status.success(), String::from_utf8(said)?))
+}
+
+const ALIVE: &str = "/tmp/alive";
+
+fn healthy() -> Outcome {
+    fs::write(ALIVE, "1")?;
+    let oomtrace = Oomtrace::start(&["--alive-file", ALIVE])?;
+    wait_until("it is healthy", || Ok(asked("1m")?.0))?;
+    oomtrace.signal(libc::SIGSTOP)?;
+    // It is written every second: what was written before it was stopped is older then.
+    thread::sleep(Duration::from_secs(5));
+    let (alive, said) = asked("3s")?;
+    ensure!(!alive && said.contains("the main loop has not gone round for"), "while it is stopped: {said}");
+    oomtrace.signal(libc::SIGCONT)?;
+    wait_until("it is healthy again", || Ok(asked("3s")?.0))?;
+    oomtrace.stop()?;
+    let (alive, said) = asked("1m")?;
+    ensure!(!alive && said.contains("not tracing: there is no /tmp/alive"), "when it has ended: {said}");
     Ok(())
 }
 

@@ -1,8 +1,6 @@
-"""Reads, renders and judges Kubernetes manifests for `cargo xtask manifests`: YAML or a chart in, JSON out.
+"""Reads and judges Kubernetes manifests for `cargo xtask manifests`: YAML in, JSON out.
 
     read                         YAML documents on standard input, a JSON array on standard output
-    chart FOLDER VALUES          the chart as Helm renders it with these values (JSON), as a JSON array
-    lint FOLDER VALUES           what `helm lint --strict` finds, a line each
     validate VERSION             a JSON array on standard input; what the API of that version would refuse, a line each
 """
 
@@ -20,27 +18,6 @@ def read():
     json.dump(documents(sys.stdin.read()), sys.stdout)
 
 
-def chart(folder, values):
-    import helm_python
-
-    with helm_python.Chart.load(folder) as loaded:
-        files = loaded.render(json.loads(values), name="oomtrace", namespace="oomtrace")
-    texts = [text for path, text in sorted(files.items()) if path.endswith(".yaml")]
-    json.dump([document for text in texts for document in documents(text)], sys.stdout)
-
-
-def lint(folder, values):
-    import helm_python
-
-    report = helm_python.lint(folder, json.loads(values), strict=True)
-    # Severity 1 is information, as that the chart has no icon.
-    for message in report["messages"]:
-        if message["severity"] > 1:
-            print(message["error"])
-    for error in report["errors"]:
-        print(error)
-
-
 def validate(version):
     import kubernetes_validate
 
@@ -53,4 +30,4 @@ def validate(version):
 
 
 if __name__ == "__main__":
-    {"read": read, "chart": chart, "lint": lint, "validate": validate}[sys.argv[1]](*sys.argv[2:])
+    {"read": read, "validate": validate}[sys.argv[1]](*sys.argv[2:])

@@ -14,6 +14,8 @@ use crate::{setup, tool};
 
 /// What the packages of Python are asked through.
 const SCRIPT: &str = include_str!("kubernetes.py");
+/// The chart's folder, below that of what is deployed.
+pub(super) const CHART: &str = "helm/oomtrace";
 
 /// The folder of what is deployed.
 pub(super) fn deploy() -> PathBuf {
@@ -33,7 +35,22 @@ pub(crate) fn overlay_text(name: &str) -> Result<String> {
 
 /// The chart, as `helm install oomtrace --namespace oomtrace` would send it.
 pub(super) fn chart(values: &Value) -> Result<Vec<Value>> {
-    documents(&ask(&["chart", &folder()?, &values.to_string()], &[])?)
+    let yaml = helm(&["template", "oomtrace", "--namespace", "oomtrace"], values)?;
+    documents(&ask(&["read"], yaml.as_bytes())?)
+}
+
+/// What is printed after the chart was installed in this namespace.
+pub(super) fn notes(namespace: &str, values: &Value) -> Result<String> {
+    let said = helm(&["install", "oomtrace", "--dry-run=client", "--namespace", namespace], values)?;
+    said.split_once("\nNOTES:\n").map(|(_, notes)| notes.to_owned()).context("the chart has no notes")
+}
+
+/// What Helm prints of the chart with these values.
+fn helm(command: &[&str], values: &Value) -> Result<String> {
+    let mut file = tempfile::NamedTempFile::new().context("no place for values")?;
+    write!(file, "{values}").context("cannot write values")?;
+    let mut helm = Command::new(setup::helm()?);
+    tool::output(helm.args(command).arg(deploy().join(CHART)).arg("--values").arg(file.path()))
 }
 
 /// What is in a YAML file of deploy.
@@ -49,17 +66,15 @@ pub(super) fn text(path: &str) -> Result<String> {
 }
 
 /// What `helm lint --strict` has to say, a line each.
-pub(super) fn lint(values: &Value) -> Result<Vec<String>> {
-    Ok(lines(&ask(&["lint", &folder()?, &values.to_string()], &[])?))
+pub(super) fn lint(values: &Value) -> Vec<String> {
+    // It fails where there is anything but information, such as that the chart has no icon.
+    let failed = helm(&["lint", "--strict", "--quiet"], values).err();
+    failed.iter().flat_map(|error| lines(&format!("{error:#}"))).collect()
 }
 
 /// What the API of this version of Kubernetes would refuse, a line each.
 pub(super) fn refused(version: &str, manifests: &[Value]) -> Result<Vec<String>> {
     Ok(lines(&ask(&["validate", version], &serde_json::to_vec(manifests)?)?))
-}
-
-fn folder() -> Result<String> {
-    deploy().join("helm/oomtrace").into_os_string().into_string().ok().context("the folder's path is not UTF-8")
 }
 
 fn documents(json: &str) -> Result<Vec<Value>> {

