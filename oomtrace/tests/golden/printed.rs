@@ -83,10 +83,12 @@ fn a_field_a_line(lines: &str) -> String {
     all
 }
 
-/// A page without its head, which is the same in all of them; of a long page its first lines, and how long the rest is.
+/// A page without its head and its script, which are the same in all of them, an element a line; of a long page its first lines,
+/// and how long the rest is.
 fn start_of_body(page: &str) -> String {
-    let body = page.split_once("<body>").map_or(page, |(_, body)| body).trim_start();
-    let Some((end, _)) = body.match_indices('\n').nth(LONGEST_PAGE) else { return body.to_owned() };
+    let body = page.split_once("<body>").map_or(page, |(_, body)| body);
+    let body = body.rsplit_once("<script>").map_or(body, |(body, _)| body).replace("><", ">\n<");
+    let Some((end, _)) = body.match_indices('\n').nth(LONGEST_PAGE) else { return body };
     let (start, rest) = body.split_at(end);
     format!("{start}\n(and {} lines more, {} bytes)", rest.trim().lines().count(), rest.len())
 }
