@@ -33,7 +33,7 @@ const NOT_HERE: [(&str, &str); 4] = [
 ];
 
 /// Programs that are not ours, whose options nothing here parses, and why they are not run.
-const OTHERS: [(&str, &str); 12] = [
+const OTHERS: [(&str, &str); 13] = [
     ("kubectl", "it needs a cluster: `cargo xtask manifests` renders the overlays, the lab applies them"),
     ("helm", "the same; the chart's values are checked here"),
     ("cargo", "xtask's own tests parse its commands"),
@@ -41,6 +41,7 @@ const OTHERS: [(&str, &str); 12] = [
     ("systemctl", "it starts services: the kernel tests start the unit"),
     ("journalctl", "it reads this machine's journal"),
     ("tar", "it unpacks a release, which is not built here"),
+    ("install", "it installs what a release has, which is not built here"),
     ("skopeo", "it pushes to a registry"),
     ("ctr", "it needs containerd: the kernel tests import the image"),
     ("jq", "`cargo xtask manifests` runs the same queries"),
