@@ -164,5 +164,9 @@ fn describe(error: ProgramError) -> String {
     if text.contains("event_source/devices/kprobe") {
         return "this kernel has no kprobes (CONFIG_KPROBE_EVENTS)".to_owned();
     }
+    // ENOTSUPP, which is the kernel's own: the C library has no words for it.
+    if text.contains("os error 524") {
+        return "this kernel has no BPF trampolines to functions; on arm64 they came with 6.4".to_owned();
+    }
     text
 }

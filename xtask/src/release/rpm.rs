@@ -92,17 +92,18 @@ mod tests {
         let bytes = package(&installed, DATE)?;
         assert!(bytes == package(&installed, DATE)?, "two packages of the same files differ");
         fs::write(&file, bytes)?;
-        let query = |arguments: &[&str]| {
-            let mut rpm = rpm.command("rpm", &scratch.path().join("database"))?;
+        let ask = |program: &str, arguments: &[&str]| {
+            let mut rpm = rpm.command(program, &scratch.path().join("database"))?;
             tool::output(rpm.args(arguments).arg(&file))
         };
+        let query = |arguments: &[&str]| ask("rpm", arguments);
         let about = query(&["-qp", "--qf", "%{NAME} %{VERSION} %{ARCH} %{BUILDTIME} %{BUILDHOST}\n"])?;
         assert_eq!(about, format!("oomtrace {VERSION} x86_64 {DATE} localhost\n"));
         assert_eq!(
             query(&["-qp", "--requires"])?.lines().filter(|need| !need.starts_with("rpmlib(")).collect::<Vec<_>>(),
             ["/bin/sh"]
         );
-        assert!(query(&["-K", "--nosignature"])?.contains("digests OK"));
+        assert!(ask("rpmkeys", &["-K", "--nosignature"])?.contains("digests OK"));
         let listed = query(&["-qp", "--qf", "[%{FILEMODES:perms} %{FILEUSERNAME} %{FILENAMES}\n]"])?;
         for (kind, _) in &installed.files {
             let mode = if *kind == Kind::Program { "-rwxr-xr-x" } else { "-rw-r--r--" };
