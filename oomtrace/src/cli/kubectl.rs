@@ -1,6 +1,6 @@
 //! `kubectl oomtrace`: the same program under the name `kubectl-oomtrace`, as kubectl looks for its plugins.
 //!
-//! It asks the DaemonSet's pod on a node by `kubectl exec`: no port is opened, and who may not exec into that pod learns nothing.
+//! It asks the `DaemonSet`'s pod on a node by `kubectl exec`: no port is opened, and who may not exec into that pod learns nothing.
 
 use std::{
     env,
@@ -17,7 +17,7 @@ use crate::{build_info, sink::escape};
 
 /// The name that kubectl looks for.
 const NAME: &str = "kubectl-oomtrace";
-/// The pods of the DaemonSet, as its manifests label them.
+/// The pods of the `DaemonSet`, as its manifests label them.
 const LABEL: &str = "app.kubernetes.io/name=oomtrace";
 /// How oomtrace says that it knows nothing of what it was asked.
 const KNOWS_NOTHING: i32 = 1;
@@ -302,7 +302,7 @@ mod tests {
             Plugin::try_parse_from(["kubectl oomtrace", "incidents", "n1", "--context", "c", "--", "--since", "2h"]);
         let plugin = plugin.expect("it is right");
         assert_eq!(plugin.context.as_deref(), Some(OsStr::new("c")));
-        let Asked::Incidents { node, options } = plugin.asked else { panic!("it asks for incidents") };
+        let Asked::Incidents { node, options } = plugin.asked else { unreachable!("it asks for incidents") };
         assert_eq!((node.as_deref(), strings(&options)), (Some("n1"), vec!["--since", "2h"]));
     }
 }

@@ -92,9 +92,10 @@ impl Render for Outside<'_> {
         };
         for c in self.0.chars() {
             // Writing to a string does not fail.
-            let _ = match is_shown(c) {
-                true => Escaper::new(to).write_char(c),
-                false => Escaper::new(to).write_fmt(format_args!("{}", c.escape_default())),
+            let _ = if is_shown(c) {
+                Escaper::new(to).write_char(c)
+            } else {
+                Escaper::new(to).write_fmt(format_args!("{}", c.escape_default()))
             };
         }
     }
@@ -317,10 +318,8 @@ fn when(incident: &Incident) -> Markup {
 
 /// A time, UTC, to the second; the script adds the reader's own.
 fn time(ts: &str) -> Markup {
-    match ts.parse::<Timestamp>() {
-        Ok(at) => html! { time datetime=(format!("{at:.3}")) { (at.strftime("%Y-%m-%d %H:%M:%S")) " UTC" } },
-        Err(_) => html! { (Outside(ts)) },
-    }
+    let Ok(at) = ts.parse::<Timestamp>() else { return html! { (Outside(ts)) } };
+    html! { time datetime=(format!("{at:.3}")) { (at.strftime("%Y-%m-%d %H:%M:%S")) " UTC" } }
 }
 
 /// How a mark is drawn: a class of the style sheet.

@@ -282,7 +282,7 @@ fn a_reading_of_memory_has_what_the_specification_requests() {
             ..Pressure::default()
         }));
         index.fill(&mut event);
-        let Event::Pressure(read) = event else { panic!("it was a reading") };
+        let Event::Pressure(read) = event else { unreachable!("it was a reading") };
         read.request_bytes
     };
     assert_eq!(read(&index, Some(1), Level::Container), None, "nobody has said so yet");

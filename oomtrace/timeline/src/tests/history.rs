@@ -94,7 +94,7 @@ fn what_was_read_when_the_victims_memory_was_gone_is_not_what_filled_the_limit()
 fn a_containers_request_is_known_from_a_reading_of_its_memory() {
     let requested = |request_bytes| {
         let mut world = killed(40 * MIB, 39 * MIB);
-        let Event::Pressure(read) = reading(40 * MIB, 39 * MIB) else { panic!("it is a reading") };
+        let Event::Pressure(read) = reading(40 * MIB, 39 * MIB) else { unreachable!("it is a reading") };
         world.tell(0.03, Source::Oomtrace, Event::Pressure(Box::new(Pressure { request_bytes, ..*read })));
         let incident = world.incident();
         incident.containers.iter().map(|container| container.request_bytes).collect::<Vec<_>>()
