@@ -76,7 +76,7 @@ pub fn html(lines: &[Line]) -> String {
             }
         }
     };
-    page.into_string()
+    page.into_string() + "\n"
 }
 
 /// Text from outside.

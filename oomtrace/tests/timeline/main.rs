@@ -331,8 +331,8 @@ fn text_has_a_block_for_each_incident_and_html_a_picture() {
     assert_eq!(text.matches("What would help:").count(), 3, "{text}");
     assert!(text.contains("pod team-a/oom-burstable, container app") && !text.contains('\u{1b}'), "{text}");
     let html = String::from_utf8(run(&[&logs[..], &["html"]].concat()).stdout).expect("UTF-8");
-    assert_eq!((html.matches("<svg").count(), html.matches("<article").count()), (3, 3));
-    assert!(html.starts_with("<!doctype html>") && html.ends_with("</html>\n"));
+    assert_eq!((html.matches("<svg").count(), html.matches("<details class=\"incident\"").count()), (3, 3));
+    assert!(html.starts_with("<!DOCTYPE html>") && html.ends_with("</html>\n"));
 }
 
 /// `oomtrace timeline --kernel-log <(dmesg -T)`: what was read of a pipe does not come again.
