@@ -108,11 +108,6 @@ mod tests {
 
     const DATE: u64 = 1_700_000_000;
 
-    /// Those of a program that is built already, or as good as: every other test of oomtrace builds it, too.
-    fn installed() -> Result<Installed> {
-        Installed::with(&build::oomtrace(Arch::Amd64, false)?)
-    }
-
     /// An empty system with a record of what is installed.
     struct System(tempfile::TempDir);
 
@@ -154,7 +149,7 @@ mod tests {
     fn it_is_installed_with_nothing_enabled_and_removed_without_a_trace() -> Result<()> {
         let scratch = tempfile::tempdir()?;
         let deb = scratch.path().join("oomtrace.deb");
-        fs::write(&deb, package(installed()?, DATE)?)?;
+        fs::write(&deb, package(Installed::for_a_test()?, DATE)?)?;
         let deb = deb.to_str().context("a path that is not UTF-8")?;
         let info = tool::output(Command::new("dpkg-deb").args(["--info", deb]))?;
         assert!(info.contains(&format!(" Version: {VERSION}\n Architecture: amd64\n")), "{info}");
@@ -219,7 +214,7 @@ mod tests {
     fn a_changed_file_is_found() -> Result<()> {
         let scratch = tempfile::tempdir()?;
         let deb = scratch.path().join("oomtrace.deb");
-        fs::write(&deb, package(installed()?, DATE)?)?;
+        fs::write(&deb, package(Installed::for_a_test()?, DATE)?)?;
         let system = System::new()?;
         system.dpkg(&["--install", deb.to_str().context("a path that is not UTF-8")?])?;
         fs::write(system.0.path().join("usr/bin/oomtrace"), "something else")?;
@@ -230,9 +225,9 @@ mod tests {
 
     #[test]
     fn the_same_files_make_the_same_package() -> Result<()> {
-        let mut turned = installed()?;
+        let mut turned = Installed::for_a_test()?;
         turned.files.reverse();
-        assert!(package(installed()?, DATE)? == package(turned, DATE)?, "two packages of the same files differ");
+        assert!(package(Installed::for_a_test()?, DATE)? == package(turned, DATE)?, "two packages of the same files differ");
         Ok(())
     }
 }

@@ -54,6 +54,15 @@ impl Installed {
         Self::described_by(binary, &build::oomtrace(Arch::Amd64, false)?)
     }
 
+    /// With a program of the debug build, which every other test of oomtrace builds, too, as small as a released one.
+    #[cfg(test)]
+    pub(crate) fn for_a_test() -> Result<Self> {
+        let scratch = tempfile::tempdir().context("no place for the program")?;
+        let stripped = scratch.path().join("oomtrace");
+        build::strip(&build::oomtrace(Arch::Amd64, false)?, &stripped)?;
+        Self::with(&stripped)
+    }
+
     /// The same, where `described_by` is the program of the same source that runs on this machine.
     pub(crate) fn described_by(binary: &Path, described_by: &Path) -> Result<Self> {
         let arch = build::check_static(binary)?;

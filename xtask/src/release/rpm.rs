@@ -76,13 +76,12 @@ fn write(path: &Path, mode: u32, content: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::build;
 
     const DATE: u64 = 1_700_000_000;
 
     #[test]
     fn rpm_finds_the_same_intact_package_each_time_and_every_file_in_its_place() -> Result<()> {
-        let installed = Installed::with(&build::oomtrace(Arch::Amd64, false)?)?;
+        let installed = Installed::for_a_test()?;
         let scratch = tempfile::tempdir()?;
         let file = scratch.path().join(name(installed.arch));
         let Ok(rpm) = setup::rpm() else {
