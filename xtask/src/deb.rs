@@ -227,7 +227,10 @@ mod tests {
     fn the_same_files_make_the_same_package() -> Result<()> {
         let mut turned = Installed::for_a_test()?;
         turned.files.reverse();
-        assert!(package(Installed::for_a_test()?, DATE)? == package(turned, DATE)?, "two packages of the same files differ");
+        assert!(
+            package(Installed::for_a_test()?, DATE)? == package(turned, DATE)?,
+            "two packages of the same files differ"
+        );
         Ok(())
     }
 }

@@ -7,6 +7,8 @@ mod build;
 mod cache;
 mod deb;
 mod demo;
+#[cfg(test)]
+mod dependencies;
 mod fuzz;
 mod golden;
 mod image;

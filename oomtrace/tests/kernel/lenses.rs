@@ -211,7 +211,8 @@ fn order() -> Outcome {
     let pids: Vec<_> = candidates.iter().map(|candidate| candidate["pid"].clone()).collect();
     check_eq!(pids, [json!(first.child.id()), json!(second.child.id())], "the order");
     check_eq!(report["oom_order_kubepods"]["total_pages"], json!(200 * MIB / page_bytes()), "the limit in pages");
-    kubepods.0.limit(100)?;
+    // Little has to go, so that it has when the kernel looks again: a victim whose memory is being freed does not count there.
+    kubepods.0.limit(120)?;
     ensure!(!first.child.wait()?.success(), "the first of the order lives");
     ensure!(second.child.try_wait()?.is_none(), "the second of the order was killed");
     Ok(())

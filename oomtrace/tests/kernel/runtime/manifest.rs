@@ -16,6 +16,8 @@ use crate::scenarios::MANIFESTS;
 
 /// Where configuration maps become files.
 const CONFIG_MAPS: &str = "/tmp/config-maps";
+/// Where its empty folders are.
+const EMPTY_DIRS: &str = "/run/empty-dirs";
 /// Of a pod that is critical to the node: `guaranteedOOMScoreAdj`, `pkg/kubelet/qos/policy.go`.
 const CRITICAL_OOM_SCORE_ADJ: i64 = -997;
 /// `defaultMaskedPaths` and `defaultReadonlyPaths`, `pkg/securitycontext/util.go`.
@@ -101,6 +103,11 @@ impl Manifest {
                     ensure!(volume["hostPath"]["type"] == "Directory" && Path::new(path).is_dir(), "no folder {path}");
                 }
                 path.clone()
+            }
+            _ if volume["emptyDir"].is_object() => {
+                let folder = format!("{EMPTY_DIRS}/{}", text(&volume["name"])?);
+                fs::create_dir_all(&folder)?;
+                folder
             }
             _ => self.config_map(&volume["configMap"])?,
         };
