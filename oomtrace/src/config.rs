@@ -32,7 +32,7 @@ pub const DEFAULT_FILE: &str = "/etc/oomtrace/config.toml";
 /// The option that names the file: the one that cannot stand in it.
 pub const CONFIG: &str = "config";
 /// Subcommands that ask the same node as `run`: what both have, they take from `run` where they have none of their own.
-const ASK_THE_SAME_NODE: [&str; 5] = ["doctor", "healthy", "memory", "node", "pods"];
+const ASK_THE_SAME_NODE: [&str; 8] = ["collect", "doctor", "explain", "healthy", "memory", "node", "pods", "timeline"];
 /// Subcommands that work on nothing that could be configured, and whatever is wrong with the file.
 const UNCONFIGURED: [&str; 4] = ["schema", "completions", "man", "help"];
 

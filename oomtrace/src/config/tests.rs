@@ -94,6 +94,14 @@ fn other_subcommands_have_tables_and_variables_of_their_own() {
     let doctor = World { line: "oomtrace doctor", variables: &[("OOMTRACE_DOCTOR_FORMAT", "json")], file };
     assert_eq!(option(&doctor, "format"), (vec!["json".to_owned()], "variable"));
     assert_eq!(option(&doctor, "cgroup_root").0, ["/c"]);
+    for line in ["oomtrace explain shop/cart-0", "oomtrace timeline", "oomtrace collect -o node.tar.gz"] {
+        let world = World { line, variables: &[("OOMTRACE_OUTPUT", "text"), ("OOMTRACE_FORMAT", "json")], file };
+        assert_eq!(
+            (option(&world, "host_root").0, option(&world, "cgroup_root").0),
+            (vec!["/host".to_owned()], vec!["/c".to_owned()]),
+            "{line}"
+        );
+    }
     let healthy = World { line: "oomtrace healthy", variables: &[("OOMTRACE_ALIVE_FILE", "/run/alive")], file };
     assert_eq!(option(&healthy, "alive_file"), (vec!["/run/alive".to_owned()], "variable"));
 }
