@@ -51,6 +51,9 @@ pub(super) struct Args {
     /// Explain it by itself, without the numbers of this node.
     #[arg(long)]
     no_node: bool,
+    /// The node's name, in its own logs' incidents. Default: the one that the logs have, or the host's.
+    #[arg(long, value_name = "NAME", help_heading = "This node")]
+    node_name: Option<String>,
     /// Where the node's cgroups are mounted: in a container, where the host's /sys/fs/cgroup is.
     #[arg(long, value_name = "PATH", default_value = "/sys/fs/cgroup", help_heading = "This node")]
     cgroup_root: PathBuf,
@@ -260,6 +263,7 @@ fn pod(args: &Args, asked: &AskedPod) -> Result<ExitCode> {
     let mut inputs = Inputs::of(args.files.clone(), args.events.clone());
     let mut known = Background::default();
     if !given {
+        inputs.node_name.clone_from(&args.node_name);
         let Gathered { kept, missing } = gather::for_timeline(&args.sources.options(&args.cgroup_root), None);
         for (what, why) in missing {
             info!("not read: {what}: {why}");
