@@ -19,8 +19,6 @@ use crate::{build_info, sink::escape};
 const NAME: &str = "kubectl-oomtrace";
 /// The pods of the `DaemonSet`, as its manifests label them.
 const LABEL: &str = "app.kubernetes.io/name=oomtrace";
-/// How oomtrace says that it knows nothing of what it was asked.
-const KNOWS_NOTHING: i32 = 1;
 
 /// Why did this container die, and what would have prevented it?
 ///
@@ -137,7 +135,8 @@ impl Plugin {
                         let gap = if at > 0 { "\n" } else { "" };
                         eprintln!("{gap}node {}", escape(pod.node()));
                     }
-                    failed |= self.exec(pod, &[&["timeline"], &*strings(options)].concat())? != 0;
+                    failed |=
+                        self.exec(pod, &[&["timeline", "--node-name", pod.node()], &*strings(options)].concat())? != 0;
                 }
                 Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
             }
@@ -178,7 +177,7 @@ impl Plugin {
         let format = if json { "--format=json" } else { "--format=text" };
         let mut is_known = false;
         for node in &nodes {
-            is_known |= self.exec(node, &["explain", &what, format])? != KNOWS_NOTHING;
+            is_known |= self.exec(node, &["explain", &what, format])? == 0;
         }
         Ok(if is_known { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -102,6 +102,11 @@ fn other_subcommands_have_tables_and_variables_of_their_own() {
             "{line}"
         );
     }
+    let variables = &[("OOMTRACE_NODE_NAME", "n1")];
+    let explain = World { line: "oomtrace explain shop/cart-0", variables, file };
+    assert_eq!(option(&explain, "node_name").0, ["n1"]);
+    let timeline = World { line: "oomtrace timeline of-another-node.log", variables, file };
+    assert_eq!(option(&timeline, "node_of_logs").1, "default", "logs may be of any node");
     let healthy = World { line: "oomtrace healthy", variables: &[("OOMTRACE_ALIVE_FILE", "/run/alive")], file };
     assert_eq!(option(&healthy, "alive_file"), (vec!["/run/alive".to_owned()], "variable"));
 }

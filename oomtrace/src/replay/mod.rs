@@ -86,7 +86,8 @@ pub struct Inputs {
     pub printed_at: Option<Timestamp>,
     /// The node that logs are from. Default: the host that the lines of the logs name, else the one that the recording or the
     /// pods name.
-    #[arg(long, value_name = "NAME")]
+    // By another id than `run`'s: what this node is called is not what logs from elsewhere are of.
+    #[arg(id = "node_of_logs", long = "node-name", value_name = "NAME")]
     pub node_name: Option<String>,
     /// An archive has said which node it is of.
     #[arg(skip)]

@@ -17,7 +17,7 @@ use maud::{DOCTYPE, Escaper, Markup, PreEscaped, Render, html};
 use sha2::{Digest as _, Sha256};
 
 use self::chart::chart;
-use super::text::{count, headline, offset, pod_and_container, shape, shows, since_boot, size};
+use super::text::{count, headline, is_hostile, offset, pod_and_container, shape, shows, since_boot, size};
 use crate::event::{Confidence, Event, Incident, Line, Mark, Scenario, Severity, Workload};
 
 const STYLE: &str = include_str!("html/style.css");
@@ -85,14 +85,9 @@ struct Outside<'a>(&'a str);
 impl Render for Outside<'_> {
     fn render_to(&self, to: &mut String) {
         use std::fmt::Write as _;
-        let is_shown = |c: char| {
-            c == '\n'
-                || !c.is_control()
-                    && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        };
         for c in self.0.chars() {
             // Writing to a string does not fail.
-            let _ = if is_shown(c) {
+            let _ = if c == '\n' || !is_hostile(c) {
                 Escaper::new(to).write_char(c)
             } else {
                 Escaper::new(to).write_fmt(format_args!("{}", c.escape_default()))

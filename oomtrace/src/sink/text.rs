@@ -15,6 +15,7 @@ use self::words::{place, who};
 pub(super) use self::{
     incident::{headline, offset, pod_and_container, shape, shows, since_boot},
     status::count,
+    words::is_hostile,
 };
 pub use self::{
     look::Look,

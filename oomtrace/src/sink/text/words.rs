@@ -59,14 +59,17 @@ pub fn size(bytes: Option<u64>) -> String {
 pub fn escape(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
-            // Bidirectional marks could make a line read as another.
-            let hostile = c.is_control()
-                || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            let hostile = is_hostile(c);
             let escaped = hostile.then(|| c.escape_default());
             let plain = (!hostile).then_some(c);
             escaped.into_iter().flatten().chain(plain)
         })
         .collect()
+}
+
+/// Whether a character does something to text instead of being read: bidirectional marks could make a line read as another.
+pub(in crate::sink) fn is_hostile(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
