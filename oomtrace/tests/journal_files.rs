@@ -255,6 +255,60 @@ fn what_is_written_later_is_read_once_across_rotation_and_deletion() {
 }
 
 #[test]
+fn an_entry_that_is_counted_before_its_unit_lists_it_is_read_once_it_does() {
+    let Some(systemd) = Systemd::find() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("system.journal");
+    systemd.write(&path, &entries(0, 10), &[("SYSTEMD_JOURNAL_COMPACT", "0")]);
+    let mut reader = open(folder.path());
+    let _ = past(&mut reader, 5000);
+    systemd.write(&path, &entries(18, 1), &[("SYSTEMD_JOURNAL_COMPACT", "0")]);
+    let whole = fs::read(&path).expect("read");
+    // A data object's text follows 64 bytes, of which the last 8 count its entries.
+    let unit = b"_SYSTEMD_UNIT=kubelet.service";
+    let text = whole.windows(unit.len()).position(|bytes| bytes == unit).expect("the unit's data object");
+    let mut held_up = whole.clone();
+    assert!(held_up[text - 8] > 1);
+    held_up[text - 8] -= 1;
+    fs::write(&path, held_up).expect("written");
+    assert_eq!(new(&mut reader), (Vec::new(), Taken::default()));
+    assert_eq!(new(&mut reader), (Vec::new(), Taken::default()));
+    fs::write(&path, whole).expect("written");
+    let (read, taken) = new(&mut reader);
+    assert_eq!((read.len(), taken), (1, Taken::default()));
+    assert_eq!(new(&mut reader), (Vec::new(), Taken::default()));
+}
+
+#[test]
+fn a_file_that_is_being_made_is_waited_for_and_said_to_be_damaged_only_when_it_stays_so() {
+    let Some(systemd) = Systemd::find() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("system.journal");
+    systemd.write(&path, &entries(0, 10), &[]);
+    let whole = fs::read(&path).expect("read");
+    for made in [0, 100, 272] {
+        // The header first, the place of its table last: bytes 104 to 120.
+        let mut file = whole[..made].to_vec();
+        if made > 120 {
+            file[104..120].fill(0);
+        }
+        fs::write(&path, &file).expect("written");
+        let mut reader = open(folder.path());
+        assert_eq!(new(&mut reader), (Vec::new(), Taken::default()));
+        fs::write(&path, &whole).expect("written");
+        // The folder did not change: it is looked through every 2 s.
+        std::thread::sleep(std::time::Duration::from_millis(2100));
+        let (read, taken) = new(&mut reader);
+        assert_eq!((read.len(), taken), (7, Taken::default()), "{made}");
+    }
+    fs::write(&path, &whole[..100]).expect("written");
+    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    fs::File::open(&path).and_then(|file| file.set_modified(hour_ago)).expect("its time is set");
+    let refused = Reader::open(Place::Folder(folder.path().to_owned()), Terms::of_units(&units()), FIELDS);
+    assert!(refused.err().expect("refused").to_string().contains("its header is torn"));
+}
+
+#[test]
 fn a_torn_file_gives_what_is_whole_and_says_what_is_not() {
     let Some(systemd) = Systemd::find() else { return };
     for form in [forms()[1], forms()[11]] {

@@ -74,6 +74,13 @@ pub enum Damage {
 #[error(transparent)]
 pub struct HeaderDamage(NoHeader);
 
+impl HeaderDamage {
+    /// Whether that of a file that is being made would look like this.
+    pub(super) fn is_unfinished(self) -> bool {
+        matches!(self.0, NoHeader::Signature | NoHeader::Torn)
+    }
+}
+
 impl From<NoHeader> for Damage {
     fn from(no: NoHeader) -> Self {
         Self::Header(HeaderDamage(no))

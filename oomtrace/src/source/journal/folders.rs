@@ -5,7 +5,10 @@ use std::{
     io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+use jiff::Timestamp;
 
 use super::file::{Damage, JournalFile};
 use crate::node::names::Host;
@@ -62,6 +65,14 @@ pub(super) struct Found {
     pub(super) identity: (u64, u64),
     /// Size and time of the last change, nanoseconds.
     pub(super) state: (u64, i128),
+}
+
+impl Found {
+    /// How long ago it was changed, or will be by a clock that was set back.
+    pub(super) fn age(&self) -> Duration {
+        let now = i128::from(Timestamp::now().as_microsecond()) * 1000;
+        Duration::from_nanos(u64::try_from(now.abs_diff(self.state.1)).unwrap_or(u64::MAX))
+    }
 }
 
 impl Place {

@@ -23,6 +23,11 @@ use super::{
 
 /// So often the folders are looked through even where nothing seems to have changed in them.
 const LOOK_ANEW: Duration = Duration::from_secs(2);
+/// journald counts an entry before it puts it into the lists of its fields. Where it is held up between the two, an entry that is
+/// counted is not in its unit's list yet, and no other may follow: for so long after a change the lists are looked at again.
+const SETTLES: Duration = Duration::from_mins(1);
+/// A file without a whole header that changed in this time is one that journald is making.
+const YOUNG: Duration = Duration::from_secs(10);
 /// So many files are open at a time.
 const MOST_OPEN: usize = 256;
 /// So many entries of each term are read at once.
@@ -76,8 +81,10 @@ struct Open {
     found: Found,
     file: JournalFile<File>,
     terms: Terms,
-    /// How many entries it had when it was read to its end.
-    seen: Option<u64>,
+    /// How many entries it had, and when that was seen for the first time.
+    counted: Option<(u64, Instant)>,
+    /// Whether all that could be read of them was.
+    complete: bool,
     recent: VecDeque<u64>,
     /// What was read of these boots before it appeared is not read again.
     after: HashMap<[u8; 16], (u64, u64)>,
@@ -159,6 +166,7 @@ impl Reader {
         Ok(all)
     }
 
+    /// Opens a file, unless it is being made: then it is tried again.
     fn add(&mut self, found: Found) -> Result<(), Damage> {
         let opened = if self.open.len() < MOST_OPEN {
             File::open(&found.path).map_err(|error| Damage::Io(error.kind())).and_then(JournalFile::open)
@@ -171,12 +179,14 @@ impl Reader {
                     found,
                     file,
                     terms: self.terms.clone(),
-                    seen: None,
+                    counted: None,
+                    complete: false,
                     recent: VecDeque::with_capacity(RECENT),
                     after: self.read.clone(),
                 });
                 Ok(())
             }
+            Err(Damage::Header(header)) if header.is_unfinished() && found.age() < YOUNG => Ok(()),
             Err(damage) => {
                 self.done.insert(found.identity, found.state);
                 Err(damage)
@@ -362,13 +372,13 @@ impl Open {
             self.say(damage, said, taken);
             return Ok(if matches!(damage, Damage::Io(_)) { More::Yes } else { More::Never });
         }
-        let entries = self.file.header().entries;
+        let wanted = self.may_have_more();
         let mut printed = Vec::new();
-        let mut complete = true;
-        while self.seen != Some(entries) {
+        self.complete = true;
+        while wanted {
             let (offsets, damage) = self.terms.take(&self.file, AT_ONCE);
             if let Some(damage) = damage {
-                complete = false;
+                self.complete = false;
                 self.say(damage, said, taken);
             }
             if offsets.is_empty() {
@@ -385,9 +395,20 @@ impl Open {
         if !printed.is_empty() {
             give(&printed)?;
         }
-        self.seen = complete.then_some(entries);
         let closed = self.found.path.extension().is_some_and(|extension| extension == "journal~");
         Ok(if self.file.header().archived || closed { More::Never } else { More::Yes })
+    }
+
+    /// Whether entries may be in the lists that were not there when it was looked at before.
+    fn may_have_more(&mut self) -> bool {
+        let entries = self.file.header().entries;
+        match self.counted {
+            Some((counted, since)) if counted == entries => !self.complete || since.elapsed() < SETTLES,
+            _ => {
+                self.counted = Some((entries, Instant::now()));
+                true
+            }
+        }
     }
 
     fn take_entry(

@@ -35,6 +35,8 @@ impl Deployed {
         let import = Command::new("ctr").args(["-n", "k8s.io", "images", "import", IMAGE]).output()?;
         ensure!(import.status.success(), "the image is not taken: {}", String::from_utf8_lossy(&import.stderr));
         let manifest = Manifest::read()?;
+        // What a test that failed and runs again had read is not this one's.
+        let _ = fs::remove_dir_all(manifest.state()?);
         let (uid, name) = (uid(number), format!("oomtrace-{number}"));
         let parent = format!("/kubepods/burstable/pod{uid}");
         let pod = kubelet.pod_called((manifest.namespace()?, &name), uid, &parent, manifest.namespaces()?)?;

@@ -14,6 +14,7 @@ use crate::{kubelet_words, oomtrace::wait_until};
 
 /// Where journald takes what units print.
 const STREAM: &str = "/run/systemd/journal/stdout";
+const FILES: &str = "/run/log/journal";
 const JOURNALCTL: &str = "/usr/bin/journalctl";
 
 /// A journald that runs, with a `journalctl` on the PATH for as long.
@@ -22,7 +23,10 @@ pub(super) struct Journal(Child);
 impl Journal {
     pub(super) fn start() -> Result<Self> {
         fs::write("/etc/machine-id", "58eb296b506d43b286e3c8c78019b52d\n")?;
-        for folder in ["/run/systemd/journal", "/run/log/journal"] {
+        // Of a test that failed and runs again, too.
+        let _ = fs::remove_dir_all(FILES);
+        let _ = fs::remove_file(STREAM);
+        for folder in ["/run/systemd/journal", FILES] {
             fs::create_dir_all(folder)?;
         }
         symlink("/usr/lib/systemd/journalctl", JOURNALCTL)?;

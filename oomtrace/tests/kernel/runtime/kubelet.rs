@@ -14,7 +14,9 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use oomtrace::node::names::cri::{
     Client,
-    messages::{ContainerMetadata, Id, ImageSpec, Nothing, PodSandboxMetadata},
+    messages::{
+        ContainerMetadata, Id, ImageSpec, ListPodSandboxResponse, ListRequest, Nothing, PodSandbox, PodSandboxMetadata,
+    },
 };
 use tokio::runtime::Runtime;
 
@@ -125,7 +127,11 @@ impl Kubelet {
         cgroup_parent: &str,
         namespaces: NamespaceOption,
     ) -> Result<Pod> {
+        self.remove_left_over(&uid)?;
         let log_directory = format!("/var/log/pods/{namespace}_{name}_{uid}");
+        if Path::new(&log_directory).exists() {
+            fs::remove_dir_all(&log_directory)?;
+        }
         fs::create_dir_all(&log_directory)?;
         let config = PodSandboxConfig {
             metadata: Some(PodSandboxMetadata {
@@ -143,6 +149,17 @@ impl Kubelet {
         };
         let Id { id } = self.call("RunPodSandbox", RunPodSandbox { config: Some(config.clone()) })?;
         Ok(Pod { name: name.to_owned(), uid, sandbox: id, config })
+    }
+
+    /// Removes what is left of a pod by a test that failed and runs again.
+    fn remove_left_over(&mut self, uid: &str) -> Result<()> {
+        let ListPodSandboxResponse { items } = self.call("ListPodSandbox", ListRequest::default())?;
+        let is_its = |sandbox: &PodSandbox| sandbox.metadata.as_ref().is_some_and(|pod| pod.uid == uid);
+        for sandbox in items.into_iter().filter(is_its) {
+            self.insist("StopPodSandbox", &sandbox.id)?;
+            self.insist("RemovePodSandbox", &sandbox.id)?;
+        }
+        Ok(())
     }
 
     /// Creates and starts a container that may use 20 MiB.

@@ -67,6 +67,12 @@ impl Manifest {
         Ok(mebibytes.parse::<i64>()? << 20)
     }
 
+    /// The folder of its state on the node.
+    pub(super) fn state(&self) -> Result<&str> {
+        let volume = items(&self.pod()?["volumes"]).find(|volume| volume["name"] == "state");
+        volume.and_then(|volume| volume["hostPath"]["path"].as_str()).context("no folder for its state")
+    }
+
     /// The container on the node of this name.
     pub(super) fn container(&self, node: &str) -> Result<ContainerConfig> {
         let pod = self.pod()?;
