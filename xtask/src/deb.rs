@@ -69,6 +69,7 @@ pub(crate) fn place(kind: &Kind) -> String {
         Kind::Example => "usr/share/doc/oomtrace/examples/config.toml".to_owned(),
         Kind::Unit => "usr/lib/systemd/system/oomtrace.service".to_owned(),
         Kind::Readme => "usr/share/doc/oomtrace/README.md".to_owned(),
+        Kind::Page(path) => format!("usr/share/doc/oomtrace/{path}"),
         Kind::Licence(name) => format!("usr/share/doc/oomtrace/{name}"),
     }
 }
@@ -170,7 +171,14 @@ mod tests {
         ];
         let (pages, others): (Vec<_>, Vec<_>) =
             system.files()?.into_iter().partition(|path| path.starts_with("usr/share/man/man1/"));
+        let (docs, others): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|path| path.starts_with("usr/share/doc/oomtrace/oomtrace/docs/"));
         assert_eq!(others, installed);
+        let readme = fs::read_to_string(system.0.path().join("usr/share/doc/oomtrace/README.md"))?;
+        let linked = readme.split("](oomtrace/docs/").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+        for page in linked {
+            assert!(docs.contains(&format!("usr/share/doc/oomtrace/oomtrace/docs/{page}")), "no {page} in {docs:?}");
+        }
         check_pages(&system, &pages)?;
         check_completions(&system)?;
         assert_eq!(system.dpkg(&["--verify", "oomtrace"])?, "", "files and their sums");

@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Example,
     Unit,
     Readme,
+    /// A page of the documentation, by its path in the source: beside the README its links lead there.
+    Page(String),
     /// The text of a licence, by its file's name.
     Licence(&'static str),
 }
@@ -68,6 +70,7 @@ impl Installed {
         let arch = build::check_static(binary)?;
         let mut files = vec![(Kind::Program, read(binary)?)];
         files.extend(generated::files(described_by)?);
+        files.extend(pages()?);
         files.extend(
             [
                 (Kind::Unit, include_str!("../../deploy/systemd/oomtrace.service")),
@@ -80,6 +83,19 @@ impl Installed {
         files.sort();
         Ok(Self { arch, files })
     }
+}
+
+/// The pages that the README leads to.
+fn pages() -> Result<Vec<(Kind, Vec<u8>)>> {
+    const FOLDER: &str = "oomtrace/docs";
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(FOLDER);
+    let entries = fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    let page = |entry: std::io::Result<fs::DirEntry>| {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        Ok((Kind::Page(format!("{FOLDER}/{name}")), read(&entry.path())?))
+    };
+    entries.map(page).collect()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -1,6 +1,7 @@
 //! `cargo xtask release`: every file that a release consists of, the same bytes each time they are made of a commit.
 
 mod chart;
+mod krew;
 mod rpm;
 mod sbom;
 mod tarball;
@@ -43,6 +44,9 @@ pub(crate) struct Release {
     /// The `oomtrace` to put in, instead of releases built now; one for each architecture
     #[arg(long, value_name = "FILE")]
     binary: Vec<PathBuf>,
+    /// Write a manifest for Krew, too: the archives will be downloaded from below this address
+    #[arg(long, value_name = "URL")]
+    download_url: Option<String>,
     /// Make it although the work tree has changes that are in no commit
     #[arg(long)]
     allow_dirty: bool,
@@ -65,10 +69,11 @@ pub(crate) fn run(release: &Release) -> Result<ExitCode> {
     if output.exists() {
         fs::remove_dir_all(&output).with_context(|| format!("cannot clear away {}", output.display()))?;
     }
-    let names = make(&binaries, &output)?;
+    let url = release.download_url.as_deref();
+    let names = make(&binaries, url, &output)?;
     if release.check {
         let again = tempfile::tempdir().context("no place for a second release")?;
-        ensure!(make(&binaries, again.path())? == names, "the second time other files are made");
+        ensure!(make(&binaries, url, again.path())? == names, "the second time other files are made");
         let differing = differing(&names, &output, again.path())?;
         ensure!(differing.is_empty(), "the second time these differ: {}", differing.join(", "));
         println!("made twice, the same bytes");
@@ -81,19 +86,24 @@ pub(crate) fn run(release: &Release) -> Result<ExitCode> {
 }
 
 /// Writes everything into a folder, and gives the files' names, sorted.
-fn make(binaries: &[PathBuf], output: &Path) -> Result<Vec<String>> {
+fn make(binaries: &[PathBuf], url: Option<&str>, output: &Path) -> Result<Vec<String>> {
     fs::create_dir_all(output).with_context(|| format!("cannot create {}", output.display()))?;
     let date = archive::source_date()?;
-    let mut files = Vec::new();
+    let (mut files, mut archives) = (Vec::new(), Vec::new());
     let native = binaries.iter().find(|binary| build::check_static(binary).is_ok_and(Arch::is_this_machines));
     let native = native.context("no program runs on this machine, to write its own manual")?;
     for binary in binaries {
         let installed = Installed::described_by(binary, native)?;
         let arch = installed.arch;
-        files.push((tarball::name(arch), tarball::archive(installed.clone(), date)?));
+        archives.push((arch, tarball::archive(installed.clone(), date)?));
         files.push((rpm::name(arch), rpm::package(&installed, date)?));
         files.push((deb::name(arch), deb::package(installed, date)?));
     }
+    if let Some(url) = url {
+        let archives: Vec<_> = archives.iter().map(|(arch, archive)| (*arch, &archive[..])).collect();
+        files.push((krew::NAME.to_owned(), krew::manifest(url, &archives)?));
+    }
+    files.extend(archives.into_iter().map(|(arch, archive)| (tarball::name(arch), archive)));
     files.push((format!("oomtrace-{VERSION}.tgz"), chart::package(date)?));
     files.push((format!("oomtrace-{VERSION}.yaml"), manifests::overlay_text("plain")?.into_bytes()));
     let bill = sbom::bill(date)?;

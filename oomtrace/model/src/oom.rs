@@ -141,6 +141,11 @@ pub struct OomKill {
     pub candidates_omitted: u64,
 }
 
+impl OomKill {
+    /// `message` where nobody was left to kill.
+    pub const NONE_KILLABLE: &str = "Out of memory and no killable processes";
+}
+
 impl Mentions for OomKill {
     fn mentions(&mut self, show: &mut dyn FnMut(Mention<'_>)) {
         show(Mention::own(&mut self.pod, &mut self.container, self.cgroup.as_ref(), Some(&self.victim.task)));

@@ -205,6 +205,17 @@ fn charge_returns() -> Outcome {
         println!("{rung}: 10 writes refused, {failed} charges failed");
         ensure!((10..=20).contains(&failed), "{failed} charges failed for 10 writes");
         ensure!(of_kind(&lines, "oom_kill").is_empty(), "the workload was killed");
+        // Nobody can end that: it is an incident of its own, guessed from the calls of the OOM handling.
+        let incidents = of_kind(&lines, "incident");
+        let last = incidents.last().with_context(|| format!("{rung}: no incident: {lines:#?}"))?;
+        check_eq!(last["verdict"]["scenario"], json!("container_limit"), "the scenario");
+        check_eq!(last["verdict"]["confidence"], json!("medium"), "the confidence");
+        check_eq!(last["container"]["id"], json!(container_id(33)), "the container");
+        check_eq!(last["kills"], json!(0), "the kills");
+        ensure!(
+            last["verdict"]["summary"].as_str().is_some_and(|summary| summary.contains("may be killed")),
+            "the summary: {last:#?}"
+        );
     }
     Ok(())
 }

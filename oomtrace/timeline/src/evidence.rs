@@ -2,6 +2,7 @@
 
 mod evictions;
 mod noticed;
+pub(super) mod unkillable;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,6 +16,7 @@ use oomtrace_model::{
     snapshot::EndRecord,
 };
 
+use self::unkillable::{LeftAlone, Unkillable};
 use super::{
     Kept, Node,
     digested::Digested,
@@ -125,6 +127,8 @@ pub(super) struct Evidence {
     /// What containers' own logs say of memory that ran out.
     pub(super) logs: Vec<Cause<OutOfMemoryLog>>,
     pub(super) frozen: Vec<Cause<UnderOom>>,
+    /// Limits that were hit with nobody to kill.
+    pub(super) unkillable: Vec<Cause<LeftAlone>>,
     pub(super) panics: Vec<Cause<PanicOnOom>>,
     changes: Vec<Cause<ContainerChange>>,
     /// Ends that a status calls `OOMKilled`, of containers whose ids it does not have.
@@ -161,6 +165,10 @@ impl Evidence {
         let mut steps: Vec<(i64, &Eviction, &Arc<Digested>)> = Vec::new();
         for Kept { at, line, .. } in lines.iter().filter(|kept| !kept.lesson) {
             let at = *at;
+            if let Some(unkillable) = Unkillable::of(&line.event) {
+                let left_alone = LeftAlone::of(&unkillable);
+                evidence.unkillable.push(cause(at, line, names, unkillable.place(), left_alone));
+            }
             match &line.event {
                 Event::OomKill(kill) => evidence.add_kill(at, kill, line, names),
                 Event::ProcessExit(exit) => {

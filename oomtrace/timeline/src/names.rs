@@ -132,6 +132,14 @@ impl<'a> Names<'a> {
             }
             Event::ChargeFailures(failures) => self.learn_both(failures.pod.as_ref(), failures.container.as_ref(), at),
             Event::AllocationRefused(refused) => self.learn_both(refused.pod.as_ref(), refused.container.as_ref(), at),
+            Event::OomDecision(decision) => {
+                let limit = decision.limit.as_ref();
+                self.learn_both(
+                    limit.and_then(|limit| limit.pod.as_ref()),
+                    limit.and_then(|limit| limit.container.as_ref()),
+                    at,
+                );
+            }
             Event::UnderOom(frozen) => self.learn_both(frozen.pod.as_ref(), frozen.container.as_ref(), at),
             Event::PanicOnOom(panic) => self.learn_both(panic.pod.as_ref(), panic.container.as_ref(), at),
             Event::Pressure(pressure) => self.learn_both(pressure.pod.as_ref(), pressure.container.as_ref(), at),

@@ -2,6 +2,8 @@
 
 use oomtrace_model::{ContainerAction, Event, EvictionPhase};
 
+use super::evidence::unkillable::Unkillable;
+
 /// What a line is worth.
 pub(super) enum Weight {
     /// It can make an incident.
@@ -43,6 +45,7 @@ impl Weight {
                 | ContainerAction::BackOff => Self::Context,
                 _ => Self::Evidence,
             }),
+            Event::OomDecision(_) | Event::ChargeFailures(_) if Unkillable::of(event).is_some() => Some(Self::Evidence),
             Event::ChargeFailures(_) | Event::Pressure(_) => Some(Self::Context),
             // What the timeline makes nothing of: steps of a kill that the kill has, what oomtrace says of itself.
             _ => None,

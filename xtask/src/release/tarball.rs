@@ -28,6 +28,7 @@ fn place(kind: &Kind) -> String {
         Kind::Example => "config.toml".to_owned(),
         Kind::Unit => "oomtrace.service".to_owned(),
         Kind::Readme => "README.md".to_owned(),
+        Kind::Page(path) => path.clone(),
         Kind::Licence(name) => (*name).to_owned(),
     }
 }

@@ -200,6 +200,9 @@ fn an_evicted_pod_whose_containers_exited_with_0_has_the_condition_alone() {
     assert_eq!(found.pods, 1);
     let [notice] = &snapshot.evictions[..] else { unreachable!("{:?}", snapshot.evictions) };
     assert_eq!((notice.ts.as_deref(), notice.threshold_bytes), (Some("2026-06-12T07:30:02Z"), Some(1 << 30)));
+    let lines = lines::lines(&snapshot).lines;
+    let [evicted] = &lines[..] else { unreachable!("{lines:?}") };
+    assert_eq!(evicted.node, "node1", "the notice names no node, the pod's status does");
 }
 
 #[test]

@@ -76,6 +76,9 @@ pub(in super::super) fn is_of_kubernetes(event: &Event) -> bool {
         Event::AllocationRefused(refused) => &refused.pod,
         Event::UnderOom(frozen) => &frozen.pod,
         Event::PanicOnOom(panic) => &panic.pod,
+        Event::OomDecision(decision) => {
+            return decision.limit.as_ref().is_some_and(|limit| limit.pod.is_some() || of_limit(limit.level));
+        }
         Event::Container(change) => &change.pod,
         Event::ChargeFailures(failures) => &failures.pod,
         _ => return false,
@@ -118,6 +121,12 @@ pub(super) fn keys(event: &Event, snapshot: &Snapshot) -> Vec<Key> {
         Event::AllocationRefused(refused) => of(&refused.pod, &refused.container),
         Event::UnderOom(frozen) => of(&frozen.pod, &frozen.container),
         Event::PanicOnOom(panic) => of(&panic.pod, &panic.container),
+        Event::OomDecision(decision) => {
+            let limit = decision.limit.as_ref();
+            let mut keys = limit.map_or_else(Vec::new, |limit| of(&limit.pod, &limit.container));
+            keys.extend(limit.and_then(|limit| limit.cgroup.clone()).map(Key::Path));
+            keys
+        }
         Event::Container(change) => of(&change.pod, &change.container),
         Event::OutOfMemoryLog(log) => of(&log.pod, &log.container),
         Event::ChargeFailures(failures) => {

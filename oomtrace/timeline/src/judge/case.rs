@@ -7,7 +7,7 @@ use oomtrace_model::{
 
 use super::{
     super::{
-        evidence::{Cause, Death, Evicted, Kill},
+        evidence::{Cause, Death, Evicted, Kill, unkillable::LeftAlone},
         names::{Names, PodKey},
     },
     Context,
@@ -53,6 +53,8 @@ pub(super) enum Ending<'a> {
     Sent(Vec<&'a Cause<Signal>>),
     /// Nothing ended: it waits, frozen, each time for room under its limit.
     Frozen(Vec<&'a Cause<UnderOom>>),
+    /// Nothing ended: nobody may be killed.
+    LeftAlone(Vec<&'a Cause<LeftAlone>>),
     /// Nothing ended alone: the kernel was about to panic.
     Panic(&'a Cause<PanicOnOom>),
 }
@@ -185,6 +187,7 @@ impl<'a> Case<'a> {
         let death = self.deaths.first().filter(|_| kill.is_none() && evicted.is_none()).map(|death| death.at);
         let stopped = match &self.ending {
             Some(Ending::Frozen(frozen)) => frozen.first().map(|frozen| frozen.at),
+            Some(Ending::LeftAlone(left)) => left.first().map(|left| left.at),
             Some(Ending::Panic(panic)) => Some(panic.at),
             Some(Ending::Sent(sent)) => sent.first().map(|sent| sent.at),
             _ => None,
@@ -228,6 +231,7 @@ impl<'a> Case<'a> {
         });
         let id = id.or_else(|| match &self.ending {
             Some(Ending::Frozen(frozen)) => frozen.first()?.container.clone(),
+            Some(Ending::LeftAlone(left)) => left.first()?.container.clone(),
             Some(Ending::Panic(panic)) => panic.container.clone(),
             Some(Ending::Sent(sent)) => sent.first()?.container.clone(),
             _ => None,
@@ -254,6 +258,7 @@ impl<'a> Case<'a> {
         if self.kills.is_empty() {
             match &self.ending {
                 Some(Ending::Frozen(frozen)) => stopped::frozen(self, context, frozen),
+                Some(Ending::LeftAlone(left)) => stopped::left_alone(self, context, left),
                 Some(Ending::Panic(panic)) => stopped::panic(self, context, panic),
                 Some(Ending::Sent(sent)) => killer::judge(self, context, sent),
                 Some(ending) => super::ending::judge(self, context, ending),

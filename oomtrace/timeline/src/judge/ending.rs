@@ -290,7 +290,7 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, ending: &Ending<'_>)
         Ending::GaveUp(log) => (Scenario::RuntimeRefused, Confidence::Medium, Some(log.line.seq)),
         Ending::Killed(by) => (Scenario::Killed, confidence(by), Some(evidence_of(by))),
         // Those are judged elsewhere: nothing ended.
-        Ending::Frozen(_) | Ending::Panic(_) | Ending::Sent(_) => return Incident::default(),
+        Ending::Frozen(_) | Ending::LeftAlone(_) | Ending::Panic(_) | Ending::Sent(_) => return Incident::default(),
     };
     let (pod, container) = (named(context, case.pod.as_ref()), case.container(context));
     let (summary, advice) = sentences::ending::of(case, context, ending, pod.as_ref(), container.as_ref());

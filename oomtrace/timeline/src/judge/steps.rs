@@ -43,6 +43,7 @@ fn own(case: &Case<'_>) -> Vec<At> {
             all.push((change.at, Arc::clone(&change.line)));
         }
         Some(Ending::Frozen(frozen)) => all.extend(frozen.iter().map(|one| (one.at, Arc::clone(&one.line)))),
+        Some(Ending::LeftAlone(left)) => all.extend(left.iter().map(|one| (one.at, Arc::clone(&one.line)))),
         Some(Ending::Panic(panic)) => all.push((panic.at, Arc::clone(&panic.line))),
         Some(Ending::Sent(sent)) => all.extend(sent.iter().map(|one| (one.at, Arc::clone(&one.line)))),
         Some(Ending::Crashed | Ending::Killed(By::Nobody(_) | By::Unseen(_) | By::Event(..))) | None => {}

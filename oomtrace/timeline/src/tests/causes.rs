@@ -1,6 +1,6 @@
 use oomtrace_model::{
-    AllocationRefused, Cause, Event, Level, Limit, OomKill, PanicOnOom, Scenario, SenderRole, Source, UnderOom,
-    UnderOomState,
+    AllocationRefused, Cause, Confidence, Event, Level, Limit, OomKill, PanicOnOom, Scenario, SenderRole, Source,
+    UnderOom, UnderOomState,
 };
 
 use super::world::{MIB, World, container, kill, pod, refused, task, unnamed};
@@ -91,6 +91,44 @@ fn a_container_that_is_frozen_instead_of_killed_is_an_incident_without_a_kill() 
     let incident = world.incident();
     assert!(incident.verdict.summary.ends_with("it had room again."), "{}", incident.verdict.summary);
     assert_eq!(incident.steps.last().map(|step| step.what.as_str()), Some("nobody waits any more, after 9.0 s"));
+}
+
+#[test]
+fn a_limit_at_which_nobody_may_be_killed_is_an_incident_without_a_kill() {
+    let decision = || {
+        let chosen = kill(pod('a'), container("app", '1'), Level::Container, 64);
+        Event::OomDecision(Box::new(OomKill {
+            message: Some(OomKill::NONE_KILLABLE.to_owned()),
+            trigger: task("java", 7),
+            pod: None,
+            container: None,
+            cgroup: None,
+            limit: chosen.limit.map(|limit| Limit {
+                pod: Some(pod('a')),
+                container: Some(container("app", '1')),
+                ..limit
+            }),
+            ..chosen
+        }))
+    };
+    let mut world = World::default();
+    world.tell(0.0, Source::Kernel, decision());
+    world.tell(1.0, Source::Kernel, decision());
+    let incident = world.incident();
+    let verdict = &incident.verdict;
+    assert_eq!((verdict.scenario, incident.kills, verdict.confidence), (Scenario::ContainerLimit, 0, Confidence::High));
+    assert_eq!((verdict.invisible, &verdict.kubernetes_shows[..]), (Some(true), &["nothing".to_owned()][..]));
+    assert_eq!(
+        verdict.summary,
+        "Container app of pod default/pod-a hit its memory limit of 64 MiB twice, and no process in it may be killed (oom_score_adj -1000): java asks for memory again and again, or gets an error."
+    );
+    assert_eq!(incident.steps[0].what, "the limit was hit, and nobody may be killed");
+    // A decision that ends otherwise, of a victim that was exiting already, is none.
+    let mut world = World::default();
+    let Event::OomDecision(mut exiting) = decision() else { unreachable!() };
+    exiting.message = Some("Memory cgroup out of memory".to_owned());
+    world.tell(0.0, Source::Kernel, Event::OomDecision(exiting));
+    assert!(world.incidents().is_empty());
 }
 
 #[test]

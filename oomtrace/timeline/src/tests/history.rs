@@ -1,11 +1,11 @@
 //! What memory was, and when: as probes and readings report it around a kill.
 
 use oomtrace_model::{
-    Cgroup, ChargeFailures, ChargeState, EarlierReading, Event, GrownPod, Level, Mark, Pressure, PressureScope,
-    Scenario, Shape, Source, Span,
+    Cgroup, ChargeFailures, ChargeState, Confidence, EarlierReading, Event, GrownPod, Level, Mark, Pressure,
+    PressureScope, Scenario, Shape, Source, Span, Task,
 };
 
-use super::world::{MIB, World, container, kill, pod, time};
+use super::world::{MIB, World, container, kill, pod, task, time};
 
 /// The limit of [`kill`] was hit, last at a second, which is reported later.
 fn failures(last: f64, state: ChargeState, attempts: u64, mib: u64) -> Event {
@@ -147,4 +147,40 @@ fn where_memory_runs_out_for_all_it_is_said_who_grew() {
         let curve: Vec<_> = incident.history.iter().map(|point| point.usage_bytes / MIB).collect();
         assert_eq!(curve, [700, 800, 900, 950, 990, 1000, 1000], "of all, and of nobody else");
     }
+}
+
+#[test]
+fn a_process_that_must_not_be_killed_and_asks_again_and_again_is_a_guess_unless_somebody_was_killed() {
+    let counted = |ooms, ooms_total, oom_score_adj| {
+        let Event::ChargeFailures(mut failures) = failures(0.5, ChargeState::GoesOn, 9, 64) else { unreachable!() };
+        failures.ooms = Some(ooms);
+        failures.ooms_total = Some(ooms_total);
+        failures.last_task = Some(Task { oom_score_adj: Some(oom_score_adj), ..task("java", 7) });
+        Event::ChargeFailures(failures)
+    };
+    let of = |lines: Vec<Event>| {
+        let mut world = World::default();
+        for (second, event) in lines.into_iter().enumerate() {
+            world.tell(1.0 + second as f64, Source::Kernel, event);
+        }
+        world
+    };
+    // Once may be a victim that was exiting; the second is counted with the third, and all later ones are no news.
+    let world =
+        of(vec![counted(1, 1, -1000), counted(2, 3, -1000), counted(700, 703, -1000), counted(700, 1403, -1000)]);
+    let incident = world.incident();
+    assert_eq!((incident.kills, incident.verdict.confidence), (0, Confidence::Medium));
+    assert_eq!(incident.verdict.scenario, Scenario::ContainerLimit);
+    assert!(incident.verdict.summary.contains("most likely no process in it may be killed"), "{incident:#?}");
+    assert_eq!(incident.verdict.evidence.len(), 1);
+    assert_eq!(
+        incident.verdict.missing,
+        ["that nobody may be killed: the kernel's log says it (\"no killable processes\")"]
+    );
+    assert!(of(vec![counted(1, 1, -1000)]).incidents().is_empty(), "once");
+    assert!(of(vec![counted(9, 9, -999)]).incidents().is_empty(), "it may be killed");
+    let mut killed = of(vec![counted(9, 9, -1000)]);
+    killed.kill(0.6, kill(pod('a'), container("app", '1'), Level::Container, 64));
+    let incidents = killed.incidents();
+    assert_eq!((incidents.len(), incidents[0].kills), (1, 1), "the kernel had found another process");
 }

@@ -86,7 +86,7 @@ pub(super) fn tell(decision: &Decision, number: u64, table: &Table<'_>) -> OomKi
         gfp_mask: trigger.map(|trigger| trigger.gfp_mask),
         message: match &decision.outcome {
             Outcome::Panicked(message) => Some(message.clone()),
-            Outcome::NoneKillable => Some("Out of memory and no killable processes".to_owned()),
+            Outcome::NoneKillable => Some(OomKill::NONE_KILLABLE.to_owned()),
             _ => decision.message().map(ToOwned::to_owned),
         },
         known_by: decision.known_by,

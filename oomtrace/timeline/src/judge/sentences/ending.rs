@@ -74,7 +74,7 @@ pub(in super::super) fn of(
             }
             (summary, advice)
         }
-        Ending::Frozen(_) | Ending::Panic(_) | Ending::Sent(_) => Default::default(),
+        Ending::Frozen(_) | Ending::LeftAlone(_) | Ending::Panic(_) | Ending::Sent(_) => Default::default(),
     }
 }
 

@@ -59,6 +59,8 @@ pub(in super::super) enum Missing {
     LastWords,
     /// How the containers of a pod ended that koordlet evicted.
     EndOfEvicted,
+    /// Whether nobody may be killed.
+    NoneKillable,
     /// How what a user-space OOM killer killed ended.
     EndOfSignalled,
 }
@@ -95,6 +97,7 @@ impl Missing {
             Self::Killer => "who killed it: the node's kernel log and its kubelet's (--kernel-log, --kubelet-log) say more",
             Self::LastWords => "whether the program ran out of memory of its own: its log's last lines (a copy of /var/log/pods with --pods)",
             Self::EndOfEvicted => "how its containers ended: koordlet's log says only that it evicted the pod",
+            Self::NoneKillable => "that nobody may be killed: the kernel's log says it (\"no killable processes\")",
             Self::EndOfSignalled => "how it ended: the killer's log says only that it sent the signal",
         }
         .to_owned()

@@ -6,6 +6,7 @@ use oomtrace_model::{
 };
 
 use super::super::{
+    super::evidence::unkillable::Unkillable,
     super::words::{listed, one_line, pod_name, size, times},
     Context,
     killer::evicts,
@@ -97,6 +98,10 @@ pub(in super::super) fn of(line: &Line, several: bool, context: &Context<'_>) ->
                 ),
             };
             (Mark::Failure, words)
+        }
+        Event::OomDecision(_) => {
+            Unkillable::of(&line.event)?;
+            (Mark::Failure, "the limit was hit, and nobody may be killed".to_owned())
         }
         Event::PanicOnOom(panic) => {
             let why = match panic.panic_on_oom {

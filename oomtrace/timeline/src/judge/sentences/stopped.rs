@@ -4,7 +4,7 @@ use oomtrace_model::{PanicOnOom, Scenario, UnderOom, UnderOomState};
 
 use super::{
     super::super::{
-        evidence::Cause,
+        evidence::{Cause, unkillable::LeftAlone},
         words::{size, times},
     },
     capital,
@@ -32,6 +32,25 @@ pub(in super::super) fn frozen(inside: &str, frozen: &[&Cause<UnderOom>]) -> Sai
             capital(inside)
         ),
         advice: "Nobody ends what waits here, and Kubernetes takes it for running: write 0 to memory.oom_control of its cgroup, so that the kernel may kill and the container is started again, and give it a higher limit.",
+    }
+}
+
+/// Of a limit `inside` which nobody may be killed.
+pub(in super::super) fn left_alone(inside: &str, left: &[&Cause<LeftAlone>]) -> Said {
+    let first = left.first().map(|first| &first.what);
+    let limit = first.and_then(|first| first.limit.as_ref()).and_then(|limit| limit.limit_bytes);
+    let amount = limit.map_or_else(String::new, |bytes| format!(" of {}", size(bytes)));
+    let often = if left.len() > 1 { format!(" {}", times(left.len() as u64)) } else { String::new() };
+    let likely = if left.iter().all(|one| one.what.inferred_since.is_some()) { "most likely " } else { "" };
+    let trigger = first.and_then(|first| first.trigger.as_ref());
+    let asks = trigger.and_then(|task| task.comm.as_deref()).unwrap_or("a process");
+    Said {
+        heading: "Nobody may be killed at a memory limit",
+        summary: format!(
+            "{} hit its memory limit{amount}{often}, and {likely}no process in it may be killed (oom_score_adj -1000): {asks} asks for memory again and again, or gets an error.",
+            capital(inside)
+        ),
+        advice: "Nobody ends what is stuck here, and Kubernetes takes it for running: find who sets oom_score_adj to -1000 (it takes CAP_SYS_RESOURCE), leave it to the kubelet so that the container can be killed and started again, or give it a higher limit.",
     }
 }
 
