@@ -38,6 +38,8 @@ fn wrong() -> Vec<(Value, &'static str)> {
         (json!({"extraCapabilities": ["CAP_SYS_PTRACE"]}), "at '/extraCapabilities/0'"),
         (json!({"runtimeSocket": {"folder": "run/containerd"}}), "at '/runtimeSocket/folder'"),
         (json!({"networkPolicy": {"allowedNamespaces": "monitoring"}}), "want array"),
+        (json!({"k8sEvents": true}), "at '/k8sEvents': got boolean, want object"),
+        (json!({"k8sEvents": {"verbs": ["get"]}}), "at '/k8sEvents': additional properties 'verbs' not allowed"),
         (json!({"serviceAccount": {"automount": true}}), "additional properties 'automount' not allowed"),
         // What is the chart's own to set would be there twice.
         (json!({"securityContext": {"privileged": true}}), "additional properties 'privileged' not allowed"),
@@ -77,12 +79,25 @@ fn promises() -> Vec<(Value, &'static str, String, Value)> {
     let volume = json!({"name": "x", "hostPath": {"path": "/x"}});
     let mount = json!({"name": "x", "mountPath": "/host/x"});
     let set = "DaemonSet";
+    let events = json!({"k8sEvents": {"enabled": true}});
     vec![
         (json!({}), set, pod("/containers/0/startupProbe/exec/command"), json!(["oomtrace", "healthy"])),
         (json!({}), set, pod("/containers/0/livenessProbe/exec/command"), json!(["oomtrace", "healthy"])),
         (json!({}), set, pod("/nodeSelector"), json!({"kubernetes.io/os": "linux"})),
         (json!({}), "NetworkPolicy", String::new(), Value::Null),
         (json!({}), "ResourceQuota", String::new(), Value::Null),
+        (json!({}), "ClusterRole", String::new(), Value::Null),
+        (json!({}), "ClusterRoleBinding", String::new(), Value::Null),
+        (json!({}), set, pod("/automountServiceAccountToken"), json!(false)),
+        (events.clone(), set, pod("/automountServiceAccountToken"), json!(true)),
+        (events.clone(), set, pod("/containers/0/env/0"), json!({"name": "OOMTRACE_K8S_EVENTS", "value": "true"})),
+        (events.clone(), "ClusterRole", "/rules/0/verbs".to_owned(), json!(["create", "patch"])),
+        (
+            json!({"k8sEvents": {"enabled": true}, "serviceAccount": {"name": "x"}}),
+            "ClusterRoleBinding",
+            "/subjects".to_owned(),
+            json!([{"kind": "ServiceAccount", "name": "x", "namespace": "oomtrace"}]),
+        ),
         (metrics(json!({})), set, pod("/containers/0/livenessProbe/httpGet/path"), json!("/healthz")),
         (metrics(json!({})), set, pod("/containers/0/livenessProbe/exec"), Value::Null),
         (metrics(json!({})), set, scraped("scrape"), json!("true")),
@@ -170,6 +185,8 @@ fn not_noted() -> Result<Vec<String>> {
     let metrics = json!({"metrics": {"enabled": true, "podMonitor": {"enabled": true}}});
     let policy = json!({"metrics": {"enabled": true}, "networkPolicy": {"enabled": true}});
     let quota = json!({"resourceQuota": {"enabled": true}});
+    let events = json!({"k8sEvents": {"enabled": true}});
+    let kept_in = json!({"k8sEvents": {"enabled": true}, "networkPolicy": {"enabled": true}});
     let (nothing, ours, system) = (json!({}), "oomtrace", "kube-system");
     let expected = [
         (ours, &nothing, label, true),
@@ -180,6 +197,10 @@ fn not_noted() -> Result<Vec<String>> {
         (ours, &metrics, "scraped by the PodMonitor", true),
         (ours, &policy, "scraped by the annotations", true),
         (ours, &policy, "networkPolicy.allowedNamespaces", true),
+        (ours, &nothing, "Events", false),
+        (ours, &events, "--field-selector source=oomtrace.dev/oomtrace", true),
+        (ours, &events, "networkPolicy.egress", false),
+        (ours, &kept_in, "networkPolicy.egress", true),
     ];
     let mut complaints = Vec::new();
     for (namespace, values, words, there) in expected {
