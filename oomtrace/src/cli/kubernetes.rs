@@ -9,15 +9,16 @@ use crate::sink::KubernetesAccess;
 #[group(id = "kubernetes")]
 #[command(next_help_heading = "Kubernetes Events")]
 pub(super) struct Args {
-    /// Write incidents of memory as Events of Kubernetes (events.k8s.io/v1), on the pod, and on the node where all pods or the node ran
-    /// out: `kubectl describe pod` shows why, also where Kubernetes shows nothing. Takes the rights to create and patch Events.
+    /// Write incidents of memory as Events of Kubernetes (events.k8s.io/v1), on the pod, and on the node where all pods or the
+    /// node ran out: `kubectl describe pod` shows why, also where Kubernetes shows nothing. Takes the rights to create and patch
+    /// Events.
     #[arg(long)]
     k8s_events: bool,
     /// The API server's address, `https://HOST:6443`. Default: that of the cluster that oomtrace runs in as a pod.
     #[arg(long, value_name = "URL")]
     k8s_url: Option<String>,
-    /// The token that an API server at `https://` is shown: of a service account that may create and patch Events. Read anew for each
-    /// request.
+    /// The token that an API server at `https://` is shown: of a service account that may create and patch Events. Read anew for
+    /// each request.
     #[arg(long, value_name = "FILE", default_value = "/var/run/secrets/kubernetes.io/serviceaccount/token")]
     k8s_token: PathBuf,
     /// What has to have signed the certificate of an API server at `https://`.

@@ -1,9 +1,9 @@
 //! Which Events there are, and what of them the API server does not know yet.
 //!
-//! What is the same again - the object, the reason, the action - within six minutes of the last time is counted in the Event that is
-//! there, as client-go does it (`finishTime`, `tools/events/event_broadcaster.go`): a container that is killed after each restart is
-//! one Event with a count. Nothing of an Event but this count can be changed, so that another verdict of the same incident is an
-//! Event of its own.
+//! What is the same again - the object, the reason, the action - within six minutes of the last time is counted in the Event
+//! that is there, as client-go does it (`finishTime`, `tools/events/event_broadcaster.go`): a container that is killed after
+//! each restart is one Event with a count. Nothing of an Event but this count can be changed, so that another verdict of the
+//! same incident is an Event of its own.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -168,8 +168,8 @@ impl Book {
         self.waiting.push_back(key);
     }
 
-    /// An incident is none. What is not sent yet never is; what is, is taken back by an Event of its own, unless another incident says
-    /// the same of the same.
+    /// An incident is none. What is not sent yet never is; what is, is taken back by an Event of its own, unless another
+    /// incident says the same of the same.
     fn withdrawn(&mut self, id: &str, replaced_by: Option<&str>, why: &str, now: Instant) {
         let unsent = self.take_back_unsent(id);
         let Some(told) = self.incidents.remove(id) else { return };
@@ -233,8 +233,8 @@ impl Book {
         self.series.retain(|_, series| series.waits.is_some() || now - series.changed < ENDS_AFTER);
     }
 
-    /// One series goes where there are too many: of those that the API server knows, the one that was still for longest; else the one
-    /// that waits for longest, which is lost.
+    /// One series goes where there are too many: of those that the API server knows, the one that was still for longest; else
+    /// the one that waits for longest, which is lost.
     fn make_room(&mut self) {
         if self.series.len() < MOST {
             return;

@@ -88,7 +88,8 @@ impl Object {
     }
 }
 
-/// Where the container stands in its pod, as the kubelet's own Events have it (`GenerateContainerRef`, `pkg/kubelet/container/ref.go`).
+/// Where the container stands in its pod, as the kubelet's own Events have it (`GenerateContainerRef`,
+/// `pkg/kubelet/container/ref.go`).
 fn field_path(container: &Container) -> Option<String> {
     let name = container.name.as_deref().filter(|name| is_label(name))?;
     let list = match container.role {
@@ -322,8 +323,8 @@ fn micro_time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
 
-/// A name that is the same whenever the same is said of the same, so that an Event is not made twice: not where an answer was lost,
-/// and not after a restart.
+/// A name that is the same whenever the same is said of the same, so that an Event is not made twice: not where an answer was
+/// lost, and not after a restart.
 pub(super) fn name(object: &Object, what: What, id: &str, generation: u64) -> String {
     let mut hash = SipHasher24::new();
     let uid = object.uid.as_deref().unwrap_or_default();

@@ -9,7 +9,8 @@ pub(super) struct Rate {
     pub(super) every: Duration,
 }
 
-/// For each object, as the spam filter of client-go has it (`defaultSpamBurst`, `defaultSpamQPS`, `tools/record/events_cache.go`).
+/// For each object, as the spam filter of client-go has it (`defaultSpamBurst`, `defaultSpamQPS`,
+/// `tools/record/events_cache.go`).
 pub(super) const PER_OBJECT: Rate = Rate { burst: 25, every: Duration::from_mins(5) };
 /// For the API server, as clients of client-go have it by default: 5 requests a second, 10 at once (`rest.DefaultQPS`).
 pub(super) const PER_SERVER: Rate = Rate { burst: 10, every: Duration::from_millis(200) };

@@ -8,8 +8,8 @@
 //! The tracer hands over what a line of an incident says and never waits; what there is no room for is counted. All else is the
 //! thread's: an API server that is slow, away or refuses holds nothing up, is reported as degraded, and is asked again.
 //!
-//! The API server is asked by `ureq` and `rustls`, by which the kubelet is asked, too: two requests, POST and PATCH, of some lines of
-//! JSON each. The crate `kube` would bring hundreds of others, and some MiB, into a daemon that has 128 MiB at most.
+//! The API server is asked by `ureq` and `rustls`, by which the kubelet is asked, too: two requests, POST and PATCH, of some
+//! lines of JSON each. The crate `kube` would bring hundreds of others, and some MiB, into a daemon that has 128 MiB at most.
 
 mod api;
 mod book;

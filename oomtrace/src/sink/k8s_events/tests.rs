@@ -206,7 +206,8 @@ fn how_sure_it_is_is_said_and_a_long_note_is_cut_where_a_character_ends() {
     world.take(&guess);
     let sent = world.send();
     let note = sent[0]["note"].as_str().unwrap_or_default();
-    let begin = "A child of container app exceeded its limit of 64 MiB. Confidence: low, this is a guess (missing: the kernel's log). éé";
+    let begin = "A child of container app exceeded its limit of 64 MiB. Confidence: low, this is a guess (missing: the kernel's \
+                 log). éé";
     assert!(note.starts_with(begin) && note.ends_with("é…"), "{note}");
     assert!((1022..=1024).contains(&note.len()), "{}", note.len());
 }

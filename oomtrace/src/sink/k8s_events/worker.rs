@@ -101,7 +101,8 @@ impl Worker {
         self.answered(request.as_ref(), answer);
     }
 
-    /// What the API server says to an Event that it does not keep: at the start, so that what is wrong is known before the first kill.
+    /// What the API server says to an Event that it does not keep: at the start, so that what is wrong is known before the first
+    /// kill.
     fn try_out(&mut self) -> Answer {
         let Some(object) = Object::node(&self.node) else { return Answer::Done };
         let (what, at) = (What { reason: "Tracing", action: "Start" }, Timestamp::now());

@@ -74,8 +74,8 @@ impl<'a> Stage<'a> {
         self.lab.plugin(&["why", pod, "--namespace", &self.namespace])
     }
 
-    /// The part of `kubectl describe` about Events, of a pod in the namespace or of the node, once oomtrace has said this there; `None`
-    /// where it writes none.
+    /// The part of `kubectl describe` about Events, of a pod in the namespace or of the node, once oomtrace has said this there;
+    /// `None` where it writes none.
     pub(super) fn events_of(&self, what: &[&str], reason: &str) -> Result<Option<String>> {
         const PATIENCE: Duration = Duration::from_mins(2);
         let roles = ["get", "clusterroles", "--selector=app.kubernetes.io/name=oomtrace", "--output=name"];
