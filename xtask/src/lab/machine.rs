@@ -130,7 +130,7 @@ impl Node<'_> {
         }
         initramfs.file(&root.join("etc/machine-id"), 0o444, format!("{token}\n").as_bytes())?;
         initramfs.file(&root.join("etc/lab/token"), 0o600, token.as_bytes())?;
-        let service = format!("SERVICE={SERVICE}\nAPI_SERVER={HOST}:{api}\n");
+        let service = format!("SERVICE={SERVICE}\nHOST={HOST}\nAPI_SERVER={HOST}:{api}\n");
         initramfs.file(&root.join("etc/lab/api"), 0o644, service.as_bytes())?;
         initramfs.file(&root.join("etc/hosts"), 0o644, b"127.0.0.1 localhost node1\n")?;
         initramfs.file(&root.join("etc/kubernetes/kubelet.yaml"), 0o644, format!("{:#}\n", self.kubelet).as_bytes())?;

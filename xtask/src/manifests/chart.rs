@@ -79,25 +79,12 @@ fn promises() -> Vec<(Value, &'static str, String, Value)> {
     let volume = json!({"name": "x", "hostPath": {"path": "/x"}});
     let mount = json!({"name": "x", "mountPath": "/host/x"});
     let set = "DaemonSet";
-    let events = json!({"k8sEvents": {"enabled": true}});
     vec![
         (json!({}), set, pod("/containers/0/startupProbe/exec/command"), json!(["oomtrace", "healthy"])),
         (json!({}), set, pod("/containers/0/livenessProbe/exec/command"), json!(["oomtrace", "healthy"])),
         (json!({}), set, pod("/nodeSelector"), json!({"kubernetes.io/os": "linux"})),
         (json!({}), "NetworkPolicy", String::new(), Value::Null),
         (json!({}), "ResourceQuota", String::new(), Value::Null),
-        (json!({}), "ClusterRole", String::new(), Value::Null),
-        (json!({}), "ClusterRoleBinding", String::new(), Value::Null),
-        (json!({}), set, pod("/automountServiceAccountToken"), json!(false)),
-        (events.clone(), set, pod("/automountServiceAccountToken"), json!(true)),
-        (events.clone(), set, pod("/containers/0/env/0"), json!({"name": "OOMTRACE_K8S_EVENTS", "value": "true"})),
-        (events.clone(), "ClusterRole", "/rules/0/verbs".to_owned(), json!(["create", "patch"])),
-        (
-            json!({"k8sEvents": {"enabled": true}, "serviceAccount": {"name": "x"}}),
-            "ClusterRoleBinding",
-            "/subjects".to_owned(),
-            json!([{"kind": "ServiceAccount", "name": "x", "namespace": "oomtrace"}]),
-        ),
         (metrics(json!({})), set, pod("/containers/0/livenessProbe/httpGet/path"), json!("/healthz")),
         (metrics(json!({})), set, pod("/containers/0/livenessProbe/exec"), Value::Null),
         (metrics(json!({})), set, scraped("scrape"), json!("true")),
@@ -165,9 +152,30 @@ fn promises() -> Vec<(Value, &'static str, String, Value)> {
     ]
 }
 
+/// The same of Kubernetes Events.
+fn promises_of_events() -> Vec<(Value, &'static str, String, Value)> {
+    let pod = |path: &str| format!("{POD}{path}");
+    let events = json!({"k8sEvents": {"enabled": true}});
+    let set = "DaemonSet";
+    vec![
+        (json!({}), "ClusterRole", String::new(), Value::Null),
+        (json!({}), "ClusterRoleBinding", String::new(), Value::Null),
+        (json!({}), set, pod("/automountServiceAccountToken"), json!(false)),
+        (events.clone(), set, pod("/automountServiceAccountToken"), json!(true)),
+        (events.clone(), set, pod("/containers/0/env/0"), json!({"name": "OOMTRACE_K8S_EVENTS", "value": "true"})),
+        (events.clone(), "ClusterRole", "/rules/0/verbs".to_owned(), json!(["create", "patch"])),
+        (
+            json!({"k8sEvents": {"enabled": true}, "serviceAccount": {"name": "x"}}),
+            "ClusterRoleBinding",
+            "/subjects".to_owned(),
+            json!([{"kind": "ServiceAccount", "name": "x", "namespace": "oomtrace"}]),
+        ),
+    ]
+}
+
 fn not_rendered() -> Result<Vec<String>> {
     let mut complaints = Vec::new();
-    for (values, kind, pointer, promised) in promises() {
+    for (values, kind, pointer, promised) in promises().into_iter().chain(promises_of_events()) {
         let manifests = chart(&values)?;
         let found = manifests.iter().find(|manifest| manifest["kind"] == kind).and_then(|one| one.pointer(&pointer));
         let found = found.unwrap_or(&Value::Null);

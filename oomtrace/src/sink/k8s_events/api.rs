@@ -93,9 +93,10 @@ impl Server {
             Method::Create => agent.post(&url).header("Content-Type", "application/json"),
             Method::Change => agent.patch(&url).header("Content-Type", "application/merge-patch+json"),
         };
-        let request = match is_secret {
-            true => request.header("Authorization", format!("Bearer {}", self.access.token()?.trim_ascii())),
-            false => request,
+        let request = if is_secret {
+            request.header("Authorization", format!("Bearer {}", self.access.token()?.trim_ascii()))
+        } else {
+            request
         };
         let sent = request.header("Accept", "application/json").send(body.to_string());
         let mut answer = sent.map_err(|error| match tls::refused(&error) {
@@ -175,9 +176,8 @@ fn judge(method: Method, status: StatusCode, headers: &HeaderMap, body: &str, se
     let is_of_namespace = body["details"]["kind"] == "namespaces";
     let later = |remedy: &str| Answer::Later(format!("{}; {remedy}", said()), wait(headers));
     match (status.as_u16(), method) {
-        (200..=299, _) => Answer::Done,
-        // An answer was lost: see `event::name`.
-        (409, Method::Create) => Answer::Done,
+        // An Event that is there already is the same one, of which the answer was lost: see `event::name`.
+        (200..=299, _) | (409, Method::Create) => Answer::Done,
         (403, _) if ends => Answer::Useless,
         (404, Method::Create) if is_of_namespace => Answer::Useless,
         (404, Method::Change) => Answer::Gone,

@@ -111,7 +111,7 @@ impl Book {
         self.tidy(now);
         match news {
             News::Happened(report) => self.happened(report, now),
-            News::Withdrawn { id, replaced_by, note } => self.withdrawn(&id, replaced_by.as_deref(), &note, now),
+            News::Withdrawn { id, replaced_by, why } => self.withdrawn(&id, replaced_by.as_deref(), &why, now),
         }
     }
 
@@ -290,6 +290,15 @@ impl Book {
         }
     }
 
+    /// The API server did not take a request now: the others come first when it is asked again.
+    pub(super) fn postpone(&mut self, key: &Key) {
+        if let Some(position) = self.waiting.iter().position(|waiting| waiting == key)
+            && let Some(key) = self.waiting.remove(position)
+        {
+            self.waiting.push_back(key);
+        }
+    }
+
     /// The API server has forgotten the Event, as it does after an hour: it is made anew.
     pub(super) fn gone(&mut self, key: &Key) {
         if let Some(series) = self.series.get_mut(key) {
@@ -313,7 +322,9 @@ impl Book {
             waits.is_none_or(|since| now - since >= KEPT_FOR)
         };
         let old: Vec<Key> = self.waiting.iter().filter(|key| is_old(key)).cloned().collect();
-        old.iter().for_each(|key| self.drop(key, true));
+        for key in &old {
+            self.drop(key, true);
+        }
     }
 
     /// Nothing waits.

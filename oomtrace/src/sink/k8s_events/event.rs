@@ -172,7 +172,7 @@ pub(super) enum News {
     /// Something happened.
     Happened(Report),
     /// It is none, or a part of another one, or not about memory.
-    Withdrawn { id: String, replaced_by: Option<String>, note: String },
+    Withdrawn { id: String, replaced_by: Option<String>, why: String },
 }
 
 #[derive(Clone, Debug)]
@@ -201,11 +201,11 @@ impl News {
                 Some(_) => "it turned out to be a part of something else",
                 None => "it turned out to be no incident",
             };
-            return Some(Self::Withdrawn { id, replaced_by: incident.replaced_by.clone(), note: why.to_owned() });
+            return Some(Self::Withdrawn { id, replaced_by: incident.replaced_by.clone(), why: why.to_owned() });
         }
         if incident.severity == Severity::Other {
-            let note = format!("it turned out not to be about memory. {}", incident.verdict.summary);
-            return (incident.revision > 1).then_some(Self::Withdrawn { id, replaced_by: None, note });
+            let why = format!("it turned out not to be about memory. {}", incident.verdict.summary);
+            return (incident.revision > 1).then_some(Self::Withdrawn { id, replaced_by: None, why });
         }
         let pod = incident.pod.as_ref().map(|pod| Object::pod(pod, incident.container.as_ref()));
         let node = is_of_node(incident).then(|| Object::node(node));

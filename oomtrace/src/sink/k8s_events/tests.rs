@@ -18,6 +18,7 @@ use super::{
 use crate::{
     degradation::Degradation,
     event::{Confidence, Container, ContainerRole, Incident, IncidentState, Pod, Scenario, Severity, Verdict},
+    node::names::kubelet::tests::kubelet_at,
 };
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -336,6 +337,20 @@ fn an_event_that_the_server_has_forgotten_is_made_anew_with_its_count() {
 }
 
 #[test]
+fn what_is_refused_now_keeps_nothing_else_from_being_sent() {
+    let mut world = World::new();
+    world.take(&incident());
+    world.send();
+    world.take(&later(2, 1));
+    world.take(&Incident { id: "node1-2".to_owned(), ..scenario(Scenario::PodLimit, incident()) });
+    let request = world.book.next(world.now).expect("a count");
+    assert!(matches!(request, Request::Count { .. }), "as it has waited for longest");
+    world.book.postpone(request.key());
+    assert!(matches!(world.book.next(world.now), Some(Request::Create { .. })));
+    assert_eq!(world.send().len(), 2);
+}
+
+#[test]
 fn what_cannot_be_sent_is_bounded_and_counted() {
     let mut world = World::new();
     for number in 0..600 {
@@ -350,9 +365,9 @@ fn what_cannot_be_sent_is_bounded_and_counted() {
 }
 
 /// An API server that answers each request with the next of `answers`, and then with 201; and what it was asked.
-fn server(listener: TcpListener, answers: &[(u16, &'static str)]) -> mpsc::Receiver<String> {
+fn server<const N: usize>(listener: TcpListener, answers: [(u16, &'static str); N]) -> mpsc::Receiver<String> {
     let (tell, asked) = mpsc::channel();
-    let mut answers = answers.to_vec().into_iter();
+    let mut answers = answers.into_iter();
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let mut stream = BufReader::new(stream);
@@ -398,12 +413,13 @@ fn a_server_that_is_away_at_first_gets_the_event_once_it_is_there() {
     assert!(wait_for(|| degradation.now().is_some()));
     let missing = degradation.now().unwrap_or_default();
     assert!(missing.contains("--k8s-url") && missing.contains("tried again"), "{missing}");
-    let asked = server(TcpListener::bind(address).expect("the same port"), &[(500, "{}"), (201, "{}")]);
+    let asked = server(TcpListener::bind(address).expect("the same port"), [(500, "{}"), (201, "{}")]);
     let requests: Vec<_> = (0..2).map_while(|_| asked.recv_timeout(Duration::from_secs(20)).ok()).collect();
     assert_eq!(requests.len(), 2, "it is tried again after a 500");
     assert!(wait_for(|| degradation.now().is_none()));
     let begin = "POST /apis/events.k8s.io/v1/namespaces/shop/events HTTP/1.1\r\n";
     assert!(requests.iter().all(|request| request.starts_with(begin) && request.contains("application/json")));
+    assert!(!requests[0].contains("uthorization"), "no token in the clear");
     assert_eq!(requests[0], requests[1], "by the same name, so that it is not made twice");
     events.take(&later(2, 1));
     let patch = asked.recv_timeout(Duration::from_secs(20)).unwrap_or_default();
@@ -418,7 +434,7 @@ fn before_the_first_kill_it_is_known_whether_the_server_would_take_an_event() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let forbidden = r#"{"kind":"Status","message":"events.events.k8s.io is forbidden"}"#;
-    let asked = server(listener, &[(403, forbidden)]);
+    let asked = server(listener, [(403, forbidden)]);
     let (events, degradation) = events(&url);
     let request = asked.recv_timeout(Duration::from_secs(20)).unwrap_or_default();
     assert!(request.starts_with("POST /apis/events.k8s.io/v1/namespaces/default/events?dryRun=All "), "{request}");
@@ -429,10 +445,44 @@ fn before_the_first_kill_it_is_known_whether_the_server_would_take_an_event() {
 }
 
 #[test]
+fn an_api_server_is_believed_by_its_certificate_and_the_token_is_read_as_it_is_renewed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path
+    };
+    let (url, certificate) = kubelet_at("127.0.0.1:0", &["localhost"]);
+    let (_, other) = kubelet_at("127.0.0.1:0", &["localhost"]);
+    let (token, ca) = (file("token", "old"), file("ca.crt", &other));
+    let degradation = Degradation::default();
+    let access = Access { url: Some(url), token, ca };
+    let events = KubernetesEvents::start(access, "node1".to_owned(), degradation.clone()).expect("a thread");
+    let says = |words: &str| wait_for(|| degradation.now().is_some_and(|what| what.contains(words)));
+    assert!(says("invalid peer certificate") && says("--k8s-ca"), "{:?}", degradation.now());
+    file("ca.crt", &certificate);
+    assert!(says("401 Unauthorized; --k8s-token"), "{:?}", degradation.now());
+    // That server knows this one, but lets it do nothing.
+    file("token", "known\n");
+    assert!(says("403 Forbidden; let its service account create and patch"), "{:?}", degradation.now());
+    drop(events);
+}
+
+#[test]
+fn what_is_missing_to_ask_is_named_with_its_option() {
+    for (ca, says) in [("/nowhere/ca.crt", "/nowhere/ca.crt: No such file"), ("/dev/null", "no certificate in PEM")] {
+        let degradation = Degradation::default();
+        let access = Access { url: Some("https://localhost:1".to_owned()), token: "/nowhere".into(), ca: ca.into() };
+        let _events = KubernetesEvents::start(access, "node1".to_owned(), degradation.clone()).expect("a thread");
+        assert!(wait_for(|| degradation.now().is_some_and(|what| what.contains(says) && what.contains("--k8s-ca"))));
+    }
+}
+
+#[test]
 fn what_the_server_never_takes_is_lost_and_said_and_holds_nothing_up() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let asked = server(listener, &[(201, "{}"), (422, r#"{"message":"note: too long"}"#)]);
+    let asked = server(listener, [(201, "{}"), (422, r#"{"message":"note: too long"}"#)]);
     let (events, _) = events(&url);
     assert!(asked.recv_timeout(Duration::from_secs(20)).is_ok_and(|request| request.contains("dryRun")));
     events.take(&incident());

@@ -126,6 +126,9 @@ impl Worker {
             let last = self.retry.map_or(FIRST_WAIT / 2, |(_, last)| last);
             let next = (last * 2).min(LONGEST_WAIT);
             self.retry = Some((now + jittered(next).max(wait.unwrap_or_default()), next));
+            if let Some(request) = request {
+                self.book.postpone(request.key());
+            }
             return;
         }
         self.retry = None;

@@ -142,7 +142,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         alone: true,
-        ..kill("system-oom", ends, |_| Expected::Kills {
+        ..kill("system-oom", system_oom, |_| Expected::Kills {
             scenario: &["system_oom"],
             modifiers: &[("invisible", false), ("bystander", false)],
         })
@@ -213,6 +213,15 @@ fn ends_in_its_grace_period(stage: &Stage<'_>) -> Result<()> {
 fn ends(stage: &Stage<'_>) -> Result<()> {
     stage.apply(None)?;
     stage.wait_for_ends()
+}
+
+/// The node's matter: the Event is on the node as well.
+fn system_oom(stage: &Stage<'_>) -> Result<()> {
+    ends(stage)?;
+    if let Some(events) = stage.events_of(&["node", NODE], "SystemOOM")? {
+        println!("{events}");
+    }
+    Ok(())
 }
 
 fn one_kill(stage: &Stage<'_>) -> Result<()> {
