@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    event::{self, Event, News, Object, Report, WITHDRAWN, What},
+    event::{self, Event, News, OF_NODES, OF_NODES_BEFORE, Object, Report, WITHDRAWN, What},
     limit::{Bucket, PER_OBJECT},
 };
 
@@ -79,6 +79,8 @@ impl Request {
 pub(super) struct Book {
     /// The node that oomtrace runs on.
     node: String,
+    /// Where Events of nodes go.
+    of_nodes: &'static str,
     series: BTreeMap<Key, Series>,
     /// What waits, the longest first.
     waiting: VecDeque<Key>,
@@ -96,6 +98,7 @@ impl Book {
     pub(super) fn new(node: String) -> Self {
         Self {
             node,
+            of_nodes: OF_NODES,
             series: BTreeMap::new(),
             waiting: VecDeque::new(),
             incidents: BTreeMap::new(),
@@ -252,11 +255,22 @@ impl Book {
     pub(super) fn next(&mut self, now: Instant) -> Option<Request> {
         let key = self.waiting.iter().find(|key| self.is_ready(key, now))?.clone();
         let series = self.series.get(&key)?;
-        let namespace = key.object.events_namespace().to_owned();
+        let namespace = key.object.events_namespace(self.of_nodes).to_owned();
         let Series { name, note, first, last, count, .. } = series;
         Some(if series.sent == 0 {
             let (object, what, node) = (&key.object, key.what, self.node.as_str());
-            let event = Event { name, object, what, note, first: *first, last: *last, count: *count, node }.json();
+            let event = Event {
+                namespace: &namespace,
+                name,
+                object,
+                what,
+                note,
+                first: *first,
+                last: *last,
+                count: *count,
+                node,
+            }
+            .json();
             Request::Create { key, namespace, event }
         } else {
             Request::Count { namespace, name: name.clone(), series: event::series(*count, *last), key }
@@ -288,6 +302,16 @@ impl Book {
         if let Some(series) = self.series.get_mut(key) {
             (series.sent, series.waits) = (series.count, None);
         }
+    }
+
+    /// Where Events of nodes go.
+    pub(super) fn namespace_of_nodes(&self) -> &'static str {
+        self.of_nodes
+    }
+
+    /// The API server does not take Events of nodes there: whether they may go elsewhere.
+    pub(super) fn move_events_of_nodes(&mut self) -> bool {
+        std::mem::replace(&mut self.of_nodes, OF_NODES_BEFORE) == OF_NODES
     }
 
     /// The API server did not take a request now: the others come first when it is asked again.

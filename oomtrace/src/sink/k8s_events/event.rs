@@ -16,7 +16,9 @@ pub(super) const CONTROLLER: &str = "oomtrace.dev/oomtrace";
 /// The reason of an Event that takes back another one.
 pub(super) const WITHDRAWN: &str = "IncidentWithdrawn";
 /// Where Events go that are about what has no namespace: a node.
-const OF_NODES: &str = "default";
+pub(super) const OF_NODES: &str = "default";
+/// Where they have to go in an older Kubernetes, such as 1.20 (`legacyValidateEvent`, `pkg/apis/core/validation/events.go`).
+pub(super) const OF_NODES_BEFORE: &str = "kube-system";
 /// What the API takes of a note, in bytes (`NoteLengthLimit`, `pkg/apis/core/validation/events.go`).
 const LONGEST_NOTE: usize = 1024;
 /// The same of the reporting instance.
@@ -67,9 +69,9 @@ impl Object {
         })
     }
 
-    /// Where its Events are.
-    pub(super) fn events_namespace(&self) -> &str {
-        self.namespace.as_deref().unwrap_or(OF_NODES)
+    /// Where its Events are; those of nodes in their namespace.
+    pub(super) fn events_namespace<'a>(&'a self, of_nodes: &'a str) -> &'a str {
+        self.namespace.as_deref().unwrap_or(of_nodes)
     }
 
     fn reference(&self) -> Value {
@@ -270,6 +272,7 @@ fn fitting(text: &str) -> String {
 
 /// An Event as it is created.
 pub(super) struct Event<'a> {
+    pub(super) namespace: &'a str,
     pub(super) name: &'a str,
     pub(super) object: &'a Object,
     pub(super) what: What,
@@ -283,13 +286,13 @@ pub(super) struct Event<'a> {
 
 impl Event<'_> {
     pub(super) fn json(&self) -> Value {
-        let Self { name, object, what: What { reason, action }, note, first, last, count, node } = self;
+        let Self { namespace, name, object, what: What { reason, action }, note, first, last, count, node } = self;
         let mut instance = node.to_string();
         instance.truncate(instance.floor_char_boundary(LONGEST_INSTANCE));
         let mut event = json!({
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"name": name, "namespace": object.events_namespace()},
+            "metadata": {"name": name, "namespace": namespace},
             "eventTime": micro_time(*first),
             "reportingController": CONTROLLER,
             "reportingInstance": instance,
@@ -327,8 +330,8 @@ fn micro_time(at: Timestamp) -> String {
 /// lost, and not after a restart.
 pub(super) fn name(object: &Object, what: What, id: &str, generation: u64) -> String {
     let mut hash = SipHasher24::new();
-    let uid = object.uid.as_deref().unwrap_or_default();
-    for part in [id, what.reason, what.action, object.events_namespace(), &object.name, uid] {
+    let [namespace, uid] = [&object.namespace, &object.uid].map(|part| part.as_deref().unwrap_or_default());
+    for part in [id, what.reason, what.action, namespace, &object.name, uid] {
         hash.write(part.as_bytes());
         hash.write_u8(0);
     }

@@ -479,6 +479,23 @@ fn what_is_missing_to_ask_is_named_with_its_option() {
 }
 
 #[test]
+fn an_older_kubernetes_has_events_of_nodes_in_another_namespace() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let refused = r#"{"message":"involvedObject.namespace: Invalid value: \"\": does not match event.namespace"}"#;
+    let asked = server(listener, [(422, refused)]);
+    let (events, _) = events(&url);
+    let next = || asked.recv_timeout(Duration::from_secs(20)).unwrap_or_default();
+    assert!(next().contains("/namespaces/default/events?dryRun=All "));
+    assert!(next().contains("/namespaces/kube-system/events?dryRun=All "));
+    events.take(&Incident { pod: None, ..scenario(Scenario::SystemOom, incident()) });
+    let request = next();
+    assert!(request.contains("/namespaces/kube-system/events HTTP"), "{request}");
+    assert!(request.contains(r#""namespace":"kube-system""#) && request.contains("SystemOOM"), "{request}");
+    assert!(events.finish().is_empty());
+}
+
+#[test]
 fn what_the_server_never_takes_is_lost_and_said_and_holds_nothing_up() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));

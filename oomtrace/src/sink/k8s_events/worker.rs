@@ -28,6 +28,9 @@ const AGAIN_AFTER: Duration = Duration::from_mins(1);
 /// How often it is looked whether something has waited too long.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
+/// What the API server says where an Event of a node is in a namespace that it must not be in.
+const OTHER_NAMESPACE: &str = "does not match event.namespace";
+
 pub(super) struct Worker {
     node: String,
     server: Server,
@@ -105,8 +108,10 @@ impl Worker {
     /// kill.
     fn try_out(&mut self) -> Answer {
         let Some(object) = Object::node(&self.node) else { return Answer::Done };
+        let namespace = self.book.namespace_of_nodes();
         let (what, at) = (What { reason: "Tracing", action: "Start" }, Timestamp::now());
         let event = Event {
+            namespace,
             name: "oomtrace.dry-run",
             object: &object,
             what,
@@ -116,7 +121,7 @@ impl Worker {
             count: 1,
             node: &self.node,
         };
-        self.server.try_out(object.events_namespace(), &event.json())
+        self.server.try_out(namespace, &event.json())
     }
 
     fn answered(&mut self, request: Option<&Request>, answer: Answer) {
@@ -132,9 +137,20 @@ impl Worker {
             return;
         }
         self.retry = None;
+        if let Answer::Never(why) = &answer
+            && why.contains(OTHER_NAMESPACE)
+            && self.book.move_events_of_nodes()
+        {
+            return;
+        }
         self.tried_out = true;
         self.degradation.recover();
-        let Some(request) = request else { return };
+        let Some(request) = request else {
+            if let Answer::Never(why) = answer {
+                self.complain(format!("the API server would not take a Kubernetes Event: {why}"));
+            }
+            return;
+        };
         match answer {
             Answer::Done | Answer::Later(..) => self.book.done(request, now),
             Answer::Gone => self.book.gone(request.key()),
