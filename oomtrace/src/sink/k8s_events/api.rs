@@ -139,6 +139,7 @@ impl Access {
     fn agent(&self, is_secret: bool) -> Result<ureq::Agent, String> {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(PATIENCE))
+            .user_agent(concat!("oomtrace/", env!("CARGO_PKG_VERSION")))
             .proxy(None)
             .max_redirects(0)
             .http_status_as_error(false);

@@ -120,21 +120,27 @@ impl Book {
 
     fn happened(&mut self, report: Report, now: Instant) {
         let Report { id, what, mut note, objects, nameless, first, last, new } = report;
-        let before = self.incidents.get(&id).map(|told| (told.what, told.objects.len()));
-        let is_new = before.is_none_or(|(before, _)| before != what);
-        let new = if is_new { new.max(1) } else { new };
-        if let Some((before, objects)) = before.filter(|_| is_new)
+        let before = self.incidents.get(&id);
+        let known = before.filter(|told| told.what == what).map_or(Vec::new(), |told| told.objects.clone());
+        let count = before.map_or(0, |told| told.count) + new;
+        if let Some((before, objects)) =
+            before.filter(|told| told.what != what).map(|told| (told.what, told.objects.len()))
             && self.take_back_unsent(&id).len() < objects
         {
             note = format!("In place of {} as first reported: {note}", before.reason);
         }
-        if nameless && new > 0 {
+        if nameless {
             self.lost += 1;
             self.nameless += 1;
         }
-        self.remember(id.clone(), Told { what, objects: objects.clone(), count: 0 }, new);
-        for object in objects.into_iter().filter(|_| new > 0) {
-            self.add(Key { object, what }, &id, &note, (first, last), new, now);
+        self.remember(id.clone(), Told { what, objects: objects.clone(), count: count.max(1) });
+        for object in objects {
+            // A pod may have got its name meanwhile.
+            let is_new = !known.iter().any(|known| known.is(&object));
+            let new = if is_new { count.max(1) } else { new };
+            if new > 0 {
+                self.add(Key { object, what }, &id, &note, (first, last), new, now);
+            }
         }
     }
 
@@ -208,9 +214,8 @@ impl Book {
         unsent
     }
 
-    fn remember(&mut self, id: String, told: Told, new: u64) {
-        let before = self.incidents.get(&id).filter(|before| before.what == told.what).map_or(0, |before| before.count);
-        if self.incidents.insert(id.clone(), Told { count: before + new, ..told }).is_none() {
+    fn remember(&mut self, id: String, told: Told) {
+        if self.incidents.insert(id.clone(), told).is_none() {
             self.order.push_back(id);
         }
         while self.order.len() > MOST {

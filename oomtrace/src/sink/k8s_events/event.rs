@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use siphasher::sip::SipHasher24;
 
 use crate::{
-    event::{Confidence, Container, ContainerRole, Incident, Mark, Pod, Scenario, Severity, Step},
+    event::{Confidence, Container, ContainerRole, Incident, IncidentState, Mark, Pod, Scenario, Severity, Step},
     sink::escape,
 };
 
@@ -67,6 +67,11 @@ impl Object {
             uid: Some(name.to_owned()),
             field_path: None,
         })
+    }
+
+    /// Whether it is the same, perhaps by another container, or before its uid was known.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        (self.kind, &self.namespace, &self.name) == (other.kind, &other.namespace, &other.name)
     }
 
     /// Where its Events are; those of nodes in their namespace.
@@ -185,7 +190,7 @@ pub(super) struct Report {
     pub(super) note: String,
     /// Whom Events are written on.
     pub(super) objects: Vec<Object>,
-    /// Whether there should be another one, but nothing says what its pod is called.
+    /// Whether there should be another one, but nothing has said until the incident's end what its pod is called.
     pub(super) nameless: bool,
     /// The first time that it happened, and the last.
     pub(super) first: Timestamp,
@@ -211,7 +216,8 @@ impl News {
         }
         let pod = incident.pod.as_ref().map(|pod| Object::pod(pod, incident.container.as_ref()));
         let node = is_of_node(incident).then(|| Object::node(node));
-        let nameless = [&pod, &node].iter().any(|object| matches!(object, Some(None)));
+        let closed = incident.state == IncidentState::Closed;
+        let nameless = closed && [&pod, &node].iter().any(|object| matches!(object, Some(None)));
         let (first, last) = times(incident);
         Some(Self::Happened(Report {
             id,

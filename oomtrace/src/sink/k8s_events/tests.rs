@@ -275,7 +275,9 @@ fn names_that_can_be_none_are_counted_and_never_part_of_a_path() {
         (Some("shop"), Some("a/b?c")),
     ] {
         let pod = Pod { namespace: namespace.map(str::to_owned), name: name.map(str::to_owned), ..Pod::default() };
-        world.take(&Incident { id: format!("{namespace:?}{name:?}"), pod: Some(pod), ..incident() });
+        let open = Incident { id: format!("{namespace:?}{name:?}"), pod: Some(pod), ..incident() };
+        world.take(&open);
+        world.take(&Incident { state: IncidentState::Closed, revision: 2, kills_new: 0, ..open });
     }
     assert_eq!(world.send(), Vec::<Value>::new());
     assert_eq!(world.book.take_lost(), (4, 4));
@@ -287,6 +289,19 @@ fn names_that_can_be_none_are_counted_and_never_part_of_a_path() {
     let sent = world.send();
     assert!(sent[0]["regarding"]["fieldPath"].is_null());
     assert_eq!(sent[0]["note"], "comm \\u{1b}[2J\\r\\nX-Evil: 1 Raise the limit.");
+}
+
+#[test]
+fn a_pod_that_gets_its_name_later_has_its_event_then() {
+    let mut world = World::new();
+    let mut nameless = incident();
+    nameless.pod.get_or_insert_default().name = None;
+    world.take(&nameless);
+    assert_eq!((world.send(), world.lost()), (Vec::new(), 0));
+    world.take(&Incident { state: IncidentState::Closed, ..later(2, 1) });
+    let sent = world.send();
+    assert_eq!((field(&sent, "/regarding/name"), &sent[0]["series"]["count"]), (vec!["cart-0"], &json!(2)));
+    assert_eq!(world.lost(), 0);
 }
 
 #[test]

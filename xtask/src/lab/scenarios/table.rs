@@ -250,7 +250,6 @@ fn child(stage: &Stage<'_>) -> Result<()> {
         "--output=jsonpath={.items[0]}",
     ])?;
     let event: serde_json::Value = serde_json::from_str(&event)?;
-    println!("{event:#}");
     ensure!(event["regarding"]["fieldPath"] == "spec.containers{app}", "the Event names no container");
     ensure!(event["reportingInstance"] == NODE, "the Event names no node");
     let note = event["note"].as_str().unwrap_or_default();
