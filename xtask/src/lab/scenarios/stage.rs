@@ -74,8 +74,8 @@ impl<'a> Stage<'a> {
         self.lab.plugin(&["why", pod, "--namespace", &self.namespace])
     }
 
-    /// The part of `kubectl describe` about Events, of a pod in the namespace or of the node, once oomtrace has said this there;
-    /// `None` where it writes none.
+    /// The Events that `kubectl describe` has of oomtrace, of a pod in the namespace or of the node, once there is one with this
+    /// reason; `None` where oomtrace writes none.
     pub(super) fn events_of(&self, what: &[&str], reason: &str) -> Result<Option<String>> {
         const PATIENCE: Duration = Duration::from_mins(2);
         let roles = ["get", "clusterroles", "--selector=app.kubernetes.io/name=oomtrace", "--output=name"];
@@ -87,8 +87,9 @@ impl<'a> Stage<'a> {
         arguments.extend(what);
         self.until(&format!("there is an Event {reason} of {what:?}"), PATIENCE, LOOK_EVERY, || {
             let described = self.kubectl(&arguments)?;
-            events = described.split_once("\nEvents:").map_or(String::new(), |(_, events)| events.to_owned());
-            Ok(events.lines().any(|line| line.contains(reason) && line.contains("oomtrace.dev/oomtrace")))
+            let of_oomtrace = described.lines().filter(|line| line.contains("oomtrace.dev/oomtrace"));
+            events = of_oomtrace.collect::<Vec<_>>().join("\n");
+            Ok(events.contains(reason))
         })?;
         Ok(Some(events))
     }
