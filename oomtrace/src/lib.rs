@@ -22,6 +22,7 @@ pub mod replay;
 mod self_protection;
 pub mod sink;
 pub mod source;
+mod tls;
 
 pub use oomtrace_model as event;
 pub use oomtrace_model::quantity;

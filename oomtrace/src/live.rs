@@ -59,7 +59,7 @@ use crate::{
     node::{self, hierarchy::Hierarchy},
     probe::{Choice, Loader},
     self_protection,
-    sink::{self, Look, Outlets, Output, Rotation, StdoutReader},
+    sink::{self, KubernetesAccess, KubernetesEvents, Look, Outlets, Output, Rotation, StdoutReader},
     source::{
         kubelet::{Kubelet, Log},
         kubelet_metrics,
@@ -113,6 +113,8 @@ pub struct Options {
     pub incidents: bool,
     /// Where figures are asked for, if they are.
     pub metrics_listen: Option<metrics::Address>,
+    /// How the API server is asked for Kubernetes Events of incidents, if there are to be any.
+    pub kubernetes_events: Option<KubernetesAccess>,
     /// How many series of figures are kept.
     pub metrics_max_series: usize,
     /// How pods and containers get their names.
@@ -170,7 +172,9 @@ impl Live {
         let metrics = serve_metrics(options)?;
         let alive = Alive::start(options.alive_file.as_deref());
         let (outlets, reader) = Outlets::open(&options.outputs, options.rotation, options.record.as_deref())?;
-        let outlives_reader = metrics.is_some() || options.outputs.iter().any(|output| output.file.is_some());
+        let outlives_reader = metrics.is_some()
+            || options.kubernetes_events.is_some()
+            || options.outputs.iter().any(|output| output.file.is_some());
         let hangup = Hangup::handle(outlets.has_files()).context("SIGHUP cannot be awaited")?;
         let mut sources = Sources::default();
         let hierarchy = match Hierarchy::find(&options.cgroup_root) {
@@ -229,6 +233,10 @@ impl Live {
         }
         if options.incidents {
             pipeline.watch_incidents();
+        }
+        if let Some(access) = &options.kubernetes_events {
+            let events = KubernetesEvents::start(access.clone(), options.node.clone(), sources.degradation());
+            pipeline.make_kubernetes_events(events.context("--k8s-events: there can be no thread for it")?);
         }
         if let Some(metrics) = &metrics {
             pipeline.count_in(Arc::clone(metrics));

@@ -31,7 +31,8 @@ const CUSTOM: &str = "PodMonitor";
 #[command(
     after_help = "Renders the overlays of deploy/kustomize, and by Helm deploy/helm/oomtrace with several values, and checks each against \
                   the schemas of Kubernetes 1.25 and 1.37, where nothing unknown is let pass, and against what oomtrace means \
-                  to be: that it may write nowhere, that the chart and the overlays say the same. Runs deploy/queries in jq, DuckDB \
+                  to be: that it may write nowhere, that it may do nothing in the API but create and patch Events, and that only where \
+                  these are asked for, that the chart and the overlays say the same. Runs deploy/queries in jq, DuckDB \
                   and promtool, and reads OpenTelemetry's form of the same lines as OTLP. Needs python3 with pip, and jq."
 )]
 pub(crate) struct Manifests {}
@@ -45,6 +46,7 @@ pub(crate) fn run(_: &Manifests) -> Result<ExitCode> {
 pub(crate) fn judge() -> Result<Vec<bool>> {
     let metrics = json!({"metrics": {"enabled": true}});
     let socket = json!({"metrics": {"enabled": true}, "runtimeSocket": {"enabled": true}});
+    let events = json!({"metrics": {"enabled": true}, "k8sEvents": {"enabled": true}});
     let renderings = [
         ("kustomize, plain".to_owned(), overlay("plain")?),
         ("kustomize, prometheus".to_owned(), overlay("prometheus")?),
@@ -52,6 +54,8 @@ pub(crate) fn judge() -> Result<Vec<bool>> {
         (format!("chart with {metrics}"), render(&metrics)?),
         ("kustomize, runtime-socket".to_owned(), overlay("runtime-socket")?),
         (format!("chart with {socket}"), render(&socket)?),
+        ("kustomize, k8s-events".to_owned(), overlay("k8s-events")?),
+        (format!("chart with {events}"), render(&events)?),
     ];
     let more = [
         json!({"metrics": {"enabled": true, "podMonitor": {"enabled": true, "labels": {"release": "x"}}}}),
@@ -67,6 +71,7 @@ pub(crate) fn judge() -> Result<Vec<bool>> {
             "serviceAccount": {"name": "tracer", "annotations": {"a": "b"}},
         }),
         json!({"privileged": true}),
+        json!({"k8sEvents": {"enabled": true}, "serviceAccount": {"name": "tracer"}}),
         json!({"kubeletLog": {"enabled": false}, "extraArgs": ["--heartbeat=1m"], "extraEnv": [{"name": "NO_COLOR", "value": "1"}]}),
         json!({"imagePullSecrets": [{"name": "x"}], "podLabels": {"a": "b"}, "podAnnotations": {"a": "b"}, "affinity": {"nodeAffinity": {}}}),
     ];
@@ -75,6 +80,7 @@ pub(crate) fn judge() -> Result<Vec<bool>> {
         say("the chart as it comes is the plain overlay", &alike(0, 2)),
         say("the chart with metrics is the overlay for Prometheus", &alike(1, 3)),
         say("the chart with the runtime's socket is the overlay with it", &alike(4, 5)),
+        say("the chart with Kubernetes Events is the overlay for them", &alike(6, 7)),
     ];
     for (name, manifests) in renderings {
         judged.push(say(&name, &complaints(&manifests)?));

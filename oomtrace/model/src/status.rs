@@ -58,6 +58,9 @@ pub enum LostFrom {
     Record,
     /// Lines that a file of `--output` did not take, or not in time: `output` says which.
     Output,
+    /// Kubernetes Events (`--k8s-events`) that the API server did not take, or not in time, or that are about a pod whose name
+    /// is not known.
+    KubernetesEvents,
     /// Events of a source that came faster than they could be reported.
     Source,
     /// Events that the timeline had no room for and that might have made an incident, or have been a part of one, yet.

@@ -10,6 +10,7 @@ mod gather;
 mod healthy;
 mod kubectl;
 mod kubelet;
+mod kubernetes;
 mod leak;
 mod man;
 mod memory;

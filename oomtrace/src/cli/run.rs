@@ -7,7 +7,7 @@ use std::{
 
 use jiff::SignedDuration;
 
-use super::{metrics, names, outputs};
+use super::{kubernetes, metrics, names, outputs};
 use crate::{
     live::{self, Options},
     probe::Choice,
@@ -86,6 +86,8 @@ pub(super) struct Args {
     #[command(flatten)]
     metrics: metrics::Args,
     #[command(flatten)]
+    kubernetes: kubernetes::Args,
+    #[command(flatten)]
     kubelet: super::kubelet::Args,
 }
 
@@ -138,6 +140,7 @@ pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Re
         heartbeat: args.heartbeat.unsigned_abs(),
         incidents: !args.no_incidents,
         metrics_listen: args.metrics.listen.clone(),
+        kubernetes_events: args.kubernetes.events(),
         metrics_max_series: args.metrics.max_series(),
         names,
         kubelet_log,

@@ -18,7 +18,7 @@ use crate::{
     event::{Event, Incident, Line, Lost, LostFrom, Moment, Observation, Source, Status},
     metrics::Metrics,
     node::fact::Fact,
-    sink::Outlets,
+    sink::{KubernetesEvents, Outlets},
     timeline::{Background, EndAsIntended, Keep, Timeline},
 };
 
@@ -30,6 +30,7 @@ pub struct Pipeline {
     numbering: Numbering,
     outlets: Outlets,
     metrics: Option<Arc<Metrics>>,
+    kubernetes_events: Option<KubernetesEvents>,
     timeline: Option<Timeline>,
     /// Whether incidents are reported, and not only counted.
     tells_incidents: bool,
@@ -53,6 +54,7 @@ impl Pipeline {
             numbering,
             outlets,
             metrics: None,
+            kubernetes_events: None,
             timeline: None,
             tells_incidents: false,
             kills: 0,
@@ -178,9 +180,14 @@ impl Pipeline {
         }
     }
 
-    /// Tells what the outputs lost, and what is wrong with them; at the `end` all of it.
+    /// Tells what the outputs lost, and what is wrong with them; at the `end` all of it, and nothing more goes to the API server.
     pub fn tell_outlets(&mut self, end: bool) {
-        for event in self.outlets.news(end) {
+        let of_events = if end {
+            self.kubernetes_events.take().map(KubernetesEvents::finish)
+        } else {
+            self.kubernetes_events.as_ref().map(KubernetesEvents::news)
+        };
+        for event in self.outlets.news(end).into_iter().chain(of_events.unwrap_or_default()) {
             self.say(event);
         }
     }
@@ -230,6 +237,12 @@ impl Pipeline {
         self.metrics = Some(metrics);
     }
 
+    /// Has Kubernetes Events made of incidents, be these reported elsewhere or not.
+    pub fn make_kubernetes_events(&mut self, events: KubernetesEvents) {
+        self.timeline.get_or_insert_with(|| Timeline::new(Keep::LIVE, Background::default()));
+        self.kubernetes_events = Some(events);
+    }
+
     /// Reports incidents that have opened, that something was added to, or that have closed; and what the timeline had no room
     /// for.
     pub fn tell_incidents(&mut self) {
@@ -265,6 +278,9 @@ impl Pipeline {
 
     fn tell_all(&mut self, incidents: Vec<Incident>) {
         for incident in incidents {
+            if let Some(events) = &self.kubernetes_events {
+                events.take(&incident);
+            }
             if self.tells_incidents {
                 self.say(Event::Incident(Box::new(incident)));
             } else if let Some(metrics) = &self.metrics {

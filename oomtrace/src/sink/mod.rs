@@ -2,6 +2,7 @@
 
 mod file;
 mod html;
+mod k8s_events;
 mod kinds;
 mod otel;
 mod outlets;
@@ -15,6 +16,7 @@ pub(crate) use self::text::{BOLD, DIM, GREEN, PLAIN, Page, RED, YELLOW};
 pub use self::{
     file::Rotation,
     html::html,
+    k8s_events::{Access as KubernetesAccess, KubernetesEvents},
     kinds::Kinds,
     outlets::{OpenError, Outlets, StdoutReader},
     output::Output,

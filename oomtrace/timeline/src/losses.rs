@@ -59,7 +59,12 @@ fn matters(from: LostFrom) -> bool {
         | LostFrom::Source
         | LostFrom::Timeline => true,
         // It was known, and only not printed; of a report that is missing the kill is known.
-        LostFrom::Stdout | LostFrom::Record | LostFrom::Output | LostFrom::Map | LostFrom::KernelReport => false,
+        LostFrom::Stdout
+        | LostFrom::Record
+        | LostFrom::Output
+        | LostFrom::KubernetesEvents
+        | LostFrom::Map
+        | LostFrom::KernelReport => false,
     }
 }
 

@@ -17,16 +17,19 @@ use crate::{
 /// QEMU's user network: the host as the node sees it, and the node.
 pub(super) const HOST: &str = "10.0.2.2";
 pub(super) const NODE_ADDRESS: &str = "10.0.2.15";
+/// Where pods find the API server: the first address of services.
+const SERVICE: &str = "10.96.0.1";
 /// MiB, as in the recordings that tests are made of.
 const MEMORY: u32 = 2048;
 /// What the disk, the network, containers and pods' networks need. What else is needed the kernel asks `modprobe` for.
 const MODULES: [&str; 8] =
     ["virtio_pci", "virtio_blk", "virtio_net", "ext4", "overlay", "bridge", "br_netfilter", "veth"];
 /// Where files go, from where they are in this crate.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("etc/systemd/system/lab-agent.service", include_str!("node/lab-agent.service")),
     ("etc/systemd/system/lab-images.service", include_str!("node/lab-images.service")),
     ("etc/systemd/system/lab-network.service", include_str!("node/lab-network.service")),
+    ("etc/systemd/system/lab-proxy.service", include_str!("node/lab-proxy.service")),
     ("etc/systemd/system/kubelet.service", include_str!("node/kubelet.service")),
     ("etc/systemd/journald.conf.d/lab.conf", include_str!("node/journald.conf")),
     ("etc/containerd/config.toml", include_str!("node/containerd.toml")),
@@ -64,7 +67,7 @@ impl Node<'_> {
     /// Writes the initramfs and starts QEMU.
     pub(super) fn start(&self, state: &mut State, ours: bool) -> Result<()> {
         let initramfs = self.folder.join("initramfs");
-        self.write_initramfs(&initramfs, &state.token)?;
+        self.write_initramfs(&initramfs, &state.token, state.ports.api)?;
         let (kernel, disk) = (setup::kernel(kernel(self.cgroup))?, setup::node()?);
         let use_v1 = if self.cgroup == Cgroup::V1 { USE_V1 } else { "" };
         let mut qemu = setup::qemu(Arch::Amd64)?.command();
@@ -103,7 +106,7 @@ impl Node<'_> {
         state.start("qemu", &mut qemu, ours)
     }
 
-    fn write_initramfs(&self, path: &Path, token: &str) -> Result<()> {
+    fn write_initramfs(&self, path: &Path, token: &str, api: u16) -> Result<()> {
         let mut initramfs = Initramfs::create(path)?;
         initramfs.file(Path::new("/init"), 0o755, include_bytes!("node/init.sh"))?;
         initramfs.copy(&setup::busybox()?, Path::new("/bin/busybox"))?;
@@ -127,6 +130,8 @@ impl Node<'_> {
         }
         initramfs.file(&root.join("etc/machine-id"), 0o444, format!("{token}\n").as_bytes())?;
         initramfs.file(&root.join("etc/lab/token"), 0o600, token.as_bytes())?;
+        let service = format!("SERVICE={SERVICE}\nHOST={HOST}\nAPI_SERVER={HOST}:{api}\n");
+        initramfs.file(&root.join("etc/lab/api"), 0o644, service.as_bytes())?;
         initramfs.file(&root.join("etc/hosts"), 0o644, b"127.0.0.1 localhost node1\n")?;
         initramfs.file(&root.join("etc/kubernetes/kubelet.yaml"), 0o644, format!("{:#}\n", self.kubelet).as_bytes())?;
         initramfs.folder(&root.join("etc/kubernetes/manifests"))?;

@@ -17,9 +17,9 @@ use crate::{build, image, setup, tool};
 /// How oomtrace runs on the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Oomtrace {
-    /// As `kubectl apply -k deploy/kustomize/overlays/prometheus` has it
+    /// As `kubectl apply -k deploy/kustomize/overlays/k8s-events` has it: with metrics, and Kubernetes Events
     Daemonset,
-    /// As `helm install … --set metrics.enabled=true` has it
+    /// As `helm install … --set metrics.enabled=true --set k8sEvents.enabled=true` has it
     Helm,
     /// As a process of the node, by the unit in deploy/systemd
     Process,
@@ -65,6 +65,8 @@ impl Lab {
                     "--set",
                     "metrics.enabled=true",
                     "--set",
+                    "k8sEvents.enabled=true",
+                    "--set",
                     "extraEnv[0].name=OOMTRACE_ONLY",
                     "--set-string",
                     &format!("extraEnv[0].value={}", ONLY.replace(',', "\\,")),
@@ -94,6 +96,8 @@ impl Lab {
             tool::output(self.helm()?.args(["uninstall", "oomtrace", "--wait"]))?;
         }
         self.kubectl(&["delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait", "--timeout=180s"])?;
+        // What is of no namespace.
+        self.kubectl(&["delete", "clusterroles,clusterrolebindings", "-l", "app.kubernetes.io/name=oomtrace"])?;
         Ok(())
     }
 
@@ -191,7 +195,7 @@ fn deploy_folder() -> PathBuf {
 }
 
 fn overlay() -> PathBuf {
-    deploy_folder().join("kustomize/overlays/prometheus")
+    deploy_folder().join("kustomize/overlays/k8s-events")
 }
 
 /// The lines of standard output: of a process as they are; of a container as the runtime writes them (`TIME STREAM TAG LINE`), where

@@ -38,6 +38,8 @@ fn wrong() -> Vec<(Value, &'static str)> {
         (json!({"extraCapabilities": ["CAP_SYS_PTRACE"]}), "at '/extraCapabilities/0'"),
         (json!({"runtimeSocket": {"folder": "run/containerd"}}), "at '/runtimeSocket/folder'"),
         (json!({"networkPolicy": {"allowedNamespaces": "monitoring"}}), "want array"),
+        (json!({"k8sEvents": true}), "at '/k8sEvents': got boolean, want object"),
+        (json!({"k8sEvents": {"verbs": ["get"]}}), "at '/k8sEvents': additional properties 'verbs' not allowed"),
         (json!({"serviceAccount": {"automount": true}}), "additional properties 'automount' not allowed"),
         // What is the chart's own to set would be there twice.
         (json!({"securityContext": {"privileged": true}}), "additional properties 'privileged' not allowed"),
@@ -150,9 +152,30 @@ fn promises() -> Vec<(Value, &'static str, String, Value)> {
     ]
 }
 
+/// The same of Kubernetes Events.
+fn promises_of_events() -> Vec<(Value, &'static str, String, Value)> {
+    let pod = |path: &str| format!("{POD}{path}");
+    let events = json!({"k8sEvents": {"enabled": true}});
+    let set = "DaemonSet";
+    vec![
+        (json!({}), "ClusterRole", String::new(), Value::Null),
+        (json!({}), "ClusterRoleBinding", String::new(), Value::Null),
+        (json!({}), set, pod("/automountServiceAccountToken"), json!(false)),
+        (events.clone(), set, pod("/automountServiceAccountToken"), json!(true)),
+        (events.clone(), set, pod("/containers/0/env/0"), json!({"name": "OOMTRACE_K8S_EVENTS", "value": "true"})),
+        (events.clone(), "ClusterRole", "/rules/0/verbs".to_owned(), json!(["create", "patch"])),
+        (
+            json!({"k8sEvents": {"enabled": true}, "serviceAccount": {"name": "x"}}),
+            "ClusterRoleBinding",
+            "/subjects".to_owned(),
+            json!([{"kind": "ServiceAccount", "name": "x", "namespace": "oomtrace"}]),
+        ),
+    ]
+}
+
 fn not_rendered() -> Result<Vec<String>> {
     let mut complaints = Vec::new();
-    for (values, kind, pointer, promised) in promises() {
+    for (values, kind, pointer, promised) in promises().into_iter().chain(promises_of_events()) {
         let manifests = chart(&values)?;
         let found = manifests.iter().find(|manifest| manifest["kind"] == kind).and_then(|one| one.pointer(&pointer));
         let found = found.unwrap_or(&Value::Null);
@@ -170,6 +193,8 @@ fn not_noted() -> Result<Vec<String>> {
     let metrics = json!({"metrics": {"enabled": true, "podMonitor": {"enabled": true}}});
     let policy = json!({"metrics": {"enabled": true}, "networkPolicy": {"enabled": true}});
     let quota = json!({"resourceQuota": {"enabled": true}});
+    let events = json!({"k8sEvents": {"enabled": true}});
+    let kept_in = json!({"k8sEvents": {"enabled": true}, "networkPolicy": {"enabled": true}});
     let (nothing, ours, system) = (json!({}), "oomtrace", "kube-system");
     let expected = [
         (ours, &nothing, label, true),
@@ -180,6 +205,10 @@ fn not_noted() -> Result<Vec<String>> {
         (ours, &metrics, "scraped by the PodMonitor", true),
         (ours, &policy, "scraped by the annotations", true),
         (ours, &policy, "networkPolicy.allowedNamespaces", true),
+        (ours, &nothing, "Events", false),
+        (ours, &events, "--field-selector source=oomtrace.dev/oomtrace", true),
+        (ours, &events, "networkPolicy.egress", false),
+        (ours, &kept_in, "networkPolicy.egress", true),
     ];
     let mut complaints = Vec::new();
     for (namespace, values, words, there) in expected {

@@ -22,6 +22,8 @@ impl<'a> Release<'a> {
 const STATE: &str = "/var/lib/oomtrace";
 /// Which file `oomtrace run` writes for `oomtrace healthy`.
 const ALIVE_FILE: &str = "OOMTRACE_ALIVE_FILE";
+/// By which `oomtrace run` writes Kubernetes Events.
+const EVENTS: &str = "OOMTRACE_K8S_EVENTS";
 
 /// What a release does that it should not, or lacks.
 pub(super) fn broken(release: &Release<'_>) -> Vec<String> {
@@ -63,7 +65,11 @@ pub(super) fn broken(release: &Release<'_>) -> Vec<String> {
         ("it is kept to nodes of one architecture", pod["nodeSelector"]["kubernetes.io/arch"].is_null()),
         ("its quota does not admit its priority class", admitted(release, pod)),
         ("it is scraped twice", release.0.iter().all(|manifest| manifest["kind"] != CUSTOM) || !annotated(template)),
-        ("it holds a token of the API that it does not need", pod["automountServiceAccountToken"] == false),
+        (
+            "it holds a token of the API that it does not need",
+            pod["automountServiceAccountToken"] == writes_events(container),
+        ),
+        ("it may do something else in the API than create and patch Events", few_rights(release, pod)),
         (
             "its service account is not there",
             release
@@ -104,6 +110,34 @@ fn heard(container: &Value, pod: &Value) -> bool {
     let folder = file["value"].as_str().and_then(|path| path.rsplit_once('/')).map(|(folder, _)| folder);
     let mount = items(&container["volumeMounts"]).find(|mount| mount["mountPath"].as_str() == folder);
     mount.is_some_and(|mount| mount["readOnly"] != true && volume_of(mount, pod).is_some_and(is_memory))
+}
+
+/// Whether it writes Kubernetes Events.
+fn writes_events(container: &Value) -> bool {
+    items(&container["env"]).any(|variable| variable["name"] == EVENTS && variable["value"] == "true")
+}
+
+/// Whether its account may create and patch Events, and nothing else; without Events, nothing at all.
+fn few_rights(release: &Release<'_>, pod: &Value) -> bool {
+    let of_api = |manifest: &&Value| manifest["apiVersion"].as_str().is_some_and(|api| api.starts_with("rbac."));
+    let found: Vec<_> = release.0.iter().filter(of_api).collect();
+    if !writes_events(&pod["containers"][0]) {
+        return found.is_empty();
+    }
+    let (Some(role), Some(binding)) = (release.only("ClusterRole"), release.only("ClusterRoleBinding")) else {
+        return false;
+    };
+    let account = release.only("ServiceAccount").map(|account| &account["metadata"]);
+    let subjects: Vec<_> = items(&binding["subjects"]).collect();
+    found.len() == 2
+        && role["rules"]
+            == json!([{"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]}])
+        && role["aggregationRule"].is_null()
+        && binding["roleRef"]["kind"] == "ClusterRole"
+        && binding["roleRef"]["name"] == role["metadata"]["name"]
+        && matches!((subjects.as_slice(), account), ([subject], Some(account))
+            if subject["kind"] == "ServiceAccount" && subject["name"] == pod["serviceAccountName"]
+                && subject["namespace"] == account["namespace"])
 }
 
 /// Whether a quota, if there is one, is for pods of this one's priority class.
@@ -384,6 +418,43 @@ mod tests {
         for (manifest, pointer, value, rule) in broken {
             assert_eq!(with(manifest, &pointer, value), [rule]);
         }
+    }
+
+    #[test]
+    fn who_writes_events_has_a_token_and_the_rights_for_just_that() {
+        const TOKEN: &str = "it holds a token of the API that it does not need";
+        const RIGHTS: &str = "it may do something else in the API than create and patch Events";
+        let api = "rbac.authorization.k8s.io/v1";
+        let role = json!({"apiVersion": api, "kind": "ClusterRole", "metadata": {"name": "events"}, "rules": [
+            {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
+        ]});
+        let subject = json!({"kind": "ServiceAccount", "name": "x", "namespace": "n"});
+        let binding = json!({
+            "apiVersion": api, "kind": "ClusterRoleBinding", "metadata": {"name": "events"}, "subjects": [subject],
+            "roleRef": {"kind": "ClusterRole", "name": "events"},
+        });
+        let mut with_events = release();
+        let pod = &mut with_events[0]["spec"]["template"]["spec"];
+        pod["automountServiceAccountToken"] = json!(true);
+        if let Some(env) = pod["containers"][0]["env"].as_array_mut() {
+            env.push(json!({"name": EVENTS, "value": "true"}));
+        }
+        with_events[2]["metadata"]["namespace"] = json!("n");
+        with_events.extend([role.clone(), binding]);
+        assert_eq!(broken(&Release(&with_events)), Vec::<String>::new());
+        let changed = |manifest: usize, pointer: &str, value: Value| {
+            let mut manifests = with_events.clone();
+            *manifests[manifest].pointer_mut(pointer).expect("there is such a thing") = value;
+            broken(&Release(&manifests))
+        };
+        assert_eq!(changed(0, "/spec/template/spec/automountServiceAccountToken", json!(false)), [TOKEN]);
+        assert_eq!(changed(5, "/rules/0/verbs", json!(["create", "patch", "get"])), [RIGHTS]);
+        assert_eq!(changed(5, "/rules/0/apiGroups", json!(["events.k8s.io", ""])), [RIGHTS]);
+        assert_eq!(changed(6, "/roleRef/name", json!("cluster-admin")), [RIGHTS]);
+        assert_eq!(changed(6, "/subjects/0/name", json!("y")), [RIGHTS]);
+        let mut without = release();
+        without.push(role);
+        assert_eq!(broken(&Release(&without)), [RIGHTS]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ mount -t ext4 /dev/vda /root || { echo "init: no disk"; poweroff -f; }
 cp -a /files/. /root/
 wants=/root/etc/systemd/system/multi-user.target.wants
 mkdir -p "$wants"
-for unit in containerd kubelet lab-agent lab-images lab-network; do
+for unit in containerd kubelet lab-agent lab-images lab-network lab-proxy; do
     [ -e "/root/etc/systemd/system/$unit.service" ] && from=/etc || from=/usr/lib
     ln -sf "$from/systemd/system/$unit.service" "$wants/$unit.service"
 done

@@ -74,6 +74,26 @@ impl<'a> Stage<'a> {
         self.lab.plugin(&["why", pod, "--namespace", &self.namespace])
     }
 
+    /// The Events that `kubectl describe` has of oomtrace, of a pod in the namespace or of the node, once there is one with this
+    /// reason; `None` where oomtrace writes none.
+    pub(super) fn events_of(&self, what: &[&str], reason: &str) -> Result<Option<String>> {
+        const PATIENCE: Duration = Duration::from_mins(2);
+        let roles = ["get", "clusterroles", "--selector=app.kubernetes.io/name=oomtrace", "--output=name"];
+        if self.lab.kubectl(&roles)?.is_empty() {
+            return Ok(None);
+        }
+        let mut events = String::new();
+        let mut arguments = vec!["describe"];
+        arguments.extend(what);
+        self.until(&format!("there is an Event {reason} of {what:?}"), PATIENCE, LOOK_EVERY, || {
+            let described = self.kubectl(&arguments)?;
+            let of_oomtrace = described.lines().filter(|line| line.contains("oomtrace.dev/oomtrace"));
+            events = of_oomtrace.collect::<Vec<_>>().join("\n");
+            Ok(events.contains(reason))
+        })?;
+        Ok(Some(events))
+    }
+
     /// A shell command on the node, as root.
     pub(super) fn on_node(&self, command: &str) -> Result<String> {
         self.lab.sh(command)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::{PATIENCE, churn, compare::Expected, pods::Pods, stage::Stage, steady};
-use crate::lab::Settings;
+use crate::lab::{NODE, Settings};
 
 /// What matters of the node.
 #[derive(Clone, Debug)]
@@ -142,7 +142,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         alone: true,
-        ..kill("system-oom", ends, |_| Expected::Kills {
+        ..kill("system-oom", system_oom, |_| Expected::Kills {
             scenario: &["system_oom"],
             modifiers: &[("invisible", false), ("bystander", false)],
         })
@@ -215,6 +215,15 @@ fn ends(stage: &Stage<'_>) -> Result<()> {
     stage.wait_for_ends()
 }
 
+/// The node's matter: the Event is on the node as well.
+fn system_oom(stage: &Stage<'_>) -> Result<()> {
+    ends(stage)?;
+    if let Some(events) = stage.events_of(&["node", NODE], "SystemOOM")? {
+        println!("{events}");
+    }
+    Ok(())
+}
+
 fn one_kill(stage: &Stage<'_>) -> Result<()> {
     stage.apply(None)?;
     stage.wait_for_kills(1)?;
@@ -223,7 +232,7 @@ fn one_kill(stage: &Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A kill of which Kubernetes shows nothing, asked about by kubectl.
+/// A kill of which Kubernetes shows nothing, asked about by kubectl; but for the Event that oomtrace writes on the pod.
 fn child(stage: &Stage<'_>) -> Result<()> {
     one_kill(stage)?;
     let why = stage.why("child")?;
@@ -232,6 +241,19 @@ fn child(stage: &Stage<'_>) -> Result<()> {
     let missing: Vec<_> = says.into_iter().filter(|says| !why.contains(says)).collect();
     ensure!(missing.is_empty(), "`kubectl oomtrace why` does not say {missing:?}");
     ensure!(stage.why("nobody").is_err(), "`kubectl oomtrace why` knows of a pod that never was");
+    let Some(events) = stage.events_of(&["pod", "child"], "ContainerLimit")? else { return Ok(()) };
+    println!("{events}");
+    let event = stage.kubectl(&[
+        "get",
+        "events.v1.events.k8s.io",
+        "--field-selector=reason=ContainerLimit",
+        "--output=jsonpath={.items[0]}",
+    ])?;
+    let event: serde_json::Value = serde_json::from_str(&event)?;
+    ensure!(event["regarding"]["fieldPath"] == "spec.containers{app}", "the Event names no container");
+    ensure!(event["reportingInstance"] == NODE, "the Event names no node");
+    let note = event["note"].as_str().unwrap_or_default();
+    ensure!(note.contains("64 MiB") && note.len() <= 1024, "the Event does not say why");
     Ok(())
 }
 

@@ -3,14 +3,13 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{RootCerts, TlsConfig};
 
 use super::{listener, parse};
-use crate::node::fact::Fact;
+use crate::{node::fact::Fact, tls};
 
 /// How long the kubelet may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -168,29 +167,20 @@ fn is_secret(url: &str) -> bool {
 
 impl Trust {
     fn tls(&self) -> Result<TlsConfig, KubeletError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
         let tls = match self {
-            Self::Authorities(path) => tls.root_certs(RootCerts::Specific(Arc::new(certificates(path)?))),
-            Self::Anybody => tls.disable_verification(true),
+            Self::Authorities(path) => tls::builder().root_certs(authorities(path)?),
+            Self::Anybody => tls::builder().disable_verification(true),
         };
         Ok(tls.build())
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, KubeletError> {
+fn authorities(path: &Path) -> Result<RootCerts, KubeletError> {
     const OPTION: &str = "--kubelet-ca";
-    let text = read(path, OPTION)?;
-    let certificates = parse_pem(text.as_bytes()).filter_map(|item| match item {
-        Ok(PemItem::Certificate(certificate)) => Some(certificate),
-        _ => None,
-    });
-    let certificates: Vec<_> = certificates.collect();
-    if certificates.is_empty() {
+    tls::authorities(&read(path, OPTION)?).ok_or_else(|| {
         let error = "no certificate in PEM is in it".to_owned();
-        return Err(KubeletError::File { path: path.to_owned(), error, option: OPTION });
-    }
-    Ok(certificates)
+        KubeletError::File { path: path.to_owned(), error, option: OPTION }
+    })
 }
 
 fn read(path: &Path, option: &'static str) -> Result<String, KubeletError> {
@@ -200,13 +190,7 @@ fn read(path: &Path, option: &'static str) -> Result<String, KubeletError> {
 
 impl KubeletError {
     fn of(url: String, error: ureq::Error) -> Self {
-        // What TLS refuses comes out of a read or a write.
-        let refused = match &error {
-            ureq::Error::Rustls(error) => Some(error),
-            ureq::Error::Io(error) => error.get_ref().and_then(|error| error.downcast_ref()),
-            _ => None,
-        };
-        if let Some(error @ rustls::Error::InvalidCertificate(_)) = refused {
+        if let Some(error) = tls::refused(&error) {
             return Self::Certificate { url, error: error.clone() };
         }
         let remedy = match error {
