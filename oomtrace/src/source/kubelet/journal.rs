@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use tokio::sync::{mpsc, watch};
 
 use self::{files::Files, journalctl::Journalctl};
+pub(super) use self::journalctl::is_there as has_journalctl;
 pub use self::{
     files::gather,
     journalctl::{NoJournalctl, NotPrinted, print},
