@@ -186,7 +186,8 @@ impl Live {
     fn start(options: &Options, loader: Loader) -> anyhow::Result<Self> {
         let metrics = serve_metrics(options)?;
         let alive = Alive::start(options.alive_file.as_deref());
-        let (outlets, reader) = Outlets::open(&options.outputs, options.rotation, options.record.as_deref(), &options.confinement)?;
+        let (outlets, reader) =
+            Outlets::open(&options.outputs, options.rotation, options.record.as_deref(), &options.confinement)?;
         let outlives_reader = metrics.is_some() || options.outputs.iter().any(|output| output.file.is_some());
         let hangup = Hangup::handle(outlets.has_files()).context("SIGHUP cannot be awaited")?;
         let mut sources = Sources::default();

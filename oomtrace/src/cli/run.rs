@@ -120,8 +120,7 @@ fn ring_bytes(kib: u32, page_size: usize) -> u32 {
 pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Result<()> {
     let names = args.names.options(&args.cgroup_root);
     let (kubelet_log, kubelet_log_asked_for) = args.kubelet.log(&names.sources.host, args.state_dir.as_deref());
-    let confinement =
-        Confinement { measures: args.confine.clone(), reads_environments: !args.no_command_lines };
+    let confinement = Confinement { measures: args.confine.clone(), reads_environments: !args.no_command_lines };
     live::run(&Options {
         outputs: args.outputs().map_err(anyhow::Error::msg)?,
         rotation: args.outputs.rotation(),

@@ -5,8 +5,8 @@ use std::{io, path::Path};
 use rustix::{
     fs::{Access, AtFlags, CWD, accessat},
     thread::{
-        CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
-        remove_capability_from_bounding_set, set_capabilities,
+        CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, remove_capability_from_bounding_set,
+        set_capabilities,
     },
 };
 
@@ -55,9 +55,8 @@ fn may_ask_maps() -> bool {
     let mut attributes = [0_u64; 16];
     attributes[0] = u64::from(u32::MAX);
     // SAFETY: the kernel reads the attributes, of which the first is no descriptor of a map.
-    let answer = unsafe {
-        libc::syscall(libc::SYS_bpf, MAP_GET_NEXT_KEY, attributes.as_ptr(), size_of_val(&attributes))
-    };
+    let answer =
+        unsafe { libc::syscall(libc::SYS_bpf, MAP_GET_NEXT_KEY, attributes.as_ptr(), size_of_val(&attributes)) };
     answer == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::EPERM)
 }
 

@@ -7,8 +7,8 @@
 use std::{fs, io, path::PathBuf};
 
 use landlock::{
-    ABI, AccessFs, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr as _,
-    RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
+    ABI, AccessFs, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _,
+    RulesetError, RulesetStatus, Scope,
 };
 
 /// What is known of writing: up to commands to devices (6.10). Where the kernel knows less, it is forbidden as much.
@@ -20,7 +20,9 @@ const VERSION: libc::c_uint = 1;
 pub(super) fn forbid_writing_but_to(writes: &[PathBuf]) -> Result<(), String> {
     let status = restrict(writes).map_err(|error| error.to_string())?;
     match status {
-        (RulesetStatus::NotEnforced, LandlockStatus::NotEnabled) => Err("it is not among the kernel's `lsm=`".to_owned()),
+        (RulesetStatus::NotEnforced, LandlockStatus::NotEnabled) => {
+            Err("it is not among the kernel's `lsm=`".to_owned())
+        }
         (RulesetStatus::NotEnforced, _) => Err("the kernel has none: it is there from 5.13 on, if built in".to_owned()),
         (RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced, _) => Ok(()),
     }

@@ -230,7 +230,8 @@ mod tests {
 
     #[test]
     fn a_client_that_holds_connections_keeps_nobody_out() -> io::Result<()> {
-        let address = serve(&"127.0.0.1:0".parse().map_err(io::Error::other)?, Metrics::new(100), Confinement::default())?;
+        let address =
+            serve(&"127.0.0.1:0".parse().map_err(io::Error::other)?, Metrics::new(100), Confinement::default())?;
         let held: Vec<TcpStream> =
             (0..2 * CONNECTIONS).map(|_| TcpStream::connect(address)).collect::<Result<_, _>>()?;
         let text = get(address, "/healthz")?;

@@ -98,7 +98,8 @@ impl Outlets {
         confinement: &Confinement,
     ) -> Result<(), OpenError> {
         let name = path.display().to_string();
-        let writer = Writer::file(path, rotation, confinement).map_err(|error| OpenError { what: name.clone(), error })?;
+        let writer =
+            Writer::file(path, rotation, confinement).map_err(|error| OpenError { what: name.clone(), error })?;
         let look = Look::of_file().with_details(only == Kinds::all());
         self.all.push(Outlet { format, only, look, writer, from, name });
         Ok(())
@@ -244,7 +245,9 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_opened_is_named() {
         let nowhere = Output { format: Format::Json, file: Some("/nowhere/events.jsonl".into()), only: None };
-        let error = Outlets::open(&[nowhere], Rotation::NEVER, None, &Confinement::default()).err().map(|error| error.to_string());
+        let error = Outlets::open(&[nowhere], Rotation::NEVER, None, &Confinement::default())
+            .err()
+            .map(|error| error.to_string());
         assert_eq!(
             error.as_deref(),
             Some("/nowhere/events.jsonl cannot be written to: No such file or directory (os error 2)")

@@ -21,7 +21,7 @@ use crate::{
     Outcome,
     cgroup::{Cgroup, container_id, container_path},
     check_eq, kubelet_words,
-    oomtrace::{Oomtrace, of_kind, only_kill, wait_until},
+    oomtrace::{Oomtrace, of_kind, wait_until},
     scenarios::{Scenario, run_to_death},
 };
 
@@ -43,8 +43,7 @@ const BPF: u64 = 1 << 39;
 /// Whether this kernel has Landlock.
 fn has_landlock() -> bool {
     // SAFETY: with this flag, which asks for the version, no attributes are read.
-    let version =
-        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, 1) };
+    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, 1) };
     version > 0
 }
 
@@ -240,10 +239,12 @@ fn attempted(confined: &str) -> Result<BTreeMap<String, i32>> {
 
 fn forbidden() -> Outcome {
     let folder = folder()?;
-    // It is another user's to read, and nobody's to write to but root's.
     fs::write(folder.join("outside"), "as it was")?;
     let (before, after) = (attempted("attempt-unconfined")?, attempted("attempt-confined")?);
-    let errno = |number: i32| if number == 0 { "done".to_owned() } else { std::io::Error::from_raw_os_error(number).to_string() };
+    let errno = |number| match number {
+        0 => "done".to_owned(),
+        number => std::io::Error::from_raw_os_error(number).to_string(),
+    };
     for (name, _) in ATTEMPTS {
         println!("{name}: before: {}, after: {}", errno(before[*name]), errno(after[*name]));
     }

@@ -13,7 +13,8 @@ use crate::{
 
 pub(super) fn checks(host: &Host) -> anyhow::Result<Vec<Check>> {
     let held = capabilities(None).context("this process's capabilities cannot be read")?.effective;
-    let mut checks = vec![bpf(held), syslog(held), sys_resource(held), user_namespace(), processes(host), confinement()];
+    let mut checks =
+        vec![bpf(held), syslog(held), sys_resource(held), user_namespace(), processes(host), confinement()];
     checks.extend(SYSCTLS.iter().map(Sysctl::check));
     Ok(checks)
 }

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::{mpsc, watch};
 
-use self::{files::Files, journalctl::Journalctl};
 pub(super) use self::journalctl::is_there as has_journalctl;
+use self::{files::Files, journalctl::Journalctl};
 pub use self::{
     files::gather,
     journalctl::{NoJournalctl, NotPrinted, print},

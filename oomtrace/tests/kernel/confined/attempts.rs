@@ -54,7 +54,9 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
     ("unshare", || call!(libc::SYS_unshare, 0)),
     ("setns", || call!(libc::SYS_setns, NO_FD, 0)),
     // A new user has no threads of another.
-    ("clone into a namespace", || call!(libc::SYS_clone, libc::CLONE_NEWUSER | libc::CLONE_THREAD, NULL, NULL, NULL, NULL)),
+    ("clone into a namespace", || {
+        call!(libc::SYS_clone, libc::CLONE_NEWUSER | libc::CLONE_THREAD, NULL, NULL, NULL, NULL)
+    }),
     ("clone3", || call!(libc::SYS_clone3, NULL, 0)),
     ("init_module", || call!(libc::SYS_init_module, NULL, 0, NULL)),
     ("finit_module", || call!(libc::SYS_finit_module, NO_FD, NULL, 0)),
@@ -92,7 +94,9 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
     ("kill", || call!(libc::SYS_kill, own(), 0)),
     ("tgkill of another", || call!(libc::SYS_tgkill, 1, 1, 0)),
     ("pidfd_open", || call!(libc::SYS_pidfd_open, own(), 0)),
-    ("memory to write and run", || call!(libc::SYS_mmap, NULL, 4096, PROT_ALL, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, NO_FD, 0)),
+    ("memory to write and run", || {
+        call!(libc::SYS_mmap, NULL, 4096, PROT_ALL, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, NO_FD, 0)
+    }),
     ("memory made to run", || call!(libc::SYS_mprotect, NULL, 0, libc::PROT_EXEC)),
 ];
 
@@ -107,9 +111,13 @@ fn bpf(command: c_long) -> io::Result<()> {
 pub(super) const OUTSIDE: &[Attempt] = &[
     ("write to a file outside", || File::options().append(true).open("/tmp/confined/outside").map(drop)),
     ("make a file outside", || File::create("/tmp/confined/made").and_then(|_| fs::remove_file("/tmp/confined/made"))),
-    ("make a folder outside", || fs::create_dir("/tmp/confined/dir").and_then(|()| fs::remove_dir("/tmp/confined/dir"))),
+    ("make a folder outside", || {
+        fs::create_dir("/tmp/confined/dir").and_then(|()| fs::remove_dir("/tmp/confined/dir"))
+    }),
     ("rename a file outside", || fs::rename("/tmp/confined/outside", "/tmp/confined/outside")),
-    ("write to a setting of the kernel", || File::options().write(true).open("/proc/sys/kernel/core_pattern").map(drop)),
+    ("write to a setting of the kernel", || {
+        File::options().write(true).open("/proc/sys/kernel/core_pattern").map(drop)
+    }),
     ("write to a cgroup", || File::options().write(true).open("/sys/fs/cgroup/cgroup.procs").map(drop)),
     ("read another's environment", || fs::read("/proc/1/environ").map(drop)),
     ("write to another's memory", || File::options().write(true).open("/proc/1/mem").map(drop)),
@@ -128,7 +136,8 @@ pub(crate) fn attempt_all(is_confined: bool) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     if is_confined {
-        let confinement = Confinement { measures: "all".parse().map_err(anyhow::Error::msg)?, reads_environments: true };
+        let confinement =
+            Confinement { measures: "all".parse().map_err(anyhow::Error::msg)?, reads_environments: true };
         let writes = vec![PathBuf::from(FOLDER).join("state")];
         let confined = confinement.confine_process(&Needs { writes, asks_maps: true, runs_programs: false });
         ensure!(confined.measures.len() >= 3, "{confined:?}");
