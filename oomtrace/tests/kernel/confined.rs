@@ -230,7 +230,7 @@ fn switched_off() -> Outcome {
     Ok(())
 }
 
-/// What each attempt comes to in a process of its own, confined or not: an error's number, 0 where it succeeds.
+/// How each attempt ends in a process of its own, confined or not: an error's number, 0 where it succeeds.
 fn attempted(confined: &str) -> Result<BTreeMap<String, i32>> {
     let output = Command::new(env::current_exe()?).args(["--workload", confined, ""]).output()?;
     ensure!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));

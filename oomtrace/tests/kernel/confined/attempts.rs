@@ -131,7 +131,7 @@ const ALLOWED: &[Attempt] = &[
     ("start a thread", || thread::Builder::new().spawn(|| ()).map(|thread| drop(thread.join()))),
 ];
 
-/// Attempts everything, confined or not, and prints what each attempt comes to: an error's number, 0 where it succeeds.
+/// Attempts everything, confined or not, and prints how each attempt ends: an error's number, 0 where it succeeds.
 pub(crate) fn attempt_all(is_confined: bool) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
