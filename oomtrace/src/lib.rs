@@ -11,6 +11,7 @@ pub mod build_info;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod confinement;
 pub mod degradation;
 mod explain;
 pub mod leak;

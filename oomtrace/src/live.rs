@@ -54,6 +54,7 @@ pub use self::{
     waiting::{Names, Waiting},
 };
 use crate::{
+    confinement::{Confined, Confinement, Needs, folders_of},
     event::{Event, Observation, Phase, ProbeStatus, SCHEMA_VERSION, Status},
     metrics::{self, Metrics},
     node::{self, hierarchy::Hierarchy},
@@ -119,12 +120,27 @@ pub struct Options {
     pub metrics_max_series: usize,
     /// How pods and containers get their names.
     pub names: NameOptions,
+    /// What is given up once everything is attached.
+    pub confinement: Confinement,
     /// Where the kubelet's log is, if it is to be read.
     pub kubelet_log: Option<Log>,
     /// Whether it was asked for, so that its lack is said at once.
     pub kubelet_log_asked_for: bool,
     /// Where the kubelet's counters are, if they are to be read.
     pub kubelet_metrics: Option<kubelet_metrics::Counters>,
+}
+
+impl Options {
+    /// The folders and files that the main thread, and those that it starts, write to from time to time; outputs have threads of
+    /// their own.
+    fn written(&self, watches_v1: bool) -> Vec<PathBuf> {
+        let mut written: Vec<_> = self.state_dir.iter().cloned().collect();
+        written.extend(self.alive_file.iter().flat_map(|file| folders_of(file)));
+        written.extend(watches_v1.then(|| self.cgroup_root.clone()));
+        // Where programs print what nobody reads.
+        written.push(PathBuf::from("/dev/null"));
+        written
+    }
 }
 
 /// Traces until interrupted, or until what `options` say.
@@ -146,7 +162,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 fn serve_metrics(options: &Options) -> anyhow::Result<Option<Arc<Metrics>>> {
     let Some(address) = &options.metrics_listen else { return Ok(None) };
     let metrics = Metrics::new(options.metrics_max_series);
-    let address = metrics::serve(address, Arc::clone(&metrics))
+    let address = metrics::serve(address, Arc::clone(&metrics), options.confinement.clone())
         .with_context(|| format!("--metrics-listen {address}: it cannot be listened on"))?;
     info!("figures are at http://{address}/metrics");
     Ok(Some(metrics))
@@ -165,13 +181,15 @@ struct Live {
     resident: Resident,
     continuity: Continuity,
     alive: Alive,
+    confined: Confined,
 }
 
 impl Live {
     fn start(options: &Options, loader: Loader) -> anyhow::Result<Self> {
         let metrics = serve_metrics(options)?;
         let alive = Alive::start(options.alive_file.as_deref());
-        let (outlets, reader) = Outlets::open(&options.outputs, options.rotation, options.record.as_deref())?;
+        let (outlets, reader) =
+            Outlets::open(&options.outputs, options.rotation, options.record.as_deref(), &options.confinement)?;
         let outlives_reader = metrics.is_some()
             || options.kubernetes_events.is_some()
             || options.outputs.iter().any(|output| output.file.is_some());
@@ -193,9 +211,12 @@ impl Live {
                 sources.degrade(format!("kills while oomtrace does not run stay unknown: {error:#} (--state-dir)"));
                 Continuity::default()
             });
+        let mut runs_programs = false;
         if let Some(log) = &options.kubelet_log {
+            runs_programs = log.may_need_journalctl();
             match Kubelet::open(log) {
                 Ok(kubelet) => {
+                    runs_programs = kubelet.runs_journalctl();
                     kubelet.lacking().into_iter().for_each(|what| sources.degrade(what));
                     sources.start(|tell, stop| kubelet.run(tell, stop));
                 }
@@ -219,10 +240,18 @@ impl Live {
             let (host, keep) = (options.names.sources.host.clone(), options.names.bounds.keep);
             Recorder::new(hierarchy.clone(), host, options.history_bytes, keep)
         });
+        // Of cgroup v1, counts of kills are watched by writing to a file of each cgroup.
+        let watches_v1 = probes.is_none() && hierarchy.as_ref().is_some_and(|hierarchy| hierarchy.version() == 1);
         let pressure = Pressure::new(hierarchy, recorder);
         let mut names = options.names.clone();
         names.sources.kubelet_degradation = sources.degradation();
         names.sources.sees_cgroups = probes.as_ref().is_some_and(ProbeSource::sees_cgroups);
+        // All is open that needs rights; the threads that are yet to come inherit what is left.
+        let confined = options.confinement.confine_process(&Needs {
+            writes: options.written(watches_v1),
+            asks_maps: probes.is_some(),
+            runs_programs,
+        });
         let learning = Learning::start(&names).context("names of pods and containers cannot be asked for")?;
         let waiting = Waiting::new(Box::new(learning.known()), names.wait);
         let last_words = LastWords::new(Some(names.sources.host.clone()));
@@ -253,6 +282,7 @@ impl Live {
             resident: Resident::started(),
             continuity,
             alive,
+            confined,
         })
     }
 
@@ -381,6 +411,7 @@ impl Live {
             attached_omitted: 0,
             degraded_omitted: 0,
             losses_omitted: 0,
+            confined: self.confined.measures.clone(),
             away_ms: self.continuity.away().and_then(|away| u64::try_from(away.as_millis()).ok()),
             kills: self.pipeline.kills(),
             lost: self.pipeline.lost().iter().map(|lost| lost.count).sum(),
@@ -401,6 +432,7 @@ impl Live {
         degraded.extend(self.pipeline.degraded());
         degraded.extend(self.continuity.degraded());
         degraded.extend(self.alive.degraded());
+        degraded.extend(self.confined.lacking.iter().cloned());
         degraded
     }
 

@@ -54,7 +54,7 @@ pub use self::{
     pressure::{EarlierReading, GrownPod, Pressure, PressureScope, Stall},
     reaped::OomReaped,
     signal::signal_name,
-    status::{Failure, Lost, LostFrom, Phase, ProbeStatus, Refusal, Rung, Status},
+    status::{Failure, Lost, LostFrom, Measure, Phase, ProbeStatus, Refusal, Rung, Status},
     task::{Cgroup, Container, ContainerRole, Memory, Owner, Pod, Task},
     workload::Workload,
 };

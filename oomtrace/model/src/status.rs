@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// Events that could not be kept.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -100,6 +101,9 @@ pub struct Status {
     /// How many are left out above; absent where none is.
     #[serde(default, skip_serializing_if = "super::is_zero")]
     pub degraded_omitted: u64,
+    /// What oomtrace has given up of its rights; absent where it is nothing (`--confine`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub confined: Vec<Measure>,
     /// How long this node had not been traced before this start, in milliseconds; absent where that is not known (`--state-dir`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub away_ms: Option<u64>,
@@ -137,6 +141,35 @@ pub enum Phase {
     Running,
     /// Everything is drained.
     Stopped,
+}
+
+/// A way in which oomtrace confines itself, so that an attacker who takes it over gets little by it.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Measure {
+    /// Capabilities that are not needed any more are given up: capabilities(7).
+    Capabilities,
+    /// Running a program gives no more rights: `PR_SET_NO_NEW_PRIVS`, prctl(2).
+    NoNewPrivs,
+    /// System calls that a tracer does not need are forbidden: seccomp(2).
+    Seccomp,
+    /// Only folders of its own files are written to: landlock(7).
+    Landlock,
 }
 
 /// How one symbol of the kernel is hooked.

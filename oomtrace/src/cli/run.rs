@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 
 use super::{kubernetes, metrics, names, outputs};
 use crate::{
+    confinement::{Confinement, Measures},
     live::{self, Options},
     probe::Choice,
     sink::{Format, Output},
@@ -78,6 +79,11 @@ pub(super) struct Args {
     /// Emit events alone, not the incidents that they make.
     #[arg(long)]
     no_incidents: bool,
+    /// What to give up once everything is attached, so that who takes oomtrace over gets little by it: `all`, `none`, or of
+    /// `capabilities`, `no_new_privs`, `seccomp` and `landlock`. The last two include `no_new_privs`. With `landlock`, environments
+    /// of processes are not read: heap settings in them are those that the runtime was given.
+    #[arg(long, value_name = "MEASURE,…", default_value = "all")]
+    confine: Measures,
     #[command(flatten)]
     names: names::Args,
     // What has a heading of its own comes last: whatever follows would stand below it.
@@ -116,6 +122,7 @@ fn ring_bytes(kib: u32, page_size: usize) -> u32 {
 pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Result<()> {
     let names = args.names.options(&args.cgroup_root);
     let (kubelet_log, kubelet_log_asked_for) = args.kubelet.log(&names.sources.host, args.state_dir.as_deref());
+    let confinement = Confinement { measures: args.confine.clone(), reads_environments: !args.no_command_lines };
     live::run(&Options {
         outputs: args.outputs().map_err(anyhow::Error::msg)?,
         rotation: args.outputs.rotation(),
@@ -143,6 +150,7 @@ pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Re
         kubernetes_events: args.kubernetes.events(),
         metrics_max_series: args.metrics.max_series(),
         names,
+        confinement,
         kubelet_log,
         kubelet_log_asked_for,
         kubelet_metrics: args.kubelet.metrics(args.names.kubelet()),

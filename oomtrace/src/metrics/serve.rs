@@ -30,6 +30,8 @@ use tokio::{
     time,
 };
 
+use crate::confinement::Confinement;
+
 use super::{
     Metrics,
     expose::{Exposition, expose},
@@ -85,12 +87,13 @@ impl fmt::Display for Address {
 /// # Errors
 ///
 /// Fails where the address is not free, or not of this machine.
-pub fn serve(address: &Address, metrics: Arc<Metrics>) -> io::Result<SocketAddr> {
+pub fn serve(address: &Address, metrics: Arc<Metrics>, confinement: Confinement) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(address.all())?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     thread::Builder::new().name("metrics".to_owned()).spawn(move || {
+        confinement.confine_thread(None);
         if let Err(error) = runtime.block_on(answer_all(listener, metrics)) {
             tracing::error!("metrics are not served any more: {error}");
         }
@@ -227,7 +230,8 @@ mod tests {
 
     #[test]
     fn a_client_that_holds_connections_keeps_nobody_out() -> io::Result<()> {
-        let address = serve(&"127.0.0.1:0".parse().map_err(io::Error::other)?, Metrics::new(100))?;
+        let address =
+            serve(&"127.0.0.1:0".parse().map_err(io::Error::other)?, Metrics::new(100), Confinement::default())?;
         let held: Vec<TcpStream> =
             (0..2 * CONNECTIONS).map(|_| TcpStream::connect(address)).collect::<Result<_, _>>()?;
         let text = get(address, "/healthz")?;

@@ -5,7 +5,10 @@ use std::{io, path::Path, sync::Arc};
 use tokio::sync::oneshot;
 
 use super::{Format, Kinds, Look, Output, Rotation, queue::News, writer::Writer};
-use crate::event::{Event, Failure, Line, Lost, LostFrom};
+use crate::{
+    confinement::Confinement,
+    event::{Event, Failure, Line, Lost, LostFrom},
+};
 
 /// An output that cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +57,7 @@ struct Outlet {
 }
 
 impl Outlets {
-    /// Opens them, and the file of `--record`.
+    /// Opens them, and the file of `--record`. Each is written to by a thread of its own, which is confined so.
     ///
     /// # Errors
     ///
@@ -63,23 +66,24 @@ impl Outlets {
         outputs: &[Output],
         rotation: Rotation,
         record: Option<&Path>,
+        confinement: &Confinement,
     ) -> Result<(Self, StdoutReader), OpenError> {
         let (mut outlets, mut reader) = (Self::default(), StdoutReader(None));
         for Output { format, file, only } in outputs {
             let only = only.clone().unwrap_or_else(Kinds::by_default);
             if let Some(path) = file {
-                outlets.add_file(*format, path, only, rotation, LostFrom::Output)?;
+                outlets.add_file(*format, path, only, rotation, LostFrom::Output, confinement)?;
                 continue;
             }
             let (writer, gone) =
-                Writer::stdout().map_err(|error| OpenError { what: "standard output".to_owned(), error })?;
+                Writer::stdout(confinement).map_err(|error| OpenError { what: "standard output".to_owned(), error })?;
             reader = StdoutReader(Some(gone));
             let name = "stdout".to_owned();
             let look = Look::of_stdout().with_details(only == Kinds::all());
             outlets.all.push(Outlet { format: *format, only, look, writer, from: LostFrom::Stdout, name });
         }
         if let Some(path) = record {
-            outlets.add_file(Format::Json, path, Kinds::all(), Rotation::NEVER, LostFrom::Record)?;
+            outlets.add_file(Format::Json, path, Kinds::all(), Rotation::NEVER, LostFrom::Record, confinement)?;
         }
         Ok((outlets, reader))
     }
@@ -91,9 +95,11 @@ impl Outlets {
         only: Kinds,
         rotation: Rotation,
         from: LostFrom,
+        confinement: &Confinement,
     ) -> Result<(), OpenError> {
         let name = path.display().to_string();
-        let writer = Writer::file(path, rotation).map_err(|error| OpenError { what: name.clone(), error })?;
+        let writer =
+            Writer::file(path, rotation, confinement).map_err(|error| OpenError { what: name.clone(), error })?;
         let look = Look::of_file().with_details(only == Kinds::all());
         self.all.push(Outlet { format, only, look, writer, from, name });
         Ok(())
@@ -186,7 +192,7 @@ mod tests {
         let outputs = [format!("jsonl:{}", json.display()), format!("text:{}", text.display())];
         let outputs: Vec<Output> =
             outputs.iter().map(|output| output.parse().map_err(anyhow::Error::msg)).collect::<Result<_, _>>()?;
-        let (outlets, _) = Outlets::open(&outputs, Rotation::NEVER, Some(&record))?;
+        let (outlets, _) = Outlets::open(&outputs, Rotation::NEVER, Some(&record), &Confinement::default())?;
         outlets.print(&line(1));
         outlets.print(&line(2));
         outlets.finish()?;
@@ -206,7 +212,7 @@ mod tests {
         let outputs = [format!("jsonl:{}", default.display()), format!("jsonl:{},only=pressure", chosen.display())];
         let outputs: Vec<Output> =
             outputs.iter().map(|output| output.parse().map_err(anyhow::Error::msg)).collect::<Result<_, _>>()?;
-        let (outlets, _) = Outlets::open(&outputs, Rotation::NEVER, Some(&record))?;
+        let (outlets, _) = Outlets::open(&outputs, Rotation::NEVER, Some(&record), &Confinement::default())?;
         let pressure = Line { event: Event::Pressure(Box::default()), ..line(2) };
         outlets.print(&line(1));
         outlets.print(&pressure);
@@ -220,7 +226,7 @@ mod tests {
     #[test]
     fn what_an_output_lost_is_reported_with_its_name() -> anyhow::Result<()> {
         let full = Output { format: Format::Json, file: Some("/dev/full".into()), only: None };
-        let (outlets, _) = Outlets::open(&[full], Rotation::NEVER, None)?;
+        let (outlets, _) = Outlets::open(&[full], Rotation::NEVER, None, &Confinement::default())?;
         outlets.print(&line(1));
         let mut news = Vec::new();
         for _ in 0..500 {
@@ -239,7 +245,9 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_opened_is_named() {
         let nowhere = Output { format: Format::Json, file: Some("/nowhere/events.jsonl".into()), only: None };
-        let error = Outlets::open(&[nowhere], Rotation::NEVER, None).err().map(|error| error.to_string());
+        let error = Outlets::open(&[nowhere], Rotation::NEVER, None, &Confinement::default())
+            .err()
+            .map(|error| error.to_string());
         assert_eq!(
             error.as_deref(),
             Some("/nowhere/events.jsonl cannot be written to: No such file or directory (os error 2)")

@@ -15,6 +15,7 @@ use super::{
     file::{LineFile, Rotation},
     queue::{News, Next, Queue, Room},
 };
+use crate::confinement::Confinement;
 
 /// A line has some 2 KiB, one of a kill with its candidates up to 10.
 const ROOM: Room = Room { lines: 4096, bytes: 4 << 20 };
@@ -28,9 +29,11 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Standard output. The receiver learns when its reader has gone.
-    pub(super) fn stdout() -> io::Result<(Self, oneshot::Receiver<()>)> {
+    pub(super) fn stdout(confinement: &Confinement) -> io::Result<(Self, oneshot::Receiver<()>)> {
         let (closed, ended) = oneshot::channel();
+        let confinement = confinement.clone();
         let writer = Self::start("stdout", ROOM, move |queue| {
+            confinement.confine_thread(None);
             queue.end(write_stdout(queue));
             // Nobody listens any more when the program is ending by itself.
             let _ = closed.send(());
@@ -39,9 +42,13 @@ impl Writer {
     }
 
     /// A file, which is appended to.
-    pub(super) fn file(path: &Path, rotation: Rotation) -> io::Result<Self> {
+    pub(super) fn file(path: &Path, rotation: Rotation, confinement: &Confinement) -> io::Result<Self> {
         let file = LineFile::open(path, rotation)?;
-        Self::start("output", ROOM, move |queue| queue.end(write_file(queue, file)))
+        let (path, confinement) = (path.to_owned(), confinement.clone());
+        Self::start("output", ROOM, move |queue| {
+            confinement.confine_thread(Some(&path));
+            queue.end(write_file(queue, file));
+        })
     }
 
     fn start(name: &str, room: Room, write: impl FnOnce(&Queue) + Send + 'static) -> io::Result<Self> {
@@ -196,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_said_once_and_each_line_counted() -> io::Result<()> {
-        let writer = Writer::file(Path::new("/dev/full"), Rotation::NEVER)?;
+        let writer = Writer::file(Path::new("/dev/full"), Rotation::NEVER, &Confinement::default())?;
         for _ in 0..5 {
             writer.send("line\n".into());
         }

@@ -46,6 +46,13 @@ pub enum Log {
     Stdin,
 }
 
+impl Log {
+    /// Whether it may be read by `journalctl` later, where it is not there yet.
+    pub(crate) fn may_need_journalctl(&self) -> bool {
+        matches!(self, Self::Journal { .. }) && journal::has_journalctl()
+    }
+}
+
 /// Why the kubelet's log cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
@@ -118,6 +125,11 @@ impl Kubelet {
         };
         degradation.recover();
         kubelet.whole_since(since).run(tell, stop).await;
+    }
+
+    /// Whether it is read by `journalctl`.
+    pub(crate) fn runs_journalctl(&self) -> bool {
+        matches!(self.from, Opened::Journal(Journal::Journalctl(..)))
     }
 
     /// What is lacking in the way it is read, and why.

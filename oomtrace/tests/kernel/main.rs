@@ -5,6 +5,7 @@
 mod cgroup;
 mod charges;
 mod compare;
+mod confined;
 mod decisions;
 mod doctor;
 mod endings;
@@ -68,6 +69,7 @@ fn main() {
             start::ALL,
             restart::ALL,
             doctor::ALL,
+            confined::ALL,
         ]
         .concat(),
         (false, _) => Vec::new(),

@@ -100,7 +100,7 @@ impl Drop for Unit {
 /// Whether it has attached, and finds, what it does without a unit's restrictions.
 fn check_as_outside(probe: &str, status: &Value) -> Outcome {
     let outside = Oomtrace::start(&["--probe", probe])?;
-    for what in ["attached", "degraded"] {
+    for what in ["attached", "degraded", "confined"] {
         check_eq!(status[what], outside.status[what], "{what} in the unit, and outside of it, with --probe {probe}");
     }
     outside.stop()?;

@@ -73,6 +73,7 @@ fn run(what: &str, procs: &str) -> Result<()> {
             }
             first.wait()?;
         }
+        "attempt-confined" | "attempt-unconfined" => crate::confined::attempt_all(what == "attempt-confined")?,
         "fault" => {
             // SAFETY: not safe at all, and meant not to be: reading the first page is a fault.
             unsafe { std::ptr::without_provenance::<u8>(8).read_volatile() };

@@ -6,11 +6,15 @@ use anyhow::Context as _;
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::{Check, NeededFor};
-use crate::node::{names::Host, processes};
+use crate::{
+    confinement::{landlock_version, seccomp_is_there},
+    node::{names::Host, processes},
+};
 
 pub(super) fn checks(host: &Host) -> anyhow::Result<Vec<Check>> {
     let held = capabilities(None).context("this process's capabilities cannot be read")?.effective;
-    let mut checks = vec![bpf(held), syslog(held), sys_resource(held), user_namespace(), processes(host)];
+    let mut checks =
+        vec![bpf(held), syslog(held), sys_resource(held), user_namespace(), processes(host), confinement()];
     checks.extend(SYSCTLS.iter().map(Sysctl::check));
     Ok(checks)
 }
@@ -94,6 +98,25 @@ fn processes(host: &Host) -> Check {
              `oomtrace memory`; a kill whose report the kernel's rate limit leaves out of its log is not placed in its container",
         )
         .needed_for(NeededFor::KernelLog),
+    }
+}
+
+/// What confines oomtrace once it traces: `--confine`. The rest of it every kernel has.
+fn confinement() -> Check {
+    let name = "confinement";
+    let lacking = "once it traces, who takes oomtrace over can do more than oomtrace has to";
+    if !seccomp_is_there() {
+        return Check::failed(name, "the kernel has no seccomp", "a kernel with CONFIG_SECCOMP_FILTER=y", lacking);
+    }
+    match landlock_version() {
+        Ok(version) => Check::passed(name, format!("seccomp, Landlock (version {version})")),
+        Err(error) => Check::failed(
+            name,
+            format!("seccomp, but no Landlock: {error}"),
+            "a kernel from 5.13 on with CONFIG_SECURITY_LANDLOCK=y and `landlock` in lsm= of its command line; in a container, a seccomp \
+             profile that allows it",
+            "once it traces, who takes oomtrace over may write wherever its user may, not only to files of its own",
+        ),
     }
 }
 

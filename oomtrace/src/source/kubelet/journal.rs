@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::{mpsc, watch};
 
+pub(super) use self::journalctl::is_there as has_journalctl;
 use self::{files::Files, journalctl::Journalctl};
 pub use self::{
     files::gather,

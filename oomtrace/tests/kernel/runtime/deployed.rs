@@ -120,7 +120,7 @@ pub(super) fn names_and_pairs() -> Outcome {
     kubelet.remove_pod(&oomtrace.pod)?;
 
     // Whatever this kernel cannot: the manifest grants all that root has.
-    for what in ["degraded", "attached"] {
+    for what in ["degraded", "attached", "confined"] {
         check_eq!(lines[0][what], outside[what], "{what} in the container, and outside of it");
     }
     let kill = only_kill(&lines)?;
