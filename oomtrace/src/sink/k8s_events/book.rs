@@ -53,7 +53,7 @@ struct Series {
 
 /// What was said of an incident.
 #[derive(Debug)]
-struct Told {
+struct Said {
     what: What,
     objects: Vec<Object>,
     /// How much of their counts is this incident's.
@@ -84,7 +84,7 @@ pub(super) struct Book {
     series: BTreeMap<Key, Series>,
     /// What waits, the longest first.
     waiting: VecDeque<Key>,
-    incidents: BTreeMap<String, Told>,
+    incidents: BTreeMap<String, Said>,
     /// The keys of `incidents`, the oldest first.
     order: VecDeque<String>,
     buckets: BTreeMap<Object, Bucket>,
@@ -121,10 +121,10 @@ impl Book {
     fn happened(&mut self, report: Report, now: Instant) {
         let Report { id, what, mut note, objects, nameless, first, last, new } = report;
         let before = self.incidents.get(&id);
-        let known = before.filter(|told| told.what == what).map_or(Vec::new(), |told| told.objects.clone());
-        let count = before.map_or(0, |told| told.count) + new;
+        let known = before.filter(|said| said.what == what).map_or(Vec::new(), |said| said.objects.clone());
+        let count = before.map_or(0, |said| said.count) + new;
         if let Some((before, objects)) =
-            before.filter(|told| told.what != what).map(|told| (told.what, told.objects.len()))
+            before.filter(|said| said.what != what).map(|said| (said.what, said.objects.len()))
             && self.take_back_unsent(&id).len() < objects
         {
             note = format!("In place of {} as first reported: {note}", before.reason);
@@ -133,7 +133,7 @@ impl Book {
             self.lost += 1;
             self.nameless += 1;
         }
-        self.remember(id.clone(), Told { what, objects: objects.clone(), count: count.max(1) });
+        self.remember(id.clone(), Said { what, objects: objects.clone(), count: count.max(1) });
         for object in objects {
             // A pod may have got its name meanwhile.
             let is_new = !known.iter().any(|known| known.is(&object));
@@ -181,16 +181,16 @@ impl Book {
     /// incident says the same of the same.
     fn withdrawn(&mut self, id: &str, replaced_by: Option<&str>, why: &str, now: Instant) {
         let unsent = self.take_back_unsent(id);
-        let Some(told) = self.incidents.remove(id) else { return };
+        let Some(said) = self.incidents.remove(id) else { return };
         self.order.retain(|known| known != id);
-        let other = replaced_by.and_then(|other| self.incidents.get(other)).filter(|other| other.what == told.what);
+        let other = replaced_by.and_then(|other| self.incidents.get(other)).filter(|other| other.what == said.what);
         let said_by_other = other.map(|other| other.objects.clone()).unwrap_or_default();
-        for object in told.objects {
+        for object in said.objects {
             if unsent.contains(&object) || said_by_other.contains(&object) {
                 continue;
             }
-            let note = format!("{} as reported before is withdrawn: {why}", told.what.reason);
-            let what = What { reason: WITHDRAWN, action: told.what.action };
+            let note = format!("{} as reported before is withdrawn: {why}", said.what.reason);
+            let what = What { reason: WITHDRAWN, action: said.what.action };
             let at = Timestamp::now();
             self.add(Key { object, what }, id, &note, (at, at), 1, now);
         }
@@ -198,10 +198,10 @@ impl Book {
 
     /// Takes an incident out of what is not sent yet; gives the objects of which nothing more is to be said.
     fn take_back_unsent(&mut self, id: &str) -> Vec<Object> {
-        let Some(told) = self.incidents.get(id) else { return Vec::new() };
-        let (what, count) = (told.what, told.count);
+        let Some(said) = self.incidents.get(id) else { return Vec::new() };
+        let (what, count) = (said.what, said.count);
         let mut unsent = Vec::new();
-        for object in &told.objects {
+        for object in &said.objects {
             let key = Key { object: object.clone(), what };
             let Some(series) = self.series.get_mut(&key).filter(|series| series.sent == 0) else { continue };
             series.count = series.count.saturating_sub(count);
@@ -214,8 +214,8 @@ impl Book {
         unsent
     }
 
-    fn remember(&mut self, id: String, told: Told) {
-        if self.incidents.insert(id.clone(), told).is_none() {
+    fn remember(&mut self, id: String, said: Said) {
+        if self.incidents.insert(id.clone(), said).is_none() {
             self.order.push_back(id);
         }
         while self.order.len() > MOST {

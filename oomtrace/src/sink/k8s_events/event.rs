@@ -164,7 +164,7 @@ fn reason(scenario: Scenario) -> &'static str {
     }
 }
 
-/// Whether it is the node's matter, whoever was killed.
+/// Whether it is the node's matter, and not only that of what was killed.
 fn is_of_node(incident: &Incident) -> bool {
     let of_all = matches!(
         incident.verdict.scenario,
