@@ -302,7 +302,7 @@ fn a_file_that_is_being_made_is_waited_for_and_said_to_be_damaged_only_when_it_s
         assert_eq!((read.len(), taken), (7, Taken::default()), "{made}");
     }
     fs::write(&path, &whole[..100]).expect("written");
-    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(1);
     fs::File::open(&path).and_then(|file| file.set_modified(hour_ago)).expect("its time is set");
     let refused = Reader::open(Place::Folder(folder.path().to_owned()), Terms::of_units(&units()), FIELDS);
     assert!(refused.err().expect("refused").to_string().contains("its header is torn"));

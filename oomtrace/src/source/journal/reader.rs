@@ -372,10 +372,24 @@ impl Open {
             self.say(damage, said, taken);
             return Ok(if matches!(damage, Damage::Io(_)) { More::Yes } else { More::Never });
         }
-        let wanted = self.may_have_more();
+        if self.may_have_more() {
+            self.complete = true;
+            self.take_entries(names, (read, last), said, taken, give)?;
+        }
+        let closed = self.found.path.extension().is_some_and(|extension| extension == "journal~");
+        Ok(if self.file.header().archived || closed { More::Never } else { More::Yes })
+    }
+
+    fn take_entries<E>(
+        &mut self,
+        names: &[&str],
+        (read, last): (&mut HashMap<[u8; 16], (u64, u64)>, &mut Position),
+        said: &mut HashSet<String>,
+        taken: &mut Taken,
+        give: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut printed = Vec::new();
-        self.complete = true;
-        while wanted {
+        loop {
             let (offsets, damage) = self.terms.take(&self.file, AT_ONCE);
             if let Some(damage) = damage {
                 self.complete = false;
@@ -392,11 +406,7 @@ impl Open {
                 }
             }
         }
-        if !printed.is_empty() {
-            give(&printed)?;
-        }
-        let closed = self.found.path.extension().is_some_and(|extension| extension == "journal~");
-        Ok(if self.file.header().archived || closed { More::Never } else { More::Yes })
+        if printed.is_empty() { Ok(()) } else { give(&printed) }
     }
 
     /// Whether entries may be in the lists that were not there when it was looked at before.

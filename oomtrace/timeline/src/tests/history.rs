@@ -160,8 +160,8 @@ fn a_process_that_must_not_be_killed_and_asks_again_and_again_is_a_guess_unless_
     };
     let of = |lines: Vec<Event>| {
         let mut world = World::default();
-        for (second, event) in lines.into_iter().enumerate() {
-            world.tell(1.0 + second as f64, Source::Kernel, event);
+        for (second, event) in (1_u8..).zip(lines) {
+            world.tell(f64::from(second), Source::Kernel, event);
         }
         world
     };
