@@ -6,7 +6,7 @@
 //! the clock is reported in the new time; a difference that may be the measurement's own, because the program was interrupted in
 //! the middle of it, is ignored, so that events keep their distances.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 pub use oomtrace_model::rfc3339;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -46,11 +46,13 @@ impl WallClock {
         Self::from_measurement(best)
     }
 
-    /// Measures anew, and takes over a step of the clock.
-    pub fn refresh(&mut self) {
-        if Measurement::now().excludes(self.offset_ns) {
-            *self = Self::now();
+    /// Measures anew, and takes over a step of the clock. Gives by how much it was set, if it was.
+    pub fn refresh(&mut self) -> Option<SignedDuration> {
+        if !Measurement::now().excludes(self.offset_ns) {
+            return None;
         }
+        let before = std::mem::replace(self, Self::now()).offset_ns;
+        i64::try_from(self.offset_ns - before).ok().map(SignedDuration::from_nanos)
     }
 
     fn from_measurement(Measurement { boot_before, wall, boot_after }: Measurement) -> Self {

@@ -215,6 +215,7 @@ impl Pipeline {
             _ => {}
         }
         self.last_words.note(&reported.event, Instant::now());
+        self.read_clock();
         let line = self.numbering.number(reported);
         if let Some(metrics) = &self.metrics {
             metrics.observe(&line);
@@ -223,6 +224,15 @@ impl Pipeline {
             timeline.push(&line);
         }
         self.outlets.print(&line);
+    }
+
+    /// Looks whether somebody has set the clock.
+    fn read_clock(&mut self) {
+        let Some(by) = self.numbering.clock.refresh() else { return };
+        self.started = self.started.checked_add(by).unwrap_or(self.started);
+        if let Some(timeline) = &mut self.timeline {
+            timeline.step_clock(by);
+        }
     }
 
     /// Makes incidents of the events, and reports them among these.
@@ -246,6 +256,7 @@ impl Pipeline {
     /// Reports incidents that have opened, that something was added to, or that have closed; and what the timeline had no room
     /// for.
     pub fn tell_incidents(&mut self) {
+        self.read_clock();
         let Some(timeline) = &mut self.timeline else { return };
         timeline.advance(jiff::Timestamp::now());
         let (news, ends, dropped) = (timeline.news(), timeline.take_ends(), timeline.dropped());
@@ -320,7 +331,6 @@ struct Numbering {
 impl Numbering {
     fn number(&mut self, Observation { source, at, mut event }: Observation) -> Line {
         self.seq += 1;
-        self.clock.refresh();
         event.tell_span(|boot_ns| self.clock.rfc3339(boot_ns));
         let (ts, boot_ns) = match at {
             Moment::Boot(boot_ns) => (self.clock.rfc3339(boot_ns), Some(boot_ns)),

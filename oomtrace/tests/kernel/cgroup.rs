@@ -15,7 +15,7 @@ pub(crate) fn is_v1() -> bool {
     Path::new("/sys/fs/cgroup/memory").is_dir()
 }
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(if is_v1() { "/sys/fs/cgroup/memory" } else { "/sys/fs/cgroup" })
 }
 

@@ -4,6 +4,7 @@
 
 mod cgroup;
 mod charges;
+mod clocks;
 mod compare;
 mod confined;
 mod decisions;
@@ -69,6 +70,7 @@ fn main() {
             start::ALL,
             restart::ALL,
             doctor::ALL,
+            clocks::ALL,
             confined::ALL,
         ]
         .concat(),

@@ -166,7 +166,7 @@ impl Evidence {
         for Kept { at, line, .. } in lines.iter().filter(|kept| !kept.lesson) {
             let at = *at;
             if let Some(unkillable) = Unkillable::of(&line.event) {
-                let left_alone = LeftAlone::of(&unkillable);
+                let left_alone = LeftAlone::of(&unkillable, line, at);
                 evidence.unkillable.push(cause(at, line, names, unkillable.place(), left_alone));
             }
             match &line.event {
@@ -203,7 +203,7 @@ impl Evidence {
                 Event::Container(change) => evidence.add_change(at, change, line, names),
                 Event::ChargeFailures(failures) => {
                     // The line comes at the end of a second, what it reports was before.
-                    let at = super::nanoseconds(&failures.last_ts).map_or(at, |last| last.min(at));
+                    let at = super::in_line(line, at, &failures.last_ts).map_or(at, |last| last.min(at));
                     evidence.pictures.push(cause(at, line, names, (&failures.pod, &failures.container), ()));
                 }
                 Event::Pressure(pressure) => {

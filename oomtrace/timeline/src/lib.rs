@@ -29,6 +29,7 @@
 //! At most [`Keep`] lines; what goes is judged and reported before ([`retain`]). A crash loop that goes on for days keeps its
 //! `id`, its beginning and its counts.
 
+mod clock_steps;
 mod digested;
 mod evidence;
 mod fold;
@@ -51,10 +52,11 @@ pub mod words;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use oomtrace_model::{ContainerEnded, Event, EvictionPhase, Incident, Line, Source, snapshot::Snapshot};
 
 use self::{
+    clock_steps::ClockSteps,
     digested::Digested,
     fold::{Counts, Folds},
     group_kills::GroupKills,
@@ -153,6 +155,7 @@ pub struct Timeline {
     latest: Option<i64>,
     /// The same, or the time that the clock has moved on to.
     now: Option<i64>,
+    clock: ClockSteps,
     /// By name.
     nodes: BTreeMap<Arc<str>, Node>,
     /// The groups that what was learnt of their nodes since may have changed.
@@ -218,6 +221,7 @@ impl Timeline {
             arrivals: 0,
             latest: None,
             now: None,
+            clock: ClockSteps::default(),
             nodes: BTreeMap::new(),
             changed: Changed::None,
             reporting: false,
@@ -231,7 +235,7 @@ impl Timeline {
     /// Takes an event in as it comes. What [`Timeline::news`] then reports may have changed.
     pub fn push(&mut self, line: &Line) {
         self.reporting = true;
-        if let Some(at) = nanoseconds(&line.ts)
+        if let Some(at) = nanoseconds(&line.ts).map(|wall| self.clock.of_line(wall, self.now))
             && !self.is_of_group_kill(at, line)
             && let Some(place) = self.place(at, line)
         {
@@ -347,7 +351,14 @@ impl Timeline {
 
     /// The clock has moved on though nothing happened: nanoseconds since 1970. An open incident may close by it.
     pub fn advance(&mut self, to: Timestamp) {
-        self.now = self.now.max(i64::try_from(to.as_nanosecond()).ok());
+        let to = i64::try_from(to.as_nanosecond()).ok();
+        self.now = self.now.max(to.map(|wall| self.clock.inside(wall)));
+    }
+
+    /// The wall clock was set, by so much: the times of what comes are in the new one. How long things are apart stays as it was.
+    pub fn step_clock(&mut self, by: SignedDuration) {
+        let by = i64::try_from(by.as_nanos()).unwrap_or(if by.is_negative() { i64::MIN } else { i64::MAX });
+        self.clock.add(by, self.now);
     }
 
     /// What there is to report of incidents since this was last asked.
@@ -368,7 +379,12 @@ impl Timeline {
 
     /// The ends of containers as Kubernetes intended them that [`Timeline::news`] and [`Timeline::finish`] came upon, each once.
     pub fn take_ends(&mut self) -> Vec<EndAsIntended> {
-        std::mem::take(&mut self.ends)
+        let mut ends = std::mem::take(&mut self.ends);
+        for end in &mut ends {
+            let wall = i64::try_from(end.at.as_nanosecond()).map(|at| self.clock.outside(at).into());
+            end.at = wall.ok().and_then(|wall| Timestamp::from_nanosecond(wall).ok()).unwrap_or(end.at);
+        }
+        ends
     }
 
     /// How many lines had to be let go of that might have made an incident yet.
@@ -549,6 +565,12 @@ fn merge<'a>(
 /// Nanoseconds since 1970 of a line's time; `None` where it is none.
 fn nanoseconds(ts: &str) -> Option<i64> {
     ts.parse::<Timestamp>().ok().and_then(|ts| i64::try_from(ts.as_nanosecond()).ok())
+}
+
+/// A time that is given in a line which is at `at`.
+fn in_line(line: &Line, at: i64, ts: &str) -> Option<i64> {
+    let distance = nanoseconds(ts)?.checked_sub(nanoseconds(&line.ts)?)?;
+    at.checked_add(distance)
 }
 
 /// Tells contents apart.

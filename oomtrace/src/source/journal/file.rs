@@ -75,9 +75,9 @@ pub enum Damage {
 pub struct HeaderDamage(NoHeader);
 
 impl HeaderDamage {
-    /// Whether that of a file that is being made would look like this.
-    pub(super) fn is_unfinished(self) -> bool {
-        matches!(self.0, NoHeader::Signature | NoHeader::Torn)
+    /// Whether that of a file that is being made would look like this; so many bytes were there a moment ago.
+    pub(super) fn is_unfinished(self, size: u64) -> bool {
+        self.0 == NoHeader::Torn || self.0 == NoHeader::Signature && size == 0
     }
 }
 

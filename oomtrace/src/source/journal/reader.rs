@@ -186,7 +186,7 @@ impl Reader {
                 });
                 Ok(())
             }
-            Err(Damage::Header(header)) if header.is_unfinished() && found.age() < YOUNG => Ok(()),
+            Err(Damage::Header(header)) if header.is_unfinished(found.state.0) && found.age() < YOUNG => Ok(()),
             Err(damage) => {
                 self.done.insert(found.identity, found.state);
                 Err(damage)

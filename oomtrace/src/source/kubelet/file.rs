@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, watch},
     time::sleep,
@@ -37,6 +38,8 @@ pub(super) struct Followed {
     identity: (u64, u64),
     /// How far it was read.
     at: u64,
+    /// How long it was when it was opened: what follows is new, whatever the clock says.
+    old: u64,
     /// Since when another file has been in its place.
     replaced: Option<Instant>,
     buffer: Vec<u8>,
@@ -63,6 +66,7 @@ impl Followed {
             file,
             identity,
             at: metadata.len(),
+            old: metadata.len(),
             replaced: None,
             buffer: vec![0; PIECE],
         })
@@ -84,6 +88,9 @@ impl Followed {
         }
         let (mut last, mut failed) = (Instant::now(), false);
         loop {
+            if self.at >= self.old {
+                feed.tell_since(Timestamp::MIN);
+            }
             match self.read() {
                 Ok((More::Bytes, count)) => {
                     feed.push(&self.buffer[..count], tell).await?;
@@ -133,7 +140,7 @@ impl Followed {
 
     fn read(&mut self) -> io::Result<(More, usize)> {
         if self.file.metadata()?.len() < self.at {
-            self.at = self.file.seek(SeekFrom::Start(0))?;
+            (self.at, self.old) = (self.file.seek(SeekFrom::Start(0))?, 0);
             return Ok((More::Anew, 0));
         }
         let count = self.file.read(&mut self.buffer)?;
@@ -150,7 +157,7 @@ impl Followed {
                 self.replaced = None;
                 self.file = File::open(&self.path)?;
                 let metadata = self.file.metadata()?;
-                (self.identity, self.at) = ((metadata.dev(), metadata.ino()), 0);
+                (self.identity, self.at, self.old) = ((metadata.dev(), metadata.ino()), 0, 0);
                 Ok((More::Anew, 0))
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

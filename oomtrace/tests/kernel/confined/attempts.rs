@@ -15,6 +15,7 @@ use libc::{SYS_bpf, c_long, syscall};
 use oomtrace::confinement::{Confinement, Needs};
 
 use super::FOLDER;
+use crate::cgroup;
 
 /// An attempt, by what it is called.
 type Attempt = (&'static str, fn() -> io::Result<()>);
@@ -118,7 +119,7 @@ pub(super) const OUTSIDE: &[Attempt] = &[
     ("write to a setting of the kernel", || {
         File::options().write(true).open("/proc/sys/kernel/core_pattern").map(drop)
     }),
-    ("write to a cgroup", || File::options().write(true).open("/sys/fs/cgroup/cgroup.procs").map(drop)),
+    ("write to a cgroup", || File::options().write(true).open(cgroup::root().join("cgroup.procs")).map(drop)),
     ("read another's environment", || fs::read("/proc/1/environ").map(drop)),
     ("write to another's memory", || File::options().write(true).open("/proc/1/mem").map(drop)),
 ];

@@ -1,6 +1,6 @@
 //! Limits that were hit with nobody below them who may be killed: each process has `oom_score_adj` -1000.
 
-use oomtrace_model::{ChargeFailures, Container, Event, Limit, OomKill, Pod, Task};
+use oomtrace_model::{ChargeFailures, Container, Event, Limit, Line, OomKill, Pod, Task};
 
 /// What `oom_score_adj` keeps a process from being killed.
 const NEVER: i32 = -1000;
@@ -19,9 +19,11 @@ impl<'a> Unkillable<'a> {
     /// What an event says of it. Of the counts of a time of failures only one does: that in which they are enough.
     pub(crate) fn of(event: &'a Event) -> Option<Self> {
         match event {
-            // The node's end is a panic.
+            // The node's end is a panic. Where the table of processes has none, they were all about to end.
             Event::OomDecision(decision) if decision.message.as_deref() == Some(OomKill::NONE_KILLABLE) => {
-                Some(Self::Said(decision))
+                let weighed = decision.candidates_weighed.unwrap_or(0) > 0;
+                let none_may_be = decision.candidates.as_ref().is_some_and(Vec::is_empty);
+                (weighed && none_may_be).then_some(Self::Said(decision))
             }
             Event::ChargeFailures(failures) => {
                 let total = failures.ooms_total?;
@@ -70,13 +72,16 @@ pub(crate) struct LeftAlone {
 }
 
 impl LeftAlone {
-    pub(super) fn of(unkillable: &Unkillable<'_>) -> Self {
+    /// What a line at `at` says of it.
+    pub(super) fn of(unkillable: &Unkillable<'_>, line: &Line, at: i64) -> Self {
         Self {
             limit: unkillable.limit().cloned(),
             trigger: unkillable.trigger().cloned(),
             inferred_since: match unkillable {
                 Unkillable::Said(_) => None,
-                Unkillable::Inferred(failures) => Some(crate::nanoseconds(&failures.first_ts).unwrap_or(i64::MIN)),
+                Unkillable::Inferred(failures) => {
+                    Some(crate::in_line(line, at, &failures.first_ts).unwrap_or(i64::MIN))
+                }
             },
         }
     }

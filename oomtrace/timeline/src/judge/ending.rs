@@ -15,7 +15,7 @@ use oomtrace_model::{
 use super::{
     super::{
         evidence::{Cause, Death, FirstExit},
-        nanoseconds,
+        in_line,
         windows::{
             CRASH_LOOP, KILL_REASON_TO_END, NOTICED, PROBE_TO_KILL, REFUSED_TO_END, SECOND, SIGKILL_TO_END,
             SIGTERM_TO_END,
@@ -169,7 +169,7 @@ fn refused<'a>(context: &Context<'a>, death: &Death) -> Option<&'a Cause<Allocat
         |refused: &&Cause<AllocationRefused>| refused.container.is_some() && refused.container == death.container;
     // Several refusals are reported together, the last of them perhaps when the program has ended.
     context.evidence.refusals.iter().filter(of_this).rev().find(|refused| {
-        let at = |ts: &str| nanoseconds(ts).unwrap_or(refused.at);
+        let at = |ts: &str| in_line(&refused.line, refused.at, ts).unwrap_or(refused.at);
         let (first, last) = (at(&refused.what.first_ts), at(&refused.what.last_ts));
         first <= death.at + SECOND && last >= death.at - REFUSED_TO_END
     })

@@ -3,12 +3,13 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
-use oomtrace_model::{Cgroup, Event, Level, MemoryPoint, Pressure, PressureScope};
+use oomtrace_model::{Cgroup, Event, Level, Line, MemoryPoint, Pressure, PressureScope};
 
 use super::{
     super::{
         digested::Digested,
         evidence::{At, Death},
+        nanoseconds,
         windows::PICTURE,
     },
     Context,
@@ -80,7 +81,7 @@ fn recorded(limits: &Limits<'_>, lines: &[At]) -> Vec<MemoryPoint> {
             let then = at.saturating_sub(i64::try_from(earlier.age_ms).unwrap_or(i64::MAX).saturating_mul(MILLISECOND));
             // The next kill's has much of the same.
             if then > until
-                && let Ok(ts) = Timestamp::from_nanosecond(then.into())
+                && let Some(ts) = wall(line, *at, then)
             {
                 until = then;
                 let (usage_bytes, limit_bytes) = (earlier.usage_bytes, read.limit_bytes);
@@ -89,6 +90,12 @@ fn recorded(limits: &Limits<'_>, lines: &[At]) -> Vec<MemoryPoint> {
         }
     }
     points
+}
+
+/// A time as a line at `at` would give it.
+fn wall(line: &Line, at: i64, then: i64) -> Option<Timestamp> {
+    let wall = nanoseconds(&line.ts)?.checked_sub(at)?.checked_add(then)?;
+    Timestamp::from_nanosecond(wall.into()).ok()
 }
 
 /// Of an incident without a kill what was read of its container.

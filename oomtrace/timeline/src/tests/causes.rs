@@ -100,6 +100,8 @@ fn a_limit_at_which_nobody_may_be_killed_is_an_incident_without_a_kill() {
         Event::OomDecision(Box::new(OomKill {
             message: Some(OomKill::NONE_KILLABLE.to_owned()),
             trigger: task("java", 7),
+            candidates_weighed: Some(1),
+            candidates: Some(Vec::new()),
             pod: None,
             container: None,
             cgroup: None,
@@ -123,12 +125,14 @@ fn a_limit_at_which_nobody_may_be_killed_is_an_incident_without_a_kill() {
         "Container app of pod default/pod-a hit its memory limit of 64 MiB twice, and no process in it may be killed (oom_score_adj -1000): java asks for memory again and again, or gets an error."
     );
     assert_eq!(incident.steps[0].what, "the limit was hit, and nobody may be killed");
-    // A decision that ends otherwise, of a victim that was exiting already, is none.
-    let mut world = World::default();
-    let Event::OomDecision(mut exiting) = decision() else { unreachable!() };
-    exiting.message = Some("Memory cgroup out of memory".to_owned());
-    world.tell(0.0, Source::Kernel, Event::OomDecision(exiting));
-    assert!(world.incidents().is_empty());
+    // Those whose victim was exiting already, and those whose processes were, are none.
+    for (message, weighed) in [("Memory cgroup out of memory", Some(1)), (OomKill::NONE_KILLABLE, None)] {
+        let mut world = World::default();
+        let Event::OomDecision(mut exiting) = decision() else { unreachable!() };
+        (exiting.message, exiting.candidates_weighed) = (Some(message.to_owned()), weighed);
+        world.tell(0.0, Source::Kernel, Event::OomDecision(exiting));
+        assert!(world.incidents().is_empty());
+    }
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use jiff::Timestamp;
-use oomtrace_model::{ContainerEnded, EndReason, Event, Incident, Line, Scenario, Severity};
+use jiff::{SignedDuration, Timestamp};
+use oomtrace_model::{ContainerEnded, EndReason, Event, Incident, IncidentState, Line, Scenario, Severity};
 use serde_json::Value;
 
 use crate::{Background, Keep, Timeline};
@@ -140,6 +140,56 @@ fn every_kill_and_eviction_of_a_real_node_is_reported_once_and_nothing_else() {
         // What was reported once stays.
         let last: BTreeSet<_> = reported.last.iter().map(|incident| &incident.id).collect();
         assert!(reported.news.iter().all(|incident| last.contains(&incident.id)), "{name}");
+    }
+}
+
+/// What is reported of lines while the clock is set, each time before the line of an index: how often, and what each time.
+fn reported_with_steps(lines: &[Line], steps: &[(usize, SignedDuration)]) -> Vec<(Scenario, IncidentState, u64, bool)> {
+    let shift = |ts: &mut String, by: SignedDuration| {
+        if let Ok(at) = ts.parse::<Timestamp>() {
+            *ts = format!("{:.9}", at + by);
+        }
+    };
+    let mut timeline = Timeline::new(Keep::LIVE, Background::default());
+    let (mut news, mut set) = (Vec::new(), SignedDuration::ZERO);
+    for (index, line) in lines.iter().enumerate() {
+        for (_, by) in steps.iter().filter(|(before, _)| *before == index) {
+            timeline.step_clock(*by);
+            set += *by;
+        }
+        let mut line = line.clone();
+        shift(&mut line.ts, set);
+        match &mut line.event {
+            Event::ChargeFailures(failures) => {
+                shift(&mut failures.first_ts, set);
+                shift(&mut failures.last_ts, set);
+            }
+            Event::AllocationRefused(refused) => {
+                shift(&mut refused.first_ts, set);
+                shift(&mut refused.last_ts, set);
+            }
+            _ => {}
+        }
+        timeline.push(&line);
+        timeline.advance(line.ts.parse().expect("a time"));
+        news.extend(timeline.news());
+    }
+    news.extend(timeline.finish());
+    let said = |incident: Incident| (incident.verdict.scenario, incident.state, incident.kills, incident.evicted);
+    news.into_iter().map(said).collect()
+}
+
+#[test]
+fn a_clock_that_is_set_changes_no_incident_and_has_none_reported_again() {
+    let hour = SignedDuration::from_hours(1);
+    for name in truth().keys() {
+        let lines = recorded(name);
+        let (third, two_thirds) = (lines.len() / 3, lines.len() * 2 / 3);
+        let undisturbed = reported_with_steps(&lines, &[]);
+        for by in [hour, -hour] {
+            let back_and_forth = reported_with_steps(&lines, &[(third, by), (two_thirds, -by)]);
+            assert_eq!(back_and_forth, undisturbed, "{name}, set by {by:#} and back");
+        }
     }
 }
 

@@ -50,7 +50,7 @@ pub(in super::super) fn left_alone(inside: &str, left: &[&Cause<LeftAlone>]) -> 
             "{} hit its memory limit{amount}{often}, and {likely}no process in it may be killed (oom_score_adj -1000): {asks} asks for memory again and again, or gets an error.",
             capital(inside)
         ),
-        advice: "Nobody ends what is stuck here, and Kubernetes takes it for running: find who sets oom_score_adj to -1000 (it takes CAP_SYS_RESOURCE), leave it to the kubelet so that the container can be killed and started again, or give it a higher limit.",
+        advice: "Nobody ends what is stuck here, and it counts as running: find who sets oom_score_adj to -1000 (that takes CAP_SYS_RESOURCE) and leave the score as it is, so that the kernel may kill and the program is started again, or give it a higher limit.",
     }
 }
 
