@@ -8,7 +8,7 @@ use crate::{
     Outcome,
     cgroup::{Cgroup, container_path},
     check_eq, kubelet_words,
-    oomtrace::{Oomtrace, of_kind, wait_until},
+    oomtrace::{Oomtrace, of_kind},
     scenarios::{Scenario, run_to_death},
 };
 
@@ -46,14 +46,12 @@ fn set_by(seconds: i64) -> Result<()> {
     Ok(())
 }
 
-/// The kubelet evicts a pod now: that is reported.
-fn evict(oomtrace: &Oomtrace, pod: &str) -> Result<()> {
+/// The kubelet evicts a pod now. Its log is looked at twice a second.
+fn evict(pod: &str) -> Result<()> {
     let mut log = fs::File::options().append(true).open(LOG)?;
     log.write_all(kubelet_words::eviction(&format!("shop/{pod}")).as_bytes())?;
-    wait_until(&format!("the eviction of {pod} is reported"), || {
-        let lines = oomtrace.lines()?;
-        Ok(of_kind(&lines, "eviction").iter().any(|step| step["phase"] == "evicted" && step["pod"]["name"] == pod))
-    })
+    thread::sleep(Duration::from_secs(3));
+    Ok(())
 }
 
 fn back_and_forward() -> Outcome {
@@ -62,15 +60,20 @@ fn back_and_forward() -> Outcome {
     fs::write(LOG, "")?;
     let oomtrace = Oomtrace::start(&["--kubelet-log", LOG])?;
     run_to_death("eat", &containers[0])?;
-    evict(&oomtrace, "before")?;
+    evict("before")?;
     let set = Set::by(-HOUR)?;
-    evict(&oomtrace, "back")?;
+    evict("back")?;
     run_to_death("eat", &containers[1])?;
     thread::sleep(Duration::from_secs(3));
     drop(set);
-    evict(&oomtrace, "forward")?;
-    thread::sleep(Duration::from_secs(3));
+    evict("forward")?;
     let lines = oomtrace.stop()?;
+    let evicted: Vec<_> = of_kind(&lines, "eviction")
+        .into_iter()
+        .filter(|step| step["phase"] == "evicted")
+        .map(|step| step["pod"]["name"].clone())
+        .collect();
+    check_eq!(evicted, ["before", "back", "forward"], "the pods that were evicted");
     let mut reported: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for incident in of_kind(&lines, "incident") {
         let text = |field: &str| incident[field].as_str().with_context(|| format!("no {field}: {incident}"));

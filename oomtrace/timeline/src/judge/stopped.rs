@@ -125,6 +125,7 @@ fn stopped(
         Some(Ending::Panic(panic)) => vec![panic.line.seq],
         _ => Vec::new(),
     };
+    let of_kubernetes = context.node.heard.kubernetes || case.pod.is_some();
     let verdict = Verdict {
         scenario: scenario(limit.as_ref()),
         invisible: Some(true),
@@ -133,7 +134,7 @@ fn stopped(
         summary,
         advice: advice.to_owned(),
         evidence,
-        kubernetes_shows: vec!["nothing".to_owned()],
+        kubernetes_shows: of_kubernetes.then(|| "nothing".to_owned()).into_iter().collect(),
         ..Verdict::default()
     };
     Incident {
