@@ -47,8 +47,8 @@ pub use self::{
     limit_ahead::LimitAhead,
     limit_changed::{LimitChanged, LimitKind},
     oom::{
-        Candidate, Cause, CgroupMemory, KnownBy, Limit, MemoryNode, OomKill, OomVictim, PanicOnOom, SwapCounter,
-        UnderOom, UnderOomState, Victim, Why,
+        Candidate, Cause, CgroupMemory, KnownBy, Limit, MemoryNode, OOM_SCORE_ADJ_MIN, OomKill, OomVictim, PanicOnOom,
+        SwapCounter, UnderOom, UnderOomState, Victim, Why,
     },
     place::{Mention, Mentions, Place, PlaceMut},
     pressure::{EarlierReading, GrownPod, Pressure, PressureScope, Stall},

@@ -141,6 +141,9 @@ pub struct OomKill {
     pub candidates_omitted: u64,
 }
 
+/// What `oom_score_adj` keeps a process from ever being killed: `include/uapi/linux/oom.h`.
+pub const OOM_SCORE_ADJ_MIN: i32 = -1000;
+
 impl OomKill {
     /// `message` where nobody was left to kill.
     pub const NONE_KILLABLE: &str = "Out of memory and no killable processes";

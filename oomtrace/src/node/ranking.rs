@@ -2,6 +2,8 @@
 
 use std::cmp::{Ordering, Reverse};
 
+use crate::event::OOM_SCORE_ADJ_MIN;
+
 /// Pods of this priority and above are critical and never evicted (`SystemCriticalPriority`, `pkg/apis/scheduling`).
 pub const CRITICAL_PRIORITY: i32 = 2_000_000_000;
 
@@ -58,16 +60,13 @@ pub struct ProcessUse {
     pub oom_score_adj: i32,
 }
 
-/// `OOM_SCORE_ADJ_MIN`: never killed.
-const NEVER: i32 = -1000;
-
 impl ProcessUse {
     /// The points by which the kernel chooses, in pages; `None` for a process that it never kills.
     ///
     /// `oom_badness` (`mm/oom_kill.c`, 5.10 to 7.3). `total_pages` is the limit of the cgroup, or RAM and swap of the node.
     #[must_use]
     pub fn points(&self, total_pages: u64, page_bytes: u64) -> Option<i64> {
-        if self.oom_score_adj == NEVER {
+        if self.oom_score_adj == OOM_SCORE_ADJ_MIN {
             return None;
         }
         let own =

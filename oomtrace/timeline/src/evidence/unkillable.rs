@@ -1,13 +1,11 @@
 //! Limits that were hit with nobody below them who may be killed: each process has `oom_score_adj` -1000.
 
-use oomtrace_model::{ChargeFailures, Container, Event, Limit, Line, OomKill, Pod, Task};
+use oomtrace_model::{ChargeFailures, Container, Event, Limit, Line, OOM_SCORE_ADJ_MIN, OomKill, Pod, Task};
 
-/// What `oom_score_adj` keeps a process from being killed.
-const NEVER: i32 = -1000;
 /// Where only calls of the OOM handling are counted: a single one may have found a victim that was exiting already.
 const OOMS: u64 = 2;
 
-/// Nobody was left to kill.
+/// What says that nobody may be killed for a limit.
 pub(crate) enum Unkillable<'a> {
     /// The kernel says so.
     Said(&'a OomKill),
@@ -29,7 +27,7 @@ impl<'a> Unkillable<'a> {
                 let total = failures.ooms_total?;
                 let before = total.saturating_sub(failures.ooms?);
                 let asks = failures.last_task.as_ref()?.oom_score_adj?;
-                (asks == NEVER && before < OOMS && total >= OOMS).then_some(Self::Inferred(failures))
+                (asks == OOM_SCORE_ADJ_MIN && before < OOMS && total >= OOMS).then_some(Self::Inferred(failures))
             }
             _ => None,
         }
@@ -62,7 +60,7 @@ impl<'a> Unkillable<'a> {
     }
 }
 
-/// The same, kept.
+/// A limit at which nobody may be killed.
 #[derive(Clone, Debug)]
 pub(crate) struct LeftAlone {
     pub(crate) limit: Option<Limit>,

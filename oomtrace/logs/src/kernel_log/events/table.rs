@@ -2,15 +2,13 @@
 
 use std::cmp::Reverse;
 
-use oomtrace_model::{Candidate, Memory};
+use oomtrace_model::{Candidate, Memory, OOM_SCORE_ADJ_MIN};
 
 use super::Machine;
 use crate::kernel_log::report::{self, Decision, NodeMemory, Report};
 
 /// Those with the most points are reported.
 const MOST_TOLD: usize = 20;
-/// `OOM_SCORE_ADJ_MIN`, `include/uapi/linux/oom.h`: never to be killed.
-const NEVER: i32 = -1000;
 /// The sizes that a kernel can be built with, on the machines that run Kubernetes.
 const PAGE_SIZES: [u64; 3] = [4 << 10, 16 << 10, 64 << 10];
 
@@ -96,8 +94,12 @@ impl<'a> Table<'a> {
         task: impl Fn(&report::Candidate) -> oomtrace_model::Task,
     ) -> Option<Vec<Candidate>> {
         self.rows_total?;
-        let mut rows: Vec<(Option<i64>, &report::Candidate)> =
-            self.rows.iter().filter(|row| row.oom_score_adj > NEVER).map(|row| (self.points(row), row)).collect();
+        let mut rows: Vec<(Option<i64>, &report::Candidate)> = self
+            .rows
+            .iter()
+            .filter(|row| row.oom_score_adj > OOM_SCORE_ADJ_MIN)
+            .map(|row| (self.points(row), row))
+            .collect();
         let known = rows.iter().all(|(points, _)| points.is_some());
         rows.sort_by_key(|(points, row)| Reverse((points.filter(|_| known), size(row))));
         // Who used most is kept, however few points it has: a low `oom_score_adj` protects a large process.
