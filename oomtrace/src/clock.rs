@@ -6,9 +6,12 @@
 //! the clock is reported in the new time; a difference that may be the measurement's own, because the program was interrupted in
 //! the middle of it, is ignored, so that events keep their distances.
 
+use std::{fs, io};
+
 use jiff::{SignedDuration, Timestamp};
 pub use oomtrace_model::rfc3339;
 use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
 
 /// A smaller step than this is ignored: the offset that is in force may itself be out by half a measurement's width.
 const NOISE_NS: u128 = 1_000_000;
@@ -17,7 +20,7 @@ const NARROW_NS: i128 = 10_000;
 const TRIES: usize = 8;
 
 /// How far wall time is from the boot-time clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WallClock {
     /// `CLOCK_REALTIME` minus `CLOCK_BOOTTIME`, nanoseconds.
     offset_ns: i128,
@@ -27,6 +30,15 @@ pub struct WallClock {
 #[must_use]
 pub fn boot_ns() -> u64 {
     u64::try_from(read(ClockId::Boottime)).unwrap_or(0)
+}
+
+/// The boot's id, which no other boot has.
+///
+/// # Errors
+///
+/// Fails where `/proc` is not there.
+pub fn boot_id() -> io::Result<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned())
 }
 
 impl WallClock {
@@ -51,8 +63,16 @@ impl WallClock {
         if !Measurement::now().excludes(self.offset_ns) {
             return None;
         }
-        let before = std::mem::replace(self, Self::now()).offset_ns;
-        i64::try_from(self.offset_ns - before).ok().map(SignedDuration::from_nanos)
+        let before = std::mem::replace(self, Self::now());
+        Some(self.set_since(before))
+    }
+
+    /// By how much it was set since it was as it was `before`; none where that may be the measurements' own.
+    #[must_use]
+    pub fn set_since(self, before: Self) -> SignedDuration {
+        let by = self.offset_ns - before.offset_ns;
+        let by = if by.unsigned_abs() > NOISE_NS { by } else { 0 };
+        i64::try_from(by).map_or(SignedDuration::ZERO, SignedDuration::from_nanos)
     }
 
     fn from_measurement(Measurement { boot_before, wall, boot_after }: Measurement) -> Self {

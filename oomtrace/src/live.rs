@@ -16,6 +16,7 @@ mod hangup;
 mod heap;
 mod last_words;
 mod names;
+mod open_incidents;
 mod panic_on_oom;
 mod pipeline;
 mod pressure;
@@ -41,7 +42,10 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use self::{alive::Alive, continuity::Continuity, hangup::Hangup, names::Learning, resident::Resident};
+use self::{
+    alive::Alive, continuity::Continuity, hangup::Hangup, names::Learning, open_incidents::OpenIncidents,
+    resident::Resident,
+};
 pub use self::{
     alive::last_round,
     last_words::LastWords,
@@ -180,6 +184,7 @@ struct Live {
     metrics: Option<Arc<Metrics>>,
     resident: Resident,
     continuity: Continuity,
+    incidents_resumed: u64,
     alive: Alive,
     confined: Confined,
 }
@@ -206,11 +211,21 @@ impl Live {
             sources.degrade(too_little);
         }
         let probes = rung::climb(options, loader, hierarchy.as_ref(), &mut sources)?;
-        let continuity = Continuity::start(options.state_dir.as_deref(), hierarchy.as_ref(), Instant::now())
+        let mut continuity = Continuity::start(options.state_dir.as_deref(), hierarchy.as_ref(), Instant::now())
             .unwrap_or_else(|error| {
                 sources.degrade(format!("kills while oomtrace does not run stay unknown: {error:#} (--state-dir)"));
                 Continuity::default()
             });
+        let open_incidents =
+            options.state_dir.as_deref().map(|folder| OpenIncidents::start(folder, &options.confinement));
+        let open_incidents = open_incidents.transpose().unwrap_or_else(|error| {
+            sources
+                .degrade(format!("incidents that are open when oomtrace is killed stay so: {error:#} (--state-dir)"));
+            None
+        });
+        if let Some((_, left)) = &open_incidents {
+            continuity.note(left.lines().map(|line| (line.source, &line.event)));
+        }
         let mut runs_programs = false;
         if let Some(log) = &options.kubelet_log {
             runs_programs = log.may_need_journalctl();
@@ -270,6 +285,7 @@ impl Live {
         if let Some(metrics) = &metrics {
             pipeline.count_in(Arc::clone(metrics));
         }
+        let incidents_resumed = open_incidents.map_or(0, |(open, left)| pipeline.keep_incidents(open, left) as u64);
         Ok(Self {
             probes,
             sources,
@@ -281,6 +297,7 @@ impl Live {
             metrics,
             resident: Resident::started(),
             continuity,
+            incidents_resumed,
             alive,
             confined,
         })
@@ -302,6 +319,7 @@ impl Live {
         self.announce(options);
         self.sources.degradations_changed();
         self.status(Phase::Started);
+        self.pipeline.report_left();
         while options.count.is_none_or(|count| self.pipeline.kills() < count) {
             tokio::select! {
                 reported = ProbeSource::next(&mut self.probes) => {
@@ -337,7 +355,7 @@ impl Live {
     }
 
     fn push_all(&mut self, reported: Vec<Observation>) {
-        self.continuity.note(&reported);
+        self.continuity.note(reported.iter().map(|reported| (reported.source, &reported.event)));
         self.pipeline.push_all(reported);
     }
 
@@ -413,6 +431,7 @@ impl Live {
             losses_omitted: 0,
             confined: self.confined.measures.clone(),
             away_ms: self.continuity.away().and_then(|away| u64::try_from(away.as_millis()).ok()),
+            incidents_resumed: self.incidents_resumed,
             kills: self.pipeline.kills(),
             lost: self.pipeline.lost().iter().map(|lost| lost.count).sum(),
             losses: self.pipeline.lost().to_vec(),

@@ -20,6 +20,7 @@ mod mutants;
 mod release;
 mod scenarios;
 mod setup;
+mod soak;
 mod test;
 mod tool;
 mod vm;
@@ -59,6 +60,8 @@ enum Xtask {
     Mutants(mutants::Mutants),
     /// Make every memory death of the table happen, and check what oomtrace says of it
     Scenarios(scenarios::Scenarios),
+    /// Kill at random in a guest, beside restarts, steps of the clock and more, and check that each kill is reported once
+    Soak(soak::Soak),
     /// A real Kubernetes node: kubelet, containerd and systemd in an emulated machine, the control plane beside it
     Lab(lab::LabCommand),
     /// What the others run in their guests
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Xtask::Golden(golden) => golden::run(&golden),
         Xtask::Mutants(mutants) => mutants::run(&mutants),
         Xtask::Scenarios(scenarios) => scenarios::run(&scenarios),
+        Xtask::Soak(soak) => soak::run(&soak),
         Xtask::Lab(lab) => lab::run(&lab),
         Xtask::InGuest(what) => in_guest::run(&what).map(|()| ExitCode::SUCCESS),
         Xtask::Vm(vm) => vm::run(&vm),

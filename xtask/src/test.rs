@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check there is, from the formatting to the kernel tests on each kernel of the matrix. CI
 //! runs just this.
 
-mod guests;
+pub(crate) mod guests;
 mod tally;
 
 use std::{

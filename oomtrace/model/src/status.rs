@@ -107,6 +107,10 @@ pub struct Status {
     /// How long this node had not been traced before this start, in milliseconds; absent where that is not known (`--state-dir`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub away_ms: Option<u64>,
+    /// How many incidents were open when the run before was killed and go on in this one, with the same `id`; absent where none does
+    /// (`--state-dir`).
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub incidents_resumed: u64,
     /// Kills seen so far.
     pub kills: u64,
     /// Events lost so far.

@@ -62,7 +62,7 @@ pub(super) struct Args {
     #[arg(long)]
     kernel_log_backlog: bool,
     /// Keep in this folder how far the node was traced, so that the next start reports from the kernel's log what was killed
-    /// while oomtrace did not run.
+    /// while oomtrace did not run, and goes on with the incidents that were open when oomtrace was killed.
     #[arg(long, value_name = "FOLDER")]
     state_dir: Option<PathBuf>,
     /// Write this file every second while the main loop goes round, for `oomtrace healthy`. Best in memory, where no full disk

@@ -80,8 +80,8 @@ impl Continuity {
     pub(super) fn start(folder: Option<&Path>, hierarchy: Option<&Hierarchy>, now: Instant) -> anyhow::Result<Self> {
         let Some(folder) = folder else { return Ok(Self::default()) };
         let file = folder.join(FILE);
-        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("the boot's id cannot be read")?;
-        let mut continuity = Self { file: Some(file.clone()), boot_id: boot_id.trim().to_owned(), ..Self::default() };
+        let boot_id = clock::boot_id().context("the boot's id cannot be read")?;
+        let mut continuity = Self { file: Some(file.clone()), boot_id, ..Self::default() };
         fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         let before = kmsg::before(hierarchy);
         if let Ok(before) = &before {
@@ -107,7 +107,7 @@ impl Continuity {
                 let after = until.boot_ns.saturating_sub(margin).max(until.newest_kill_ns);
                 self.missed = before.kills;
                 self.missed.retain(|kill| {
-                    boot_ns(kill) > after && !process(kill).is_some_and(|pid| killed.contains(&pid))
+                    boot_ns(kill) > after && !process(&kill.event).is_some_and(|pid| killed.contains(&pid))
                 });
                 self.due = Some(now + SETTLED);
                 if before.oldest_ns.is_none_or(|oldest| oldest > until.boot_ns) {
@@ -131,12 +131,13 @@ impl Continuity {
     }
 
     /// Takes notice of events on their way.
-    pub(super) fn note(&mut self, reported: &[Observation]) {
+    pub(super) fn note<'a>(&mut self, reported: impl IntoIterator<Item = (Source, &'a Event)>) {
         if self.file.is_none() {
             return;
         }
-        for pid in reported.iter().filter(|reported| reported.source != Source::Kubelet).filter_map(process) {
-            self.missed.retain(|missed| process(missed) != Some(pid));
+        for (_, event) in reported.into_iter().filter(|(source, _)| *source != Source::Kubelet) {
+            let Some(pid) = process(event) else { continue };
+            self.missed.retain(|missed| process(&missed.event) != Some(pid));
             self.remember(pid);
         }
     }
@@ -157,11 +158,11 @@ impl Continuity {
         let due = self.due.is_none_or(|due| due <= now);
         let missed = if due { std::mem::take(&mut self.missed) } else { Vec::new() };
         if let (true, Some(away)) = (self.due.is_some() && due, self.away()) {
-            let kills = missed.iter().filter(|reported| process(reported).is_some()).count();
+            let kills = missed.iter().filter(|reported| process(&reported.event).is_some()).count();
             info!("oomtrace did not run for {} s; kills in that time, by the kernel's log: {kills}", away.as_secs());
             self.due = None;
         }
-        missed.iter().filter_map(process).for_each(|pid| self.remember(pid));
+        missed.iter().filter_map(|missed| process(&missed.event)).for_each(|pid| self.remember(pid));
         if self.changed || self.written.is_none_or(|written| now.duration_since(written) >= WRITTEN_EVERY) {
             self.keep(now);
         }
@@ -237,8 +238,8 @@ fn boot_ns(kill: &Observation) -> u64 {
 }
 
 /// The process that was killed.
-fn process(reported: &Observation) -> Option<u32> {
-    let Event::OomKill(kill) = &reported.event else { return None };
+fn process(event: &Event) -> Option<u32> {
+    let Event::OomKill(kill) = event else { return None };
     kill.victim.task.tgid.or(kill.victim.task.pid)
 }
 
@@ -273,8 +274,9 @@ mod tests {
         let said = continuity.degraded().expect("it cannot be written");
         assert!(said.contains("traced.new cannot be written") && said.contains("--state-dir"), "{said}");
         // The probes saw one of them.
-        continuity.note(&[kill(7)]);
-        let missed: Vec<_> = continuity.tick(now + SETTLED).iter().filter_map(process).collect();
+        continuity.note([(Source::Kernel, &kill(7).event)]);
+        let missed: Vec<_> =
+            continuity.tick(now + SETTLED).iter().filter_map(|missed| process(&missed.event)).collect();
         assert_eq!(missed, [8]);
         fs::create_dir(folder.path().join("gone")).expect("a folder");
         assert!(continuity.tick(now + SETTLED + WRITTEN_EVERY).is_empty());

@@ -10,6 +10,7 @@ use tracing::info;
 
 use super::{
     last_words::LastWords,
+    open_incidents::{Left, OpenIncidents},
     pressure::{Asked, Pressure},
     waiting::Waiting,
 };
@@ -32,6 +33,9 @@ pub struct Pipeline {
     metrics: Option<Arc<Metrics>>,
     kubernetes_events: Option<KubernetesEvents>,
     timeline: Option<Timeline>,
+    open_incidents: Option<OpenIncidents>,
+    /// What is to be reported of incidents of another boot.
+    left: (Vec<Incident>, Vec<EndAsIntended>),
     /// Whether incidents are reported, and not only counted.
     tells_incidents: bool,
     kills: u64,
@@ -56,6 +60,8 @@ impl Pipeline {
             metrics: None,
             kubernetes_events: None,
             timeline: None,
+            open_incidents: None,
+            left: (Vec::new(), Vec::new()),
             tells_incidents: false,
             kills: 0,
             lost: Vec::new(),
@@ -126,8 +132,9 @@ impl Pipeline {
 
     /// What could be better here.
     #[must_use]
-    pub fn degraded(&self) -> Option<String> {
-        self.pressure.degraded()
+    pub fn degraded(&self) -> Vec<String> {
+        let of_incidents = self.open_incidents.as_ref().and_then(OpenIncidents::degraded);
+        self.pressure.degraded().into_iter().chain(of_incidents).collect()
     }
 
     /// Reads memory for events that are on their way: their readers do not wait for it.
@@ -223,6 +230,9 @@ impl Pipeline {
         if let Some(timeline) = &mut self.timeline {
             timeline.push(&line);
         }
+        if let Some(open) = &mut self.open_incidents {
+            open.keep(&line);
+        }
         self.outlets.print(&line);
     }
 
@@ -232,6 +242,9 @@ impl Pipeline {
         self.started = self.started.checked_add(by).unwrap_or(self.started);
         if let Some(timeline) = &mut self.timeline {
             timeline.step_clock(by);
+        }
+        if let Some(open) = &mut self.open_incidents {
+            open.set_clock(self.numbering.clock);
         }
     }
 
@@ -253,13 +266,47 @@ impl Pipeline {
         self.kubernetes_events = Some(events);
     }
 
+    /// Goes on with incidents that were open when oomtrace was killed, and keeps what the next start needs to do so. To be called when
+    /// it is certain whether incidents are made. Gives how many go on.
+    pub(super) fn keep_incidents(&mut self, mut open: OpenIncidents, left: Left) -> usize {
+        let Some(timeline) = &mut self.timeline else { return 0 };
+        let seq = left.lines().map(|line| line.seq).max().unwrap_or_default();
+        self.left = left.go_on(timeline, self.numbering.clock);
+        let going_on = timeline.open_incidents();
+        if going_on > 0 {
+            // Incidents name their lines by these numbers.
+            self.numbering.seq = seq;
+            info!("{going_on} incidents were open when oomtrace was killed, and go on");
+        }
+        open.set_clock(self.numbering.clock);
+        self.open_incidents = Some(open);
+        going_on
+    }
+
+    /// Reports what is left of incidents of another boot.
+    pub fn report_left(&mut self) {
+        let (incidents, ends) = std::mem::take(&mut self.left);
+        if !incidents.is_empty() {
+            info!("{} incidents were open when the node was started anew, and are closed", incidents.len());
+        }
+        self.tell_all(incidents);
+        self.emit_ends(ends);
+    }
+
     /// Reports incidents that have opened, that something was added to, or that have closed; and what the timeline had no room
     /// for.
     pub fn tell_incidents(&mut self) {
         self.read_clock();
         let Some(timeline) = &mut self.timeline else { return };
-        timeline.advance(jiff::Timestamp::now());
+        let now = jiff::Timestamp::now();
+        timeline.advance(now);
         let (news, ends, dropped) = (timeline.news(), timeline.take_ends(), timeline.dropped());
+        if let Some(open) = &mut self.open_incidents {
+            if !news.is_empty() || !ends.is_empty() {
+                open.reported(now);
+            }
+            open.tick(timeline.has_incidents(), self.numbering.clock);
+        }
         self.tell_all(news);
         self.emit_ends(ends);
         let lost = dropped - std::mem::replace(&mut self.dropped, dropped);
@@ -274,6 +321,9 @@ impl Pipeline {
         let (news, ends) = (timeline.finish(), timeline.take_ends());
         self.tell_all(news);
         self.emit_ends(ends);
+        if let Some(open) = self.open_incidents.take() {
+            open.finish();
+        }
     }
 
     /// Emits the ends of containers as Kubernetes intended them, at the time when they ended.

@@ -23,6 +23,7 @@ pub use self::{
     text::{Look, escape, incident_as_text, size, start_up, text},
     thin::LONGEST,
 };
+pub(crate) use self::{queue::News, writer::Writer};
 
 use clap::ValueEnum;
 

@@ -25,17 +25,19 @@ pub(super) enum Next {
     Line(Arc<str>),
     /// Open its file again: somebody may have moved it away.
     Reopen,
+    /// Put its file aside, and begin a new one.
+    Rotate,
     /// Nothing more: everything is written.
     End,
 }
 
 /// What has become of an output since it was last asked.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct News {
+pub(crate) struct News {
     /// Lines that made room for newer ones, or could not be written.
-    pub(super) lost: u64,
+    pub(crate) lost: u64,
     /// What began to go wrong, or went wrong on the way, each in a sentence.
-    pub(super) trouble: Vec<String>,
+    pub(crate) trouble: Vec<String>,
 }
 
 /// Shared by both sides.
@@ -50,6 +52,7 @@ struct State {
     lines: VecDeque<Arc<str>>,
     bytes: usize,
     reopen: bool,
+    rotate: bool,
     closing: bool,
     news: News,
     lost_reported: Option<Instant>,
@@ -90,6 +93,12 @@ impl Queue {
         self.changed.notify_all();
     }
 
+    /// Has the file put aside before anything more is written to it.
+    pub(super) fn rotate(&self) {
+        self.state().rotate = true;
+        self.changed.notify_all();
+    }
+
     /// What has happened since this was last asked. Losses are reported when the first line is lost, and then now and then, or `all`
     /// of them: that lines are lost is a line, too, which makes another one go.
     pub(super) fn news(&self, all: bool) -> News {
@@ -125,10 +134,15 @@ impl Queue {
     pub(super) fn next(&self) -> Next {
         let mut state = self
             .changed
-            .wait_while(self.state(), |state| state.lines.is_empty() && !state.reopen && !state.closing)
+            .wait_while(self.state(), |state| {
+                state.lines.is_empty() && !state.reopen && !state.rotate && !state.closing
+            })
             .unwrap_or_else(PoisonError::into_inner);
         if std::mem::take(&mut state.reopen) {
             return Next::Reopen;
+        }
+        if std::mem::take(&mut state.rotate) {
+            return Next::Rotate;
         }
         match state.lines.pop_front() {
             Some(line) => {

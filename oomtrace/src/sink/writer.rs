@@ -23,7 +23,7 @@ const ROOM: Room = Room { lines: 4096, bytes: 4 << 20 };
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Lines on their way out.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     queue: Arc<Queue>,
 }
 
@@ -42,7 +42,7 @@ impl Writer {
     }
 
     /// A file, which is appended to.
-    pub(super) fn file(path: &Path, rotation: Rotation, confinement: &Confinement) -> io::Result<Self> {
+    pub(crate) fn file(path: &Path, rotation: Rotation, confinement: &Confinement) -> io::Result<Self> {
         let file = LineFile::open(path, rotation)?;
         let (path, confinement) = (path.to_owned(), confinement.clone());
         Self::start("output", ROOM, move |queue| {
@@ -59,7 +59,7 @@ impl Writer {
     }
 
     /// Hands over a line. Never waits.
-    pub(super) fn send(&self, line: Arc<str>) {
+    pub(crate) fn send(&self, line: Arc<str>) {
         self.queue.push(line);
     }
 
@@ -68,13 +68,18 @@ impl Writer {
         self.queue.reopen();
     }
 
+    /// Puts the file aside, and begins a new one.
+    pub(crate) fn rotate(&self) {
+        self.queue.rotate();
+    }
+
     /// What has become of it since this was last asked: [`Queue::news`].
-    pub(super) fn news(&self, all: bool) -> News {
+    pub(crate) fn news(&self, all: bool) -> News {
         self.queue.news(all)
     }
 
     /// Waits until every line is out.
-    pub(super) fn finish(&self) -> io::Result<()> {
+    pub(crate) fn finish(&self) -> io::Result<()> {
         self.queue.finish(PATIENCE)
     }
 }
@@ -88,7 +93,7 @@ fn write_stdout(queue: &Queue) -> io::Result<()> {
             Next::Line(line) => {
                 stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()).inspect_err(|_| queue.count_lost())?;
             }
-            Next::Reopen => {}
+            Next::Reopen | Next::Rotate => {}
             Next::End => return Ok(()),
         }
     }
@@ -100,10 +105,8 @@ fn write_file(queue: &Queue, mut file: LineFile) -> io::Result<()> {
     loop {
         match queue.next() {
             Next::Line(line) => {
-                if file.is_full(&line)
-                    && let Err(error) = file.rotate()
-                {
-                    queue.complain(format!("it cannot be rotated, and grows: {error}"));
+                if file.is_full(&line) {
+                    rotate(queue, &mut file);
                 }
                 let result = file.write(&line);
                 match (&last, &result) {
@@ -123,8 +126,15 @@ fn write_file(queue: &Queue, mut file: LineFile) -> io::Result<()> {
                     queue.complain(format!("it cannot be opened again, and stays as it is: {error}"));
                 }
             }
+            Next::Rotate => rotate(queue, &mut file),
             Next::End => return last,
         }
+    }
+}
+
+fn rotate(queue: &Queue, file: &mut LineFile) {
+    if let Err(error) = file.rotate() {
+        queue.complain(format!("it cannot be rotated, and grows: {error}"));
     }
 }
 

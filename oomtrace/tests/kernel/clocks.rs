@@ -34,7 +34,8 @@ impl Drop for Set {
     }
 }
 
-fn set_by(seconds: i64) -> Result<()> {
+/// Sets the wall clock forward, or back.
+pub(crate) fn set_by(seconds: i64) -> Result<()> {
     // SAFETY: zeros are a time, and both calls are given one.
     let result = unsafe {
         let mut time: libc::timespec = std::mem::zeroed();

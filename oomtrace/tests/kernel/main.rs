@@ -29,19 +29,23 @@ mod rsyslog;
 mod rungs;
 mod runtime;
 mod scenarios;
+mod soak;
 mod start;
 mod unit;
 mod workload;
 
-use std::panic;
+use std::{panic, process::ExitCode};
 
 use libtest_mimic::{Arguments, Trial};
 
-fn main() {
+fn main() -> ExitCode {
     if workload::run_if_asked() {
-        return;
+        return ExitCode::SUCCESS;
     }
     let in_vm = std::env::var_os("OOMTRACE_VM").is_some();
+    if in_vm && let Some(ended) = soak::run_if_asked() {
+        return ended;
+    }
     if !in_vm {
         eprintln!("the kernel tests need a machine of their own: `cargo xtask test` boots one for them");
     }
@@ -85,7 +89,7 @@ fn main() {
         .collect();
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    libtest_mimic::run(&arguments, trials).exit();
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 /// Runs a test, and once more where it failed: on an emulated machine whose processors have more to do, now and then something

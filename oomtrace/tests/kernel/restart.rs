@@ -1,8 +1,8 @@
 //! What is killed while oomtrace does not run.
 
-use std::{fs, thread, time::Duration};
+use std::{collections::BTreeSet, fs, thread, time::Duration};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
 use crate::{
@@ -48,6 +48,7 @@ fn killed_meanwhile() -> Outcome {
     run_to_death("eat", &container)?;
 
     let second = start()?;
+    let resumed = second.status["incidents_resumed"].clone();
     ensure!(second.status["away_ms"].as_u64().is_some_and(|ms| (1..600_000).contains(&ms)), "{}", second.status);
     run_to_death("eat", &container)?;
     thread::sleep(SETTLED);
@@ -57,9 +58,17 @@ fn killed_meanwhile() -> Outcome {
     check_eq!(seen, ["kernel", "kmsg"], "the kills that the second start reports");
     let incidents = of_kind(&lines, "incident");
     let kills: u64 = incidents.iter().filter_map(|incident| incident["kills_new"].as_u64()).sum();
-    check_eq!(kills, 2, "the kills in its incidents");
+    check_eq!(kills, 2, "the kills that its incidents have as new");
+    // What the first run had reported of it goes on: it is one incident.
+    check_eq!(resumed, json!(1), "the incidents that the second start goes on with");
+    let ids: BTreeSet<_> = incidents.iter().filter_map(|incident| incident["id"].as_str()).collect();
+    check_eq!(ids.len(), 1, "the incidents of the second run");
+    let last = incidents.last().context("no incident")?;
+    check_eq!((&last["kills"], &last["state"]), (&json!(3), &json!("closed")), "the incident in the end");
+    ensure!(incidents.iter().all(|incident| incident["revision"].as_u64() > Some(1)), "the first was reported before");
 
     let third = start()?;
+    check_eq!(third.status.get("incidents_resumed"), None, "what was open when the second ended");
     thread::sleep(SETTLED);
     check_eq!(sources(&third.stop()?, &container), [""; 0], "the kills that the third start reports");
     Ok(())

@@ -183,6 +183,10 @@ impl Groups {
         self.by_id.keys().copied().collect()
     }
 
+    pub(super) fn all(&self) -> impl Iterator<Item = &Group> {
+        self.by_id.values()
+    }
+
     pub(super) fn get(&self, id: u64) -> Option<&Group> {
         self.by_id.get(&id)
     }

@@ -393,6 +393,31 @@ impl Timeline {
         self.dropped
     }
 
+    /// Whether there are incidents that are open, or that more of the same may yet be added to.
+    #[must_use]
+    pub fn has_incidents(&self) -> bool {
+        !self.outbox.is_empty() || self.groups.all().any(|group| group.incidents > 0 || !group.reports.is_empty())
+    }
+
+    /// How many incidents were not reported as closed yet.
+    #[must_use]
+    pub fn open_incidents(&self) -> usize {
+        self.groups.all().map(|group| group.incidents.saturating_sub(group.reports.closed())).sum()
+    }
+
+    /// Whether an event makes a difference to incidents.
+    #[must_use]
+    pub fn uses(event: &Event) -> bool {
+        let configured = matches!(event, Event::Eviction(step) if step.phase == EvictionPhase::Configured);
+        configured || matches!(event, Event::Lost(_)) || Weight::of(event).is_some()
+    }
+
+    /// How many lines are kept.
+    #[must_use]
+    pub fn keep(&self) -> Keep {
+        self.keep
+    }
+
     /// What was known from the beginning.
     #[must_use]
     pub fn known(&self) -> &Background {

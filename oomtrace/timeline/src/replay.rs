@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use oomtrace_model::{Event, Incident, Line, Phase};
+use oomtrace_model::{Event, Incident, Line, Phase, Status};
 
 use super::{Background, Keep, Timeline};
 
@@ -37,7 +37,9 @@ impl Run {
 impl Replay {
     /// Takes a line, in the order in which lines were recorded.
     pub fn push(&mut self, line: &Line) {
-        if matches!(&line.event, Event::Status(status) if status.phase == Phase::Started)
+        // What was open when a run was killed may go on in the next.
+        let begins = |status: &Status| status.phase == Phase::Started && status.incidents_resumed == 0;
+        if matches!(&line.event, Event::Status(status) if begins(status))
             && let Some(run) = self.nodes.remove(&line.node)
         {
             self.end(&line.node, run);

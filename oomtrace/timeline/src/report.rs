@@ -155,6 +155,11 @@ impl Reports {
         line
     }
 
+    /// How many were reported as closed.
+    pub(super) fn closed(&self) -> usize {
+        self.reported.values().filter(|reported| reported.incident.state == IncidentState::Closed).count()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.reported.is_empty()
     }

@@ -35,9 +35,16 @@ const TIMEOUT: Duration = Duration::from_mins(25);
 const RUNTIME_TIMEOUT: Duration = Duration::from_mins(45);
 
 /// What the guests run.
-struct Programs {
+pub(crate) struct Programs {
     oomtrace: PathBuf,
     tests: PathBuf,
+}
+
+impl Programs {
+    /// What a guest is to have, and what these are called in it.
+    pub(crate) fn in_guest(&self) -> Vec<(PathBuf, &'static str)> {
+        vec![(self.oomtrace.clone(), "oomtrace"), (self.tests.clone(), "kernel-tests")]
+    }
 }
 
 /// What a cluster would get: the image, and the manifests. Those are JSON, a list.
@@ -180,7 +187,7 @@ impl Cell {
             cpus: if instructions { 1 } else { 2 },
             files: files.collect(),
             memory: if with.is_some() { 2048 } else { 1024 },
-            programs: vec![(programs.oomtrace.clone(), "oomtrace"), (programs.tests.clone(), "kernel-tests")],
+            programs: programs.in_guest(),
             console: Box::new(File::create(out.join("console.log"))?),
             timeout: if with.is_some() { RUNTIME_TIMEOUT } else { TIMEOUT },
             stdout: transcript.stdout(live),
@@ -256,7 +263,7 @@ fn lock(buffer: &Mutex<Vec<u8>>) -> MutexGuard<'_, Vec<u8>> {
 }
 
 /// Builds the tests, and the `oomtrace` of the same build beside them.
-fn compile(arch: Arch) -> Result<Programs> {
+pub(crate) fn compile(arch: Arch) -> Result<Programs> {
     let mut command = build::cargo(arch)?;
     command.args(["test", "--package", "oomtrace", "--test", "kernel", "--no-run"]);
     command.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stderr(Stdio::inherit());

@@ -214,6 +214,7 @@ fn it_is_ready_while_something_is_attached_and_until_it_stops() {
             losses: Vec::new(),
             untold_signals: 0,
             away_ms: None,
+            incidents_resumed: 0,
             confined: Vec::new(),
         }))
     };

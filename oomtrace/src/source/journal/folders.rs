@@ -11,7 +11,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::file::{Damage, JournalFile};
-use crate::node::names::Host;
+use crate::{clock, node::names::Host};
 
 /// Where journald keeps its files, if it keeps them, and until it does.
 const USUAL: [&str; 2] = ["/var/log/journal", "/run/log/journal"];
@@ -142,8 +142,8 @@ fn is_id(name: &str) -> bool {
 
 /// This boot's id.
 pub(super) fn boot_id() -> Option<[u8; 16]> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    u128::from_str_radix(&text.trim().replace('-', ""), 16).ok().map(u128::to_be_bytes)
+    let id = clock::boot_id().ok()?;
+    u128::from_str_radix(&id.replace('-', ""), 16).ok().map(u128::to_be_bytes)
 }
 
 fn is_of_boot(folder: &Path, boot: Option<[u8; 16]>) -> bool {
