@@ -16,7 +16,7 @@ mod hangup;
 mod heap;
 mod last_words;
 mod names;
-mod open_incidents;
+pub mod open_incidents;
 mod panic_on_oom;
 mod pipeline;
 mod pressure;

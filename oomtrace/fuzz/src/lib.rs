@@ -6,8 +6,13 @@
 use bytes::Bytes;
 use jiff::{Timestamp, tz::TimeZone};
 use oomtrace::{
+    clock::WallClock,
     event::{Line, Moment, Observation},
-    node::cgroup_path::CgroupIdentity,
+    live::open_incidents::Left,
+    node::{
+        cgroup_path::CgroupIdentity, kubelet_answers, kubelet_settings::Layer, names, node_object::NodeObject,
+        pod_specs,
+    },
     probe::tracefs::FlagNames,
     quantity::Quantity,
     sink::{Format, Look},
@@ -24,7 +29,7 @@ use oomtrace::{
 pub type Target = fn(&[u8]);
 
 /// Each of them, by the name of its seeds' folder.
-pub const ALL: [(&str, Target); 7] = [
+pub const ALL: [(&str, Target); 10] = [
     ("kernel_log", kernel_log),
     ("kubelet_log", kubelet_log),
     ("event_line", event_line),
@@ -32,6 +37,9 @@ pub const ALL: [(&str, Target); 7] = [
     ("records", records),
     ("quantity", quantity),
     ("journal_file", journal_file),
+    ("kubelet_answers", kubelet_answers),
+    ("runtime_files", runtime_files),
+    ("state_file", state_file),
 ];
 
 /// A kernel log in any form.
@@ -114,6 +122,38 @@ pub fn journal_file(data: &[u8]) {
 /// A quantity of a pod's manifest or a kubelet's message.
 pub fn quantity(data: &[u8]) {
     let _ = String::from_utf8_lossy(data).parse::<Quantity>().map(Quantity::to_u64);
+}
+
+/// Whatever the kubelet and the API server answer.
+pub fn kubelet_answers(data: &[u8]) {
+    let _ = names::kubelet::parse(data);
+    let _ = pod_specs::parse(data);
+    let _ = NodeObject::parse(data);
+    let _ = Layer::of_configz("kubelet", data);
+    let _ = kubelet_answers::Summary::parse(data);
+    let _ = kubelet_answers::metrics(data, 0);
+}
+
+/// The files in which runtimes keep what they know of containers.
+pub fn runtime_files(data: &[u8]) {
+    let _ = names::engine::docker(data);
+    let _ = names::storage::parse(data);
+    if let Ok(id) = "c".repeat(64).parse() {
+        let _ = names::oci::parse(id, data);
+    }
+}
+
+/// What the next start goes on from: in its own boot, and in another.
+pub fn state_file(data: &[u8]) {
+    for boot in ["b", "another"] {
+        let mut timeline = Timeline::new(Keep { evidence: 64, context: 64 }, Background::default());
+        let (left, _) = Left::parse(data, boot);
+        let (mut incidents, _) = left.go_on(&mut timeline, WallClock::now());
+        incidents.extend(timeline.finish());
+        for incident in incidents {
+            let _ = serde_json::to_string(&incident);
+        }
+    }
 }
 
 /// Every event can be printed.

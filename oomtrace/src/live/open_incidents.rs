@@ -73,7 +73,7 @@ impl Record {
 
 /// What oomtrace left behind when it was killed.
 #[derive(Debug, Default)]
-pub(super) struct Left {
+pub struct Left {
     records: Vec<Record>,
     /// Whether it was in the boot that this is.
     in_this_boot: bool,
@@ -97,7 +97,8 @@ impl Left {
     }
 
     /// What the records say, and how many are damaged; nothing is left where the last run ended in an orderly way.
-    fn parse(bytes: &[u8], boot_id: &str) -> (Self, usize) {
+    #[must_use]
+    pub fn parse(bytes: &[u8], boot_id: &str) -> (Self, usize) {
         let (mut left, mut damaged) = (Self::default(), 0);
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             match Record::parse(line) {
@@ -116,7 +117,7 @@ impl Left {
     }
 
     /// The lines that were reported.
-    pub(super) fn lines(&self) -> impl Iterator<Item = &Line> {
+    pub fn lines(&self) -> impl Iterator<Item = &Line> {
         self.records.iter().filter_map(|record| match record {
             Record::Line(line) => Some(&**line),
             _ => None,
@@ -125,7 +126,7 @@ impl Left {
 
     /// Brings a timeline to where it was when oomtrace was killed, and the clock of it to this one. If that was in another boot, what
     /// there is to report of it is given, and the timeline stays as it is.
-    pub(super) fn go_on(self, timeline: &mut Timeline, wall: WallClock) -> (Vec<Incident>, Vec<EndAsIntended>) {
+    pub fn go_on(self, timeline: &mut Timeline, wall: WallClock) -> (Vec<Incident>, Vec<EndAsIntended>) {
         let mut of_then = Timeline::new(timeline.keep(), timeline.known().clone());
         let mut known: Option<WallClock> = None;
         for record in self.records {

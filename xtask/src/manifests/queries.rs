@@ -1,7 +1,7 @@
 //! The queries in `deploy/queries`, each run by its engine on the example lines beside them, whose answers are known; and the same
 //! lines as OpenTelemetry's log records, read by OpenTelemetry's own messages. Loki cannot be had here: its queries are only read.
 
-use std::{fs, io::Write as _, path::PathBuf, process::Command};
+use std::{collections::BTreeSet, fs, io::Write as _, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -31,12 +31,13 @@ fn questions() -> [(&'static str, &'static str, Value); 5] {
 }
 
 /// What is checked, and what is wrong with it.
-pub(super) fn complaints() -> Result<[(&'static str, Vec<String>); 6]> {
+pub(super) fn complaints() -> Result<[(&'static str, Vec<String>); 7]> {
     Ok([
         ("queries for jq, run by it", in_jq()?),
         ("queries for DuckDB, run by it", in_duckdb()?),
         ("queries for Prometheus, run by promtool", in_prometheus()?),
         ("queries for Loki, which is not run here", in_loki(&text("queries/oomtrace.logql")?)),
+        ("the dashboard for Loki, which is not run here", in_loki_dashboard(&text("grafana/oomtrace-logs.json")?)?),
         ("OpenTelemetry's log records, read as OTLP", in_otlp()?),
         ("what Vector makes of a line, by its own language", in_vector()?),
     ])
@@ -164,14 +165,62 @@ fn in_loki(text: &str) -> Vec<String> {
     if !text.starts_with("# UNTESTED") {
         complaints.push("its head does not say UNTESTED".to_owned());
     }
-    for (_, query) in queries {
-        let closes = |(opening, closing)| query.matches(opening).count() == query.matches(closing).count();
-        if ![('(', ')'), ('{', '}'), ('[', ']')].into_iter().all(closes) || !query.contains(r#"{job="oomtrace", kind="#)
-        {
-            complaints.push(format!("{query} is no query of oomtrace's lines"));
-        }
-    }
+    complaints.extend(queries.iter().filter_map(|(_, query)| no_query_of_lines(query)));
     complaints
+}
+
+/// What is wrong with a query for Loki: brackets do not close, or it reads something else than what Alloy sends.
+fn no_query_of_lines(query: &str) -> Option<String> {
+    let closes = |(opening, closing)| query.matches(opening).count() == query.matches(closing).count();
+    let reads = query.contains(r#"{job="oomtrace", kind="#);
+    let is_one = reads && [('(', ')'), ('{', '}'), ('[', ']')].into_iter().all(closes);
+    (!is_one).then(|| format!("{query} is no query of oomtrace's lines"))
+}
+
+/// Each panel's queries read what Alloy sends, and name fields that lines have.
+fn in_loki_dashboard(dashboard: &str) -> Result<Vec<String>> {
+    let dashboard: Value = serde_json::from_str(dashboard)?;
+    let mut known = BTreeSet::from(["job".to_owned()]);
+    for line in text("queries/example.jsonl")?.lines() {
+        add_fields(&serde_json::from_str(line)?, "", &mut known);
+    }
+    let targets = dashboard["panels"].as_array().into_iter().flatten().flat_map(|panel| panel["targets"].as_array());
+    let queries: Vec<_> = targets.flatten().filter_map(|target| target["expr"].as_str()).collect();
+    ensure!(!queries.is_empty(), "the dashboard asks nothing");
+    let mut complaints: Vec<_> = queries.iter().filter_map(|query| no_query_of_lines(query)).collect();
+    if !dashboard["description"].as_str().is_some_and(|description| description.contains("UNTESTED")) {
+        complaints.push("its description does not say UNTESTED".to_owned());
+    }
+    for query in queries {
+        let unknown = fields(query).into_iter().filter(|field| !known.contains(*field));
+        complaints.extend(unknown.map(|field| format!("no line has {field}, which {query} names")));
+    }
+    Ok(complaints)
+}
+
+/// The names that Loki's JSON parser gives to the fields of a line.
+fn add_fields(value: &Value, name: &str, to: &mut BTreeSet<String>) {
+    to.insert(name.to_owned());
+    for (key, value) in value.as_object().into_iter().flatten() {
+        let name = if name.is_empty() { key.clone() } else { format!("{name}_{key}") };
+        add_fields(value, &name, to);
+    }
+}
+
+/// The fields that a query of Loki's names: in filters, in `unwrap`, in `by (…)`, and in a format.
+fn fields(query: &str) -> Vec<&str> {
+    let stages = query.split('|').skip(1).map(|stage| stage.trim_start_matches(['=', '~', ' ']));
+    let filters = stages.filter(|stage| !stage.starts_with("json") && !stage.starts_with("line_format"));
+    let filters = filters.map(|stage| first_name(stage.strip_prefix("unwrap ").unwrap_or(stage)));
+    let groups = query.split("by (").skip(1).filter_map(|group| group.split(')').next());
+    let groups = groups.flat_map(|group| group.split(',')).map(str::trim);
+    let formats = query.split("{{.").skip(1).map(first_name);
+    filters.chain(groups).chain(formats).collect()
+}
+
+fn first_name(text: &str) -> &str {
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_');
+    &text[..end.unwrap_or(text.len())]
 }
 
 /// Every record has its kind, its pod, and what happened.
@@ -228,6 +277,23 @@ mod tests {
         assert_eq!(in_loki(&queries.replace(r#"kind="lost""#, r#"level="lost""#)).len(), 1);
         assert_eq!(in_loki(&queries.replacen("[24h]", "[24h", 1)).len(), 1);
         assert_eq!(in_loki(&queries.replace("# What was lost, and where?", "# What else?")).len(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_field_that_no_line_has_is_found_in_a_dashboard() -> Result<()> {
+        let dashboard = text("grafana/oomtrace-logs.json")?;
+        assert_eq!(in_loki_dashboard(&dashboard)?, Vec::<String>::new());
+        for (right, wrong) in [
+            ("unwrap kills_new", "unwrap new_kills"),
+            ("by (verdict_signal)", "by (signal)"),
+            ("| evicted=", "| was_evicted="),
+            ("{{.verdict_summary}}", "{{.summary}}"),
+        ] {
+            assert!(dashboard.contains(right), "{right} is not asked");
+            let found = in_loki_dashboard(&dashboard.replace(right, wrong))?;
+            assert!(!found.is_empty(), "{wrong} is not found");
+        }
         Ok(())
     }
 }

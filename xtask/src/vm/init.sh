@@ -119,19 +119,24 @@ fi
 echo -1000 >/proc/self/oom_score_adj
 mkdir /run/vm
 mkfifo /run/vm/stdout /run/vm/stderr
+# One after the other: a kernel whose two processors open ports with the same interrupt at the same time may hang in it
+# (univ8250_setup_irq, seen once on an emulated 6.12).
+exec 7>/dev/ttyS1
+exec 8>/dev/ttyS2
+exec 9>/dev/ttyS3
 # The command writes to pipes, not to terminals: programs behave differently on a terminal.
-cat /run/vm/stdout >/dev/ttyS1 &
+cat /run/vm/stdout >&7 8>&- 9>&- &
 stdout=$!
-cat /run/vm/stderr >/dev/ttyS2 &
+cat /run/vm/stderr >&8 7>&- 9>&- &
 stderr=$!
 
-echo "ready $(uname -r)" >/dev/ttyS3
+echo "ready $(uname -r)" >&9
 cd /root
 (
     echo 0 >/proc/self/oom_score_adj
     # A session of its own, so that a command that signals its process group does not reach us.
     exec setsid sh /vm/command
-) </dev/null >/run/vm/stdout 2>/run/vm/stderr &
+) </dev/null >/run/vm/stdout 2>/run/vm/stderr 7>&- 8>&- 9>&- &
 wait $!
 status=$?
 
@@ -149,5 +154,5 @@ wait $stdout $stderr 2>/dev/null
 if [ -n "$OOMTRACE_VM_OUT" ]; then
     tar -cf "$OOMTRACE_VM_OUT" -C /out . && sync || fail "cannot save /out"
 fi
-echo "exit $status" >/dev/ttyS3
+echo "exit $status" >&9
 poweroff -f
