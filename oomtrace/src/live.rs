@@ -285,7 +285,9 @@ impl Live {
         if let Some(metrics) = &metrics {
             pipeline.count_in(Arc::clone(metrics));
         }
-        let incidents_resumed = open_incidents.map_or(0, |(open, left)| pipeline.keep_incidents(open, left) as u64);
+        let certain_until = continuity.certain_until();
+        let incidents_resumed =
+            open_incidents.map_or(0, |(open, left)| pipeline.keep_incidents(open, left, certain_until) as u64);
         Ok(Self {
             probes,
             sources,
@@ -319,7 +321,7 @@ impl Live {
         self.announce(options);
         self.sources.degradations_changed();
         self.status(Phase::Started);
-        self.pipeline.report_left();
+        self.pipeline.report_again();
         while options.count.is_none_or(|count| self.pipeline.kills() < count) {
             tokio::select! {
                 reported = ProbeSource::next(&mut self.probes) => {

@@ -148,9 +148,8 @@ pub fn state_file(data: &[u8]) {
     for boot in ["b", "another"] {
         let mut timeline = Timeline::new(Keep { evidence: 64, context: 64 }, Background::default());
         let (left, _) = Left::parse(data, boot);
-        let (mut incidents, _) = left.go_on(&mut timeline, WallClock::now());
-        incidents.extend(timeline.finish());
-        for incident in incidents {
+        let again = left.go_on(&mut timeline, WallClock::now(), Some(0));
+        for incident in again.incidents.into_iter().chain(timeline.finish()) {
             let _ = serde_json::to_string(&incident);
         }
     }

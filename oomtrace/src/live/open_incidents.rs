@@ -5,6 +5,9 @@
 //! itself follows on: the same `id`, the next `revision`, and as new what was not counted yet. Where the node was started meanwhile,
 //! nothing can be added to these incidents any more, and they are closed.
 //!
+//! Outputs have threads of their own, so that what was reported just before the end may be here and never have come out. It is
+//! reported once more, the same line with the same numbers: everything at least once.
+//!
 //! A record is a line: the CRC-32 of its JSON in 8 hexadecimal digits, a blank, and the JSON. What was not written whole is passed
 //! over. The file is put aside where no incident is left that it could be needed for, and one that was put aside is kept, since what
 //! led to an incident is older than the incident. An orderly end closes every incident, and says so in the last record.
@@ -124,31 +127,57 @@ impl Left {
         })
     }
 
-    /// Brings a timeline to where it was when oomtrace was killed, and the clock of it to this one. If that was in another boot, what
-    /// there is to report of it is given, and the timeline stays as it is.
-    pub fn go_on(self, timeline: &mut Timeline, wall: WallClock) -> (Vec<Incident>, Vec<EndAsIntended>) {
+    /// Brings a timeline to where it was when oomtrace was killed, and the clock of it to this one. What was not reported for certain
+    /// is given: what came later than `certain_until`, by the boot-time clock. If all that was in another boot, what is left to report
+    /// of it is given, and the timeline stays as it is.
+    pub fn go_on(self, timeline: &mut Timeline, wall: WallClock, certain_until: Option<u64>) -> Again {
         let mut of_then = Timeline::new(timeline.keep(), timeline.known().clone());
+        let mut again = Again::default();
         let mut known: Option<WallClock> = None;
+        let is_certain = |clock: Option<WallClock>, at: Option<Timestamp>| match (clock, certain_until) {
+            (Some(clock), Some(until)) => at.is_none_or(|at| at <= clock.at(until)),
+            _ => true,
+        };
         for record in self.records {
             match record {
                 Record::Clock { wall, .. } => {
                     step(&mut of_then, known.replace(wall), wall);
                 }
-                Record::Line(line) => of_then.push(&line),
+                Record::Line(line) => {
+                    of_then.push(&line);
+                    if !is_certain(known, line.ts.parse().ok()) {
+                        again.lines.push(*line);
+                    }
+                }
                 Record::Reported(at) => {
                     of_then.advance(at);
-                    let (_, _) = (of_then.news(), of_then.take_ends());
+                    let (incidents, ends) = (of_then.news(), of_then.take_ends());
+                    if !is_certain(known, Some(at)) {
+                        again.incidents.extend(incidents);
+                        again.ends.extend(ends);
+                    }
                 }
                 Record::Closed => {}
             }
         }
         if !self.in_this_boot {
-            return (of_then.finish(), of_then.take_ends());
+            return Again { lines: Vec::new(), incidents: of_then.finish(), ends: of_then.take_ends() };
         }
         step(&mut of_then, known, wall);
         *timeline = of_then;
-        (Vec::new(), Vec::new())
+        again
     }
+}
+
+/// What is to be reported of before.
+#[derive(Debug, Default)]
+pub struct Again {
+    /// Lines, as they were.
+    pub lines: Vec<Line>,
+    /// Incidents.
+    pub incidents: Vec<Incident>,
+    /// Ends of containers as Kubernetes intended them.
+    pub ends: Vec<EndAsIntended>,
 }
 
 fn step(timeline: &mut Timeline, before: Option<WallClock>, now: WallClock) {
@@ -352,7 +381,7 @@ mod tests {
                 assert!(damaged <= 1, "{damaged} records are damaged");
                 let (written, taken) = (left.records.len(), left.lines().count());
                 let mut resumed = Run::new();
-                assert!(left.go_on(&mut resumed.timeline, wall).0.is_empty());
+                assert!(left.go_on(&mut resumed.timeline, wall, None).incidents.is_empty());
                 if let Some(last) = taken.checked_sub(1) {
                     resumed.tick(&lines[last]);
                 }
@@ -364,6 +393,28 @@ mod tests {
                 assert_eq!(reported, expected, "{name}, killed at byte {cut} of {}", bytes.len());
             }
         }
+    }
+
+    #[test]
+    fn what_may_not_have_come_out_is_reported_once_more() {
+        let since_1970: WallClock = serde_json::from_str(r#"{"offset_ns":0}"#).expect("a clock");
+        let lines = recording("oomkill.jsonl.zst");
+        let mut run = Run::new();
+        run.append(&Record::Clock { boot_id: BOOT.to_owned(), wall: since_1970 });
+        lines.iter().for_each(|line| run.take(line));
+        let again = |until: Option<Timestamp>| {
+            let until = until.map(|until| u64::try_from(until.as_nanosecond()).expect("after 1970"));
+            let mut timeline = Timeline::new(Keep::LIVE, Background::default());
+            Left::parse(run.records.concat().as_bytes(), BOOT).0.go_on(&mut timeline, since_1970, until)
+        };
+        let time = |line: &Line| line.ts.parse::<Timestamp>().expect("a time");
+        let middle = time(&lines[lines.len() / 2]);
+        let seqs = |lines: Vec<Line>| lines.iter().map(|line| line.seq).collect::<Vec<_>>();
+        let later = lines.iter().filter(|line| time(line) > middle).cloned().collect();
+        assert_eq!(seqs(again(Some(middle)).lines), seqs(later));
+        assert_eq!(seqs(again(None).lines), [0; 0]);
+        let all = again(Some(Timestamp::UNIX_EPOCH));
+        assert_eq!(as_json(&all.incidents), as_json(run.reported.iter().map(|(_, incident)| incident)));
     }
 
     #[test]
@@ -379,7 +430,7 @@ mod tests {
         assert!(!expected.is_empty(), "none was open");
         let (left, _) = Left::parse(run.records.concat().as_bytes(), BOOT);
         let mut next = Run::new();
-        assert_eq!(as_json(&left.go_on(&mut next.timeline, wall).0), expected);
+        assert_eq!(as_json(&left.go_on(&mut next.timeline, wall, None).incidents), expected);
         assert!(!next.timeline.has_incidents());
         // Of a run that ended in an orderly way nothing is left.
         run.append(&Record::Closed);

@@ -10,7 +10,7 @@ use tracing::info;
 
 use super::{
     last_words::LastWords,
-    open_incidents::{Left, OpenIncidents},
+    open_incidents::{Again, Left, OpenIncidents},
     pressure::{Asked, Pressure},
     waiting::Waiting,
 };
@@ -34,8 +34,8 @@ pub struct Pipeline {
     kubernetes_events: Option<KubernetesEvents>,
     timeline: Option<Timeline>,
     open_incidents: Option<OpenIncidents>,
-    /// What is to be reported of incidents of another boot.
-    left: (Vec<Incident>, Vec<EndAsIntended>),
+    /// What is to be reported of before this run.
+    again: Again,
     /// Whether incidents are reported, and not only counted.
     tells_incidents: bool,
     kills: u64,
@@ -61,7 +61,7 @@ impl Pipeline {
             kubernetes_events: None,
             timeline: None,
             open_incidents: None,
-            left: (Vec::new(), Vec::new()),
+            again: Again::default(),
             tells_incidents: false,
             kills: 0,
             lost: Vec::new(),
@@ -267,11 +267,12 @@ impl Pipeline {
     }
 
     /// Goes on with incidents that were open when oomtrace was killed, and keeps what the next start needs to do so. To be called when
-    /// it is certain whether incidents are made. Gives how many go on.
-    pub(super) fn keep_incidents(&mut self, mut open: OpenIncidents, left: Left) -> usize {
+    /// it is known whether incidents are made. What was reported later than `certain_until`, by the boot-time clock, is reported once
+    /// more. Gives how many incidents go on.
+    pub(super) fn keep_incidents(&mut self, mut open: OpenIncidents, left: Left, certain_until: Option<u64>) -> usize {
         let Some(timeline) = &mut self.timeline else { return 0 };
         let seq = left.lines().map(|line| line.seq).max().unwrap_or_default();
-        self.left = left.go_on(timeline, self.numbering.clock);
+        self.again = left.go_on(timeline, self.numbering.clock, certain_until);
         let going_on = timeline.open_incidents();
         if going_on > 0 {
             // Incidents name their lines by these numbers.
@@ -283,12 +284,16 @@ impl Pipeline {
         going_on
     }
 
-    /// Reports what is left of incidents of another boot.
-    pub fn report_left(&mut self) {
-        let (incidents, ends) = std::mem::take(&mut self.left);
-        if !incidents.is_empty() {
-            info!("{} incidents were open when the node was started anew, and are closed", incidents.len());
+    /// Reports what may not have come out before this run, and what is left of incidents of another boot.
+    pub fn report_again(&mut self) {
+        let Again { lines, incidents, ends } = std::mem::take(&mut self.again);
+        if lines.len() + incidents.len() > 0 {
+            let (lines, incidents) = (lines.len(), incidents.len());
+            info!(
+                "of before oomtrace was killed, {lines} lines and {incidents} incidents are reported once more, or to their end"
+            );
         }
+        lines.iter().for_each(|line| self.outlets.print(line));
         self.tell_all(incidents);
         self.emit_ends(ends);
     }

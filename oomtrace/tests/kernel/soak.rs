@@ -5,7 +5,7 @@
 //! `--output`, which outlives each run.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env, fs,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -71,10 +71,32 @@ impl Random {
 }
 
 /// What oomtrace uses, read now and then.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Usage {
     resident_kib: u64,
-    descriptors: usize,
+    /// How many descriptors are open, by what they are of: a path without its folders and digits.
+    descriptors: BTreeMap<String, usize>,
+}
+
+impl Usage {
+    fn of(pid: u32) -> Result<Self> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let mut descriptors = BTreeMap::new();
+        for descriptor in fs::read_dir(format!("/proc/{pid}/fd"))? {
+            // One may have been closed since it was listed.
+            let Ok(target) = fs::read_link(descriptor?.path()) else { continue };
+            let name =
+                target.file_name().unwrap_or_default().to_string_lossy().replace(|c: char| c.is_ascii_digit(), "");
+            *descriptors.entry(name).or_default() += 1;
+        }
+        Ok(Self { resident_kib: resident.trim().trim_end_matches(" kB").parse()?, descriptors })
+    }
+
+    fn has_grown_since(&self, first: &Self) -> bool {
+        let all = |usage: &Self| usage.descriptors.values().sum::<usize>();
+        all(self) > all(first) + 4 || self.resident_kib > first.resident_kib + (16 << 10)
+    }
 }
 
 struct Soak {
@@ -257,13 +279,10 @@ impl Soak {
     /// Reads what oomtrace uses.
     fn look(&mut self) -> Outcome {
         let pid = self.oomtrace.as_ref().context("it runs")?.pid();
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        let resident_kib = resident.trim().trim_end_matches(" kB").parse()?;
-        let now = Usage { resident_kib, descriptors: fs::read_dir(format!("/proc/{pid}/fd"))?.count() };
+        let now = Usage::of(pid)?;
         match self.usage.last_mut() {
             Some((_, last)) if self.seen => *last = now,
-            _ => self.usage.push((now, now)),
+            _ => self.usage.push((now.clone(), now)),
         }
         self.seen = true;
         Ok(())
@@ -274,9 +293,18 @@ impl Soak {
         let lines = self.lines()?;
         let mut wrong = Vec::new();
         let mut reported: BTreeMap<(&str, u64), u64> = BTreeMap::new();
-        for kill in of_kind(&lines, "oom_kill") {
-            let path = kill["cgroup"]["path"].as_str().unwrap_or_default();
+        // Of a kill in a restart there may be nothing but its last line: the kernel's log lost the report.
+        let mut without_report: BTreeMap<u64, u64> = BTreeMap::new();
+        for kill in once(&lines, "oom_kill") {
             let pid = kill["victim"]["pid"].as_u64().unwrap_or_default();
+            let Some(path) = kill["cgroup"]["path"].as_str() else {
+                if kill["source"] == "kmsg" {
+                    *without_report.entry(pid).or_default() += 1;
+                } else {
+                    wrong.push(format!("the kill of {pid} has no cgroup: {kill}"));
+                }
+                continue;
+            };
             *reported.entry((path, pid)).or_default() += 1;
             let of_path = path.rsplit('/').next().unwrap_or_default();
             if kill["container"]["id"] != of_path {
@@ -287,10 +315,15 @@ impl Soak {
         let false_kills = reported.keys().filter(|(path, pid)| !happened(path, *pid));
         wrong.extend(false_kills.map(|(path, pid)| format!("a kill of {pid} in {path} that never was")));
         let (mut missing, mut twice, mut kills) = (0, 0, 0);
+        let mut unplaced: BTreeMap<&str, i64> = BTreeMap::new();
         for (path, pids) in &self.killed {
             for pid in pids {
                 kills += 1;
                 match reported.get(&(path.as_str(), *pid)) {
+                    None if without_report.get(pid).is_some_and(|left| *left > 0) => {
+                        without_report.entry(*pid).and_modify(|left| *left -= 1);
+                        *unplaced.entry(path).or_default() += 1;
+                    }
                     None => missing += 1,
                     Some(1) => {}
                     Some(times) => {
@@ -300,6 +333,8 @@ impl Soak {
                 }
             }
         }
+        let never = without_report.iter().filter(|(_, left)| **left > 0);
+        wrong.extend(never.map(|(pid, _)| format!("a kill of {pid} without a cgroup that never was")));
         let lost: u64 = of_kind(&lines, "lost")
             .iter()
             .filter(|lost| is_of_kills(lost))
@@ -310,7 +345,7 @@ impl Soak {
         }
         let mut in_incidents: BTreeMap<&str, i64> = BTreeMap::new();
         let mut open: BTreeMap<&str, &Value> = BTreeMap::new();
-        for incident in of_kind(&lines, "incident") {
+        for incident in once(&lines, "incident") {
             let container = incident["container"]["id"].as_str().unwrap_or_default();
             *in_incidents.entry(container).or_default() += incident["kills_new"].as_i64().unwrap_or_default();
             open.insert(incident["id"].as_str().unwrap_or_default(), incident);
@@ -318,9 +353,15 @@ impl Soak {
         for (path, pids) in &self.killed {
             let container = path.rsplit('/').next().unwrap_or_default();
             let counted = in_incidents.remove(container).unwrap_or_default();
-            if counted != i64::try_from(pids.len())? {
-                wrong.push(format!("incidents of {path} count {counted} kills, and there were {}", pids.len()));
+            let placed = i64::try_from(pids.len())? - unplaced.get(path.as_str()).copied().unwrap_or_default();
+            if counted != placed {
+                wrong.push(format!("incidents of {path} count {counted} kills, and there were {placed}"));
             }
+        }
+        let unplaced: i64 = unplaced.values().sum();
+        let counted = in_incidents.remove("").unwrap_or_default();
+        if counted != unplaced {
+            wrong.push(format!("incidents without a container count {counted} kills, and there were {unplaced}"));
         }
         wrong.extend(in_incidents.iter().filter(|(_, kills)| **kills != 0).map(|(container, kills)| {
             format!("incidents of {container:?}, where nobody was killed for memory, count {kills} kills")
@@ -330,17 +371,14 @@ impl Soak {
                 .filter(|(_, last)| last["state"] != "closed")
                 .map(|(id, _)| format!("the incident {id} is not closed")),
         );
-        let grown = self.usage.iter().filter(|(first, last)| {
-            last.descriptors > first.descriptors + 4 || last.resident_kib > first.resident_kib + (16 << 10)
-        });
+        let grown = self.usage.iter().filter(|(first, last)| last.has_grown_since(first));
         wrong.extend(grown.map(|(first, last)| format!("oomtrace's use grew from {first:?} to {last:?}")));
         let most = self.usage.iter().map(|(_, last)| last.resident_kib).max().unwrap_or_default();
         println!("done: {:?}", self.done);
         println!(
-            "kills {kills}, reported {}, missing {missing}, reported as lost {lost}, twice {twice}, false {}; incidents {}; \
-             resident at most {} MiB",
+            "kills {kills}, reported {}, of them without a container {unplaced}; missing {missing}, reported as lost {lost}, \
+             twice {twice}; incidents {}; resident at most {} MiB",
             kills - missing,
-            reported.len() as u64 - (kills - missing),
             open.len(),
             most >> 10,
         );
@@ -365,6 +403,16 @@ impl Soak {
         }
         Ok(lines)
     }
+}
+
+/// The lines of a kind, each once: what was reported just before oomtrace was killed is reported once more.
+fn once<'a>(lines: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    let mut seen = BTreeSet::new();
+    let name = |line: &Value| match kind {
+        "incident" => format!("{} {}", line["id"], line["revision"]),
+        _ => format!("{} {}", line["ts"], line["seq"]),
+    };
+    of_kind(lines, kind).into_iter().filter(|line| seen.insert(name(line))).collect()
 }
 
 /// Whether kills may be among what was lost: standard output is not read on purpose.
