@@ -157,6 +157,11 @@ fn say(log: &KernelLog) {
             "{name}: {more} kills have no time: their lines look like the kernel's, and their time could not be read"
         ),
     }
+    match read.torn {
+        0 => {}
+        1 => warn!("{name}: 1 line of a kill was cut before it says who was killed, and is left out"),
+        more => warn!("{name}: {more} lines of kills were cut before they say who was killed, and are left out"),
+    }
     let limit = |which: &str| {
         let cgroup = read.without_end_of.as_ref().map(|cgroup| cgroup.replace(char::is_control, "?"));
         cgroup.map_or_else(String::new, |cgroup| format!("; {which} about the limit of cgroup {cgroup}"))

@@ -228,7 +228,8 @@ fn run_one(inputs: &Inputs, mut known: Background, shown: impl Show) -> Result<b
         logs::KernelLogs::read(inputs, &zone, latest)?;
     let mut kubelet = logs::KubeletLogs::open(inputs, &zone, latest)?;
     // Where the lines that were pasted beside statuses say nothing of an end, the statuses are all there is.
-    if inputs.pasted && kernel.is_empty() && untimed.is_empty() && !kubelet.read_all()?.iter().any(says_of_an_end) {
+    let killed = kernel.iter().chain(&untimed).any(says_of_a_kill);
+    if inputs.pasted && !killed && !kubelet.read_all()?.iter().any(says_of_an_end) {
         recorded.extend(pods::lines(&known.snapshot));
         known.statuses_alone = true;
     }
@@ -257,6 +258,11 @@ fn run_one(inputs: &Inputs, mut known: Background, shown: impl Show) -> Result<b
     }
     intake.finish(kubelet.spoke(), &|kill: &mut OomKill| kubelet.name(kill))?;
     Ok(!logs || readable || kubelet.is_readable() || !inputs.events.is_empty())
+}
+
+/// Whether it is of a kill. A report that was cut is not: nobody knows whom it killed.
+fn says_of_a_kill(observed: &Observation) -> bool {
+    matches!(observed.event, Event::OomKill(_) | Event::PanicOnOom(_) | Event::Signal(_))
 }
 
 /// Whether it is of a container or a pod that ended, or has to.

@@ -187,7 +187,9 @@ fn has_kernel(start: &[u8]) -> bool {
             LineKind::Wanted(_) => of_kernel += 1,
             // A line of an OOM report behind anything but a kubelet's head.
             LineKind::Bare | LineKind::No if wanted.text_at(line).is_some() && KubeletLines.text_at(line).is_none() => {
-                return true;
+                if !snapshot::is_event(line) {
+                    return true;
+                }
             }
             LineKind::Foreign => {}
             LineKind::Bare | LineKind::No => others += 1,
@@ -283,6 +285,10 @@ mod tests {
                 Some(Role::KubeletLog),
             ),
             ("Last State: Terminated\nReason: OOMKilled\nExit Code: 137\n", Some(Role::Pods)),
+            (
+                "Warning  OOMKilling  65s  kernel-monitor  Memory cgroup out of memory: Killed process 7 (a) total-vm:8kB\n",
+                Some(Role::Pods),
+            ),
             ("[   77.740597] systemd-timesyncd[659]: started\n", Some(Role::KernelLog)),
             (&format!("{kubelet}The node was low on resource: memory.\n"), Some(Role::KubeletLogAndPods)),
             (&format!("{journal}{in_journal}"), Some(Role::BothLogs)),

@@ -504,7 +504,12 @@ fn characters(line: &[u8]) -> usize {
 fn plain(line: &[u8], colours: bool) -> Cow<'_, [u8]> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if colours && line.contains(&ESCAPE) { without_colours(line).into() } else { line.into() }
+    if colours { uncoloured(line) } else { line.into() }
+}
+
+/// A text without colours.
+pub(crate) fn uncoloured(text: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(ESCAPE, text).is_some() { without_colours(text).into() } else { text.into() }
 }
 
 /// Takes off `ESC [ … letter`: ECMA-48's control sequences, of which `dmesg --color` prints the colours.

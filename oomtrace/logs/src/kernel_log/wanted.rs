@@ -12,7 +12,7 @@ use crate::envelope::{
 };
 
 /// Texts by which lines of a report are known, and their place in it.
-const TEXTS: [(&str, u8); 21] = [
+const TEXTS: [(&str, u8); 22] = [
     (" invoked oom-killer: gfp_mask=0x", 0),
     ("Task in /", 1),
     ("memory+swap: usage ", 2),
@@ -25,6 +25,7 @@ const TEXTS: [(&str, u8); 21] = [
     ("[  pid  ]   uid  tgid total_vm", 5),
     ("[ pid ]   uid  tgid total_vm", 5),
     ("oom-kill:constraint=", 6),
+    ("oom-kill: constraint=", 6),
     ("Memory cgroup out of memory: Kill", 7),
     ("Out of memory: Kill", 7),
     ("Out of Memory: Kill", 7),
@@ -50,6 +51,16 @@ impl KernelLines {
         let texts = TEXTS.iter().map(|(text, _)| *text);
         let builder = AhoCorasick::builder().match_kind(aho_corasick::MatchKind::LeftmostFirst).build(texts)?;
         Ok(Self(builder))
+    }
+}
+
+impl KernelLines {
+    /// Whether the text by which a line is known was cut in two.
+    fn is_cut_in_text(&self, start: &[u8], rest: &[u8]) -> bool {
+        const LONGEST_TEXT: usize = 64;
+        let end = &start[start.len().saturating_sub(LONGEST_TEXT)..];
+        let both = [end, &rest[..rest.len().min(LONGEST_TEXT)]].concat();
+        self.0.find(&both).is_some_and(|found| found.start() < end.len())
     }
 }
 
@@ -80,7 +91,10 @@ impl Wanted for KernelLines {
 
     fn goes_on(&self, start: &[u8], rest: &[u8]) -> Option<bool> {
         // Lines between the others of a report are of anybody.
-        Some(self.text_at(start).is_some_and(|(at, _)| !is_whole(&start[at..], rest)))
+        Some(match self.text_at(start) {
+            Some((at, _)) => !is_whole(&start[at..], rest),
+            None => self.is_cut_in_text(start, rest),
+        })
     }
 
     fn when(&self, line: &[u8]) -> When {

@@ -19,5 +19,5 @@ use oomtrace_model::snapshot::{
 pub use self::{
     heap::{HEAP_VARIABLES, heap_flags, is_heap_flag},
     objects::{Found, read},
-    printed::{has_part, is_printed},
+    printed::{has_part, is_event, is_printed},
 };

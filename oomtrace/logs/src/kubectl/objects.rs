@@ -102,7 +102,32 @@ pub fn read(text: &[u8], into: &mut Snapshot) -> Result<Found, Unreadable> {
     }
     // A part of what is printed, among anything else.
     let found = printed::read(text, into);
-    if found.is_empty() { yaml } else { Ok(found) }
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    match marked(text).and_then(|marked| read(&marked, into).ok()) {
+        Some(found) => Ok(found),
+        None => yaml,
+    }
+}
+
+/// What is quoted, or between fences, in a text of Markdown.
+fn marked(text: &[u8]) -> Option<Vec<u8>> {
+    const FENCE: &[u8] = b"```";
+    let lines = || text.split(|byte| *byte == b'\n');
+    let written = |line: &&[u8]| !line.trim_ascii().is_empty();
+    if lines().filter(written).all(|line| line.starts_with(b">")) && lines().any(|line| line.starts_with(b">")) {
+        let bare = lines().map(|line| line.strip_prefix(b">").unwrap_or(line));
+        return Some(bare.collect::<Vec<_>>().join(&b'\n'));
+    }
+    let fences = lines().filter(|line| line.trim_ascii_start().starts_with(FENCE)).count();
+    let mut inside = false;
+    let between = lines().filter(|line| {
+        let is_fence = line.trim_ascii_start().starts_with(FENCE);
+        inside ^= is_fence;
+        inside && !is_fence
+    });
+    (fences > 1).then(|| between.collect::<Vec<_>>().join(&b'\n'))
 }
 
 /// A member of a JSON object, cut out of it: `"lastState": {…},`.

@@ -24,17 +24,28 @@ use oomtrace_model::Pod;
 
 use self::{describe::Description, part::Part, table::Table};
 use super::{Snapshot, objects::Found};
+use crate::envelope::learnt;
 
 /// Whether a text has a part of any of these, wherever it stands: this is slower than [`is_printed`].
 #[must_use]
 pub fn has_part(text: &[u8]) -> bool {
+    let text = &*learnt::uncoloured(text);
     part::may_be(text) && !read(text, &mut Snapshot::default()).is_empty()
+}
+
+/// Whether a line is a row of a table of events, whose message may be a line of the kernel's.
+#[must_use]
+pub fn is_event(line: &[u8]) -> bool {
+    let may_be =
+        memchr::memmem::find(line, b"OOMKilling").is_some() || memchr::memmem::find(line, b"SystemOOM").is_some();
+    may_be && row::of_event(&String::from_utf8_lossy(line), &Pod::default(), &mut Snapshot::default())
 }
 
 /// Whether a text begins as one of these.
 #[must_use]
 pub fn is_printed(start: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(start);
+    let start = learnt::uncoloured(start);
+    let text = String::from_utf8_lossy(&start);
     let mut name = false;
     let mut table = None::<Table>;
     text.lines().take(LINES).any(|line| {
@@ -52,7 +63,8 @@ const LINES: usize = 64;
 
 /// Reads all of it.
 pub(super) fn read(text: &[u8], into: &mut Snapshot) -> Found {
-    let text = String::from_utf8_lossy(text);
+    let text = learnt::uncoloured(text);
+    let text = String::from_utf8_lossy(&text);
     let mut found = Found::default();
     let (mut table, mut pod) = (None::<Table>, None::<Description>);
     let (mut asked, mut part) = (Pod::default(), Part::default());

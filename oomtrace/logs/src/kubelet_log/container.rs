@@ -122,12 +122,21 @@ pub(super) fn read_conmon(text: &str) -> Option<&str> {
     (words.trim() == "OOM received" && id.len() >= 12 && digits).then_some(id)
 }
 
-/// What systemd says of a container's scope, from version 246 on: `cri-containerd-<64 digits>.scope: A process of this unit has been
-/// killed by the OOM killer.` (`src/core/unit.c`, `unit_check_oom`).
+/// What systemd says of a container's scope, or of another unit, from version 246 on: `cri-containerd-<64 digits>.scope: A process of
+/// this unit has been killed by the OOM killer.` (`src/core/unit.c`, `unit_check_oom`).
+///
+/// It says so of every slice above it, too: these name nobody.
 pub(super) fn read_systemd(text: &str) -> Option<ContainerChange> {
     let unit = text.strip_suffix(": A process of this unit has been killed by the OOM killer.")?;
-    let container = CgroupIdentity::parse(&format!("/{unit}")).container()?;
-    Some(ContainerChange { container: Some(container), ..ContainerChange::new(Action::OomNoticed) })
+    let noticed = ContainerChange::new(Action::OomNoticed);
+    if let Some(container) = CgroupIdentity::parse(&format!("/{unit}")).container() {
+        return Some(ContainerChange { container: Some(container), ..noticed });
+    }
+    let is_unit = [".service", ".scope"].iter().any(|kind| unit.ends_with(kind)) && !unit.contains([' ', '/']);
+    is_unit.then(|| ContainerChange {
+        cgroup: Some(Cgroup { unit: Some(unit.to_owned()), ..Cgroup::default() }),
+        ..noticed
+    })
 }
 
 fn pod(message: &Message<'_>) -> Pod {

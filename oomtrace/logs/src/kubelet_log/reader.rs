@@ -385,6 +385,9 @@ impl LogReader {
         }
         let noticed = match who {
             Writer::Systemd => container::read_systemd(&line.text),
+            _ if line.identifier.is_none() => {
+                container::read_runtime(&line.text).or_else(|| container::read_systemd(&line.text))
+            }
             _ => container::read_runtime(&line.text),
         };
         if let Some(change) = noticed {

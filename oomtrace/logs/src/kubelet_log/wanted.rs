@@ -31,8 +31,11 @@ impl Wanted for KubeletLines {
         let writer = writer::of(read.identifier.as_deref(), &[]);
         let text_at = line.len().saturating_sub(read.text.len());
         if matches!(writer, Writer::Kubelet | Writer::Runtime) {
-            let is_killers = || read.identifier.is_none() && memory_killer::is_bare(&read.text);
-            let is_text = Message::read(&read.text).is_some() || is_runtimes(&read.text) || is_killers();
+            let is_bare = || {
+                let text = &read.text;
+                read.identifier.is_none() && (memory_killer::is_bare(text) || container::read_systemd(text).is_some())
+            };
+            let is_text = Message::read(&read.text).is_some() || is_runtimes(&read.text) || is_bare();
             match (is_text, &read) {
                 (true, _) => return LineKind::Wanted(text_at),
                 (false, Unwrapped { identifier: None, kept: None, .. }) => return LineKind::No,
@@ -56,7 +59,7 @@ impl Wanted for KubeletLines {
 
     fn text_at(&self, line: &[u8]) -> Option<(usize, u8)> {
         let starts = (0..line.len()).filter(|at| *at == 0 || !line[at - 1].is_ascii_alphanumeric());
-        starts.into_iter().find(|at| is_head(&line[*at..])).map(|at| (at, 0))
+        starts.into_iter().find(|at| is_head(&line[*at..])).or_else(|| systemds(line)).map(|at| (at, 0))
     }
 
     fn is_writer(&self, word: &[u8]) -> bool {
@@ -146,6 +149,13 @@ fn says_of_a_kill(text: &str) -> bool {
 
 fn is_runtimes(text: &str) -> bool {
     container::read_runtime(text).is_some()
+}
+
+/// Where systemd's words of a kill in a unit begin: with the unit.
+fn systemds(line: &[u8]) -> Option<usize> {
+    let words = memchr::memmem::find(line, b": A process of this unit has been killed by the OOM killer")?;
+    let unit = memchr::memrchr(b' ', &line[..words]).map_or(0, |blank| blank + 1);
+    matches!(KubeletLines.known(&line[unit..]), LineKind::Wanted(_)).then_some(unit)
 }
 
 /// Whether klog's head, or its JSON, or a runtime's line begins here.

@@ -39,6 +39,15 @@ impl Evidence {
                 }
                 continue;
             }
+            if change.container.is_none() && change.pod.is_none() && unit(&change.what).is_some() {
+                if !self.is_known_in_unit(change) {
+                    let mut kill = Kill::noticed(change.at, None, None, &change.line, None);
+                    kill.reported.cgroup.clone_from(&change.what.cgroup);
+                    kill.reported.time_unknown = is_before_all(change.at);
+                    noticed.push(kill);
+                }
+                continue;
+            }
             let Some(id) = change.container.clone().filter(|id| !reported.contains(id)) else { continue };
             if self.is_unplaced_kill(change.at - SAME_STEP..=change.at + SECOND) || self.is_of_limit_above(change) {
                 continue;
@@ -99,11 +108,37 @@ impl Evidence {
         })
     }
 
+    /// Whether what systemd noticed in a unit is a kill that is known: one in the unit, or one at that time wherever, for the
+    /// manager of a user has units of its own.
+    fn is_known_in_unit(&self, change: &Cause<ContainerChange>) -> bool {
+        let own = unit(&change.what);
+        let near = change.at - NOTICED..=change.at + SECOND;
+        let of_kernel = self.kills.iter().any(|kill| {
+            let of_unit = kill.reported.cgroup.as_ref().and_then(|cgroup| cgroup.unit.as_deref()) == own;
+            of_unit || near.contains(&kill.at)
+        });
+        let is_manager = own.is_some_and(|unit| unit.starts_with("user@"));
+        let is_same = |other: &Cause<ContainerChange>| {
+            let apart = change.at - other.at;
+            match unit(&other.what) {
+                Some(unit) if Some(unit) == own => 0 < apart && apart <= SAME_STEP,
+                Some(_) => is_manager && apart.abs() <= SAME_STEP,
+                None => false,
+            }
+        };
+        of_kernel || self.changes.iter().filter(|other| other.what.action == ContainerAction::OomNoticed).any(is_same)
+    }
+
     /// Whether there is a kill in this time that nothing places: what was noticed then may be this one.
     fn is_unplaced_kill(&self, within: RangeInclusive<i64>) -> bool {
         let unplaced = |kill: &&Kill| kill.container.is_none() && kill.reported.cgroup.is_none();
         self.kills.iter().filter(unplaced).any(|kill| within.contains(&kill.at))
     }
+}
+
+/// The unit that systemd noticed a kill in.
+fn unit(change: &ContainerChange) -> Option<&str> {
+    change.cgroup.as_ref()?.unit.as_deref()
 }
 
 /// When a kill at a limit of v1 above a container's was, and the pod if it is the pod's limit.

@@ -163,7 +163,9 @@ fn of_kill(kill: &OomKill) -> impl Iterator<Item = Key> {
     let process = kill.victim.task.tgid.or(kill.victim.task.pid).map(Key::Process);
     let path = limit.and_then(|limit| limit.cgroup.clone()).map(Key::Path);
     let node = (limit.and_then(|limit| limit.level) == Some(Level::Node)).then_some(Key::Node);
-    let nobody = (kill.pod.is_none() && kill.container.is_none()).then_some(Key::Nobody);
+    // What systemd notices in a unit names no container in it.
+    let in_unit = kill.cgroup.as_ref().is_some_and(|cgroup| cgroup.unit.is_some());
+    let nobody = (in_unit || (kill.pod.is_none() && kill.container.is_none())).then_some(Key::Nobody);
     process.into_iter().chain(path).chain(node).chain(nobody)
 }
 

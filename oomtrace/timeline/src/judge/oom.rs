@@ -39,7 +39,7 @@ pub(super) fn judge(case: &Case<'_>, context: &Context<'_>, signal: Option<&evic
     };
     let mut missing = Vec::new();
     let (scenario, mut confidence) = scenario(case, context, kill, &mut missing);
-    confidence = confidence.min(unseen(kill, context, &mut missing));
+    confidence = confidence.min(unseen(kill, context, &mut missing)).min(known_by_statistics(kill, &mut missing));
     let evicted = case.evicted.map(|_| signal.map_or(Scenario::NodePressureEvicted, eviction::Crossed::scenario));
     let (scenario, also) = match evicted {
         Some(evicted) if case.evicted_first() => (evicted, Some(scenario)),
@@ -159,6 +159,18 @@ fn unseen(kill: &Kill, context: &Context<'_>, missing: &mut Vec<String>) -> Conf
     confidence.min(most)
 }
 
+/// How sure it is whose limit it was, where statistics of a cgroup are all that names it: to 5.2 the kernel's report has those of
+/// every cgroup below the one over its limit, too, and the first lines of this one are missing.
+fn known_by_statistics(kill: &Kill, missing: &mut Vec<String>) -> Confidence {
+    let reported = &kill.reported;
+    let named = reported.limit.as_ref().is_some_and(|limit| limit.cgroup.is_some() && limit.limit_bytes.is_none());
+    if !(named && reported.cgroup.is_none() && reported.cgroup_memory.is_some()) {
+        return Confidence::High;
+    }
+    missing.push(Missing::LimitAbove.text());
+    Confidence::Medium
+}
+
 /// The victim of a kill, with all that is known of its names.
 fn victim(kill: &Kill, context: &Context<'_>) -> Victim {
     let mut victim = kill.reported.victim.clone();
@@ -204,6 +216,11 @@ fn scenario(case: &Case<'_>, context: &Context<'_>, kill: &Kill, missing: &mut V
             missing.push(Missing::WhyFailed.text());
             (Scenario::SystemOom, Confidence::Medium)
         }
+        // The line that says that it was the node is the same where a person asked for it.
+        Some(Level::Node) if kill.reported.order.is_none() && kill.reported.constraint.as_deref() == Some("NONE") => {
+            missing.push(Missing::Asked.text());
+            (Scenario::SystemOom, Confidence::Medium)
+        }
         Some(Level::Node) => (Scenario::SystemOom, Confidence::High),
         Some(Level::Other) => (Scenario::OtherLimit, Confidence::High),
         None => (Scenario::UnknownLimit, Confidence::Low),
@@ -228,7 +245,7 @@ fn without_a_report(kill: &Kill, missing: &mut Vec<String>) -> (Scenario, Confid
 fn is_outside(case: &Case<'_>, context: &Context<'_>) -> bool {
     let placed = |kill: &Kill| {
         let of_limit = kill.reported.limit.as_ref().is_some_and(|limit| limit.cgroup.is_some());
-        of_limit || kill.reported.cgroup.as_ref().is_some_and(|cgroup| cgroup.path.is_some())
+        of_limit || kill.reported.cgroup.as_ref().is_some_and(|cgroup| cgroup.path.is_some() || cgroup.unit.is_some())
     };
     !context.node.heard.kubernetes && case.pod.is_none() && case.kills.iter().any(|kill| placed(kill))
 }

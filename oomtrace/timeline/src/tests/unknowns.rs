@@ -45,6 +45,42 @@ fn what_a_runtime_noticed_says_neither_whose_limit_it_was_nor_what_became_of_the
     assert!(!verdict.summary.contains("lives on"), "{}", verdict.summary);
 }
 
+/// What systemd noticed in a unit.
+fn in_unit(unit: &str) -> Event {
+    let cgroup = Some(oomtrace_model::Cgroup { unit: Some(unit.to_owned()), ..oomtrace_model::Cgroup::default() });
+    let noticed = oomtrace_model::ContainerChange::new(ContainerAction::OomNoticed);
+    Event::Container(Box::new(oomtrace_model::ContainerChange { cgroup, ..noticed }))
+}
+
+#[test]
+fn what_systemd_noticed_in_a_unit_is_a_kill_that_may_be_known_already() {
+    let mut world = World::default();
+    world
+        .tell(0.0, Source::Cri, in_unit("a.service"))
+        .tell(0.1, Source::Cri, in_unit("user@1000.service"))
+        .tell(1.0, Source::Cri, in_unit("a.service"))
+        .tell(200.0, Source::Cri, in_unit("a.service"));
+    let incidents = world.incidents();
+    let starts: Vec<_> = incidents.iter().map(|incident| incident.kills).collect();
+    assert_eq!(starts, [2], "one each time, and the manager of a user's has others in it");
+    let verdict = &incidents[0].verdict;
+    assert_eq!((verdict.scenario, verdict.confidence), (Scenario::UnknownLimit, Confidence::Low));
+    assert!(verdict.summary.contains("in unit a.service"), "{}", verdict.summary);
+    assert_eq!(verdict.kubernetes_shows, [""; 0]);
+    // The kernel's line of it, or of another at that time, is the same kill.
+    for unit in ["a.service", "b.service"] {
+        let mut world = World::default();
+        let cgroup = oomtrace_model::Cgroup {
+            path: Some(format!("/system.slice/{unit}")),
+            unit: Some(unit.to_owned()),
+            ..oomtrace_model::Cgroup::default()
+        };
+        let known = OomKill { cgroup: Some(cgroup), ..kill(pod('a'), unnamed('1'), Level::Container, 80) };
+        world.kill(0.0, known).tell(1.0, Source::Cri, in_unit("a.service"));
+        assert_eq!(world.incidents().len(), 1, "{unit}");
+    }
+}
+
 #[test]
 fn an_incident_is_of_its_first_kill_and_later_lives_are_listed() {
     let mut world = World::default();

@@ -158,7 +158,8 @@ impl Assembler {
         {
             self.close(items);
         }
-        let entry = entry.trimmed();
+        let spaced = summary::without_blanks(entry.text);
+        let entry = Entry { text: spaced.as_deref().unwrap_or(entry.text), ..entry }.trimmed();
         // A record of several lines: either one of them has a name with line ends in it, or they are many.
         if !self.fact(entry, items) && !self.detail(entry) && entry.text.contains('\n') {
             for text in entry.text.split('\n') {
@@ -346,8 +347,9 @@ impl Assembler {
         true
     }
 
-    fn on_limit(&mut self, entry: Entry<'_>, below: Option<&str>, limit: &str, items: &mut Vec<Item>) -> bool {
-        if let Some(open) = self.report(entry, |report| report.oom_cgroup.is_some(), items) {
+    fn on_limit(&mut self, entry: Entry<'_>, below: Option<&str>, limit: Option<&str>, items: &mut Vec<Item>) -> bool {
+        let already = |report: &Report| report.oom_cgroup.is_some() || report.victim_cgroup.is_some();
+        if let Some(open) = self.report(entry, already, items) {
             open.limit(below, limit);
         }
         true

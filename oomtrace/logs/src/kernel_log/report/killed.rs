@@ -43,8 +43,20 @@ pub(super) fn torn(text: &str, when: When, name_of: impl Fn(u32) -> Option<Strin
     };
     let comm = name(|after| after.starts_with(" t") || after.starts_with(", U"))
         .or_else(|| name_of(pid))
-        .or_else(|| name(|after| matches!(after.trim_end(), "" | "." | ",")))?;
+        .or_else(|| name(|after| matches!(after.trim_end(), "" | "." | ",")))
+        .or_else(|| elided(rest))?;
     Some(Killed { when, message, pid, comm, uid, ..Killed::default() })
+}
+
+/// The name in a line of which a hand left out what follows (`Killed process 8 (b) ...`), or wrote on behind it. What is as
+/// short as a name may be one that goes on, unless it has the marks of an omission.
+fn elided(text: &str) -> Option<String> {
+    let is_omission = |after: &str| after.contains(['.', '…']) && after.trim_matches([' ', '.', ',', '…']).is_empty();
+    let mut places = text.rmatch_indices(')').map(|(at, _)| (&text[..at], &text[at + 1..]));
+    let (comm, _) = places.find(|(comm, after)| {
+        pieces::is_comm(comm) && (is_omission(after) || (after.starts_with(' ') && !pieces::is_comm(text)))
+    })?;
+    Some(comm.to_owned())
 }
 
 /// The reason, the pid, and what follows the parenthesis. What stands before "Killed process" is one of the kernel's own

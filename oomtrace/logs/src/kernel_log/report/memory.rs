@@ -67,7 +67,8 @@ impl CgroupStats {
 /// `: cache:` but what follows the last one is the kernel's.
 pub(super) fn stats(text: &str) -> Option<CgroupStats> {
     let rest = text.strip_prefix("Memory cgroup stats for ")?;
-    if let Some(cgroup) = rest.strip_suffix(':') {
+    // A line of the older form may have been cut behind a colon of its own.
+    if let Some(cgroup) = rest.strip_suffix(':').filter(|cgroup| !cgroup.contains(": cache:")) {
         return Some(CgroupStats { cgroup: cgroup.to_owned(), values: Vec::new() });
     }
     let at = rest.rfind(": cache:")?;

@@ -143,9 +143,9 @@ impl Open {
         }
     }
 
-    pub(super) fn limit(&mut self, below: Option<&str>, limit: &str) {
+    pub(super) fn limit(&mut self, below: Option<&str>, limit: Option<&str>) {
         let Some(report) = &mut self.decision.report else { return };
-        report.oom_cgroup = Some(limit.to_owned());
+        report.oom_cgroup = limit.map(ToOwned::to_owned);
         report.victim_cgroup = below.map(ToOwned::to_owned);
     }
 
@@ -270,7 +270,11 @@ impl Open {
         let reason = if of_cgroup { "Memory cgroup" } else { "Out of memory" };
         (of_cgroup || report.node.is_some() || report.global == Some(true))
             && report.candidates_total == 0
-            && killed.message.as_deref().is_some_and(|message| message.starts_with(reason))
+            // From 5.1 the reason is in the same line: where there is none, a hand left it out.
+            && match killed.message.as_deref() {
+                Some(message) => message.starts_with(reason),
+                None => report.constraint.is_some(),
+            }
             && self.is_soon(killed.when)
     }
 
@@ -430,7 +434,7 @@ fn infer(report: &mut Report) {
         report.oom_cgroup = report.stats.first().map(|stats| stats.cgroup.clone());
     }
     if report.global.is_none() {
-        let of_a_cgroup = report.memory.is_some() || report.oom_cgroup.is_some();
+        let of_a_cgroup = report.memory.is_some() || report.oom_cgroup.is_some() || report.victim_cgroup.is_some();
         report.global = if of_a_cgroup { Some(false) } else { report.node.is_some().then_some(true) };
     }
     if report.constraint.is_none() && report.global == Some(false) {

@@ -105,18 +105,30 @@ pub(super) fn read_rest(text: &str) -> Option<Rest<'_>> {
     // Of a path that was cut, what is above the last name is known.
     let above = |path: &'_ str| path.rfind('/').unwrap_or(0);
     let task_cgroup = whole(",task_memcg=").or_else(|| after(",task_memcg=").map(|path| &path[..above(path)]));
-    let task_cgroup = task_cgroup.filter(|path| path.starts_with('/'));
+    let task_cgroup = task_cgroup
+        .filter(|task| task.starts_with('/') && oom_cgroup.is_none_or(|limit| pieces::is_within(task, limit)));
+    let comm = whole(",task=").filter(|comm| pieces::is_comm(comm));
+    let pid = whole(",pid=").and_then(|pid| pid.parse().ok());
+    let of_node = line.contains(",global_oom") || matches!(constraint, "NONE" | "CPUSET" | "MEMORY_POLICY");
+    let of_cgroup = oom_cgroup.is_some() || (constraint == "MEMCG" && (task_cgroup.is_some() || pid.is_some()));
     Some(Rest {
         constraint,
         nodemask: numbers(",nodemask="),
         cpuset: whole(",cpuset="),
         mems_allowed: numbers(",mems_allowed="),
-        global: if oom_cgroup.is_some() { false } else { line.contains(",global_oom").then_some(true)? },
+        global: if of_cgroup { false } else { of_node.then_some(true)? },
         oom_cgroup,
-        task_cgroup: task_cgroup.filter(|task| oom_cgroup.is_none_or(|limit| pieces::is_within(task, limit))),
-        comm: whole(",task=").filter(|comm| pieces::is_comm(comm)),
-        pid: whole(",pid=").and_then(|pid| pid.parse().ok()),
+        task_cgroup,
+        comm,
+        pid,
     })
+}
+
+/// The line as the kernel writes it, where a hand put blanks between its fields: `oom-kill: constraint=C, nodemask=N, …`.
+pub(super) fn without_blanks(text: &str) -> Option<String> {
+    let fields = text.strip_prefix("oom-kill:")?.trim_start();
+    let is_spaced = fields.len() + "oom-kill:".len() < text.len() || fields.split_once(',')?.1.starts_with(' ');
+    is_spaced.then(|| format!("oom-kill:{}", fields.replace(", ", ",")))
 }
 
 type Cpuset<'a> = (Option<&'a str>, Option<&'a str>, &'a str);
@@ -169,15 +181,21 @@ fn divide_paths<'a>(text: &'a str, key: &str) -> Option<(&'a str, &'a str)> {
 
 /// `Task in /a/b killed as a result of limit of /a`: the victim's cgroup and the one over its limit; or `Memory limit
 /// reached of cgroup /a`, where there is nobody to kill. `mem_cgroup_print_oom_info`, `mm/memcontrol.c`, up to 4.20.
-pub(super) fn limit_of(text: &str) -> Option<(Option<&str>, &str)> {
+///
+/// The second is the first or above it: a path that is not was cut, and is left out.
+pub(super) fn limit_of(text: &str) -> Option<(Option<&str>, Option<&str>)> {
+    // What ends a column of a table.
+    let text = text.trim_end_matches([' ', '|', '"', '`']);
     if let Some(limit) = text.strip_prefix("Memory limit reached of cgroup ") {
-        return Some((None, limit));
+        return Some((None, Some(limit)));
     }
     let key = " killed as a result of limit of ";
     let paths = text.strip_prefix("Task in ")?;
     let places = || paths.match_indices(key).map(|(at, _)| (&paths[..at], &paths[at + key.len()..]));
-    let found = places().find(|(below, above)| pieces::is_within(below, above)).or_else(|| places().next())?;
-    found.1.starts_with('/').then_some((Some(found.0), found.1.trim_end()))
+    match places().find(|(below, above)| pieces::is_within(below, above)) {
+        Some((below, above)) => above.starts_with('/').then_some((Some(below), Some(above))),
+        None => places().next().filter(|(_, cut)| cut.starts_with('/')).map(|(below, _)| (Some(below), None)),
+    }
 }
 
 #[cfg(test)]
@@ -210,5 +228,43 @@ mod tests {
         let other = "oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/a/b,task_memcg=/a/bc,task=x";
         assert_eq!(of(other), Some(texts(["/a/b", "", "", ""])), "the victim is within the limit");
         assert_eq!(of("oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpus"), None);
+    }
+
+    #[test]
+    fn a_constraint_says_whether_it_was_the_node_where_the_key_that_does_is_left_out() {
+        let global = |text: &str| read_rest(text).map(|rest| (rest.constraint.to_owned(), rest.global));
+        let cpuset = "oom-kill:constraint=CONSTRAINT_CPUSET,nodemask=(null),cpuset=test,mems_allowed=0";
+        assert_eq!(global(cpuset), Some(("CPUSET".to_owned(), true)));
+        assert_eq!(read_rest(cpuset).and_then(|rest| rest.cpuset), Some("test"));
+        let victim = "oom-kill:constraint=CONSTRAINT_MEMCG,...,task=sh,pid=514879,uid=0";
+        assert_eq!(global(victim), Some(("MEMCG".to_owned(), false)), "of a cgroup that is left out");
+        assert_eq!(of(victim), Some(texts(["", "", "sh", "514879"])));
+        assert_eq!(global("oom-kill:constraint=CONSTRAINT_MEM"), None, "of a limit or of a policy");
+    }
+
+    #[test]
+    fn a_limit_of_which_the_path_was_cut_is_not_known() {
+        let limit = |limit: &str| {
+            let line = format!("Task in /kubepods/pod1/c1 killed as a result of limit of {limit}");
+            limit_of(&line).map(|(task, limit)| (task == Some("/kubepods/pod1/c1"), limit.map(ToOwned::to_owned)))
+        };
+        assert_eq!(limit("/kubepods/pod1"), Some((true, Some("/kubepods/pod1".to_owned()))));
+        assert_eq!(limit("/kubepods/pod1 |"), Some((true, Some("/kubepods/pod1".to_owned()))), "in a table");
+        assert_eq!(limit("/kubepo"), Some((true, None)));
+        assert_eq!(limit("kubepods"), None);
+    }
+
+    #[test]
+    fn blanks_between_fields_are_a_hands() {
+        let spaced =
+            "oom-kill: constraint=CONSTRAINT_CPUSET, mems_allowed=0, global_oom, task_memcg=/docker/a, task=b c";
+        let read = "oom-kill:constraint=CONSTRAINT_CPUSET,mems_allowed=0,global_oom,task_memcg=/docker/a,task=b c";
+        assert_eq!(without_blanks(spaced).as_deref(), Some(read));
+        assert_eq!(without_blanks(read), None);
+        assert_eq!(
+            without_blanks("oom-kill:constraint=CONSTRAINT_NONE,task=a, b,pid=1,uid=0"),
+            None,
+            "a name may have them"
+        );
     }
 }

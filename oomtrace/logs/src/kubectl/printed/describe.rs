@@ -186,10 +186,14 @@ impl Description {
         if self.record.containers.is_empty() && self.record.reason.is_none() {
             return false;
         }
-        if let (Some("Evicted"), Some(message)) = (self.record.reason.as_deref(), &self.message)
-            && let Some(notice) = notice(self.pod.clone(), message)
-        {
-            add(EvictionNotice { node: self.record.node.clone(), ..notice }, into);
+        if self.record.reason.as_deref() == Some("Evicted") {
+            let notice = match &self.message {
+                Some(message) => notice(self.pod.clone(), message),
+                None => Some(EvictionNotice { pod: self.pod.clone(), ..EvictionNotice::default() }),
+            };
+            if let Some(notice) = notice {
+                add(EvictionNotice { node: self.record.node.clone(), ..notice }, into);
+            }
         }
         if let Some(node) = self.record.node.clone().filter(|node| !into.nodes.contains(node)) {
             into.nodes.push(node);

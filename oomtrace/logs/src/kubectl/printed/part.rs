@@ -29,6 +29,7 @@ const MOST_LINES: usize = 6;
 pub(super) fn may_be(text: &[u8]) -> bool {
     let words = [
         "OOMKilled",
+        "OOMKilling",
         "Exit Code",
         "Evicted",
         "System OOM encountered",
@@ -164,7 +165,7 @@ impl Part {
     /// Takes a line in; gives how many pods it has made complete.
     pub(super) fn line(&mut self, line: &str, asked: &Pod, into: &mut Snapshot) -> usize {
         let text =
-            line.trim().trim_start_matches(['*', '>', '-', '|']).trim().trim_matches(['*', '`', '"', ',']).trim();
+            line.trim().trim_start_matches(['*', '>', '-', '|']).trim().trim_matches(['*', '`', '"', ',', '|']).trim();
         if text.starts_with("```") {
             return self.end(asked, into);
         }

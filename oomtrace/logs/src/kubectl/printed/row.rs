@@ -111,7 +111,8 @@ pub(super) fn of_event(line: &str, asked: &Pod, into: &mut Snapshot) -> bool {
         None if matches!(reason, "SystemOOM" | "OOMKilling") => ("node", None),
         None => ("pod", Some(asked.name.as_deref().unwrap_or_default())),
     };
-    let node = rest.split("kubelet, ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let reporters = ["kubelet, ", "kernel-monitor, "];
+    let node = reporters.iter().find_map(|reporter| rest.split(reporter).nth(1)?.split_whitespace().next());
     let starts = [
         "The node was low",
         "The node had condition",

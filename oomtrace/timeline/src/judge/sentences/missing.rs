@@ -29,6 +29,10 @@ pub(in super::super) enum Missing {
     PartOfNode,
     /// The same of a kernel that does not say.
     PartOfOldNode,
+    /// Whether a person asked for it.
+    Asked,
+    /// Whether the limit was that of a cgroup above the one that is known.
+    LimitAbove,
     /// Why an allocation failed.
     WhyFailed,
     /// Whose limit was hit.
@@ -83,6 +87,8 @@ impl Missing {
             Self::PartOfNode => "whether the whole node ran out, or a part of it: the kernel's report (--kernel-log)",
             Self::PartOfOldNode => "whether the whole node ran out, or a part of it: kernels before 5.0 do not say",
             Self::WhyFailed => "why the allocation failed while memory was free: the kernel's messages before it",
+            Self::Asked => "whether a person asked for it (SysRq-f): the first line of the kernel's report",
+            Self::LimitAbove => "whether it was the limit of a cgroup above this one: the first lines of the kernel's report",
             Self::KernelLog => "whose limit was hit: the kernel's log (--kernel-log)",
             Self::Report => "whose limit was hit: the kernel's report, of which the log has one line (the kernel leaves reports out beyond 10 in 5 s)",
             Self::WhichEviction => "which of these evictions was for which signal: the kubelet's counter has the sums",

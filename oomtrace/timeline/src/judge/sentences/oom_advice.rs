@@ -37,6 +37,12 @@ pub(in super::super) struct Advice<'a> {
     pub(in super::super) anywhere: bool,
 }
 
+/// Who held so much: the victim, or what is in the cgroup together.
+fn holder(kill: &Kill, bytes: u64) -> &'static str {
+    let own = kill.reported.victim.memory.rss_anon_bytes;
+    if own.is_none_or(|own| own == bytes) { "The victim" } else { "What runs in it together" }
+}
+
 impl Advice<'_> {
     pub(in super::super) fn text(&self, case: &Case<'_>, kill: &Kill) -> String {
         let limit = kill.reported.limit.as_ref().and_then(|limit| hit(limit).1);
@@ -143,7 +149,7 @@ impl Advice<'_> {
         match self.fill {
             // Without the limit, that it was filled by this is not known.
             Fill::Anon(anon) if of.is_empty() => (
-                format!("The victim held {} of anonymous memory (heaps, stacks). ", size(anon)),
+                format!("{} held {} of anonymous memory (heaps, stacks). ", holder(kill, anon), size(anon)),
                 ", or make the program keep below it (heap size, cache size, workers)",
             ),
             Fill::Anon(anon) => (

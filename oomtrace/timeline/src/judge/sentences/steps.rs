@@ -141,7 +141,9 @@ fn changed(change: &ContainerChange, source: Source, who: &str) -> Option<(Mark,
         }
         ContainerAction::OomNoticed => {
             let begins = change.id_begins().map(|begins| format!("a container whose id begins with {begins}"));
-            (Mark::Other, format!("the OOM kill in {} was noticed", begins.as_deref().unwrap_or(who)))
+            let unit = || Some(format!("unit {}", change.cgroup.as_ref()?.unit.as_deref()?));
+            let inside = begins.or_else(unit);
+            (Mark::Other, format!("the OOM kill in {} was noticed", inside.as_deref().unwrap_or(who)))
         }
         ContainerAction::Created | ContainerAction::Started | ContainerAction::Removed => return None,
     })
