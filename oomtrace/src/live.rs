@@ -171,6 +171,26 @@ fn start_metrics(options: &Options) -> anyhow::Result<Option<Arc<Metrics>>> {
     Ok(Some(metrics))
 }
 
+/// Opens every output.
+fn open_outlets(
+    options: &Options,
+    metrics: Option<&Arc<Metrics>>,
+    sources: &mut Sources,
+) -> anyhow::Result<(Outlets, StdoutReader)> {
+    let Options { outputs, rotation, record, confinement, .. } = options;
+    let (mut outlets, reader) = Outlets::open(outputs, *rotation, record.as_deref(), confinement)?;
+    if let Some(otlp) = &options.otlp {
+        let beside = BesideOtlp {
+            node: options.node.clone(),
+            figures: metrics.cloned(),
+            logs_missing: sources.degradation(),
+            figures_missing: sources.degradation(),
+        };
+        outlets.send(otlp, beside, confinement).context("--otlp")?;
+    }
+    Ok((outlets, reader))
+}
+
 struct Live {
     probes: Option<ProbeSource>,
     sources: Sources,
@@ -192,17 +212,7 @@ impl Live {
         let metrics = start_metrics(options)?;
         let alive = Alive::start(options.alive_file.as_deref());
         let mut sources = Sources::default();
-        let (mut outlets, reader) =
-            Outlets::open(&options.outputs, options.rotation, options.record.as_deref(), &options.confinement)?;
-        if let Some(otlp) = &options.otlp {
-            let beside = BesideOtlp {
-                node: options.node.clone(),
-                figures: metrics.clone(),
-                logs_missing: sources.degradation(),
-                figures_missing: sources.degradation(),
-            };
-            outlets.send(otlp, beside, &options.confinement).context("--otlp")?;
-        }
+        let (outlets, reader) = open_outlets(options, metrics.as_ref(), &mut sources)?;
         let outlives_reader = metrics.is_some()
             || options.otlp.is_some()
             || options.kubernetes_events.is_some()

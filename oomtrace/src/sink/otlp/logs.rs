@@ -20,7 +20,9 @@ pub(super) fn request(lines: &[Arc<str>], now: SystemTime) -> (ExportLogsService
             match request.resource_logs.iter_mut().find(|known| known.resource == logs.resource) {
                 Some(known) => {
                     let records = logs.scope_logs.into_iter().flat_map(|scope| scope.log_records);
-                    known.scope_logs.last_mut().map(|scope| scope.log_records.extend(records));
+                    if let Some(scope) = known.scope_logs.last_mut() {
+                        scope.log_records.extend(records);
+                    }
                 }
                 None => request.resource_logs.push(logs),
             }
