@@ -40,6 +40,8 @@ fn wrong() -> Vec<(Value, &'static str)> {
         (json!({"networkPolicy": {"allowedNamespaces": "monitoring"}}), "want array"),
         (json!({"k8sEvents": true}), "at '/k8sEvents': got boolean, want object"),
         (json!({"k8sEvents": {"verbs": ["get"]}}), "at '/k8sEvents': additional properties 'verbs' not allowed"),
+        (json!({"otlp": {"endpoint": "collector:4318"}}), "at '/otlp/endpoint'"),
+        (json!({"otlp": {"protocol": "http/json"}}), "at '/otlp/protocol'"),
         (json!({"serviceAccount": {"automount": true}}), "additional properties 'automount' not allowed"),
         // What is the chart's own to set would be there twice.
         (json!({"securityContext": {"privileged": true}}), "additional properties 'privileged' not allowed"),
