@@ -27,8 +27,8 @@ pub(super) struct Args {
     #[arg(id = "otlp_ca", long = "otlp-ca", value_name = "FILE")]
     ca: Option<PathBuf>,
     /// How long it may take to answer.
-    #[arg(id = "otlp_timeout", long = "otlp-timeout", value_name = "TIME", default_value = "10s")]
-    timeout: SignedDuration,
+    #[arg(id = "otlp_timeout", long = "otlp-timeout", value_name = "TIME", default_value = "10s", value_parser = interval)]
+    timeout: Duration,
     /// What is sent, where the receiver does not take both.
     #[arg(
         id = "otlp_signals",
@@ -70,7 +70,7 @@ impl Args {
                 protocol: *protocol,
                 headers: headers.clone(),
                 ca: ca.clone(),
-                timeout: timeout.unsigned_abs(),
+                timeout: *timeout,
             },
             kinds: if sends(Signal::Logs) { kinds } else { Kinds::default() },
             figures_every: sends(Signal::Metrics).then_some(*metrics_interval),

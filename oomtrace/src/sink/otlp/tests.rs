@@ -134,10 +134,10 @@ fn free_port() -> (SocketAddr, String) {
 }
 
 /// A status, headers, and a body in protobuf.
-type Told = (u16, &'static str, Vec<u8>);
+type Prepared = (u16, &'static str, Vec<u8>);
 
 /// A receiver by HTTP that answers each request with the next of `answers`, and then takes all; and what it was sent.
-fn receiver<const N: usize>(listener: TcpListener, answers: [Told; N]) -> mpsc::Receiver<(String, Vec<u8>)> {
+fn receiver<const N: usize>(listener: TcpListener, answers: [Prepared; N]) -> mpsc::Receiver<(String, Vec<u8>)> {
     let (tell, asked) = mpsc::channel();
     let mut answers = answers.into_iter();
     thread::spawn(move || {

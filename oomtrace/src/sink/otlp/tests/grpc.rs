@@ -28,8 +28,8 @@ impl UnaryService<ExportLogsServiceRequest> for Logs {
 
     fn call(&mut self, request: Request<ExportLogsServiceRequest>) -> Self::Future {
         let metadata = request.metadata().get("x-scope").and_then(|scope| scope.to_str().ok()).unwrap_or_default();
-        let told = [vec![metadata.to_owned()], events(&request.get_ref().encode_to_vec())].concat();
-        let _ = self.1.send(told);
+        let heard = [vec![metadata.to_owned()], events(&request.get_ref().encode_to_vec())].concat();
+        let _ = self.1.send(heard);
         let answer = self.0.lock().expect("a lock").pop().unwrap_or_else(|| Ok(ExportLogsServiceResponse::default()));
         ready(answer.map(Response::new))
     }
