@@ -64,7 +64,7 @@ use crate::{
     node::{self, hierarchy::Hierarchy},
     probe::{Choice, Loader},
     self_protection,
-    sink::{self, KubernetesAccess, KubernetesEvents, Look, Outlets, Output, Rotation, StdoutReader},
+    sink::{self, BesideOtlp, KubernetesAccess, KubernetesEvents, Look, Otlp, Outlets, Output, Rotation, StdoutReader},
     source::{
         kubelet::{Kubelet, Log},
         kubelet_metrics,
@@ -118,6 +118,8 @@ pub struct Options {
     pub incidents: bool,
     /// Where figures are asked for, if they are.
     pub metrics_listen: Option<metrics::Address>,
+    /// Where lines and figures are sent by OTLP, if they are.
+    pub otlp: Option<Otlp>,
     /// How the API server is asked for Kubernetes Events of incidents, if there are to be any.
     pub kubernetes_events: Option<KubernetesAccess>,
     /// How many series of figures are kept.
@@ -161,15 +163,36 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     runtime.block_on(async { Box::pin(Live::start(options, loader)?.run(options)).await })
 }
 
-/// Serves figures, from before the probes are loaded: that takes seconds, in which it is alive but not
-/// ready.
-fn serve_metrics(options: &Options) -> anyhow::Result<Option<Arc<Metrics>>> {
-    let Some(address) = &options.metrics_listen else { return Ok(None) };
+/// Counts figures, where somebody gets them, and serves them, from before the probes are loaded: that takes seconds, in which it
+/// is alive but not ready.
+fn start_metrics(options: &Options) -> anyhow::Result<Option<Arc<Metrics>>> {
+    let are_sent = options.otlp.as_ref().is_some_and(|otlp| otlp.figures_every.is_some());
     let metrics = Metrics::new(options.metrics_max_series);
+    let Some(address) = &options.metrics_listen else { return Ok(are_sent.then_some(metrics)) };
     let address = metrics::serve(address, Arc::clone(&metrics), options.confinement.clone())
         .with_context(|| format!("--metrics-listen {address}: it cannot be listened on"))?;
     info!("figures are at http://{address}/metrics");
     Ok(Some(metrics))
+}
+
+/// Opens every output.
+fn open_outlets(
+    options: &Options,
+    metrics: Option<&Arc<Metrics>>,
+    sources: &mut Sources,
+) -> anyhow::Result<(Outlets, StdoutReader)> {
+    let Options { outputs, rotation, record, confinement, .. } = options;
+    let (mut outlets, reader) = Outlets::open(outputs, *rotation, record.as_deref(), confinement)?;
+    if let Some(otlp) = &options.otlp {
+        let beside = BesideOtlp {
+            node: options.node.clone(),
+            figures: metrics.cloned(),
+            logs_missing: sources.degradation(),
+            figures_missing: sources.degradation(),
+        };
+        outlets.send(otlp, beside, confinement).context("--otlp")?;
+    }
+    Ok((outlets, reader))
 }
 
 struct Live {
@@ -191,15 +214,15 @@ struct Live {
 
 impl Live {
     fn start(options: &Options, loader: Loader) -> anyhow::Result<Self> {
-        let metrics = serve_metrics(options)?;
+        let metrics = start_metrics(options)?;
         let alive = Alive::start(options.alive_file.as_deref());
-        let (outlets, reader) =
-            Outlets::open(&options.outputs, options.rotation, options.record.as_deref(), &options.confinement)?;
+        let mut sources = Sources::default();
+        let (outlets, reader) = open_outlets(options, metrics.as_ref(), &mut sources)?;
         let outlives_reader = metrics.is_some()
+            || options.otlp.is_some()
             || options.kubernetes_events.is_some()
             || options.outputs.iter().any(|output| output.file.is_some());
         let hangup = Hangup::handle(outlets.has_files()).context("SIGHUP cannot be awaited")?;
-        let mut sources = Sources::default();
         let hierarchy = match Hierarchy::find(&options.cgroup_root) {
             Ok(hierarchy) => Some(hierarchy),
             Err(error) => {

@@ -4,6 +4,7 @@
 //! ([`serve()`]) answers requests, so that neither waits for the other.
 
 mod expose;
+mod families;
 mod figures;
 mod place;
 mod process;
@@ -19,6 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use self::families::{Family, Kind, Point, Unit, Value};
 use self::figures::Figures;
 pub use self::serve::{Address, serve};
 use crate::event::{Event, Incident, Line, Phase};

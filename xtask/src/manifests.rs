@@ -71,6 +71,7 @@ pub(crate) fn judge() -> Result<Vec<bool>> {
             "serviceAccount": {"name": "tracer", "annotations": {"a": "b"}},
         }),
         json!({"privileged": true}),
+        json!({"otlp": {"endpoint": "http://collector:4318"}}),
         json!({"k8sEvents": {"enabled": true}, "serviceAccount": {"name": "tracer"}}),
         json!({"kubeletLog": {"enabled": false}, "extraArgs": ["--heartbeat=1m"], "extraEnv": [{"name": "NO_COLOR", "value": "1"}]}),
         json!({"imagePullSecrets": [{"name": "x"}], "podLabels": {"a": "b"}, "podAnnotations": {"a": "b"}, "affinity": {"nodeAffinity": {}}}),

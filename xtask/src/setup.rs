@@ -19,6 +19,7 @@ mod kubernetes_source;
 mod log_engines;
 mod node;
 mod nodejs;
+mod otlp_receivers;
 mod podman;
 mod prometheus;
 mod qemu;
@@ -48,6 +49,7 @@ pub(crate) use self::{
     log_engines::log_engines,
     node::{KERNEL as NODE_KERNEL, node},
     nodejs::nodejs,
+    otlp_receivers::otlp_receivers,
     podman::podman,
     prometheus::prometheus,
     qemu::qemu,

@@ -13,7 +13,7 @@ pub struct Lost {
     pub from: LostFrom,
     /// How many.
     pub count: u64,
-    /// Which output: `stdout`, or the file as it was named; `null` where they were lost before they came to any.
+    /// Which output: `stdout`, the file as it was named, or the receiver's address; `null` where they were lost before they came to any.
     #[serde(default)]
     pub output: Option<String>,
     /// Which program of the probes; absent where they were lost elsewhere.
@@ -62,6 +62,8 @@ pub enum LostFrom {
     /// Kubernetes Events (`--k8s-events`) that the API server did not take, or not in time, or that are about a pod whose name
     /// is not known.
     KubernetesEvents,
+    /// Lines that a receiver of OTLP (`--otlp`) did not take, or not in time: `output` says which.
+    Otlp,
     /// Events of a source that came faster than they could be reported.
     Source,
     /// Events that the timeline had no room for and that might have made an incident, or have been a part of one, yet.

@@ -18,6 +18,7 @@ mod metrics;
 mod names;
 mod node;
 mod node_inputs;
+mod otlp;
 mod outputs;
 mod pods;
 mod run;

@@ -33,12 +33,17 @@ pub(super) struct Args {
 impl Args {
     /// What is printed where, with what `--format` and `--only` say.
     pub(super) fn all(&self, format: Option<Format>, fallback: Format) -> Result<Vec<Output>, String> {
-        let kinds = if self.all { Kinds::all() } else { Kinds::together(&self.only) };
+        let kinds = self.kinds();
         let mut outputs = Output::all(&self.output, format, fallback)?;
         for output in &mut outputs {
             output.only.get_or_insert_with(|| kinds.clone());
         }
         Ok(outputs)
+    }
+
+    /// What is printed where nothing else is chosen.
+    pub(super) fn kinds(&self) -> Kinds {
+        if self.all { Kinds::all() } else { Kinds::together(&self.only) }
     }
 
     /// When files are put aside.

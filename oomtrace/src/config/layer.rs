@@ -56,6 +56,12 @@ pub(super) fn variable(section: &str, key: &str) -> String {
     format!("OOMTRACE_{section}{separator}{key}").replace('-', "_").to_ascii_uppercase()
 }
 
+/// Whether Kubernetes sets a variable for a service that is called `oomtrace`.
+fn is_of_a_service(variable: &str) -> bool {
+    let behind = variable.strip_prefix("OOMTRACE_").unwrap_or_default();
+    behind == "PORT" || ["PORT_", "SERVICE_"].iter().any(|begin| behind.starts_with(begin))
+}
+
 /// The name that is most like another one, if any is so alike that it may be meant.
 pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>, alike: f64) -> Option<&'a str> {
     let rated = known.map(|known| (strsim::jaro_winkler(name, known), known)).filter(|(score, _)| *score >= alike);
@@ -89,6 +95,7 @@ impl Layer {
                 })?;
                 layer.entries.insert(((*section).to_owned(), (*key).to_owned()), Entry { values, origin });
             } else if name != variable("", super::CONFIG)
+                && !is_of_a_service(name)
                 && let Some(nearest) = nearest(name, known.keys().map(String::as_str), VERY_ALIKE)
             {
                 layer.warnings.push(format!("{name} in the environment is no option; is {nearest} meant?"));

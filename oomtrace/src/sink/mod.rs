@@ -5,9 +5,11 @@ mod html;
 mod k8s_events;
 mod kinds;
 mod otel;
+mod otlp;
 mod outlets;
 mod output;
 mod queue;
+mod retry;
 mod text;
 mod thin;
 mod writer;
@@ -18,6 +20,7 @@ pub use self::{
     html::html,
     k8s_events::{Access as KubernetesAccess, KubernetesEvents},
     kinds::Kinds,
+    otlp::{Access as OtlpAccess, Beside as BesideOtlp, Endpoint, Header, Otlp, Protocol},
     outlets::{OpenError, Outlets, StdoutReader},
     output::Output,
     text::{Look, escape, incident_as_text, size, start_up, text},

@@ -13,12 +13,12 @@ use crate::{
 };
 
 /// The release of the semantic conventions that the names are of.
-const CONVENTIONS: &str = "https://opentelemetry.io/schemas/1.37.0";
+pub(super) const CONVENTIONS: &str = "https://opentelemetry.io/schemas/1.37.0";
 /// What other names begin with.
-const PREFIX: &str = "oomtrace";
+pub(super) const PREFIX: &str = "oomtrace";
 
 /// What OpenTelemetry calls a field, by its path in JSON lines.
-const NAMES: [(&str, &str); 15] = [
+const NAMES: [(&str, &str); 16] = [
     ("pod.namespace", "k8s.namespace.name"),
     ("pod.name", "k8s.pod.name"),
     ("pod.uid", "k8s.pod.uid"),
@@ -28,6 +28,7 @@ const NAMES: [(&str, &str); 15] = [
     ("container.image", "container.image.name"),
     ("victim.tgid", "process.pid"),
     ("victim.comm", "process.executable.name"),
+    ("victim.command_line", "process.command_line"),
     ("victim.uid", "process.real_user.id"),
     ("tgid", "process.pid"),
     ("comm", "process.executable.name"),
@@ -65,18 +66,23 @@ pub(super) fn print(line: &Line) -> String {
     if let Some(ts) = line.ts.parse::<jiff::Timestamp>().ok().filter(|ts| ts.as_nanosecond() > 0) {
         record["timeUnixNano"] = ts.as_nanosecond().to_string().into();
     }
-    let resource = [
-        ("service.name", Value::from(PREFIX)),
-        ("service.version", build_info::VERSION.into()),
-        ("k8s.node.name", node),
-    ];
-    let resource: Vec<_> = resource.into_iter().map(|(name, value)| attribute(name, value)).collect();
     let logs = json!({"resourceLogs": [{
         "schemaUrl": CONVENTIONS,
-        "resource": {"attributes": resource},
+        "resource": resource(node),
         "scopeLogs": [{"scope": {"name": PREFIX, "version": SCHEMA_VERSION}, "logRecords": [record]}],
     }]});
     format!("{logs}\n")
+}
+
+/// Who reports: oomtrace, of which a node has one.
+pub(super) fn resource(node: Value) -> Value {
+    let attributes = [
+        ("service.name", Value::from(PREFIX)),
+        ("service.version", build_info::VERSION.into()),
+        ("service.instance.id", node.clone()),
+        ("k8s.node.name", node),
+    ];
+    json!({"attributes": attributes.map(|(name, value)| attribute(name, value))})
 }
 
 /// The pod's controller: OpenTelemetry has a name for each kind of them.

@@ -4,7 +4,7 @@ use std::{io, path::Path, sync::Arc};
 
 use tokio::sync::oneshot;
 
-use super::{Format, Kinds, Look, Output, Rotation, queue::News, writer::Writer};
+use super::{BesideOtlp, Format, Kinds, Look, Otlp, Output, Rotation, queue::News, writer::Writer};
 use crate::{
     confinement::Confinement,
     event::{Event, Failure, Line, Lost, LostFrom},
@@ -105,10 +105,23 @@ impl Outlets {
         Ok(())
     }
 
+    /// Sends lines, and figures beside them, to a receiver of OTLP.
+    ///
+    /// # Errors
+    ///
+    /// Fails where there can be no thread.
+    pub fn send(&mut self, otlp: &Otlp, beside: BesideOtlp, confinement: &Confinement) -> Result<(), OpenError> {
+        let name = otlp.access.endpoint.to_string();
+        let writer = otlp.start(beside, confinement).map_err(|error| OpenError { what: name.clone(), error })?;
+        let (only, look) = (otlp.kinds.clone(), Look::of_file());
+        self.all.push(Outlet { format: Format::Otel, only, look, writer, from: LostFrom::Otlp, name });
+        Ok(())
+    }
+
     /// Whether some are files, which can be opened again.
     #[must_use]
     pub fn has_files(&self) -> bool {
-        self.all.iter().any(|outlet| outlet.from != LostFrom::Stdout)
+        self.all.iter().any(|outlet| matches!(outlet.from, LostFrom::Output | LostFrom::Record))
     }
 
     /// Prints a line wherever its kind is printed: as text for each by itself, else in each format once, however many outputs

@@ -31,6 +31,16 @@ pub(super) enum Next {
     End,
 }
 
+/// What a thread that takes several lines at once is to do next.
+pub(super) enum Taken {
+    /// Send these.
+    Lines(Vec<Arc<str>>),
+    /// Whatever it waited for the time for.
+    Nothing,
+    /// Nothing more: everything is taken.
+    End,
+}
+
 /// What has become of an output since it was last asked.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct News {
@@ -51,6 +61,8 @@ pub(super) struct Queue {
 struct State {
     lines: VecDeque<Arc<str>>,
     bytes: usize,
+    /// Lines that the thread has in hand.
+    taken: usize,
     reopen: bool,
     rotate: bool,
     closing: bool,
@@ -122,7 +134,7 @@ impl Queue {
             .wait_timeout_while(state, patience, |state| state.ended.is_none())
             .unwrap_or_else(PoisonError::into_inner);
         state.ended.take().unwrap_or_else(|| {
-            let left = state.lines.len() + 1;
+            let left = state.lines.len() + state.taken;
             Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 format!("it takes nothing any more, and {left} lines are left"),
@@ -147,15 +159,54 @@ impl Queue {
         match state.lines.pop_front() {
             Some(line) => {
                 state.bytes -= line.len();
+                state.taken = 1;
                 Next::Line(line)
             }
             None => Next::End,
         }
     }
 
-    /// For the thread: a line could not be written.
-    pub(super) fn count_lost(&self) {
-        self.state().news.lost += 1;
+    /// For the thread: waits for lines, and takes what there is of them, at least one and no more than `most`; nothing, where there
+    /// are none until then.
+    pub(super) fn take(&self, most: Room, until: Option<Instant>) -> Taken {
+        let mut state = self.wait_while(until, |state| state.lines.is_empty() && !state.closing);
+        let (mut lines, mut bytes) = (Vec::new(), 0);
+        while let Some(line) = state.lines.front()
+            && lines.len() < most.lines
+            && (lines.is_empty() || bytes + line.len() <= most.bytes)
+        {
+            bytes += line.len();
+            lines.extend(state.lines.pop_front());
+        }
+        state.bytes -= bytes;
+        state.taken = lines.len();
+        match lines.is_empty() {
+            false => Taken::Lines(lines),
+            true if state.closing => Taken::End,
+            true => Taken::Nothing,
+        }
+    }
+
+    /// For the thread, which has lines in hand: waits for the time, but not when the end is waited for. Whether it is.
+    pub(super) fn wait(&self, until: Option<Instant>) -> bool {
+        self.wait_while(until, |state| !state.closing).closing
+    }
+
+    fn wait_while(&self, until: Option<Instant>, waits: impl Fn(&mut State) -> bool) -> MutexGuard<'_, State> {
+        let state = self.state();
+        match until {
+            None => self.changed.wait_while(state, waits).unwrap_or_else(PoisonError::into_inner),
+            Some(until) => {
+                let patience = until.saturating_duration_since(Instant::now());
+                let waited = self.changed.wait_timeout_while(state, patience, waits);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
+    }
+
+    /// For the thread: so many lines could not be written.
+    pub(super) fn lose(&self, lines: u64) {
+        self.state().news.lost += lines;
     }
 
     /// For the thread: something went wrong.

@@ -51,6 +51,19 @@ impl Writer {
         })
     }
 
+    /// A server, to which `send` sends all.
+    pub(super) fn server(
+        name: &str,
+        confinement: &Confinement,
+        send: impl FnOnce(&Queue) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<Self> {
+        let confinement = confinement.clone();
+        Self::start(name, ROOM, move |queue| {
+            confinement.confine_thread(None);
+            queue.end(send(queue));
+        })
+    }
+
     fn start(name: &str, room: Room, write: impl FnOnce(&Queue) + Send + 'static) -> io::Result<Self> {
         let queue = Arc::new(Queue::new(room));
         let of_thread = Arc::clone(&queue);
@@ -91,7 +104,7 @@ fn write_stdout(queue: &Queue) -> io::Result<()> {
     loop {
         match queue.next() {
             Next::Line(line) => {
-                stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()).inspect_err(|_| queue.count_lost())?;
+                stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()).inspect_err(|_| queue.lose(1))?;
             }
             Next::Reopen | Next::Rotate => {}
             Next::End => return Ok(()),
@@ -117,7 +130,7 @@ fn write_file(queue: &Queue, mut file: LineFile) -> io::Result<()> {
                     _ => {}
                 }
                 if result.is_err() {
-                    queue.count_lost();
+                    queue.lose(1);
                 }
                 last = result;
             }

@@ -63,6 +63,7 @@ fn matters(from: LostFrom) -> bool {
         | LostFrom::Record
         | LostFrom::Output
         | LostFrom::KubernetesEvents
+        | LostFrom::Otlp
         | LostFrom::Map
         | LostFrom::KernelReport => false,
     }

@@ -40,6 +40,8 @@ fn wrong() -> Vec<(Value, &'static str)> {
         (json!({"networkPolicy": {"allowedNamespaces": "monitoring"}}), "want array"),
         (json!({"k8sEvents": true}), "at '/k8sEvents': got boolean, want object"),
         (json!({"k8sEvents": {"verbs": ["get"]}}), "at '/k8sEvents': additional properties 'verbs' not allowed"),
+        (json!({"otlp": {"endpoint": "collector:4318"}}), "at '/otlp/endpoint'"),
+        (json!({"otlp": {"protocol": "http/json"}}), "at '/otlp/protocol'"),
         (json!({"serviceAccount": {"automount": true}}), "additional properties 'automount' not allowed"),
         // What is the chart's own to set would be there twice.
         (json!({"securityContext": {"privileged": true}}), "additional properties 'privileged' not allowed"),
@@ -152,6 +154,19 @@ fn promises() -> Vec<(Value, &'static str, String, Value)> {
     ]
 }
 
+/// The same of OTLP.
+fn promises_of_otlp() -> Vec<(Value, &'static str, String, Value)> {
+    let variable = |number: u32| format!("{POD}/containers/0/env/{number}");
+    let url = "http://collector:4317";
+    let otlp = json!({"otlp": {"endpoint": url, "protocol": "grpc"}});
+    let set = "DaemonSet";
+    vec![
+        (json!({}), set, variable(0), json!({"name": "OOMTRACE_HOST_ROOT", "value": "/host"})),
+        (otlp.clone(), set, variable(0), json!({"name": "OOMTRACE_OTLP", "value": url})),
+        (otlp, set, variable(1), json!({"name": "OOMTRACE_OTLP_PROTOCOL", "value": "grpc"})),
+    ]
+}
+
 /// The same of Kubernetes Events.
 fn promises_of_events() -> Vec<(Value, &'static str, String, Value)> {
     let pod = |path: &str| format!("{POD}{path}");
@@ -175,7 +190,9 @@ fn promises_of_events() -> Vec<(Value, &'static str, String, Value)> {
 
 fn not_rendered() -> Result<Vec<String>> {
     let mut complaints = Vec::new();
-    for (values, kind, pointer, promised) in promises().into_iter().chain(promises_of_events()) {
+    for (values, kind, pointer, promised) in
+        promises().into_iter().chain(promises_of_events()).chain(promises_of_otlp())
+    {
         let manifests = chart(&values)?;
         let found = manifests.iter().find(|manifest| manifest["kind"] == kind).and_then(|one| one.pointer(&pointer));
         let found = found.unwrap_or(&Value::Null);
@@ -195,6 +212,7 @@ fn not_noted() -> Result<Vec<String>> {
     let quota = json!({"resourceQuota": {"enabled": true}});
     let events = json!({"k8sEvents": {"enabled": true}});
     let kept_in = json!({"k8sEvents": {"enabled": true}, "networkPolicy": {"enabled": true}});
+    let sent = json!({"otlp": {"endpoint": "http://collector:4318"}, "networkPolicy": {"enabled": true}});
     let (nothing, ours, system) = (json!({}), "oomtrace", "kube-system");
     let expected = [
         (ours, &nothing, label, true),
@@ -209,6 +227,8 @@ fn not_noted() -> Result<Vec<String>> {
         (ours, &events, "--field-selector source=oomtrace.dev/oomtrace", true),
         (ours, &events, "networkPolicy.egress", false),
         (ours, &kept_in, "networkPolicy.egress", true),
+        (ours, &sent, "are sent to http://collector:4318", true),
+        (ours, &sent, "networkPolicy.egress", true),
     ];
     let mut complaints = Vec::new();
     for (namespace, values, words, there) in expected {

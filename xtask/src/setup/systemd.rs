@@ -88,7 +88,7 @@ pub(crate) fn journal_tools() -> Result<(PathBuf, PathBuf)> {
 }
 
 /// A script that runs a program with the libraries in these folders.
-fn script(script: &Path, program: &Path, folders: [&Path; 2]) -> Result<()> {
+pub(super) fn script(script: &Path, program: &Path, folders: [&Path; 2]) -> Result<()> {
     const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
     let libraries = folders.map(|folder| {
         let folder = folder.join(LIBRARIES);

@@ -147,6 +147,14 @@ pub(super) fn cargo_test() -> Result<Ended> {
             println!("what writes journals is not to be had here: tests that need it test nothing: {error:#}");
         }
     }
+    match setup::otlp_receivers() {
+        Ok((rotel, victoria_metrics)) => {
+            command.env("OOMTRACE_ROTEL", rotel).env("OOMTRACE_VICTORIA_METRICS", victoria_metrics);
+        }
+        Err(error) => {
+            println!("what takes OTLP is not to be had here: tests that need it test nothing: {error:#}");
+        }
+    }
     let mut cargo = command.spawn().context("cannot run `cargo test`")?;
     let mut listener = Listener::default();
     if let Some(output) = cargo.stdout.take() {

@@ -3,10 +3,13 @@
 use std::{env, fs, path::PathBuf, time::Duration};
 
 use serde_json::Value;
-use ureq::http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+use ureq::http::{HeaderMap, StatusCode};
 
 use super::book::Request;
-use crate::{sink::escape, tls};
+use crate::{
+    sink::{escape, retry},
+    tls,
+};
 
 /// How long it may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -14,8 +17,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MOST_BYTES: u64 = 64 << 10;
 /// What is repeated of what it says, in bytes.
 const LONGEST_MESSAGE: usize = 300;
-/// The longest that it may have us wait.
-const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
 /// How the API server is asked.
 #[derive(Clone, Debug)]
@@ -175,7 +176,7 @@ fn judge(method: Method, status: StatusCode, headers: &HeaderMap, body: &str, se
     let causes = body["details"]["causes"].as_array();
     let ends = causes.into_iter().flatten().any(|cause| cause["reason"] == "NamespaceTerminating");
     let is_of_namespace = body["details"]["kind"] == "namespaces";
-    let later = |remedy: &str| Answer::Later(format!("{}; {remedy}", said()), wait(headers));
+    let later = |remedy: &str| Answer::Later(format!("{}; {remedy}", said()), retry::wish(headers));
     match (status.as_u16(), method) {
         // An Event that is there already is the same one, of which the answer was lost: see `event::name`.
         (200..=299, _) | (409, Method::Create) => Answer::Done,
@@ -191,12 +192,6 @@ fn judge(method: Method, status: StatusCode, headers: &HeaderMap, body: &str, se
         (409 | 429 | 500..=599, _) => later("nothing is to be done but to wait"),
         _ => Answer::Never(said()),
     }
-}
-
-/// How long the server wants to be left alone.
-fn wait(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
 }
 
 #[cfg(test)]
@@ -237,17 +232,5 @@ mod tests {
         assert!(later(Method::Change, 503, "{}").contains("503"));
         let never = Answer::Never("https://api: 422 Unprocessable Entity: wrong".to_owned());
         assert_eq!(judged(Method::Create, 422, r#"{"message": "wrong"}"#), never);
-    }
-
-    #[test]
-    fn a_server_that_wants_to_be_left_alone_is_but_not_for_ever() {
-        let of = |text: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, text.parse().expect("a header"));
-            wait(&headers)
-        };
-        assert_eq!(of("7"), Some(Duration::from_secs(7)));
-        assert_eq!(of("99999999"), Some(LONGEST_WAIT));
-        assert_eq!(of("Wed, 21 Oct 2026 07:28:00 GMT"), None);
     }
 }

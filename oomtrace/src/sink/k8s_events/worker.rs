@@ -1,7 +1,6 @@
 //! The thread between the tracer and the API server.
 
 use std::{
-    hash::{BuildHasher as _, RandomState},
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
@@ -18,13 +17,11 @@ use super::{
     event::{Event, News, Object, What},
     limit::{Bucket, PER_SERVER},
 };
-use crate::degradation::Degradation;
+use crate::{
+    degradation::Degradation,
+    sink::retry::{Retry, Seldom},
+};
 
-/// After the first failure it is tried again so soon, and then half as often each time.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_mins(1);
-/// How often the same kind of trouble is said.
-const AGAIN_AFTER: Duration = Duration::from_mins(1);
 /// How often it is looked whether something has waited too long.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
@@ -39,11 +36,10 @@ pub(super) struct Worker {
     degradation: Degradation,
     /// What limits all requests.
     bucket: Bucket,
-    /// When it may be asked again, and how long it was waited for that.
-    retry: Option<(Instant, Duration)>,
+    retry: Retry,
     /// Whether the server has taken anything yet, be it only to try.
     tried_out: bool,
-    complained: Option<Instant>,
+    complaints: Seldom,
     complained_of_names: bool,
 }
 
@@ -56,9 +52,9 @@ impl Worker {
             account,
             degradation,
             bucket: Bucket::full(PER_SERVER, Instant::now()),
-            retry: None,
+            retry: Retry::default(),
             tried_out: false,
-            complained: None,
+            complaints: Seldom::default(),
             complained_of_names: false,
         }
     }
@@ -82,7 +78,7 @@ impl Worker {
     /// When there is something to do.
     fn due(&self, now: Instant) -> Option<Instant> {
         let something = if self.tried_out { self.book.due(now)? } else { now };
-        let allowed = self.retry.map_or(now, |(at, _)| at).max(self.bucket.ready_at(now));
+        let allowed = self.retry.at().unwrap_or(now).max(self.bucket.ready_at(now));
         Some(something.max(allowed))
     }
 
@@ -128,15 +124,13 @@ impl Worker {
         let now = Instant::now();
         if let Answer::Later(why, wait) = answer {
             self.degradation.say(format!("Kubernetes Events are late: {why}; it is tried again"));
-            let last = self.retry.map_or(FIRST_WAIT / 2, |(_, last)| last);
-            let next = (last * 2).min(LONGEST_WAIT);
-            self.retry = Some((now + jittered(next).max(wait.unwrap_or_default()), next));
+            self.retry.failed(now, wait);
             if let Some(request) = request {
                 self.book.postpone(request.key());
             }
             return;
         }
-        self.retry = None;
+        self.retry.answered();
         if let Answer::Never(why) = &answer
             && why.contains(OTHER_NAMESPACE)
             && self.book.move_events_of_nodes()
@@ -165,7 +159,7 @@ impl Worker {
     /// Sends what it can while the end of the program waits.
     fn finish(mut self) {
         let until = Instant::now() + PATIENCE;
-        while !self.book.is_done() && Instant::now() < until && self.retry.is_none() {
+        while !self.book.is_done() && Instant::now() < until && self.retry.at().is_none() {
             self.step();
             let now = Instant::now();
             match self.due(now) {
@@ -188,15 +182,8 @@ impl Worker {
     }
 
     fn complain(&mut self, trouble: String) {
-        if self.complained.is_none_or(|last| last.elapsed() >= AGAIN_AFTER) {
-            self.complained = Some(Instant::now());
+        if self.complaints.is_due() {
             self.account.complain(trouble);
         }
     }
-}
-
-/// Between half of it and all, so that not all nodes ask at once.
-fn jittered(wait: Duration) -> Duration {
-    let random = u32::try_from(RandomState::new().hash_one(0) % 1000).unwrap_or_default();
-    wait / 2 + wait / 2 * random / 1000
 }
