@@ -43,7 +43,11 @@ use tokio::{
 use tracing::{info, warn};
 
 use self::{
-    alive::Alive, continuity::Continuity, hangup::Hangup, names::Learning, open_incidents::OpenIncidents,
+    alive::Alive,
+    continuity::Continuity,
+    hangup::Hangup,
+    names::Learning,
+    open_incidents::{Left, OpenIncidents},
     resident::Resident,
 };
 pub use self::{
@@ -195,6 +199,53 @@ fn open_outlets(
     Ok((outlets, reader))
 }
 
+/// Goes on from the run before: with what was killed since, and with the incidents that were open. To be called when the probes are
+/// attached.
+fn go_on(
+    options: &Options,
+    hierarchy: Option<&Hierarchy>,
+    sources: &mut Sources,
+) -> (Continuity, Option<(OpenIncidents, Left)>) {
+    let mut continuity =
+        Continuity::start(options.state_dir.as_deref(), hierarchy, Instant::now()).unwrap_or_else(|error| {
+            sources.degrade(format!("kills while oomtrace does not run stay unknown: {error:#} (--state-dir)"));
+            Continuity::default()
+        });
+    let open_incidents = options.state_dir.as_deref().map(|folder| OpenIncidents::start(folder, &options.confinement));
+    let open_incidents = open_incidents.transpose().unwrap_or_else(|error| {
+        sources.degrade(format!("incidents that are open when oomtrace is killed stay so: {error:#} (--state-dir)"));
+        None
+    });
+    if let Some((_, left)) = &open_incidents {
+        continuity.note(left.lines().map(|line| (line.source, &line.event)));
+    }
+    (continuity, open_incidents)
+}
+
+/// Reads the kubelet's log from now on, or as soon as it is there. Gives whether that may take running a program.
+fn start_kubelet_log(options: &Options, sources: &mut Sources) -> bool {
+    let Some(log) = &options.kubelet_log else { return false };
+    match Kubelet::open(log) {
+        Ok(kubelet) => {
+            let runs_programs = kubelet.runs_journalctl();
+            kubelet.lacking().into_iter().for_each(|what| sources.degrade(what));
+            sources.start(|tell, stop| kubelet.run(tell, stop));
+            runs_programs
+        }
+        Err(error) => {
+            let what = format!("no evictions, probes and other words of the kubelet: {error}; it is tried again");
+            if options.kubelet_log_asked_for {
+                warn!("{what}");
+            }
+            let (log, degradation) = (log.clone(), sources.degradation());
+            degradation.say(what);
+            let may_run_programs = log.may_need_journalctl();
+            sources.start(|tell, stop| Kubelet::run_when_there(log, degradation, tell, stop));
+            may_run_programs
+        }
+    }
+}
+
 struct Live {
     probes: Option<ProbeSource>,
     sources: Sources,
@@ -234,42 +285,8 @@ impl Live {
             sources.degrade(too_little);
         }
         let probes = rung::climb(options, loader, hierarchy.as_ref(), &mut sources)?;
-        let mut continuity = Continuity::start(options.state_dir.as_deref(), hierarchy.as_ref(), Instant::now())
-            .unwrap_or_else(|error| {
-                sources.degrade(format!("kills while oomtrace does not run stay unknown: {error:#} (--state-dir)"));
-                Continuity::default()
-            });
-        let open_incidents =
-            options.state_dir.as_deref().map(|folder| OpenIncidents::start(folder, &options.confinement));
-        let open_incidents = open_incidents.transpose().unwrap_or_else(|error| {
-            sources
-                .degrade(format!("incidents that are open when oomtrace is killed stay so: {error:#} (--state-dir)"));
-            None
-        });
-        if let Some((_, left)) = &open_incidents {
-            continuity.note(left.lines().map(|line| (line.source, &line.event)));
-        }
-        let mut runs_programs = false;
-        if let Some(log) = &options.kubelet_log {
-            runs_programs = log.may_need_journalctl();
-            match Kubelet::open(log) {
-                Ok(kubelet) => {
-                    runs_programs = kubelet.runs_journalctl();
-                    kubelet.lacking().into_iter().for_each(|what| sources.degrade(what));
-                    sources.start(|tell, stop| kubelet.run(tell, stop));
-                }
-                Err(error) => {
-                    let what =
-                        format!("no evictions, probes and other words of the kubelet: {error}; it is tried again");
-                    if options.kubelet_log_asked_for {
-                        warn!("{what}");
-                    }
-                    let (log, degradation) = (log.clone(), sources.degradation());
-                    degradation.say(what);
-                    sources.start(|tell, stop| Kubelet::run_when_there(log, degradation, tell, stop));
-                }
-            }
-        }
+        let (continuity, open_incidents) = go_on(options, hierarchy.as_ref(), &mut sources);
+        let runs_programs = start_kubelet_log(options, &mut sources);
         if let Some(counters) = options.kubelet_metrics.clone() {
             let degradation = sources.degradation();
             sources.start(|tell, stop| counters.watch(degradation, tell, stop));

@@ -293,7 +293,9 @@ impl Pipeline {
                 "of before oomtrace was killed, {lines} lines and {incidents} incidents are reported once more, or to their end"
             );
         }
-        lines.iter().for_each(|line| self.outlets.print(line));
+        for line in &lines {
+            self.outlets.print(line);
+        }
         self.tell_all(incidents);
         self.emit_ends(ends);
     }

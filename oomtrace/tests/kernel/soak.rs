@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::{
     Outcome,
-    cgroup::{Cgroup, container_id, container_path},
+    cgroup::{Cgroup, container_path},
     clocks::set_by,
     oomtrace::{Oomtrace, of_kind, validated},
     workload,
@@ -106,7 +106,7 @@ struct Soak {
     /// The processes that were killed for memory, by their containers' cgroups.
     killed: BTreeMap<String, Vec<u64>>,
     /// Containers that are killed again and again.
-    crashing: Vec<Cgroup>,
+    crashing: Vec<Container>,
     containers: u32,
     /// How often each thing was done.
     done: BTreeMap<&'static str, u64>,
@@ -123,7 +123,7 @@ impl Soak {
     fn start(seed: u64) -> Result<Self> {
         let folder = PathBuf::from(FOLDER);
         fs::create_dir_all(&folder).with_context(|| format!("{FOLDER} cannot be made"))?;
-        let crashing = (0..CRASHING).map(|number| limited(1000 + number)).collect::<Result<_>>()?;
+        let crashing = (0..CRASHING).map(|number| Container::make(1000 + number)).collect::<Result<_>>()?;
         let mut soak = Self {
             random: Random(seed | 1),
             folder,
@@ -176,16 +176,16 @@ impl Soak {
     fn step(&mut self) -> Outcome {
         let what = match self.random.below(100) {
             0..35 => {
-                let mut container = self.new_container()?;
+                let container = self.new_container()?;
                 for _ in 0..=self.random.below(3) {
-                    self.kill(&mut container)?;
+                    self.kill(&container)?;
                 }
                 "kills in a new container"
             }
             35..55 => {
                 let number = self.random.below(u64::from(CRASHING)) as usize;
-                let mut container = self.crashing.swap_remove(number);
-                let killed = self.kill(&mut container);
+                let container = self.crashing.swap_remove(number);
+                let killed = self.kill(&container);
                 self.crashing.push(container);
                 killed?;
                 "kills in a crash loop"
@@ -193,7 +193,7 @@ impl Soak {
             55..65 => {
                 // Killed by somebody, and not for its memory.
                 let container = self.new_container()?;
-                let mut child = workload::start("hold-4", &container.procs())?;
+                let mut child = workload::start("hold-4", &container.cgroup()?.procs())?;
                 thread::sleep(self.random.millis(300));
                 child.kill()?;
                 child.wait()?;
@@ -201,21 +201,21 @@ impl Soak {
             }
             65..70 => {
                 let container = self.new_container()?;
-                let ended = workload::start("fail", &container.procs())?.wait()?;
+                let ended = workload::start("fail", &container.cgroup()?.procs())?.wait()?;
                 ensure!(ended.code() == Some(3), "a process that fails ended with {ended}");
                 "failures"
             }
             70..75 => {
                 let container = self.new_container()?;
-                let ended = workload::start("churn", &container.procs())?.wait()?;
+                let ended = workload::start("churn", &container.cgroup()?.procs())?.wait()?;
                 ensure!(ended.success(), "a process that only reclaims ended with {ended}");
                 "reclaims at the limit"
             }
             75..83 => {
                 let oomtrace = self.oomtrace.as_ref().context("it runs")?;
                 oomtrace.signal(libc::SIGSTOP)?;
-                let mut container = self.new_container()?;
-                let kills = (0..=self.random.below(8)).try_for_each(|_| self.kill(&mut container));
+                let container = self.new_container()?;
+                let kills = (0..=self.random.below(8)).try_for_each(|_| self.kill(&container));
                 self.oomtrace.as_ref().context("it runs")?.signal(libc::SIGCONT)?;
                 kills?;
                 "times that oomtrace was stopped"
@@ -254,25 +254,25 @@ impl Soak {
     }
 
     fn kill_while_away(&mut self) -> Outcome {
-        let mut container = self.new_container()?;
+        let container = self.new_container()?;
         for _ in 0..self.random.below(4) {
-            self.kill(&mut container)?;
+            self.kill(&container)?;
         }
         self.start_oomtrace()
     }
 
-    fn new_container(&mut self) -> Result<Cgroup> {
+    fn new_container(&mut self) -> Result<Container> {
         self.containers += 1;
-        limited(self.containers)
+        Container::make(self.containers)
     }
 
     /// Has a process killed for its memory.
-    fn kill(&mut self, container: &mut Cgroup) -> Outcome {
-        let mut child = workload::start("eat", &container.procs())?;
+    fn kill(&mut self, container: &Container) -> Outcome {
+        let mut child = workload::start("eat", &container.cgroup()?.procs())?;
         let pid = u64::from(child.id());
         let ended = child.wait()?;
         ensure!(!ended.success(), "a process that takes all memory ended with {ended}");
-        self.killed.entry(container.path.clone()).or_default().push(pid);
+        self.killed.entry(container.cgroup()?.path.clone()).or_default().push(pid);
         Ok(())
     }
 
@@ -420,10 +420,28 @@ fn is_of_kills(lost: &Value) -> bool {
     lost["from"] != "stdout" && lost["from"] != "program"
 }
 
-/// A container with a limit of a few MiB.
-fn limited(number: u32) -> Result<Cgroup> {
-    let container = Cgroup::make(&container_path(number, number))?;
-    container.limit(8)?;
-    debug_assert!(container.path.ends_with(&container_id(number)));
-    Ok(container)
+/// The only container of a pod, with a limit of a few MiB; both go when dropped, as the kubelet removes them.
+struct Container {
+    cgroup: Option<Cgroup>,
+    pod: PathBuf,
+}
+
+impl Container {
+    fn make(number: u32) -> Result<Self> {
+        let cgroup = Cgroup::make(&container_path(number, number))?;
+        cgroup.limit(8)?;
+        let pod = cgroup.folder().parent().context("a container is in a pod")?.to_owned();
+        Ok(Self { cgroup: Some(cgroup), pod })
+    }
+
+    fn cgroup(&self) -> Result<&Cgroup> {
+        self.cgroup.as_ref().context("it is there until it is dropped")
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        drop(self.cgroup.take());
+        let _ = fs::remove_dir(&self.pod);
+    }
 }

@@ -184,7 +184,7 @@ fn in_loki_dashboard(dashboard: &str) -> Result<Vec<String>> {
     for line in text("queries/example.jsonl")?.lines() {
         add_fields(&serde_json::from_str(line)?, "", &mut known);
     }
-    let targets = dashboard["panels"].as_array().into_iter().flatten().flat_map(|panel| panel["targets"].as_array());
+    let targets = dashboard["panels"].as_array().into_iter().flatten().filter_map(|panel| panel["targets"].as_array());
     let queries: Vec<_> = targets.flatten().filter_map(|target| target["expr"].as_str()).collect();
     ensure!(!queries.is_empty(), "the dashboard asks nothing");
     let mut complaints: Vec<_> = queries.iter().filter_map(|query| no_query_of_lines(query)).collect();
