@@ -117,8 +117,7 @@ fn marked(text: &[u8]) -> Option<Vec<u8>> {
     let lines = || text.split(|byte| *byte == b'\n');
     let written = |line: &&[u8]| !line.trim_ascii().is_empty();
     if lines().filter(written).all(|line| line.starts_with(b">")) && lines().any(|line| line.starts_with(b">")) {
-        let bare = lines().map(|line| line.strip_prefix(b">").unwrap_or(line));
-        return Some(bare.collect::<Vec<_>>().join(&b'\n'));
+        return Some(lines().map(unquoted).collect::<Vec<_>>().join(&b'\n'));
     }
     let fences = lines().filter(|line| line.trim_ascii_start().starts_with(FENCE)).count();
     let mut inside = false;
@@ -128,6 +127,14 @@ fn marked(text: &[u8]) -> Option<Vec<u8>> {
         inside && !is_fence
     });
     (fences > 1).then(|| between.collect::<Vec<_>>().join(&b'\n'))
+}
+
+/// A line without all marks of quotes, however deep.
+fn unquoted(mut line: &[u8]) -> &[u8] {
+    while let Some(rest) = line.strip_prefix(b">") {
+        line = rest.strip_prefix(b" ").unwrap_or(rest);
+    }
+    line
 }
 
 /// A member of a JSON object, cut out of it: `"lastState": {…},`.

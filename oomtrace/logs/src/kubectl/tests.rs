@@ -234,3 +234,19 @@ fn dockers_own_description_of_a_container_says_how_it_ended() {
     let happened = lines::lines(&snapshot);
     assert_eq!(happened.lines.len(), 1);
 }
+
+#[test]
+fn a_status_is_read_in_a_quote_and_between_fences_however_deep() {
+    let part =
+        "\"State\": {\n  \"OOMKilled\": false,\n  \"ExitCode\": 137,\n  \"FinishedAt\": \"2016-02-01T21:50:51Z\"\n},\n";
+    let bare = read_text(part).1;
+    assert!(!bare.is_empty());
+    let quoted = |mark: &str, text: &str| text.lines().flat_map(|line| [mark, line, "\n"]).collect::<String>();
+    let fenced = format!("So it ends:\n\n```json\n{part}```\n\nWhy?\n");
+    for text in [quoted("> ", part), quoted("> > ", part), fenced.clone(), quoted("> ", &fenced)] {
+        assert_eq!(read_text(&text).1, bare, "{text}");
+    }
+    // Marks of quotes without end.
+    let mut snapshot = Snapshot::default();
+    assert!(read(">".repeat(1 << 20).as_bytes(), &mut snapshot).is_ok_and(|found| found.is_empty()));
+}
