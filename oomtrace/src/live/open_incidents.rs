@@ -322,10 +322,12 @@ mod tests {
             self.records.push(record.print().expect("it can be printed"));
         }
 
-        fn take(&mut self, line: &Line) {
-            self.timeline.push(line);
-            self.append(&Record::Line(Box::new(line.clone())));
-            self.tick(line);
+        fn take_all(&mut self, lines: &[Line]) {
+            for line in lines {
+                self.timeline.push(line);
+                self.append(&Record::Line(Box::new(line.clone())));
+                self.tick(line);
+            }
         }
 
         /// Reports what there is at a line's time.
@@ -370,7 +372,7 @@ mod tests {
             let lines = recording(name);
             let mut whole = Run::new();
             whole.append(&Record::Clock { boot_id: BOOT.to_owned(), wall });
-            lines.iter().for_each(|line| whole.take(line));
+            whole.take_all(&lines);
             whole.end();
             assert!(whole.reported.len() > 2, "{name}: {} lines of incidents", whole.reported.len());
             let bytes = whole.records.concat().into_bytes();
@@ -385,7 +387,7 @@ mod tests {
                 if let Some(last) = taken.checked_sub(1) {
                     resumed.tick(&lines[last]);
                 }
-                lines[taken..].iter().for_each(|line| resumed.take(line));
+                resumed.take_all(&lines[taken..]);
                 resumed.end();
                 let before = whole.reported.iter().filter(|(by, _)| *by <= written);
                 let reported = as_json(before.chain(&resumed.reported).map(|(_, incident)| incident));
@@ -401,7 +403,7 @@ mod tests {
         let lines = recording("oomkill.jsonl.zst");
         let mut run = Run::new();
         run.append(&Record::Clock { boot_id: BOOT.to_owned(), wall: since_1970 });
-        lines.iter().for_each(|line| run.take(line));
+        run.take_all(&lines);
         let again = |until: Option<Timestamp>| {
             let until = until.map(|until| u64::try_from(until.as_nanosecond()).expect("after 1970"));
             let mut timeline = Timeline::new(Keep::LIVE, Background::default());
@@ -423,7 +425,7 @@ mod tests {
         let lines = recording("oomkill.jsonl.zst");
         let mut run = Run::new();
         run.append(&Record::Clock { boot_id: "another".to_owned(), wall });
-        lines.iter().for_each(|line| run.take(line));
+        run.take_all(&lines);
         let reported = run.reported.len();
         run.end();
         let expected = as_json(run.reported[reported..].iter().map(|(_, incident)| incident));

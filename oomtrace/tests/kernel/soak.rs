@@ -183,7 +183,7 @@ impl Soak {
                 "kills in a new container"
             }
             35..55 => {
-                let number = self.random.below(u64::from(CRASHING)) as usize;
+                let number = usize::try_from(self.random.below(u64::from(CRASHING)))?;
                 let container = self.crashing.swap_remove(number);
                 let killed = self.kill(&container);
                 self.crashing.push(container);
