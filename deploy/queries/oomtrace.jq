@@ -31,7 +31,20 @@ def kills_by_hour:
   | map({hour: .[0].ts[:13], namespace: .[0].pod.namespace, workload: .[0] | workload, kills: map(.kills_new) | add})
   | map(select(.kills > 0));
 
+# Who hits its own limit again and again, and what would be enough?
+def limits_hit:
+  last_revisions | map(select(.verdict.scenario == "container_limit"))
+  | group_by([.pod.namespace, workload, .container.name])
+  | map({namespace: .[0].pod.namespace, workload: .[0] | workload, container: .[0].container.name, kills: map(.kills) | add,
+      limit_bytes: map(.limit_bytes) | max, suggested_limit_bytes: map(.verdict.suggested_limit_bytes) | max})
+  | map(select(.kills > 1)) | sort_by(-.kills);
+
+# On which nodes did all pods together hit their limit?
+def allocatable_kills:
+  last_revisions | map(select(.verdict.scenario == "allocatable_oom")) | group_by(.node)
+  | map({node: .[0].node, kills: map(.kills) | add});
+
 # What was lost, and where?
 def losses:
-  map(select(.kind == "lost")) | group_by([.from, .output])
-  | map({from: .[0].from, output: .[0].output, count: map(.count) | add});
+  map(select(.kind == "lost")) | group_by([.node, .from, .output])
+  | map({node: .[0].node, from: .[0].from, output: .[0].output, count: map(.count) | add});

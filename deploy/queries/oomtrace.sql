@@ -7,7 +7,7 @@ CREATE OR REPLACE TEMP VIEW lines AS SELECT * FROM read_json(getvariable('events
     ts: 'TIMESTAMPTZ', node: 'VARCHAR', kind: 'VARCHAR', id: 'VARCHAR', revision: 'UBIGINT', severity: 'VARCHAR',
     pod: 'STRUCT(namespace VARCHAR, name VARCHAR, owner STRUCT(kind VARCHAR, name VARCHAR))',
     container: 'STRUCT(name VARCHAR)', cgroup: 'STRUCT(path VARCHAR, unit VARCHAR)',
-    verdict: 'STRUCT(scenario VARCHAR, invisible BOOLEAN, signal VARCHAR)',
+    verdict: 'STRUCT(scenario VARCHAR, invisible BOOLEAN, signal VARCHAR, suggested_limit_bytes UBIGINT)', limit_bytes: 'UBIGINT',
     kills: 'UBIGINT', kills_new: 'UBIGINT', evicted: 'BOOLEAN', "from": 'VARCHAR', output: 'VARCHAR', count: 'UBIGINT'});
 CREATE OR REPLACE TEMP VIEW incidents AS
     SELECT *, coalesce(pod.owner.name, pod.name, cgroup.unit, cgroup.path) AS workload FROM lines WHERE kind = 'incident';
@@ -29,5 +29,13 @@ SELECT verdict.signal AS signal, count(*) AS evictions FROM last_revisions WHERE
 SELECT strftime(ts, '%Y-%m-%dT%H') AS hour, pod.namespace AS namespace, workload, sum(kills_new)::BIGINT AS kills
 FROM incidents GROUP BY ALL HAVING kills > 0 ORDER BY ALL;
 
+-- Who hits its own limit again and again, and what would be enough?
+SELECT pod.namespace AS namespace, workload, container.name AS container, sum(kills)::BIGINT AS kills,
+    max(limit_bytes)::BIGINT AS limit_bytes, max(verdict.suggested_limit_bytes)::BIGINT AS suggested_limit_bytes
+FROM last_revisions WHERE verdict.scenario = 'container_limit' GROUP BY 1, 2, 3 HAVING sum(kills) > 1 ORDER BY kills DESC;
+
+-- On which nodes did all pods together hit their limit?
+SELECT node, sum(kills)::BIGINT AS kills FROM last_revisions WHERE verdict.scenario = 'allocatable_oom' GROUP BY ALL ORDER BY ALL;
+
 -- What was lost, and where?
-SELECT "from", output, sum(count)::BIGINT AS count FROM lines WHERE kind = 'lost' GROUP BY ALL ORDER BY ALL;
+SELECT node, "from", output, sum(count)::BIGINT AS count FROM lines WHERE kind = 'lost' GROUP BY ALL ORDER BY ALL;

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what tracing costs, how soon a kill is reported, how much memory it takes, what names cost, how fast a log is
 //! read. Each figure is taken in one run, as a rule in an emulated machine, beside what it is compared with.
 
+mod fleet;
 pub(crate) mod guest;
 mod names;
 mod parse;
@@ -48,6 +49,8 @@ enum What {
     Recorder(guest::Recorder),
     /// How fast a large log of a kubelet is read, beside grep
     Parse(parse::Parse),
+    /// How long a log store takes to answer the questions of deploy/queries over a fleet's incidents
+    Fleet(fleet::Fleet),
     /// What the names of ten thousand containers cost: a lookup, the walk of cgroups at start, memory
     Names(names::Names),
 }
@@ -56,6 +59,7 @@ pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
     println!("host     {}", host());
     let (words, instructions) = match &bench.what {
         What::Names(options) => return options.run(bench.kernel),
+        What::Fleet(options) => return options.run(),
         What::Overhead(options) => (options.words(), options.clock == guest::Clock::Instructions),
         What::Latency(options) => (options.words(), false),
         What::Storm(options) => (options.words(), false),

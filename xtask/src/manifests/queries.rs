@@ -12,9 +12,9 @@ use crate::{setup, tool};
 const SCRIPT: &str = include_str!("queries.py");
 
 /// The questions, as each file asks them, and what the example answers: rows, whose columns are the fields of an object in jq.
-fn questions() -> [(&'static str, &'static str, Value); 5] {
+fn questions() -> [(&'static str, &'static str, Value); 7] {
     [
-        ("Who was killed most?", "killed_most", json!([["team-a", "web", 4], ["team-b", "worker", 2]])),
+        ("Who was killed most?", "killed_most", json!([["team-a", "web", 4], ["team-b", "worker", 2], ["team-c", "etl", 1]])),
         ("Which kills does Kubernetes not show?", "invisible_kills", json!([["team-b", "worker-5c", "worker", 2]])),
         ("How many evictions were there, by signal?", "evictions_by_signal", json!([["memory.available", 1]])),
         (
@@ -23,10 +23,24 @@ fn questions() -> [(&'static str, &'static str, Value); 5] {
             json!([
                 ["2026-11-28T09", "team-a", "web", 3],
                 ["2026-11-28T10", "team-a", "web", 1],
-                ["2026-11-28T10", "team-b", "worker", 2]
+                ["2026-11-28T10", "team-b", "worker", 2],
+                ["2026-11-28T11", "team-c", "etl", 1]
             ]),
         ),
-        ("What was lost, and where?", "losses", json!([["ring", null, 10], ["stdout", "stdout", 5]])),
+        (
+            "Who hits its own limit again and again, and what would be enough?",
+            "limits_hit",
+            json!([
+                ["team-a", "web", "app", 4, 67_108_864, 100_663_296],
+                ["team-b", "worker", "worker", 2, 67_108_864, null]
+            ]),
+        ),
+        ("On which nodes did all pods together hit their limit?", "allocatable_kills", json!([["node2", 1]])),
+        (
+            "What was lost, and where?",
+            "losses",
+            json!([["node1", "ring", null, 10], ["node1", "stdout", "stdout", 5], ["node2", "ring", null, 4]]),
+        ),
     ]
 }
 
@@ -106,21 +120,29 @@ fn in_prometheus() -> Result<Vec<String>> {
             &format!(r#"{pod},scenario="container_limit",limit_level="container""#),
             "0x1410 4x30"
         ),
+        series(
+            "oomtrace_oom_kills_total",
+            r#"instance="node2",namespace="team-c",pod="etl-0",container="etl",unit="",scenario="allocatable_oom",limit_level="kubepods""#,
+            "0x1410 1x30"
+        ),
         series("oomtrace_invisible_kills_total", pod, "0x1410 2x30"),
         series(
             "oomtrace_evictions_total",
             r#"namespace="team-b",pod="batch",signal="memory.available""#,
             "0x1410 1x30"
         ),
-        series("oomtrace_lost_events_total", r#"from="ring",output="""#, "0x1410 10x30"),
+        series("oomtrace_lost_events_total", r#"instance="node1",from="ring",output="""#, "0x1410 10x30"),
     ]);
     let container = r#"{namespace="team-a", pod="web-7d4b9f6c5d-x2x4z", container="app"}"#;
-    let expected = [
-        (container, 4),
-        (container, 2),
-        (r#"{signal="memory.available"}"#, 1),
-        (r#"{namespace="team-a", workload="web"}"#, 4),
-        (r#"{from="ring"}"#, 10),
+    let of_all_pods = r#"{namespace="team-c", pod="etl-0", container="etl"}"#;
+    let expected: [&[(&str, u32)]; 7] = [
+        &[(container, 4), (of_all_pods, 1)],
+        &[(container, 2)],
+        &[(r#"{signal="memory.available"}"#, 1)],
+        &[(r#"{namespace="team-a", workload="web"}"#, 4), (r#"{namespace="team-c"}"#, 1)],
+        &[(container, 4)],
+        &[(r#"{instance="node2"}"#, 1)],
+        &[(r#"{instance="node1", from="ring"}"#, 10)],
     ];
     let queries = text("queries/oomtrace.promql")?;
     let queries = below_questions(&queries);
@@ -128,8 +150,10 @@ fn in_prometheus() -> Result<Vec<String>> {
     let tests: Vec<_> = queries
         .iter()
         .zip(expected)
-        .map(|((_, query), (labels, value))| {
-            json!({"expr": query, "eval_time": "1d", "exp_samples": [{"labels": labels, "value": value}]})
+        .map(|((_, query), samples)| {
+            let samples: Vec<_> =
+                samples.iter().map(|(labels, value)| json!({"labels": labels, "value": value})).collect();
+            json!({"expr": query, "eval_time": "1d", "exp_samples": samples})
         })
         .collect();
     // JSON is YAML.
