@@ -54,12 +54,19 @@ enum Record {
     Closed,
 }
 
-impl Record {
-    fn print(&self) -> serde_json::Result<String> {
-        let json = serde_json::to_string(self)?;
-        Ok(format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes())))
-    }
+/// [`Record::Line`] of a line that belongs to somebody else.
+#[derive(Serialize)]
+struct LineRecord<'a> {
+    line: &'a Line,
+}
 
+/// A record as the file has it.
+fn print(record: &impl Serialize) -> serde_json::Result<String> {
+    let json = serde_json::to_string(record)?;
+    Ok(format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes())))
+}
+
+impl Record {
     /// `None` where it is damaged, or of another version of oomtrace that has other records.
     fn parse(line: &[u8]) -> Option<Self> {
         let (sum, json) = line.split_at_checked(8)?;
@@ -221,7 +228,7 @@ impl OpenIncidents {
     /// Keeps a line, if incidents are made of such.
     pub(super) fn keep(&mut self, line: &Line) {
         if Timeline::uses(&line.event) {
-            self.append(&Record::Line(Box::new(line.clone())));
+            self.append(&LineRecord { line });
         }
     }
 
@@ -244,9 +251,9 @@ impl OpenIncidents {
         self.incomplete |= lost > 0;
     }
 
-    fn append(&mut self, record: &Record) {
+    fn append(&mut self, record: &impl Serialize) {
         // It has no map whose keys are not strings, so this cannot fail.
-        let Ok(text) = record.print() else { return };
+        let Ok(text) = print(record) else { return };
         self.bytes += text.len() as u64;
         self.writer.send(text.into());
     }
@@ -278,10 +285,13 @@ fn put_aside(file: &Path) -> PathBuf {
 
 /// Ends a line that was not written whole, so that the next is one.
 fn end_last_record(file: &Path) -> io::Result<()> {
-    if fs::read(file)?.last().is_some_and(|last| *last != b'\n') {
-        fs::OpenOptions::new().append(true).open(file)?.write_all(b"\n")?;
+    match fs::read(file) {
+        Ok(text) if text.last().is_some_and(|last| *last != b'\n') => {
+            fs::OpenOptions::new().append(true).open(file)?.write_all(b"\n")
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn remove(file: &Path) -> io::Result<()> {
@@ -318,14 +328,14 @@ mod tests {
             Self { timeline, records: Vec::new(), reported: Vec::new() }
         }
 
-        fn append(&mut self, record: &Record) {
-            self.records.push(record.print().expect("it can be printed"));
+        fn append(&mut self, record: &impl Serialize) {
+            self.records.push(print(record).expect("it can be printed"));
         }
 
         fn take_all(&mut self, lines: &[Line]) {
             for line in lines {
                 self.timeline.push(line);
-                self.append(&Record::Line(Box::new(line.clone())));
+                self.append(&LineRecord { line });
                 self.tick(line);
             }
         }

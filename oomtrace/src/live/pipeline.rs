@@ -274,6 +274,8 @@ impl Pipeline {
         let seq = left.lines().map(|line| line.seq).max().unwrap_or_default();
         self.again = left.go_on(timeline, self.numbering.clock, certain_until);
         let going_on = timeline.open_incidents();
+        // Those were reported.
+        self.dropped = timeline.dropped();
         if going_on > 0 {
             // Incidents name their lines by these numbers.
             self.numbering.seq = seq;

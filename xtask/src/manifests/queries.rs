@@ -14,7 +14,11 @@ const SCRIPT: &str = include_str!("queries.py");
 /// The questions, as each file asks them, and what the example answers: rows, whose columns are the fields of an object in jq.
 fn questions() -> [(&'static str, &'static str, Value); 7] {
     [
-        ("Who was killed most?", "killed_most", json!([["team-a", "web", 4], ["team-b", "worker", 2], ["team-c", "etl", 1]])),
+        (
+            "Who was killed most?",
+            "killed_most",
+            json!([["team-a", "web", 4], ["team-b", "worker", 2], ["team-c", "etl", 1]]),
+        ),
         ("Which kills does Kubernetes not show?", "invisible_kills", json!([["team-b", "worker-5c", "worker", 2]])),
         ("How many evictions were there, by signal?", "evictions_by_signal", json!([["memory.available", 1]])),
         (
