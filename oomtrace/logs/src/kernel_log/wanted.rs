@@ -181,4 +181,14 @@ mod tests {
         assert_eq!(goes_on("[    1.5] eth0: link is", "up"), Some(false));
         assert_eq!(goes_on("Out of memory: Killed process 7 (a) total-vm:8kB, oom_score_adj:9", "50"), Some(true));
     }
+
+    #[test]
+    fn what_is_undone_is_said_in_words() {
+        let learnt = |log: &str| Plan::learn(log.as_bytes(), &KernelLines::new().expect("a search"));
+        assert_eq!(learnt(&behind("    ")).in_words(), ", indented");
+        assert_eq!(learnt(&behind("7:")).in_words(), ", behind a head");
+        assert_eq!(learnt(&behind("2026/11/23 23:20:37 ")).in_words(), ", behind a head with a time");
+        let reversed: String = (0..3).flat_map(|_| REPORT.iter().rev()).flat_map(|text| [text, "\n"]).collect();
+        assert_eq!(learnt(&reversed).in_words(), ", newest first");
+    }
 }

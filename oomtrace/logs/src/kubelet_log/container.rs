@@ -360,3 +360,24 @@ fn printed_reason(text: &str) -> Option<Said> {
     let container = Container { name: Some(name.to_owned()), id, ..Container::default() };
     Some(Said::KillReason(pods::by_full_name(pod)?, container, reason.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conmon_says_how_the_containers_id_begins() {
+        assert_eq!(read_conmon("conmon 2f6e8a5a9d8b1f1b5b8e <ninfo>: OOM received"), Some("2f6e8a5a9d8b1f1b5b8e"));
+        assert_eq!(read_conmon("conmon 2f6e8a5a9d8b1f1b5b8e <ninfo>: container exited"), None);
+        assert_eq!(read_conmon("conmon 2f6e8a5a <ninfo>: OOM received"), None, "too short to tell containers apart");
+        assert_eq!(read_conmon("conmon 2f6e8a5a9d8b1f1b5bzz <ninfo>: OOM received"), None);
+    }
+
+    #[test]
+    fn a_probe_is_named() {
+        let said =
+            printed_probe(r#"Liveness probe for "a_ns(1ab823cb-c402-4c21-94aa-38e722342611):c" failed (failure): no"#);
+        let Some(Said::Change(change)) = said else { unreachable!("it says nothing") };
+        assert_eq!((change.reason.as_deref(), change.message.as_deref()), (Some("Liveness"), Some("no")));
+    }
+}

@@ -181,3 +181,18 @@ fn is_head(rest: &[u8]) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_names_its_host_and_whose_it_is() {
+        let of = |line: &str| host(line.as_bytes());
+        let node = || "node1".to_owned();
+        assert_eq!(of("Nov 23 23:20:37 node1 kubelet[440]: I1123 text"), Some((node(), Of::Kubelet)));
+        assert_eq!(of("Nov 23 23:20:37 node1 kernel: text"), Some((node(), Of::Kernel)));
+        assert_eq!(of("Nov 23 23:20:37 node1 sshd[4]: text\r"), Some((node(), Of::Other)));
+        assert_eq!(of("text without a head"), None);
+    }
+}

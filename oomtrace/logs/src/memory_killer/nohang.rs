@@ -125,4 +125,12 @@ mod tests {
         assert!(last(&["  PID: 7, name: a, badness: 9", "Thresholds is not exceeded now"]).is_none());
         assert!(last(&["  Sending a letter to the victim"]).is_none());
     }
+
+    #[test]
+    fn that_a_signal_is_sent_is_known() {
+        assert!(says_sent("  Sending SIGTERM to the victim"));
+        assert!(says_sent("Send SIGKILL to the victim; total response time: 7 ms"));
+        assert!(!says_sent("Sending a mail to the victim"));
+        assert!(!says_sent("Sending SIGTERM to the victims"));
+    }
 }

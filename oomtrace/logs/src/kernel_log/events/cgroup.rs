@@ -73,6 +73,7 @@ pub(super) fn memory_nodes(report: &Report) -> Vec<MemoryNode> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel_log::report::{NodeMemory, Zone};
 
     fn stats(cgroup: &str, values: &[(&str, u64)]) -> CgroupStats {
         let values = values.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
@@ -106,5 +107,23 @@ mod tests {
         let new = of(vec![stats("/a", &[("anon", 5), ("file", 7), ("kernel_stack", 1), ("slab", 2)])]);
         assert_eq!((new.file_bytes, new.anon_bytes, new.kernel_bytes), (Some(7), Some(5), Some(3)));
         assert_eq!(memory(&Report::default()), None);
+    }
+
+    #[test]
+    fn a_nodes_zones_are_added() {
+        let zone = |node, free_bytes, managed| Zone {
+            node,
+            name: String::new(),
+            free_bytes,
+            min_bytes: None,
+            low_bytes: None,
+            high_bytes: None,
+            managed_bytes: Some(managed),
+        };
+        let node = NodeMemory { zones: vec![zone(0, 1, 10), zone(0, 2, 20), zone(1, 4, 40)], ..NodeMemory::default() };
+        let report = Report { node: Some(node.into()), global: Some(true), ..Report::default() };
+        let nodes = memory_nodes(&report);
+        let nodes: Vec<_> = nodes.iter().map(|node| (node.id, node.free_bytes, node.managed_bytes)).collect();
+        assert_eq!(nodes, [(0, 3, Some(30)), (1, 4, Some(40))]);
     }
 }

@@ -163,3 +163,24 @@ fn of_cgroup(report: &Report, swap_total_bytes: Option<u64>) -> Option<u64> {
     };
     limit.checked_add(swap)
 }
+
+#[cfg(test)]
+mod tests {
+    use oomtrace_model::SwapCounter;
+
+    use super::*;
+    use crate::kernel_log::report::Counter;
+
+    #[test]
+    fn what_a_cgroup_may_use_is_its_limit_and_the_swap_that_it_may_use() {
+        let report = |swap_counter, limit_bytes| {
+            let limited_to = |bytes| Some(Counter { usage_bytes: 0, limit_bytes: Some(bytes), failcnt: 0 });
+            let (memory, swap) = (limited_to(100), limited_to(limit_bytes));
+            Report { memory, swap, swap_counter: Some(swap_counter), ..Report::default() }
+        };
+        assert_eq!(of_cgroup(&report(SwapCounter::Swap, 30), Some(1000)), Some(130));
+        assert_eq!(of_cgroup(&report(SwapCounter::MemoryAndSwap, 130), Some(1000)), Some(130));
+        assert_eq!(of_cgroup(&report(SwapCounter::MemoryAndSwap, 130), Some(10)), Some(110), "there is no more");
+        assert_eq!(of_cgroup(&report(SwapCounter::MemoryAndSwap, 100), None), Some(100));
+    }
+}

@@ -129,3 +129,18 @@ pub(super) fn kernel_stamp(text: &[u8]) -> Option<(u64, Option<Caller>, &[u8])> 
     let caller = after_stamp(&mut scan);
     Some((boot_ns, caller, scan.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bracket_that_a_line_begins_with_may_be_missing() {
+        let read = |line: &'static str| without_bracket(line.as_bytes()).map(|(head, text)| (head.when.boot_ns, text));
+        assert_eq!(read("153.158837] java invoked"), Some((Some(153_158_837_000), &b"java invoked"[..])));
+        for other in ["153.15883] a", "153.1588377] a", "15x.158837] a", ".158837] a", "153.15883x] a", "153.158837]a"]
+        {
+            assert_eq!(read(other), None, "{other}");
+        }
+    }
+}
