@@ -79,16 +79,11 @@ impl WallClock {
         Self { offset_ns: wall - i128::midpoint(boot_before, boot_after) }
     }
 
-    /// A reading of the boot-time clock as wall time.
-    #[must_use]
-    pub fn at(self, boot_ns: u64) -> Timestamp {
-        Timestamp::from_nanosecond(self.offset_ns + i128::from(boot_ns)).unwrap_or(Timestamp::UNIX_EPOCH)
-    }
-
-    /// The same as RFC 3339 in UTC with nanoseconds.
+    /// A reading of the boot-time clock as RFC 3339 in UTC with nanoseconds.
     #[must_use]
     pub fn rfc3339(self, boot_ns: u64) -> String {
-        rfc3339(self.at(boot_ns))
+        let wall = Timestamp::from_nanosecond(self.offset_ns + i128::from(boot_ns)).unwrap_or(Timestamp::UNIX_EPOCH);
+        rfc3339(wall)
     }
 }
 

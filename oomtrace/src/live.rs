@@ -325,9 +325,7 @@ impl Live {
         if let Some(metrics) = &metrics {
             pipeline.count_in(Arc::clone(metrics));
         }
-        let certain_until = continuity.certain_until();
-        let incidents_resumed =
-            open_incidents.map_or(0, |(open, left)| pipeline.keep_incidents(open, left, certain_until) as u64);
+        let incidents_resumed = open_incidents.map_or(0, |(open, left)| pipeline.keep_incidents(open, left) as u64);
         Ok(Self {
             probes,
             sources,

@@ -148,7 +148,7 @@ pub fn state_file(data: &[u8]) {
     for boot in ["b", "another"] {
         let mut timeline = Timeline::new(Keep { evidence: 64, context: 64 }, Background::default());
         let (left, _) = Left::parse(data, boot);
-        let again = left.go_on(&mut timeline, WallClock::now(), Some(0));
+        let again = left.go_on(&mut timeline, WallClock::now());
         for incident in again.incidents.into_iter().chain(timeline.finish()) {
             let _ = serde_json::to_string(&incident);
         }

@@ -34,8 +34,6 @@ const WRITTEN_EVERY: Duration = Duration::from_secs(5);
 const MARGIN: Duration = Duration::from_secs(30);
 /// By then the probes have reported what they saw while they were attached.
 const SETTLED: Duration = Duration::from_secs(2);
-/// So long an output may take to write a line.
-const WRITTEN_OUT: Duration = Duration::from_secs(1);
 /// So many kills are remembered by their process ids.
 const REMEMBERED: usize = 1000;
 
@@ -130,13 +128,6 @@ impl Continuity {
     /// How long the node was not traced before this start.
     pub(super) fn away(&self) -> Option<Duration> {
         self.away.map(|(away, _)| away)
-    }
-
-    /// By the boot-time clock: what was reported before is out for certain, so long before the file said so that outputs had written
-    /// it.
-    pub(super) fn certain_until(&self) -> Option<u64> {
-        let written = u64::try_from(WRITTEN_OUT.as_nanos()).unwrap_or(u64::MAX);
-        self.away.map(|(_, until)| until.boot_ns.saturating_sub(written))
     }
 
     /// Takes notice of events on their way.

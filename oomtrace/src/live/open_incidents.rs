@@ -16,6 +16,7 @@ use std::{
     fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -38,6 +39,8 @@ const SMALL: u64 = 1 << 20;
 /// A file is put aside at this size even if incidents are open. One that began before the file of before has another `id` then
 /// after oomtrace was killed.
 const LARGE: u64 = 8 << 20;
+/// By then outputs have written what they were given.
+const WRITTEN_OUT: Duration = Duration::from_secs(1);
 /// It is put aside when that is said, not by its size.
 const ROTATION: Rotation = Rotation { bytes: 0, keep: 1 };
 
@@ -50,6 +53,8 @@ enum Record {
     Line(Box<Line>),
     /// What there was to report at this time was reported.
     Reported(Timestamp),
+    /// All lines and reports before this have come out, but for so many.
+    Out { but: usize },
     /// Every incident was closed.
     Closed,
 }
@@ -85,6 +90,9 @@ impl Record {
 #[derive(Debug, Default)]
 pub struct Left {
     records: Vec<Record>,
+    /// How many lines and reports there are, and how many of them have come out for certain.
+    reported: usize,
+    out: usize,
     /// Whether it was in the boot that this is.
     in_this_boot: bool,
 }
@@ -112,17 +120,18 @@ impl Left {
         let (mut left, mut damaged) = (Self::default(), 0);
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             match Record::parse(line) {
-                Some(Record::Closed) => left.records.clear(),
+                Some(Record::Closed) => left = Self::default(),
+                Some(Record::Out { but }) => left.out = left.reported.saturating_sub(but),
                 Some(record) => {
-                    if let Record::Clock { boot_id: of_record, .. } = &record {
-                        left.in_this_boot = of_record == boot_id;
+                    match &record {
+                        Record::Clock { boot_id: of_record, .. } => left.in_this_boot = of_record == boot_id,
+                        _ => left.reported += 1,
                     }
                     left.records.push(record);
                 }
                 None => damaged += 1,
             }
         }
-        left.in_this_boot &= !left.records.is_empty();
         (left, damaged)
     }
 
@@ -134,38 +143,34 @@ impl Left {
         })
     }
 
-    /// Brings a timeline to where it was when oomtrace was killed, and the clock of it to this one. What was not reported for certain
-    /// is given: what came later than `certain_until`, by the boot-time clock. If all that was in another boot, what is left to report
-    /// of it is given, and the timeline stays as it is.
-    pub fn go_on(self, timeline: &mut Timeline, wall: WallClock, certain_until: Option<u64>) -> Again {
+    /// Brings a timeline to where it was when oomtrace was killed, and the clock of it to this one. What may not have come out is given.
+    /// If all that was in another boot, what is left to report of it is given, and the timeline stays as it is.
+    pub fn go_on(self, timeline: &mut Timeline, wall: WallClock) -> Again {
         let mut of_then = Timeline::new(timeline.keep(), timeline.known().clone());
         let mut again = Again::default();
         let mut known: Option<WallClock> = None;
-        let is_certain = |clock: Option<WallClock>, at: Option<Timestamp>| match (clock, certain_until) {
-            (Some(clock), Some(until)) => at.is_none_or(|at| at <= clock.at(until)),
-            _ => true,
-        };
+        let mut reported = 0;
         for record in self.records {
             match record {
                 Record::Clock { wall, .. } => {
                     step(&mut of_then, known.replace(wall), wall);
+                    continue;
                 }
                 Record::Line(line) => {
                     of_then.push(&line);
-                    if !is_certain(known, line.ts.parse().ok()) {
-                        again.lines.push(*line);
-                    }
+                    again.lines.extend((reported >= self.out).then_some(*line));
                 }
                 Record::Reported(at) => {
                     of_then.advance(at);
                     let (incidents, ends) = (of_then.news(), of_then.take_ends());
-                    if !is_certain(known, Some(at)) {
+                    if reported >= self.out {
                         again.incidents.extend(incidents);
                         again.ends.extend(ends);
                     }
                 }
-                Record::Closed => {}
+                Record::Out { .. } | Record::Closed => {}
             }
+            reported += 1;
         }
         if !self.in_this_boot {
             return Again { lines: Vec::new(), incidents: of_then.finish(), ends: of_then.take_ends() };
@@ -202,6 +207,11 @@ pub(super) struct OpenIncidents {
     /// So many bytes were written since the file was put aside.
     bytes: u64,
     incomplete: bool,
+    /// How many lines and reports there were in this run; how many there were at some time; and of how many it is written that they
+    /// have come out.
+    reported: usize,
+    at_a_time: Option<(Instant, usize)>,
+    out: usize,
 }
 
 impl OpenIncidents {
@@ -216,7 +226,8 @@ impl OpenIncidents {
         let bytes = fs::metadata(&path).map_or(0, |metadata| metadata.len());
         let writer = Writer::file(&path, ROTATION, confinement)
             .with_context(|| format!("{} cannot be written", path.display()))?;
-        Ok((Self { path, boot_id, writer, bytes, incomplete: false }, left))
+        let (reported, at_a_time, out) = (0, None, 0);
+        Ok((Self { path, boot_id, writer, bytes, incomplete: false, reported, at_a_time, out }, left))
     }
 
     /// What the times of all that follows are by.
@@ -229,16 +240,27 @@ impl OpenIncidents {
     pub(super) fn keep(&mut self, line: &Line) {
         if Timeline::uses(&line.event) {
             self.append(&LineRecord { line });
+            self.reported += 1;
         }
     }
 
     /// Something was reported at this time.
     pub(super) fn reported(&mut self, at: Timestamp) {
         self.append(&Record::Reported(at));
+        self.reported += 1;
     }
 
-    /// Puts the file aside if it is large, be it needed for an incident or not; and looks how writing it went.
-    pub(super) fn tick(&mut self, needed: bool, wall: WallClock) {
+    /// Says what has come out by now, puts the file aside if it is large, be it needed for an incident or not, and looks how writing it
+    /// went.
+    pub(super) fn tick(&mut self, now: Instant, needed: bool, wall: WallClock) {
+        match self.at_a_time {
+            Some((at, reported)) if now.duration_since(at) >= WRITTEN_OUT => {
+                self.append(&Record::Out { but: self.reported - reported });
+                (self.at_a_time, self.out) = (None, reported);
+            }
+            None if self.reported > self.out => self.at_a_time = Some((now, self.reported)),
+            _ => {}
+        }
         if self.bytes > if needed { LARGE } else { SMALL } {
             self.writer.rotate();
             (self.bytes, self.incomplete) = (0, false);
@@ -393,7 +415,7 @@ mod tests {
                 assert!(damaged <= 1, "{damaged} records are damaged");
                 let (written, taken) = (left.records.len(), left.lines().count());
                 let mut resumed = Run::new();
-                assert!(left.go_on(&mut resumed.timeline, wall, None).incidents.is_empty());
+                left.go_on(&mut resumed.timeline, wall);
                 if let Some(last) = taken.checked_sub(1) {
                     resumed.tick(&lines[last]);
                 }
@@ -409,24 +431,58 @@ mod tests {
 
     #[test]
     fn what_may_not_have_come_out_is_reported_once_more() {
-        let since_1970: WallClock = serde_json::from_str(r#"{"offset_ns":0}"#).expect("a clock");
+        let wall = WallClock::now();
         let lines = recording("oomkill.jsonl.zst");
+        let (out, later) = lines.split_at(lines.len() / 2);
         let mut run = Run::new();
-        run.append(&Record::Clock { boot_id: BOOT.to_owned(), wall: since_1970 });
-        run.take_all(&lines);
-        let again = |until: Option<Timestamp>| {
-            let until = until.map(|until| u64::try_from(until.as_nanosecond()).expect("after 1970"));
+        run.append(&Record::Clock { boot_id: BOOT.to_owned(), wall });
+        run.take_all(out);
+        let (records, reported) = (run.records.len(), run.reported.len());
+        run.take_all(later);
+        let again = |records: &[String]| {
             let mut timeline = Timeline::new(Keep::LIVE, Background::default());
-            Left::parse(run.records.concat().as_bytes(), BOOT).0.go_on(&mut timeline, since_1970, until)
+            Left::parse(records.concat().as_bytes(), BOOT).0.go_on(&mut timeline, wall)
         };
-        let time = |line: &Line| line.ts.parse::<Timestamp>().expect("a time");
-        let middle = time(&lines[lines.len() / 2]);
-        let seqs = |lines: Vec<Line>| lines.iter().map(|line| line.seq).collect::<Vec<_>>();
-        let later = lines.iter().filter(|line| time(line) > middle).cloned().collect();
-        assert_eq!(seqs(again(Some(middle)).lines), seqs(later));
-        assert_eq!(seqs(again(None).lines), [0; 0]);
-        let all = again(Some(Timestamp::UNIX_EPOCH));
+        let seqs = |lines: &[Line]| lines.iter().map(|line| line.seq).collect::<Vec<_>>();
+        let all = again(&run.records);
+        assert_eq!(seqs(&all.lines), seqs(&lines));
         assert_eq!(as_json(&all.incidents), as_json(run.reported.iter().map(|(_, incident)| incident)));
+        for but in [0, run.records.len() - records] {
+            let at = if but == 0 { records } else { run.records.len() };
+            let mut records = run.records.clone();
+            records.insert(at, print(&Record::Out { but }).expect("it can be printed"));
+            let again = again(&records);
+            assert_eq!(seqs(&again.lines), seqs(later));
+            assert_eq!(
+                as_json(&again.incidents),
+                as_json(run.reported[reported..].iter().map(|(_, incident)| incident))
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_reported_is_out_a_second_later() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let start = || OpenIncidents::start(folder.path(), &Confinement::default()).expect("it can be written");
+        let (wall, now) = (WallClock::now(), Instant::now());
+        let (mut open, _) = start();
+        let lines = recording("oomkill.jsonl.zst");
+        open.keep(&lines[0]);
+        open.tick(now, true, wall);
+        open.keep(&lines[1]);
+        open.tick(now + WRITTEN_OUT / 2, true, wall);
+        open.tick(now + WRITTEN_OUT, true, wall);
+        open.writer.finish().expect("written");
+        drop(open);
+        let (mut open, left) = start();
+        assert_eq!((left.reported, left.out), (2, 1), "the second line is too new");
+        open.keep(&lines[2]);
+        open.tick(now, true, wall);
+        open.tick(now + WRITTEN_OUT, true, wall);
+        open.writer.finish().expect("written");
+        drop(open);
+        let (_, left) = start();
+        assert_eq!((left.reported, left.out), (3, 3), "what was before is reported once more at the start");
     }
 
     #[test]
@@ -442,7 +498,7 @@ mod tests {
         assert!(!expected.is_empty(), "none was open");
         let (left, _) = Left::parse(run.records.concat().as_bytes(), BOOT);
         let mut next = Run::new();
-        assert_eq!(as_json(&left.go_on(&mut next.timeline, wall, None).incidents), expected);
+        assert_eq!(as_json(&left.go_on(&mut next.timeline, wall).incidents), expected);
         assert!(!next.timeline.has_incidents());
         // Of a run that ended in an orderly way nothing is left.
         run.append(&Record::Closed);

@@ -267,12 +267,11 @@ impl Pipeline {
     }
 
     /// Goes on with incidents that were open when oomtrace was killed, and keeps what the next start needs to do so. To be called when
-    /// it is known whether incidents are made. What was reported later than `certain_until`, by the boot-time clock, is reported once
-    /// more. Gives how many incidents go on.
-    pub(super) fn keep_incidents(&mut self, mut open: OpenIncidents, left: Left, certain_until: Option<u64>) -> usize {
+    /// it is known whether incidents are made. Gives how many go on.
+    pub(super) fn keep_incidents(&mut self, mut open: OpenIncidents, left: Left) -> usize {
         let Some(timeline) = &mut self.timeline else { return 0 };
         let seq = left.lines().map(|line| line.seq).max().unwrap_or_default();
-        self.again = left.go_on(timeline, self.numbering.clock, certain_until);
+        self.again = left.go_on(timeline, self.numbering.clock);
         let going_on = timeline.open_incidents();
         // Those were reported.
         self.dropped = timeline.dropped();
@@ -314,7 +313,7 @@ impl Pipeline {
             if !news.is_empty() || !ends.is_empty() {
                 open.reported(now);
             }
-            open.tick(timeline.has_incidents(), self.numbering.clock);
+            open.tick(Instant::now(), timeline.has_incidents(), self.numbering.clock);
         }
         self.tell_all(news);
         self.emit_ends(ends);
