@@ -201,6 +201,21 @@ impl Snapshot {
         self.mirrors.get(uid).unwrap_or(uid)
     }
 
+    /// Learns that a container is one of the pod with this uid. A pod that was described without its uid is known by it from then on.
+    pub fn identify(&mut self, uid: &PodUid, id: &ContainerId) {
+        let has_it = |record: &PodRecord| record.containers.values().any(|container| container.ids.contains_key(id));
+        let Some(name) = self.described.iter().find(|(_, record)| has_it(record)).map(|(name, _)| name.clone()) else {
+            return;
+        };
+        let uid = self.canonical(uid).clone();
+        if !self.pods.contains_key(&uid)
+            && let Some(mut record) = self.described.remove(&name)
+        {
+            record.pod.uid = Some(uid.clone());
+            self.pods.insert(uid, record);
+        }
+    }
+
     /// The container with an id, its name and its pod.
     #[must_use]
     pub fn container(&self, id: &ContainerId) -> Option<(&PodRecord, &str, &ContainerRecord)> {

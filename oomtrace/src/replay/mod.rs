@@ -33,7 +33,7 @@ pub use self::{
     given::{Given, Held},
 };
 use crate::{
-    event::{ContainerAction, Event, Incident, Line, Observation, OomKill},
+    event::{ContainerAction, ContainerId, Event, Incident, Line, Observation, OomKill, PodUid},
     node::snapshot::{self, Snapshot},
     timeline::{Background, Keep, Timeline},
 };
@@ -226,6 +226,9 @@ fn run_one(inputs: &Inputs, mut known: Background, shown: impl Show) -> Result<b
     };
     let logs::KernelLogs { reported: kernel, untimed, readable, mut hosts } =
         logs::KernelLogs::read(inputs, &zone, latest)?;
+    for (uid, id) in kernel.iter().chain(&untimed).filter_map(place_of_kill) {
+        known.snapshot.identify(uid, id);
+    }
     let mut kubelet = logs::KubeletLogs::open(inputs, &zone, latest)?;
     // Where the lines that were pasted beside statuses say nothing of an end, the statuses are all there is.
     let killed = kernel.iter().chain(&untimed).any(says_of_a_kill);
@@ -263,6 +266,12 @@ fn run_one(inputs: &Inputs, mut known: Background, shown: impl Show) -> Result<b
 /// Whether it is of a kill. A report that was cut is not: nobody knows whom it killed.
 fn says_of_a_kill(observed: &Observation) -> bool {
     matches!(observed.event, Event::OomKill(_) | Event::PanicOnOom(_) | Event::Signal(_))
+}
+
+/// The pod and the container of a kill, by the cgroup that the kernel names.
+fn place_of_kill(observed: &Observation) -> Option<(&PodUid, &ContainerId)> {
+    let Event::OomKill(kill) = &observed.event else { return None };
+    Some((kill.pod.as_ref()?.uid.as_ref()?, kill.container.as_ref()?.id.as_ref()?))
 }
 
 /// Whether it is of a container or a pod that ended, or has to.

@@ -36,6 +36,8 @@ pub(super) enum Role {
     KernelLogAndPods,
     /// The same of a kubelet's.
     KubeletLogAndPods,
+    /// The same of both.
+    BothLogsAndPods,
     Recording,
     Pods,
     KubeletMetrics,
@@ -50,6 +52,10 @@ impl Role {
             Self::KernelLogAndPods => "a kernel log, with what is known of pods beside it (--kernel-log and --pods)",
             Self::KubeletLogAndPods => {
                 "a kubelet's log, with what is known of pods beside it (--kubelet-log and --pods)"
+            }
+            Self::BothLogsAndPods => {
+                "a log with the kernel's and the kubelet's lines, with what is known of pods beside them (--kernel-log, \
+                 --kubelet-log and --pods)"
             }
             Self::Recording => "a recording (--events)",
             Self::Pods => "what is known of pods (--pods)",
@@ -138,6 +144,12 @@ fn give(role: Role, file: Given, inputs: &mut Inputs) {
             inputs.pods.push(file.clone());
             inputs.kubelet_log.push(file);
         }
+        Role::BothLogsAndPods => {
+            inputs.pasted = true;
+            inputs.pods.push(file.clone());
+            inputs.kernel_log.push(file.clone());
+            inputs.kubelet_log.push(file);
+        }
         Role::Recording => inputs.events.push(file),
         Role::Pods => inputs.pods.push(file),
         Role::KubeletMetrics => inputs.kubelet_metrics.push(file),
@@ -152,19 +164,29 @@ fn role(file: &Given, start: &[u8]) -> Result<Option<Role>> {
     if unwrap::has_line(start) {
         return Ok(Some(Role::Recording));
     }
-    if may_be_pods(start) && has_pods(file, start)? {
-        return Ok(Some(Role::Pods));
+    let pods = may_be_pods(start) && has_pods(file, start)?;
+    if pods {
+        // A document has nothing beside it; a text that was pasted may have.
+        let pasted = whole(start) && snapshot::is_printed(start.trim_ascii_start());
+        return Ok(Some(match (pasted && has_kernel(start), pasted && has_heads_of_kubelet(start)) {
+            (true, true) => Role::BothLogsAndPods,
+            (true, false) => Role::KernelLogAndPods,
+            (false, true) => Role::KubeletLogAndPods,
+            (false, false) => Role::Pods,
+        }));
     }
     // A document of JSON may have its lines anywhere.
     let document =
         is_document(start).then(|| json::objects(start)).flatten().map(|lines| lines.join("\n").into_bytes());
     let logged = document.as_deref().unwrap_or(start);
     let (kernel, kubelet) = (kernel_log::is_export(start) || has_kernel(logged), has_kubelet(logged));
+    let part = whole(start) && (kernel || kubelet) && snapshot::has_part(start);
     Ok(match (kernel, kubelet) {
+        (true, true) if part => Some(Role::BothLogsAndPods),
         (true, true) => Some(Role::BothLogs),
-        (true, false) if whole(start) && snapshot::has_part(start) => Some(Role::KernelLogAndPods),
+        (true, false) if part => Some(Role::KernelLogAndPods),
         (true, false) => Some(Role::KernelLog),
-        (false, true) if whole(start) && snapshot::has_part(start) => Some(Role::KubeletLogAndPods),
+        (false, true) if part => Some(Role::KubeletLogAndPods),
         (false, true) => Some(Role::KubeletLog),
         (false, false) if has_metrics(start) => Some(Role::KubeletMetrics),
         (false, false) if whole(start) && has_status(file, start)? => Some(Role::Pods),
@@ -205,6 +227,11 @@ fn has_kubelet(start: &[u8]) -> bool {
         LineKind::Foreign => false,
         LineKind::Bare | LineKind::No => KubeletLines.text_at(line).is_some(),
     })
+}
+
+/// The same, where what kubectl prints has the kubelet's words, too: only a head tells that a line is the kubelet's.
+fn has_heads_of_kubelet(start: &[u8]) -> bool {
+    lines(start).any(|line| matches!(KubeletLines.known(line), LineKind::Wanted(_)))
 }
 
 fn has_metrics(start: &[u8]) -> bool {
