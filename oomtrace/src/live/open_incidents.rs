@@ -467,6 +467,7 @@ mod tests {
         let (wall, now) = (WallClock::now(), Instant::now());
         let (mut open, _) = start();
         let lines = recording("oomkill.jsonl.zst");
+        open.set_clock(wall);
         open.keep(&lines[0]);
         open.tick(now, true, wall);
         open.keep(&lines[1]);
