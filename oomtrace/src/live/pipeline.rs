@@ -290,9 +290,7 @@ impl Pipeline {
         let Again { lines, incidents, ends } = std::mem::take(&mut self.again);
         if lines.len() + incidents.len() > 0 {
             let (lines, incidents) = (lines.len(), incidents.len());
-            info!(
-                "of before oomtrace was killed, {lines} lines and {incidents} incidents are reported once more, or to their end"
-            );
+            info!("{lines} lines and {incidents} incidents of the run before are reported once more, or to their end");
         }
         for line in &lines {
             self.outlets.print(line);

@@ -39,6 +39,7 @@ mod identity;
 mod judge;
 mod losses;
 mod names;
+mod order;
 mod replay;
 mod report;
 mod retain;
@@ -63,6 +64,7 @@ use self::{
     groups::Groups,
     judge::{Depth, Judged},
     losses::{Losses, REPORTED},
+    order::{Kept, Order, by_node},
     thresholds::Thresholds,
     weight::Weight,
 };
@@ -105,16 +107,6 @@ pub struct Background {
     pub everything: bool,
 }
 
-/// An event in the timeline's order.
-#[derive(Clone, Debug)]
-struct Kept {
-    /// Nanoseconds since 1970.
-    at: i64,
-    line: Arc<Digested>,
-    /// It only teaches names, or that something was killed in a container before.
-    lesson: bool,
-}
-
 /// When a node's kubelet was heard first and last, nanoseconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Heard {
@@ -130,16 +122,6 @@ struct Node {
     heard: Heard,
     thresholds: Thresholds,
     losses: Losses,
-}
-
-/// By what lines are kept in order.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Order {
-    at: i64,
-    node: Arc<str>,
-    source: Source,
-    /// It tells lines of one time apart; [`by_node`] puts those in the order of their numbers.
-    arrival: u64,
 }
 
 /// Collects events, and makes incidents of them.
@@ -427,7 +409,7 @@ impl Timeline {
     /// All incidents as they are at the end of the input, judged at once.
     #[cfg(test)]
     fn incidents(&self) -> Vec<Incident> {
-        let lines = merge(&self.evidence, &self.context).map(|(order, line)| (order, line, false));
+        let lines = order::merge(&self.evidence, &self.context).map(|(order, line)| (order, line, false));
         let mut all = judged(lines, &self.known, &self.nodes, &Folds::new(), Depth::Whole).incidents;
         all.retain(|judged| !judged.hidden);
         sort(&mut all);
@@ -545,46 +527,6 @@ impl EndAsIntended {
 
 fn sort(judged: &mut [Judged]) {
     judged.sort_by(|a, b| (a.at, &a.node, &a.incident.id).cmp(&(b.at, &b.node, &b.incident.id)));
-}
-
-/// Lines by node, each once: the same may be read from two files.
-fn by_node<'a>(lines: impl Iterator<Item = (&'a Order, &'a Arc<Digested>, bool)>) -> BTreeMap<&'a str, Vec<Kept>> {
-    let mut nodes: BTreeMap<&str, Vec<Kept>> = BTreeMap::new();
-    for (order, line, lesson) in lines {
-        nodes.entry(&order.node).or_default().push(Kept { at: order.at, line: Arc::clone(line), lesson });
-    }
-    for lines in nodes.values_mut() {
-        // What is remembered of lines that were let go of comes first, and is not always from before.
-        if !lines.is_sorted_by_key(|kept| kept.at) {
-            lines.sort_by_key(|kept| (kept.at, kept.line.source));
-        }
-        let of_one_time = |a: &Kept, b: &Kept| (a.at, a.line.source) == (b.at, b.line.source);
-        if lines.windows(2).any(|pair| of_one_time(&pair[0], &pair[1])) {
-            for same in lines.chunk_by_mut(of_one_time).filter(|same| same.len() > 1) {
-                same.sort_by_cached_key(|kept| (kept.line.of_event(), kept.lesson, kept.line.seq));
-            }
-            lines.dedup_by(|b, a| of_one_time(a, b) && a.line.of_event() == b.line.of_event());
-            // A log with whole seconds has its lines in the order in which things happened.
-            for same in lines.chunk_by_mut(of_one_time).filter(|same| same.len() > 1) {
-                same.sort_by_key(|kept| kept.line.seq);
-            }
-        }
-    }
-    nodes
-}
-
-/// Both in one order.
-#[cfg(test)]
-fn merge<'a>(
-    evidence: &'a BTreeMap<Order, Arc<Digested>>,
-    context: &'a BTreeMap<Order, Arc<Digested>>,
-) -> impl Iterator<Item = (&'a Order, &'a Arc<Digested>)> {
-    let (mut left, mut right) = (evidence.iter().peekable(), context.iter().peekable());
-    std::iter::from_fn(move || match (left.peek(), right.peek()) {
-        (Some((a, _)), Some((b, _))) if b < a => right.next(),
-        (Some(_), _) => left.next(),
-        (None, _) => right.next(),
-    })
 }
 
 /// Nanoseconds since 1970 of a line's time; `None` where it is none.
