@@ -10,7 +10,7 @@ use crate::{
     cgroup::{Cgroup, container_id, container_path},
     check_eq,
     oomtrace::{Oomtrace, of_kind, wait_until},
-    scenarios::{Scenario, only, run_to_death},
+    scenarios::{Scenario, Spared, only, run_to_death},
     workload,
 };
 
@@ -67,14 +67,12 @@ fn allocating_task() -> Outcome {
     let oomtrace = Oomtrace::start(&[])?;
     let mut bystander = workload::start("hold-8", &container.procs())?;
     fs::write(format!("/proc/{}/oom_score_adj", bystander.id()), "1000")?;
-    let spared = ["self".to_owned(), oomtrace.pid().to_string()];
-    for process in &spared {
-        fs::write(format!("/proc/{process}/oom_score_adj"), "-1000")?;
-    }
+    let spared = Spared::new()?;
+    fs::write(format!("/proc/{}/oom_score_adj", oomtrace.pid()), "-1000")?;
     let setting = Sysctl::set("vm.oom_kill_allocating_task", "1")?;
     let killed = run_to_death("eat-killable", &container);
     drop(setting);
-    fs::write("/proc/self/oom_score_adj", "0")?;
+    drop(spared);
     killed?;
     let lines = oomtrace.stop()?;
     ensure!(bystander.try_wait()?.is_none(), "the one to be killed first was killed");

@@ -13,7 +13,7 @@ use crate::{
     kernel_log::{self, KernelLog, killed},
     oomtrace::{Oomtrace, losses, of_kind, wait_until},
     page_bytes,
-    scenarios::{Scenario, only, run_to_death},
+    scenarios::{Scenario, Spared, only, run_to_death},
     workload,
 };
 
@@ -390,7 +390,9 @@ fn global_oom() -> Outcome {
     let pid = oomtrace.pid();
     check_eq!(fs::read_to_string(format!("/proc/{pid}/oom_score_adj"))?.trim(), "-999", "oomtrace's oom_score_adj");
     let mut log = KernelLog::from_now()?;
-    run_to_death("eat", &container)?;
+    let spared = Spared::new()?;
+    run_to_death("eat-killable", &container)?;
+    drop(spared);
     let lines = oomtrace.stop()?;
     let kill = only(&lines, "oom_kill")?;
     compare_with_log(kill, &log.lines()?)?;

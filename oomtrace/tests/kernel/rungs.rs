@@ -18,11 +18,10 @@ use crate::{
     cgroup::{self, Cgroup, container_id, container_path, uid},
     check_eq,
     oomtrace::{Oomtrace, losses, of_kind},
-    page_bytes, workload,
+    page_bytes,
+    scenarios::{Scenario, Spared, run_to_death},
+    workload,
 };
-
-/// A test and what it says about the world.
-type Scenario = (&'static str, fn() -> Outcome);
 
 pub(crate) const ALL: &[Scenario] = &[
     ("all_rungs_tell_the_same_of_a_container_over_its_limit", container_limit),
@@ -136,7 +135,7 @@ fn compare(reported: &[(&'static str, &Value)]) -> Outcome {
 fn container_limit() -> Outcome {
     let container = Cgroup::make(&container_path(40, 40))?;
     container.limit(20)?;
-    let reported = on_every_rung(|| run_to_death(&container))?;
+    let reported = on_every_rung(|| run_to_death("eat", &container))?;
     let kills =
         reported.iter().map(|(rung, lines)| Ok((*rung, only_kill(rung, lines)?))).collect::<Result<Vec<_>>>()?;
     compare(&kills)?;
@@ -169,7 +168,7 @@ fn group_kill() -> Outcome {
     fs::write(container.folder().join("memory.oom.group"), "1")?;
     let mut others = [workload::start("rest", &container.procs())?, workload::start("rest", &container.procs())?];
     thread::sleep(Duration::from_millis(300));
-    let reported = on_every_rung(|| run_to_death(&container))?;
+    let reported = on_every_rung(|| run_to_death("eat", &container))?;
     for other in &mut others {
         other.wait()?;
     }
@@ -198,7 +197,10 @@ fn group_kill() -> Outcome {
 
 fn global_oom() -> Outcome {
     let container = Cgroup::make(&container_path(42, 42))?;
-    let reported = on_every_rung(|| run_to_death(&container))?;
+    let reported = on_every_rung(|| {
+        let _spared = Spared::new()?;
+        run_to_death("eat-killable", &container)
+    })?;
     let kills =
         reported.iter().map(|(rung, lines)| Ok((*rung, only_kill(rung, lines)?))).collect::<Result<Vec<_>>>()?;
     for (rung, kill) in &kills {
@@ -227,7 +229,7 @@ fn pressure() -> Outcome {
     // Lives on, so that there is something to be read after the kill.
     let mut other = workload::start("hold-4", &container.procs())?;
     thread::sleep(Duration::from_millis(500));
-    let reported = on_every_rung(|| run_to_death(&container))?;
+    let reported = on_every_rung(|| run_to_death("eat", &container))?;
     other.kill()?;
     other.wait()?;
     for (rung, lines) in &reported {
@@ -264,7 +266,7 @@ fn left_out_reports() -> Outcome {
     }
     let oomtrace = Oomtrace::start(&["--probe", "kmsg"])?;
     for number in 0..40 {
-        run_to_death(&containers[number % 2])?;
+        run_to_death("eat", &containers[number % 2])?;
     }
     // Until the kernel reports again (`oom_rs`, `mm/oom_kill.c`): the next test has a kill, too.
     thread::sleep(Duration::from_secs(6));
@@ -297,7 +299,7 @@ fn overrun() -> Outcome {
     flood_log()?;
     oomtrace.signal(libc::SIGCONT)?;
     thread::sleep(Duration::from_secs(1));
-    run_to_death(&container)?;
+    run_to_death("eat", &container)?;
     thread::sleep(Duration::from_millis(1500));
     let lines = oomtrace.stop()?;
     let lost: u64 = of_kind(&lines, "lost")
@@ -334,12 +336,12 @@ fn counted() -> Outcome {
     let attached = oomtrace.status["attached"].as_object().into_iter().flatten();
     let by: Vec<_> = attached.map(|(_, attached)| attached).collect();
     check_eq!(by, ["kernel_log", "cgroup_events"], "what is attached, and how");
-    run_to_death(&container)?;
+    run_to_death("eat", &container)?;
     let made_later = Cgroup::make(&container_path(49, 50))?;
     made_later.limit(20)?;
     thread::sleep(Duration::from_millis(1500));
     oomtrace.signal(libc::SIGSTOP)?;
-    run_to_death(&made_later)?;
+    run_to_death("eat", &made_later)?;
     flood_log()?;
     oomtrace.signal(libc::SIGCONT)?;
     // So long a count waits for its line in the log.
@@ -358,7 +360,7 @@ fn counted() -> Outcome {
 fn backlog() -> Outcome {
     let container = Cgroup::make(&container_path(46, 46))?;
     container.limit(20)?;
-    run_to_death(&container)?;
+    run_to_death("eat", &container)?;
     for (arguments, expected) in [(&["--probe", "kmsg"][..], 0), (&["--probe", "kmsg", "--kernel-log-backlog"], 1)] {
         let oomtrace = Oomtrace::start(arguments)?;
         thread::sleep(Duration::from_millis(1500));
@@ -391,7 +393,7 @@ fn fallback() -> Outcome {
     check_eq!(oomtrace.status["attached"]["/dev/kmsg"], json!("kernel_log"), "how the kernel's log is attached");
     let degraded = oomtrace.status["degraded"].to_string();
     ensure!(degraded.contains("CAP_BPF") && degraded.contains("no limit of a kill"), "{degraded}");
-    run_to_death(&container)?;
+    run_to_death("eat", &container)?;
     let lines = oomtrace.stop()?;
     let kill = only_kill("auto", &lines)?;
     check_eq!(kill["source"], json!("kmsg"), "source");
@@ -409,11 +411,5 @@ fn no_syslog() -> Outcome {
     check_eq!(output.status.code(), Some(1), "exit status");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(said.contains("/dev/kmsg may not be read") && said.contains("CAP_SYSLOG"), "{said}");
-    Ok(())
-}
-
-fn run_to_death(cgroup: &Cgroup) -> Outcome {
-    let status = workload::start("eat", &cgroup.procs())?.wait()?;
-    ensure!(!status.success(), "the workload was not killed");
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What the tests have in common: what they are, and what nearly each of them does.
 
-use std::{path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -36,6 +36,22 @@ pub(crate) fn run_to_death(what: &str, cgroup: &Cgroup) -> Outcome {
     let status = workload::start(what, &cgroup.procs())?.wait()?;
     ensure!(!status.success(), "the workload {what} was not killed");
     Ok(())
+}
+
+/// This process, which the kernel does not kill meanwhile. What it starts is not killed either: `eat-killable` is.
+pub(crate) struct Spared(());
+
+impl Spared {
+    pub(crate) fn new() -> Result<Self> {
+        fs::write("/proc/self/oom_score_adj", "-1000")?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Spared {
+    fn drop(&mut self) {
+        let _ = fs::write("/proc/self/oom_score_adj", "0");
+    }
 }
 
 /// The one line of a kind.
