@@ -112,7 +112,8 @@ pub(super) fn names_and_pairs() -> Outcome {
     wait_until("the kill is reported", || Ok(!of_kind(&oomtrace.lines()?, "oom_kill").is_empty()))?;
     journal.evict("shop/web-931")?;
     let cleaned_up = |line: &&Value| line["phase"] == "cleaned_up";
-    wait_until("the eviction is reported", || Ok(of_kind(&oomtrace.lines()?, "eviction").iter().any(cleaned_up)))?;
+    wait_until("the eviction is reported", || Ok(of_kind(&oomtrace.lines()?, "eviction").iter().any(cleaned_up)))
+        .with_context(|| format!("{:#?}\nwhere the journal has\n{}", oomtrace.lines(), journal.text()))?;
     let processes = oomtrace.processes()?;
     println!("memory.peak: {:?}", oomtrace.cgroup("memory.peak").map(|peak| peak.trim().to_owned()));
     let lines = oomtrace.stop()?;

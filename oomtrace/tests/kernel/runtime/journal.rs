@@ -45,6 +45,13 @@ impl Journal {
         stream.write_all(kubelet_words::eviction(pod).as_bytes())?;
         Ok(())
     }
+
+    /// What it has of the kubelet's unit.
+    #[expect(clippy::unused_self, reason = "there has to be a journal to read")]
+    pub(super) fn text(&self) -> String {
+        let printed = Command::new(JOURNALCTL).args(["--unit", "kubelet", "--output", "verbose"]).output();
+        printed.map_or_else(|error| error.to_string(), |printed| String::from_utf8_lossy(&printed.stdout).into_owned())
+    }
 }
 
 impl Drop for Journal {
