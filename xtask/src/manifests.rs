@@ -32,8 +32,8 @@ const CUSTOM: &str = "PodMonitor";
     after_help = "Renders the overlays of deploy/kustomize, and by Helm deploy/helm/oomtrace with several values, and checks each against \
                   the schemas of Kubernetes 1.25 and 1.37, where nothing unknown is let pass, and against what oomtrace means \
                   to be: that it may write nowhere, that it may do nothing in the API but create and patch Events, and that only where \
-                  these are asked for, that the chart and the overlays say the same. Runs deploy/queries in jq, DuckDB \
-                  and promtool, and reads OpenTelemetry's form of the same lines as OTLP. Needs python3 with pip, and jq."
+                  these are asked for, that the chart and the overlays say the same. Runs deploy/queries in jq, DuckDB, \
+                  ClickHouse and promtool, and reads OpenTelemetry's form of the same lines as OTLP. Needs python3 with pip, and jq."
 )]
 pub(crate) struct Manifests {}
 

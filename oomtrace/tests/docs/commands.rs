@@ -33,7 +33,7 @@ const NOT_HERE: [(&str, &str); 4] = [
 ];
 
 /// Programs that are not ours, whose options nothing here parses, and why they are not run.
-const OTHERS: [(&str, &str); 13] = [
+const OTHERS: [(&str, &str); 14] = [
     ("kubectl", "it needs a cluster: `cargo xtask manifests` renders the overlays, the lab applies them"),
     ("helm", "the same; the chart's values are checked here"),
     ("cargo", "xtask's own tests parse its commands"),
@@ -46,6 +46,7 @@ const OTHERS: [(&str, &str); 13] = [
     ("ctr", "it needs containerd: the kernel tests import the image"),
     ("jq", "`cargo xtask manifests` runs the same queries"),
     ("duckdb", "the same"),
+    ("clickhouse-client", "the same, in ClickHouse as a library"),
     ("grep", "it reads another command's output"),
 ];
 

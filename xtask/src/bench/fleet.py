@@ -1,17 +1,20 @@
-"""Makes the incidents of a fleet, and asks the questions of deploy/queries/oomtrace.sql about them.
+"""Makes the incidents of a fleet, and asks the questions of deploy/queries about them.
 
-    fleet.py QUERIES FILE INCIDENTS
+    fleet.py QUERIES FILE INCIDENTS      QUERIES is the folder
 
 Prints a line for each question: how long it took in seconds, how many rows it has, and whether they are right. What is right follows
 from how the incidents were made: see EXPECTED.
 """
 
+import json
 import os
 import re
 import sys
+import tempfile
 import time
 
 import duckdb
+from chdb import session
 
 NODES, WORKLOADS = 100, 2000
 
@@ -57,30 +60,64 @@ def expected(incidents):
 COLUMNS = [2, 3, 1, 3, 3, 1, 3]
 
 
-def main(queries, file, incidents):
-    connection = duckdb.connect()
+def timed(what):
     started = time.monotonic()
-    connection.execute(f"COPY ({MADE.replace('$incidents', incidents)}) TO '{file}' (FORMAT json)")
-    made = time.monotonic() - started
-    print(f"made     {incidents} incidents of {NODES} nodes, {os.path.getsize(file) >> 20} MiB, in {made:.1f} s")
+    result = what()
+    return result, time.monotonic() - started
+
+
+def in_duckdb(text, file):
+    connection = duckdb.connect()
     connection.execute("SET VARIABLE events = $path", {"path": file})
+    for statement in connection.extract_statements(text):
+        rows, took = timed(lambda: connection.execute(statement).fetchall())
+        if statement.type == duckdb.StatementType.SELECT:
+            yield rows, took
+
+
+def in_clickhouse(text, file):
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(file)) as folder:
+        database = session.Session(folder)
+        # The table and its views come first, and are empty until then.
+        made, questions = text.split("\n-- Who", 1)
+        for statement in made.split(";\n"):
+            database.query(statement)
+        _, took = timed(lambda: database.query(f"INSERT INTO oomtrace (line) SELECT * FROM file('{file}', LineAsString)"))
+        size = database.query("SELECT sum(bytes_on_disk) FROM system.parts WHERE table = 'oomtrace' AND active", "TSV")
+        print(f"loaded   {int(str(size)) >> 20} MiB in the table, in {took:.1f} s")
+        for statement in f"-- Who{questions}".split(";\n"):
+            if statement.strip():
+                rows, took = timed(lambda: str(database.query(statement, "JSONCompactEachRow")))
+                yield [json.loads(row) for row in rows.splitlines()], took
+
+
+def ask(engine, queries, file, incidents):
     text = open(queries).read()
     questions = re.findall(r"^-- (.*\?)$", text, re.MULTILINE)
     right = True
-    answers = zip(questions, COLUMNS, expected(int(incidents)), strict=True)
-    for statement in connection.extract_statements(text):
-        started = time.monotonic()
-        result = connection.execute(statement)
-        if statement.type != duckdb.StatementType.SELECT:
-            continue
-        rows = result.fetchall()
-        took = time.monotonic() - started
-        question, column, wanted = next(answers)
+    answers = zip(engine(text, file), questions, COLUMNS, expected(incidents), strict=True)
+    for (rows, took), question, column, wanted in answers:
         found = sum(row[column] for row in rows)
         right &= found == wanted
         verdict = "right" if found == wanted else f"WRONG: {found} instead of {wanted}"
         print(f"{took:7.1f} s {len(rows):7} rows  {verdict}  {question}")
+    return right
+
+
+def main(queries, file, incidents):
+    made = MADE.replace("$incidents", incidents)
+    _, took = timed(lambda: duckdb.connect().execute(f"COPY ({made}) TO '{file}' (FORMAT json)"))
+    print(f"made     {incidents} incidents of {NODES} nodes, {os.path.getsize(file) >> 20} MiB, in {took:.1f} s")
+    right = True
+    for name, engine, asked in ENGINES:
+        print(f"== {name}")
+        right &= ask(engine, f"{queries}/{asked}", file, int(incidents))
     sys.exit(0 if right else 1)
 
+
+ENGINES = [
+    ("DuckDB, which reads the file anew", in_duckdb, "oomtrace.sql"),
+    ("ClickHouse", in_clickhouse, "oomtrace.clickhouse.sql"),
+]
 
 main(*sys.argv[1:])

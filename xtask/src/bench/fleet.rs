@@ -1,4 +1,4 @@
-//! How long the questions of `deploy/queries/oomtrace.sql` take over the lines of a fleet, in `DuckDB`, beside `grep -c`.
+//! How long the questions of `deploy/queries` take over the lines of a fleet, in `DuckDB` and `ClickHouse`, beside `grep -c`.
 
 use std::{
     fs,
@@ -26,7 +26,7 @@ impl Fleet {
         let folder = build::target_folder()?.join("bench");
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let file = folder.join("fleet.jsonl");
-        let queries = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy").join("queries/oomtrace.sql");
+        let queries = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy").join("queries");
         let mut python = setup::log_engines()?;
         python.arg("-c").arg(SCRIPT).arg(queries).arg(&file).arg(self.incidents.to_string());
         let answered = python.status().context("Python does not start")?;

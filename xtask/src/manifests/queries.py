@@ -1,12 +1,15 @@
 """Runs what is in deploy/ on JSON lines for `cargo xtask manifests`.
 
     duckdb QUERIES EVENTS        each query's rows, a JSON array of arrays a line
+    clickhouse QUERIES EVENTS    the same, of lines that were loaded twice, and at last the lines that come back
     otlp                         OTLP logs on standard input, an object a line: the name and the pod of each record
     vrl PROGRAM                  objects on standard input, a line each: what the program makes of them, a line each
 """
 
 import json
+import re
 import sys
+import tempfile
 
 
 def duckdb(queries, events):
@@ -18,6 +21,28 @@ def duckdb(queries, events):
         result = connection.execute(statement)
         if statement.type == duckdb.StatementType.SELECT:
             print(json.dumps(result.fetchall()))
+
+
+def clickhouse(queries, events):
+    from chdb import session
+
+    with tempfile.TemporaryDirectory() as folder:
+        database = session.Session(folder)
+
+        def answers():
+            for statement in open(queries).read().split(";\n"):
+                statement = re.sub("^--.*\n", "", statement, flags=re.MULTILINE).strip()
+                rows = str(database.query(statement, "JSONCompactEachRow")) if statement else ""
+                if statement.startswith("SELECT"):
+                    yield "[" + ",".join(rows.splitlines()) + "]"
+
+        list(answers())
+        for _ in range(2):
+            database.query(f"INSERT INTO oomtrace (line) SELECT * FROM file('{events}', LineAsString)")
+        for rows in answers():
+            print(rows)
+        back = str(database.query("SELECT line FROM oomtrace FINAL ORDER BY ts, seq", "LineAsString"))
+        print(json.dumps(back.splitlines()))
 
 
 def otlp():
@@ -49,4 +74,4 @@ def vrl(program):
 
 
 if __name__ == "__main__":
-    {"duckdb": duckdb, "otlp": otlp, "vrl": vrl}[sys.argv[1]](*sys.argv[2:])
+    {"duckdb": duckdb, "clickhouse": clickhouse, "otlp": otlp, "vrl": vrl}[sys.argv[1]](*sys.argv[2:])

@@ -49,10 +49,11 @@ fn questions() -> [(&'static str, &'static str, Value); 7] {
 }
 
 /// What is checked, and what is wrong with it.
-pub(super) fn complaints() -> Result<[(&'static str, Vec<String>); 7]> {
+pub(super) fn complaints() -> Result<[(&'static str, Vec<String>); 8]> {
     Ok([
         ("queries for jq, run by it", in_jq()?),
         ("queries for DuckDB, run by it", in_duckdb()?),
+        ("queries for ClickHouse, run by it", in_clickhouse()?),
         ("queries for Prometheus, run by promtool", in_prometheus()?),
         ("queries for Loki, which is not run here", in_loki(&text("queries/oomtrace.logql")?)),
         ("the dashboard for Loki, which is not run here", in_loki_dashboard(&text("grafana/oomtrace-logs.json")?)?),
@@ -86,15 +87,32 @@ fn in_jq() -> Result<Vec<String>> {
 }
 
 fn in_duckdb() -> Result<Vec<String>> {
-    let paths = [file("oomtrace.sql"), file("example.jsonl")].map(|path| path.to_string_lossy().into_owned());
-    let rows = ask(&["duckdb", &paths[0], &paths[1]], b"")?;
+    let rows = ask(&["duckdb", &path_of("oomtrace.sql"), &path_of("example.jsonl")], b"")?;
+    answers(&rows, &text("queries/oomtrace.sql")?)
+}
+
+/// The questions, and that the lines come back from it as they were, and once.
+fn in_clickhouse() -> Result<Vec<String>> {
+    let mut rows = ask(&["clickhouse", &path_of("oomtrace.clickhouse.sql"), &path_of("example.jsonl")], b"")?;
+    let back = rows.pop().context("no lines come back")?;
+    let mut complaints = answers(&rows, &text("queries/oomtrace.clickhouse.sql")?)?;
+    let lines: Vec<_> = text("queries/example.jsonl")?.lines().map(str::to_owned).collect();
+    complaints.extend(compare("What comes back?", &back, &json!(lines)));
+    Ok(complaints)
+}
+
+fn path_of(name: &str) -> String {
+    file(name).to_string_lossy().into_owned()
+}
+
+/// What is wrong with a file's answers, and with its questions.
+fn answers(rows: &[Value], sql: &str) -> Result<Vec<String>> {
     ensure!(rows.len() == questions().len(), "{} answers to {} questions", rows.len(), questions().len());
-    let sql = text("queries/oomtrace.sql")?;
     let unasked =
         |question: &str| (!sql.contains(&format!("-- {question}\n"))).then(|| format!("nobody asks {question}"));
     let answers = questions().into_iter().zip(rows);
     Ok(answers
-        .flat_map(|((question, _, expected), rows)| [compare(question, &rows, &expected), unasked(question)])
+        .flat_map(|((question, _, expected), rows)| [compare(question, rows, &expected), unasked(question)])
         .flatten()
         .collect())
 }
