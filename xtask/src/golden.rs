@@ -1,8 +1,9 @@
-//! `cargo xtask golden`: what `oomtrace timeline` prints of every capture, compared with what it printed before.
+//! `cargo xtask golden`: what `oomtrace timeline` prints of every capture, and what the pure rooms make of each, compared with what
+//! it was before.
 
 use std::{
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{Command, ExitCode},
 };
 
 use anyhow::{Context as _, Result};
@@ -12,8 +13,9 @@ use crate::{build, tool};
 
 #[derive(Args)]
 #[command(
-    after_help = "What is expected of the captures in oomtrace/tests/data is in oomtrace/tests/golden/expected, and \
-                        `cargo xtask test` compares it, too. What is printed of captures in other folders is kept in \
+    after_help = "What is expected of the captures in oomtrace/tests/data is in oomtrace/tests/golden/expected, the events \
+                        in them in oomtrace/logs/tests/expected, and the incidents of these in \
+                        oomtrace/timeline/tests/expected; `cargo xtask test` compares all three, too. What is printed of captures in other folders is kept in \
                         target/golden the first time, and compared with that from then on."
 )]
 pub(crate) struct Golden {
@@ -25,7 +27,13 @@ pub(crate) struct Golden {
     beside: Vec<PathBuf>,
 }
 
+/// The tests of the pure rooms that compare. The second reads what the first expects.
+const ROOMS: [(&str, &str); 2] = [("oomtrace-logs", "events"), ("oomtrace-timeline", "incidents")];
+
 pub(crate) fn run(golden: &Golden) -> Result<ExitCode> {
+    for (room, test) in ROOMS {
+        tool::run(&mut cargo_test(golden, room, test))?;
+    }
     compare(golden, None)?;
     let store = build::target_folder()?.join("golden");
     for folder in &golden.beside {
@@ -38,8 +46,8 @@ pub(crate) fn run(golden: &Golden) -> Result<ExitCode> {
 
 /// Runs the test that compares, with one folder of other captures and where to keep what is printed of them.
 fn compare(golden: &Golden, beside: Option<(&Path, &Path)>) -> Result<()> {
-    let mut cargo = tool::cargo();
-    cargo.args(["test", "--quiet", "--package", "oomtrace", "--test", "golden", "--"]);
+    let mut cargo = cargo_test(golden, "oomtrace", "golden");
+    cargo.arg("--");
     if let Some((folder, store)) = beside {
         cargo
             .arg("captures_outside_the_project")
@@ -48,8 +56,14 @@ fn compare(golden: &Golden, beside: Option<(&Path, &Path)>) -> Result<()> {
     } else {
         cargo.arg("every_capture");
     }
+    tool::run(&mut cargo)
+}
+
+fn cargo_test(golden: &Golden, package: &str, test: &str) -> Command {
+    let mut cargo = tool::cargo();
+    cargo.args(["test", "--quiet", "--package", package, "--test", test]);
     if golden.bless {
         cargo.env("OOMTRACE_GOLDEN_BLESS", "yes");
     }
-    tool::run(&mut cargo)
+    cargo
 }
