@@ -81,7 +81,7 @@ fn open_for_me_alone(path: &Path) -> io::Result<File> {
 }
 
 fn default_name() -> String {
-    let node = rustix::system::uname().nodename().to_string_lossy().replace('/', "_");
+    let node = super::node_name(None).replace('/', "_");
     format!("oomtrace-{node}-{}.tar.gz", Timestamp::now().strftime("%Y%m%dT%H%M%SZ"))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A check a function, by what it is about: [`kernel`] how the kernel was built and booted, [`privileges`] what this
 //! process may do, [`mounts`] what it can see, [`names`] who would name pods and containers,
-//! [`kubelet_log`] where evictions would be read; [`rungs`] tries every attach type.
+//! [`kubelet_log`] where evictions would be read, [`receivers`] who would be sent something; [`rungs`] tries every attach type.
 //! What attaches decides how much a check matters: [`weigh`].
 
 mod kernel;
@@ -11,6 +11,7 @@ mod mounts;
 mod names;
 mod print;
 mod privileges;
+mod receivers;
 mod rungs;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -21,7 +22,12 @@ use serde::Serialize;
 
 use self::rungs::RungReport;
 use super::kernel_release;
-use crate::{event::ProbeStatus, node, probe::KernelFacts, sink::Look};
+use crate::{
+    event::ProbeStatus,
+    node,
+    probe::KernelFacts,
+    sink::{Kinds, Look},
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -34,8 +40,15 @@ pub(super) struct Args {
     /// Where the node's cgroups are mounted: in a container, where the host's /sys/fs/cgroup is.
     #[arg(long, value_name = "PATH", default_value = "/sys/fs/cgroup")]
     cgroup_root: PathBuf,
+    /// The node's name in Kubernetes Events. Default: the host's name.
+    #[arg(long, value_name = "NAME")]
+    node_name: Option<String>,
     #[command(flatten)]
     sources: super::names::Sources,
+    #[command(flatten)]
+    otlp: super::otlp::Args,
+    #[command(flatten)]
+    kubernetes: super::kubernetes::Args,
 }
 
 /// How a report is printed.
@@ -179,6 +192,8 @@ fn report(args: &Args) -> anyhow::Result<Report> {
     checks.extend(mounts::checks(&args.cgroup_root));
     checks.push(kubelet_log::check(&sources.host));
     checks.extend(names::checks(&sources)?);
+    let (otlp, node) = (args.otlp.receiver(Kinds::by_default()), super::node_name(args.node_name.as_deref()));
+    checks.extend(receivers::checks(otlp.as_ref(), args.kubernetes.events(), &node));
     weigh(&mut checks, &probes, rungs.iter().any(|rung| rung.rung == rungs::KERNEL_LOG && rung.possible));
     checks.extend(rungs::unattached(&probes));
     Ok(Report {

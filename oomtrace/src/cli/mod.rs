@@ -290,6 +290,11 @@ fn kernel_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
+/// The node's name: what is asked for, else the host's.
+fn node_name(asked: Option<&str>) -> String {
+    asked.map_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned(), str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

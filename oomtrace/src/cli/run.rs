@@ -128,10 +128,7 @@ pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Re
     live::run(&Options {
         outputs: args.outputs().map_err(anyhow::Error::msg)?,
         rotation: args.outputs.rotation(),
-        node: args
-            .node_name
-            .clone()
-            .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned()),
+        node: super::node_name(args.node_name.as_deref()),
         duration: args.duration.map(SignedDuration::unsigned_abs),
         count: args.count,
         choice: args.probe,

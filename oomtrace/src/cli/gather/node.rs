@@ -51,7 +51,7 @@ impl Gathering<'_> {
         let zone = fs::read(self.options.host.path("/etc/localtime")).ok();
         let zone = zone.and_then(|zone| TimeZone::tzif("local", &zone).ok());
         let node = archive::Node {
-            name: Some(rustix::system::uname().nodename().to_string_lossy().into_owned()),
+            name: Some(crate::cli::node_name(None)),
             boot_time: self.now.checked_sub(since_boot).ok().map(|at| at.to_string()),
             utc_offset_seconds: zone.map(|zone| zone.to_offset(self.now).seconds()),
             collected: Some(format!("{:.0}", self.now)),

@@ -93,6 +93,15 @@ impl KubernetesEvents {
         Ok(Self { node, queue, account, ended })
     }
 
+    /// Whether the API server would take Events of this node: it is sent one that it does not keep.
+    ///
+    /// # Errors
+    ///
+    /// Fails where it would not, with what helps.
+    pub fn try_out(access: Access, node: String) -> Result<(), String> {
+        Worker::new(access, node, Arc::default(), Degradation::default()).try_out_alone()
+    }
+
     /// Takes a line of an incident. Never waits.
     pub fn take(&self, incident: &Incident) {
         let Some(news) = News::of(incident, &self.node) else { return };

@@ -120,6 +120,21 @@ impl Worker {
         self.server.try_out(namespace, &event.json())
     }
 
+    /// The same once, without anything to write.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the API server would not take Events.
+    pub(super) fn try_out_alone(mut self) -> Result<(), String> {
+        loop {
+            match self.try_out() {
+                Answer::Never(why) if why.contains(OTHER_NAMESPACE) && self.book.move_events_of_nodes() => {}
+                Answer::Later(why, _) | Answer::Never(why) => return Err(why),
+                Answer::Done | Answer::Gone | Answer::Useless => return Ok(()),
+            }
+        }
+    }
+
     fn answered(&mut self, request: Option<&Request>, answer: Answer) {
         let now = Instant::now();
         if let Answer::Later(why, wait) = answer {

@@ -26,8 +26,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+
 pub use self::access::{Access, Endpoint, Header, Protocol};
-use self::worker::{Figures, Worker};
+use self::{
+    client::{Answer, Client, Signal},
+    worker::{Figures, Worker},
+};
 use super::{Kinds, writer::Writer};
 use crate::{confinement::Confinement, degradation::Degradation, metrics::Metrics};
 
@@ -56,6 +61,25 @@ pub struct Beside {
 }
 
 impl Otlp {
+    /// Whether the receiver takes what it would be sent: it gets requests without a record and without a figure.
+    ///
+    /// # Errors
+    ///
+    /// Fails where it does not, with what helps.
+    pub fn try_out(&self) -> Result<(), String> {
+        let mut client = Client::new(self.access.clone());
+        let logs = (self.kinds != Kinds::default()).then_some(Signal::Logs);
+        let figures = self.figures_every.map(|_| Signal::Metrics);
+        for signal in logs.into_iter().chain(figures) {
+            // Nothing is the same in either message.
+            match client.send(signal, ExportLogsServiceRequest::default()) {
+                Answer::Taken { .. } => {}
+                Answer::Later(why, _) | Answer::Never(why) => return Err(why),
+            }
+        }
+        Ok(())
+    }
+
     /// Starts the thread.
     pub(super) fn start(&self, beside: Beside, confinement: &Confinement) -> io::Result<Writer> {
         let Beside { node, figures, logs_missing, figures_missing } = beside;
