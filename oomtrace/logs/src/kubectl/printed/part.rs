@@ -148,8 +148,9 @@ pub(super) fn eviction(line: &str, lines: &mut Peekable<Lines<'_>>) -> Option<Me
 fn is_phrase(head: &str, text: &str) -> bool {
     let Some(quote) = head.chars().last().filter(|quote| matches!(quote, '"' | '\'' | '`')) else { return false };
     let before = head[..head.len() - 1].trim_end().to_ascii_lowercase();
-    let is_value = before.trim_end_matches([':', '=', '"', '\'']).ends_with("message");
-    let quoted = text.find(quote).map(|end| text[..end].trim_end());
+    let is_value = before.trim_end_matches([':', '=', '"', '\'', '\\', ' ']).ends_with("message");
+    // Quotes of JSON within a string are escaped.
+    let quoted = text.find(quote).map(|end| text[..end].trim_end_matches(['\\', ' ']));
     !is_value && quoted.is_some_and(|quoted| !quoted.ends_with('.'))
 }
 
