@@ -41,7 +41,9 @@ pub fn last_words(tail: &[u8]) -> Option<Words> {
     })
 }
 
-fn runtime(text: &str) -> Option<&'static str> {
+/// The runtime whose words of memory that ran out are in a text.
+#[must_use]
+pub fn runtime(text: &str) -> Option<&'static str> {
     let known = WORDS.iter().find(|(words, _)| text.contains(words)).map(|(_, runtime)| *runtime);
     let rust = || text.split_once(RUST.0).is_some_and(|(_, rest)| rest.contains(RUST.1));
     known.or_else(|| rust().then_some("Rust"))

@@ -172,8 +172,8 @@ pub enum KnownBy {
     Choice,
     /// The reaper, which took the victim's memory.
     Reaper,
-    /// The line that names the victim's cgroup, before 5.0: `Task in /a killed as a result of limit of /b`. The victim is not
-    /// known.
+    /// The line that names the victim's cgroup, before 5.0: `Task in /a killed as a result of limit of /b`, or the cgroup that is
+    /// killed as a whole: `Tasks in /a are going to be killed due to memory.oom.group set`. The victim is not known.
     Limit,
 }
 

@@ -22,7 +22,8 @@ pub use oomtrace_model::{cgroup_path, fact};
 /// What is known of pods and containers from files.
 pub mod snapshot {
     pub use oomtrace_logs::kubectl::{
-        Found, HEAP_VARIABLES, has_part, heap_flags, is_event, is_heap_flag, is_printed, lines, log_dir, read,
+        Found, HEAP_VARIABLES, has_marked, has_part, heap_flags, is_event, is_heap_flag, is_printed, lines, log_dir,
+        read,
     };
     pub use oomtrace_model::snapshot::*;
 }

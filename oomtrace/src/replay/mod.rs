@@ -235,6 +235,9 @@ fn run_one(inputs: &Inputs, mut known: Background, shown: impl Show) -> Result<b
     if inputs.pasted && !killed && !kubelet.read_all()?.iter().any(says_of_an_end) {
         recorded.extend(pods::lines(&known.snapshot));
         known.statuses_alone = true;
+    } else if inputs.pasted {
+        let reported = kernel.iter().chain(&untimed).chain(kubelet.read_all()?).map(|observed| &observed.event);
+        recorded.extend(pods::beside(&known.snapshot, &reported.collect::<Vec<_>>()));
     }
     hosts.extend(kubelet.hosts());
     let node = node(inputs, &recorded, &known, hosts)?;

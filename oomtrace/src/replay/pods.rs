@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::{given::Given, input, what::What};
 use crate::{
-    event::{Line, Pod},
+    event::{Event, Line, Pod},
     node::snapshot::{self, LastWords, Snapshot, lines::Happened, log_dir},
     source::{container_log, kubelet_metrics::Metrics},
 };
@@ -76,6 +76,26 @@ pub(super) fn lines(snapshot: &Snapshot) -> Vec<Line> {
         );
     }
     lines
+}
+
+/// What events and statuses say that no line of the logs which were pasted beside them may be of: evictions, where the logs have
+/// none, and kills of processes that the logs do not name.
+pub(super) fn beside(snapshot: &Snapshot, reported: &[&Event]) -> Vec<Line> {
+    let evicts = reported.iter().any(|event| matches!(event, Event::Eviction(_)));
+    let killed: Vec<u32> = reported
+        .iter()
+        .filter_map(|event| match event {
+            Event::OomKill(kill) => kill.victim.task.pid.or(kill.victim.task.tgid),
+            Event::SystemOom(oom) => oom.pid,
+            _ => None,
+        })
+        .collect();
+    let is_another = |line: &Line| match &line.event {
+        Event::Eviction(_) => !evicts,
+        Event::SystemOom(oom) => oom.pid.is_some_and(|pid| !killed.contains(&pid)),
+        _ => false,
+    };
+    snapshot::lines::lines(snapshot).lines.into_iter().filter(is_another).collect()
 }
 
 /// What the ends of a container's logs say of memory that ran out: one file for each of its starts, and what was rotated is

@@ -88,7 +88,7 @@ fn take_one(file: Given, inputs: &mut Inputs, snapshot: &mut Snapshot) -> Result
     }
     drop(input);
     let Some(role) = role(&file, &start)? else {
-        warn!("{file}: {}", What::of(&start).instead_of_anything());
+        warn!("{file}: {}", What::of(&start).instead_of_anything(&start));
         return Ok(false);
     };
     info!("{file}: taken for {}", role.in_words());
@@ -115,7 +115,7 @@ pub(super) fn take_all(kept: Vec<archive::Kept>, inputs: &mut Inputs, snapshot: 
                 None => role(&file, &start)?,
             };
             let Some(role) = role else {
-                info!("{file}: passed over: {}", What::of(&start).instead_of_anything());
+                info!("{file}: passed over: {}", What::of(&start).instead_of_anything(&start));
                 continue;
             };
             info!("{file}: taken for {}", role.in_words());
@@ -179,8 +179,12 @@ fn role(file: &Given, start: &[u8]) -> Result<Option<Role>> {
     let document =
         is_document(start).then(|| json::objects(start)).flatten().map(|lines| lines.join("\n").into_bytes());
     let logged = document.as_deref().unwrap_or(start);
+    let marked = whole(start) && snapshot::has_marked(start);
+    // The kernel's words may stand in the message of an event.
+    let without_members = marked.then(|| without_members(logged));
+    let logged = without_members.as_deref().unwrap_or(logged);
     let (kernel, kubelet) = (kernel_log::is_export(start) || has_kernel(logged), has_kubelet(logged));
-    let part = whole(start) && (kernel || kubelet) && snapshot::has_part(start);
+    let part = marked || whole(start) && (kernel || kubelet) && snapshot::has_part(start);
     Ok(match (kernel, kubelet) {
         (true, true) if part => Some(Role::BothLogsAndPods),
         (true, true) => Some(Role::BothLogs),
@@ -188,6 +192,7 @@ fn role(file: &Given, start: &[u8]) -> Result<Option<Role>> {
         (true, false) => Some(Role::KernelLog),
         (false, true) if part => Some(Role::KubeletLogAndPods),
         (false, true) => Some(Role::KubeletLog),
+        (false, false) if marked => Some(Role::Pods),
         (false, false) if has_metrics(start) => Some(Role::KubeletMetrics),
         (false, false) if whole(start) && has_status(file, start)? => Some(Role::Pods),
         (false, false) => None,
@@ -196,6 +201,13 @@ fn role(file: &Given, start: &[u8]) -> Result<Option<Role>> {
 
 fn lines(start: &[u8]) -> impl Iterator<Item = &[u8]> {
     start.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).filter(|line| !line.is_empty())
+}
+
+/// A text without the members of JSON objects that are printed over several lines: `"message": "…",`.
+fn without_members(text: &[u8]) -> Vec<u8> {
+    let is_member =
+        |line: &&[u8]| line.trim_ascii_start().starts_with(b"\"") && memchr::memmem::find(line, b"\": ").is_some();
+    text.split(|byte| *byte == b'\n').filter(|line| !is_member(line)).collect::<Vec<_>>().join(&b'\n')
 }
 
 /// Whether there are lines of the kernel's, be it that none is of a kill.
@@ -328,6 +340,11 @@ mod tests {
                 Some(Role::KubeletMetrics),
             ),
             ("", None),
+            (
+                "As seen:\n```\n{\n \"involvedObject\": {\"kind\": \"Node\", \"name\": \"n\"},\n \"reason\": \"OOMKilling\",\n \
+                 \"message\": \"Memory cgroup out of memory: Killed process 7 (a) total-vm:8kB\"\n}\n```\n",
+                Some(Role::Pods),
+            ),
             ("Dear all,\n", None),
             ("{\"a\":1}\n", None),
         ] {

@@ -1,6 +1,7 @@
 //! What a file is that was given as something else.
 
 use crate::source::{
+    container_log,
     envelope::learnt::{LineKind, Wanted},
     kernel_log::KernelLines,
     kubelet_log::KubeletLines,
@@ -113,8 +114,23 @@ impl What {
         }
     }
 
-    /// What is wrong with it where anything that is read would do.
-    pub(super) fn instead_of_anything(self) -> &'static str {
+    /// What is wrong with it where anything that is read would do: `start` is how it begins.
+    pub(super) fn instead_of_anything(self, start: &[u8]) -> String {
+        let start = &start[..start.len().min(SAMPLE)];
+        let runtime = || container_log::runtime(&String::from_utf8_lossy(start));
+        let other = match self {
+            Self::Text => runtime().map(|runtime| {
+                format!(
+                    "; what it says of memory is an error of the program's own ({runtime}), which gives up at a limit of its \
+                     own: nothing in it says that the kernel or the kubelet killed anything"
+                )
+            }),
+            _ => None,
+        };
+        format!("{}{}", self.in_place_of_anything(), other.unwrap_or_default())
+    }
+
+    fn in_place_of_anything(self) -> &'static str {
         match self {
             Self::Empty => "the file is empty",
             Self::Binary => "the file is binary and no log",

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-pub use oomtrace_logs::container_log::last_words;
+pub use oomtrace_logs::container_log::{last_words, runtime};
 
 /// So much of the end of a log is looked at: a runtime writes its report, with a stack trace, right before it ends.
 const TAIL_BYTES: u64 = 64 << 10;

@@ -74,14 +74,11 @@ pub(super) fn enter_event(seen: &Seen<'_>, into: &mut Snapshot) {
             into.killer_evictions.push(KillerEviction { pod: pod(), ts, node: node.map(str::to_owned) });
         }
         "SystemOOM" => {
-            let field = |name: &str| {
-                let (_, rest) = message.split_once(name)?;
-                rest.split([',', ' ']).find(|part| !part.is_empty()).map(str::to_owned)
-            };
-            let comm = message
-                .split_once("victim process: ")
-                .map(|(_, rest)| rest.rsplit_once(", pid: ").map_or(rest, |(comm, _)| comm).to_owned());
-            let pid = field("pid: ").and_then(|pid| pid.parse().ok());
+            let victim = message.split_once("victim process: ");
+            let victim = victim.map(|(_, rest)| rest.rsplit_once(", pid: ").unwrap_or((rest, "")));
+            let comm = victim.map(|(comm, _)| comm.to_owned());
+            // A tool that passes the event on may write on behind it.
+            let pid = victim.and_then(|(_, pid)| pid.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
             into.system_ooms.push(SystemOomNotice { ts, node: of_node(), comm, pid });
         }
         // Rules of node-problem-detector that are set otherwise have longer names.

@@ -18,6 +18,6 @@ use oomtrace_model::snapshot::{
 
 pub use self::{
     heap::{HEAP_VARIABLES, heap_flags, is_heap_flag},
-    objects::{Found, read},
+    objects::{Found, has_marked, read},
     printed::{has_part, is_event, is_printed},
 };

@@ -9,6 +9,8 @@ use oomtrace_model::{ContainerId, ContainerRole, Owner, Pod, PodUid, QosClass, f
 use serde::Deserialize as _;
 use serde_json::Value;
 
+mod snake;
+
 use super::{
     EndRecord, EvictionNotice, PodRecord, Snapshot,
     events::{add, event, notice},
@@ -111,6 +113,18 @@ pub fn read(text: &[u8], into: &mut Snapshot) -> Result<Found, Unreadable> {
     }
 }
 
+/// Whether what is quoted, or between fences, in a text of Markdown is JSON or YAML that is read.
+#[must_use]
+pub fn has_marked(text: &[u8]) -> bool {
+    let words: [&[u8]; 4] = [b"involvedObject", b"containerStatuses", b"terminated", b"Evicted"];
+    let may_be = words.iter().any(|word| memchr::memmem::find(text, word).is_some());
+    let Some(marked) = marked(text).filter(|_| may_be) else { return false };
+    let is_json = marked.trim_ascii_start().starts_with(b"{") || marked.trim_ascii_start().starts_with(b"[");
+    let mut into = Snapshot::default();
+    let found = if is_json { read(&marked, &mut into) } else { yaml(&marked, &mut into) };
+    found.is_ok_and(|found| !found.is_empty())
+}
+
 /// What is quoted, or between fences, in a text of Markdown.
 fn marked(text: &[u8]) -> Option<Vec<u8>> {
     const FENCE: &[u8] = b"```";
@@ -163,7 +177,9 @@ fn walk(value: &Value, into: &mut Snapshot, found: &mut Found) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| walk(item, into, found)),
         Value::Object(fields) => {
-            if value.pointer("/spec/containers").is_some() {
+            if snake::is_written_so(value) {
+                walk(&snake::as_the_api_writes(value), into, found);
+            } else if value.pointer("/spec/containers").is_some() {
                 found.pods += usize::from(pod(value, into).is_some());
             } else if value.get("involvedObject").or_else(|| value.get("regarding")).is_some() {
                 found.events += 1;
@@ -290,7 +306,8 @@ fn status_alone(value: &Value, into: &mut Snapshot) -> bool {
     record.node = record.node.take().or_else(|| text(value, "nodeName").map(str::to_owned));
     for list in ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"] {
         for container in value.get(list).and_then(Value::as_array).into_iter().flatten() {
-            container_status(container, record);
+            // The name is the last key of the list, and what was cut out may end before.
+            container_status(&with(container, "name", text(container, "name").unwrap_or_default()), record);
             any = true;
         }
     }

@@ -34,8 +34,11 @@ pub(super) fn evicted(steps: &[(i64, &Eviction, &Arc<Digested>)], names: &Names<
         for pod in step.pod.iter().chain(&step.pods) {
             let Some(key) = names.key(Some(pod), None, *at) else { continue };
             let of_pod = found.entry(key.clone()).or_default();
-            let same =
-                |evicted: &&mut Evicted| *at - evicted.ending <= EVICTION && !is_another(evicted, *at, step.phase);
+            // Of a pod without a name each notice is of another one.
+            let is_named = pod.uid.is_some() || pod.name.as_deref() != Some("");
+            let same = |evicted: &&mut Evicted| {
+                is_named && *at - evicted.ending <= EVICTION && !is_another(evicted, *at, step.phase)
+            };
             if let Some(evicted) = of_pod.last_mut().filter(same) {
                 evicted.memory = evicted.memory.or(step.memory);
                 evicted.lines.push((*at, Arc::clone(line)));

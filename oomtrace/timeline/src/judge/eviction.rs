@@ -365,8 +365,13 @@ fn threshold(context: &Context<'_>, evicted: &Evicted, signal: &str) -> Option<(
     Some((bytes(named(signal).or_else(|| named(NODE))?)?, ReportedBy::Configuration))
 }
 
-/// What events and statuses say of an eviction.
+/// What events and statuses say of an eviction. Of pods without a name there may be several: the containers tell which it is.
 pub(super) fn notices<'a>(context: &Context<'a>, evicted: &Evicted) -> Vec<&'a EvictionNotice> {
+    let nameless = evicted.lines.iter().find_map(|(_, line)| match &line.event {
+        Event::Eviction(step) if step.pod.as_ref()?.name.as_deref() == Some("") => Some(step),
+        _ => None,
+    });
+    let is_it = |notice: &EvictionNotice| nameless.is_none_or(|step| step.containers == notice.containers);
     context
         .known
         .snapshot
@@ -374,6 +379,7 @@ pub(super) fn notices<'a>(context: &Context<'a>, evicted: &Evicted) -> Vec<&'a E
         .iter()
         .filter(|notice| !notice.refused)
         .filter(|notice| context.names.key(Some(&notice.pod), None, evicted.at).as_ref() == Some(&evicted.pod))
+        .filter(|notice| is_it(notice))
         .collect()
 }
 

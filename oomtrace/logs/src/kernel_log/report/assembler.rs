@@ -83,7 +83,10 @@ impl Assembler {
         let mut items = Vec::new();
         let entry = Entry { when: message.when, caller: message.caller, text: &message.text };
         // Behind the line that ends a report comes the kill: what was to follow of that line will not.
-        if (entry.text.contains("Killed process ") || entry.text.contains(" invoked oom-killer: "))
+        let is_of_kill = |text: &str| {
+            text.contains("Killed process ") || text.contains(" invoked oom-killer: ") || killed::is_reason(text)
+        };
+        if is_of_kill(entry.text)
             && let Some(cut) = self.pending.take_if(|pending| summary::read_rest(&pending.text).is_some())
         {
             self.on_cut_summary(Entry { when: cut.when, caller: cut.caller, text: &cut.text }, &mut items);
@@ -213,7 +216,7 @@ impl Assembler {
                 if let Some(group) = killed::group(text) {
                     return self.on_group(entry, group, items);
                 }
-                if text.starts_with("Task") {
+                if text.starts_with("Task") || killed::is_reason(text) {
                     self.pending = Pending::new(text, when, entry.caller);
                 }
             }
@@ -228,6 +231,7 @@ impl Assembler {
                 }
             }
             Some(b'O') if killed::none_killable(text) => return self.on_none_killable(entry, items),
+            Some(b'O') if killed::is_reason(text) => self.pending = Pending::new(text, when, entry.caller),
             Some(_) => {}
         }
         self.kill(entry, items)
@@ -236,7 +240,7 @@ impl Assembler {
     /// A line of a kill, or of a report's start, which may begin with anything.
     fn kill(&mut self, entry: Entry<'_>, items: &mut Vec<Item>) -> bool {
         let Entry { text, when, caller } = entry;
-        if text.contains("Kill") {
+        if text.contains("ill process ") || text.contains("illed process ") {
             if let Some(killed) = killed::killed(text, when) {
                 return self.on_killed(entry, killed, items);
             }

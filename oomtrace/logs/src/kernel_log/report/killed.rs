@@ -96,6 +96,11 @@ fn reasons(message: &str) -> (Vec<&'static str>, &str) {
     (REASONS.into_iter().filter(|known| known.ends_with(reason)).collect(), more)
 }
 
+/// Whether it is the reason of a kill, and nothing else.
+pub(super) fn is_reason(text: &str) -> bool {
+    text.strip_suffix(':').is_some_and(|reason| REASONS.contains(&reason))
+}
+
 /// Whether it says that a process is killed, whether or not the rest can be read.
 pub(super) fn speaks_of_a_kill(text: &str) -> bool {
     text.find(KILLED).is_some_and(|at| {
@@ -142,10 +147,13 @@ impl Sizes {
     }
 }
 
-/// `<reason>: Kill process 7 (a) score 900 or sacrifice child`: `oom_kill_process` up to 5.0.
+/// `<reason>: Kill process 7 (a) score 900 or sacrifice child`: `oom_kill_process` up to 5.0; up to 2.6.35
+/// `<reason>: kill process 7 (a) score 900 or a child`.
 pub(super) fn elected(text: &str) -> Option<Elected> {
-    let text = text.strip_suffix(" or sacrifice child")?;
-    let (message, rest) = text.split_once(": Kill process ")?;
+    let (message, rest) = match text.strip_suffix(" or sacrifice child") {
+        Some(text) => text.split_once(": Kill process ")?,
+        None => text.strip_suffix(" or a child")?.split_once(": kill process ")?,
+    };
     let (pid, rest) = pieces::number(rest)?;
     let (comm, score) = rest.strip_prefix(" (")?.rsplit_once(") score ")?;
     let process = Process { pid, comm: pieces::is_comm(comm).then(|| comm.to_owned())? };

@@ -30,6 +30,8 @@ enum Kind {
     Group,
     /// `… Killed process 8 (`, and a line end in the name.
     Killed,
+    /// `Memory cgroup out of memory:`, of which a hand put the rest into the next line.
+    Reason,
 }
 
 /// What a further line is to a pending one.
@@ -55,6 +57,8 @@ impl Pending {
             Kind::Group
         } else if killed::speaks_of_a_kill(text) {
             Kind::Killed
+        } else if killed::is_reason(text) {
+            Kind::Reason
         } else {
             return None;
         };
@@ -85,6 +89,9 @@ impl Pending {
                     Some(whole) => self.text = whole,
                     None => self.text.push_str(text),
                 }
+                if self.kind == Kind::Reason {
+                    self.kind = Kind::Killed;
+                }
                 return if self.is_whole(&self.text) {
                     Further::Last(std::mem::take(&mut self.text))
                 } else {
@@ -93,7 +100,11 @@ impl Pending {
             }
         }
         self.lines_between += 1;
-        if self.kind == Kind::Killed || self.lines_between > PATIENCE { Further::GivenUp } else { Further::Other }
+        if matches!(self.kind, Kind::Killed | Kind::Reason) || self.lines_between > PATIENCE {
+            Further::GivenUp
+        } else {
+            Further::Other
+        }
     }
 
     /// Both as one line, where a hand broke it between two fields or in a path: the second is indented, or the first ends
@@ -124,6 +135,10 @@ impl Pending {
                 let fields = ["total-vm:", "anon-rss:", "file-rss:", "shmem-rss:"];
                 fields.iter().any(|field| rest.starts_with(field)).then(|| format!("{start} {rest}"))
             }
+            Kind::Reason => {
+                let is_rest = rest.starts_with("Killed ") && killed::speaks_of_a_kill(rest);
+                is_rest.then(|| format!("{start} {rest}"))
+            }
             Kind::Summary | Kind::Limit | Kind::Group | Kind::Killed => None,
         }
     }
@@ -133,7 +148,7 @@ impl Pending {
             Kind::Summary => summary::read(text, |_| None).is_some(),
             Kind::Limit => summary::limit_of(text).is_some(),
             Kind::Group => killed::group(text).is_some(),
-            Kind::Killed => killed::killed(text, self.when).is_some(),
+            Kind::Killed | Kind::Reason => killed::killed(text, self.when).is_some(),
         }
     }
 
@@ -160,7 +175,7 @@ impl Pending {
                     || ((after("Task in ") || after(" of ")) && text.starts_with('/'))
             }
             Kind::Group => text.starts_with(" are going to be killed") || (after("Tasks in ") && text.starts_with('/')),
-            Kind::Killed => false,
+            Kind::Killed | Kind::Reason => false,
         }
     }
 }

@@ -105,9 +105,11 @@ impl Kills {
     }
 }
 
-/// Whether the log says that somebody was killed: `Task in /a killed as a result of limit of /b`, without anybody's name.
+/// Whether the log says that somebody was killed, without anybody's name: `Task in /a killed as a result of limit of /b`, or
+/// `Tasks in /a are going to be killed due to memory.oom.group set`.
 fn was_killed(decision: &Decision) -> bool {
-    decision.report.as_ref().is_some_and(|report| report.victim_cgroup.is_some()) && decision.exiting.is_empty()
+    let in_cgroup = decision.report.as_ref().is_some_and(|report| report.victim_cgroup.is_some());
+    (in_cgroup || decision.group.is_some()) && decision.exiting.is_empty()
 }
 
 /// Who was to be killed.

@@ -16,8 +16,9 @@ use super::{
 };
 
 /// How messages of evictions begin (`eviction/helpers.go`, and `localStorageEviction`).
-const MESSAGES: [&str; 4] = [
+const MESSAGES: [&str; 5] = [
     "The node was low on resource: ",
+    "The node was low on compute resources.",
     "Pod ephemeral local storage usage exceeds the total limit of containers ",
     "Usage of EmptyDir volume ",
     " exceeded its local ephemeral storage limit ",
@@ -39,15 +40,21 @@ pub(super) fn may_be(text: &[u8]) -> bool {
         " exited with code ",
         " Exited (",
         " container oom ",
+        " failed liveness probe, will",
+        " failed startup probe, will",
     ];
     words.iter().chain(&MESSAGES).any(|word| memchr::memmem::find(text, word.as_bytes()).is_some())
 }
 
 /// The pod that a command asks for: `kubectl describe pod -n shop cart-5`.
+///
+/// A sentence may speak of the command (`a kubectl describe of the failing pod shows …`): a name comes behind the kind, and in a
+/// sentence it is one only where it looks like that of a pod.
 pub(super) fn asked(line: &str) -> Option<Pod> {
-    let (_, rest) = line.split_once("describe ")?;
+    let (before, rest) = line.split_once("describe ")?;
+    let in_prose = !is_command(before);
     let mut words = rest.split_whitespace().map(|word| word.trim_matches(['`', '*']));
-    let mut before = line.split("describe ").next()?.split_whitespace();
+    let mut before = before.split_whitespace();
     let (mut pod, mut is_pod) = (Pod::default(), false);
     let mut namespace_of = |word: &str, next: &mut dyn Iterator<Item = &str>| {
         if matches!(word, "-n" | "--namespace") {
@@ -73,12 +80,25 @@ pub(super) fn asked(line: &str) -> Option<Pod> {
             _ if word.starts_with('-') => {}
             _ => match word.split_once('/') {
                 Some(("pod" | "pods" | "po", of)) => (is_pod, name) = (true, Some(of)),
-                _ => name = name.or(Some(word)),
+                _ if is_pod => name = name.or(Some(word)),
+                _ => return None,
             },
         }
     }
-    pod.name = name.filter(|name| is_name(name)).map(str::to_owned);
+    let may_be = |name: &&str| is_name(name) && (!in_prose || name.contains(|c: char| c == '-' || c.is_ascii_digit()));
+    pod.name = name.filter(may_be).map(str::to_owned);
     (is_pod && pod.name.is_some()).then_some(pod)
+}
+
+/// Whether what stands before `describe` is a program and its options alone, behind a prompt or a mark of code.
+fn is_command(before: &str) -> bool {
+    let command = before.rsplit(['$', '#', '%', '>', '`', ';', '&', '|']).next().unwrap_or_default();
+    let program = command.split_whitespace().find(|word| *word != "sudo").unwrap_or_default();
+    let program = program.rsplit(['/', '\\']).next().unwrap_or_default();
+    matches!(
+        program,
+        "kubectl" | "kubectl.exe" | "oc" | "k" | "k3s" | "k0s" | "microk8s" | "microk8s.kubectl" | "minikube"
+    )
 }
 
 /// The message of an eviction, and what stands before it on its line.
@@ -98,6 +118,9 @@ pub(super) fn eviction(line: &str, lines: &mut Peekable<Lines<'_>>) -> Option<Me
         // `Container c exceeded …`
         if words.starts_with(' ') { line[..at].rfind("Container ") } else { Some(at) }
     })?;
+    if is_phrase(&line[..at], &line[at..]) {
+        return None;
+    }
     let mut text = line[at..].trim_end().to_owned();
     for _ in 0..MOST_LINES {
         let open = !text.trim_end_matches(['\'', '"', '*', '`', ' ']).ends_with('.');
@@ -118,6 +141,17 @@ pub(super) fn eviction(line: &str, lines: &mut Peekable<Lines<'_>>) -> Option<Me
     }
     let text = text.trim_end_matches(['\'', '"', '*', '`', ',']).trim_end().to_owned();
     Some(Message { head: line[..at].to_owned(), text })
+}
+
+/// Whether the words stand between quotes without the full stop that the kubelet writes, and not as the value of a message:
+/// `look for "The node was low on resource: memory" in the events`.
+fn is_phrase(head: &str, text: &str) -> bool {
+    let Some(quote) = head.chars().last().filter(|quote| matches!(quote, '"' | '\'' | '`')) else { return false };
+    let before = head[..head.len() - 1].trim_end().to_ascii_lowercase();
+    let is_value = before.trim_end_matches([':', '=', '"', '\'', '\\', ' ']).ends_with("message");
+    // Quotes of JSON within a string are escaped.
+    let quoted = text.find(quote).map(|end| text[..end].trim_end_matches(['\\', ' ']));
+    !is_value && quoted.is_some_and(|quoted| !quoted.ends_with('.'))
 }
 
 /// A kill on a node, by the message of its event alone: `node/worker-8 … System OOM encountered, victim process: ruby, pid: 812`.

@@ -92,7 +92,8 @@ pub(super) fn of_event(line: &str, asked: &Pod, into: &mut Snapshot) -> bool {
     if !matches!(reason, "Evicted" | "SystemOOM" | "OOMKilling" | "evictPodSuccess" | "Killing") {
         return false;
     }
-    let head: Vec<&str> = head.split_whitespace().collect();
+    let quoted = |word: &&str| word.chars().all(|c| matches!(c, '>' | '|'));
+    let head: Vec<&str> = head.split_whitespace().skip_while(quoted).collect();
     let rest = rest.trim_start();
     let first = rest.split_whitespace().next().unwrap_or_default();
     // `pod/cart-5   The node …`, or `6m28s (x3 over 10m)  kubelet, node1   The node …`.
@@ -104,6 +105,8 @@ pub(super) fn of_event(line: &str, asked: &Pod, into: &mut Snapshot) -> bool {
         None if is_age(first) => (None, Some(first), rest),
         // kubectl to 1.12: the name of the event, and the kind of its object, are columns before.
         None if first == "kubelet," => (by_name(&head), head.first().copied(), rest),
+        // The reporter stands before, and the message behind the reason.
+        None if head.contains(&"kernel-monitor,") => (by_name(&head), head.first().copied(), rest),
         None => return false,
     };
     let (kind, name) = match object {
@@ -112,7 +115,8 @@ pub(super) fn of_event(line: &str, asked: &Pod, into: &mut Snapshot) -> bool {
         None => ("pod", Some(asked.name.as_deref().unwrap_or_default())),
     };
     let reporters = ["kubelet, ", "kernel-monitor, "];
-    let node = reporters.iter().find_map(|reporter| rest.split(reporter).nth(1)?.split_whitespace().next());
+    let beside = head.iter().position(|word| *word == "kernel-monitor,").and_then(|at| head.get(at + 1)).copied();
+    let node = reporters.iter().find_map(|reporter| rest.split(reporter).nth(1)?.split_whitespace().next()).or(beside);
     let starts = [
         "The node was low",
         "The node had condition",

@@ -1,6 +1,7 @@
 //! The message that an evicted pod gets: in its status, in its event, and at V(3) in the log (`eviction/helpers.go`,
 //! `evictionMessage`).
 //!
+//! - 1.3 and 1.4, for memory or the disk: `The node was low on compute resources.`
 //! - 1.20 to 1.25: `The node was low on resource: memory. Container c was using 575052Ki, which exceeds its request of 0. `
 //! - 1.26 on: `The node was low on resource: memory. Threshold quantity: 1Gi, available: 889724Ki. Container c was using
 //!   514264Ki, request is 0, has larger consumption of memory. `
@@ -31,6 +32,9 @@ pub fn read(message: &str) -> Option<Eviction> {
             // The blank behind the last one is lost where it was pasted.
             read_sentence(sentence.trim_end_matches('.'), &mut eviction);
         }
+        return Some(eviction);
+    }
+    if message.starts_with("The node was low on compute resources") {
         return Some(eviction);
     }
     // Limits of local storage (`localStorageEviction`): nothing of memory in them.

@@ -101,7 +101,9 @@ impl Summary<'_> {
     fn inside(&self, kill: &Kill) -> Option<String> {
         let cgroup = kill.reported.cgroup.as_ref();
         if self.pod.is_some() || self.container.is_some() {
-            return Some(place(self.pod, self.container));
+            // A status that was cut out has a container without any name.
+            let place = place(self.pod, self.container);
+            return Some(if place == "the node" { "a container".to_owned() } else { place });
         }
         let begins = kill.lines.iter().find_map(|(_, line)| match &line.event {
             Event::Container(change) => change.id_begins(),
