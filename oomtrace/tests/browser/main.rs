@@ -146,7 +146,7 @@ fn search_filters_order_and_folding_work() -> Result<()> {
     assert_eq!(shown(&mut browser)?, ["id-8"]);
     assert_eq!(browser.run("document.activeElement.id")?, "search");
     // A link to an incident opens it.
-    browser.open(&format!("{url}#id-20"))?;
+    browser.run("location.hash = 'id-20'")?;
     browser.wait_until("document.getElementById('id-20').open")?;
     assert_eq!(browser.complaints()?, Vec::<String>::new());
     Ok(())
@@ -192,6 +192,7 @@ fn without_a_script_all_of_it_is_there() -> Result<()> {
     ensure!(answer["errorText"].is_null(), "{answer}");
     browser.wait_until("document.querySelectorAll('details.incident').length === 4")?;
     assert_eq!(browser.run("document.getElementById('controls').checkVisibility()")?, false, "what does nothing");
+    browser.run("document.getElementById('id-1').scrollIntoView()")?;
     let summary = browser.run("document.querySelector('#id-1 summary').getBoundingClientRect().toJSON()")?;
     let at = |side: &str, size: &str| Some(summary[side].as_f64()? + summary[size].as_f64()? / 2.0);
     let (x, y) = (at("x", "width").context("no place")?, at("y", "height").context("no place")?);
@@ -217,7 +218,11 @@ fn a_thousand_incidents_can_be_looked_through() -> Result<()> {
          search.value = 'pod777'; search.dispatchEvent(new Event('input')); return performance.now() - began; })()",
     )?;
     assert_eq!(shown(&mut browser)?, ["id-777"]);
-    println!("1000 incidents, {} KiB: drawn after {took:?}; the first search took {searched} ms", size >> 10);
+    let first = browser.run("performance.getEntriesByName('first-contentful-paint')[0].startTime")?;
+    println!(
+        "1000 incidents, {} KiB: the first drawn after {first} ms, all after {took:?}; the first search took {searched} ms",
+        size >> 10
+    );
     Ok(())
 }
 
@@ -305,7 +310,9 @@ fn a_live_page_with_hostile_names_is_as_sound_as_a_file() -> Result<()> {
         )?;
         check_look(&mut browser, &format!("live, {width} {scheme}"))?;
     }
-    let requests = browser.run("performance.getEntriesByType('resource').map((one) => new URL(one.name).pathname)")?;
-    assert_eq!(requests, json!(["/events"]), "what the page asks for");
+    let elsewhere = browser.run(
+        "performance.getEntriesByType('resource').map((one) => one.name).filter((url) => !url.includes('/events?'))",
+    )?;
+    assert_eq!(elsewhere, json!([]), "what the page asks for beside news");
     Ok(())
 }
