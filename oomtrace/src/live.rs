@@ -201,7 +201,8 @@ fn open_outlets(
         outlets.send(otlp, beside, confinement).context("--otlp")?;
     }
     if let Some(web) = &options.web {
-        info!("incidents are at {}", outlets.show(web, confinement)?);
+        let url = outlets.show(web, confinement)?;
+        info!("incidents are at {url}");
     }
     Ok((outlets, reader))
 }

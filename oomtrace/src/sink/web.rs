@@ -151,12 +151,12 @@ fn with_headers(mut response: Response<Answer>, policy: &HeaderValue) -> Respons
 
 /// Sends what has changed, from a version on, until its reader has gone; all, where it has none.
 async fn feed(shown: Arc<Shown>, mut since: Option<u64>, parts: mpsc::Sender<Bytes>) {
-    let mut changes = shown.changes();
+    let mut versions = shown.versions();
     let mut batch = vec![Bytes::from_static(RETRY)];
     loop {
-        changes.borrow_and_update();
-        let (changed, version) = shown.since(since);
-        batch.extend(changed);
+        versions.borrow_and_update();
+        let (news, version) = shown.since(since);
+        batch.extend(news);
         since = Some(version);
         for part in batch.drain(..) {
             if parts.send(part).await.is_err() {
@@ -165,7 +165,7 @@ async fn feed(shown: Arc<Shown>, mut since: Option<u64>, parts: mpsc::Sender<Byt
         }
         let (every, still_there) = STILL_THERE;
         tokio::select! {
-            changed = changes.changed() => match changed {
+            new = versions.changed() => match new {
                 Ok(()) => tokio::time::sleep(TOGETHER).await,
                 Err(_) => return,
             },

@@ -26,7 +26,7 @@ const TAIL: &str = "\n\n";
 /// Shared by the thread that takes incidents and the one that answers.
 pub(super) struct Shown {
     state: Mutex<State>,
-    changes: watch::Sender<u64>,
+    versions: watch::Sender<u64>,
     keep: usize,
     /// Names this run: versions of another one mean nothing here.
     run: String,
@@ -65,7 +65,7 @@ impl Kept {
 impl Shown {
     pub(super) fn new(keep: usize) -> Self {
         let run = Timestamp::now().as_nanosecond().to_string();
-        Self { state: Mutex::default(), changes: watch::Sender::new(0), keep, run }
+        Self { state: Mutex::default(), versions: watch::Sender::new(0), keep, run }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -103,12 +103,12 @@ impl Shown {
         }
         (state.version, state.page, state.summary) = (version, None, None);
         drop(state);
-        self.changes.send_replace(version);
+        self.versions.send_replace(version);
     }
 
     /// Says when there is a new version.
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+    pub(super) fn versions(&self) -> watch::Receiver<u64> {
+        self.versions.subscribe()
     }
 
     /// A version's number, by its name; none where it is of another run.
