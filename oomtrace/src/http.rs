@@ -53,7 +53,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Listens already, and answers nothing yet.
 pub(crate) struct Listener {
-    listener: TcpListener,
+    socket: TcpListener,
     address: SocketAddr,
     connections: usize,
 }
@@ -74,7 +74,7 @@ impl Listener {
             };
             anyhow::anyhow!("{option} {address}: it cannot be listened on: {error}{remedy}")
         })?;
-        Ok(Self { listener, address, connections: CONNECTIONS })
+        Ok(Self { socket: listener, address, connections: CONNECTIONS })
     }
 
     /// No more than so many connections at a time.
@@ -108,7 +108,7 @@ impl Listener {
     where
         F: Fn(&Request<Incoming>) -> Response<Answer> + Send + Sync + 'static,
     {
-        let listener = tokio::net::TcpListener::from_std(self.listener)?;
+        let listener = tokio::net::TcpListener::from_std(self.socket)?;
         let mut open: VecDeque<AbortHandle> = VecDeque::new();
         loop {
             let stream = match listener.accept().await {

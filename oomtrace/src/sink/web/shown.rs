@@ -86,18 +86,15 @@ impl Shown {
         } else {
             state.bytes += event.len();
             let kept = Kept { node, incident: summed_up(incident), event, version };
-            match known {
-                Some(known) => {
-                    let before = std::mem::replace(&mut state.incidents[known], kept);
-                    state.bytes -= before.event.len();
+            if let Some(known) = known {
+                let before = std::mem::replace(&mut state.incidents[known], kept);
+                state.bytes -= before.event.len();
+            } else {
+                if let Some(back) = state.let_go_ids.iter().position(|id| *id == kept.incident.id) {
+                    state.let_go_ids.remove(back);
+                    state.let_go -= 1;
                 }
-                None => {
-                    if let Some(back) = state.let_go_ids.iter().position(|id| *id == kept.incident.id) {
-                        state.let_go_ids.remove(back);
-                        state.let_go -= 1;
-                    }
-                    state.incidents.push(kept);
-                }
+                state.incidents.push(kept);
             }
             state.make_room(self.keep);
         }
