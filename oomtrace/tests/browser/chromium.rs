@@ -16,6 +16,10 @@ use tempfile::TempDir;
 /// On a machine that has more to do.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// What comes where something went wrong.
+const COMPLAINTS: [&str; 4] =
+    ["Log.entryAdded", "Page.javascriptDialogOpening", "Runtime.consoleAPICalled", "Runtime.exceptionThrown"];
+
 /// A browser with one page open.
 pub(crate) struct Chromium {
     child: Child,
@@ -149,8 +153,6 @@ impl Chromium {
     pub(crate) fn complaints(&mut self) -> Result<Vec<String>> {
         // What is on its way comes before the answer.
         self.run("0")?;
-        const COMPLAINTS: [&str; 4] =
-            ["Log.entryAdded", "Page.javascriptDialogOpening", "Runtime.consoleAPICalled", "Runtime.exceptionThrown"];
         let is_complaint = |event: &&Value| event["method"].as_str().is_some_and(|method| COMPLAINTS.contains(&method));
         Ok(self.events.iter().filter(is_complaint).map(Value::to_string).collect())
     }
