@@ -14,6 +14,7 @@ pub mod config;
 pub mod confinement;
 pub mod degradation;
 mod explain;
+pub mod http;
 pub mod leak;
 pub mod live;
 pub mod metrics;

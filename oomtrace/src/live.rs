@@ -64,11 +64,14 @@ pub use self::{
 use crate::{
     confinement::{Confined, Confinement, Needs, folders_of},
     event::{Event, Observation, Phase, ProbeStatus, SCHEMA_VERSION, Status},
-    metrics::{self, Metrics},
+    http,
+    metrics::Metrics,
     node::{self, hierarchy::Hierarchy},
     probe::{Choice, Loader},
     self_protection,
-    sink::{self, BesideOtlp, KubernetesAccess, KubernetesEvents, Look, Otlp, Outlets, Output, Rotation, StdoutReader},
+    sink::{
+        self, BesideOtlp, KubernetesAccess, KubernetesEvents, Look, Otlp, Outlets, Output, Rotation, StdoutReader, Web,
+    },
     source::{
         kubelet::{Kubelet, Log},
         kubelet_metrics,
@@ -121,7 +124,9 @@ pub struct Options {
     /// Whether incidents are reported among the events.
     pub incidents: bool,
     /// Where figures are asked for, if they are.
-    pub metrics_listen: Option<metrics::Address>,
+    pub metrics_listen: Option<http::Address>,
+    /// Where the report is served, if it is.
+    pub web: Option<Web>,
     /// Where lines and figures are sent by OTLP, if they are.
     pub otlp: Option<Otlp>,
     /// How the API server is asked for Kubernetes Events of incidents, if there are to be any.
@@ -173,8 +178,7 @@ fn start_metrics(options: &Options) -> anyhow::Result<Option<Arc<Metrics>>> {
     let are_sent = options.otlp.as_ref().is_some_and(|otlp| otlp.figures_every.is_some());
     let metrics = Metrics::new(options.metrics_max_series);
     let Some(address) = &options.metrics_listen else { return Ok(are_sent.then_some(metrics)) };
-    let address = metrics::serve(address, Arc::clone(&metrics), options.confinement.clone())
-        .with_context(|| format!("--metrics-listen {address}: it cannot be listened on"))?;
+    let address = metrics.serve(address, options.confinement.clone())?;
     info!("figures are at http://{address}/metrics");
     Ok(Some(metrics))
 }
@@ -195,6 +199,10 @@ fn open_outlets(
             figures_missing: sources.degradation(),
         };
         outlets.send(otlp, beside, confinement).context("--otlp")?;
+    }
+    if let Some(web) = &options.web {
+        let url = outlets.show(web, confinement)?;
+        info!("incidents are at {url}");
     }
     Ok((outlets, reader))
 }
@@ -270,6 +278,7 @@ impl Live {
         let mut sources = Sources::default();
         let (outlets, reader) = open_outlets(options, metrics.as_ref(), &mut sources)?;
         let outlives_reader = metrics.is_some()
+            || options.web.is_some()
             || options.otlp.is_some()
             || options.kubernetes_events.is_some()
             || options.outputs.iter().any(|output| output.file.is_some());

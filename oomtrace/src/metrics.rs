@@ -1,7 +1,7 @@
 //! Figures for a monitoring system: what has happened, counted, as `OpenMetrics` over HTTP.
 //!
 //! [`Metrics`] is fed every line that oomtrace tells, and derives everything from these alone; a thread of its own
-//! ([`serve()`]) answers requests, so that neither waits for the other.
+//! ([`Metrics::serve`]) answers requests, so that neither waits for the other.
 
 mod expose;
 mod families;
@@ -13,6 +13,7 @@ mod serve;
 mod verdicts;
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -22,8 +23,11 @@ use std::{
 
 pub(crate) use self::families::{Family, Kind, Point, Unit, Value};
 use self::figures::Figures;
-pub use self::serve::{Address, serve};
-use crate::event::{Event, Incident, Line, Phase};
+use crate::{
+    confinement::Confinement,
+    event::{Event, Incident, Line, Phase},
+    http,
+};
 
 /// The main loop goes round twice a second; one that has not for so long hangs.
 const ALIVE_FOR: Duration = Duration::from_mins(1);
@@ -49,6 +53,18 @@ impl Metrics {
             began: Instant::now(),
             beat_ms: AtomicU64::new(0),
         })
+    }
+
+    /// Serves them on a thread of its own until the program ends. Gives the address, whose port the kernel chose where it was to be 0.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the address is not free, or not of this machine.
+    pub fn serve(self: &Arc<Self>, address: &http::Address, confinement: Confinement) -> anyhow::Result<SocketAddr> {
+        let listener = http::Listener::bind(address, "--metrics-listen")?;
+        let address = listener.address();
+        listener.serve("metrics", confinement, serve::answers(Arc::clone(self)))?;
+        Ok(address)
     }
 
     fn figures(&self) -> MutexGuard<'_, Figures> {

@@ -8,6 +8,7 @@ mod bpf_linker;
 mod bpftrace;
 mod busybox;
 mod cargo_mutants;
+mod chromium;
 mod containerd;
 mod cross;
 mod cyclonedx;
@@ -38,6 +39,7 @@ pub(crate) use self::{
     bpftrace::bpftrace,
     busybox::{busybox, busybox_for},
     cargo_mutants::cargo_mutants,
+    chromium::chromium,
     containerd::containerd,
     cross::cross,
     cyclonedx::cyclonedx,
@@ -80,6 +82,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     toolchain?;
     guests?;
     lab?;
+    chromium()?;
     report()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -134,6 +137,7 @@ fn report() -> Result<()> {
     show("docker", &docker()?)?;
     show("podman", &podman()?)?;
     show("prometheus", &prometheus()?)?;
+    show("chromium", chromium()?.parent().unwrap_or(Path::new("")))?;
     show("rsyslog", &rsyslog()?)?;
     show("systemd", &systemd()?)?;
     show("kubernetes", &kubernetes()?)?;

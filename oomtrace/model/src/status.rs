@@ -64,6 +64,8 @@ pub enum LostFrom {
     KubernetesEvents,
     /// Lines that a receiver of OTLP (`--otlp`) did not take, or not in time: `output` says which.
     Otlp,
+    /// Incidents that the page of `--web` did not take in time: `output` has its address.
+    Web,
     /// Events of a source that came faster than they could be reported.
     Source,
     /// Events that the timeline had no room for and that might have made an incident, or have been a part of one, yet.

@@ -24,8 +24,8 @@ use tokio::{
 };
 
 use crate::{
+    http::Address,
     leak::{Kind, Leak, Plan, Share, Size, limit_address_space, resident_bytes},
-    metrics::Address,
     self_protection,
 };
 

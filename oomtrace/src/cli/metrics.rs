@@ -1,6 +1,6 @@
 //! Where `oomtrace run` serves figures.
 
-use crate::metrics::Address;
+use crate::http::Address;
 
 /// Options about figures.
 #[derive(Debug, clap::Args)]

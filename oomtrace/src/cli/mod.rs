@@ -24,6 +24,7 @@ mod pods;
 mod run;
 mod table;
 mod timeline;
+mod web;
 
 use std::{
     env,
@@ -305,6 +306,7 @@ mod tests {
         for (long, heading) in [
             ("output-rotate-keep", Some("Outputs")),
             ("metrics-listen", Some("Figures")),
+            ("web", Some("Report")),
             ("journal", Some("The kubelet's log")),
             ("node-name", None),
             ("cri-endpoint", None),

@@ -7,7 +7,7 @@ use std::{
 
 use jiff::SignedDuration;
 
-use super::{kubernetes, metrics, names, otlp, outputs};
+use super::{kubernetes, metrics, names, otlp, outputs, web};
 use crate::{
     confinement::{Confinement, Measures},
     live::{self, Options},
@@ -92,6 +92,8 @@ pub(super) struct Args {
     #[command(flatten)]
     metrics: metrics::Args,
     #[command(flatten)]
+    web: web::Args,
+    #[command(flatten)]
     otlp: otlp::Args,
     #[command(flatten)]
     kubernetes: kubernetes::Args,
@@ -146,6 +148,7 @@ pub(super) fn run(args: &Args, probes_log: Option<aya_log::Level>) -> anyhow::Re
         heartbeat: args.heartbeat.unsigned_abs(),
         incidents: !args.no_incidents,
         metrics_listen: args.metrics.listen.clone(),
+        web: args.web.web(),
         otlp: args.otlp.receiver(args.outputs.kinds()),
         kubernetes_events: args.kubernetes.events(),
         metrics_max_series: args.metrics.max_series(),

@@ -112,7 +112,7 @@ const IDENTITY: &[c_long] = &[
     libc::SYS_setreuid,
     libc::SYS_setuid,
 ];
-/// A way in from outside: the figures' socket listens already.
+/// A way in from outside: the sockets of figures and of the report listen already.
 const LISTENING: &[c_long] = &[libc::SYS_bind, libc::SYS_listen];
 /// Programs, and signals to other processes; `tgkill`, which a process aborts itself with, is in [`without_programs`].
 const PROGRAMS: &[c_long] = &[

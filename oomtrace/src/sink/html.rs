@@ -1,11 +1,14 @@
 //! Incidents as one page that needs nothing else: nothing from the network, and no script to be read.
 //!
+//! The same page is served live ([`live`]): there an incident replaces what stood of it before.
+//!
 //! First the workloads, as that is what somebody can change, then the incidents, each folded. A script of the page's own adds
 //! search, filters, an order and the reader's own time zone; a content security policy lets that one run by its hash and nothing
 //! else, so that a hostile name stays text. Text is escaped by its type (maud); what is from outside is [`Outside`], which also
 //! shows control characters and marks that turn the direction of writing as escapes.
 
 mod chart;
+pub(super) mod live;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::chart::chart;
 use super::text::{count, headline, is_hostile, offset, pod_and_container, shape, shows, since_boot, size};
-use crate::event::{Confidence, Event, Incident, Line, Mark, Scenario, Severity, Workload};
+use crate::event::{Confidence, Event, Incident, IncidentState, Line, Mark, Scenario, Severity, Workload};
 
 const STYLE: &str = include_str!("html/style.css");
 const SCRIPT: &str = include_str!("html/report.js");
@@ -35,48 +38,81 @@ pub fn html(lines: &[Line]) -> String {
             _ => None,
         })
         .collect();
-    let title = format!("oomtrace: {}", count(incidents.len() as u64, "incident"));
     let others = lines.iter().filter(|line| !matches!(line.event, Event::Incident(_)));
     let others: String = others.map(|line| super::text(line, super::Look::plain())).collect();
-    let hash = BASE64_STANDARD.encode(Sha256::digest(SCRIPT));
-    let policy = format!("default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hash}'");
+    let articles = html! {
+        @for (node, incident) in &incidents { (one(node, incident, incidents.len() <= UNFOLDED)) }
+    };
+    let content = html! {
+        (about(&incidents, None))
+        main {
+            @if incidents.len() > 1 {
+                (workloads(&incidents))
+                (controls(&incidents))
+            }
+            (list(&articles))
+            @if !others.is_empty() {
+                section {
+                    h2 { "Events that are part of no incident" }
+                    pre { (Outside(&others)) }
+                }
+            }
+        }
+    };
+    document(&title(&incidents), &content, None, &[SCRIPT])
+}
+
+fn title(incidents: &[(&str, &Incident)]) -> String {
+    format!("oomtrace: {}", count(incidents.len() as u64, "incident"))
+}
+
+/// The frame of every page. One that is served has a version, by which it asks for what is new.
+fn document(title: &str, content: &Markup, version: Option<&str>, scripts: &[&str]) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(policy);
+                meta http-equiv="Content-Security-Policy" content=(policy(scripts, version.is_some()));
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
-            body {
-                header {
-                    h1 { (title) }
-                    (extent(&incidents))
-                }
-                main {
-                    @if incidents.len() > 1 {
-                        (workloads(&incidents))
-                        (controls(&incidents))
-                    }
-                    section #incidents aria-label="Incidents" {
-                        @for (node, incident) in &incidents {
-                            (one(node, incident, incidents.len() <= UNFOLDED))
-                        }
-                    }
-                    @if !others.is_empty() {
-                        section {
-                            h2 { "Events that are part of no incident" }
-                            pre { (Outside(&others)) }
-                        }
-                    }
-                }
-                script { (PreEscaped(SCRIPT)) }
+            body data-version=[version] {
+                (content)
+                @for script in scripts { script { (PreEscaped(script)) } }
             }
         }
     };
     page.into_string() + "\n"
+}
+
+/// What the page may do: draw by its own style, run its own scripts and, where it is served, ask who served it.
+fn policy(scripts: &[&str], is_served: bool) -> String {
+    let hash = |text: &&str| format!(" 'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(text)));
+    let (style, scripts) = (hash(&STYLE), scripts.iter().map(hash).collect::<String>());
+    let connect = if is_served { "; connect-src 'self'" } else { "" };
+    format!("default-src 'none'; style-src{style}; script-src{scripts}{connect}; base-uri 'none'; form-action 'none'")
+}
+
+/// The page's head; `let_go` incidents were there before.
+fn about(incidents: &[(&str, &Incident)], let_go: Option<u64>) -> Markup {
+    html! {
+        header #about {
+            h1 { (title(incidents)) }
+            (extent(incidents))
+            @if let Some(let_go) = let_go.filter(|let_go| *let_go > 0) {
+                p .where {
+                    (count(let_go, "older incident")) " let go: the page keeps the last "
+                    (incidents.len()) ", other outputs have all"
+                }
+            }
+        }
+    }
+}
+
+fn list(articles: &Markup) -> Markup {
+    html! { section #incidents aria-label="Incidents" { (articles) } }
 }
 
 /// Text from outside.
@@ -151,7 +187,7 @@ fn workloads(incidents: &[(&str, &Incident)]) -> Markup {
     let mut rows: Vec<_> = counted.into_iter().collect();
     rows.sort_by(|(_, a), (_, b)| b.incidents.cmp(&a.incidents).then_with(|| b.kills.cmp(&a.kills)));
     html! {
-        section aria-labelledby="workloads" {
+        section #of-workloads aria-labelledby="workloads" {
             h2 #workloads { "Workloads" }
             div .scrolls {
                 table {
@@ -201,18 +237,12 @@ fn workloads(incidents: &[(&str, &Incident)]) -> Markup {
 
 /// What the script needs; hidden without it.
 fn controls(incidents: &[(&str, &Incident)]) -> Markup {
-    let mut scenarios: Vec<_> = incidents.iter().map(|(_, incident)| incident.verdict.scenario).collect();
-    scenarios.sort_unstable();
-    scenarios.dedup();
     html! {
         div #controls hidden role="search" {
             label { "Search " input #search type="search" placeholder="pod, process, words" title="/ leads here"; }
             label {
                 "Scenario "
-                select #scenario {
-                    option value="" { "all" }
-                    @for scenario in scenarios { option value=(scenario.name()) { (scenario.name()) } }
-                }
+                (scenarios(incidents))
             }
             label {
                 "About "
@@ -233,6 +263,19 @@ fn controls(incidents: &[(&str, &Incident)]) -> Markup {
             }
             button #all type="button" { "Unfold or fold all" }
             output #shown aria-live="polite" {}
+        }
+    }
+}
+
+/// The scenarios to choose from.
+fn scenarios(incidents: &[(&str, &Incident)]) -> Markup {
+    let mut scenarios: Vec<_> = incidents.iter().map(|(_, incident)| incident.verdict.scenario).collect();
+    scenarios.sort_unstable();
+    scenarios.dedup();
+    html! {
+        select #scenario {
+            option value="" { "all" }
+            @for scenario in scenarios { option value=(scenario.name()) { (scenario.name()) } }
         }
     }
 }
@@ -261,6 +304,7 @@ fn one(node: &str, incident: &Incident, unfolded: bool) -> Markup {
                     (Outside(&pod_and_container(incident))) " · node " (Outside(node)) " · " (when(incident)) " · "
                     code { (verdict.scenario.name()) }
                     @if incident.kills > 1 { " · " (count(incident.kills, "kill")) }
+                    @if incident.state == IncidentState::Open { " · open: more may come" }
                 }
             }
             p .summary { (Outside(&verdict.summary)) }

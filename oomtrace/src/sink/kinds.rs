@@ -36,6 +36,11 @@ impl Kinds {
         Self { default: true, these: BTreeSet::new() }
     }
 
+    /// One kind.
+    pub(super) fn only(kind: Kind) -> Self {
+        Self { default: false, these: BTreeSet::from([kind]) }
+    }
+
     /// Those of several lists.
     #[must_use]
     pub fn together(lists: &[Self]) -> Self {

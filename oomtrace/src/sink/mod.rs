@@ -12,6 +12,7 @@ mod queue;
 mod retry;
 mod text;
 mod thin;
+mod web;
 mod writer;
 
 pub(crate) use self::text::{BOLD, DIM, GREEN, PLAIN, Page, RED, YELLOW};
@@ -25,6 +26,7 @@ pub use self::{
     output::Output,
     text::{Look, escape, incident_as_text, size, start_up, text},
     thin::LONGEST,
+    web::Web,
 };
 pub(crate) use self::{queue::News, writer::Writer};
 

@@ -4,7 +4,7 @@ use std::{io, path::Path, sync::Arc};
 
 use tokio::sync::oneshot;
 
-use super::{BesideOtlp, Format, Kinds, Look, Otlp, Output, Rotation, queue::News, writer::Writer};
+use super::{BesideOtlp, Format, Kinds, Look, Otlp, Output, Rotation, Web, queue::News, writer::Writer};
 use crate::{
     confinement::Confinement,
     event::{Event, Failure, Line, Lost, LostFrom},
@@ -118,6 +118,18 @@ impl Outlets {
         Ok(())
     }
 
+    /// Shows incidents in a browser. Gives where.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the address cannot be listened on, or there can be no thread.
+    pub fn show(&mut self, web: &Web, confinement: &Confinement) -> anyhow::Result<String> {
+        let (writer, name) = web.start(confinement)?;
+        let (only, look) = (Web::kinds(), Look::of_file());
+        self.all.push(Outlet { format: Format::Json, only, look, writer, from: LostFrom::Web, name: name.clone() });
+        Ok(name)
+    }
+
     /// Whether some are files, which can be opened again.
     #[must_use]
     pub fn has_files(&self) -> bool {
@@ -125,12 +137,12 @@ impl Outlets {
     }
 
     /// Prints a line wherever its kind is printed: as text for each by itself, else in each format once, however many outputs
-    /// have it. A recording has it whole.
+    /// have it. A recording and the page have it whole.
     pub fn print(&self, line: &Line) {
         let mut printed: Vec<(Format, Arc<str>)> = Vec::new();
         for outlet in self.all.iter().filter(|outlet| outlet.only.contain(&line.event)) {
             let Outlet { format, look, writer, .. } = outlet;
-            if outlet.from == LostFrom::Record {
+            if matches!(outlet.from, LostFrom::Record | LostFrom::Web) {
                 writer.send(format.print_whole(line, *look).into());
                 continue;
             }

@@ -234,8 +234,7 @@ fn every_kind_of_line_and_every_scenario_is_in_the_reference() {
 #[test]
 fn every_metric_is_in_the_reference() {
     let address =
-        oomtrace::metrics::serve(&"127.0.0.1:0".parse().expect("an address"), Metrics::new(10), Confinement::default())
-            .expect("served");
+        Metrics::new(10).serve(&"127.0.0.1:0".parse().expect("an address"), Confinement::default()).expect("served");
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n").expect("asked");
     let mut text = String::new();

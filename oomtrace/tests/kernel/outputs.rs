@@ -1,6 +1,13 @@
-//! Files that events are printed to.
+//! Files that events are printed to, and the page that they are shown on.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::ensure;
 use serde_json::{Value, json};
@@ -16,7 +23,11 @@ use crate::{
 pub(crate) const ALL: &[Scenario] = &[
     ("a_file_that_was_moved_away_is_opened_again_at_sighup", moved_away),
     ("files_rotate_by_size_and_hold_every_line_that_stdout_has", rotated),
+    ("a_kill_is_on_the_page_and_a_browser_that_waits_for_it_is_sent_it_while_all_is_confined", page),
+    ("an_address_that_another_one_listens_on_is_refused_with_what_helps", taken),
 ];
+
+const PAGE: &str = "127.0.0.1:9479";
 
 fn read(path: &Path) -> anyhow::Result<Vec<Value>> {
     Ok(fs::read_to_string(path)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
@@ -80,5 +91,54 @@ fn rotated() -> Outcome {
         reported.extend(read(path)?);
     }
     check_eq!(reported, expected, "the lines of {files:?}");
+    Ok(())
+}
+
+/// What the listener answers to a request for this, as far as it comes by now.
+fn ask(path: &str) -> anyhow::Result<TcpStream> {
+    let mut stream = TcpStream::connect(PAGE)?;
+    stream.set_read_timeout(Some(Duration::from_millis(200)))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {PAGE}\r\n\r\n")?;
+    Ok(stream)
+}
+
+/// Reads on; that nothing comes for a while is no error.
+fn read_on(stream: &mut TcpStream, text: &mut String) {
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    text.push_str(&String::from_utf8_lossy(&bytes));
+}
+
+fn page() -> Outcome {
+    let oomtrace = Oomtrace::start(&["--web", PAGE, "--confine", "all"])?;
+    ensure!(oomtrace.status["confined"].to_string().contains("seccomp"), "it is not confined: {}", oomtrace.status);
+    let mut empty = String::new();
+    read_on(&mut ask("/")?, &mut empty);
+    ensure!(empty.contains("oomtrace: 0 incidents"), "before the kill: {empty}");
+    let (mut browser, mut sent) = (ask("/events")?, String::new());
+    kill(78)?;
+    let of_kill = "data-scenario=\"container_limit\"";
+    wait_until("the kill is on the page", || {
+        let mut page = String::new();
+        read_on(&mut ask("/")?, &mut page);
+        Ok(page.contains(of_kill) && page.contains("oomtrace: 1 incident<"))
+    })?;
+    wait_until("the browser is sent it", || {
+        read_on(&mut browser, &mut sent);
+        Ok(sent.contains("event: incident\ndata: <details") && sent.contains(of_kill))
+    })?;
+    let lines = oomtrace.stop()?;
+    ensure!(of_kind(&lines, "error").is_empty(), "{:#?}", of_kind(&lines, "error"));
+    ensure!(of_kind(&lines, "lost").iter().all(|lost| lost["from"] != "web"), "{:#?}", of_kind(&lines, "lost"));
+    Ok(())
+}
+
+fn taken() -> Outcome {
+    let _other = std::net::TcpListener::bind(PAGE)?;
+    let output = Command::new("oomtrace").args(["run", "--web", PAGE, "--duration", "1s"]).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    check_eq!(output.status.code(), Some(1), "how it ends: {said}");
+    ensure!(said.contains("--web 127.0.0.1:9479: it cannot be listened on"), "{said}");
+    ensure!(said.contains("or choose another port"), "{said}");
     Ok(())
 }

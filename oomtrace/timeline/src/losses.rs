@@ -64,6 +64,7 @@ fn matters(from: LostFrom) -> bool {
         | LostFrom::Output
         | LostFrom::KubernetesEvents
         | LostFrom::Otlp
+        | LostFrom::Web
         | LostFrom::Map
         | LostFrom::KernelReport => false,
     }

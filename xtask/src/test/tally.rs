@@ -155,6 +155,14 @@ pub(super) fn cargo_test() -> Result<Ended> {
             println!("what takes OTLP is not to be had here: tests that need it test nothing: {error:#}");
         }
     }
+    match setup::chromium() {
+        Ok(chromium) => {
+            command.env("OOMTRACE_CHROMIUM", chromium);
+        }
+        Err(error) => {
+            println!("there is no browser to be had here: tests that need it test nothing: {error:#}");
+        }
+    }
     let mut cargo = command.spawn().context("cannot run `cargo test`")?;
     let mut listener = Listener::default();
     if let Some(output) = cargo.stdout.take() {

@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::metrics::Address;
+use crate::http::Address;
 
 /// A client that takes longer is cut off.
 const PATIENCE: Duration = Duration::from_secs(10);

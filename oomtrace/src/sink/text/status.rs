@@ -71,6 +71,7 @@ pub(super) fn write_lost(page: &mut Page, ts: &str, lost: &Lost) {
         LostFrom::Output => "lines: a file of --output did not take them, or not in time",
         LostFrom::KubernetesEvents => "Kubernetes Events: the API server did not take them, or a pod has no name",
         LostFrom::Otlp => "lines: the receiver of --otlp did not take them, or not in time",
+        LostFrom::Web => "lines: the page of --web did not take them in time",
         LostFrom::Source => "events: a source was faster than they could be reported",
         LostFrom::Timeline => "events: more came at once than incidents are made of",
     };
