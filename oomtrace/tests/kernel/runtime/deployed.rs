@@ -101,7 +101,7 @@ impl Deployed {
 
 pub(super) fn names_and_pairs() -> Outcome {
     let mut kubelet = Kubelet::start()?;
-    let journal = Journal::start()?;
+    let mut journal = Journal::start()?;
     let alone = Oomtrace::start(&[])?;
     let outside = alone.status.clone();
     alone.stop()?;

@@ -46,11 +46,12 @@ impl Journal {
         Ok(())
     }
 
-    /// What it has of the kubelet's unit.
-    #[expect(clippy::unused_self, reason = "there has to be a journal to read")]
-    pub(super) fn text(&self) -> String {
-        let printed = Command::new(JOURNALCTL).args(["--unit", "kubelet", "--output", "verbose"]).output();
-        printed.map_or_else(|error| error.to_string(), |printed| String::from_utf8_lossy(&printed.stdout).into_owned())
+    /// Its last entries, whichever unit they are of, and whether it runs still.
+    pub(super) fn text(&mut self) -> String {
+        let ended = self.0.try_wait();
+        let printed = Command::new(JOURNALCTL).args(["--lines", "40", "--output", "export"]).output();
+        let printed = printed.map(|printed| String::from_utf8_lossy(&printed.stdout).into_owned());
+        format!("journald ended: {ended:?}\n{printed:?}")
     }
 }
 
