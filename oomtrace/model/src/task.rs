@@ -23,6 +23,14 @@ pub struct Pod {
     pub owner: Option<Owner>,
 }
 
+impl Pod {
+    /// Whether it is one of which a message is known that names no pod: its name is empty.
+    #[must_use]
+    pub fn is_nameless(&self) -> bool {
+        self.uid.is_none() && self.name.as_deref() == Some("")
+    }
+}
+
 /// What made a pod, and makes it again when it ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Owner {

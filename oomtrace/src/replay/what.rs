@@ -127,10 +127,10 @@ impl What {
             }),
             _ => None,
         };
-        format!("{}{}", self.in_place_of_anything(), other.unwrap_or_default())
+        format!("{}{}", self.without_use(), other.unwrap_or_default())
     }
 
-    fn in_place_of_anything(self) -> &'static str {
+    fn without_use(self) -> &'static str {
         match self {
             Self::Empty => "the file is empty",
             Self::Binary => "the file is binary and no log",

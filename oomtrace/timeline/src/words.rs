@@ -69,15 +69,20 @@ pub(super) fn container_name(container: &Container) -> Option<String> {
 
 /// `container app of pod default/web`, `the sandbox of pod default/web`.
 pub(super) fn place(pod: Option<&Pod>, container: Option<&Container>) -> String {
+    known_place(pod, container).unwrap_or_else(|| "the node".to_owned())
+}
+
+/// The same, where anything of it has a name.
+pub(super) fn known_place(pod: Option<&Pod>, container: Option<&Container>) -> Option<String> {
     let container = container.and_then(|container| match container.role {
         Some(ContainerRole::Sandbox) => Some("the sandbox".to_owned()),
         _ => Some(format!("container {}", container_name(container)?)),
     });
     match (container, pod_name(pod)) {
-        (Some(container), Some(pod)) => format!("{container} of pod {pod}"),
-        (Some(container), None) => container,
-        (None, Some(pod)) => format!("pod {pod}"),
-        (None, None) => "the node".to_owned(),
+        (Some(container), Some(pod)) => Some(format!("{container} of pod {pod}")),
+        (Some(container), None) => Some(container),
+        (None, Some(pod)) => Some(format!("pod {pod}")),
+        (None, None) => None,
     }
 }
 

@@ -81,12 +81,11 @@ pub fn lines(snapshot: &Snapshot) -> Happened {
         let node = notice.node.as_ref().or_else(|| node_of(snapshot, &notice.pod));
         // The amounts are the notice's, and the verdict takes them from there: where no name tells which notice it is, by its
         // containers.
-        let is_named = notice.pod.uid.is_some() || notice.pod.name.as_deref() != Some("");
         let step = Eviction {
             pod: Some(notice.pod.clone()),
             resource: notice.resource.clone(),
             memory: notice.resource.as_deref().map(|resource| resource == "memory"),
-            containers: if is_named { Vec::new() } else { notice.containers.clone() },
+            containers: if notice.pod.is_nameless() { notice.containers.clone() } else { Vec::new() },
             ..Eviction::new(EvictionPhase::Evicted)
         };
         add(at, node, Event::Eviction(Box::new(step)));

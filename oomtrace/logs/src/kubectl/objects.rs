@@ -117,8 +117,10 @@ pub fn read(text: &[u8], into: &mut Snapshot) -> Result<Found, Unreadable> {
 #[must_use]
 pub fn has_marked(text: &[u8]) -> bool {
     let words: [&[u8]; 4] = [b"involvedObject", b"containerStatuses", b"terminated", b"Evicted"];
-    let may_be = words.iter().any(|word| memchr::memmem::find(text, word).is_some());
-    let Some(marked) = marked(text).filter(|_| may_be) else { return false };
+    if !words.iter().any(|word| memchr::memmem::find(text, word).is_some()) {
+        return false;
+    }
+    let Some(marked) = marked(text) else { return false };
     let is_json = marked.trim_ascii_start().starts_with(b"{") || marked.trim_ascii_start().starts_with(b"[");
     let mut into = Snapshot::default();
     let found = if is_json { read(&marked, &mut into) } else { yaml(&marked, &mut into) };

@@ -35,9 +35,8 @@ pub(super) fn evicted(steps: &[(i64, &Eviction, &Arc<Digested>)], names: &Names<
             let Some(key) = names.key(Some(pod), None, *at) else { continue };
             let of_pod = found.entry(key.clone()).or_default();
             // Of a pod without a name each notice is of another one.
-            let is_named = pod.uid.is_some() || pod.name.as_deref() != Some("");
             let same = |evicted: &&mut Evicted| {
-                is_named && *at - evicted.ending <= EVICTION && !is_another(evicted, *at, step.phase)
+                !pod.is_nameless() && *at - evicted.ending <= EVICTION && !is_another(evicted, *at, step.phase)
             };
             if let Some(evicted) = of_pod.last_mut().filter(same) {
                 evicted.memory = evicted.memory.or(step.memory);

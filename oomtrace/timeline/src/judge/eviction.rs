@@ -368,7 +368,7 @@ fn threshold(context: &Context<'_>, evicted: &Evicted, signal: &str) -> Option<(
 /// What events and statuses say of an eviction. Of pods without a name there may be several: the containers tell which it is.
 pub(super) fn notices<'a>(context: &Context<'a>, evicted: &Evicted) -> Vec<&'a EvictionNotice> {
     let nameless = evicted.lines.iter().find_map(|(_, line)| match &line.event {
-        Event::Eviction(step) if step.pod.as_ref()?.name.as_deref() == Some("") => Some(step),
+        Event::Eviction(step) if step.pod.as_ref()?.is_nameless() => Some(step),
         _ => None,
     });
     let is_it = |notice: &EvictionNotice| nameless.is_none_or(|step| step.containers == notice.containers);

@@ -6,7 +6,7 @@ use super::{
     super::{
         super::{
             evidence::{Cause, Death},
-            words::{one_line, place, pod_name, size, times},
+            words::{known_place, one_line, place, pod_name, size, times},
         },
         Context,
         case::{Case, Ending},
@@ -27,7 +27,7 @@ pub(in super::super) fn of(
     container: Option<&Container>,
 ) -> (String, String) {
     // It is a container that ended, whatever is known of it.
-    let inside = Some(place(pod, container)).filter(|place| place != "the node");
+    let inside = known_place(pod, container);
     let inside = capital(&inside.unwrap_or_else(|| "a container".to_owned()));
     let code = case.deaths.last().and_then(|death| death.exit_code);
     let with_code = code.map_or_else(String::new, |code| format!(" with exit code {code}"));

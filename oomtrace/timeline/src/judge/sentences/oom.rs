@@ -11,7 +11,7 @@ use super::super::{
 };
 use crate::{
     evidence::Kill,
-    words::{container_name, place, size, unit_name},
+    words::{container_name, known_place, size, unit_name},
 };
 
 /// What has the limit where a node of kind, k3d or minikube is out of memory.
@@ -102,8 +102,7 @@ impl Summary<'_> {
         let cgroup = kill.reported.cgroup.as_ref();
         if self.pod.is_some() || self.container.is_some() {
             // A status that was cut out has a container without any name.
-            let place = place(self.pod, self.container);
-            return Some(if place == "the node" { "a container".to_owned() } else { place });
+            return known_place(self.pod, self.container).or_else(|| Some("a container".to_owned()));
         }
         let begins = kill.lines.iter().find_map(|(_, line)| match &line.event {
             Event::Container(change) => change.id_begins(),
